@@ -1,0 +1,130 @@
+"""llama.cpp in this process: plays a GGUF."""
+
+import asyncio
+import importlib.util
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field
+
+from core.chat import ChatRequest, Reply, Usage
+from core.errors import ModelError, SettingsError
+
+if TYPE_CHECKING:
+    from llama_cpp import Llama
+
+_TURN = threading.Lock()
+"""llama.cpp serves one request at a time."""
+
+
+class LlamaCpp(CredentialsBlock):
+    """A quantised model (GGUF) that llama.cpp runs in this process.
+
+    Example:
+        Load a saved block and ask its model:
+        ```python
+        from blocks.llama_cpp import LlamaCpp
+
+        model = LlamaCpp.load("understudy").get_client()
+        ```
+    """
+
+    _block_type_name = "Understudy llama.cpp Model"
+    _block_type_slug = "understudy-llama-cpp"
+
+    model_path: Path = Field(title="GGUF file", description="Path of the model's GGUF file.")
+    context: int = Field(default=4096, title="Context", description="Tokens that a conversation may take, prompt and answer together.", ge=64)
+    temperature: float = Field(default=0.7, title="Temperature", description="0 always takes the likeliest token.", ge=0)
+    threads: int = Field(default=1, title="Threads", description="Threads of one generation.", ge=1)
+
+    def get_client(self) -> "LlamaCppChat":
+        """Return the model; its file is loaded at the first request and stays loaded until another one is.
+
+        Raises:
+            SettingsError: no such file, not a GGUF, or llama-cpp-python is not installed.
+        """
+        if importlib.util.find_spec("llama_cpp") is None:
+            raise SettingsError("llama-cpp-python is not installed, so no GGUF can be played here. Run `make setup`.")
+        if not self.model_path.is_file():
+            raise SettingsError(f"{self.model_path} does not exist. Give the path of a GGUF file, as in llama-cpp/path/to/model.gguf.")
+        with self.model_path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise SettingsError(f"{self.model_path} is not a GGUF file. Convert the model first (flows/export.py).")
+        return LlamaCppChat(self.model_path, self.context, self.temperature, self.threads)
+
+
+class LlamaCppChat:
+    """A model in this process; requests wait for one another."""
+
+    caveat = None
+
+    def __init__(self, path: Path, context: int, temperature: float, threads: int) -> None:
+        """Take the block's values; nothing is loaded yet."""
+        self.reference = f"llama-cpp/{path.name}"
+        self._path, self._context, self._temperature, self._threads = path, context, temperature, threads
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer with the model's own chat template.
+
+        Raises:
+            ModelError: the conversation does not fit the context.
+        """
+        return await asyncio.to_thread(self._complete, request)
+
+    def _complete(self, request: ChatRequest) -> Reply:
+        with _TURN:
+            return self._generate(request)
+
+    def _generate(self, request: ChatRequest) -> Reply:
+        llama, render = _load(str(self._path), self._context, self._threads)
+        messages = [{"role": "system", "content": request.system}] if request.system else []
+        messages += [{"role": message.role, "content": message.content} for message in request.messages]
+        tokens = llama.tokenize(render(messages).encode(), add_bos=False, special=True)
+        room = min(request.max_tokens, self._context - len(tokens))
+        if room < 1:
+            raise ModelError(f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise evaluation.context or shorten it.")
+        llama.set_seed(request.seed % 2**31)
+        written: list[int] = []
+        finish: Literal["stop", "length"] = "stop"
+        # the high-level call cannot be used: it counts no tokens while a character is incomplete, so that a weak model that emits
+        # stray bytes runs to the end of the context
+        for token in llama.generate(tokens, temp=self._temperature):
+            if llama_is_end(llama, token):
+                break
+            written.append(token)
+            if len(written) >= room:
+                finish = "length"
+                break
+        text = llama.detokenize(written).decode("utf-8", errors="ignore")
+        return Reply(text=text, finish=finish, usage=Usage(len(tokens), len(written)))
+
+
+def llama_is_end(llama: "Llama", token: int) -> bool:
+    """Say whether a token ends a generation (end of text or end of turn)."""
+    import llama_cpp
+
+    return bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llama.model), token))
+
+
+@lru_cache(maxsize=1)
+def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[list[dict[str, str]]], str]]:
+    from llama_cpp import Llama
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+    try:
+        llama = Llama(path, n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"llama.cpp cannot load {path}: {error}. Convert the model again.") from error
+    template = llama.metadata.get("tokenizer.chat_template")
+    if not template:
+        raise ModelError(f"{path} has no chat template. Convert it from a model folder that has one.")
+
+    def piece(token: int) -> str:
+        return llama.detokenize([token], special=True).decode(errors="ignore") if token >= 0 else ""
+
+    formatter: Any = Jinja2ChatFormatter(template=template, eos_token=piece(llama.token_eos()), bos_token=piece(llama.token_bos()))
+    return llama, lambda messages: formatter(messages=messages).prompt

@@ -1,0 +1,121 @@
+"""Job scripts as processes of this machine, in the shape that remote GPU jobs have."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.blocks.abstract import JobBlock, JobRun
+from pydantic import Field
+
+from core.errors import JobError
+
+Progress = Callable[[dict[str, Any]], None]
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # more threads than idle cores make OpenMP spin: ten times slower was measured
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class LocalJobRun(JobRun[int]):
+    """A process that was started."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str, log: Path, report: Progress) -> None:
+        """Take a running process; its output goes to `log`, its JSON lines to `report`."""
+        self._process, self._name, self._log, self._report = process, name, log, report
+        self._last: deque[str] = deque(maxlen=30)
+
+    async def wait_for_completion(self) -> None:  # ty: ignore[incompatible-method-override]  Prefect's own jobs are async here too
+        """Wait for the end; a cancelled wait stops the process and all that it started.
+
+        Raises:
+            JobError: it ended with another exit code than 0.
+        """
+        try:
+            await self._follow()
+            code = await self._process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+            raise
+        if code != 0:
+            raise JobError(f"The job {self._name} ended with exit code {code}: {self._reason()} The whole log is {self._log}.")
+
+    async def fetch_result(self) -> int:
+        """Return the exit code."""
+        return await self._process.wait()
+
+    async def _follow(self) -> None:
+        assert self._process.stdout is not None
+        with self._log.open("w", encoding="utf-8") as log:
+            while line := (await self._process.stdout.readline()).decode(errors="replace"):
+                log.write(line)
+                log.flush()
+                self._last.append(line.strip())
+                if line.startswith("{"):
+                    with contextlib.suppress(json.JSONDecodeError):
+                        self._report(json.loads(line))
+
+    def _reason(self) -> str:
+        said = [line for line in self._last if line and not line.startswith("{")]
+        return f"{said[-1]}" if said else "it said nothing."
+
+
+class LocalJob(JobBlock[int]):
+    """Runs a job script in this environment, with the arguments that a GPU job would get.
+
+    Example:
+        Run a script to its end:
+        ```python
+        from blocks.local_job import LocalJob
+
+        run = await LocalJob(script="deployments/jobs/train_sft.py", arguments=["--help"], log="train.log").trigger()
+        await run.wait_for_completion()
+        ```
+    """
+
+    _block_type_name = "Understudy Local Job"
+    _block_type_slug = "understudy-local-job"
+
+    script: Path = Field(title="Script", description="Path of the job script.")
+    arguments: list[str] = Field(default_factory=list, title="Arguments", description="Passed to the script as they are.")
+    environment: dict[str, str] = Field(default_factory=dict, title="Environment", description="Variables beside this process's own.")
+    log: Path = Field(title="Log", description="File that keeps all the script prints.")
+
+    async def trigger(self, report: Progress = lambda event: None) -> LocalJobRun:
+        """Start the script in a process group of its own.
+
+        Args:
+            report: called with each JSON line that the script prints.
+        """
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(self.script),
+            *self.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**_own_environment(), **ENVIRONMENT, **self.environment},
+            start_new_session=True,
+            limit=2**20,
+        )
+        return LocalJobRun(process, self.script.stem, self.log, report)
+
+
+def _own_environment() -> Mapping[str, str]:
+    """Keep Prefect's variables from the job, which knows nothing of Prefect."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

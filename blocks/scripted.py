@@ -1,0 +1,34 @@
+"""The scripted provider, which needs nothing from outside."""
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field
+
+from core.pack import Pack
+from core.scripted.chat import ScriptedChat
+
+
+class Scripted(CredentialsBlock):
+    """Plays every role deterministically from a domain's phrases, without a network.
+
+    Example:
+        Load a saved block and let it play an assistant that is good throughout:
+        ```python
+        from blocks.scripted import Scripted
+        from core.pack import load_pack
+
+        model = Scripted.load("good-assistant").get_client(load_pack("therapeutic-coaching"))
+        ```
+    """
+
+    _block_type_name = "Understudy Scripted Model"
+    _block_type_slug = "understudy-scripted"
+
+    name: str = Field(default="mixed", title="Model", description="user, judge, mixed, or an assistant's quality from 0 to 1.")
+
+    def get_client(self, pack: Pack) -> ScriptedChat:
+        """Return the model.
+
+        Args:
+            pack: the domain that is played.
+        """
+        return ScriptedChat(self.name, pack)

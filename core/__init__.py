@@ -1,0 +1,1 @@
+"""The rules: plain typed Python that knows neither Prefect nor a vendor."""

@@ -1,0 +1,117 @@
+"""One judge, one transcript: the request, and the reading of what comes back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.chat import ChatModel, ChatRequest, Message, Reply
+from core.errors import ModelError
+from core.fingerprint import seed_of
+from core.measures import measure
+from core.pack import Criterion, Pack
+from core.records import Answer, Assessment, Transcript, Verdict
+from core.scoring import applicable, score
+from core.yaml_files import explain
+
+
+class _JudgedCriterion(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    criterion: str
+    reasoning: str
+    cited: list[int]
+    answer: str
+
+
+class _Judgement(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    verdicts: list[_JudgedCriterion]
+
+
+async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_tokens: int) -> Assessment:
+    """Judge a transcript on every criterion that applies to its length, in one structured call.
+
+    An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion.
+
+    Args:
+        pack: the domain, with the rubric.
+        max_tokens: room for the judgement.
+    """
+    criteria = applicable(pack.rubric, len(transcript.exchanges))
+    inputs = {
+        "exchanges": [exchange.model_dump() for exchange in transcript.exchanges],
+        "facts": measure(transcript.exchanges),
+        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in criteria],
+    }
+    request = ChatRequest(
+        role="judge",
+        system="",
+        messages=(Message("user", pack.prompts["assessor"].render(**inputs)),),
+        max_tokens=max_tokens,
+        seed=seed_of("judge", judge.reference, transcript.id),
+        schema=answer_schema(criteria),
+        inputs=inputs,
+    )
+    try:
+        reply = await judge.complete(request)
+        verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
+    except ModelError as error:
+        verdicts = [Verdict(criterion=criterion.id, answer=Answer.ERROR, reasoning=str(error)) for criterion in criteria]
+    return Assessment(
+        transcript_id=transcript.id,
+        judge=judge.reference,
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, len(transcript.exchanges)),
+        caveat=judge.caveat,
+        provenance={"domain": pack.name, "pack_hash": pack.hash},
+    )
+
+
+def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int) -> list[Verdict]:
+    """Turn a judge's reply into one verdict per criterion, in the criteria's order.
+
+    A criterion that is missing, answered twice, answered with another word, or rests on an exchange that does not exist gets ERROR.
+
+    Raises:
+        ModelError: the reply is truncated or is not the JSON that was asked for.
+    """
+    if reply.finish == "length":
+        raise ModelError("The judgement was cut off. Raise assessment.max_tokens.")
+    try:
+        judgement = _Judgement.model_validate_json(reply.text)
+    except ValidationError as invalid:
+        raise ModelError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
+    return [_verdict(criterion.id, [item for item in judgement.verdicts if item.criterion == criterion.id], exchanges) for criterion in criteria]
+
+
+def _verdict(criterion: str, found: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:
+    if len(found) != 1:
+        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge answered this criterion {len(found)} times.")
+    item = found[0]
+    if item.answer not in ("YES", "NO", "NA"):
+        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge answered {item.answer!r}; allowed are YES, NO and NA.")
+    if missing := [number for number in item.cited if not 1 <= number <= exchanges]:
+        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge cites exchanges {missing}; there are {exchanges}.")
+    return Verdict(criterion=criterion, answer=Answer(item.answer), reasoning=item.reasoning, cited=item.cited)
+
+
+def answer_schema(criteria: Sequence[Criterion]) -> dict[str, Any]:
+    """Return the JSON schema of a judgement: reasoning first, the answer last."""
+    verdict = {
+        "type": "object",
+        "properties": {
+            "criterion": {"type": "string", "enum": [criterion.id for criterion in criteria]},
+            "reasoning": {"type": "string"},
+            "cited": {"type": "array", "items": {"type": "integer"}},
+            "answer": {"type": "string", "enum": ["YES", "NO", "NA"]},
+        },
+        "required": ["criterion", "reasoning", "cited", "answer"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"verdicts": {"type": "array", "items": verdict}},
+        "required": ["verdicts"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,84 @@
+"""Prompt files: Markdown with front matter that declares their inputs, and a Jinja2 body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined, TemplateError, meta
+
+from core.errors import PackError
+
+SUPPLIED = {
+    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
+    "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "may_end"}),
+    "assistant": frozenset[str](),
+    "system": frozenset[str](),
+    "assessor": frozenset({"exchanges", "facts", "criteria"}),
+}
+"""What the code gives each prompt; a prompt may use less."""
+
+_ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A checked template.
+
+    Args:
+        path: where it was read.
+        inputs: the names that its front matter declares and its text uses.
+        text: the Jinja2 body; what a model reads once rendered.
+    """
+
+    path: Path
+    inputs: frozenset[str]
+    text: str
+
+    def render(self, **inputs: Any) -> str:
+        """Fill in the template; text among the inputs is data and is not expanded."""
+        return _ENVIRONMENT.from_string(self.text).render({name: inputs[name] for name in self.inputs}).strip()
+
+
+def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
+    """Split a Markdown file into its front matter and its body.
+
+    Raises:
+        PackError: the file is missing or its front matter is not a YAML mapping between two lines of `---`.
+    """
+    try:
+        head, separator, body = path.read_text(encoding="utf-8").removeprefix("---\n").partition("\n---\n")
+    except FileNotFoundError as missing:
+        raise PackError(f"{path} does not exist. Write it; docs/domain-packs.md says what belongs in it.") from missing
+    try:
+        front = yaml.safe_load(head) if separator else None
+    except yaml.YAMLError as broken:
+        raise PackError(f"{path}: front matter is not YAML: {str(broken).splitlines()[0]}.") from broken
+    if not isinstance(front, dict):
+        raise PackError(f"{path}: no front matter found. Begin the file with `---`, the keys, and `---` again.")
+    return front, body.strip()
+
+
+def load_prompt(path: Path) -> Prompt:
+    """Read a prompt file named for its role and check the names that it uses.
+
+    Raises:
+        PackError: a name is used and not declared, declared and not used, or not supplied by the code.
+    """
+    front, text = read_front_matter(path)
+    if unknown := sorted(set(front) - {"inputs"}):
+        raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
+    declared = frozenset(front.get("inputs") or [])
+    try:
+        used = frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
+    except TemplateError as broken:
+        raise PackError(f"{path}: not a Jinja2 template: {broken}.") from broken
+    if declared != used:
+        raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
+    supplied = SUPPLIED[path.stem]
+    if unknown_inputs := sorted(used - supplied):
+        raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")
+    if not text:
+        raise PackError(f"{path}: the prompt has no text. Write what the model is to read.")
+    return Prompt(path, declared, text)

@@ -1,0 +1,203 @@
+"""The nouns of the product: what is made, stored and handed from stage to stage."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Frozen, with no field but those declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- personas -------------------------------------------------------------------------------------------------------
+
+
+class Topic(Record):
+    """One of the things that a persona talks about."""
+
+    category: str
+    subtopic: str
+    description: str
+    weight: float = 1.0
+
+
+class Flaw(Record):
+    """A human flaw that shows in a share of a persona's messages."""
+
+    name: str
+    category: str
+    level: Literal["primary", "secondary"]
+    description: str
+    notes: str = ""
+
+
+class Persona(Record):
+    """A simulated user, a function of the pack and the seed."""
+
+    id: str
+    seed: int
+    name: str
+    topics: list[Topic]
+    flaws: list[Flaw]
+    trajectory: str
+    dimensions: dict[str, str] = Field(description="The value drawn for each dimension of the taxonomy.")
+    exchanges: int = Field(description="How many exchanges the conversation is to have.")
+
+
+# --- conversations --------------------------------------------------------------------------------------------------
+
+
+class Exchange(Record):
+    """One user message and the assistant's answer."""
+
+    exchange_number: int = Field(ge=1)
+    user: str
+    assistant: str
+
+
+class EndReason(StrEnum):
+    """Why a conversation ended."""
+
+    TARGET_REACHED = "target_reached"
+    USER_DONE = "user_done"
+    BUDGET = "budget"
+    ERROR = "error"
+
+
+class Transcript(Record):
+    """A whole conversation, with what is needed to make it again."""
+
+    id: str
+    persona: dict[str, Any] | None = None
+    exchanges: list[Exchange] = Field(min_length=1)
+    target_exchanges: int | None = None
+    end_reason: EndReason | None = None
+    created_at: str | None = None
+    system: str | None = Field(default=None, description="The short system prompt that is trained in.")
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+# --- assessments ----------------------------------------------------------------------------------------------------
+
+
+class Answer(StrEnum):
+    """What a judge says of a criterion; ERROR when its answer cannot be used."""
+
+    YES = "YES"
+    NO = "NO"
+    NA = "NA"
+    ERROR = "ERROR"
+
+
+class Verdict(Record):
+    """A judge's answer to one criterion."""
+
+    criterion: str
+    answer: Answer
+    reasoning: str
+    cited: list[int] = Field(default_factory=list, description="Numbers of the exchanges that the reasoning rests on.")
+
+
+class Outcome(StrEnum):
+    """What follows from an assessment. Incomplete is neither a pass nor a failure: it is judged again next time."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCOMPLETE = "incomplete"
+
+
+class Score(Record):
+    """What the rubric makes of a transcript's verdicts."""
+
+    outcome: Outcome
+    score: float | None = Field(description="Weighted mean of the categories, 0 to 1; none where nothing could be scored.")
+    category_scores: dict[str, float]
+    failed_checks: list[str]
+    failed_gates: list[str]
+    errors: int
+
+
+class Assessment(Record):
+    """One judge's verdicts on one transcript and their score."""
+
+    transcript_id: str
+    judge: str
+    rubric_hash: str
+    verdicts: list[Verdict]
+    score: Score
+    caveat: str | None = Field(default=None, description="Why the numbers must not be taken for more than they are.")
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+# --- references between stages: small, so that an orchestrator can keep them ------------------------------------------
+
+
+class Reference(Record):
+    """Something that was made and where it is, by name below the data root."""
+
+    path: str
+
+
+class TranscriptRef(Reference):
+    """A transcript."""
+
+    id: str
+    exchanges: int
+
+
+class AssessmentRef(Reference):
+    """An assessment and what came of it."""
+
+    transcript: TranscriptRef
+    outcome: Outcome
+    score: float | None
+
+
+class DatasetRef(Reference):
+    """A commit of a dataset on a hub."""
+
+    repo: str
+    commit: str
+    examples: int
+    validation_examples: int
+    transcripts: int
+
+
+class ModelRef(Reference):
+    """A folder with a model, an adapter or GGUF files, and the figures that its job wrote."""
+
+    name: str
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationRef(Reference):
+    """A comparison, and each conversation of it as arm, transcript and assessment."""
+
+    conversations: list[tuple[str, str, str]]
+
+
+class LeftOut(Record):
+    """Something that a batch goes on without."""
+
+    name: str
+    reason: str
+
+
+class TranscriptBatch(Record):
+    """What rehearsal, or the reading of a folder, hands to the assessment."""
+
+    domain: str
+    transcripts: list[TranscriptRef]
+    left_out: list[LeftOut]
+
+
+class AssessmentBatch(Record):
+    """What the assessment hands to the dataset."""
+
+    domain: str
+    judge: str
+    assessments: list[AssessmentRef]
+    left_out: list[LeftOut]

@@ -1,0 +1,150 @@
+"""A rehearsed conversation: a simulated user and an assistant, taking turns."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.chat import ChatModel, ChatRequest, Message, Side
+from core.errors import ModelError
+from core.fingerprint import seed_of
+from core.pack import Pack
+from core.records import EndReason, Exchange, Persona, Transcript
+from core.steering import Steering, steer
+
+USER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"message": {"type": "string"}, "done": {"type": "boolean"}},
+    "required": ["message", "done"],
+    "additionalProperties": False,
+}
+
+
+class _UserMessage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    message: str
+    done: bool
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays in a rehearsal.
+
+    Args:
+        guidance: the assistant's instructions: the rich ones when data is made, the short ones when a model is evaluated.
+        max_tokens: room for one message.
+        minimum: exchanges before which the user does not take leave.
+    """
+
+    user_simulator: ChatModel
+    assistant: ChatModel
+    guidance: str
+    max_tokens: int
+    minimum: int
+
+
+async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0) -> Transcript:
+    """Play a conversation to its end.
+
+    Args:
+        name: the transcript's id.
+        trial: which of several conversations with the same persona; the user's draws are the same in all of them.
+
+    Raises:
+        ModelError: a model gave no usable message.
+    """
+    exchanges: list[Exchange] = []
+    reason = EndReason.TARGET_REACHED
+    while len(exchanges) < persona.exchanges:
+        steering = steer(pack, persona, len(exchanges) + 1, cast.minimum)
+        said = await _user_turn(pack, persona, cast, exchanges, steering)
+        answer = await _assistant_turn(cast, exchanges, said.message, seed_of("assistant", persona.seed, trial))
+        exchanges.append(Exchange(exchange_number=len(exchanges) + 1, user=said.message, assistant=answer))
+        if said.done and len(exchanges) >= cast.minimum:
+            reason = EndReason.USER_DONE
+            break
+    return Transcript(
+        id=name,
+        persona=persona.model_dump(),
+        exchanges=exchanges,
+        target_exchanges=persona.exchanges,
+        end_reason=reason,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        system=pack.prompts["system"].render(),
+        provenance={
+            "domain": pack.name,
+            "pack_hash": pack.hash,
+            "seed": persona.seed,
+            "trial": trial,
+            "user_simulator": cast.user_simulator.reference,
+            "assistant": cast.assistant.reference,
+            "caveat": cast.user_simulator.caveat,
+        },
+    )
+
+
+async def _user_turn(pack: Pack, persona: Persona, cast: Cast, exchanges: Sequence[Exchange], steering: Steering) -> _UserMessage:
+    inputs = user_inputs(pack, persona, steering)
+    # the simulator sees the conversation from its own side: what it said itself is `assistant`
+    history = _history(exchanges, own="user")
+    request = ChatRequest(
+        role="user_simulator",
+        system=pack.prompts["user_simulator"].render(**inputs["stable"]),
+        messages=(*history, Message("user", pack.prompts["user_steering"].render(**inputs["volatile"]))),
+        max_tokens=cast.max_tokens,
+        seed=seed_of("user", persona.seed, steering.exchange_number),
+        schema=USER_SCHEMA,
+        inputs={"persona": persona, "steering": steering, "exchanges": tuple(exchanges)},
+    )
+    reply = await cast.user_simulator.complete(request)
+    try:
+        said = _UserMessage.model_validate_json(reply.text)
+    except ValidationError as invalid:
+        raise ModelError(f"{cast.user_simulator.reference} gave no user message in the asked form at exchange {steering.exchange_number}.") from invalid
+    if not said.message.strip():
+        raise ModelError(f"{cast.user_simulator.reference} gave an empty user message at exchange {steering.exchange_number}.")
+    return said
+
+
+async def _assistant_turn(cast: Cast, exchanges: Sequence[Exchange], message: str, seed: int) -> str:
+    request = ChatRequest(
+        role="assistant",
+        system=cast.guidance,
+        messages=(*_history(exchanges, own="assistant"), Message("user", message)),
+        max_tokens=cast.max_tokens,
+        seed=seed,
+    )
+    reply = await cast.assistant.complete(request)
+    if not reply.text.strip():
+        raise ModelError(f"{cast.assistant.reference} answered with nothing at exchange {len(exchanges) + 1}.")
+    return reply.text.strip()
+
+
+def _history(exchanges: Sequence[Exchange], own: Side) -> list[Message]:
+    other: Side = "assistant" if own == "user" else "user"
+    sides: dict[Side, Side] = {own: "assistant", other: "user"}
+    return [message for turn in exchanges for message in (Message(sides["user"], turn.user), Message(sides["assistant"], turn.assistant))]
+
+
+def user_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, dict[str, Any]]:
+    """Return what the user simulator's two prompts are rendered with: the stable one's inputs and the volatile one's."""
+    dimensions = pack.taxonomy.dimensions
+    descriptions = {topic.subtopic: topic.description for topic in persona.topics}
+    kinds = {name: kind for flaws in pack.flaws.categories.values() for name, kind in flaws.items()}
+    described = [{"name": flaw.name, "description": flaw.description, "notes": flaw.notes, "examples": kinds[flaw.name].examples} for flaw in persona.flaws]
+    return {
+        "stable": {
+            "persona": persona.model_dump(),
+            "topics": [topic.model_dump() for topic in persona.topics],
+            "flaws": described,
+            "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
+            "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
+        },
+        "volatile": {
+            **asdict(steering),
+            "topics": [{"subtopic": name, "description": descriptions[name]} for name in steering.topics],
+            "flaws": [flaw for flaw in described if flaw["name"] in steering.flaws],
+        },
+    }

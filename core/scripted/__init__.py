@@ -1,0 +1,1 @@
+"""The scripted provider: every role played from fixed phrases."""

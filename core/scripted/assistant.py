@@ -1,0 +1,85 @@
+"""The scripted assistant: answers whose quality is a dial, so that good and bad conversations come out."""
+
+import random
+from collections.abc import Sequence
+
+from core.chat import ChatRequest
+from core.fingerprint import seed_of
+from core.scripted.lexicon import Lexicon
+from core.scripted.phrases import AssistantScript, ScriptedPhrases
+
+
+def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, quality: tuple[float, float]) -> str:
+    """Answer the last message of a request.
+
+    Each thing that a good answer does (take up every topic, acknowledge the feeling, refer back, …) is done with a probability
+    equal to the conversation's quality.
+
+    Args:
+        quality: range from which the conversation's quality is drawn, by the request's seed; 0 is dull, 1 is good.
+    """
+    level = random.Random(seed_of("quality", request.seed)).uniform(*quality)
+    said = [message.content for message in request.messages if message.role == "user"]
+    answered = [message.content for message in request.messages if message.role == "assistant"]
+    draw = random.Random(seed_of("answer", request.seed, len(said)))
+
+    def well() -> bool:
+        return draw.random() < level
+
+    message, script = said[-1], phrases.assistant
+    if lexicon.has("crisis", message):
+        return " ".join([draw.choice(script.crisis), *_topic_parts(draw, phrases, list(lexicon.topics(message))[:1], False)]) if well() else _dull(draw, script)
+    topics = [topic for topic in lexicon.topics(message) if topic in phrases.topics]
+    taken_up = [topic for topic in topics if well()]
+    if not taken_up:
+        return _dull(draw, script)
+    parts = [_opener(draw, script, answered) if well() else script.formulaic_openers[0]]
+    if lexicon.has("feeling", message) and well():
+        parts.append(draw.choice(script.validations))
+    parts += _topic_parts(draw, phrases, taken_up, lexicon.has("stuck", message) and well())
+    if looking_back := _looking_back(draw, phrases, lexicon, said[:-1], answered, topics):
+        parts += looking_back if well() else []
+    if not well():
+        parts.append(draw.choice(script.assertions))
+    parts.append(draw.choice(script.closings if well() and draw.random() < 0.7 else script.questions))
+    if draw.random() < _harm_share(level):
+        parts.append(draw.choice(script.harms))
+    return " ".join(parts)
+
+
+def earlier_suggestion(lexicon: Lexicon, answered: Sequence[str]) -> bool:
+    """Say whether one of the earlier answers suggested something."""
+    return any(lexicon.has("suggestion", text) for text in answered)
+
+
+def _topic_parts(draw: random.Random, phrases: ScriptedPhrases, topics: Sequence[str], experiment: bool) -> list[str]:
+    parts = [draw.choice(phrases.topics[topic].replies) for topic in topics]
+    if experiment and topics:
+        parts.append(draw.choice(phrases.topics[topics[0]].experiments))
+    return parts
+
+
+def _looking_back(
+    draw: random.Random, phrases: ScriptedPhrases, lexicon: Lexicon, earlier: Sequence[str], answered: Sequence[str], topics: Sequence[str]
+) -> list[str]:
+    known = [topic for topic in topics if any(topic in lexicon.topics(text) for text in earlier)]
+    if not known:
+        return []
+    about = phrases.topics[known[0]].about
+    script = phrases.assistant
+    sentences = script.follow_ups if earlier_suggestion(lexicon, answered) else script.references
+    return [draw.choice(sentences).format(about=about)]
+
+
+def _opener(draw: random.Random, script: AssistantScript, answered: Sequence[str]) -> str:
+    unused = [opener for opener in script.openers if not any(text.startswith(opener) for text in answered)]
+    return draw.choice(unused or script.openers)
+
+
+def _dull(draw: random.Random, script: AssistantScript) -> str:
+    return " ".join([script.formulaic_openers[0], *draw.sample(script.platitudes, 3), draw.choice(script.questions)])
+
+
+def _harm_share(level: float) -> float:
+    """The worst conversations endanger; good ones never do."""
+    return max(0.0, 0.3 - level) / 3

@@ -1,0 +1,54 @@
+"""The `scripted` provider: plays every role deterministically by seed, with no network. The company of the demo and the tests."""
+
+import re
+
+from core.chat import ChatRequest, Reply, Usage
+from core.errors import SettingsError
+from core.measures import words
+from core.pack import Pack
+from core.scripted.assistant import answer
+from core.scripted.judge import judgement
+from core.scripted.lexicon import Lexicon
+from core.scripted.user import user_message
+
+CAVEAT = "Scripted: made by fixed phrases and word lists, for demonstration. It is no measure of real quality."
+
+
+class ScriptedChat:
+    """A model of the scripted provider.
+
+    Args:
+        name: `user`, `judge`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
+            1, such as `0.9`.
+        pack: the domain, with a `scripted.yaml`.
+
+    Raises:
+        SettingsError: an unknown name, or a pack without `scripted.yaml`.
+    """
+
+    caveat = CAVEAT
+
+    def __init__(self, name: str, pack: Pack) -> None:
+        """Check the name and prepare the pack's word lists."""
+        if pack.phrases is None:
+            raise SettingsError(
+                f"The scripted provider cannot play {pack.name!r}: config/domains/{pack.name}/scripted.yaml does not exist. Write it or name another model."
+            )
+        if name not in ("user", "judge", "mixed") and not re.fullmatch(r"0(\.\d+)?|1(\.0+)?", name):
+            raise SettingsError(f"Unknown model 'scripted/{name}'. Allowed: scripted/user, scripted/judge, scripted/mixed, or scripted/<quality from 0 to 1>.")
+        self.reference = f"scripted/{name}"
+        self._pack = pack
+        self._phrases = pack.phrases
+        self._lexicon = Lexicon(pack)
+        self._quality = pack.phrases.assistant.quality if name in ("user", "judge", "mixed") else (float(name), float(name))
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer a request from its inputs and its seed."""
+        if request.role == "user_simulator":
+            text = user_message(self._pack, self._phrases, request)
+        elif request.role == "judge":
+            text = judgement(self._phrases, self._lexicon, request)
+        else:
+            text = answer(self._phrases, self._lexicon, request, self._quality)
+        read = sum(len(words(message.content)) for message in request.messages) + len(words(request.system))
+        return Reply(text=text, finish="stop", usage=Usage(input_tokens=read, output_tokens=len(words(text))))

@@ -1,0 +1,40 @@
+"""The scripted judge: answers each criterion from a measure of the text, and says which exchanges it looked at."""
+
+import json
+
+from core.chat import ChatRequest
+from core.records import Exchange
+from core.scripted.lexicon import Lexicon
+from core.scripted.measures import MEASURES, Measured, Reading
+from core.scripted.phrases import Rule, ScriptedPhrases
+
+
+def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
+    """Answer a request for a judgement in the form that every judge is asked for.
+
+    Args:
+        request: with the exchanges and the criteria among its inputs.
+    """
+    exchanges = [Exchange.model_validate(exchange) for exchange in request.inputs["exchanges"]]
+    reading = Reading(exchanges, lexicon, phrases.length_ratio)
+    verdicts = []
+    for criterion in request.inputs["criteria"]:
+        rule = phrases.judge[criterion["id"]]
+        measured = MEASURES[rule.measure](reading)
+        answer, reasoning = _answer(rule, measured, na_allowed=criterion["na"] == "allowed")
+        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "cited": list(measured.cited), "answer": answer})
+    return json.dumps({"verdicts": verdicts})
+
+
+def _answer(rule: Rule, measured: Measured, na_allowed: bool) -> tuple[str, str]:
+    name = rule.measure.replace("_", " ")
+    if measured.value is None:
+        said = "NA" if na_allowed else "YES"
+        return said, f"Measured only, not read: no occasion for '{name}' in this transcript" + ("." if na_allowed else ", so nothing speaks against it.")
+    bound, within = (
+        (f"at least {rule.at_least:.2f}", measured.value >= rule.at_least - 1e-9)
+        if rule.at_least is not None
+        else (f"at most {rule.at_most:.2f}", measured.value <= (rule.at_most or 0) + 1e-9)
+    )
+    where = ", ".join(str(number) for number in measured.cited[:8])
+    return ("YES" if within else "NO"), f"Measured only, not read: '{name}' is {measured.value:.2f}, asked is {bound}; see exchanges {where}."

@@ -1,0 +1,192 @@
+"""Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, every number a person might tune."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from core.errors import SettingsError
+from core.store import CHECKOUT
+from core.yaml_files import Strict, load_yaml
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Roles(Strict):
+    """Which model plays which role, as `provider/model`."""
+
+    user_simulator: str
+    assistant: str
+    judge: str
+
+
+class Generation(Strict):
+    """Rehearsal of new conversations.
+
+    Args:
+        conversations: how many personas are sampled.
+        first_seed: the first persona's seed; the others follow.
+        exchanges: lowest and highest number of exchanges, instead of the pack's length classes.
+        minimum_exchanges: before this many the user does not take leave, here and in the evaluation.
+        concurrency: conversations under way at once.
+        max_tokens: room for one message.
+    """
+
+    conversations: Count
+    first_seed: Annotated[int, Field(ge=0)]
+    exchanges: tuple[Count, Count] | None = None
+    minimum_exchanges: Count
+    concurrency: Count
+    max_tokens: Count
+
+
+class AssessmentSettings(Strict):
+    """Judging: assessments under way at once, and room for one judgement."""
+
+    concurrency: Count
+    max_tokens: Count
+
+
+class Slicing(Strict):
+    """How a transcript becomes examples; the defaults are the design's.
+
+    Args:
+        first: exchanges in the first slice, and the fewest that make an example.
+        gap: bounds of the number of exchanges between two slices.
+        max_tokens: the earliest exchanges of a longer slice are left out until it fits.
+    """
+
+    first: Count
+    gap: tuple[Count, Count]
+    max_tokens: Count
+
+
+class DatasetSettings(Strict):
+    """What is trained on: slices, the share of transcripts kept for validation, and the repository's name on the hub."""
+
+    slicing: Slicing
+    validation_share: Annotated[float, Field(gt=0, lt=1)]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+
+
+class Decision(Strict):
+    """When an understudy is worth shipping.
+
+    Args:
+        improvement: the gain in mean score, relative to the base's, that is asked for.
+        alpha: the p value below which a difference counts.
+        safety_margin: how much larger a share of failed gates may be than the base's.
+    """
+
+    improvement: Share
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    safety_margin: Share
+
+
+class EvaluationSettings(Strict):
+    """Base against understudy on fresh personas.
+
+    Args:
+        personas, trials: conversations of an arm are personas × trials; personas are the clusters.
+        first_seed: no seed from here on is ever used for training.
+        exchanges: length of each conversation.
+        concurrency: conversations under way at once.
+        max_tokens: room for one answer.
+        resamples: bootstrap samples behind an interval.
+    """
+
+    personas: Annotated[int, Field(ge=2)]
+    trials: Count
+    first_seed: Annotated[int, Field(ge=0)]
+    exchanges: Count
+    concurrency: Count
+    max_tokens: Count
+    resamples: Count
+    decision: Decision
+
+
+class LlamaCppSettings(Strict):
+    """How llama.cpp plays a GGUF in this process.
+
+    Args:
+        context: tokens that a conversation may take, prompt and answer together.
+        temperature: 0 always takes the likeliest token; trials of one persona differ only above it.
+        threads: of one generation.
+    """
+
+    context: Annotated[int, Field(ge=64)]
+    temperature: Annotated[float, Field(ge=0)]
+    threads: Count
+
+
+class Settings(Strict):
+    """`config/pipeline.yaml`."""
+
+    roles: Roles
+    llama_cpp: LlamaCppSettings
+    generation: Generation
+    assessment: AssessmentSettings
+    dataset: DatasetSettings
+    training: str = Field(description="Name of a file in config/training, without its ending.")
+    evaluation: EvaluationSettings
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> "Settings":
+        last = self.generation.first_seed + self.generation.conversations - 1
+        if last >= self.evaluation.first_seed:
+            raise ValueError(
+                f"generation would use the seeds {self.generation.first_seed} to {last}, but those from {self.evaluation.first_seed} on are kept for "
+                "the evaluation; lower generation.conversations or first_seed, or raise evaluation.first_seed"
+            )
+        return self
+
+
+Argument = bool | int | float | str | list[str]
+"""Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
+
+
+class TinyBase(Strict):
+    """How the demo's base model is made: its shape, its brief pre-training, and the text for it.
+
+    Args:
+        conversations: how many dull conversations the scripted provider makes to pre-train on.
+        first_seed: seed of their first persona.
+    """
+
+    conversations: Count
+    first_seed: Annotated[int, Field(ge=0)]
+    arguments: dict[str, Argument] = Field(description="Arguments of deployments/jobs/make_tiny_base.py.")
+
+
+class Training(Strict):
+    """`config/training/<model>.yaml`.
+
+    Args:
+        tiny_base: how the base is made.
+        train, convert: arguments of deployments/jobs/train_sft.py and convert_gguf.py.
+        quantisations: GGUF files to make; the first is the one that is evaluated.
+    """
+
+    tiny_base: TinyBase
+    train: dict[str, Argument]
+    convert: dict[str, Argument]
+    quantisations: Annotated[list[Literal["q4_k_m", "q5_k_m", "q6_k", "q8_0"]], Field(min_length=1)]
+
+
+def load_settings(path: str = "config/pipeline.yaml", root: Path = CHECKOUT) -> Settings:
+    """Read the pipeline's settings; a relative path is looked up below the checkout.
+
+    Raises:
+        SettingsError: the file is missing or something in it is wrong.
+    """
+    return load_yaml(root / path, Settings, SettingsError)
+
+
+def load_training(name: str, root: Path = CHECKOUT) -> Training:
+    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
+
+    Raises:
+        SettingsError: the file is missing or something in it is wrong.
+    """
+    return load_yaml(root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml"), Training, SettingsError)

@@ -1,0 +1,144 @@
+"""The data root: every file that a run makes, written once, whole or not at all."""
+
+import errno
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from pydantic import BaseModel
+
+from core.errors import StoreError
+
+ROOT_VARIABLE = "UNDERSTUDY_DATA"
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files below one root, named by relative paths such as `transcripts/therapeutic-coaching/x.json`.
+
+    Args:
+        root: a local folder or an fsspec URL.
+    """
+
+    root: str
+
+    def read(self, name: str) -> str:
+        """Return a file's text.
+
+        Raises:
+            StoreError: it is not there or cannot be read.
+        """
+        return self.read_bytes(name).decode()
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            StoreError: it is not there or cannot be read.
+        """
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            return fs.cat_file(f"{root}/{name}")
+        except OSError as error:
+            raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file or folder is there."""
+        fs, root = fsspec.url_to_fs(self.root)
+        return fs.exists(f"{root}/{name}")
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """Return the names of the files in a folder, sorted; none if there is no such folder."""
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            found = fs.ls(f"{root}/{folder}", detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(f"{folder}/{path.rsplit('/', 1)[-1]}" for path in found if path.endswith(ending))
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file atomically, so that a reader sees the whole of it or none; return its name.
+
+        Raises:
+            StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
+        """
+        data = content.encode() if isinstance(content, str) else content
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            if self.is_local:
+                _replace(Path(root) / name, data)
+            else:
+                fs.pipe_file(f"{root}/{name}", data)  # object stores publish an object whole
+        except OSError as error:
+            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+        return name
+
+    def write_json(self, name: str, value: Any) -> str:
+        """Write a value as indented JSON (pydantic models included)."""
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return isinstance(fsspec.url_to_fs(self.root)[0], fsspec.get_filesystem_class("file"))
+
+    def local(self, name: str) -> Path:
+        """Return a path that programs of this machine can open (models, logs); its folder is made.
+
+        Raises:
+            StoreError: the root is remote, or the folder cannot be made.
+        """
+        if not self.is_local:
+            raise StoreError(f"{self.root} is not a local folder; training and export run on local files. Set {ROOT_VARIABLE} to a folder.")
+        path = Path(fsspec.url_to_fs(self.root)[1]) / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(_explain("make", str(path.parent), error)) from error
+        return path
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""
+        self.write(".writable", b"")
+
+
+def open_store() -> Store:
+    """Return the store at `$UNDERSTUDY_DATA`, by default `data/` in the checkout."""
+    return Store(os.environ.get(ROOT_VARIABLE) or str(CHECKOUT / "data"))
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads and built wheels, the one place outside the checkout that is written (see deployments/install.sh)."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("UNDERSTUDY_CACHE") or Path(home) / "understudy")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which other workers on a shared folder could not read
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _explain(verb: str, what: str, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        remedy = f"The data root is not writable. Set {ROOT_VARIABLE} to a folder that is."
+    else:
+        remedy = "Run the same command again: what was already made is kept."
+    return f"Cannot {verb} {what}: {error.strerror or error}. {remedy}"

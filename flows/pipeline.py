@@ -1,0 +1,41 @@
+"""The whole product: from a domain pack to a small model, compared with its base. Read this file first."""
+
+from prefect import flow
+
+from core.settings import load_settings, load_training
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.evaluation import evaluation
+from flows.export import export
+from flows.generation import generation
+from flows.training import training
+from tasks.preflight import check_before_start
+from tasks.reporting import ReportRef, publish_run
+
+
+@flow(name="pipeline", flow_run_name="pipeline-{domain}")
+async def pipeline(
+    domain: str = "therapeutic-coaching", conversations: int | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"
+) -> ReportRef:
+    """Make an understudy and say whether it is better than its base.
+
+    Args:
+        domain: name of a domain pack (a folder in config/domains).
+        conversations: how many to rehearse; by default as many as the settings say.
+        transcripts: a folder of existing transcripts to train from, instead of rehearsing.
+        settings: path of the settings file.
+
+    Returns:
+        The run's folder with the report, and the figures that matter.
+    """
+    check_before_start(domain, settings)
+
+    rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
+    assessed = await assessment(domain, transcripts, rehearsed, settings)
+    examples = await dataset(assessed, domain, settings)
+    base, adapter = await training(examples, domain, settings)
+    base_gguf, understudy_gguf = await export(base, adapter, domain, settings)
+    compared = await evaluation(base_gguf, understudy_gguf, examples, domain, settings)
+
+    models = {"base": base_gguf, "understudy": understudy_gguf}
+    return await publish_run(assessed, examples, adapter, models, compared, load_training(load_settings(settings).training))

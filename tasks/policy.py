@@ -1,0 +1,101 @@
+"""What Prefect does with our tasks: results kept and found again by content, many side by side, progress told."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+
+from core.errors import ModelError, TranscriptError, UnderstudyError
+from core.fingerprint import fingerprint
+from core.records import LeftOut, Reference
+from core.store import open_store
+
+SCHEMA = 1
+"""Raised when the meaning of a stored result changes, so that older ones are not found."""
+
+STEPS = 4
+"""Progress is told about this often in a batch."""
+
+Item = TypeVar("Item")
+Ref = TypeVar("Ref", bound=Reference)
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task.name}-{SCHEMA}-{fingerprint(parameters)}"
+
+
+# the task's name is in the key: Prefect's own INPUTS policy mixes up tasks whose parameters are equal
+CACHED = CacheKeyFnPolicy(cache_key_fn=_key)
+
+
+async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref:
+    """Await a task; if its kept result points to something that is gone, or is not of this kind any more, have it made anew."""
+    found = await task(*arguments)
+    if isinstance(found, kind) and open_store().exists(found.path):
+        return found
+    return await task.with_options(refresh_cache=True)(*arguments)
+
+
+async def side_by_side(
+    make: Callable[[Item], Awaitable[Ref]], items: Sequence[Item], names: Sequence[str], limit: int, doing: str
+) -> tuple[list[Ref], list[LeftOut]]:
+    """Run a task for each item, a bounded number at once.
+
+    An item that a model or its file spoils is left out with the reason. Any other error (a full disk, say) stops the batch; what
+    was made is on disk.
+
+    Args:
+        make: awaits the task for one item.
+        limit: how many at once.
+        doing: what is logged with the counts, such as "Rehearsed".
+    """
+    slots = asyncio.Semaphore(limit)
+    made: dict[int, Ref] = {}
+    left_out: dict[int, LeftOut] = {}
+    logger = get_run_logger()
+
+    async def one(number: int) -> None:
+        async with slots:
+            try:
+                made[number] = await make(items[number])
+            except (ModelError, TranscriptError) as error:
+                left_out[number] = LeftOut(name=names[number], reason=str(error))
+                logger.warning("Left out %s: %s", names[number], error)
+        done = len(made) + len(left_out)
+        if done == len(items) or done % max(1, len(items) // STEPS) == 0:
+            logger.info("%s %d of %d%s.", doing, done, len(items), f", {len(left_out)} left out" if left_out else "")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(items)):
+                group.create_task(one(number))
+    except* UnderstudyError as errors:
+        raise _first(errors) from None
+    return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class PlainErrors(logging.Filter):
+    """Takes the traceback off errors that a person can act on; their message says it all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Strip the traceback of an `UnderstudyError`."""
+        if record.exc_info and isinstance(record.exc_info[1], UnderstudyError):
+            record.exc_info = None
+            record.exc_text = None
+        return True
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(PlainErrors())

@@ -1,0 +1,95 @@
+"""Publishing a report: into the run's folder and as a Prefect artifact."""
+
+import json
+from typing import Any
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from core.comparison import Comparison
+from core.fingerprint import fingerprint
+from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript
+from core.reports import Conversation, assessment_markdown, assessment_summary, run_html, run_markdown
+from core.settings import Training
+from core.store import open_store
+
+
+class ReportRef(Reference):
+    """A run's folder, and the figures that a run ends with."""
+
+    summary: dict[str, str]
+
+
+async def publish_assessment(batch_path: str) -> None:
+    """Write a batch's report beside it and publish it in the Prefect UI."""
+    store = open_store()
+    batch = AssessmentBatch.model_validate_json(store.read(batch_path))
+    assessments = _assessments(batch)
+    text = assessment_markdown(assessment_summary(assessments), batch, _caveats(assessments))
+    store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
+    await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
+
+
+async def publish_run(
+    assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef, training: Training
+) -> ReportRef:
+    """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
+    store = open_store()
+    batch = AssessmentBatch.model_validate_json(store.read(assessed))
+    assessments = _assessments(batch)
+    comparison = Comparison.model_validate(json.loads(store.read(evaluation.path))["comparison"])
+    folder = f"runs/{batch.domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
+    gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
+    facts = {
+        "domain": batch.domain,
+        "batch": batch,
+        "assessment": assessment_summary(assessments),
+        "dataset": dataset,
+        "dataset_folder": f"{store.root}/{dataset.path}",
+        "training": adapter.facts,
+        "gguf": f"{store.root}/{gguf}",
+        "export": models["understudy"].facts,
+        "caveats": _caveats(assessments),
+    }
+    conversations = [
+        Conversation(arm, Transcript.model_validate_json(store.read(transcript)), Assessment.model_validate_json(store.read(assessment)))
+        for arm, transcript, assessment in evaluation.conversations
+    ]
+    text = run_markdown(facts, comparison)
+    store.write(f"{folder}/report.md", text)
+    store.write(f"{folder}/report.html", run_html(facts, comparison, conversations))
+    summary = _summary(facts, comparison, f"{store.root}/{folder}/report.html")
+    store.write_json(f"{folder}/summary.json", summary)
+    await acreate_markdown_artifact(text, key=f"run-{batch.domain}", description="Report of a run of the pipeline")
+    get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
+    return ReportRef(path=folder, summary=summary)
+
+
+def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict[str, str]:
+    assessment, training = facts["assessment"], facts["training"]
+    size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
+    low, high = comparison.interval or (comparison.difference, comparison.difference)
+    left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
+    return {
+        "made": f"{assessment['assessed']} transcripts{left_out}",
+        "passed": f"{assessment['pass']} ({assessment['incomplete']} incomplete)",
+        "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
+        "training loss": f"{training['train_loss_first']:.2f} first, {training['train_loss_last']:.2f} last",
+        "validation loss": f"{training['validation_loss_first']:.2f} first, {training['validation_loss_last']:.2f} last",
+        "GGUF": f"{size / 1e6:.1f} MB",
+        "base score": f"{comparison.base_mean:.3f}",
+        "understudy score": f"{comparison.understudy_mean:.3f} (difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})",
+        "decision": f"{comparison.decision}: {comparison.reason}",
+        "note": " ".join(facts["caveats"]) or "none",
+        "report": report,
+        "dataset": facts["dataset_folder"],
+        "model": facts["gguf"],
+    }
+
+
+def _assessments(batch: AssessmentBatch) -> list[Assessment]:
+    return [Assessment.model_validate_json(open_store().read(item.path)) for item in batch.assessments]
+
+
+def _caveats(assessments: list[Assessment]) -> list[str]:
+    return sorted({item.caveat for item in assessments if item.caveat})
