@@ -1,6 +1,7 @@
 """Domain packs: the files that make a domain, checked against one another when they are loaded."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -203,9 +204,16 @@ def load_pack(name: str, root: Path = CHECKOUT) -> Pack:
     Raises:
         PackError: an unknown domain, or the first thing found wrong in its files.
     """
-    config, prompts = root / "config" / "domains" / name, root / "prompts" / name
     if name not in domains(root):
         raise PackError(f"Unknown domain {name!r}. Allowed: {', '.join(domains(root))}. A domain is a folder below {root / 'config' / 'domains'}.")
+    config, prompts = root / "config" / "domains" / name, root / "prompts" / name
+    files = sorted([*config.glob("*"), *prompts.rglob("*")])
+    return _load(name, config, prompts, tuple((path, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int], ...]) -> Pack:
+    """Load a pack once for as long as none of its files changes; each task of a run asks for it."""
     taxonomy = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError)
     flaws = load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError)
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")

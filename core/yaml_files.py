@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import UnderstudyError
 
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same language; the C one is ten times faster where it was built."""
+
+
 class Strict(BaseModel):
     """A part of a file; a key that nothing reads is an error."""
 
@@ -25,7 +29,7 @@ def load_yaml(path: Path, model: type[Model], error: type[UnderstudyError]) -> M
         error: the file is missing, is not YAML, or does not fit the model.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except FileNotFoundError as missing:
         raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. Check the name or make the file.") from missing
     except (yaml.YAMLError, UnicodeDecodeError) as broken:

@@ -86,16 +86,16 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-class PlainErrors(logging.Filter):
-    """Takes the traceback off errors that a person can act on; their message says it all."""
+class ReadableLog(logging.Filter):
+    """Keeps a run's log readable: no traceback under an error that a person can act on, no line for each task that went well."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Strip the traceback of an `UnderstudyError`."""
+        """Strip the traceback of an `UnderstudyError`; drop what Prefect says of a completed task."""
         if record.exc_info and isinstance(record.exc_info[1], UnderstudyError):
             record.exc_info = None
             record.exc_text = None
-        return True
+        return not (record.name == "prefect.task_runs" and record.levelno == logging.INFO and record.msg.startswith("Finished in state"))
 
 
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(_name).addFilter(PlainErrors())
+    logging.getLogger(_name).addFilter(ReadableLog())

@@ -1,7 +1,6 @@
 """Finding topics and kinds of words in a text, by the pack's lists."""
 
 import re
-from collections.abc import Sequence
 from functools import cache
 
 from core.pack import Pack
@@ -13,22 +12,28 @@ class Lexicon:
     def __init__(self, pack: Pack) -> None:
         """Take the topics' words and the lists of `scripted.yaml`."""
         lists = pack.phrases.words.model_dump() if pack.phrases else {}
-        self._lists = {name: tuple(words) for name, words in lists.items()}
-        self._topics = {name: tuple(subtopic.words) for group in pack.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
+        self._lists = {name: _pattern(tuple(words)) for name, words in lists.items()}
+        self._topics = {name: _pattern(tuple(subtopic.words)) for group in pack.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
+        self._found: dict[str, dict[str, int]] = {}
+        self._had: dict[tuple[str, str], bool] = {}
 
     def has(self, kind: str, text: str) -> bool:
         """Say whether a text has a word of a list such as `feeling` or `harm`."""
-        return bool(_pattern(self._lists[kind]).search(_plain(text)))
+        if (kind, text) not in self._had:
+            self._had[kind, text] = bool(self._lists[kind].search(_plain(text)))
+        return self._had[kind, text]
 
     def topics(self, text: str) -> dict[str, int]:
         """Return the subtopics that a text touches and the position where each first shows, in order of appearance."""
-        plain = _plain(text)
-        found = {name: match.start() for name, words in self._topics.items() if (match := _pattern(words).search(plain))}
-        return dict(sorted(found.items(), key=lambda item: item[1]))
+        if text not in self._found:
+            plain = _plain(text)
+            found = {name: match.start() for name, pattern in self._topics.items() if (match := pattern.search(plain))}
+            self._found[text] = dict(sorted(found.items(), key=lambda item: item[1]))
+        return self._found[text]
 
     def mentions(self, text: str, topic: str) -> int:
         """Count how often a subtopic's words occur in a text."""
-        return len(_pattern(self._topics[topic]).findall(_plain(text)))
+        return len(self._topics[topic].findall(_plain(text)))
 
 
 def sentences(text: str) -> list[str]:
@@ -41,5 +46,5 @@ def _plain(text: str) -> str:
 
 
 @cache
-def _pattern(words: Sequence[str]) -> re.Pattern[str]:
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(r"\b(?:" + "|".join(re.escape(word.lower()) for word in sorted(words, key=len, reverse=True)) + ")")

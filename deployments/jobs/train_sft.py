@@ -16,8 +16,7 @@
 Before the first step it counts what --max-length would cut and proves, on TRL's own labels, that exactly the assistant's texts
 and their stop token are learnt. metrics.json is written last: an --output without it is not finished.
 
-    OMP_NUM_THREADS=1 python deployments/jobs/train_sft.py --train train.parquet --validation validation.parquet --base base \
-        --output adapter --max-length 1024
+    OMP_NUM_THREADS=1 python train_sft.py --train t.parquet --validation v.parquet --base base --output adapter --max-length 1024
 """
 
 import argparse
@@ -29,7 +28,7 @@ import sys
 import time
 import warnings
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +37,10 @@ Messages = list[dict[str, str]]
 TRAINER = ("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "warmup_steps")
 TRAINER += ("lr_scheduler_type", "optim", "max_length", "activation_checkpointing", "seed")
 LORA = ("r", "lora_alpha", "lora_dropout")
-# Examples of each split whose labels are read back, spread evenly.
-MASK_CHECKS = 256
 
 
 class JobError(Exception):
-    """A mistake the caller can mend; its text is all that is shown."""
-
-    code = 1
-
-
-class TruncationError(JobError):
-    """More would be cut than the caller allowed."""
-
-    code = 2
+    """A mistake the caller can mend: the one sentence that is shown and, if not 1, the exit code."""
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -69,7 +58,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--base-revision", help="its commit")
     add("--output", type=Path, required=True, help="folder for the adapter, the tokenizer and metrics.json")
     add("--chat-template", type=Path, help="Jinja file to use in place of the base's chat template")
-    add("--reply-prefix", default="", help=r"text the template itself puts before each reply, e.g. '<think>\n\n</think>\n\n'")
+    add("--reply-prefix", default="", help="text the template itself puts before each reply, such as Qwen3's empty think block")
     add("--lora-r", dest="r", type=int, default=16, help="rank of the adapter")
     add("--lora-alpha", type=int, default=32, help="its scale is alpha / rank")
     add("--lora-dropout", type=float, default=0.0, help="dropout before the adapter; costs half as much memory again on long texts")
@@ -91,8 +80,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if (arguments.dataset is None) == (arguments.train is None) or (arguments.train is None) != (arguments.validation is None):
         parser.error("give either --train with --validation, or --dataset")
-    arguments.reply_prefix = arguments.reply_prefix.replace("\\n", "\n")
     return arguments
+
+
+def short(error: Exception) -> str:
+    return " ".join(str(error).split())[:250]
 
 
 def read_split(arguments: argparse.Namespace, split: str) -> list[Messages]:
@@ -100,27 +92,23 @@ def read_split(arguments: argparse.Namespace, split: str) -> list[Messages]:
     where = f"Split {split!r} of {arguments.dataset!r}" if arguments.dataset else f"Dataset file {str(path)!r}"
     if path and not path.is_file():
         raise JobError(f"{where} does not exist; give a parquet file with --{split}.")
+    from datasets import load_dataset
+    from pyarrow import parquet
+
     try:
-        if path:
-            # Not through load_dataset, which would keep a copy in the home folder.
-            import pyarrow.parquet
-
-            data = pyarrow.parquet.read_table(path).to_pydict()
-        else:
-            from datasets import load_dataset
-
-            data = load_dataset(arguments.dataset, revision=arguments.dataset_revision, split=split).to_dict()
+        # A file does not go through load_dataset, which would keep a copy in the home folder.
+        table = parquet.read_table(path) if path else load_dataset(arguments.dataset, revision=arguments.dataset_revision, split=split).data
     except (OSError, ValueError) as error:
-        raise JobError(f"{where} cannot be read ({' '.join(str(error).split())[:200]}); give parquet, or a Hub id and commit.") from None
-    if "messages" not in data:
-        raise JobError(f"{where} has the columns {list(data)}; the column 'messages' is needed.")
-    if not data["messages"]:
-        raise JobError(f"{where} has no rows; training needs at least one example in each split.")
+        raise JobError(f"{where} cannot be read ({short(error)}); give a parquet file, or a Hub id and its commit.") from None
+    data = table.to_pydict()
+    if not data.get("messages"):
+        raise JobError(f"{where} needs a column 'messages' with at least one row; it has the columns {list(data)}.")
     for number, messages in enumerate(data["messages"], 1):
         roles = [m.get("role") for m in messages or [] if isinstance(m, dict) and isinstance(m.get("content"), str)]
         if len(roles) != len(messages or []) or "assistant" not in roles:
             raise JobError(f"{where} has no assistant reply in row {number}; each row needs role and content in 'messages'.")
-    return [[{"role": m["role"], "content": m["content"]} for m in messages] for messages in data["messages"]]
+    # Templates differ in whether they strip; without outer blanks all of them render the same reply.
+    return [[{"role": m["role"], "content": m["content"].strip()} for m in messages] for messages in data["messages"]]
 
 
 def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
@@ -130,80 +118,64 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
 
     base, own = Path(arguments.base), arguments.chat_template
     if not (base / "config.json").is_file() and (base.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", arguments.base)):
-        raise JobError(f"Base {arguments.base!r} is neither a folder with a config.json nor a model id like 'Qwen/Qwen3-4B'; correct --base.")
-    if own and not own.is_file():
-        raise JobError(f"Chat template {str(own)!r} does not exist; correct --chat-template.")
+        raise JobError(f"Base {arguments.base!r} is neither a folder with config.json nor a model id like 'Qwen/Qwen3-4B'; correct --base.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision)
+        if own:
+            tokenizer.chat_template = own.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise JobError(f"Base {arguments.base!r} has no usable tokenizer ({' '.join(str(error).split())[:200]}); correct --base.") from None
-    if own:
-        tokenizer.chat_template = own.read_text(encoding="utf-8")
+        raise JobError(f"Tokenizer or chat template cannot be read ({short(error)}); correct --base or --chat-template.") from None
     try:
-        if not isinstance(tokenizer.chat_template, str):
-            raise ValueError
         marked = has_generation_markers(tokenizer.chat_template)
-        return tokenizer, tokenizer.chat_template if marked else str(get_training_chat_template(tokenizer))
-    except ValueError:
-        raise JobError(
-            "The base's chat template is missing, or neither marks the assistant's replies with {% generation %} nor is known to TRL;"
-            " give one of TRL's (its folder chat_templates) with --chat-template."
-        ) from None
+        return tokenizer, str(tokenizer.chat_template if marked else get_training_chat_template(tokenizer))
+    except (ValueError, TypeError):
+        wrong = "The chat template is missing, or neither marks the assistant's replies with {% generation %} nor is known to TRL"
+        raise JobError(f"{wrong}; give one of TRL's, from its folder chat_templates, with --chat-template.") from None
 
 
 def check_lengths(splits: dict[str, list[Messages]], tokenizer: Any, template: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Counts what --max-length would cut, and takes out examples without a reply left, since TRL drops those silently."""
+    """Counts what --max-length would cut, before it is cut."""
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
-    for name, conversations in splits.items():
-        options = {"chat_template": template, "return_dict": True, "return_assistant_tokens_mask": True}
-        coded = [tokenizer.apply_chat_template(messages, **options) for messages in conversations]
-        lengths = [len(one["input_ids"]) for one in coded]
+    for name, rows in splits.items():
+        lengths = [len(tokenizer.apply_chat_template(messages, chat_template=template)["input_ids"]) for messages in rows]
+        cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
         counts[name] = {"examples": len(lengths), "truncated": sum(length > limit for length in lengths), "longest": max(lengths)}
-        counts[name] |= {"tokens": sum(lengths), "cut_tokens": sum(max(0, length - limit) for length in lengths)}
-        conversations[:] = [
-            messages
-            for messages, one in zip(conversations, coded, strict=True)
-            if 1 in one["assistant_masks"][:limit] or 1 not in one["assistant_masks"]
-        ]
-        counts[name] |= {"cut_token_share": round(counts[name]["cut_tokens"] / sum(lengths), 4), "dropped": len(lengths) - len(conversations)}
+        counts[name] |= {"tokens": sum(lengths), "cut_token_share": round(cut_share, 4)}
     emit("truncation", max_length=limit, **counts)
-    share = max(part["truncated"] / part["examples"] for part in counts.values())
-    if share > arguments.allow_truncated:
-        cut, total, longest = (sum(p["truncated"] for p in counts.values()), sum(p["examples"] for p in counts.values()),
-                               max(p["longest"] for p in counts.values()))
-        raise TruncationError(
-            f"--max-length {limit} would cut {cut} of {total} examples (the longest has {longest} tokens) and --allow-truncated is"
-            f" {arguments.allow_truncated:g}; raise --max-length, or allow it with --allow-truncated {math.ceil(share * 100) / 100}."
-        )
-    if not all(splits.values()):
-        raise TruncationError(f"No example of a split has an assistant reply within --max-length {limit}; raise it.")
+    for name, part in counts.items():
+        share = part["truncated"] / part["examples"]
+        if share > arguments.allow_truncated:
+            wrong = f"--max-length {limit} would cut {part['truncated']} of {part['examples']} {name} examples (longest: {part['longest']})"
+            advice = f"raise it, or allow that with --allow-truncated {math.ceil(share * 100) / 100}"
+            raise JobError(f"{wrong} and --allow-truncated is {arguments.allow_truncated:g}; {advice}.", 2)
     return counts
 
 
 def check_labels(dataset: Any, conversations: list[Messages], tokenizer: Any, arguments: argparse.Namespace) -> set[str]:
     """Proves on the labels as they will be trained that each reply and its stop token are learnt, and nothing else; returns the stop."""
+    if len(dataset) != len(conversations):
+        gone = len(conversations) - len(dataset)
+        raise JobError(f"{gone} examples have no reply within --max-length {arguments.max_length}; raise it or leave them out.", 2)
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     stops: set[str] = set()
-    for number in range(0, len(conversations), max(1, len(conversations) // MASK_CHECKS)):
+    # Some hundred examples, spread evenly: reading all of a large dataset back would take minutes.
+    for number in range(0, len(dataset), max(1, len(dataset) // 256)):
         row = dataset[number]
         runs = groupby(zip(row["input_ids"], row["labels"], strict=True), key=lambda pair: pair[1] != -100)
         # A line break after the stop token belongs to the template's turn and may be learnt with it.
-        found = [tokenizer.decode([token for token, _ in run]).removesuffix("\n") for learnt, run in runs if learnt]
+        spans = [[token for token, _ in run] for learnt, run in runs if learnt]
+        found = [tokenizer.decode(span, clean_up_tokenization_spaces=False).removesuffix("\n") for span in spans]
         wanted = [arguments.reply_prefix + m["content"] for m in conversations[number] if m["role"] == "assistant"]
         cut = len(row["input_ids"]) == arguments.max_length
-        if len(found) > len(wanted) or (len(found) < len(wanted) and not cut):
-            raise JobError(f"Example {number + 1} would learn {len(found)} texts but has {len(wanted)} replies; the chat template does not fit.")
-        for position, (text, reply) in enumerate(zip(found, wanted, strict=False), 1):
+        for position, (text, reply) in enumerate(zip_longest(found, wanted[: len(found)] if cut else wanted, fillvalue=""), 1):
             stop = text.removeprefix(reply)
             if text.startswith(reply) and stop in special:
                 stops.add(stop)
             # The last reply of a cut example may be a beginning only, and end within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                wish = f"would learn {text[-80:]!r}, not {reply[-80:]!r} and a stop token"
-                raise JobError(f"Example {number + 1} {wish}; use another --chat-template or name what it adds with --reply-prefix.")
-    if len(dataset) != len(conversations) or not stops:
-        raise JobError(f"TRL kept {len(dataset)} of {len(conversations)} examples, with {len(stops)} stop tokens; raise --max-length.")
+                wrong = f"Example {number + 1} would learn {text[-80:]!r} instead of {reply[-80:]!r} and a stop token"
+                raise JobError(f"{wrong}; use another --chat-template, or name what it adds with --reply-prefix.")
     return stops
 
 
@@ -218,49 +190,38 @@ def build_trainer(splits: dict[str, list[Messages]], tokenizer: Any, arguments: 
     if arguments.qlora and cuda:
         four_bit = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": torch.bfloat16}
         quantisation = BitsAndBytesConfig(load_in_4bit=True, **four_bit)
-    modules = names[0] if names == ["all-linear"] else names
-    data = {name: Dataset.from_dict({"messages": rows}) for name, rows in splits.items()}
+    lora = {name: getattr(arguments, name) for name in LORA}
+    lora["target_modules"] = names[0] if names == ["all-linear"] else names
+    knobs = {name: getattr(arguments, name) for name in TRAINER}
+    knobs |= {"use_cpu": not cuda, "bf16": cuda, "dataloader_pin_memory": cuda, "report_to": "none", "disable_tqdm": True}
+    knobs |= {"save_strategy": "no", "logging_steps": 1, "per_device_eval_batch_size": arguments.per_device_train_batch_size}
+    knobs |= {"eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no", "assistant_only_loss": True}
+    # TRL would load 32-bit weights on a GPU unless told; on a CPU 16-bit arithmetic is the slower one.
+    knobs["model_init_kwargs"] = {"dtype": "bfloat16" if cuda else "float32", "revision": arguments.base_revision}
     try:
-        config = SFTConfig(
-            output_dir=str(arguments.output),
-            **{name: getattr(arguments, name) for name in TRAINER},
-            per_device_eval_batch_size=arguments.per_device_train_batch_size,
-            assistant_only_loss=True,
-            # TRL would load 32-bit weights on a GPU unless told; on a CPU 16-bit arithmetic is the slower one.
-            model_init_kwargs={"dtype": "bfloat16" if cuda else "float32", "revision": arguments.base_revision},
-            use_cpu=not cuda,
-            bf16=cuda,
-            dataloader_pin_memory=cuda,
-            eval_strategy="epoch" if arguments.evaluate == "epoch" else "no",
-            save_strategy="no",
-            logging_steps=1,
-            report_to="none",
-            disable_tqdm=True,
-        )
         return SFTTrainer(
             model=arguments.base,
-            args=config,
-            train_dataset=data["train"],
-            eval_dataset=data["validation"],
+            args=SFTConfig(output_dir=str(arguments.output), **knobs),
+            train_dataset=Dataset.from_dict({"messages": splits["train"]}),
+            eval_dataset=Dataset.from_dict({"messages": splits["validation"]}),
             processing_class=tokenizer,
             quantization_config=quantisation,
-            peft_config=LoraConfig(task_type="CAUSAL_LM", target_modules=modules, **{name: getattr(arguments, name) for name in LORA}),
+            peft_config=LoraConfig(task_type="CAUSAL_LM", **lora),
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise JobError(f"Training of {arguments.base!r} cannot be set up: {' '.join(str(error).split())[:300]}") from None
+    except (OSError, ValueError, RuntimeError, IndexError) as error:
+        raise JobError(f"Training of {arguments.base!r} cannot be set up: {short(error)}") from None
 
 
 def report_progress(trainer: Any) -> None:
     """Replaces transformers' printing by one JSON line a step."""
     from transformers import PrinterCallback, TrainerCallback
 
-    class Lines(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.started = time.monotonic()
+    started = time.monotonic()
 
+    class Lines(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
             if "loss" in logs:
-                left = (time.monotonic() - self.started) / state.global_step * (state.max_steps - state.global_step)
+                left = (time.monotonic() - started) / state.global_step * (state.max_steps - state.global_step)
                 emit("progress", step=state.global_step, of=state.max_steps, loss=round(logs["loss"], 4), seconds_left=round(left, 1))
             elif "eval_loss" in logs:
                 emit("validation", step=state.global_step, loss=round(logs["eval_loss"], 4))
@@ -280,13 +241,14 @@ def train(arguments: argparse.Namespace) -> None:
     datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    (arguments.output / "metrics.json").unlink(missing_ok=True)
     tokenizer, template = load_tokenizer(arguments)
     truncation = check_lengths(splits, tokenizer, template, arguments)
+    (arguments.output / "metrics.json").unlink(missing_ok=True)
     trainer = build_trainer(splits, tokenizer, arguments)
     data = {"train": trainer.train_dataset, "validation": trainer.eval_dataset}
     stops = set().union(*(check_labels(data[name], rows, tokenizer, arguments) for name, rows in splits.items()))
-    facts = {"stop_tokens": sorted(stops), "supervised_tokens": sum(t != -100 for labels in data["train"]["labels"] for t in labels)}
+    learnt = sum(label != -100 for labels in data["train"]["labels"] for label in labels)
+    facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
     emit("mask", **facts)
     report_progress(trainer)
     # train() starts a new log, so this figure is kept by hand.
@@ -300,7 +262,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def write_metrics(trainer: Any, arguments: argparse.Namespace, first: float, facts: dict[str, Any]) -> None:
-    log, cuda = trainer.state.log_history, trainer.args.bf16
+    log = trainer.state.log_history
     curve = [{"step": entry["step"], "loss": round(entry["loss"], 4)} for entry in log if "loss" in entry]
     checks = [{"step": entry["step"], "loss": round(entry["eval_loss"], 4)} for entry in log if "eval_loss" in entry]
     few = [entry["loss"] for entry in curve[-5:]]
@@ -311,8 +273,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, first: float, fac
         "train_loss_last": round(sum(few) / len(few), 4),
         "steps": trainer.state.global_step,
         **facts,
-        "method": "qlora" if arguments.qlora and cuda else "lora",
-        "device": "cuda" if cuda else "cpu",
+        "method": "qlora" if arguments.qlora and trainer.args.bf16 else "lora",
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         # Base, dataset, their revisions, and every knob.
         **{name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()},
@@ -331,8 +292,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(arguments)
     except JobError as error:
-        print(error, file=sys.stderr)
-        return error.code
+        print(error.args[0], file=sys.stderr)
+        return error.args[1] if len(error.args) > 1 else 1
     return 0
 
 

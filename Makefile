@@ -1,0 +1,55 @@
+# Understudy. `make help` lists the commands.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# No telemetry: Prefect's client, Prefect's server (prefect.toml), Hugging Face.
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE ?= 1
+
+BIN := .venv/bin
+DOMAIN ?= therapeutic-coaching
+DEMO_PARAMETERS := domain=$(DOMAIN) $(if $(COUNT),conversations=$(COUNT)) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(if $(SETTINGS),settings="$(SETTINGS)")
+
+.PHONY: help
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup:  ## Install everything into .venv; the second time it is quick
+	@deployments/install.sh
+
+.PHONY: setup-light
+setup-light:  ## Install without torch and llama.cpp: enough to generate and assess
+	@deployments/install.sh light
+
+.PHONY: demo
+demo: setup  ## Run the whole pipeline without keys [DOMAIN=… COUNT=… TRANSCRIPTS=folder SETTINGS=file]
+	@$(BIN)/python -m flows pipeline $(DEMO_PARAMETERS)
+
+.PHONY: generate
+generate:  ## Rehearse conversations [DOMAIN=… COUNT=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows generation $(filter-out transcripts=%,$(DEMO_PARAMETERS))
+
+.PHONY: assess
+assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(DEMO_PARAMETERS))
+
+.PHONY: ui
+ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
+	@deployments/ui.sh
+
+.PHONY: test
+test: setup  ## Install what is needed and run the test suite
+	@$(BIN)/python -m pytest $(TESTS)
+
+.PHONY: check
+check: setup  ## Format, lint, types, import law
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports
+
+.PHONY: clean
+clean:  ## Remove what was made here: data, Prefect's database, caches (not .venv, not the download cache)
+	@rm -rf data .prefect .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
