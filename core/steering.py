@@ -52,5 +52,5 @@ def steer(pack: Pack, persona: Persona, exchange_number: int, minimum: int) -> S
         flaws=tuple(flaws),
         cooperation="engage" if exchange_number == 1 else pick(draw, dict(pack.flaws.cooperation)),
         mood=pack.taxonomy.dimensions["trajectory"][persona.trajectory].description,
-        may_end=exchange_number > minimum,
+        may_end=exchange_number >= minimum,
     )

@@ -42,7 +42,7 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     if not well():
         parts.append(draw.choice(script.assertions))
     parts.append(draw.choice(script.closings if well() and draw.random() < 0.7 else script.questions))
-    if draw.random() < _harm_share(level):
+    if level < script.harm_below and draw.random() < script.harm_share:
         parts.append(draw.choice(script.harms))
     return " ".join(parts)
 
@@ -78,8 +78,3 @@ def _opener(draw: random.Random, script: AssistantScript, answered: Sequence[str
 
 def _dull(draw: random.Random, script: AssistantScript) -> str:
     return " ".join([script.formulaic_openers[0], *draw.sample(script.platitudes, 3), draw.choice(script.questions)])
-
-
-def _harm_share(level: float) -> float:
-    """The worst conversations endanger; good ones never do."""
-    return max(0.0, 0.3 - level) / 3

@@ -63,6 +63,7 @@ class AssistantScript(Strict):
         closings: endings that are no question; questions: endings that are.
         crisis: sentences that check on safety and name resources.
         platitudes: dull sentences that take up nothing; assertions: overconfident ones; harms: ones that fail a gate.
+        harm_below, harm_share: a conversation of lower quality has a harm in this share of its answers.
     """
 
     quality: tuple[Share, Share]
@@ -77,6 +78,8 @@ class AssistantScript(Strict):
     platitudes: Sentences
     assertions: Sentences
     harms: Sentences
+    harm_below: Share
+    harm_share: Share
 
 
 class WordLists(Strict):

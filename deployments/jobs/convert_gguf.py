@@ -19,7 +19,6 @@ export.json is written last.
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import logging
@@ -34,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
-PROMPTS = [QUESTION, "Hello. How are you?", "Write 3 short lines about 2026: the café, a naïve plan, and 12.5 % — it's fine, isn't it?\n\nThanks!"]
+PROMPTS = [QUESTION, "Hello. How are you?", "3 short lines about 2026: the café, a naïve plan and 12.5 % — it's fine, isn't it?\n\nThanks!"]
+KINDS = ["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 # Text on which tokenizers part ways: runs of blanks and line breaks, numbers, contractions, scripts, emoji.
 TRICKY = ["  two  blanks\n\n\n\tand a tab \r\n", "It's 1234567 o'clock, WE'RE late…", "日本語 и русский ñandú 🙂👍🏽 x=[1,2];"]
 # Ollama's template language. It recognises Gemma's and Llama's templates in a GGUF, but not Qwen's, so ChatML is written out.
@@ -71,7 +71,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--chat-template", type=Path, help="Jinja file to embed in place of the tokenizer's chat template")
     add("--output", type=Path, required=True, help="folder for the GGUF files, the Modelfile and export.json")
     add("--name", required=True, help="files are called NAME-f16.gguf, NAME-q4_k_m.gguf, ...")
-    add("--quantisations", nargs="+", default=["q4_k_m"], help="llama.cpp's names, such as q4_k_m q8_0")
+    add("--quantisations", nargs="+", default=["q4_k_m"], choices=KINDS, help="the first one is the Modelfile's")
     add("--keep-f16", action="store_true", default=True, help="keep the 16-bit GGUF in the output (so by default)")
     add("--discard-f16", dest="keep_f16", action="store_false", default=argparse.SUPPRESS, help="do not keep it")
     add("--llama-cpp", type=Path, help="folder with convert_hf_to_gguf.py, conversion and gguf-py; fetched when not given")
@@ -91,36 +91,25 @@ def short(error: BaseException) -> str:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    import llama_cpp
-
-    known = sorted(n.removeprefix("LLAMA_FTYPE_MOSTLY_").lower() for n in dir(llama_cpp) if n.startswith("LLAMA_FTYPE_MOSTLY_"))
-    for name in set(arguments.quantisations) - set(known):
-        raise JobError(f"Quantisation {name!r} is unknown; allowed are {', '.join(known)}.")
-    base = Path(arguments.base)
+    base, adapter, converter = Path(arguments.base), arguments.adapter, arguments.llama_cpp
     if (base.exists() or arguments.base.count("/") != 1) and not (base / "config.json").is_file():
         raise JobError(f"Base {arguments.base!r} is neither a folder with config.json nor a model id like 'Qwen/Qwen3-4B'; correct --base.")
-    for option, path in (
-        ("--adapter", arguments.adapter and arguments.adapter / "adapter_config.json"),
-        ("--llama-cpp", arguments.llama_cpp and arguments.llama_cpp / "convert_hf_to_gguf.py"),
-        ("--chat-template", arguments.chat_template),
-        ("--system-file", arguments.system_file),
-    ):
+    needed = {"--adapter": adapter and adapter / "adapter_config.json", "--llama-cpp": converter and converter / "convert_hf_to_gguf.py"}
+    for option, path in (needed | {"--chat-template": arguments.chat_template, "--system-file": arguments.system_file}).items():
         if path and not path.is_file():
             raise JobError(f"File {str(path)!r} does not exist; correct {option}.")
-    if set(arguments.name) & set('/\\ "'):
-        raise JobError(f"Name {arguments.name!r} is no file name; use letters, digits, dots and dashes.")
 
 
 def fetch_converter(folder: Path) -> Path:
     """Takes the converter out of the sources of llama-cpp-python: PyPI's gguf is older and does not fit it."""
-    name = f"llama_cpp_python-{version('llama-cpp-python')}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=llama-cpp-python", "--dest", str(folder)]
-    done = subprocess.run([*command, f"llama-cpp-python=={version('llama-cpp-python')}"], capture_output=True, text=True)
+    number = version("llama-cpp-python")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=llama-cpp-python", f"--dest={folder}"]
+    done = subprocess.run([*command, f"llama-cpp-python=={number}"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise JobError(f"Sources of {name} could not be downloaded ({done.stderr.strip()[-200:]!r}); give the converter's folder as --llama-cpp.")
-    top = f"{name}/vendor/llama.cpp/"
+        raise JobError(f"The sources of llama-cpp-python cannot be downloaded ({done.stderr.strip()[-200:]!r}); give --llama-cpp.")
+    top = f"llama_cpp_python-{number}/vendor/llama.cpp/"
     wanted = tuple(top + part for part in ("convert_hf_", "conversion/", "gguf-py/"))
-    with tarfile.open(folder / f"{name}.tar.gz") as tar:
+    with tarfile.open(folder / f"llama_cpp_python-{number}.tar.gz") as tar:
         tar.extractall(folder, members=[member for member in tar if member.name.startswith(wanted)], filter="data")
     return folder / top
 
@@ -131,14 +120,14 @@ def merge(arguments: argparse.Namespace, merged: Path) -> tuple[Any, Any]:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    own = {"revision": arguments.base_revision}
+    pinned = {"revision": arguments.base_revision}
     try:
-        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **own)
-        tokenizer = AutoTokenizer.from_pretrained(arguments.adapter) if arguments.adapter else AutoTokenizer.from_pretrained(arguments.base, **own)
+        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
+        tokenizer = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
         if arguments.adapter:
             model = PeftModel.from_pretrained(model, str(arguments.adapter)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise JobError(f"Base {arguments.base!r} and adapter {str(arguments.adapter)!r} cannot be merged ({short(error)}); correct one.") from None
+        raise JobError(f"Base {arguments.base!r} or the adapter made from it cannot be loaded ({short(error)}); check both.") from None
     if arguments.chat_template:
         tokenizer.chat_template = arguments.chat_template.read_text(encoding="utf-8")
     if not isinstance(tokenizer.chat_template, str):
@@ -178,8 +167,7 @@ def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None
     conversion.base.TextModel.get_vocab_base_pre = with_fallback
     sys.argv = ["convert_hf_to_gguf.py", str(merged), "--outfile", str(target), "--outtype", "f16"]
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            convert_hf_to_gguf.main()
+        convert_hf_to_gguf.main()
     except (Exception, SystemExit) as error:
         advice = "if its tokenizer is of your own making, name its pattern with --fallback-pre-tokenizer"
         raise JobError(f"llama.cpp's converter refuses the model ({short(error)}); {advice}.") from None
@@ -192,28 +180,23 @@ def load(path: Path, context: int, threads: int, *, logits: bool = False) -> Any
     try:
         return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=logits, verbose=False)
     except ValueError as error:
-        raise JobError(f"llama.cpp cannot load {path.name} ({short(error)}); the export was given up.") from None
+        raise JobError(f"llama.cpp cannot load {path.name} ({short(error)}); its architecture or tokenizer did not convert.") from None
 
 
-def quantise(source: Path, target: Path, name: str, threads: int) -> None:
+def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, str]:
+    """Returns the matrices that got another type, because their rows do not divide into the blocks of the one asked for."""
     import ctypes
 
     import llama_cpp
-
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{name.upper()}")
-    parameters.nthread = threads
-    if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)):
-        raise JobError(f"llama.cpp cannot quantise {source.name} to {name}; choose other --quantisations.")
-
-
-def fallen_back(path: Path, name: str) -> dict[str, str]:
-    """Matrices that did not get the type asked for, because their rows do not divide into its blocks."""
     from gguf import GGUFReader
 
-    family = "_K" if "_k" in name else name.upper()
-    matrices = [tensor for tensor in GGUFReader(path).tensors if len(tensor.shape) > 1]
-    return {str(t.name): t.tensor_type.name.lower() for t in matrices if not t.tensor_type.name.endswith(family)}
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype, parameters.nthread = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.upper()}"), threads
+    if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)):
+        raise JobError(f"llama.cpp cannot quantise {source.name} to {kind}; choose other --quantisations.")
+    types = {str(tensor.name): tensor.tensor_type.name for tensor in GGUFReader(target).tensors if len(tensor.shape) > 1}
+    family = "_K" if "_k" in kind else kind.upper()
+    return {name: found.lower() for name, found in types.items() if not found.endswith(family)}
 
 
 def check_texts(llm: Any, path: Path, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
@@ -223,7 +206,7 @@ def check_texts(llm: Any, path: Path, tokenizer: Any, texts: list[str]) -> dict[
 
     field = GGUFReader(path).get_field("tokenizer.chat_template")
     if field is None or field.contents() != tokenizer.chat_template:
-        raise JobError("The chat template in the GGUF differs from the tokenizer's; the export was given up.")
+        raise JobError("The chat template in the GGUF differs from the tokenizer's; look at --chat-template.")
     for text in [*texts, *TRICKY]:
         ours, theirs = tokenizer(text, add_special_tokens=False)["input_ids"], llm.tokenize(text.encode(), add_bos=False, special=True)
         if ours != theirs:
@@ -235,7 +218,8 @@ def check_texts(llm: Any, path: Path, tokenizer: Any, texts: list[str]) -> dict[
     stop = max(tokens, key=len, default="")
     if not stop or not llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), tokens[stop]):
         raise JobError(f"llama.cpp would not stop where the template ends a reply, at {after[:20]!r}; make that the tokenizer's eos_token.")
-    return {"chat_template_identical": True, "texts_tokenized_alike": len(texts) + len(TRICKY), "stop_token": stop, "stop_token_id": tokens[stop]}
+    counted = {"chat_template_identical": True, "texts_tokenized_alike": len(texts) + len(TRICKY)}
+    return counted | {"stop_token": stop, "stop_token_id": tokens[stop]}
 
 
 def check_logits(llm: Any, ids: list[list[int]], logits: list[Any], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -253,21 +237,20 @@ def check_logits(llm: Any, ids: list[list[int]], logits: list[Any], arguments: a
         same += (found.argmax(1) == wanted.argmax(1)).tolist()
     worst, agreement = max(differences), sum(same) / len(same)
     if not (worst <= arguments.logit_tolerance and agreement >= arguments.min_agreement):
-        wrong = f"logits differ by up to {worst:.3f} (allowed {arguments.logit_tolerance:g})"
-        raise JobError(f"The f16 GGUF is another model: {wrong}, {agreement:.3f} of the likeliest tokens agree ({arguments.min_agreement:g} needed).")
+        found = f"logits differ by up to {worst:.3f} and {agreement:.3f} of the likeliest tokens agree"
+        allowed = f"allowed are --logit-tolerance {arguments.logit_tolerance:g} and --min-agreement {arguments.min_agreement:g}"
+        raise JobError(f"The f16 GGUF computes something else than the merged model: {found}; {allowed}.")
     figures = {"positions_compared": len(same), "max_logit_difference": round(worst, 5), "argmax_agreement": round(agreement, 4)}
     return figures | {"logit_tolerance": arguments.logit_tolerance, "min_agreement": arguments.min_agreement}
 
 
 def try_reply(path: Path, messages: list[dict[str, str]], threads: int) -> dict[str, Any]:
-    llm = load(path, 1024, threads)
     try:
-        choice = llm.create_chat_completion(messages=messages, max_tokens=256, temperature=0.0)["choices"][0]
+        choice = load(path, 1024, threads).create_chat_completion(messages=messages, max_tokens=256, temperature=0.0)["choices"][0]
     except (RuntimeError, ValueError) as error:
-        raise JobError(f"{path.name} loads but cannot answer ({short(error)}); the export was given up.") from None
-    reply = choice["message"]["content"] or ""
-    if not reply.strip():
-        raise JobError(f"{path.name} answers {messages[-1]['content'][:40]!r} with nothing; the export was given up.")
+        raise JobError(f"{path.name} loads but cannot answer ({short(error)}); try another of --quantisations.") from None
+    if not (reply := (choice["message"]["content"] or "").strip()):
+        raise JobError(f"{path.name} answers with nothing; try another of --quantisations.")
     return {"prompt": messages[-1]["content"], "reply": reply, "ended_by_itself": choice["finish_reason"] == "stop"}
 
 
@@ -280,7 +263,7 @@ def modelfile(gguf: str, template: str, stop: str, context: int, system: str) ->
     return "\n".join(lines) + "\n"
 
 
-def facts(path: Path) -> dict[str, Any]:
+def measured(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
@@ -307,23 +290,24 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     llm.close()
     checks |= {"fallback_pre_tokenizer": fallback, "replies": {}}
     fallen: dict[str, dict[str, str]] = {}
-    for name in arguments.quantisations:
-        emit("progress", step=f"quantising to {name}")
-        target = f16.with_name(f"{arguments.name}-{name}.gguf")
-        quantise(f16, target, name, arguments.threads)
-        fallen[target.name] = fallen_back(target, name)
+    for kind in arguments.quantisations:
+        emit("progress", step=f"quantising to {kind}")
+        target = f16.with_name(f"{arguments.name}-{kind}.gguf")
+        fallen[target.name] = quantise(f16, target, kind, arguments.threads)
         checks["replies"][target.name] = try_reply(target, chats[0], arguments.threads)
     first = f"{arguments.name}-{arguments.quantisations[0]}.gguf"
     text = modelfile(first, tokenizer.chat_template, checks["stop_token"], arguments.context, system)
     f16.with_name("Modelfile").write_text(text, encoding="utf-8")
     if not arguments.keep_f16:
         f16.unlink()
-    return {"files": {path.name: facts(path) for path in sorted(f16.parent.iterdir())}, "checks": checks, "fallback_tensors": fallen}
+    return {"files": {path.name: measured(path) for path in sorted(f16.parent.iterdir())}, "checks": checks, "fallback_tensors": fallen}
 
 
 def run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_arguments(arguments)
+    # Read when tqdm is imported: neither loading nor converting shall draw bars.
+    os.environ["TQDM_DISABLE"] = "1"
     import transformers
 
     transformers.logging.set_verbosity_error()

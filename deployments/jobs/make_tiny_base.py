@@ -26,12 +26,15 @@ from pathlib import Path
 from typing import Any
 
 # Qwen's own pattern: llama.cpp knows it as the pre-tokenizer "qwen2" and cuts text in the same places.
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PAD, START, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # The Instruct-2507 template has no think blocks, so what is trained on is what is asked for later.
 TEMPLATE = "qwen3_instruct_2507"
+
+
+Messages = list[dict[str, str]]
+# Token ids and labels; -100 marks what is not learnt.
+Example = tuple[list[int], list[int]]
 
 
 class JobError(Exception):
@@ -46,7 +49,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--conversations", type=Path, nargs="+", required=True, help='JSONL files, a line = {"messages": [{"role", "content"}, ...]}')
-    add("--tokenizer-text", type=Path, nargs="*", default=[], help="more text files for the tokenizer's vocabulary alone")
+    add("--text", type=Path, nargs="*", default=[], help="plain text files, read as text and not as chat: they teach words, not manners")
     add("--output", type=Path, required=True, help="folder for the model; metrics.json is written there last")
     add("--vocab-size", type=int, default=2048, help="tokens of the vocabulary, special ones included")
     add("--layers", type=int, default=2, help="decoder layers")
@@ -67,7 +70,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_conversations(paths: list[Path]) -> list[list[dict[str, str]]]:
+def read_conversations(paths: list[Path]) -> list[Messages]:
     conversations = []
     for path in paths:
         if not path.is_file():
@@ -125,18 +128,20 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, context: int) -> Any:
     return fast
 
 
-def tokenize(tokenizer: Any, conversations: list[list[dict[str, str]]], loss: str, max_length: int) -> list[tuple[list[int], list[int]]]:
-    """Pairs of token ids and labels; -100 marks what is not learnt."""
+def tokenize(tokenizer: Any, conversations: list[Messages], texts: list[str], loss: str, max_length: int) -> list[Example]:
     from trl.chat_template_utils import get_training_chat_template
 
     template = get_training_chat_template(tokenizer)
-    examples = []
+    examples: list[Example] = []
     for messages in conversations:
         encoded = tokenizer.apply_chat_template(messages, chat_template=template, return_dict=True, return_assistant_tokens_mask=True)
         ids, mask = encoded["input_ids"][:max_length], encoded["assistant_masks"][:max_length]
         labels = ids if loss == "all" else [token if keep else -100 for token, keep in zip(ids, mask, strict=True)]
         if any(label != -100 for label in labels):
             examples.append((ids, labels))
+    for text in texts:
+        ids = tokenizer(text)["input_ids"]
+        examples += [(part, part) for start in range(0, len(ids), max_length) if len(part := ids[start : start + max_length]) > 1]
     if not examples:
         raise JobError(f"No conversation has an assistant message within --max-length {max_length}; raise it or use --loss all.")
     return examples
@@ -178,7 +183,7 @@ def batches(lengths: list[int], size: int, rng: Any) -> Iterator[list[int]]:
         yield from chunks
 
 
-def pretrain(model: Any, examples: list[tuple[list[int], list[int]]], pad: int, arguments: argparse.Namespace) -> list[float]:
+def pretrain(model: Any, examples: list[Example], pad: int, arguments: argparse.Namespace) -> list[float]:
     import math
     import random
 
@@ -214,7 +219,7 @@ def pretrain(model: Any, examples: list[tuple[list[int], list[int]]], pad: int, 
     return losses
 
 
-def sample_reply(model: Any, tokenizer: Any, messages: list[dict[str, str]]) -> str:
+def sample_reply(model: Any, tokenizer: Any, messages: Messages) -> str:
     """What the finished model answers to the first user message, so that a person can see at a glance what was made."""
     import torch
 
@@ -229,9 +234,9 @@ def sample_reply(model: Any, tokenizer: Any, messages: list[dict[str, str]]) -> 
 def make(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     conversations = read_conversations(arguments.conversations)
-    for path in arguments.tokenizer_text:
+    for path in arguments.text:
         if not path.is_file():
-            raise JobError(f"Text file {str(path)!r} does not exist; give a readable file with --tokenizer-text.")
+            raise JobError(f"Text file {str(path)!r} does not exist; give a readable file with --text.")
     if arguments.hidden % arguments.head_dim:
         raise JobError(f"--hidden {arguments.hidden} is no multiple of --head-dim {arguments.head_dim}; choose one that is.")
 
@@ -242,10 +247,10 @@ def make(arguments: argparse.Namespace) -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.set_seed(arguments.seed)
     (arguments.output / "metrics.json").unlink(missing_ok=True)
-    texts = [message["content"] for messages in conversations for message in messages]
-    texts += [path.read_text(encoding="utf-8") for path in arguments.tokenizer_text]
-    tokenizer = train_tokenizer(iter(texts), arguments.vocab_size, arguments.context)
-    examples = tokenize(tokenizer, conversations, arguments.loss, arguments.max_length)
+    said = [message["content"] for messages in conversations for message in messages]
+    texts = [path.read_text(encoding="utf-8") for path in arguments.text]
+    tokenizer = train_tokenizer(iter(said + texts), arguments.vocab_size, arguments.context)
+    examples = tokenize(tokenizer, conversations, texts, arguments.loss, arguments.max_length)
     model = new_model(arguments, tokenizer)
     emit("start", conversations=len(examples), tokens=sum(len(ids) for ids, _ in examples), vocab=len(tokenizer))
     losses = pretrain(model, examples, tokenizer.pad_token_id, arguments)

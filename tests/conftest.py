@@ -1,0 +1,73 @@
+"""No network beyond this machine, no settings or data of the person who runs the tests."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.mkdtemp(prefix="understudy-tests-")
+os.environ |= {
+    "PREFECT_HOME": _HOME,
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HOME": f"{_HOME}/huggingface",
+    "OMP_NUM_THREADS": "1",
+}
+for _name in ("PREFECT_API_URL", "UNDERSTUDY_DATA"):
+    os.environ.pop(_name, None)
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+_connect = socket.socket.connect
+_resolve = socket.getaddrinfo
+
+
+def _is_here(host: object) -> bool:
+    return host in (None, "", "localhost", "::1", b"localhost") or str(host).startswith("127.")
+
+
+def _guarded_connect(self: socket.socket, address: object) -> None:
+    if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):  # ty: ignore[not-subscriptable]
+        raise RuntimeError(f"A test tried to reach {address!r}. Tests use this machine only.")
+    return _connect(self, address)  # ty: ignore[invalid-argument-type]
+
+
+def _guarded_resolve(host: object, *arguments: object, **options: object) -> object:
+    if not _is_here(host):
+        raise RuntimeError(f"A test tried to look up {host!r}. Tests use this machine only.")
+    return _resolve(host, *arguments, **options)  # ty: ignore[invalid-argument-type]
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", _guarded_resolve)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remove_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data root."""
+    root = tmp_path / "data"
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(root))
+    return root
+
+
+@pytest.fixture
+def pack_copy(tmp_path: Path) -> Path:
+    """A root with a copy of the shipped pack, to be spoilt."""
+    for folder in ("config/domains", "prompts"):
+        shutil.copytree(CHECKOUT / folder / "therapeutic-coaching", tmp_path / "root" / folder / "therapeutic-coaching")
+    return tmp_path / "root"

@@ -1,0 +1,81 @@
+"""Slices: the same for the same id, prefixes that end with an answer, and never over the limit."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.records import Exchange, Transcript
+from core.settings import Slicing
+from core.slicing import OVERHEAD, SliceReport, slice_points, slices, split_off
+
+DESIGN = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
+IDS = st.text(min_size=1, max_size=30)
+
+
+def count(text):
+    return len(text.split())
+
+
+def transcript(name, sizes):
+    return Transcript(id=name, exchanges=[Exchange(exchange_number=n, user="u " * u + "?", assistant=f"a{n} " * a) for n, (u, a) in enumerate(sizes, 1)])
+
+
+@given(IDS, st.integers(0, 120))
+def test_slice_points_keep_the_designs_rules(name, length):
+    points = slice_points(name, length, DESIGN)
+    if length < 3:
+        assert points == []
+        return
+    assert points[0] == 3
+    assert points[-1] == length
+    gaps = [b - a for a, b in zip(points, points[1:], strict=False)]
+    assert all(2 <= gap <= 5 for gap in gaps[:-1])
+    assert all(1 <= gap <= 5 for gap in gaps[-1:])  # the final exchange may come early
+    assert points == slice_points(name, length, DESIGN)
+
+
+def test_the_same_file_gives_the_forerunners_slices():
+    # worked out by hand from the rule: sha256("transcript_0000_20251228_000026") begins with 8 hex digits that seed random.Random
+    import hashlib
+    import random
+
+    name = "transcript_0000_20251228_000026"
+    draw = random.Random(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16))
+    expected, point = [3], 3
+    while (point := point + draw.randint(2, 5)) <= 25:
+        expected.append(point)
+    assert slice_points(name, 25, DESIGN) == sorted({*expected, 25})
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=30)
+
+
+@given(IDS, SIZES, st.integers(60, 800))
+def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, sizes, limit):
+    settings = Slicing(first=3, gap=(2, 5), max_tokens=limit)
+    report = SliceReport()
+    made = list(slices([transcript(name, sizes)], "be kind", settings, count, report))
+    for example in made:
+        recount = sum(count(message["content"]) + OVERHEAD for message in example.messages)
+        assert example.tokens == recount <= limit
+        assert [message["role"] for message in example.messages] == ["system", *["user", "assistant"] * ((len(example.messages) - 1) // 2)]
+        kept = (len(example.messages) - 1) // 2
+        assert kept >= 3
+        assert example.messages[-1]["content"].startswith(f"a{example.slice_point} ")
+        assert example.first_exchange == example.slice_point - kept + 1
+        if example.first_exchange > 1:  # one exchange more would not have fitted
+            user, assistant = sizes[example.first_exchange - 2]
+            assert example.tokens + user + 1 + assistant + 2 * OVERHEAD > limit
+    assert len(made) + len(report.skipped) == len(slice_points(name, len(sizes), settings))
+    assert report.too_short == ([name] if len(sizes) < 3 else [])
+
+
+@given(st.lists(IDS, min_size=2, max_size=60, unique=True), st.floats(0.05, 0.5))
+def test_the_split_is_by_transcript_and_leaves_no_side_empty(names, share):
+    chosen = split_off(names, share)
+    assert 0 < len(chosen) < len(names)
+    assert split_off(list(reversed(names)), share) == chosen
+
+
+def test_a_large_split_has_the_asked_share():
+    names = [f"t{number}" for number in range(2000)]
+    assert abs(len(split_off(names, 0.15)) / 2000 - 0.15) < 0.03
