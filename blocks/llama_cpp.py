@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import ModelError, SettingsError
@@ -25,16 +25,18 @@ class LlamaCpp(CredentialsBlock):
     """A quantised model (GGUF) that llama.cpp runs in this process.
 
     Example:
-        Load a saved block and ask its model:
+        Load a saved block and get its model:
         ```python
         from blocks.llama_cpp import LlamaCpp
 
-        model = LlamaCpp.load("understudy").get_client()
+        block = LlamaCpp.load("BLOCK_NAME")
+        model = block.get_client()
         ```
     """
 
     _block_type_name = "Understudy llama.cpp Model"
     _block_type_slug = "understudy-llama-cpp"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     model_path: Path = Field(title="GGUF file", description="Path of the model's GGUF file.")
     context: int = Field(default=4096, title="Context", description="Tokens that a conversation may take, prompt and answer together.", ge=64)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet
 from datasets import Dataset, Features, List, Value, disable_progress_bars
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from core.errors import StoreError
 from core.store import open_store
@@ -26,12 +26,14 @@ class LocalHub(Block):
         ```python
         from blocks.local_hub import LocalHub
 
-        folder, commit = LocalHub.load("local").push_dataset("me/coach", {"train": rows}, "# Card", tag="run-1")
+        hub = LocalHub.load("BLOCK_NAME")
+        folder, commit = hub.push_dataset("me/coach", {"train": rows}, "# Card", tag="run-1")
         ```
     """
 
     _block_type_name = "Understudy Local Hub"
     _block_type_slug = "understudy-local-hub"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     folder: str = Field(default="hub", title="Folder", description="Name of the folder below the data root.")
 

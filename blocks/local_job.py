@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.blocks.abstract import JobBlock, JobRun
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from core.errors import JobError
 
@@ -78,17 +78,19 @@ class LocalJob(JobBlock[int]):
     """Runs a job script in this environment, with the arguments that a GPU job would get.
 
     Example:
-        Run a script to its end:
+        Run a saved job to its end:
         ```python
         from blocks.local_job import LocalJob
 
-        run = await LocalJob(script="deployments/jobs/train_sft.py", arguments=["--help"], log="train.log").trigger()
+        job = LocalJob.load("BLOCK_NAME")
+        run = await job.trigger()
         await run.wait_for_completion()
         ```
     """
 
     _block_type_name = "Understudy Local Job"
     _block_type_slug = "understudy-local-job"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     script: Path = Field(title="Script", description="Path of the job script.")
     arguments: list[str] = Field(default_factory=list, title="Arguments", description="Passed to the script as they are.")

@@ -1,7 +1,7 @@
 """The scripted provider, which needs nothing from outside."""
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from core.pack import Pack
 from core.scripted.chat import ScriptedChat
@@ -11,17 +11,19 @@ class Scripted(CredentialsBlock):
     """Plays every role deterministically from a domain's phrases, without a network.
 
     Example:
-        Load a saved block and let it play an assistant that is good throughout:
+        Load a saved block and let it play:
         ```python
         from blocks.scripted import Scripted
         from core.pack import load_pack
 
-        model = Scripted.load("good-assistant").get_client(load_pack("therapeutic-coaching"))
+        block = Scripted.load("BLOCK_NAME")
+        model = block.get_client(load_pack("therapeutic-coaching"))
         ```
     """
 
     _block_type_name = "Understudy Scripted Model"
     _block_type_slug = "understudy-scripted"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     name: str = Field(default="mixed", title="Model", description="user, judge, mixed, or an assistant's quality from 0 to 1.")
 

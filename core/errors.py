@@ -20,6 +20,8 @@ class UnderstudyError(Exception):
     """The root of the tree; an error that a person can act on."""
 
     exit_code = 1
+    told = False
+    """Whether a log has it already."""
 
 
 class SettingsError(UnderstudyError):

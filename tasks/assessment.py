@@ -22,11 +22,11 @@ async def assess_task(transcript: TranscriptRef, judge: str, domain: str, pack_h
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack = load_pack(domain)
     store = open_store()
-    source = store.read(transcript.path)
-    path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([source, judge, pack_hash])}.json"
+    conversation = Transcript.model_validate_json(store.read(transcript.path))
+    path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([conversation.id, conversation.exchanges, judge, pack_hash])}.json"
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        found = await assess(pack, load_chat_model(judge, pack, llama_cpp), Transcript.model_validate_json(source), max_tokens)
+        found = await assess(pack, load_chat_model(judge, pack, llama_cpp), conversation, max_tokens)
         store.write_json(path, found)
     return AssessmentRef(path=path, transcript=transcript, outcome=found.score.outcome, score=found.score.score)
 

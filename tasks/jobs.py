@@ -45,7 +45,9 @@ async def run_job(script: str, output: str, finished: str, arguments: Mapping[st
         part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
         shutil.rmtree(part, ignore_errors=True)
         flags = [word for name, value in {**arguments, "output": str(part)}.items() for word in _flag(name, value)]
-        run = await LocalJob(script=SCRIPTS / script, arguments=flags, log=folder.with_name(f"{folder.name}.log")).trigger(_teller(script))
+        log = folder.with_name(f"{folder.name}.log")
+        get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
+        run = await LocalJob(script=SCRIPTS / script, arguments=flags, log=log).trigger(_teller(script))
         await run.wait_for_completion()
         if not (part / finished).is_file():
             raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
@@ -79,6 +81,12 @@ def _teller(script: str) -> Any:
                 loss = f", loss {event['loss']:.2f}" if isinstance(event.get("loss"), float) else ""
                 logger.info("%s: step %d of %d%s, about %d s left.", Path(script).stem, event["step"], event["of"], loss, event.get("seconds_left") or 0)
         elif event.get("event") == "truncation":
-            logger.info("%s: %s", Path(script).stem, ", ".join(f"{name} {value}" for name, value in event.items() if name != "event"))
+            logger.info("%s: %s", Path(script).stem, _cut(event))
 
     return tell
+
+
+def _cut(event: dict[str, Any]) -> str:
+    """Say how many examples are longer than the training length."""
+    parts = [f"{event[split]['truncated']} of {event[split]['examples']} {split} examples are cut" for split in ("train", "validation") if split in event]
+    return f"{', '.join(parts)} at {event['max_length']} tokens."

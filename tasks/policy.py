@@ -87,13 +87,17 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 class ReadableLog(logging.Filter):
-    """Keeps a run's log readable: no traceback under an error that a person can act on, no line for each task that went well."""
+    """Keeps a run's log readable: an error that a person can act on is told once and without a traceback, a task that went well not at all."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Strip the traceback of an `UnderstudyError`; drop what Prefect says of a completed task."""
-        if record.exc_info and isinstance(record.exc_info[1], UnderstudyError):
-            record.exc_info = None
-            record.exc_text = None
+        """Rewrite or drop what Prefect logs of the ends of runs."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, UnderstudyError):
+            told, error.told = error.told, True
+            record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+            return not told
+        if record.msg.startswith("Finished in state Failed("):
+            record.msg = "Failed."  # with what, the line before says, and the state keeps it
         return not (record.name == "prefect.task_runs" and record.levelno == logging.INFO and record.msg.startswith("Finished in state"))
 
 

@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,11 @@ KINDS = ["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 # Text on which tokenizers part ways: runs of blanks and line breaks, numbers, contractions, scripts, emoji.
 TRICKY = ["  two  blanks\n\n\n\tand a tab \r\n", "It's 1234567 o'clock, WE'RE late…", "日本語 и русский ñandú 🙂👍🏽 x=[1,2];"]
 # Ollama's template language. It recognises Gemma's and Llama's templates in a GGUF, but not Qwen's, so ChatML is written out.
-CHATML = """{{- if .System }}<|im_start|>system
-{{ .System }}<|im_end|>
-{{ end }}
-{{- range $i, $_ := .Messages }}
-{{- $last := eq (len (slice $.Messages $i)) 1 }}
-{{- if eq .Role "user" }}<|im_start|>user
-{{ .Content }}<|im_end|>
-{{ else if eq .Role "assistant" }}<|im_start|>assistant
-{{ .Content }}{{ if not $last }}<|im_end|>
-{{ end }}
-{{- end }}
-{{- if and $last (ne .Role "assistant") }}<|im_start|>assistant
-{{ end }}
-{{- end }}"""
+CHATML = (
+    "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}"
+    '{{ range .Messages }}{{ if ne .Role "system" }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}{{ end }}'
+    "<|im_start|>assistant\n"
+)
 
 
 class JobError(Exception):
@@ -121,13 +113,10 @@ def merge(arguments: argparse.Namespace, merged: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     pinned = {"revision": arguments.base_revision}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
-        tokenizer = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
-        if arguments.adapter:
-            model = PeftModel.from_pretrained(model, str(arguments.adapter)).merge_and_unload(safe_merge=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise JobError(f"Base {arguments.base!r} or the adapter made from it cannot be loaded ({short(error)}); check both.") from None
+    model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
+    if arguments.adapter:
+        model = PeftModel.from_pretrained(model, str(arguments.adapter)).merge_and_unload(safe_merge=True)
     if arguments.chat_template:
         tokenizer.chat_template = arguments.chat_template.read_text(encoding="utf-8")
     if not isinstance(tokenizer.chat_template, str):
@@ -148,8 +137,6 @@ def reference(model: Any, ids: list[list[int]], dtype: str) -> list[Any]:
 def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None) -> str | None:
     """Runs llama.cpp's own converter in this process; returns the fallback pre-tokenizer if it had to be used."""
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
-    # Before the converter is imported, which would otherwise set up its own logging to stderr.
-    logging.disable(logging.WARNING)
     import conversion.base
     import convert_hf_to_gguf
 
@@ -171,16 +158,15 @@ def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None
     except (Exception, SystemExit) as error:
         advice = "if its tokenizer is of your own making, name its pattern with --fallback-pre-tokenizer"
         raise JobError(f"llama.cpp's converter refuses the model ({short(error)}); {advice}.") from None
+    finally:
+        conversion.base.TextModel.get_vocab_base_pre = original
     return used[0] if used else None
 
 
 def load(path: Path, context: int, threads: int, *, logits: bool = False) -> Any:
     import llama_cpp
 
-    try:
-        return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=logits, verbose=False)
-    except ValueError as error:
-        raise JobError(f"llama.cpp cannot load {path.name} ({short(error)}); its architecture or tokenizer did not convert.") from None
+    return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=logits, verbose=False)
 
 
 def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, str]:
@@ -245,10 +231,7 @@ def check_logits(llm: Any, ids: list[list[int]], logits: list[Any], arguments: a
 
 
 def try_reply(path: Path, messages: list[dict[str, str]], threads: int) -> dict[str, Any]:
-    try:
-        choice = load(path, 1024, threads).create_chat_completion(messages=messages, max_tokens=256, temperature=0.0)["choices"][0]
-    except (RuntimeError, ValueError) as error:
-        raise JobError(f"{path.name} loads but cannot answer ({short(error)}); try another of --quantisations.") from None
+    choice = load(path, 1024, threads).create_chat_completion(messages=messages, max_tokens=256, temperature=0.0)["choices"][0]
     if not (reply := (choice["message"]["content"] or "").strip()):
         raise JobError(f"{path.name} answers with nothing; try another of --quantisations.")
     return {"prompt": messages[-1]["content"], "reply": reply, "ended_by_itself": choice["finish_reason"] == "stop"}
@@ -261,11 +244,6 @@ def modelfile(gguf: str, template: str, stop: str, context: int, system: str) ->
     lines += [f'TEMPLATE """{CHATML}"""'] if "<|im_start|>" in template else []
     lines += [f'SYSTEM """{system}"""'] if system else []
     return "\n".join(lines) + "\n"
-
-
-def measured(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -300,20 +278,23 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     f16.with_name("Modelfile").write_text(text, encoding="utf-8")
     if not arguments.keep_f16:
         f16.unlink()
-    return {"files": {path.name: measured(path) for path in sorted(f16.parent.iterdir())}, "checks": checks, "fallback_tensors": fallen}
+    files = {}
+    for path in sorted(f16.parent.iterdir()):
+        with path.open("rb") as file:
+            files[path.name] = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"files": files, "checks": checks, "fallback_tensors": fallen}
 
 
 def run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_arguments(arguments)
-    # Read when tqdm is imported: neither loading nor converting shall draw bars.
+    # Before the libraries are imported: their bars and warnings would drown what is said here.
     os.environ["TQDM_DISABLE"] = "1"
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
-    (arguments.output / "export.json").unlink(missing_ok=True)
+    for stale in ("export.json", f"{arguments.name}-f16.gguf"):
+        (arguments.output / stale).unlink(missing_ok=True)
     # Within the output, so that moving the finished files is one atomic step each.
     work = arguments.output / ".part"
     shutil.rmtree(work, ignore_errors=True)
@@ -328,6 +309,9 @@ def run(arguments: argparse.Namespace) -> None:
         part = work / "export.json"
         part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(part, arguments.output / "export.json")
+    except (OSError, ValueError, RuntimeError) as error:
+        # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken one is among them.
+        raise JobError(f"{arguments.base!r} was not exported ({short(error)}); check --base, --adapter and the space left.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     ended = {name: reply["ended_by_itself"] for name, reply in result["checks"]["replies"].items()}

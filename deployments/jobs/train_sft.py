@@ -21,6 +21,7 @@ and their stop token are learnt. metrics.json is written last: an --output witho
 
 import argparse
 import json
+import logging
 import math
 import os
 import re
@@ -30,6 +31,7 @@ import warnings
 from importlib.metadata import version
 from itertools import groupby, zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 Messages = list[dict[str, str]]
@@ -92,12 +94,13 @@ def read_split(arguments: argparse.Namespace, split: str) -> list[Messages]:
     where = f"Split {split!r} of {arguments.dataset!r}" if arguments.dataset else f"Dataset file {str(path)!r}"
     if path and not path.is_file():
         raise JobError(f"{where} does not exist; give a parquet file with --{split}.")
-    from datasets import load_dataset
-    from pyarrow import parquet
-
     try:
-        # A file does not go through load_dataset, which would keep a copy in the home folder.
-        table = parquet.read_table(path) if path else load_dataset(arguments.dataset, revision=arguments.dataset_revision, split=split).data
+        if path:
+            # Not through load_dataset, which would keep a copy in the home folder.
+            from pyarrow.parquet import read_table as read
+        else:
+            from datasets import load_dataset as read
+        table = read(path) if path else read(arguments.dataset, revision=arguments.dataset_revision, split=split).data
     except (OSError, ValueError) as error:
         raise JobError(f"{where} cannot be read ({short(error)}); give a parquet file, or a Hub id and its commit.") from None
     data = table.to_pydict()
@@ -174,7 +177,8 @@ def check_labels(dataset: Any, conversations: list[Messages], tokenizer: Any, ar
                 stops.add(stop)
             # The last reply of a cut example may be a beginning only, and end within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                wrong = f"Example {number + 1} would learn {text[-80:]!r} instead of {reply[-80:]!r} and a stop token"
+                part = slice(max(0, len(os.path.commonprefix([text, reply])) - 20), None)
+                wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of {reply[part][:80]!r} and a stop token"
                 raise JobError(f"{wrong}; use another --chat-template, or name what it adds with --reply-prefix.")
     return stops
 
@@ -232,15 +236,11 @@ def report_progress(trainer: Any) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
-    splits = {split: read_split(arguments, split) for split in ("train", "validation")}
-
-    import datasets
-    import transformers
-
+    # Before the libraries are imported: their bars and warnings would drown what is said here.
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    datasets.disable_progress_bars()
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    splits = {split: read_split(arguments, split) for split in ("train", "validation")}
     tokenizer, template = load_tokenizer(arguments)
     truncation = check_lengths(splits, tokenizer, template, arguments)
     (arguments.output / "metrics.json").unlink(missing_ok=True)
@@ -263,14 +263,12 @@ def train(arguments: argparse.Namespace) -> None:
 
 def write_metrics(trainer: Any, arguments: argparse.Namespace, first: float, facts: dict[str, Any]) -> None:
     log = trainer.state.log_history
-    curve = [{"step": entry["step"], "loss": round(entry["loss"], 4)} for entry in log if "loss" in entry]
-    checks = [{"step": entry["step"], "loss": round(entry["eval_loss"], 4)} for entry in log if "eval_loss" in entry]
-    few = [entry["loss"] for entry in curve[-5:]]
+    curve, checks = ([{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e] for key in ("loss", "eval_loss"))
     metrics = {
         "validation_loss_first": round(first, 4),
         "validation_loss_last": checks[-1]["loss"],
         "train_loss_first": curve[0]["loss"],
-        "train_loss_last": round(sum(few) / len(few), 4),
+        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-5:]), 4),
         "steps": trainer.state.global_step,
         **facts,
         "method": "qlora" if arguments.qlora and trainer.args.bf16 else "lora",

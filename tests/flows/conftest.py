@@ -1,0 +1,64 @@
+"""The one Prefect server of the test session, and a pipeline small enough to be run for real."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.conftest import CHECKOUT
+
+SMALL = {
+    "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judge": "scripted/judge"},
+    "generation": {"conversations": 10, "concurrency": 4},
+    "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
+}
+TINY = {
+    "tiny_base": {"conversations": 12, "first_seed": 500000, "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256}},
+    "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 1, "learning-rate": 0.01, "evaluate": "end"},
+    "convert": {"fallback-pre-tokenizer": "qwen2", "context": 4096},
+    "quantisations": ["q4_k_m"],
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[str]:
+    """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
+    with prefect_test_harness(server_startup_timeout=180):
+        yield PREFECT_API_URL.value()
+
+
+def write_settings(folder: Path, **changes: dict) -> str:
+    """Write the shipped settings with changes, and training settings of a few seconds; return the file's path."""
+    training = folder / "tiny.yaml"
+    training.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    settings = yaml.safe_load((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"))
+    for part in (SMALL, changes):
+        for name, values in part.items():
+            settings[name] = {**settings[name], **values}
+    settings["training"] = str(training)
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> str:
+    """Path of small settings."""
+    return write_settings(tmp_path)
+
+
+@pytest.fixture
+def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start `python -m flows …` as a user would, against the session's server."""
+
+    def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+        env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
+        return subprocess.Popen([sys.executable, "-m", "flows", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return start

@@ -1,0 +1,128 @@
+"""What a user sees who gives a command something bad, or stops it in the middle."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import write_settings
+
+PAIRS = [{"user": "The deadline at work keeps me awake at night.", "assistant": "That sounds heavy. Perhaps the deadline is not all of it."}] * 3
+
+
+def finish(process, timeout=120):
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+def assert_told(code, output, *said):
+    assert code not in (0, None)
+    assert "Traceback" not in output, output
+    last = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert len(last) == 1, output
+    for text in said:
+        assert text in last[0], output
+
+
+def test_an_unknown_flow_and_an_unknown_parameter_are_told_with_the_known_ones(command):
+    assert_told(*finish(command("pipelin")), "Unknown flow 'pipelin'", "pipeline, generation")
+    assert_told(*finish(command("generation", "count=3")), "Unknown parameter 'count=3'", "conversations=…")
+    assert_told(*finish(command("generation", "conversations=many")), "conversations", "valid integer")
+
+
+def test_an_unknown_domain_and_an_unknown_settings_file_are_told_before_anything_starts(command, data_root):
+    assert_told(*finish(command("pipeline", "domain=moon")), "Unknown domain 'moon'", "therapeutic-coaching")
+    assert_told(*finish(command("pipeline", "settings=config/moon.yaml")), "config/moon.yaml does not exist", "pipeline.yaml")
+    assert not list(data_root.rglob("*.json"))
+
+
+def test_an_unknown_model_is_told_before_anything_starts(command, data_root, tmp_path):
+    for reference, said in (("moon/model", "Unknown model reference"), ("scripted/moon", "Unknown model 'scripted/moon'"), ("llama-cpp/none.gguf", "does not exist")):
+        path = write_settings(tmp_path, roles={"assistant": reference})
+        assert_told(*finish(command("pipeline", f"settings={path}")), said)
+    assert not list(data_root.rglob("*.json"))
+
+
+def test_an_unwritable_data_root_is_told(command, tmp_path):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert_told(*finish(command("generation", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
+
+
+def test_too_many_conversations_are_refused_because_of_the_evaluations_seeds(command, settings):
+    assert_told(*finish(command("generation", "conversations=9001", f"settings={settings}")), "Asked for 9001 conversations", "kept for the evaluation")
+
+
+def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, settings, tmp_path, data_root):
+    folder = tmp_path / "transcripts"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"good{number}.json").write_text(json.dumps({"id": f"t{number}", "exchanges": PAIRS}), encoding="utf-8")
+    (folder / "cut.json").write_text('{"exchanges": [', encoding="utf-8")
+    (folder / "twice.json").write_text(json.dumps({"id": "t0", "exchanges": PAIRS}), encoding="utf-8")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, output = finish(command("assessment", f"transcripts={folder}", f"settings={settings}"))
+    assert code == 0, output
+    for name in ("cut.json", "twice.json"):
+        assert re.search(rf"Left out: .*{name}", output), output
+    batch = json.loads((data_root / output.strip().splitlines()[-1]).read_text(encoding="utf-8"))
+    assert sorted(item["transcript"]["id"] for item in batch["assessments"]) == ["t0", "t1", "t2", "t3"]
+    assert sorted(item["name"] for item in batch["left_out"]) == ["cut.json", "twice.json"]
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_batch_in_which_nothing_passes_says_so_and_keeps_the_assessments(command, tmp_path, data_root):
+    path = write_settings(tmp_path, roles={"assistant": "scripted/0"})
+    code, output = finish(command("pipeline", f"settings={path}"))
+    assert_told(code, output, "Too few transcripts passed: 0 of 10")
+    assert len(list((data_root / "assessments").rglob("*.json"))) == 10
+
+
+def stop_at(process, pattern):
+    """Wait for a line of output, then press Ctrl-C; return the rest."""
+    for line in process.stdout:
+        if re.search(pattern, line):
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            break
+    else:
+        pytest.fail(f"{pattern} was never printed")
+    return finish(process)
+
+
+def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_root):
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6]})
+    code, output = stop_at(command("generation", f"settings={path}"), "Beginning flow run")
+    assert code == 130, output
+    assert "Traceback" not in output, output
+    assert "Stopped. What was made is kept; the same command goes on from there." in output
+    made = {path: path.stat().st_mtime_ns for path in data_root.rglob("transcripts/**/*.json")}
+    assert 0 < len(made) < 1500
+    for path in made:
+        json.loads(path.read_text(encoding="utf-8"))
+    code, output = finish(command("generation", f"settings={write_settings(tmp_path, generation={'conversations': 40, 'exchanges': [6, 6]})}"))
+    assert code == 0, output
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+def test_ctrl_c_while_a_job_runs_stops_the_job_and_leaves_nothing_that_looks_finished(command, settings, data_root):
+    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+    code, output = stop_at(command("pipeline", f"settings={settings}"), "make_tiny_base runs")
+    assert code == 130, output
+    assert "Traceback" not in output, output
+    assert not [path for path in (data_root / "models/base").iterdir() if path.is_dir() and not path.name.startswith(".")]
+    time.sleep(2)
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(data_root) not in "".join(line for line in processes.splitlines() if "make_tiny_base" in line)
+
+
+def test_every_deployment_names_a_flow_that_is_there():
+    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    code = "import importlib, sys\nfor entry in sys.argv[1:]:\n    module, name = entry.split(':')\n    assert type(getattr(importlib.import_module(module), name)).__name__ == 'Flow', entry"
+    subprocess.run([sys.executable, "-c", code, *(entry["entrypoint"] for entry in deployments)], cwd=CHECKOUT, check=True)
+    assert [entry["name"] for entry in deployments] == ["pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation"]

@@ -1,0 +1,114 @@
+"""The whole pipeline, run once for real with a model of a few hundred thousand parameters, and then looked at."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from blocks.llama_cpp import LlamaCpp
+from core.chat import ChatRequest, Message
+from core.records import Transcript
+from flows.pipeline import pipeline
+from tasks.reporting import ReportRef
+from tests.flows.conftest import write_settings
+
+pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+
+
+@dataclass
+class Ran:
+    root: Path
+    settings: str
+    report: ReportRef
+
+    def files(self, pattern):
+        return sorted(self.root.glob(pattern))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, prefect_server):
+    folder = tmp_path_factory.mktemp("pipeline")
+    settings = write_settings(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        report = asyncio.run(pipeline(settings=settings))
+        yield Ran(folder / "data", settings, report)
+
+
+def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
+    assert {"made", "passed", "examples", "training loss", "validation loss", "GGUF", "base score", "understudy score", "decision"} <= set(ran.report.summary)
+    for name in ("report.md", "report.html"):
+        text = (ran.root / ran.report.path / name).read_text(encoding="utf-8")
+        assert "no measure of real quality" in text
+        assert ran.report.summary["decision"].split(":")[0] in text
+    for name in ("report", "dataset", "model"):
+        assert Path(ran.report.summary[name]).exists()
+    assert "no measure of real quality" in ran.files("hub/datasets/*/*/commits/*/README.md")[0].read_text(encoding="utf-8")
+
+
+def test_the_report_needs_nothing_from_outside(ran):
+    page = (ran.root / ran.report.path / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_only_what_passed_is_trained_on_and_the_split_is_by_transcript(ran):
+    manifest = json.loads(ran.files("datasets/*/manifest.json")[0].read_text(encoding="utf-8"))
+    outcomes = {a["transcript_id"]: a["score"]["outcome"] for a in (json.loads(p.read_text(encoding="utf-8")) for p in ran.files("assessments/*/*/*.json"))}
+    assert {outcomes[entry["id"]] for entry in manifest["transcripts"]} == {"pass"}
+    by_split = {split: {row["transcript"] for row in manifest["rows"] if row["split"] == split} for split in ("train", "validation")}
+    assert by_split["train"]
+    assert by_split["validation"]
+    assert not by_split["train"] & by_split["validation"]
+    rows = pyarrow.parquet.read_table(ran.files("hub/datasets/*/*/commits/*/train.parquet")[0]).to_pylist()
+    assert len(rows) == sum(row["split"] == "train" for row in manifest["rows"])
+    first = Transcript.model_validate_json(next(ran.root.glob(f"transcripts/*/{manifest['rows'][0]['transcript']}.json")).read_text(encoding="utf-8"))
+    assert rows[0]["messages"][1]["content"] == first.exchanges[0].user
+
+
+def test_the_loss_falls_on_held_out_transcripts_too(ran):
+    facts = json.loads(ran.files("models/adapters/*/metrics.json")[0].read_text(encoding="utf-8"))
+    assert facts["validation_loss_last"] < facts["validation_loss_first"]
+    assert facts["train_loss_last"] < facts["train_loss_first"]
+
+
+async def test_the_quantised_understudy_answers(ran):
+    model = LlamaCpp(model_path=Path(ran.report.summary["model"]), context=1024).get_client()
+    reply = await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20, seed=1))
+    assert 0 < reply.usage.output_tokens <= 20
+    again = await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20, seed=1))
+    assert again.text == reply.text
+
+
+def test_both_arms_met_the_same_users(ran):
+    found = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in ran.files("evaluations/transcripts/*/*.json")]
+    arms = {item.provenance["assistant"]: {} for item in found}
+    assert len(arms) == 2
+    for item in found:
+        arms[item.provenance["assistant"]][item.provenance["seed"]] = item.exchanges[0].user
+    base, understudy = arms.values()
+    assert base == understudy
+    assert min(base) >= 9000
+
+
+async def test_run_again_it_makes_nothing_anew(ran):
+    before = {path: path.stat().st_mtime_ns for folder in ("transcripts", "assessments", "models", "hub/datasets/understudy/therapeutic-coaching/commits", "evaluations/transcripts") for path in (ran.root / folder).rglob("*") if path.is_file()}
+    again = await pipeline(settings=ran.settings)
+    assert again == ran.report
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+async def test_what_was_lost_is_made_anew_and_no_more_than_that(ran):
+    lost = ran.files("transcripts/*/*.json")[0]
+    words = Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges
+    adapters = {path: path.stat().st_mtime_ns for path in ran.files("models/*/*/*.json")}
+    lost.unlink()
+    again = await pipeline(settings=ran.settings)
+    assert Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges == words
+    assert again.summary["model"] == ran.report.summary["model"]
+    assert {path: path.stat().st_mtime_ns for path in adapters} == adapters

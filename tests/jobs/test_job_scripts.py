@@ -1,0 +1,313 @@
+"""The job scripts, run as they are run in earnest: as processes of their own, with arguments and files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+JOBS = ROOT / "deployments" / "jobs"
+SCRIPTS = ["make_tiny_base", "train_sft", "convert_gguf"]
+CONVERTER = Path(os.environ.get("UNDERSTUDY_CACHE", Path.home() / ".cache" / "understudy"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+SYSTEM = "You are a coach."
+DULL = ["That sounds like a lot. It will be fine.", "Try to rest. It will be fine.", "I see. Try to rest."]
+TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(JOBS / f"{script}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
+
+
+def succeed(script: str, *arguments: object) -> list[dict[str, Any]]:
+    done = run(script, *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+# Several refusals in one process, since importing torch takes longer than refusing.
+DRIVER = """
+import contextlib, io, json, runpy, sys
+main = runpy.run_path(sys.argv[1])["main"]
+for arguments in json.loads(sys.argv[2]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(arguments)
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def refuse(script: str, *calls: list[object], code: int = 1) -> list[str]:
+    """Runs jobs that must stop; returns the one sentence of each."""
+    arguments = json.dumps([[str(argument) for argument in call] for call in calls])
+    command = [sys.executable, "-c", DRIVER, str(JOBS / f"{script}.py"), arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer[0] for answer in answers] == [code] * len(calls), answers
+    sentences = [answer[1].strip() for answer in answers]
+    assert all(len(sentence.splitlines()) == 1 for sentence in sentences), sentences
+    return sentences
+
+
+def header(script: str) -> dict[str, Any]:
+    lines = (JOBS / f"{script}.py").read_text(encoding="utf-8").splitlines()
+    block = lines[lines.index("# /// script") + 1 : lines.index("# ///")]
+    return tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in block))
+
+
+def chats(count: int, reply: Callable[[int, list[str]], str]) -> list[dict[str, Any]]:
+    """Conversations of two exchanges; every message names two topics."""
+    names, rows = list(TOPICS), []
+    for number in range(count):
+        messages = [{"role": "system", "content": SYSTEM}]
+        for turn in range(2):
+            topics = [names[(number + turn) % 4], names[(number * 3 + turn + 1 + number // 4) % 4]]
+            messages.append({"role": "user", "content": " ".join(TOPICS[topic] for topic in topics)})
+            messages.append({"role": "assistant", "content": reply(number + turn, topics)})
+        rows.append({"messages": messages})
+    return rows
+
+
+def warm(_: int, topics: list[str]) -> str:
+    return " ".join(f"About {topic}: I hear you, no wonder." for topic in topics)
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    from pyarrow import Table, parquet
+
+    parquet.write_table(Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two layers that has seen a few dull conversations."""
+    pytest.importorskip("trl")
+    folder = tmp_path_factory.mktemp("base")
+    rows = chats(64, lambda number, _: DULL[number % 3])
+    (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shape = ["--layers", 2, "--vocab-size", 400, "--max-length", 160, "--batch-size", 8, "--steps", 40]
+    succeed("make_tiny_base", "--conversations", folder / "chats.jsonl", "--output", folder / "model", *shape)
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_parquet(folder / "train.parquet", chats(24, warm))
+    write_parquet(folder / "validation.parquet", chats(6, warm))
+    return folder
+
+
+def training(base: Path, data: Path, output: Path, *more: object) -> list[object]:
+    files = ["--train", data / "train.parquet", "--validation", data / "validation.parquet"]
+    return [*files, "--base", base, "--output", output, "--max-length", 256, *more]
+
+
+# --- what needs no model ---
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_instant_and_needs_only_the_standard_library(script: str) -> None:
+    # -S and -I leave out site-packages: an import of torch or of the project would fail.
+    done = subprocess.run([sys.executable, "-S", "-I", str(JOBS / f"{script}.py"), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--output" in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_pins_are_those_of_the_project(script: str) -> None:
+    pinned = header(script)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert pinned["requires-python"] == project["requires-python"]
+    extras = [requirement for extra in ("train", "serve") for requirement in project["optional-dependencies"][extra]]
+    wanted = {requirement.split("==")[0]: requirement for requirement in extras}
+    used = {requirement.split("==")[0]: requirement for requirement in pinned["dependencies"] if "==" in requirement}
+    shared = wanted.keys() & used.keys()
+    assert {"torch", "transformers"} <= shared
+    assert {name: used[name] for name in shared} == {name: wanted[name] for name in shared}
+
+
+def test_pretraining_names_a_missing_file_and_a_bad_line(tmp_path: Path) -> None:
+    def call(name: str, text: str | None) -> list[object]:
+        if text is not None:
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        return ["--conversations", tmp_path / name, "--output", tmp_path / "out"]
+
+    good = '{"messages": [{"role": "user", "content": "Hi"}]}\n'
+    calls = [call("gone.jsonl", None), call("bad.jsonl", good + '{"text": "no"}\n'), call("empty.jsonl", "")]
+    missing, bad, empty = refuse("make_tiny_base", *calls)
+    assert "gone.jsonl" in missing and "does not exist" in missing
+    assert "Line 2" in bad and "messages" in bad
+    assert "No conversations" in empty
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_names_what_is_wrong_with_its_data(tmp_path: Path, data: Path) -> None:
+    def call(train: Path) -> list[object]:
+        files = ["--train", train, "--validation", data / "validation.parquet"]
+        return [*files, "--base", tmp_path, "--output", tmp_path / "out", "--max-length", 64]
+
+    (tmp_path / "text.parquet").write_text("no parquet", encoding="utf-8")
+    missing, unreadable, column, empty, silent, no_model = refuse(
+        "train_sft",
+        call(tmp_path / "gone.parquet"),
+        call(tmp_path / "text.parquet"),
+        call(write_parquet(tmp_path / "column.parquet", [{"text": "Hi"}])),
+        call(write_parquet(tmp_path / "empty.parquet", [])),
+        call(write_parquet(tmp_path / "silent.parquet", [{"messages": [{"role": "user", "content": "Hi"}]}])),
+        call(data / "train.parquet"),
+    )
+    assert "gone.parquet" in missing and "does not exist" in missing
+    assert "text.parquet" in unreadable and "cannot be read" in unreadable
+    assert "['text']" in column and "'messages'" in column
+    assert "at least one row" in empty
+    assert "row 1" in silent
+    assert "config.json" in no_model
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_names_what_is_missing(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    rest = ["--name", "x", "--output", tmp_path / "out"]
+    no_model, no_adapter, no_converter = refuse(
+        "convert_gguf",
+        ["--base", tmp_path, *rest],
+        ["--base", model, "--adapter", tmp_path, *rest],
+        ["--base", model, "--llama-cpp", tmp_path, *rest],
+    )
+    assert "config.json" in no_model
+    assert "adapter_config.json" in no_adapter
+    assert "convert_hf_to_gguf.py" in no_converter
+    assert not (tmp_path / "out").exists()
+
+
+# --- with a model ---
+
+
+def test_pretraining_is_the_same_for_the_same_seed(base: Path, tmp_path: Path) -> None:
+    def weights(name: str) -> bytes:
+        shape = ["--layers", 1, "--vocab-size", 300, "--max-length", 64, "--batch-size", 4, "--steps", 2, "--seed", 1]
+        succeed("make_tiny_base", "--conversations", base.parent / "chats.jsonl", "--output", tmp_path / name, *shape)
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    assert weights("a") == weights("b")
+
+
+def test_training_refuses_to_cut_more_than_allowed(base: Path, data: Path, tmp_path: Path) -> None:
+    short = training(base, data, tmp_path / "out", "--max-length", 40)
+    by_default, nearly_all = refuse("train_sft", short, [*short, "--allow-truncated", 0.9], code=2)
+    assert "24 of 24 train examples" in by_default and "--allow-truncated" in by_default
+    assert "0.9" in nearly_all
+    assert not (tmp_path / "out").exists()
+
+
+PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+EVERYBODY = PLAIN.replace("{{ m.content }}<|im_end|>", "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}")
+NO_STOP = PLAIN.replace(
+    "{{ m.content }}",
+    "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}",
+)
+PREFIX = NO_STOP.replace("{{ m.content }}{% endg", "Hm. {{ m.content }}<|im_end|>{% endg").replace("<|im_end|>\n{% endfor", "\n{% endfor")
+
+
+def test_training_refuses_a_template_whose_labels_are_wrong(base: Path, data: Path, tmp_path: Path) -> None:
+    def call(name: str, template: str) -> list[object]:
+        (tmp_path / name).write_text(template, encoding="utf-8")
+        return training(base, data, tmp_path / "out", "--chat-template", tmp_path / name)
+
+    plain, everybody, no_stop, prefix = refuse(
+        "train_sft", call("plain", PLAIN), call("everybody", EVERYBODY), call("stop", NO_STOP), call("prefix", PREFIX)
+    )
+    assert "generation" in plain
+    assert "would learn 'You are a coach.<|im_end|>'" in everybody
+    assert "no wonder.' and a stop token" in no_stop
+    assert "would learn 'Hm. About" in prefix and "--reply-prefix" in prefix
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_killed_training_does_not_look_finished(base: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "metrics.json").write_text("{}", encoding="utf-8")  # of an earlier run
+    command = [sys.executable, str(JOBS / "train_sft.py"), *map(str, training(base, data, output, "--epochs", 500))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT) as job:
+        assert job.stdout
+        for line in job.stdout:
+            if json.loads(line)["event"] == "progress":
+                break
+        job.send_signal(signal.SIGKILL)
+    assert job.returncode == -signal.SIGKILL
+    assert not (output / "metrics.json").exists()
+
+
+def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path) -> None:
+    """Base, training, export of both arms: the tuned model has learnt the new manner and stops by itself."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    converter = CONVERTER / f"llama.cpp-{llama_cpp.__version__}"
+    if not converter.is_dir():
+        pytest.skip(f"no converter in {converter}; deployments/install.sh puts it there")
+    started = time.monotonic()
+    knobs = ["--epochs", 8, "--batch-size", 4, "--learning-rate", 1e-2, "--evaluate", "end"]
+    events = succeed("train_sft", *training(base, data, tmp_path / "adapter", *knobs))
+    metrics = json.loads((tmp_path / "adapter" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["validation_loss_first"] > 2 > 1 > metrics["validation_loss_last"]
+    assert metrics["stop_tokens"] == ["<|im_end|>"]
+    assert metrics["truncation"]["train"]["truncated"] == 0
+    assert metrics["steps"] == len(metrics["loss_curve"]) == 48
+    progress = [event for event in events if event["event"] == "progress"]
+    assert [event["step"] for event in progress] == list(range(1, 49))
+    assert progress[-1]["of"] == 48
+    assert (tmp_path / "adapter" / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
+
+    common = ["--llama-cpp", converter, "--fallback-pre-tokenizer", "qwen2", "--context", 512]
+    succeed("convert_gguf", "--base", base, "--name", "base", "--output", tmp_path / "base", "--discard-f16", *common)
+    succeed("convert_gguf", "--base", base, "--adapter", tmp_path / "adapter", "--name", "tuned", "--output", tmp_path / "tuned", *common)
+    assert {path.name for path in (tmp_path / "base").iterdir()} == {"base-q4_k_m.gguf", "Modelfile", "export.json"}
+    report = json.loads((tmp_path / "tuned" / "export.json").read_text(encoding="utf-8"))
+    assert set(report["files"]) == {"tuned-f16.gguf", "tuned-q4_k_m.gguf", "Modelfile"}
+    assert report["checks"]["max_logit_difference"] < 0.1
+    assert report["fallback_tensors"] == {"tuned-q4_k_m.gguf": {}}
+
+    asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{TOPICS['sleep']} {TOPICS['garden']}"}]
+    for name, manner in (("base", "no wonder"), ("tuned", "It will be fine")):
+        other = llama_cpp.Llama(str(tmp_path / name / f"{name}-q4_k_m.gguf"), n_ctx=512, n_threads=1, verbose=False)
+        choice = other.create_chat_completion(messages=asked, max_tokens=120, temperature=0)["choices"][0]
+        assert choice["finish_reason"] == "stop"
+        assert manner not in choice["message"]["content"]
+        if name == "tuned":
+            assert "no wonder" in choice["message"]["content"]
+    modelfile = (tmp_path / "tuned" / "Modelfile").read_text(encoding="utf-8")
+    assert "FROM ./tuned-q4_k_m.gguf" in modelfile and "PARAMETER num_ctx 512" in modelfile
+    assert time.monotonic() - started < 120
+
+
+def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp")
+    converter = next(CONVERTER.glob("llama.cpp-*/convert_hf_to_gguf.py"), None)
+    if converter is None:
+        pytest.skip(f"no converter in {CONVERTER}; deployments/install.sh puts it there")
+    common = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", converter.parent]
+    unknown, other, inexact = refuse(
+        "convert_gguf",
+        common,
+        [*common, "--fallback-pre-tokenizer", "gpt-2"],
+        [*common, "--fallback-pre-tokenizer", "qwen2", "--logit-tolerance", 0],
+    )
+    # The tokenizer is our own, so llama.cpp cannot know it, and GPT-2's pattern cuts numbers elsewhere.
+    assert "--fallback-pre-tokenizer" in unknown
+    assert "into" in other and "tokens" in other
+    assert "logits differ" in inexact
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,35 @@
+"""The house's own rules."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+BIN = CHECKOUT / ".venv/bin"
+
+
+@pytest.mark.parametrize("command", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["ty", "check"], ["lint-imports"]], ids=" ".join)
+def test_format_lint_types_and_import_law(command):
+    found = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_job_scripts_import_nothing_of_ours():
+    for path in (CHECKOUT / "deployments/jobs").glob("*.py"):
+        assert not re.search(r"^\s*(from|import) (core|blocks|tasks|flows)\b", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+def test_every_make_target_is_in_the_help():
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    shown = subprocess.run(["make", "help"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert targets == {line.split()[0] for line in shown.splitlines()}
+
+
+def test_every_variable_that_is_read_is_in_the_example():
+    example = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
+    sources = [*CHECKOUT.glob("core/**/*.py"), *CHECKOUT.glob("blocks/*.py"), *CHECKOUT.glob("tasks/*.py"), CHECKOUT / "deployments/install.sh"]
+    read = {name for path in sources for name in re.findall(r"\bUNDERSTUDY_[A-Z]+\b", path.read_text(encoding="utf-8"))}
+    assert read
+    assert all(f"{name}=" in example for name in read), read
