@@ -1,6 +1,6 @@
 """Prepares a Prefect server for Understudy; running it again changes nothing.
 
-    PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py
+PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py
 """
 
 import asyncio

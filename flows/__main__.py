@@ -5,22 +5,15 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
-
-# Prefect reads these when it is imported. Its temporary server would fill the terminal with what it thinks of being stopped.
-os.environ.setdefault("DO_NOT_TRACK", "1")
-if "PREFECT_API_URL" not in os.environ:
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-
-from prefect import Flow, get_client
-from prefect.client.schemas.filters import TaskRunFilter
-from prefect.exceptions import ParameterBindError, ParameterTypeError
+from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError
-from core.reports import summary_table
-from tasks.preflight import check_before_start
-from tasks.reporting import ReportRef
+from tasks.temporary_server import temporary_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation")
 CATCH_UP_SECONDS = 30
@@ -28,11 +21,10 @@ CATCH_UP_SECONDS = 30
 
 def main(words: list[str]) -> int:
     """Run the flow that the first word names with the parameters that the others give; return the exit code."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
-        flow, parameters = _parse(words)
-        defaults = flow.parameters.properties
-        check_before_start(**{name: parameters.get(name, defaults[name]["default"]) for name in ("domain", "settings")})
-        result = asyncio.run(_run(flow, parameters))
+        with temporary_server() as wait_for_server:
+            return _run(words, wait_for_server)
     except UnderstudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -42,33 +34,26 @@ def main(words: list[str]) -> int:
     except OSError as error:
         print(f"Error: {error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command goes on.", file=sys.stderr)
         return 1
+
+
+def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
+    # imported here, because Prefect must find the server's address when it is imported
+    from core.reports import summary_table
+    from tasks.preflight import check_before_start
+    from tasks.reporting import ReportRef
+
+    flow, parameters = _parse(words)
+    defaults = flow.parameters.properties
+    check_before_start(**{name: parameters.get(name, defaults[name]["default"]) for name in ("domain", "settings")})
+    wait_for_server()
+    result = asyncio.run(_run_and_settle(flow, parameters))
     print(f"\n{summary_table(result.summary)}" if isinstance(result, ReportRef) else result)
     return 0
 
 
-async def _run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
-    started = datetime.now(UTC)
-    result = await flow(**parameters)
-    if "PREFECT_API_URL" not in os.environ:
-        await _let_server_catch_up(started)
-    return result
+def _parse(words: list[str]) -> tuple["Flow[..., Any]", dict[str, Any]]:
+    from prefect.exceptions import ParameterBindError, ParameterTypeError
 
-
-async def _let_server_catch_up(started: datetime) -> None:
-    """Wait until the temporary server has recorded the tasks' ends, which it does seconds after they happened; else they would show as running for ever."""
-    ours = TaskRunFilter.model_validate({"start_time": {"after_": started}})
-    async with get_client() as client:
-        before = -1
-        for _ in range(CATCH_UP_SECONDS):
-            runs = await client.read_task_runs(task_run_filter=ours, limit=200)
-            unfinished = [run for run in runs if run.state is None or not run.state.is_final()]
-            if not unfinished and len(runs) == before:
-                return
-            before = len(runs)
-            await asyncio.sleep(1)
-
-
-def _parse(words: list[str]) -> tuple[Flow[..., Any], dict[str, Any]]:
     name, *pairs = words or [""]
     if name not in FLOWS:
         raise SettingsError(f"Unknown flow {name!r}. Allowed: {', '.join(FLOWS)}.")
@@ -85,6 +70,28 @@ def _parse(words: list[str]) -> tuple[Flow[..., Any], dict[str, Any]]:
         return flow, flow.validate_parameters(parameters)
     except (ParameterTypeError, ParameterBindError) as error:
         raise SettingsError(f"Parameters of {name}:{' '.join(str(error).splitlines()[1:]) or str(error)}.") from error
+
+
+async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:
+    """Run a flow and wait until the server has recorded its tasks' ends, which it does seconds after they happened.
+
+    A temporary server that is stopped before would leave them running for ever in the UI.
+    """
+    from prefect import get_client
+    from prefect.client.schemas.filters import TaskRunFilter
+
+    started = datetime.now(UTC)
+    result = await flow(**parameters)
+    ours = TaskRunFilter.model_validate({"start_time": {"after_": started}})
+    async with get_client() as client:
+        before = -1
+        for _ in range(CATCH_UP_SECONDS):
+            runs = await client.read_task_runs(task_run_filter=ours, limit=200)
+            if len(runs) == before and all(run.state and run.state.is_final() for run in runs):
+                break
+            before = len(runs)
+            await asyncio.sleep(0.5)
+    return result
 
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ class ReadableLog(logging.Filter):
             told, error.told = error.told, True
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
             return not told
+        if "Execution was cancelled by the runtime environment" in record.msg:
+            return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # Ctrl-C: one line a flow, none for each of many tasks
         if record.msg.startswith("Finished in state Failed("):
             record.msg = "Failed."  # with what, the line before says, and the state keeps it
         return not (record.name == "prefect.task_runs" and record.levelno == logging.INFO and record.msg.startswith("Finished in state"))

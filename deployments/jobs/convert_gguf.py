@@ -29,6 +29,7 @@ import sys
 import tarfile
 import time
 import warnings
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,8 @@ def merge(arguments: argparse.Namespace, merged: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     pinned = {"revision": arguments.base_revision}
-    model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
+    model: Any = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
+    tokenizer: Any = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
     if arguments.adapter:
         model = PeftModel.from_pretrained(model, str(arguments.adapter)).merge_and_unload(safe_merge=True)
     if arguments.chat_template:
@@ -137,10 +138,8 @@ def reference(model: Any, ids: list[list[int]], dtype: str) -> list[Any]:
 def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None) -> str | None:
     """Runs llama.cpp's own converter in this process; returns the fallback pre-tokenizer if it had to be used."""
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
-    import conversion.base
-    import convert_hf_to_gguf
-
-    original, used = conversion.base.TextModel.get_vocab_base_pre, []
+    text_model, converter = import_module("conversion.base").TextModel, import_module("convert_hf_to_gguf")
+    original, used = text_model.get_vocab_base_pre, []
 
     def with_fallback(self: Any, tokenizer: Any) -> str:
         try:
@@ -151,15 +150,15 @@ def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None
             used.append(fallback)
             return fallback
 
-    conversion.base.TextModel.get_vocab_base_pre = with_fallback
+    text_model.get_vocab_base_pre = with_fallback
     sys.argv = ["convert_hf_to_gguf.py", str(merged), "--outfile", str(target), "--outtype", "f16"]
     try:
-        convert_hf_to_gguf.main()
+        converter.main()
     except (Exception, SystemExit) as error:
         advice = "if its tokenizer is of your own making, name its pattern with --fallback-pre-tokenizer"
         raise JobError(f"llama.cpp's converter refuses the model ({short(error)}); {advice}.") from None
     finally:
-        conversion.base.TextModel.get_vocab_base_pre = original
+        text_model.get_vocab_base_pre = original
     return used[0] if used else None
 
 
@@ -174,23 +173,21 @@ def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, s
     import ctypes
 
     import llama_cpp
-    from gguf import GGUFReader
 
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype, parameters.nthread = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.upper()}"), threads
     if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)):
         raise JobError(f"llama.cpp cannot quantise {source.name} to {kind}; choose other --quantisations.")
-    types = {str(tensor.name): tensor.tensor_type.name for tensor in GGUFReader(target).tensors if len(tensor.shape) > 1}
+    matrices = [tensor for tensor in import_module("gguf").GGUFReader(target).tensors if len(tensor.shape) > 1]
     family = "_K" if "_k" in kind else kind.upper()
-    return {name: found.lower() for name, found in types.items() if not found.endswith(family)}
+    return {str(tensor.name): tensor.tensor_type.name.lower() for tensor in matrices if not tensor.tensor_type.name.endswith(family)}
 
 
 def check_texts(llm: Any, path: Path, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
     """The GGUF has the same chat template, cuts text into the same tokens and stops where the template ends a reply."""
     import llama_cpp
-    from gguf import GGUFReader
 
-    field = GGUFReader(path).get_field("tokenizer.chat_template")
+    field = import_module("gguf").GGUFReader(path).get_field("tokenizer.chat_template")
     if field is None or field.contents() != tokenizer.chat_template:
         raise JobError("The chat template in the GGUF differs from the tokenizer's; look at --chat-template.")
     for text in [*texts, *TRICKY]:

@@ -18,9 +18,11 @@ chats plainly. The result is an ordinary model folder: train_sft.py and convert_
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,7 +177,7 @@ def batches(lengths: list[int], size: int, rng: Any) -> Iterator[list[int]]:
         order = list(range(len(lengths)))
         rng.shuffle(order)
         pool = size * 16
-        chunks = []
+        chunks: list[list[int]] = []
         for start in range(0, len(order), pool):
             near = sorted(order[start : start + pool], key=lengths.__getitem__)
             chunks += [near[i : i + size] for i in range(0, len(near), size)]
@@ -240,11 +242,13 @@ def make(arguments: argparse.Namespace) -> None:
     if arguments.hidden % arguments.head_dim:
         raise JobError(f"--hidden {arguments.hidden} is no multiple of --head-dim {arguments.head_dim}; choose one that is.")
 
+    # Before transformers is imported, whose bars and warnings would drown what is said here.
+    os.environ["TQDM_DISABLE"] = "1"
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     import torch
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
     transformers.set_seed(arguments.seed)
     (arguments.output / "metrics.json").unlink(missing_ok=True)
     said = [message["content"] for messages in conversations for message in messages]

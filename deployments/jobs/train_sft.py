@@ -28,6 +28,7 @@ import re
 import sys
 import time
 import warnings
+from importlib import import_module
 from importlib.metadata import version
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -35,10 +36,9 @@ from statistics import fmean
 from typing import Any
 
 Messages = list[dict[str, str]]
-# Options that are stored under the names TRL and PEFT know them by, and handed on unchanged.
+# Options that are stored under the names TRL knows them by, and handed on unchanged.
 TRAINER = ("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "warmup_steps")
 TRAINER += ("lr_scheduler_type", "optim", "max_length", "activation_checkpointing", "seed")
-LORA = ("r", "lora_alpha", "lora_dropout")
 
 
 class JobError(Exception):
@@ -97,10 +97,10 @@ def read_split(arguments: argparse.Namespace, split: str) -> list[Messages]:
     try:
         if path:
             # Not through load_dataset, which would keep a copy in the home folder.
-            from pyarrow.parquet import read_table as read
+            table: Any = import_module("pyarrow.parquet").read_table(path)
         else:
-            from datasets import load_dataset as read
-        table = read(path) if path else read(arguments.dataset, revision=arguments.dataset_revision, split=split).data
+            load = import_module("datasets").load_dataset
+            table = load(arguments.dataset, revision=arguments.dataset_revision, split=split).data
     except (OSError, ValueError) as error:
         raise JobError(f"{where} cannot be read ({short(error)}); give a parquet file, or a Hub id and its commit.") from None
     data = table.to_pydict()
@@ -116,14 +116,14 @@ def read_split(arguments: argparse.Namespace, split: str) -> list[Messages]:
 
 def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
     """The tokenizer, and its template with generation markers, without which nobody can tell which tokens are the assistant's."""
-    from transformers import AutoTokenizer
-    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
-
     base, own = Path(arguments.base), arguments.chat_template
     if not (base / "config.json").is_file() and (base.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", arguments.base)):
         raise JobError(f"Base {arguments.base!r} is neither a folder with config.json nor a model id like 'Qwen/Qwen3-4B'; correct --base.")
+    from transformers import AutoTokenizer
+    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+
     try:
-        tokenizer = AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision)
+        tokenizer: Any = AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision)
         if own:
             tokenizer.chat_template = own.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -162,7 +162,7 @@ def check_labels(dataset: Any, conversations: list[Messages], tokenizer: Any, ar
         raise JobError(f"{gone} examples have no reply within --max-length {arguments.max_length}; raise it or leave them out.", 2)
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     stops: set[str] = set()
-    # Some hundred examples, spread evenly: reading all of a large dataset back would take minutes.
+    # Some hundred, spread evenly: reading all of a large dataset back would take minutes.
     for number in range(0, len(dataset), max(1, len(dataset) // 256)):
         row = dataset[number]
         runs = groupby(zip(row["input_ids"], row["labels"], strict=True), key=lambda pair: pair[1] != -100)
@@ -194,7 +194,7 @@ def build_trainer(splits: dict[str, list[Messages]], tokenizer: Any, arguments: 
     if arguments.qlora and cuda:
         four_bit = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": torch.bfloat16}
         quantisation = BitsAndBytesConfig(load_in_4bit=True, **four_bit)
-    lora = {name: getattr(arguments, name) for name in LORA}
+    lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
     lora["target_modules"] = names[0] if names == ["all-linear"] else names
     knobs = {name: getattr(arguments, name) for name in TRAINER}
     knobs |= {"use_cpu": not cuda, "bf16": cuda, "dataloader_pin_memory": cuda, "report_to": "none", "disable_tqdm": True}
@@ -223,7 +223,7 @@ def report_progress(trainer: Any) -> None:
     started = time.monotonic()
 
     class Lines(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if "loss" in logs:
                 left = (time.monotonic() - started) / state.global_step * (state.max_steps - state.global_step)
                 emit("progress", step=state.global_step, of=state.max_steps, loss=round(logs["loss"], 4), seconds_left=round(left, 1))

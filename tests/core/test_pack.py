@@ -119,4 +119,6 @@ def test_text_that_looks_like_a_template_is_not_expanded():
     criterion = pack.rubric.criteria["CQ1"]
     exchange = {"exchange_number": 1, "user": "{{ 7 * 7 }} {% raw %}", "assistant": "ok"}
     facts = {"user_words": [2], "assistant_words": [1], "length_ratio": 0.5, "question_endings": 0.0, "repeated_openers": []}
-    assert "{{ 7 * 7 }} {% raw %}" in pack.prompts["assessor"].render(exchanges=[exchange], facts=facts, criteria=[{**criterion.head.model_dump(), "text": criterion.text}])
+    assert "{{ 7 * 7 }} {% raw %}" in pack.prompts["assessor"].render(
+        exchanges=[exchange], facts=facts, criteria=[{**criterion.head.model_dump(), "text": criterion.text}]
+    )

@@ -72,7 +72,9 @@ async def test_the_user_may_leave_after_the_minimum_and_not_before():
     assert (len(full.exchanges), full.end_reason) == (5, EndReason.TARGET_REACHED)
 
 
-@pytest.mark.parametrize(("user", "assistant"), [(["no JSON"], ["a"]), ([said("   ")], ["a"]), ([said("u")], ["  "])], ids=["no form", "blank user", "blank assistant"])
+@pytest.mark.parametrize(
+    ("user", "assistant"), [(["no JSON"], ["a"]), ([said("   ")], ["a"]), ([said("u")], ["  "])], ids=["no form", "blank user", "blank assistant"]
+)
 async def test_an_unusable_message_ends_the_conversation_with_an_error(user, assistant):
     with pytest.raises(ModelError):
         await play(Recorder("u", user), Recorder("a", assistant))

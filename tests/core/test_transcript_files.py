@@ -13,7 +13,13 @@ SHAPES = {
     "exchanges": {"id": "t", "exchanges": [{"exchange_number": n, "user": u, "assistant": a} for n, (u, a) in enumerate(PAIRS, 1)]},
     "conversations": {"id": "t", "conversations": [{"user": u, "assistant": a} for u, a in PAIRS]},
     "turns": {"id": "t", "turns": [{"user": u, "assistant": a} for u, a in PAIRS]},
-    "messages": {"id": "t", "messages": [{"role": "system", "content": "Be kind."}, *({"role": r, "content": c} for p in PAIRS for r, c in zip(("user", "assistant"), p, strict=True))]},
+    "messages": {
+        "id": "t",
+        "messages": [
+            {"role": "system", "content": "Be kind."},
+            *({"role": r, "content": c} for p in PAIRS for r, c in zip(("user", "assistant"), p, strict=True)),
+        ],
+    },
     "ShareGPT": {"id": "t", "conversations": [{"from": r, "value": c} for p in PAIRS for r, c in zip(("human", "gpt"), p, strict=True)]},
     "pairs": [list(pair) for pair in PAIRS],
     "bare messages": [{"role": r, "content": c} for p in PAIRS for r, c in zip(("user", "assistant"), p, strict=True)],

@@ -43,7 +43,11 @@ def test_an_unknown_domain_and_an_unknown_settings_file_are_told_before_anything
 
 
 def test_an_unknown_model_is_told_before_anything_starts(command, data_root, tmp_path):
-    for reference, said in (("moon/model", "Unknown model reference"), ("scripted/moon", "Unknown model 'scripted/moon'"), ("llama-cpp/none.gguf", "does not exist")):
+    for reference, said in (
+        ("moon/model", "Unknown model reference"),
+        ("scripted/moon", "Unknown model 'scripted/moon'"),
+        ("llama-cpp/none.gguf", "does not exist"),
+    ):
         path = write_settings(tmp_path, roles={"assistant": reference})
         assert_told(*finish(command("pipeline", f"settings={path}")), said)
     assert not list(data_root.rglob("*.json"))

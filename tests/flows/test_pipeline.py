@@ -97,7 +97,12 @@ def test_both_arms_met_the_same_users(ran):
 
 
 async def test_run_again_it_makes_nothing_anew(ran):
-    before = {path: path.stat().st_mtime_ns for folder in ("transcripts", "assessments", "models", "hub/datasets/understudy/therapeutic-coaching/commits", "evaluations/transcripts") for path in (ran.root / folder).rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns
+        for folder in ("transcripts", "assessments", "models", "hub/datasets/understudy/therapeutic-coaching/commits", "evaluations/transcripts")
+        for path in (ran.root / folder).rglob("*")
+        if path.is_file()
+    }
     again = await pipeline(settings=ran.settings)
     assert again == ran.report
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -34,7 +34,7 @@ def succeed(script: str, *arguments: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-# Several refusals in one process, since importing torch takes longer than refusing.
+# Several runs in one process, since importing torch takes longer than a small run.
 DRIVER = """
 import contextlib, io, json, runpy, sys
 main = runpy.run_path(sys.argv[1])["main"]
@@ -45,17 +45,21 @@ for arguments in json.loads(sys.argv[2]):
 """
 
 
-def refuse(script: str, *calls: list[object], code: int = 1) -> list[str]:
-    """Runs jobs that must stop; returns the one sentence of each."""
+def run_all(script: str, *calls: list[object]) -> list[tuple[int, str]]:
+    """Runs a job several times; returns exit codes and what was said on stderr."""
     arguments = json.dumps([[str(argument) for argument in call] for call in calls])
     command = [sys.executable, "-c", DRIVER, str(JOBS / f"{script}.py"), arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def refuse(script: str, *calls: list[object], code: int = 1) -> list[str]:
+    """Runs jobs that must stop; returns the one sentence of each."""
+    answers = run_all(script, *calls)
     assert [answer[0] for answer in answers] == [code] * len(calls), answers
     sentences = [answer[1].strip() for answer in answers]
-    assert all(len(sentence.splitlines()) == 1 for sentence in sentences), sentences
+    assert all(len(sentence.splitlines()) == 1 and "Traceback" not in sentence for sentence in sentences), sentences
     return sentences
 
 
@@ -198,20 +202,13 @@ def test_export_names_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_pretraining_is_the_same_for_the_same_seed(base: Path, tmp_path: Path) -> None:
-    def weights(name: str) -> bytes:
-        shape = ["--layers", 1, "--vocab-size", 300, "--max-length", 64, "--batch-size", 4, "--steps", 2, "--seed", 1]
-        succeed("make_tiny_base", "--conversations", base.parent / "chats.jsonl", "--output", tmp_path / name, *shape)
-        return (tmp_path / name / "model.safetensors").read_bytes()
+    def call(name: str, seed: int) -> list[object]:
+        shape = ["--layers", 1, "--vocab-size", 300, "--max-length", 64, "--batch-size", 4, "--steps", 2, "--seed", seed]
+        return ["--conversations", base.parent / "chats.jsonl", "--output", tmp_path / name, *shape]
 
-    assert weights("a") == weights("b")
-
-
-def test_training_refuses_to_cut_more_than_allowed(base: Path, data: Path, tmp_path: Path) -> None:
-    short = training(base, data, tmp_path / "out", "--max-length", 40)
-    by_default, nearly_all = refuse("train_sft", short, [*short, "--allow-truncated", 0.9], code=2)
-    assert "24 of 24 train examples" in by_default and "--allow-truncated" in by_default
-    assert "0.9" in nearly_all
-    assert not (tmp_path / "out").exists()
+    assert run_all("make_tiny_base", call("a", 1), call("b", 2), call("c", 1)) == [(0, "")] * 3
+    first, other, again = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
+    assert first == again != other
 
 
 PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -223,14 +220,19 @@ NO_STOP = PLAIN.replace(
 PREFIX = NO_STOP.replace("{{ m.content }}{% endg", "Hm. {{ m.content }}<|im_end|>{% endg").replace("<|im_end|>\n{% endfor", "\n{% endfor")
 
 
-def test_training_refuses_a_template_whose_labels_are_wrong(base: Path, data: Path, tmp_path: Path) -> None:
+def test_training_refuses_to_cut_or_to_learn_the_wrong_text(base: Path, data: Path, tmp_path: Path) -> None:
     def call(name: str, template: str) -> list[object]:
         (tmp_path / name).write_text(template, encoding="utf-8")
         return training(base, data, tmp_path / "out", "--chat-template", tmp_path / name)
 
-    plain, everybody, no_stop, prefix = refuse(
-        "train_sft", call("plain", PLAIN), call("everybody", EVERYBODY), call("stop", NO_STOP), call("prefix", PREFIX)
-    )
+    short = training(base, data, tmp_path / "out", "--max-length", 40)
+    calls = [call("plain", PLAIN), call("everybody", EVERYBODY), call("stop", NO_STOP), call("prefix", PREFIX)]
+    answers = run_all("train_sft", short, [*short, "--allow-truncated", 0.9], *calls)
+    assert [code for code, _ in answers] == [2, 2, 1, 1, 1, 1], answers
+    assert all(len(sentence.splitlines()) == 1 for _, sentence in answers), answers
+    by_default, nearly_all, plain, everybody, no_stop, prefix = (sentence for _, sentence in answers)
+    assert "24 of 24 train examples" in by_default and "--allow-truncated" in by_default
+    assert "0.9" in nearly_all
     assert "generation" in plain
     assert "would learn 'You are a coach.<|im_end|>'" in everybody
     assert "no wonder.' and a stop token" in no_stop
@@ -299,14 +301,14 @@ def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: P
     converter = next(CONVERTER.glob("llama.cpp-*/convert_hf_to_gguf.py"), None)
     if converter is None:
         pytest.skip(f"no converter in {CONVERTER}; deployments/install.sh puts it there")
-    common = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", converter.parent]
+    common: list[object] = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", converter.parent]
     unknown, other, inexact = refuse(
         "convert_gguf",
         common,
-        [*common, "--fallback-pre-tokenizer", "gpt-2"],
+        [*common, "--fallback-pre-tokenizer", "gemma4"],
         [*common, "--fallback-pre-tokenizer", "qwen2", "--logit-tolerance", 0],
     )
-    # The tokenizer is our own, so llama.cpp cannot know it, and GPT-2's pattern cuts numbers elsewhere.
+    # The tokenizer is our own, so llama.cpp cannot know it, and Gemma's way with blanks is another.
     assert "--fallback-pre-tokenizer" in unknown
     assert "into" in other and "tokens" in other
     assert "logits differ" in inexact

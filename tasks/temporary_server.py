@@ -1,0 +1,91 @@
+"""A Prefect server for the length of a command.
+
+Prefect's own temporary server is in the process group of the command: Ctrl-C in a terminal stops it together with the run, which then
+cannot say that it was stopped and tries to for minutes. This one is in a session of its own and is stopped last. It also starts
+while the command still imports, which saves some seconds.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import StoreError
+from core.store import CHECKOUT
+
+START_SECONDS = 180
+STOP_SECONDS = 20
+PR_SET_PDEATHSIG = 1
+"""prctl(2): send the child a signal when its parent is gone."""
+
+
+@contextmanager
+def temporary_server() -> Iterator[Callable[[], None]]:
+    """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
+
+    Must be entered before Prefect is imported, which reads the variable then.
+
+    Yields:
+        A function that waits until the server answers.
+
+    Raises:
+        StoreError: the server did not start (by that function).
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        yield lambda: None
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    log = Path(os.environ.get("PREFECT_HOME", CHECKOUT / ".prefect")) / "temporary-server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=CHECKOUT,
+            env={**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        yield lambda: _wait(process, url, log)
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    for _ in range(START_SECONDS * 5):
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise StoreError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or set PREFECT_API_URL to a running server.")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
