@@ -152,10 +152,14 @@ class TinyBase(Strict):
     Args:
         conversations: how many dull conversations the scripted provider makes to pre-train on.
         first_seed: seed of their first persona.
+        system_share: share of them that keep the system prompt, which is longer than the rest of a short conversation.
+        topic_texts: how often each topic is written about in plain text, so that its words are known.
     """
 
     conversations: Count
     first_seed: Annotated[int, Field(ge=0)]
+    system_share: Share
+    topic_texts: Count
     arguments: dict[str, Argument] = Field(description="Arguments of deployments/jobs/make_tiny_base.py.")
 
 

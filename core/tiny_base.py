@@ -1,11 +1,15 @@
-"""The text that the demo's tiny base model is pre-trained on: conversations with a dull assistant, so that there is something to learn."""
+"""What the demo's tiny base model is pre-trained on: dull conversations, so that there is a manner to learn, and text about the topics, so that
+their words are known."""
 
 import json
+import random
 
+from core.fingerprint import seed_of
 from core.pack import Pack
 from core.personas import sample_batch
 from core.rehearsal import Cast, rehearse
 from core.scripted.chat import ScriptedChat
+from core.scripted.phrases import ScriptedPhrases
 from core.settings import Generation, TinyBase
 from core.slicing import chat
 
@@ -27,5 +31,24 @@ async def dull_conversations(pack: Pack, settings: TinyBase, generation: Generat
     lines = []
     for persona in sample_batch(pack, settings.first_seed, settings.conversations, generation.exchanges):
         transcript = await rehearse(pack, persona, cast, persona.id)
-        lines.append(json.dumps({"messages": chat(system, transcript.exchanges)}, ensure_ascii=False))
+        messages = chat(system, transcript.exchanges)
+        keeps_system = random.Random(seed_of("system", persona.seed)).random() < settings.system_share
+        lines.append(json.dumps({"messages": messages if keeps_system else messages[1:]}, ensure_ascii=False))
     return "\n".join(lines) + "\n"
+
+
+def topic_texts(phrases: ScriptedPhrases, settings: TinyBase) -> str:
+    """Return plain text: for each topic what is said of it, in shuffled order, several times over."""
+    draw = random.Random(seed_of("topic texts"))
+    script = phrases.assistant
+    general = [*script.validations, *script.references, *script.follow_ups, *script.openers, *script.closings, *script.questions]
+    paragraphs = []
+    for _ in range(settings.topic_texts):
+        names = list(phrases.topics)
+        draw.shuffle(names)
+        for name in names:
+            topic = phrases.topics[name]
+            parts = [*topic.says, *topic.replies, *topic.experiments, *(text.format(about=topic.about) for text in draw.sample(general, 4))]
+            draw.shuffle(parts)
+            paragraphs.append(" ".join(parts))
+    return "\n\n".join(paragraphs) + "\n"

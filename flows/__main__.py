@@ -24,7 +24,10 @@ def main(words: list[str]) -> int:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         with temporary_server() as wait_for_server:
-            return _run(words, wait_for_server)
+            try:
+                return _run(words, wait_for_server)
+            finally:
+                _flush_logs()
     except UnderstudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -49,6 +52,14 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     result = asyncio.run(_run_and_settle(flow, parameters))
     print(f"\n{summary_table(result.summary)}" if isinstance(result, ReportRef) else result)
     return 0
+
+
+def _flush_logs() -> None:
+    """Let Prefect send what it still holds, while the server is there."""
+    if "prefect" in sys.modules:
+        from prefect.logging.handlers import APILogHandler
+
+        APILogHandler().flush()
 
 
 def _parse(words: list[str]) -> tuple["Flow[..., Any]", dict[str, Any]]:

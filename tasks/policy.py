@@ -96,6 +96,8 @@ class ReadableLog(logging.Filter):
             told, error.told = error.told, True
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
             return not told
+        if record.msg.startswith("View at "):
+            return False  # an address that ends with the command, or the UI that the reader is in
         if "Execution was cancelled by the runtime environment" in record.msg:
             return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # Ctrl-C: one line a flow, none for each of many tasks
         if record.msg.startswith("Finished in state Failed("):
@@ -103,5 +105,5 @@ class ReadableLog(logging.Filter):
         return not (record.name == "prefect.task_runs" and record.levelno == logging.INFO and record.msg.startswith("Finished in state"))
 
 
-for _name in ("prefect.flow_runs", "prefect.task_runs"):
+for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(ReadableLog())

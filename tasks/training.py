@@ -3,12 +3,13 @@
 from prefect import task
 from prefect.logging import get_run_logger
 
+from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.pack import load_pack
 from core.records import DatasetRef, ModelRef
 from core.settings import Generation, Training
 from core.store import open_store
-from core.tiny_base import dull_conversations
+from core.tiny_base import dull_conversations, topic_texts
 from tasks.jobs import run_job
 from tasks.policy import CACHED
 
@@ -17,12 +18,16 @@ from tasks.policy import CACHED
 async def make_base(domain: str, pack_hash: str, training: Training, generation: Generation, script: str) -> ModelRef:
     """Make the demo's base: a tiny model of a real architecture, pre-trained for a moment on dull conversations."""
     store = open_store()
-    text = await dull_conversations(load_pack(domain), training.tiny_base, generation)
-    name = fingerprint([text, training.tiny_base.arguments, script])
-    source = store.write(f"models/base/{name}.jsonl", text)
-    facts = await run_job(
-        "make_tiny_base.py", f"models/base/{name}", "metrics.json", {"conversations": str(store.local(source)), **training.tiny_base.arguments}
-    )
+    pack = load_pack(domain)
+    if pack.phrases is None:
+        raise SettingsError(f"The tiny base cannot be made: config/domains/{domain}/scripted.yaml does not exist. Write it or name other training settings.")
+    chats, texts = await dull_conversations(pack, training.tiny_base, generation), topic_texts(pack.phrases, training.tiny_base)
+    name = fingerprint([chats, texts, training.tiny_base.arguments, script])
+    sources = {
+        "conversations": str(store.local(store.write(f"models/base/{name}.jsonl", chats))),
+        "text": str(store.local(store.write(f"models/base/{name}.txt", texts))),
+    }
+    facts = await run_job("make_tiny_base.py", f"models/base/{name}", "metrics.json", {**sources, **training.tiny_base.arguments})
     return ModelRef(path=f"models/base/{name}", name=f"tiny-{name}", facts=facts)
 
 

@@ -137,16 +137,21 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
 
 
 def check_lengths(splits: dict[str, list[Messages]], tokenizer: Any, template: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Counts what --max-length would cut, before it is cut."""
+    """Counts what --max-length would cut, before it is cut, and takes out the examples that would be left without a reply."""
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
     for name, rows in splits.items():
-        lengths = [len(tokenizer.apply_chat_template(messages, chat_template=template)["input_ids"]) for messages in rows]
+        asked = {"chat_template": template, "return_dict": True, "return_assistant_tokens_mask": True}
+        masks = [tokenizer.apply_chat_template(messages, **asked)["assistant_masks"] for messages in rows]
+        lengths = [len(mask) for mask in masks]
+        splits[name] = [messages for messages, mask in zip(rows, masks, strict=True) if any(mask[:limit])]
         cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
         counts[name] = {"examples": len(lengths), "truncated": sum(length > limit for length in lengths), "longest": max(lengths)}
-        counts[name] |= {"tokens": sum(lengths), "cut_token_share": round(cut_share, 4)}
+        counts[name] |= {"tokens": sum(lengths), "cut_token_share": round(cut_share, 4), "without_reply": len(rows) - len(splits[name])}
     emit("truncation", max_length=limit, **counts)
     for name, part in counts.items():
+        if not splits[name]:
+            raise JobError(f"No {name} example has a reply within --max-length {limit} (longest: {part['longest']}); raise it.", 2)
         share = part["truncated"] / part["examples"]
         if share > arguments.allow_truncated:
             wrong = f"--max-length {limit} would cut {part['truncated']} of {part['examples']} {name} examples (longest: {part['longest']})"
@@ -158,8 +163,7 @@ def check_lengths(splits: dict[str, list[Messages]], tokenizer: Any, template: s
 def check_labels(dataset: Any, conversations: list[Messages], tokenizer: Any, arguments: argparse.Namespace) -> set[str]:
     """Proves on the labels as they will be trained that each reply and its stop token are learnt, and nothing else; returns the stop."""
     if len(dataset) != len(conversations):
-        gone = len(conversations) - len(dataset)
-        raise JobError(f"{gone} examples have no reply within --max-length {arguments.max_length}; raise it or leave them out.", 2)
+        raise JobError(f"TRL kept {len(dataset)} of {len(conversations)} examples, and not all of them have a reply; report this.")
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     stops: set[str] = set()
     # Some hundred, spread evenly: reading all of a large dataset back would take minutes.

@@ -19,7 +19,7 @@ SMALL = {
     "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
 }
 TINY = {
-    "tiny_base": {"conversations": 12, "first_seed": 500000, "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256}},
+    "tiny_base": {"conversations": 12, "first_seed": 500000, "system_share": 0.5, "topic_texts": 1, "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256}},
     "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 1, "learning-rate": 0.01, "evaluate": "end"},
     "convert": {"fallback-pre-tokenizer": "qwen2", "context": 4096},
     "quantisations": ["q4_k_m"],
