@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import UnderstudyError
 
-
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The same language; the C one is ten times faster where it was built."""
 

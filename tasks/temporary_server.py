@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def temporary_server() -> Iterator[Callable[[], None]]:
+def temporary_server() -> Generator[Callable[[], None]]:
     """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
 
     Must be entered before Prefect is imported, which reads the variable then.

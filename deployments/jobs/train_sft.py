@@ -31,6 +31,7 @@ import warnings
 from importlib import import_module
 from importlib.metadata import version
 from itertools import groupby, zip_longest
+from os.path import commonpath
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -181,7 +182,7 @@ def check_labels(dataset: Any, conversations: list[Messages], tokenizer: Any, ar
                 stops.add(stop)
             # The last reply of a cut example may be a beginning only, and end within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                part = slice(max(0, len(os.path.commonprefix([text, reply])) - 20), None)
+                part = slice(max(0, len(commonpath([text, reply])) - 20), None)
                 wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of {reply[part][:80]!r} and a stop token"
                 raise JobError(f"{wrong}; use another --chat-template, or name what it adds with --reply-prefix.")
     return stops

@@ -1,5 +1,6 @@
 """Rehearsals: two agents with a side each, the persona in the prompt, the same conversation for the same seed."""
 
+import itertools
 import json
 
 import pytest
@@ -50,7 +51,7 @@ async def test_prompts_only_grow_at_the_end():
     user, assistant = Recorder("u", [said(f"u{n}") for n in range(4)]), Recorder("a", [f"a{n}" for n in range(4)])
     await play(user, assistant, exchanges=4)
     for requests, volatile in ((user.requests, 1), (assistant.requests, 0)):
-        for before, after in zip(requests, requests[1:], strict=False):
+        for before, after in itertools.pairwise(requests):
             stable = before.messages[: len(before.messages) - volatile]
             assert after.system == before.system
             assert after.messages[: len(stable)] == stable

@@ -65,7 +65,9 @@ def test_a_bad_file_is_refused_naming_file_and_place(tmp_path, text, said):
 
 def test_one_bad_file_among_many_is_left_out_with_its_reason(tmp_path):
     for number in range(3):
-        (tmp_path / f"{number}.json").write_text(json.dumps({**SHAPES["exchanges"], "id": f"t{number}"}), encoding="utf-8")
+        (tmp_path / f"{number}.json").write_text(
+            json.dumps({"id": f"t{number}", "exchanges": [{"user": u, "assistant": a} for u, a in PAIRS]}), encoding="utf-8"
+        )
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "bad.json").write_text("{", encoding="utf-8")
     (tmp_path / "notes.txt").write_text("not a transcript", encoding="utf-8")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,13 @@ SMALL = {
     "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
 }
 TINY = {
-    "tiny_base": {"conversations": 12, "first_seed": 500000, "system_share": 0.5, "topic_texts": 1, "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256}},
+    "tiny_base": {
+        "conversations": 12,
+        "first_seed": 500000,
+        "system_share": 0.5,
+        "topic_texts": 1,
+        "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256},
+    },
     "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 1, "learning-rate": 0.01, "evaluate": "end"},
     "convert": {"fallback-pre-tokenizer": "qwen2", "context": 4096},
     "quantisations": ["q4_k_m"],
@@ -30,10 +37,10 @@ TINY = {
 def prefect_server() -> Iterator[str]:
     """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
     with prefect_test_harness(server_startup_timeout=180):
-        yield PREFECT_API_URL.value()
+        yield str(PREFECT_API_URL.value())
 
 
-def write_settings(folder: Path, **changes: dict) -> str:
+def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
     """Write the shipped settings with changes, and training settings of a few seconds; return the file's path."""
     training = folder / "tiny.yaml"
     training.write_text(yaml.safe_dump(TINY), encoding="utf-8")
@@ -59,6 +66,8 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
 
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
-        return subprocess.Popen([sys.executable, "-m", "flows", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
 
     return start

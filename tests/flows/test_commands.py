@@ -1,6 +1,7 @@
 """What a user sees who gives a command something bad, or stops it in the middle."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -87,12 +88,12 @@ def test_a_batch_in_which_nothing_passes_says_so_and_keeps_the_assessments(comma
     assert len(list((data_root / "assessments").rglob("*.json"))) == 10
 
 
-def stop_at(process, pattern):
+def stop_at(process, pattern, group=False):
     """Wait for a line of output, then press Ctrl-C; return the rest."""
     for line in process.stdout:
         if re.search(pattern, line):
             time.sleep(1)
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT) if group else process.send_signal(signal.SIGINT)
             break
     else:
         pytest.fail(f"{pattern} was never printed")
@@ -114,15 +115,23 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
-def test_ctrl_c_while_a_job_runs_stops_the_job_and_leaves_nothing_that_looks_finished(command, settings, data_root):
+def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks_finished(command, settings, data_root, tmp_path):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    code, output = stop_at(command("pipeline", f"settings={settings}"), "make_tiny_base runs")
+    # with a temporary server of the command's own, and the signal sent to the whole group, as a terminal does
+    process = command("pipeline", f"settings={settings}", PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
+    code, output = stop_at(process, "make_tiny_base runs", group=True)
     assert code == 130, output
     assert "Traceback" not in output, output
+    assert output.rstrip().endswith("Stopped. What was made is kept; the same command goes on from there."), output
     assert not [path for path in (data_root / "models/base").iterdir() if path.is_dir() and not path.name.startswith(".")]
     time.sleep(2)
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(data_root) not in "".join(line for line in processes.splitlines() if "make_tiny_base" in line)
+    assert not [line for line in processes.splitlines() if f"--port {_port(tmp_path)}" in line]
+
+
+def _port(tmp_path):
+    return re.search(r"127\.0\.0\.1:(\d+)", (tmp_path / "prefect/temporary-server.log").read_text(encoding="utf-8")).group(1)
 
 
 def test_every_deployment_names_a_flow_that_is_there():

@@ -151,8 +151,10 @@ def test_pretraining_names_a_missing_file_and_a_bad_line(tmp_path: Path) -> None
     good = '{"messages": [{"role": "user", "content": "Hi"}]}\n'
     calls = [call("gone.jsonl", None), call("bad.jsonl", good + '{"text": "no"}\n'), call("empty.jsonl", "")]
     missing, bad, empty = refuse("make_tiny_base", *calls)
-    assert "gone.jsonl" in missing and "does not exist" in missing
-    assert "Line 2" in bad and "messages" in bad
+    assert "gone.jsonl" in missing
+    assert "does not exist" in missing
+    assert "Line 2" in bad
+    assert "messages" in bad
     assert "No conversations" in empty
     assert not (tmp_path / "out").exists()
 
@@ -172,9 +174,12 @@ def test_training_names_what_is_wrong_with_its_data(tmp_path: Path, data: Path) 
         call(write_parquet(tmp_path / "silent.parquet", [{"messages": [{"role": "user", "content": "Hi"}]}])),
         call(data / "train.parquet"),
     )
-    assert "gone.parquet" in missing and "does not exist" in missing
-    assert "text.parquet" in unreadable and "cannot be read" in unreadable
-    assert "['text']" in column and "'messages'" in column
+    assert "gone.parquet" in missing
+    assert "does not exist" in missing
+    assert "text.parquet" in unreadable
+    assert "cannot be read" in unreadable
+    assert "['text']" in column
+    assert "'messages'" in column
     assert "at least one row" in empty
     assert "row 1" in silent
     assert "config.json" in no_model
@@ -231,12 +236,14 @@ def test_training_refuses_to_cut_or_to_learn_the_wrong_text(base: Path, data: Pa
     assert [code for code, _ in answers] == [2, 2, 1, 1, 1, 1], answers
     assert all(len(sentence.splitlines()) == 1 for _, sentence in answers), answers
     by_default, nearly_all, plain, everybody, no_stop, prefix = (sentence for _, sentence in answers)
-    assert "24 of 24 train examples" in by_default and "--allow-truncated" in by_default
+    assert "24 of 24 train examples" in by_default
+    assert "--allow-truncated" in by_default
     assert "0.9" in nearly_all
     assert "generation" in plain
     assert "would learn 'You are a coach.<|im_end|>'" in everybody
     assert "no wonder.' and a stop token" in no_stop
-    assert "would learn 'Hm. About" in prefix and "--reply-prefix" in prefix
+    assert "would learn 'Hm. About" in prefix
+    assert "--reply-prefix" in prefix
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
@@ -292,7 +299,8 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
         if name == "tuned":
             assert "no wonder" in choice["message"]["content"]
     modelfile = (tmp_path / "tuned" / "Modelfile").read_text(encoding="utf-8")
-    assert "FROM ./tuned-q4_k_m.gguf" in modelfile and "PARAMETER num_ctx 512" in modelfile
+    assert "FROM ./tuned-q4_k_m.gguf" in modelfile
+    assert "PARAMETER num_ctx 512" in modelfile
     assert time.monotonic() - started < 120
 
 
@@ -310,6 +318,7 @@ def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: P
     )
     # The tokenizer is our own, so llama.cpp cannot know it, and Gemma's way with blanks is another.
     assert "--fallback-pre-tokenizer" in unknown
-    assert "into" in other and "tokens" in other
+    assert "into" in other
+    assert "tokens" in other
     assert "logits differ" in inexact
     assert list((tmp_path / "out").iterdir()) == []
