@@ -1,6 +1,7 @@
 """llama.cpp in this process: plays a GGUF."""
 
 import asyncio
+import atexit
 import importlib.util
 import threading
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def llama_is_end(llama: "Llama", token: int) -> bool:
     return bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llama.model), token))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # one model in memory at a time
 def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[list[dict[str, str]]], str]]:
     from llama_cpp import Llama
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
@@ -130,3 +131,6 @@ def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[lis
 
     formatter: Any = Jinja2ChatFormatter(template=template, eos_token=piece(llama.token_eos()), bos_token=piece(llama.token_bos()))
     return llama, lambda messages: formatter(messages=messages).prompt
+
+
+atexit.register(_load.cache_clear)  # llama.cpp's own clean-up fails once the interpreter is half gone

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from core.errors import EvaluationError
 from core.records import Outcome, Record, Score
@@ -113,6 +112,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """
     if not differences.any():
         return 1.0
+    from scipy import stats
+
     found = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=2**16, vectorized=True, rng=np.random.default_rng(0))
     return float(found.pvalue)
 
@@ -121,6 +122,8 @@ def bootstrap_interval(differences: np.ndarray, resamples: int) -> tuple[float, 
     """Return the 95 % percentile interval of the mean over resampled personas, or none if all differences are equal."""
     if np.ptp(differences) == 0:
         return None
+    from scipy import stats
+
     found = stats.bootstrap((differences,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(0))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 

@@ -1,5 +1,6 @@
-"""What the demo's tiny base model is pre-trained on: dull conversations, so that there is a manner to learn, and text about the topics, so that
-their words are known.
+"""What the demo's tiny base model is pre-trained on.
+
+Dull conversations, so that there is a manner to learn, and plain text about the topics, so that their words are known.
 """
 
 import json

@@ -54,7 +54,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no other thread runs yet
         )
     os.environ["PREFECT_API_URL"] = url
     try:

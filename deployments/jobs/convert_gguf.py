@@ -215,9 +215,9 @@ def check_logits(llm: Any, ids: list[list[int]], logits: list[Any], arguments: a
         llm.eval(row)
         # Either side may have padded its vocabulary.
         width = min(wanted.shape[1], llm.n_vocab())
-        found, wanted = numpy.asarray(llm.scores[: len(row), :width]), wanted[:, :width]
-        differences.append(float(numpy.abs(found - wanted).max()))
-        same += (found.argmax(1) == wanted.argmax(1)).tolist()
+        found, expected = numpy.asarray(llm.scores[: len(row), :width]), wanted[:, :width]
+        differences.append(float(numpy.abs(found - expected).max()))
+        same += (found.argmax(1) == expected.argmax(1)).tolist()
     worst, agreement = max(differences), sum(same) / len(same)
     if not (worst <= arguments.logit_tolerance and agreement >= arguments.min_agreement):
         found = f"logits differ by up to {worst:.3f} and {agreement:.3f} of the likeliest tokens agree"
@@ -302,10 +302,10 @@ def run(arguments: argparse.Namespace) -> None:
         named |= {"adapter": str(arguments.adapter) if arguments.adapter else None, "seconds": round(time.monotonic() - started, 1)}
         result |= named | {"versions": {name: version(name) for name in ("llama-cpp-python", "torch", "transformers", "peft")}}
         for name in result["files"]:
-            os.replace(work / "done" / name, arguments.output / name)
+            (work / "done" / name).replace(arguments.output / name)
         part = work / "export.json"
         part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, arguments.output / "export.json")
+        part.replace(arguments.output / "export.json")
     except (OSError, ValueError, RuntimeError) as error:
         # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken one is among them.
         raise JobError(f"{arguments.base!r} was not exported ({short(error)}); check --base, --adapter and the space left.") from error

@@ -280,7 +280,7 @@ def make(arguments: argparse.Namespace) -> None:
     }
     part = arguments.output / "metrics.json.part"
     part.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, arguments.output / "metrics.json")
+    part.replace(arguments.output / "metrics.json")
     emit("done", output=str(arguments.output), train_loss_last=metrics["train_loss_last"], seconds=metrics["seconds"])
 
 

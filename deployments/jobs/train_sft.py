@@ -286,7 +286,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, first: float, fac
     }
     part = arguments.output / "metrics.json.part"
     part.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, arguments.output / "metrics.json")
+    part.replace(arguments.output / "metrics.json")
     emit("done", output=str(arguments.output), validation_loss=metrics["validation_loss_last"], seconds=facts["seconds"])
 
 

@@ -17,7 +17,11 @@ PACK = load_pack("therapeutic-coaching")
 
 
 def test_a_seed_gives_the_same_persona_in_another_process():
-    code = "from core.pack import load_pack; from core.personas import sample_persona; print(sample_persona(load_pack('therapeutic-coaching'), 17).model_dump_json())"
+    code = """
+from core.pack import load_pack
+from core.personas import sample_persona
+print(sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
+"""
     for hash_seed in ("1", "2"):
         found = subprocess.run(
             [sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True

@@ -55,7 +55,7 @@ def test_a_write_that_does_not_fit_leaves_nothing_half_written(tmp_path):
     # the kernel refuses the write in the middle, as it does on a full disk
     found = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert "Free some space and run the same command again: what was already made is kept." in found.stdout
-    assert sorted(os.listdir(tmp_path)) == ["before.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["before.json"]
     assert (tmp_path / "before.json").read_text(encoding="utf-8") == "small"
 
 
@@ -70,6 +70,6 @@ def test_a_full_disk_is_told_as_such(tmp_path):
         store.write("before.json", "small")
         with pytest.raises(StoreError, match="The disk is full"):
             store.write("after.json", "x" * 100_000)
-        assert sorted(os.listdir(disk)) == ["before.json"]
+        assert [path.name for path in disk.iterdir()] == ["before.json"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -131,11 +131,18 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
 
 
 def _port(tmp_path):
-    return re.search(r"127\.0\.0\.1:(\d+)", (tmp_path / "prefect/temporary-server.log").read_text(encoding="utf-8")).group(1)
+    found = re.search(r"127\.0\.0\.1:(\d+)", (tmp_path / "prefect/temporary-server.log").read_text(encoding="utf-8"))
+    assert found
+    return found.group(1)
 
 
 def test_every_deployment_names_a_flow_that_is_there():
     deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    code = "import importlib, sys\nfor entry in sys.argv[1:]:\n    module, name = entry.split(':')\n    assert type(getattr(importlib.import_module(module), name)).__name__ == 'Flow', entry"
+    code = """
+import importlib, sys
+for entry in sys.argv[1:]:
+    module, name = entry.split(":")
+    assert type(getattr(importlib.import_module(module), name)).__name__ == "Flow", entry
+"""
     subprocess.run([sys.executable, "-c", code, *(entry["entrypoint"] for entry in deployments)], cwd=CHECKOUT, check=True)
     assert [entry["name"] for entry in deployments] == ["pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation"]
