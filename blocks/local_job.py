@@ -15,6 +15,7 @@ from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field, HttpUrl
 
 from core.errors import JobError
+from core.processes import die_with_parent
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -113,6 +114,7 @@ class LocalJob(JobBlock[int]):
             stderr=asyncio.subprocess.STDOUT,
             env={**_own_environment(), **ENVIRONMENT, **self.environment},
             start_new_session=True,
+            preexec_fn=die_with_parent(),
             limit=2**20,
         )
         return LocalJobRun(process, self.script.stem, self.log, report)

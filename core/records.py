@@ -167,10 +167,9 @@ class DatasetRef(Reference):
 
 
 class ModelRef(Reference):
-    """A folder with a model, an adapter or GGUF files, and the figures that its job wrote."""
+    """A folder with a model, an adapter or GGUF files, beside the file in which its job wrote the figures."""
 
     name: str
-    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 class EvaluationRef(Reference):

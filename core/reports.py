@@ -1,7 +1,7 @@
 """The run's report: figures in, Markdown and one self-contained HTML page out. Nothing is written here."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,13 @@ def assessment_summary(assessments: Sequence[Assessment]) -> dict[str, Any]:
     }
 
 
-def assessment_markdown(summary: dict[str, Any], batch: AssessmentBatch, caveats: Sequence[str]) -> str:
-    """Return the report of a batch of assessments as Markdown."""
-    return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, caveats=caveats)
+def assessment_markdown(summary: dict[str, Any], batch: AssessmentBatch, criteria: Mapping[str, str], caveats: Sequence[str]) -> str:
+    """Return the report of a batch of assessments as Markdown.
+
+    Args:
+        criteria: their names by id.
+    """
+    return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, criteria=criteria, caveats=caveats)
 
 
 def run_markdown(facts: dict[str, Any], comparison: Comparison) -> str:

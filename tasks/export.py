@@ -32,5 +32,5 @@ async def export_gguf(name: str, base: ModelRef, adapter: ModelRef | None, train
     if (converter := cache_folder() / f"llama.cpp-{version('llama-cpp-python')}").is_dir():
         arguments["llama-cpp"] = str(converter)
     arguments["system-file"] = str(store.local(store.write(f"{folder}.system.md", system)))
-    facts = await run_job("convert_gguf.py", folder, "export.json", arguments)
-    return ModelRef(path=folder, name=name, facts=facts)
+    await run_job("convert_gguf.py", folder, "export.json", arguments)
+    return ModelRef(path=folder, name=name)

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from blocks.local_job import LocalJob
 from core.errors import JobError
 from core.fingerprint import fingerprint
+from core.processes import is_running
 from core.settings import Argument
 from core.store import CHECKOUT, open_store
 
@@ -43,7 +44,9 @@ async def run_job(script: str, output: str, finished: str, arguments: Mapping[st
     folder = open_store().local(output)
     if not (folder / finished).is_file():
         part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
+        for abandoned in folder.parent.glob(f".part-{folder.name}-*"):
+            if abandoned == part or not is_running(int(abandoned.name.rsplit("-", 1)[-1])):  # of a run that was killed; its job ended with it
+                shutil.rmtree(abandoned, ignore_errors=True)
         flags = [word for name, value in {**arguments, "output": str(part)}.items() for word in _flag(name, value)]
         log = folder.with_name(f"{folder.name}.log")
         get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)

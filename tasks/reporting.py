@@ -8,6 +8,7 @@ from prefect.logging import get_run_logger
 
 from core.comparison import Comparison
 from core.fingerprint import fingerprint
+from core.pack import load_pack
 from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript
 from core.reports import Conversation, assessment_markdown, assessment_summary, run_html, run_markdown
 from core.settings import Training
@@ -25,7 +26,7 @@ async def publish_assessment(batch_path: str) -> None:
     store = open_store()
     batch = AssessmentBatch.model_validate_json(store.read(batch_path))
     assessments = _assessments(batch)
-    text = assessment_markdown(assessment_summary(assessments), batch, _caveats(assessments))
+    text = assessment_markdown(assessment_summary(assessments), batch, _criteria(batch.domain), _caveats(assessments))
     store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
 
@@ -42,13 +43,14 @@ async def publish_run(
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
     facts = {
         "domain": batch.domain,
+        "criteria": _criteria(batch.domain),
         "batch": batch,
         "assessment": assessment_summary(assessments),
         "dataset": dataset,
         "dataset_folder": f"{store.root}/{dataset.path}",
-        "training": adapter.facts,
+        "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
         "gguf": f"{store.root}/{gguf}",
-        "export": models["understudy"].facts,
+        "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
         "caveats": _caveats(assessments),
     }
     conversations = [
@@ -89,6 +91,11 @@ def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict
 
 def _assessments(batch: AssessmentBatch) -> list[Assessment]:
     return [Assessment.model_validate_json(open_store().read(item.path)) for item in batch.assessments]
+
+
+def _criteria(domain: str) -> dict[str, str]:
+    """Return the criteria's names by id."""
+    return {key: criterion.head.name for key, criterion in load_pack(domain).rubric.criteria.items()}
 
 
 def _caveats(assessments: list[Assessment]) -> list[str]:

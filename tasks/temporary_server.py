@@ -5,9 +5,7 @@ cannot say that it was stopped and tries to for minutes. This one is in a sessio
 while the command still imports, which saves some seconds.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import StoreError
+from core.processes import die_with_parent
 from core.store import CHECKOUT
 
 START_SECONDS = 180
 STOP_SECONDS = 20
-PR_SET_PDEATHSIG = 1
-"""prctl(2): send the child a signal when its parent is gone."""
 
 
 @contextmanager
@@ -54,7 +51,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  no other thread runs yet
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  no other thread runs yet
         )
     os.environ["PREFECT_API_URL"] = url
     try:
@@ -85,7 +82,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

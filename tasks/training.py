@@ -27,8 +27,8 @@ async def make_base(domain: str, pack_hash: str, training: Training, generation:
         "conversations": str(store.local(store.write(f"models/base/{name}.jsonl", chats))),
         "text": str(store.local(store.write(f"models/base/{name}.txt", texts))),
     }
-    facts = await run_job("make_tiny_base.py", f"models/base/{name}", "metrics.json", {**sources, **training.tiny_base.arguments})
-    return ModelRef(path=f"models/base/{name}", name=f"tiny-{name}", facts=facts)
+    await run_job("make_tiny_base.py", f"models/base/{name}", "metrics.json", {**sources, **training.tiny_base.arguments})
+    return ModelRef(path=f"models/base/{name}", name=f"tiny-{name}")
 
 
 @task(name="train", task_run_name="train on {dataset.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -48,4 +48,4 @@ async def train(dataset: DatasetRef, base: ModelRef, training: Training, script:
         },
     )
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])
-    return ModelRef(path=f"models/adapters/{name}", name=f"adapter-{name}", facts=facts)
+    return ModelRef(path=f"models/adapters/{name}", name=f"adapter-{name}")

@@ -1,6 +1,7 @@
 """The one Prefect server of the test session, and a pipeline small enough to be run for real."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -67,7 +68,15 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "flows", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            [sys.executable, "-m", "flows", *words],
+            cwd=CHECKOUT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # as in a terminal: a suite that runs in the background may have been told to ignore Ctrl-C, and children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     return start
