@@ -45,6 +45,10 @@ ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
 test: setup  ## Install what is needed and run the test suite
 	@$(BIN)/python -m pytest $(TESTS)
 
+.PHONY: kill-test
+kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
+	@$(BIN)/python bench/kill.py
+
 .PHONY: check
 check: setup  ## Format, lint, types, import law
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports

@@ -48,16 +48,24 @@ class LocalJobRun(JobRun[int]):
         try:
             await self._follow()
             code = await self._process.wait()
+        except OSError as error:
+            self._stop()
+            raise JobError(f"Cannot write {self._log}: {error.strerror}. Free some space and run again; the job {self._name} was stopped.") from error
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
+            self._stop()
             raise
         if code != 0:
-            raise JobError(f"The job {self._name} ended with exit code {code}: {self._reason()} The whole log is {self._log}.")
+            reason = self._reason()
+            remedy = " The disk is full: free some space and run again." if "No space left on device" in reason else ""
+            raise JobError(f"The job {self._name} ended with exit code {code}: {reason}{remedy} The whole log is {self._log}.")
 
     async def fetch_result(self) -> int:
         """Return the exit code."""
         return await self._process.wait()
+
+    def _stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     async def _follow(self) -> None:
         assert self._process.stdout is not None

@@ -101,8 +101,9 @@ class ReadableLog(logging.Filter):
         if "Execution was cancelled by the runtime environment" in record.msg:
             return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # Ctrl-C: one line a flow, none for each of many tasks
         if record.msg.startswith("Finished in state Failed("):
-            record.msg = "Failed."  # with what, the line before says, and the state keeps it
-        return not (record.name == "prefect.task_runs" and record.levelno == logging.INFO and record.msg.startswith("Finished in state"))
+            record.msg = "Failed."  # with what, a line before says, and the state keeps it
+            return record.name == "prefect.flow_runs"
+        return not (record.name == "prefect.task_runs" and record.msg.startswith("Finished in state"))
 
 
 for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):

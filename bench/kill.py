@@ -1,0 +1,98 @@
+"""Kills the pipeline with SIGKILL in every stage, runs it again each time, and compares the end with that of an uninterrupted run.
+
+    python bench/kill.py [conversations]
+
+Ends with exit code 1 if a result differs, a job is left running, or a conversation was made twice.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# a line of the log, and seconds after it: while conversations, assessments, a base, an adapter, a GGUF, and the evaluation are made
+MOMENTS = (
+    (r"Rehearsed \d+ of", 0.0),
+    (r"Assessed \d+ of", 0.0),
+    (r"make_tiny_base runs", 20.0),
+    (r"train_sft runs", 25.0),
+    (r"convert_gguf runs", 6.0),
+    (r"Played by the base: \d+ of", 0.2),
+)
+
+
+def run(root: Path, conversations: str, moment: tuple[str, float] | None = None) -> int:
+    """Run the pipeline in a data root, to its end or until it is killed; return the exit code."""
+    environment = {**os.environ, "UNDERSTUDY_DATA": str(root / "data"), "PREFECT_HOME": str(root / "prefect"), "PYTHONUNBUFFERED": "1"}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "flows", "pipeline", f"conversations={conversations}"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if moment and re.search(moment[0], line):
+            time.sleep(moment[1])
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stdout.read() if moment is None else process.stdout.close()
+    return process.wait()
+
+
+def result(root: Path) -> dict[str, str]:
+    """Return what a run made: the words of every conversation, the verdicts, the dataset's commit, the models' bytes and the comparison."""
+    data = root / "data"
+
+    def digest(parts: list[str]) -> str:
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def read(pattern: str, *keys: str) -> str:
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(data.glob(pattern))]
+        return digest([json.dumps([item[key] for key in keys], sort_keys=True) for item in found])
+
+    return {
+        "conversations": read("transcripts/*/*.json", "id", "exchanges"),
+        "verdicts": read("assessments/*/*/*.json", "transcript_id", "verdicts"),
+        "dataset": digest([path.name for path in sorted(data.glob("hub/datasets/*/*/commits/*"))]),
+        "models": digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(data.glob("models/gguf/*/*.gguf"))]),
+        "evaluation": read("evaluations/transcripts/*/*.json", "id", "exchanges"),
+        "comparison": read("evaluations/comparison-*.json", "comparison"),
+    }
+
+
+def left_over(root: Path) -> list[str]:
+    """Return the processes that still work in a data root."""
+    time.sleep(2)
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in processes if str(root) in line and "jobs/" in line]
+
+
+def main() -> int:
+    conversations = sys.argv[1] if len(sys.argv) > 1 else "40"
+    failures = []
+    with tempfile.TemporaryDirectory(prefix="understudy-kill-") as folder:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        started = time.monotonic()
+        print(f"uninterrupted: exit code {run(whole, conversations)}, {time.monotonic() - started:.0f} s", flush=True)
+        for moment in MOMENTS:
+            code = run(killed, conversations, moment)
+            rest = left_over(killed)
+            print(f"killed at {moment[0]!r} + {moment[1]:g} s: exit code {code}, jobs left running {len(rest)}", flush=True)
+            failures += rest if code == -signal.SIGKILL else [f"was not killed at {moment[0]}"]
+        print(f"run to its end: exit code {run(killed, conversations)}", flush=True)
+        expected, found = result(whole), result(killed)
+        for name in expected:
+            same = expected[name] == found[name]
+            print(f"{name:<14} {'the same' if same else 'DIFFERENT'}")
+            failures += [] if same else [f"{name} differ"]
+    print(f"{'all the same' if not failures else failures}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
