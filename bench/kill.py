@@ -90,7 +90,7 @@ def main() -> int:
             same = expected[name] == found[name]
             print(f"{name:<14} {'the same' if same else 'DIFFERENT'}")
             failures += [] if same else [f"{name} differ"]
-    print(f"{'all the same' if not failures else failures}")
+    print(f"{failures or 'all the same'}")
     return 1 if failures else 0
 
 
