@@ -27,7 +27,8 @@ async def publish_assessment(batch_path: str) -> None:
     batch = AssessmentBatch.model_validate_json(store.read(batch_path))
     assessments = _assessments(batch)
     text = assessment_markdown(assessment_summary(assessments), batch, _criteria(batch.domain), _caveats(assessments))
-    store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
+    name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
+    get_run_logger().info("Report: %s/%s", store.root, name)
     await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
 
 
