@@ -1,11 +1,13 @@
 """Gathering what passed and writing it as parquet, the same bytes for the same input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from core.errors import DatasetError
-from core.records import AssessmentRef, Outcome
-from core.slicing import Example, SliceReport
+from core.records import AssessmentRef, Outcome, Transcript
+from core.settings import Slicing
+from core.slicing import Count, Example, SliceReport, slices, split_off
 
 
 def gather(assessed: Sequence[AssessmentRef]) -> tuple[list[AssessmentRef], dict[str, Any]]:
@@ -39,14 +41,47 @@ def gather(assessed: Sequence[AssessmentRef]) -> tuple[list[AssessmentRef], dict
     return passing, manifest
 
 
-def check_enough(train: Sequence[Example], validation: Sequence[Example], report: SliceReport) -> None:
-    """Raise `DatasetError` if one side of the split has no example."""
-    for name, rows in (("training", train), ("validation", validation)):
+def make_examples(
+    transcripts: Sequence[Transcript], system: str, slicing: Slicing, validation_share: float, count: Count
+) -> tuple[dict[str, list[Example]], SliceReport]:
+    """Slice transcripts and split the examples by transcript.
+
+    Args:
+        system: the short system prompt that is trained in.
+        validation_share: of the transcripts, about.
+        count: tokens of a text.
+
+    Returns:
+        The examples of `train` and `validation`, and what was shortened, skipped or too short.
+
+    Raises:
+        DatasetError: one side of the split has no example.
+    """
+    report = SliceReport()
+    examples = list(slices(transcripts, system, slicing, count, report))
+    long_enough = [item.id for item in transcripts if item.id not in report.too_short]
+    kept_apart = split_off(long_enough, validation_share) if long_enough else set[str]()
+    splits = {
+        "train": [example for example in examples if example.transcript_id not in kept_apart],
+        "validation": [example for example in examples if example.transcript_id in kept_apart],
+    }
+    for name, rows in splits.items():
         if not rows:
             raise DatasetError(
                 f"No {name} example: {len(report.too_short)} transcripts are shorter than dataset.slicing.first and {len(report.skipped)} slices do not fit "
                 "dataset.slicing.max_tokens. Lower the one or raise the other."
             )
+    return splits, report
+
+
+def describe_rows(splits: Mapping[str, Sequence[Example]], report: SliceReport) -> dict[str, Any]:
+    """Return where each row comes from, and what happened to the slices, as plain data for the manifest."""
+    rows = [
+        {**{name: value for name, value in asdict(row).items() if name != "messages"}, "split": split, "row": number}
+        for split, examples in splits.items()
+        for number, row in enumerate(examples)
+    ]
+    return {"rows": rows, "shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
 
 
 def card(repo: str, facts: dict[str, Any]) -> str:

@@ -9,11 +9,11 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.local_hub import LocalHub
-from core.dataset import card, check_enough, gather
+from core.dataset import card, describe_rows, gather, make_examples
 from core.pack import load_pack
 from core.records import AssessmentBatch, AssessmentRef, DatasetRef, Transcript
 from core.settings import DatasetSettings
-from core.slicing import Example, SliceReport, slices, split_off
+from core.slicing import Example, SliceReport
 from core.store import open_store
 from tasks.policy import CACHED
 
@@ -28,16 +28,10 @@ async def build_dataset(batch_path: str, pack_hash: str, settings: DatasetSettin
     pack = load_pack(batch.domain)
     passing, manifest = gather(batch.assessments)
     transcripts = [Transcript.model_validate_json(store.read(item.transcript.path)) for item in passing]
-    report = SliceReport()
     encoding = tiktoken.get_encoding(ENCODING)
-    system = pack.prompts["system"].render()
-    examples = list(slices(transcripts, system, settings.slicing, lambda text: len(encoding.encode_ordinary(text)), report))
-    kept_apart = split_off([item.id for item in transcripts if item.id not in report.too_short] or [item.id for item in transcripts], settings.validation_share)
-    splits = {
-        "train": [example for example in examples if example.transcript_id not in kept_apart],
-        "validation": [example for example in examples if example.transcript_id in kept_apart],
-    }
-    check_enough(splits["train"], splits["validation"], report)
+    splits, report = make_examples(
+        transcripts, pack.prompts["system"].render(), settings.slicing, settings.validation_share, lambda text: len(encoding.encode_ordinary(text))
+    )
     facts = _facts(batch, passing, transcripts, splits, report, pack_hash, pack.rubric.hash)
     folder, commit = LocalHub().push_dataset(
         settings.repo,
@@ -45,27 +39,9 @@ async def build_dataset(batch_path: str, pack_hash: str, settings: DatasetSettin
         card(settings.repo, facts),
         tag=f"examples-{facts['examples']}-{batch_path.rsplit('-', 1)[-1].removesuffix('.json')}",
     )
-    provenance = [
-        {
-            "split": name,
-            "row": number,
-            "transcript": row.transcript_id,
-            "slice_point": row.slice_point,
-            "first_exchange": row.first_exchange,
-            "tokens": row.tokens,
-        }
-        for name, rows in splits.items()
-        for number, row in enumerate(rows)
-    ]
     store.write_json(
         f"datasets/{commit}/manifest.json",
-        {
-            **manifest,
-            "left_out_of_batch": [item.model_dump() for item in batch.left_out],
-            "shortened": report.shortened,
-            "skipped": report.skipped,
-            "rows": provenance,
-        },
+        {**manifest, "left_out_of_batch": [item.model_dump() for item in batch.left_out], **describe_rows(splits, report)},
     )
     get_run_logger().info(
         "Pushed %d training and %d validation examples to %s (%s).", facts["examples"], facts["validation_examples"], settings.repo, commit[:7]

@@ -6,7 +6,7 @@ from core.comparison import Arm, Played, compare
 from core.fingerprint import fingerprint
 from core.pack import Pack
 from core.personas import check_seeds_apart, sample_batch
-from core.records import Assessment, DatasetRef, EvaluationRef, ModelRef, TranscriptRef
+from core.records import Assessment, DatasetRef, EvaluationRef, ModelRef, Persona, TranscriptRef
 from core.settings import Settings, Training
 from core.store import open_store
 from tasks.assessment import judge_side_by_side
@@ -34,23 +34,7 @@ async def evaluate_arms(pack: Pack, models: dict[Arm, ModelRef], dataset: Datase
     # one arm after the other, so that one model is in memory at a time
     for arm, model in models.items():
         gguf = f"llama-cpp/{model.path}/{model.name}-{training.quantisations[0]}.gguf"
-        plans = [
-            Rehearsal(
-                domain=pack.name,
-                pack_hash=pack.hash,
-                persona=persona,
-                trial=trial,
-                user_simulator=settings.roles.user_simulator,
-                assistant=gguf,
-                guidance="system",
-                max_tokens=numbers.max_tokens,
-                minimum=settings.generation.minimum_exchanges,
-                llama_cpp=settings.llama_cpp,
-                folder=f"evaluations/transcripts/{pack.name}",
-            )
-            for persona in personas
-            for trial in range(numbers.trials)
-        ]
+        plans = _plans(pack, personas, gguf, settings)
         found, read = await _play_and_judge(arm, plans, pack, settings)
         played += found
         conversations += read
@@ -66,6 +50,26 @@ async def evaluate_arms(pack: Pack, models: dict[Arm, ModelRef], dataset: Datase
     result = {"comparison": comparison.model_dump(mode="json"), "played": [item.model_dump(mode="json") for item in played]}
     path = open_store().write_json(f"evaluations/comparison-{fingerprint(result)}.json", result)
     return EvaluationRef(path=path, conversations=conversations)
+
+
+def _plans(pack: Pack, personas: list[Persona], gguf: str, settings: Settings) -> list[Rehearsal]:
+    return [
+        Rehearsal(
+            domain=pack.name,
+            pack_hash=pack.hash,
+            persona=persona,
+            trial=trial,
+            user_simulator=settings.roles.user_simulator,
+            assistant=gguf,
+            guidance="system",
+            max_tokens=settings.evaluation.max_tokens,
+            minimum=settings.generation.minimum_exchanges,
+            llama_cpp=settings.llama_cpp,
+            folder=f"evaluations/transcripts/{pack.name}",
+        )
+        for persona in personas
+        for trial in range(settings.evaluation.trials)
+    ]
 
 
 async def _play_and_judge(arm: Arm, plans: list[Rehearsal], pack: Pack, settings: Settings) -> tuple[list[Played], list[tuple[str, str, str]]]:

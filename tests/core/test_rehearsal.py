@@ -81,7 +81,7 @@ async def test_an_unusable_message_ends_the_conversation_with_an_error(user, ass
         await play(Recorder("u", user), Recorder("a", assistant))
 
 
-async def rehearsed(quality, count=12):
+async def rehearsed(quality, count=8):
     cast = Cast(ScriptedChat("user", PACK), ScriptedChat(quality, PACK), "guidance", 2000, 3)
     return [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 100, count, (3, 6))]
 
@@ -100,7 +100,7 @@ async def test_a_better_scripted_assistant_is_judged_better():
         passes.append(sum(score.outcome is Outcome.PASS for score in scores))
     assert means[0] < means[1] - 0.1 < means[2] - 0.3
     assert passes[0] == 0
-    assert passes[2] >= 10
+    assert passes[2] >= 6
 
 
 async def test_the_scripted_judge_cites_exchanges_and_says_what_it_is():
