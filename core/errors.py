@@ -9,7 +9,8 @@
     ├── ModelError              a model's answer cannot be used
     ├── DatasetError            there is nothing, or too little, to train on
     ├── JobError                a job failed, or did not leave the file that it was started for
-    └── EvaluationError         the arms cannot be compared
+    ├── EvaluationError         the arms cannot be compared
+    └── ServerError             the temporary Prefect server did not start
 
 Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
 without a traceback, and end with `exit_code`.
@@ -62,3 +63,7 @@ class JobError(UnderstudyError):
 
 class EvaluationError(UnderstudyError):
     """The arms cannot be compared."""
+
+
+class ServerError(UnderstudyError):
+    """The temporary Prefect server did not start."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import StoreError
+from core.errors import ServerError
 from core.processes import die_with_parent
 from core.store import CHECKOUT
 
@@ -33,7 +33,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
         A function that waits until the server answers.
 
     Raises:
-        StoreError: the server did not start (by that function).
+        ServerError: the server did not start (by that function).
     """
     if os.environ.get("PREFECT_API_URL"):
         yield lambda: None
@@ -75,7 +75,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
             time.sleep(0.2)
         else:
             return
-    raise StoreError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or set PREFECT_API_URL to a running server.")
+    raise ServerError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or set PREFECT_API_URL to a running server.")
 
 
 def _free_port() -> int:

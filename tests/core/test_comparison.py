@@ -35,7 +35,7 @@ def test_five_personas_that_all_gain_cannot_reach_five_percent():
 
 
 def test_the_permutation_p_counts_flips():
-    # by hand: of the 8 flips of (1, 2, -3) the means ±(1+2+3)/3 and ±(−1−2−3)... |mean| ≥ 0 holds for all
+    # by hand: 1 + 2 - 3 is 0, so all 8 flips are as extreme; of 1 + 2 + 3 only itself and its mirror are
     assert sign_flip_p(np.array([1.0, 2.0, -3.0])) == pytest.approx(1.0)
     assert sign_flip_p(np.array([1.0, 2.0, 3.0])) == pytest.approx(2 / 8)
 

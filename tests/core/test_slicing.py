@@ -36,7 +36,7 @@ def test_slice_points_keep_the_designs_rules(name, length):
 
 
 def test_the_same_file_gives_the_forerunners_slices():
-    # worked out by hand from the rule: sha256("transcript_0000_20251228_000026") begins with 8 hex digits that seed random.Random
+    # the rule of the design, written out a second time for a real id
     import hashlib
     import random
 
