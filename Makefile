@@ -9,7 +9,8 @@ export HF_HUB_OFFLINE ?= 1
 
 BIN := .venv/bin
 DOMAIN ?= therapeutic-coaching
-DEMO_PARAMETERS := domain=$(DOMAIN) $(if $(COUNT),conversations=$(COUNT)) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(if $(SETTINGS),settings="$(SETTINGS)")
+PARAMETERS := domain=$(DOMAIN) $(if $(COUNT),conversations=$(COUNT)) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
+CHOSEN := $(if $(SETTINGS),settings="$(SETTINGS)")
 
 .PHONY: help
 help:  ## List the commands
@@ -25,17 +26,27 @@ setup-light:  ## Install without torch and llama.cpp: enough to generate and ass
 
 .PHONY: demo
 demo: setup  ## Run the whole pipeline without keys [DOMAIN=… COUNT=… TRANSCRIPTS=folder SETTINGS=file]
-	@$(BIN)/python -m flows pipeline $(DEMO_PARAMETERS)
+	@$(BIN)/python -m flows pipeline $(PARAMETERS) $(or $(CHOSEN),settings=config/demo.yaml)
 
 .PHONY: generate
 generate:  ## Rehearse conversations [DOMAIN=… COUNT=… SETTINGS=file]
 	@deployments/install.sh light
-	@$(BIN)/python -m flows generation $(filter-out transcripts=%,$(DEMO_PARAMETERS))
+	@$(BIN)/python -m flows generation $(filter-out transcripts=%,$(PARAMETERS)) $(CHOSEN)
 
 .PHONY: assess
 assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light
-	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(DEMO_PARAMETERS))
+	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(PARAMETERS)) $(CHOSEN)
+
+.PHONY: check-models
+check-models:  ## Ask each model of the settings one tiny thing: does it answer, how fast, at what price [SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.check_models domain=$(DOMAIN) $(CHOSEN)
+
+.PHONY: blocks
+blocks:  ## Register the blocks with a running Prefect server, so that they can be filled in there [PREFECT_API_URL=…]
+	@deployments/install.sh light
+	@$(BIN)/python deployments/setup.py blocks
 
 .PHONY: ui
 ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]

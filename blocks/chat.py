@@ -1,27 +1,121 @@
-"""From a model reference to a model."""
+"""From the name of a model to the model."""
 
-from blocks.llama_cpp import LlamaCpp
+import asyncio
+import importlib
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import SecretStr, ValidationError
+
 from blocks.scripted import Scripted
-from core.chat import ChatModel, split_reference
+from core.chat import ChatModel
+from core.errors import SettingsError
+from core.fingerprint import fingerprint
 from core.pack import Pack
-from core.settings import LlamaCppSettings
+from core.records import ModelChoice
+from core.references import refuse_keys, split_reference
 from core.store import open_store
+from core.yaml_files import explain
 
-PROVIDERS = ("scripted", "llama-cpp")
+PROVIDERS = {
+    "scripted": "Scripted",
+    "llama-cpp": "LlamaCpp",
+    "anthropic": "Anthropic",
+    "openai": "OpenAI",
+    "openai-compatible": "OpenAICompatible",
+    "google": "Google",
+    "claude-cli": "ClaudeCli",
+}
+"""Providers and their blocks, each in the module of its name: an SDK takes up to a second to import, so only what is used is."""
+
+LOCAL = ("scripted", "llama-cpp")
+"""Providers whose calls cost nothing."""
+
+CACHED_INPUT_IS_FREE = ("anthropic", "claude-cli")
+"""Providers that do not count cached input towards the limit on input tokens."""
+
+_CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, ChatModel]] = WeakKeyDictionary()
 
 
-def load_chat_model(reference: str, pack: Pack, llama_cpp: LlamaCppSettings) -> ChatModel:
-    """Return the model that a reference names.
+def block_class(provider: str) -> type[CredentialsBlock]:
+    """Return a provider's block."""
+    return getattr(importlib.import_module(f"blocks.{provider.replace('-', '_')}"), PROVIDERS[provider])
 
-    Args:
-        reference: `scripted/<name>` or `llama-cpp/<path of a GGUF>`; a relative path is looked up below the data root.
-        pack: the domain that is played.
-        llama_cpp: how a GGUF is played.
+
+def choose(reference: str, options: dict[str, Any]) -> ModelChoice:
+    """Check `provider/model` and its options.
 
     Raises:
-        SettingsError: an unknown provider or model.
+        SettingsError: an unknown provider or option, or a key among the options.
     """
-    provider, model = split_reference(reference, PROVIDERS)
+    provider, _ = split_reference(reference, PROVIDERS)
+    _block(provider, reference, options)
+    return ModelChoice(reference=reference, options=options)
+
+
+async def choose_saved(name: str) -> ModelChoice:
+    """Find a saved block by its name.
+
+    Raises:
+        SettingsError: there is none, or several of different providers.
+    """
+    refuse_keys({"the model reference": name})
+    found = [(provider, block) for provider in PROVIDERS if (block := await _load(provider, name))]
+    if len(found) != 1:
+        what = f"{len(found)} saved blocks are" if found else "No saved block is"
+        raise SettingsError(f"{what} called {name!r}. Name a model as provider/model ({', '.join(PROVIDERS)}), or save one block of that name (`make blocks`).")
+    provider, block = found[0]
+    options = {key: value for key, value in _values(block).items() if not isinstance(value, SecretStr)}
+    model = options.pop("model", None) or options.pop("name", None) or options.pop("model_path", None)
+    return ModelChoice(reference=f"{provider}/{model}", options=options, block=name)
+
+
+async def load_chat_model(choice: ModelChoice, pack: Pack) -> ChatModel:
+    """Return the model that was chosen; there is one client for each model, event loop and process.
+
+    Args:
+        choice: a relative path of a GGUF is looked up below the data root.
+        pack: the domain that is played.
+
+    Raises:
+        SettingsError: no key, no such file, or the like.
+    """
+    provider, model = split_reference(choice.reference, PROVIDERS)
     if provider == "scripted":
         return Scripted(name=model).get_client(pack)
-    return LlamaCpp(model_path=open_store().local(model), **llama_cpp.model_dump()).get_client()
+    clients, key = _CLIENTS.setdefault(asyncio.get_running_loop(), {}), fingerprint(choice)
+    if key not in clients:
+        block = await _load(provider, choice.block) if choice.block else _block(provider, choice.reference, choice.options)
+        if block is None:
+            raise SettingsError(f"The saved block {choice.block!r} is gone. Save it again, or name a model as provider/model.")
+        clients[key] = block.get_client()
+    return clients[key]
+
+
+def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
+    kind, model = block_class(provider), reference.partition("/")[2]
+    named = {"scripted": {"name": model}, "llama-cpp": {"model_path": model}}.get(provider, {"model": model})
+    allowed = sorted(set(kind.model_fields) - set(named) - {"api_key"})
+    if unknown := sorted(set(options) - set(allowed)):
+        raise SettingsError(
+            f"{reference} takes no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}; keys come from the environment or a saved block."
+        )
+    refuse_keys({f"{reference}, option {name}": value for name, value in options.items()})
+    try:
+        if provider == "llama-cpp":
+            named = {"model_path": str(open_store().local(model))}
+        return kind(**named, **options)
+    except ValidationError as invalid:
+        raise SettingsError(f"{reference}: {explain(invalid)}") from invalid
+
+
+def _values(block: CredentialsBlock) -> dict[str, Any]:
+    return {name: getattr(block, name) for name in type(block).model_fields if getattr(block, name) is not None}
+
+
+async def _load(provider: str, name: str) -> Any:
+    try:
+        return await block_class(provider).aload(name)
+    except ValueError:  # Prefect's word for "no such block"
+        return None

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import importlib.util
+import json
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
+from blocks.openai_compatible import plain_messages
 from core.chat import ChatRequest, Reply, Usage
-from core.errors import ModelError, SettingsError
+from core.errors import ContextError, SettingsError
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -71,10 +73,11 @@ class LlamaCppChat:
         self._path, self._context, self._temperature, self._threads = path, context, temperature, threads
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer with the model's own chat template.
+        """Answer with the model's own chat template; a grammar holds a structured answer to its form.
 
         Raises:
-            ModelError: the conversation does not fit the context.
+            ContextError: the conversation does not fit the context.
+            SettingsError: the file cannot be loaded, or has no chat template.
         """
         return await asyncio.to_thread(self._complete, request)
 
@@ -84,18 +87,18 @@ class LlamaCppChat:
 
     def _generate(self, request: ChatRequest) -> Reply:
         llama, render = _load(str(self._path), self._context, self._threads)
-        messages = [{"role": "system", "content": request.system}] if request.system else []
-        messages += [{"role": message.role, "content": message.content} for message in request.messages]
-        tokens = llama.tokenize(render(messages).encode(), add_bos=False, special=True)
+        tokens = llama.tokenize(render(plain_messages(request)).encode(), add_bos=False, special=True)
         room = min(request.max_tokens, self._context - len(tokens))
         if room < 1:
-            raise ModelError(f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise evaluation.context or shorten it.")
+            raise ContextError(
+                f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise llama_cpp.context or shorten it."
+            )
         llama.set_seed(request.seed % 2**31)
         written: list[int] = []
         finish: Literal["stop", "length"] = "stop"
         # the high-level call cannot be used: it counts no tokens while a character is incomplete, so that a weak model that emits
         # stray bytes runs to the end of the context
-        for token in llama.generate(tokens, temp=self._temperature):
+        for token in llama.generate(tokens, temp=self._temperature, grammar=_grammar(request)):
             if llama_is_end(llama, token):
                 break
             written.append(token)
@@ -104,6 +107,17 @@ class LlamaCppChat:
                 break
         text = llama.detokenize(written).decode("utf-8", errors="ignore")
         return Reply(text=text, finish=finish, usage=Usage(len(tokens), len(written)))
+
+
+def _grammar(request: ChatRequest) -> Any:
+    if not request.schema:
+        return None
+    from llama_cpp import LlamaGrammar
+
+    try:
+        return LlamaGrammar.from_json_schema(json.dumps(request.schema), verbose=False)
+    except Exception as error:  # the converter raises whatever it stumbles over
+        raise SettingsError(f"llama.cpp cannot make a grammar of the schema for {request.role}: {error}.") from error
 
 
 def llama_is_end(llama: "Llama", token: int) -> bool:
@@ -121,10 +135,10 @@ def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[lis
     try:
         llama = Llama(path, n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
     except (ValueError, OSError) as error:
-        raise ModelError(f"llama.cpp cannot load {path}: {error}. Convert the model again.") from error
+        raise SettingsError(f"llama.cpp cannot load {path}: {error}. Convert the model again.") from error
     template = llama.metadata.get("tokenizer.chat_template")
     if not template:
-        raise ModelError(f"{path} has no chat template. Convert it from a model folder that has one.")
+        raise SettingsError(f"{path} has no chat template. Convert it from a model folder that has one.")
 
     def piece(token: int) -> str:
         return llama.detokenize([token], special=True).decode(errors="ignore") if token >= 0 else ""

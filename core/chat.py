@@ -1,13 +1,11 @@
 """The one interface to a language model: a request, a reply, and a thing that turns the one into the other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from core.errors import SettingsError
-
 Side = Literal["user", "assistant"]
-RoleName = Literal["user_simulator", "assistant", "judge"]
+RoleName = Literal["user_simulator", "assistant", "judge", "repairer"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,9 @@ class ChatRequest:
         max_tokens: room for the answer.
         seed: forwarded where a provider takes one; the scripted provider draws everything from it.
         schema: JSON schema of the answer; none asks for plain text.
+        volatile: how many of the last messages will not be sent again, so that no cache entry is paid for them.
+        item: id of the transcript that the call is for; with the role, it also names the provider's cache entry.
+        check: raises `InvalidOutputError` for an answer that cannot be used, so that it is asked for again.
         inputs: what the prompts were rendered with. Never sent; the scripted provider reads it instead of the prose.
     """
 
@@ -38,15 +39,45 @@ class ChatRequest:
     max_tokens: int
     seed: int
     schema: Mapping[str, Any] | None = None
+    volatile: int = 0
+    item: str = ""
+    check: Callable[[str], object] | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call, as the provider counts them."""
+    """Tokens of one call, as the provider counts them.
+
+    Args:
+        input_tokens: the whole prompt, whether cached or not.
+        output_tokens: reasoning included.
+        cache_read_tokens, cache_write_tokens: parts of the prompt that came from the provider's cache or were put there.
+        raw: what the provider said, as it said it.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a provider says of one of its limits per minute (`tokens`: input and output together).
+
+    Args:
+        remaining: how much of it is left; reset: seconds until all of it is there again.
+    """
+
+    kind: LimitKind
+    limit: float | None = None
+    remaining: float | None = None
+    reset: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +85,16 @@ class Reply:
     """A model's answer.
 
     Args:
-        finish: `stop` where the model ended by itself, `length` where it ran out of room.
+        finish: `stop` where the model ended by itself, `length` where it ran out of room, `refusal` where it declined.
+        allowances: the limits that came with it.
+        request_id: the provider's name for the call.
     """
 
     text: str
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "refusal"]
     usage: Usage
+    allowances: tuple[Allowance, ...] = ()
+    request_id: str | None = None
 
 
 class ChatModel(Protocol):
@@ -80,17 +115,6 @@ class ChatModel(Protocol):
 
         Raises:
             ModelError: no usable answer came.
+            RunStoppedError: there is no use in asking again now.
         """
         ...
-
-
-def split_reference(reference: str, providers: tuple[str, ...]) -> tuple[str, str]:
-    """Split `provider/model` at its first slash.
-
-    Raises:
-        SettingsError: there is no slash, no model, or no such provider.
-    """
-    provider, _, model = reference.partition("/")
-    if provider not in providers or not model:
-        raise SettingsError(f"Unknown model reference {reference!r}. Allowed: provider/model, with a provider of {', '.join(providers)}.")
-    return provider, model

@@ -6,7 +6,23 @@
     ├── TranscriptError         a transcript file cannot be read as a conversation
     ├── StoreError              the data root cannot be read or written
     ├── PersonaError            no persona can be sampled, or a training seed and an evaluation seed meet
-    ├── ModelError              a model's answer cannot be used
+    ├── ModelError              a model gave no usable answer; costs one item of a batch
+    │   ├── RateLimitError      too many requests or tokens a minute; may be retried
+    │   ├── OverloadedError     the provider has no room just now; may be retried
+    │   ├── ProviderError       the provider failed (5xx); may be retried
+    │   ├── ModelTimeoutError   no answer in time; may be retried
+    │   ├── ConnectError        the provider cannot be reached; may be retried
+    │   ├── BadRequestError     the provider refuses the request's form
+    │   │   └── ContextError    the prompt is longer than the model can read
+    │   ├── RefusedError        the model declines to answer
+    │   ├── TruncatedError      the answer was cut off; retried with more room
+    │   └── InvalidOutputError  the answer has not the asked form; retried with more room
+    ├── RunStoppedError         nothing more is asked of a model; ends a batch, what was made is kept
+    │   ├── AuthError           the key is missing, wrong, expired or not allowed to
+    │   ├── UnknownModelError   the provider has no such model
+    │   ├── QuotaError          a spend limit or a daily quota is used up
+    │   ├── UnavailableError    a sustained failure, or a wait that is asked for is too long
+    │   └── BudgetError         the run's own budget is spent
     ├── DatasetError            there is nothing, or too little, to train on
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
@@ -15,6 +31,9 @@
 Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
 without a traceback, and end with `exit_code`.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class UnderstudyError(Exception):
@@ -50,7 +69,106 @@ class PersonaError(UnderstudyError):
 
 
 class ModelError(UnderstudyError):
-    """A model's answer cannot be used."""
+    """A model gave no usable answer; costs one item of a batch.
+
+    Args:
+        message: what happened and what to do.
+        retry_after: seconds that the provider asks to wait.
+        allowances: what it said of its limits (`core.chat.Allowance`).
+    """
+
+    retryable = False
+    """Whether the same request may go well a moment later."""
+
+    def __init__(self, message: str, retry_after: float | None = None, allowances: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.retry_after, self.allowances = retry_after, allowances
+
+
+class RateLimitError(ModelError):
+    """Too many requests or tokens a minute."""
+
+    retryable = True
+
+
+class OverloadedError(ModelError):
+    """The provider has no room just now."""
+
+    retryable = True
+
+
+class ProviderError(ModelError):
+    """The provider failed."""
+
+    retryable = True
+
+
+class ModelTimeoutError(ModelError):
+    """No answer came in time."""
+
+    retryable = True
+
+
+class ConnectError(ModelError):
+    """The provider cannot be reached."""
+
+    retryable = True
+
+
+class BadRequestError(ModelError):
+    """The provider refuses the request's form."""
+
+
+class ContextError(BadRequestError):
+    """The prompt is longer than the model can read."""
+
+
+class RefusedError(ModelError):
+    """The model declines to answer."""
+
+
+class TruncatedError(ModelError):
+    """The answer was cut off."""
+
+
+class InvalidOutputError(ModelError):
+    """The answer has not the asked form."""
+
+
+class RunStoppedError(UnderstudyError):
+    """Nothing more is asked of a model; the same command goes on from what was made.
+
+    Args:
+        message: what happened and what to do.
+        retry_after: seconds after which it may be tried again, where that is known.
+    """
+
+    exit_code = 3
+    retryable = False
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AuthError(RunStoppedError):
+    """The key is missing, wrong, expired or not allowed to."""
+
+
+class UnknownModelError(RunStoppedError):
+    """The provider has no such model."""
+
+
+class QuotaError(RunStoppedError):
+    """A spend limit or a daily quota is used up."""
+
+
+class UnavailableError(RunStoppedError):
+    """A sustained failure, or the provider asks to wait too long."""
+
+
+class BudgetError(RunStoppedError):
+    """The run's own budget is spent."""
 
 
 class DatasetError(UnderstudyError):

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.chat import ChatModel, ChatRequest, Message, Reply
-from core.errors import ModelError
+from core.errors import InvalidOutputError, ModelError, TruncatedError
 from core.fingerprint import seed_of
 from core.measures import measure
 from core.pack import Criterion, Pack
@@ -50,6 +50,8 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         max_tokens=max_tokens,
         seed=seed_of("judge", judge.reference, transcript.id),
         schema=answer_schema(criteria),
+        item=transcript.id,
+        check=_read,
         inputs=inputs,
     )
     try:
@@ -77,12 +79,16 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int) 
         ModelError: the reply is truncated or is not the JSON that was asked for.
     """
     if reply.finish == "length":
-        raise ModelError("The judgement was cut off. Raise assessment.max_tokens.")
-    try:
-        judgement = _Judgement.model_validate_json(reply.text)
-    except ValidationError as invalid:
-        raise ModelError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
+        raise TruncatedError("The judgement was cut off. Raise assessment.max_tokens.")
+    judgement = _read(reply.text)
     return [_verdict(criterion.id, [item for item in judgement.verdicts if item.criterion == criterion.id], exchanges) for criterion in criteria]
+
+
+def _read(text: str) -> _Judgement:
+    try:
+        return _Judgement.model_validate_json(text)
+    except ValidationError as invalid:
+        raise InvalidOutputError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
 
 
 def _verdict(criterion: str, found: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:

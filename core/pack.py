@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from core.errors import PackError
 from core.fingerprint import fingerprint
-from core.prompts import SUPPLIED, Prompt, load_prompt, read_front_matter
+from core.prompts import SUPPLIED, SUPPLIED_SHARED, Prompt, load_prompt, load_shared, read_front_matter
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml
@@ -219,7 +219,8 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
     texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
-    whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, phrases])
+    shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name != "check"}
+    whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, phrases])
     return Pack(name, taxonomy, flaws, rubric, texts, phrases, whole)
 
 

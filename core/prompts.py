@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,26 @@ import yaml
 from jinja2 import Environment, StrictUndefined, TemplateError, meta
 
 from core.errors import PackError
+from core.store import CHECKOUT
 
 SUPPLIED = {
     "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
+    "user_opening": frozenset[str](),
     "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "may_end"}),
     "assistant": frozenset[str](),
     "system": frozenset[str](),
     "assessor": frozenset({"exchanges", "facts", "criteria"}),
 }
-"""What the code gives each prompt; a prompt may use less."""
+"""What the code gives each prompt of a pack; a prompt may use less."""
+
+SUPPLIED_SHARED = {
+    "answer_in_json": frozenset({"schema"}),
+    "conversation": frozenset({"messages"}),
+    "check": frozenset[str](),
+}
+"""What the code gives each prompt that belongs to no domain."""
+
+SHARED = CHECKOUT / "prompts/shared"
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
@@ -76,9 +88,15 @@ def load_prompt(path: Path) -> Prompt:
         raise PackError(f"{path}: not a Jinja2 template: {broken}.") from broken
     if declared != used:
         raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
-    supplied = SUPPLIED[path.stem]
+    supplied = (SUPPLIED | SUPPLIED_SHARED)[path.stem]
     if unknown_inputs := sorted(used - supplied):
         raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")
     if not text:
         raise PackError(f"{path}: the prompt has no text. Write what the model is to read.")
     return Prompt(path, declared, text)
+
+
+@cache
+def load_shared(name: str) -> Prompt:
+    """Return a prompt that belongs to no domain."""
+    return load_prompt(SHARED / f"{name}.md")

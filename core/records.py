@@ -12,6 +12,14 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ModelChoice(Record):
+    """Which model is asked, as plain data: all that shapes its answers, and no key."""
+
+    reference: str = Field(description="provider/model")
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="Of the provider's block.")
+    block: str | None = Field(default=None, description="Name of the saved block that holds the key.")
+
+
 # --- personas -------------------------------------------------------------------------------------------------------
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.chat import ChatModel, ChatRequest, Message, Side
-from core.errors import ModelError
+from core.errors import InvalidOutputError
 from core.fingerprint import seed_of
 from core.pack import Pack
 from core.records import EndReason, Exchange, Persona, Transcript
 from core.steering import Steering, steer
+from core.yaml_files import explain
 
 USER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -59,8 +60,8 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
     reason = EndReason.TARGET_REACHED
     while len(exchanges) < persona.exchanges:
         steering = steer(pack, persona, len(exchanges) + 1, cast.minimum)
-        said = await _user_turn(pack, persona, cast, exchanges, steering)
-        answer = await _assistant_turn(cast, exchanges, said.message, seed_of("assistant", persona.seed, trial))
+        said = await _user_turn(pack, persona, cast, exchanges, steering, name)
+        answer = await _assistant_turn(cast, exchanges, said.message, seed_of("assistant", persona.seed, trial), name)
         exchanges.append(Exchange(exchange_number=len(exchanges) + 1, user=said.message, assistant=answer))
         if said.done and len(exchanges) >= cast.minimum:
             reason = EndReason.USER_DONE
@@ -85,41 +86,60 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
     )
 
 
-async def _user_turn(pack: Pack, persona: Persona, cast: Cast, exchanges: Sequence[Exchange], steering: Steering) -> _UserMessage:
+async def _user_turn(pack: Pack, persona: Persona, cast: Cast, exchanges: Sequence[Exchange], steering: Steering, name: str) -> _UserMessage:
     inputs = user_inputs(pack, persona, steering)
     # the simulator sees the conversation from its own side: what it said itself is `assistant`
-    history = _history(exchanges, own="user")
+    opening = Message("user", pack.prompts["user_opening"].render())
+    note = Message("user", pack.prompts["user_steering"].render(**inputs["volatile"]))
     request = ChatRequest(
         role="user_simulator",
         system=pack.prompts["user_simulator"].render(**inputs["stable"]),
-        messages=(*history, Message("user", pack.prompts["user_steering"].render(**inputs["volatile"]))),
+        messages=(opening, *_history(exchanges, own="user"), note),
         max_tokens=cast.max_tokens,
         seed=seed_of("user", persona.seed, steering.exchange_number),
         schema=USER_SCHEMA,
+        volatile=1,
+        item=name,
+        check=read_user_message,
         inputs={"persona": persona, "steering": steering, "exchanges": tuple(exchanges)},
     )
     reply = await cast.user_simulator.complete(request)
+    return read_user_message(reply.text)
+
+
+def read_user_message(text: str) -> _UserMessage:
+    """Read the user simulator's answer.
+
+    Raises:
+        InvalidOutputError: it has not the asked form, or the message is empty.
+    """
     try:
-        said = _UserMessage.model_validate_json(reply.text)
+        said = _UserMessage.model_validate_json(text)
     except ValidationError as invalid:
-        raise ModelError(f"{cast.user_simulator.reference} gave no user message in the asked form at exchange {steering.exchange_number}.") from invalid
+        raise InvalidOutputError(f"the user's message has not the asked form: {explain(invalid)}") from invalid
     if not said.message.strip():
-        raise ModelError(f"{cast.user_simulator.reference} gave an empty user message at exchange {steering.exchange_number}.")
+        raise InvalidOutputError("the user's message is empty.")
     return said
 
 
-async def _assistant_turn(cast: Cast, exchanges: Sequence[Exchange], message: str, seed: int) -> str:
+async def _assistant_turn(cast: Cast, exchanges: Sequence[Exchange], message: str, seed: int, name: str) -> str:
     request = ChatRequest(
         role="assistant",
         system=cast.guidance,
         messages=(*_history(exchanges, own="assistant"), Message("user", message)),
         max_tokens=cast.max_tokens,
         seed=seed,
+        item=name,
+        check=_refuse_nothing,
     )
     reply = await cast.assistant.complete(request)
-    if not reply.text.strip():
-        raise ModelError(f"{cast.assistant.reference} answered with nothing at exchange {len(exchanges) + 1}.")
+    _refuse_nothing(reply.text)
     return reply.text.strip()
+
+
+def _refuse_nothing(text: str) -> None:
+    if not text.strip():
+        raise InvalidOutputError("the assistant answered with nothing.")
 
 
 def _history(exchanges: Sequence[Exchange], own: Side) -> list[Message]:

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.comparison import Comparison
+from core.ledger import Bill
 from core.records import Assessment, AssessmentBatch, Outcome, Transcript
 
 _TEMPLATES = Environment(
@@ -42,13 +43,16 @@ def assessment_summary(assessments: Sequence[Assessment]) -> dict[str, Any]:
     }
 
 
-def assessment_markdown(summary: dict[str, Any], batch: AssessmentBatch, criteria: Mapping[str, str], caveats: Sequence[str]) -> str:
+def assessment_markdown(
+    summary: dict[str, Any], batch: AssessmentBatch, criteria: Mapping[str, str], caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill]
+) -> str:
     """Return the report of a batch of assessments as Markdown.
 
     Args:
         criteria: their names by id.
+        bills: what each role and model cost.
     """
-    return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, criteria=criteria, caveats=caveats)
+    return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, criteria=criteria, caveats=caveats, bills=bills)
 
 
 def run_markdown(facts: dict[str, Any], comparison: Comparison) -> str:

@@ -83,6 +83,24 @@ class Store:
         plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
+    def append(self, name: str, line: str) -> None:
+        """Add a line to a file that only this process writes. On an object store, which cannot append, the file is written anew.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            if self.is_local:
+                path = Path(root) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            else:
+                fs.pipe_file(f"{root}/{name}", (fs.cat_file(f"{root}/{name}") if fs.exists(f"{root}/{name}") else b"") + line.encode())
+        except OSError as error:
+            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+
     @property
     def is_local(self) -> bool:
         """Whether the root is a folder of this machine."""

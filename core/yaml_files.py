@@ -21,19 +21,27 @@ class Strict(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+def read_yaml(path: Path, error: type[UnderstudyError]) -> Any:
+    """Return a YAML file's plain data.
+
+    Raises:
+        error: the file is missing or is not YAML.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except FileNotFoundError as missing:
+        raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. Check the name or make the file.") from missing
+    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        raise error(f"{path} is not YAML: {str(broken).splitlines()[0]}. Mend that line.") from broken
+
+
 def load_yaml(path: Path, model: type[Model], error: type[UnderstudyError]) -> Model:
     """Read a YAML file into a model.
 
     Raises:
         error: the file is missing, is not YAML, or does not fit the model.
     """
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except FileNotFoundError as missing:
-        raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. Check the name or make the file.") from missing
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise error(f"{path} is not YAML: {str(broken).splitlines()[0]}. Mend that line.") from broken
-    return check(data, model, error, str(path))
+    return check(read_yaml(path, error), model, error, str(path))
 
 
 def check(data: Any, model: type[Model], error: type[UnderstudyError], source: str) -> Model:

@@ -1,25 +1,76 @@
 """Prepares a Prefect server for Understudy; running it again changes nothing.
 
-PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py
+PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [settings=config/pipeline.yaml]
+… python deployments/setup.py blocks        registers the types of blocks alone
 """
 
 import asyncio
+import sys
+from pathlib import Path
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL
+
+from blocks.chat import LOCAL, PROVIDERS, block_class
+from blocks.local_hub import LocalHub
+from blocks.local_job import LocalJob
+from core.errors import UnderstudyError
+from core.references import model_settings
+from core.settings import Settings, load_settings
+from tasks.run import limit_name
 
 POOL = "understudy"
 
 
-async def main() -> None:
+async def make_pool(client: PrefectClient) -> None:
+    try:
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs Understudy's flows as processes."))
+        print(f"Made the work pool {POOL}.")
+    except ObjectAlreadyExists:
+        print(f"The work pool {POOL} is there.")
+
+
+async def make_limits(client: PrefectClient, settings: Settings) -> None:
+    """One limit for each model that costs: how many runs may use it at once (models.<model>.runs_at_once)."""
+    there = {limit.name: limit.limit for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
+    for model in sorted({name for name in settings.roles.bound().values() if name.partition("/")[0] not in LOCAL}):
+        name, wanted = limit_name(model), model_settings(settings, model).runs_at_once
+        if name not in there:
+            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=wanted))
+            print(f"Made the limit {name}: {wanted} at once.")
+        elif there[name] != wanted:
+            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=wanted))
+            print(f"Changed the limit {name}: {wanted} at once.")
+        else:
+            print(f"The limit {name} is there: {wanted} at once.")
+
+
+async def register_blocks(client: PrefectClient) -> None:
+    for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, LocalJob]:
+        await kind.register_type_and_schema(client=client)
+        print(f"Registered the block {kind.get_block_type_slug()}.")
+
+
+async def main(words: list[str]) -> int:
+    if not PREFECT_API_URL.value():
+        print("Error: no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.", file=sys.stderr)
+        return 2
+    settings = next((word.partition("=")[2] for word in words if word.startswith("settings=")), "config/pipeline.yaml")
     async with get_client() as client:
-        try:
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs Understudy's flows as processes."))
-            print(f"Made the work pool {POOL}.")
-        except ObjectAlreadyExists:
-            print(f"The work pool {POOL} is there.")
+        if "blocks" not in words:
+            await make_pool(client)
+            await make_limits(client, load_settings(settings))
+        await register_blocks(client)
+    return 0
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        sys.exit(asyncio.run(main(sys.argv[1:])))
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError
+from core.references import refuse_keys
 from tasks.temporary_server import temporary_server
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
 
     flow, parameters = _parse(words)
     defaults = flow.parameters.properties
-    check_before_start(**{name: parameters.get(name, defaults[name]["default"]) for name in ("domain", "settings")})
+    check_before_start(words[0], **{name: parameters.get(name, defaults[name]["default"]) for name in ("domain", "settings")})
     wait_for_server()
     result = asyncio.run(_run_and_settle(flow, parameters))
     print(f"\n{summary_table(result.summary)}" if isinstance(result, ReportRef) else result)
@@ -65,6 +66,7 @@ def _flush_logs() -> None:
 def _parse(words: list[str]) -> tuple["Flow[..., Any]", dict[str, Any]]:
     from prefect.exceptions import ParameterBindError, ParameterTypeError
 
+    refuse_keys({f"parameter {number}": word for number, word in enumerate(words)})
     name, *pairs = words or [""]
     if name not in FLOWS:
         raise SettingsError(f"Unknown flow {name!r}. Allowed: {', '.join(FLOWS)}.")

@@ -2,10 +2,9 @@
 
 from prefect import flow
 
-from core.pack import load_pack
-from core.settings import load_settings
 from tasks.assessment import all_rehearsed, assess_batch, read_folder
 from tasks.reporting import publish_assessment
+from tasks.run import begin_run
 
 
 @flow(name="assessment", flow_run_name="assessment-{domain}")
@@ -23,9 +22,9 @@ async def assessment(
     Returns:
         Name of the batch of assessments below the data root.
     """
-    pack, config = load_pack(domain), load_settings(settings)
+    run = await begin_run("assessment", domain, settings, transcripts=transcripts, batch=batch)
     if transcripts:
         batch = read_folder(transcripts, domain)
-    assessed = await assess_batch(batch or all_rehearsed(domain), pack, config)
-    await publish_assessment(assessed)
+    assessed = await assess_batch(batch or all_rehearsed(domain), run)
+    await publish_assessment(assessed, run)
     return assessed

@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from core.pack import load_pack
 from core.records import DatasetRef, EvaluationRef, ModelRef
-from core.settings import load_settings, load_training
+from core.settings import load_training
 from tasks.evaluation import evaluate_arms
+from tasks.run import begin_run
 
 
 @flow(name="evaluation", flow_run_name="evaluation-{domain}")
@@ -24,5 +24,5 @@ async def evaluation(
     Returns:
         The comparison and the conversations.
     """
-    config = load_settings(settings)
-    return await evaluate_arms(load_pack(domain), {"base": base, "understudy": understudy}, dataset, load_training(config.training), config)
+    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset)
+    return await evaluate_arms(run, {"base": base, "understudy": understudy}, dataset, load_training(run.settings.training))

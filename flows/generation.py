@@ -2,9 +2,8 @@
 
 from prefect import flow
 
-from core.pack import load_pack
-from core.settings import load_settings
 from tasks.generation import plan_batch, rehearse_batch
+from tasks.run import begin_run
 
 
 @flow(name="generation", flow_run_name="generation-{domain}")
@@ -22,6 +21,6 @@ async def generation(
     Returns:
         Name of the batch of transcripts below the data root.
     """
-    config = load_settings(settings)
-    plans = plan_batch(load_pack(domain), config, conversations, first_seed)
-    return await rehearse_batch(plans, config.generation.concurrency)
+    run = await begin_run("generation", domain, settings, conversations=conversations, first_seed=first_seed)
+    plans = plan_batch(run, conversations, first_seed)
+    return await rehearse_batch(plans, run)

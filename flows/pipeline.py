@@ -2,15 +2,14 @@
 
 from prefect import flow
 
-from core.settings import load_settings, load_training
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.evaluation import evaluation
 from flows.export import export
 from flows.generation import generation
 from flows.training import training
-from tasks.preflight import check_before_start
 from tasks.reporting import ReportRef, publish_run
+from tasks.run import begin_run
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{domain}")
@@ -28,7 +27,7 @@ async def pipeline(
     Returns:
         The run's folder with the report, and the figures that matter.
     """
-    check_before_start(domain, settings)
+    run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
     assessed = await assessment(domain, transcripts, rehearsed, settings)
@@ -38,4 +37,4 @@ async def pipeline(
     compared = await evaluation(base_gguf, understudy_gguf, examples, domain, settings)
 
     models = {"base": base_gguf, "understudy": understudy_gguf}
-    return await publish_run(assessed, examples, adapter, models, compared, load_training(load_settings(settings).training))
+    return await publish_run(run, assessed, examples, adapter, models, compared)

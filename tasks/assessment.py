@@ -5,20 +5,19 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from blocks.chat import load_chat_model
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.judging import assess
-from core.pack import Pack, load_pack
-from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Outcome, Transcript, TranscriptBatch, TranscriptRef
-from core.settings import LlamaCppSettings, Settings
+from core.pack import load_pack
+from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Transcript, TranscriptBatch, TranscriptRef
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
 from tasks.policy import CACHED, ensured, side_by_side
+from tasks.run import Run, log_bill, open_model, turn
 
 
 @task(name="assess", task_run_name="assess {transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def assess_task(transcript: TranscriptRef, judge: str, domain: str, pack_hash: str, max_tokens: int, llama_cpp: LlamaCppSettings) -> AssessmentRef:
+async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str, pack_hash: str, max_tokens: int) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack = load_pack(domain)
     store = open_store()
@@ -26,23 +25,27 @@ async def assess_task(transcript: TranscriptRef, judge: str, domain: str, pack_h
     path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([conversation.id, conversation.exchanges, judge, pack_hash])}.json"
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        found = await assess(pack, load_chat_model(judge, pack, llama_cpp), conversation, max_tokens)
+        found = await assess(pack, await open_model(judge), conversation, max_tokens)
         store.write_json(path, found)
     return AssessmentRef(path=path, transcript=transcript, outcome=found.score.outcome, score=found.score.score)
 
 
-async def judge_side_by_side(transcripts: list[TranscriptRef], judge: str, pack: Pack, settings: Settings) -> tuple[list[AssessmentRef], list[LeftOut]]:
+async def judge_side_by_side(transcripts: list[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
     """Judge transcripts side by side; an incomplete assessment is not kept by the cache, so that it is made again next time."""
-    how = (judge, pack.name, pack.hash, settings.assessment.max_tokens, settings.llama_cpp)
+    how = (run.models["judge"], run.pack.name, run.pack.hash, run.settings.assessment.max_tokens)
 
     async def one(transcript: TranscriptRef) -> AssessmentRef:
         found = await ensured(assess_task, AssessmentRef, transcript, *how)
         return await assess_task.with_options(refresh_cache=True)(transcript, *how) if found.outcome is Outcome.INCOMPLETE else found
 
-    return await side_by_side(one, transcripts, [transcript.id for transcript in transcripts], settings.assessment.concurrency, "Assessed")
+    names = [transcript.id for transcript in transcripts]
+    async with turn(run, ("judge",)):
+        found = await side_by_side(one, transcripts, names, run.settings.assessment.concurrency, "Assessed")
+    log_bill(run)
+    return found
 
 
-async def assess_batch(batch_path: str, pack: Pack, settings: Settings) -> str:
+async def assess_batch(batch_path: str, run: Run) -> str:
     """Judge a batch of transcripts.
 
     Returns:
@@ -50,9 +53,8 @@ async def assess_batch(batch_path: str, pack: Pack, settings: Settings) -> str:
     """
     store = open_store()
     batch = TranscriptBatch.model_validate_json(store.read(batch_path))
-    judge = settings.roles.judge
-    assessed, left_out = await judge_side_by_side(batch.transcripts, judge, pack, settings)
-    result = AssessmentBatch(domain=pack.name, judge=judge, assessments=assessed, left_out=[*batch.left_out, *left_out])
+    assessed, left_out = await judge_side_by_side(batch.transcripts, run)
+    result = AssessmentBatch(domain=run.pack.name, judge=run.models["judge"].reference, assessments=assessed, left_out=[*batch.left_out, *left_out])
     passed = sum(item.outcome is Outcome.PASS for item in assessed)
     get_run_logger().info("%d of %d transcripts passed.", passed, len(assessed))
     return store.write_json(f"batches/assessments-{fingerprint(result)}.json", result)

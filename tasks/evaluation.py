@@ -4,18 +4,18 @@ from prefect.logging import get_run_logger
 
 from core.comparison import Arm, Played, compare
 from core.fingerprint import fingerprint
-from core.pack import Pack
 from core.personas import check_seeds_apart, sample_batch
-from core.records import Assessment, DatasetRef, EvaluationRef, ModelRef, Persona, TranscriptRef
-from core.settings import Settings, Training
+from core.records import Assessment, DatasetRef, EvaluationRef, ModelChoice, ModelRef, Persona, TranscriptRef
+from core.settings import Training
 from core.store import open_store
 from tasks.assessment import judge_side_by_side
 from tasks.dataset import training_seeds
 from tasks.generation import Rehearsal, rehearse_task
 from tasks.policy import ensured, side_by_side
+from tasks.run import Run, turn
 
 
-async def evaluate_arms(pack: Pack, models: dict[Arm, ModelRef], dataset: DatasetRef, training: Training, settings: Settings) -> EvaluationRef:
+async def evaluate_arms(run: Run, models: dict[Arm, ModelRef], dataset: DatasetRef, training: Training) -> EvaluationRef:
     """Play, judge and compare.
 
     Args:
@@ -26,16 +26,16 @@ async def evaluate_arms(pack: Pack, models: dict[Arm, ModelRef], dataset: Datase
         PersonaError: an evaluation persona was trained on.
         EvaluationError: too few pairs were completed.
     """
-    numbers = settings.evaluation
-    personas = sample_batch(pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
+    numbers = run.settings.evaluation
+    personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
     check_seeds_apart(training_seeds(dataset), [persona.seed for persona in personas])
     played: list[Played] = []
     conversations: list[tuple[str, str, str]] = []
     # one arm after the other, so that one model is in memory at a time
     for arm, model in models.items():
         gguf = f"llama-cpp/{model.path}/{model.name}-{training.quantisations[0]}.gguf"
-        plans = _plans(pack, personas, gguf, settings)
-        found, read = await _play_and_judge(arm, plans, pack, settings)
+        plans = _plans(run, personas, ModelChoice(reference=gguf, options=run.settings.llama_cpp.model_dump()))
+        found, read = await _play_and_judge(arm, plans, run)
         played += found
         conversations += read
     comparison = compare(played, numbers.decision, numbers.resamples)
@@ -52,19 +52,19 @@ async def evaluate_arms(pack: Pack, models: dict[Arm, ModelRef], dataset: Datase
     return EvaluationRef(path=path, conversations=conversations)
 
 
-def _plans(pack: Pack, personas: list[Persona], gguf: str, settings: Settings) -> list[Rehearsal]:
+def _plans(run: Run, personas: list[Persona], gguf: ModelChoice) -> list[Rehearsal]:
+    pack, settings = run.pack, run.settings
     return [
         Rehearsal(
             domain=pack.name,
             pack_hash=pack.hash,
             persona=persona,
             trial=trial,
-            user_simulator=settings.roles.user_simulator,
+            user_simulator=run.models["user_simulator"],
             assistant=gguf,
             guidance="system",
             max_tokens=settings.evaluation.max_tokens,
             minimum=settings.generation.minimum_exchanges,
-            llama_cpp=settings.llama_cpp,
             folder=f"evaluations/transcripts/{pack.name}",
         )
         for persona in personas
@@ -72,7 +72,7 @@ def _plans(pack: Pack, personas: list[Persona], gguf: str, settings: Settings) -
     ]
 
 
-async def _play_and_judge(arm: Arm, plans: list[Rehearsal], pack: Pack, settings: Settings) -> tuple[list[Played], list[tuple[str, str, str]]]:
+async def _play_and_judge(arm: Arm, plans: list[Rehearsal], run: Run) -> tuple[list[Played], list[tuple[str, str, str]]]:
     names = {f"{arm}, persona {plan.persona.seed}, trial {plan.trial}": plan for plan in plans}
     made: dict[str, TranscriptRef] = {}
 
@@ -80,8 +80,9 @@ async def _play_and_judge(arm: Arm, plans: list[Rehearsal], pack: Pack, settings
         made[name] = await ensured(rehearse_task, TranscriptRef, names[name])
         return made[name]
 
-    _, lost = await side_by_side(one, list(names), list(names), settings.evaluation.concurrency, f"Played by the {arm}:")
-    assessed, unjudged = await judge_side_by_side(list(made.values()), settings.roles.judge, pack, settings)
+    async with turn(run, ("user_simulator",)):
+        _, lost = await side_by_side(one, list(names), list(names), run.settings.evaluation.concurrency, f"Played by the {arm}:")
+    assessed, unjudged = await judge_side_by_side(list(made.values()), run)
     paths = {item.transcript.id: item.path for item in assessed}
     reasons = {item.name: item.reason for item in [*lost, *unjudged]}
     played, conversations = [], []

@@ -2,16 +2,15 @@
 
 from prefect import task
 
-from blocks.chat import load_chat_model
 from core.errors import PersonaError
 from core.fingerprint import fingerprint
-from core.pack import Pack, load_pack
+from core.pack import load_pack
 from core.personas import sample_batch
-from core.records import Persona, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.records import ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.rehearsal import Cast, rehearse
-from core.settings import LlamaCppSettings, Settings
 from core.store import open_store
 from tasks.policy import CACHED, ensured, side_by_side
+from tasks.run import Run, log_bill, open_model, turn
 
 
 class Rehearsal(Record):
@@ -26,12 +25,11 @@ class Rehearsal(Record):
     pack_hash: str
     persona: Persona
     trial: int
-    user_simulator: str
-    assistant: str
+    user_simulator: ModelChoice
+    assistant: ModelChoice
     guidance: str
     max_tokens: int
     minimum: int
-    llama_cpp: LlamaCppSettings
     folder: str
 
 
@@ -47,8 +45,8 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
         transcript = Transcript.model_validate_json(store.read(path))
     else:
         cast = Cast(
-            user_simulator=load_chat_model(plan.user_simulator, pack, plan.llama_cpp),
-            assistant=load_chat_model(plan.assistant, pack, plan.llama_cpp),
+            user_simulator=await open_model(plan.user_simulator),
+            assistant=await open_model(plan.assistant),
             guidance=guidance,
             max_tokens=plan.max_tokens,
             minimum=plan.minimum,
@@ -58,13 +56,13 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
-def plan_batch(pack: Pack, settings: Settings, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:
+def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:
     """Sample the personas of a batch, by default as many as the settings say.
 
     Raises:
         PersonaError: the batch would use seeds that are kept for the evaluation.
     """
-    generation = settings.generation
+    pack, settings, generation = run.pack, run.settings, run.settings.generation
     count = generation.conversations if conversations is None else conversations
     first = generation.first_seed if first_seed is None else first_seed
     if count < 1 or first < 0:
@@ -80,25 +78,28 @@ def plan_batch(pack: Pack, settings: Settings, conversations: int | None, first_
             pack_hash=pack.hash,
             persona=persona,
             trial=0,
-            user_simulator=settings.roles.user_simulator,
-            assistant=settings.roles.assistant,
+            user_simulator=run.models["user_simulator"],
+            assistant=run.models["assistant"],
             guidance="assistant",
             max_tokens=generation.max_tokens,
             minimum=generation.minimum_exchanges,
-            llama_cpp=settings.llama_cpp,
             folder=f"transcripts/{pack.name}",
         )
         for persona in sample_batch(pack, first, count, generation.exchanges)
     ]
 
 
-async def rehearse_batch(plans: list[Rehearsal], concurrency: int) -> str:
+async def rehearse_batch(plans: list[Rehearsal], run: Run) -> str:
     """Rehearse many conversations side by side.
 
     Returns:
         Name of the batch's file below the data root.
     """
     names = [f"persona {plan.persona.seed}" for plan in plans]
-    made, left_out = await side_by_side(lambda plan: ensured(rehearse_task, TranscriptRef, plan), plans, names, concurrency, "Rehearsed")
+    async with turn(run, ("user_simulator", "assistant")):
+        made, left_out = await side_by_side(
+            lambda plan: ensured(rehearse_task, TranscriptRef, plan), plans, names, run.settings.generation.concurrency, "Rehearsed"
+        )
+    log_bill(run)
     batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
     return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

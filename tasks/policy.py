@@ -10,7 +10,7 @@ from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from core.errors import ModelError, TranscriptError, UnderstudyError
+from core.errors import ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
 from core.records import LeftOut, Reference
 from core.store import open_store
@@ -46,8 +46,9 @@ async def side_by_side(
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
 
-    An item that a model or its file spoils is left out with the reason. Any other error (a full disk, say) stops the batch; what
-    was made is on disk.
+    An item that a model or its file spoils is left out with the reason. A model that nothing more can be asked of ends the batch: no item is begun,
+    those under way go on as far as they can, so that no answer that was paid for is lost. Any other error (a full disk, say) stops the batch at once.
+    What was made is on disk in each case.
 
     Args:
         make: awaits the task for one item.
@@ -59,10 +60,17 @@ async def side_by_side(
     left_out: dict[int, LeftOut] = {}
     logger = get_run_logger()
 
+    stopped: list[UnderstudyError] = []
+
     async def one(number: int) -> None:
         async with slots:
+            if stopped:
+                return
             try:
                 made[number] = await make(items[number])
+            except (RunStoppedError, SettingsError) as error:
+                stopped.append(error)
+                return
             except (ModelError, TranscriptError) as error:
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
                 logger.warning("Left out %s: %s", names[number], error)
@@ -76,6 +84,9 @@ async def side_by_side(
                 group.create_task(one(number))
     except* UnderstudyError as errors:
         raise _first(errors) from None
+    if stopped:
+        logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing, len(made), len(items))
+        raise stopped[0]
     return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
 
 

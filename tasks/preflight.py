@@ -1,15 +1,18 @@
-"""What is checked before a run makes or pays for anything."""
+"""What a command checks before it waits for a server: mistakes are told at once."""
 
-from blocks.chat import load_chat_model
+import asyncio
+
 from core.pack import load_pack
 from core.settings import load_settings, load_training
 from core.store import open_store
+from tasks.run import ROLES, choose_model
 
 
-def check_before_start(domain: str, settings: str) -> None:
-    """Load all that the run will read, so that a mistake is told at once.
+def check_before_start(flow: str, domain: str, settings: str) -> None:
+    """Load all that the run will read, but for saved blocks, which only the server knows.
 
     Args:
+        flow: the flow's name.
         domain: name of a domain pack.
         settings: path of the settings file.
 
@@ -18,6 +21,7 @@ def check_before_start(domain: str, settings: str) -> None:
     """
     config, pack = load_settings(settings), load_pack(domain)
     load_training(config.training)
-    for reference in (config.roles.user_simulator, config.roles.assistant, config.roles.judge):
-        load_chat_model(reference, pack, config.llama_cpp)
+    for role in ROLES.get(flow, ()):
+        if "/" in config.roles.bound()[role]:
+            asyncio.run(choose_model(config, role, pack))
     open_store().check_writable()

@@ -8,11 +8,13 @@ from prefect.logging import get_run_logger
 
 from core.comparison import Comparison
 from core.fingerprint import fingerprint
+from core.ledger import bills
 from core.pack import load_pack
 from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript
 from core.reports import Conversation, assessment_markdown, assessment_summary, run_html, run_markdown
-from core.settings import Training
+from core.settings import load_training
 from core.store import open_store
+from tasks.run import Run
 
 
 class ReportRef(Reference):
@@ -21,22 +23,20 @@ class ReportRef(Reference):
     summary: dict[str, str]
 
 
-async def publish_assessment(batch_path: str) -> None:
+async def publish_assessment(batch_path: str, run: Run) -> None:
     """Write a batch's report beside it and publish it in the Prefect UI."""
     store = open_store()
     batch = AssessmentBatch.model_validate_json(store.read(batch_path))
     assessments = _assessments(batch)
-    text = assessment_markdown(assessment_summary(assessments), batch, _criteria(batch.domain), _caveats(assessments))
+    text = assessment_markdown(assessment_summary(assessments), batch, _criteria(batch.domain), _caveats(assessments), bills(store, run.name))
     name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     get_run_logger().info("Report: %s/%s", store.root, name)
     await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
 
 
-async def publish_run(
-    assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef, training: Training
-) -> ReportRef:
+async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
     """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
-    store = open_store()
+    store, training = open_store(), load_training(run.settings.training)
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
     assessments = _assessments(batch)
     comparison = Comparison.model_validate(json.loads(store.read(evaluation.path))["comparison"])
@@ -53,6 +53,8 @@ async def publish_run(
         "gguf": f"{store.root}/{gguf}",
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
         "caveats": _caveats(assessments),
+        "bills": bills(store, run.name),
+        "bill": run.ledger.bill,
     }
     conversations = [
         Conversation(arm, Transcript.model_validate_json(store.read(transcript)), Assessment.model_validate_json(store.read(assessment)))
@@ -83,6 +85,7 @@ def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict
         "base score": f"{comparison.base_mean:.3f}",
         "understudy score": f"{comparison.understudy_mean:.3f} (difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})",
         "decision": f"{comparison.decision}: {comparison.reason}",
+        "cost": str(facts["bill"]),
         "note": " ".join(facts["caveats"]) or "none",
         "report": report,
         "dataset": facts["dataset_folder"],

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from core.chat import split_reference
 from core.errors import SettingsError
+from core.references import split_reference
 from core.settings import load_settings, load_training
 from tests.conftest import CHECKOUT
 

@@ -13,10 +13,11 @@ import yaml
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
+from core.settings import load_settings
 from tests.conftest import CHECKOUT
 
 SMALL = {
-    "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judge": "scripted/judge"},
+    "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
     "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
 }
@@ -45,7 +46,7 @@ def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
     """Write the shipped settings with changes, and training settings of a few seconds; return the file's path."""
     training = folder / "tiny.yaml"
     training.write_text(yaml.safe_dump(TINY), encoding="utf-8")
-    settings = yaml.safe_load((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"))
+    settings = load_settings("config/demo.yaml").model_dump(mode="json")
     for part in (SMALL, changes):
         for name, values in part.items():
             settings[name] = {**settings[name], **values}

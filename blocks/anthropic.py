@@ -1,0 +1,144 @@
+"""Anthropic's models, through the Messages API."""
+
+import os
+import warnings
+from typing import Any, Literal
+
+import anthropic
+from anthropic.types import Message as AnthropicMessage
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks.http import allowances, http_client, no_api, seconds_to_wait, status_error, unreachable
+from core.chat import ChatRequest, LimitKind, Reply, Usage
+from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
+    "requests": ("anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    "input_tokens": ("anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+    "output_tokens": ("anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+}
+CACHED = {"type": "ephemeral"}
+
+# `make check-models` tells which models retire, and when; the SDK would at every call
+warnings.filterwarnings("ignore", message=r"The model '.*' is deprecated", category=DeprecationWarning)
+
+
+class Anthropic(CredentialsBlock):
+    """A model of Anthropic's.
+
+    Example:
+        Load a saved block and get its model:
+        ```python
+        from blocks.anthropic import Anthropic
+
+        block = await Anthropic.aload("BLOCK_NAME")
+        model = block.get_client()
+        ```
+    """
+
+    _block_type_name = "Understudy Anthropic Model"
+    _block_type_slug = "understudy-anthropic"
+    _documentation_url = HttpUrl("https://platform.claude.com/docs/en/api/messages")
+
+    model: str = Field(title="Model", description="Name of the model, such as claude-haiku-5-5.")
+    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, the variable ANTHROPIC_API_KEY is read.")
+    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API; without the /v1.")
+    effort: Effort | None = Field(default=None, title="Effort", description="How much the model thinks; the API's own default is medium.")
+    thinking: Literal["adaptive", "disabled"] | None = Field(default=None, title="Thinking", description="Thinking counts as output tokens.")
+
+    def get_client(self) -> "AnthropicChat":
+        """Return the model.
+
+        Raises:
+            SettingsError: there is no key.
+        """
+        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("ANTHROPIC_API_KEY")
+        if not key:
+            raise SettingsError(f"No key for anthropic/{self.model}. Set the environment variable ANTHROPIC_API_KEY, or name a saved block that has one.")
+        return AnthropicChat(self, key)
+
+
+class AnthropicChat:
+    """A model of Anthropic's: one request, one call, nothing retried."""
+
+    caveat = None
+
+    def __init__(self, block: Anthropic, key: str) -> None:
+        """Make the client, which is shared by all calls."""
+        self.reference = f"anthropic/{block.model}"
+        self._client = anthropic.AsyncAnthropic(
+            api_key=key, base_url=block.base_url, max_retries=0, http_client=http_client(), timeout=None, open_telemetry=False
+        )
+        self._model = block.model
+        self._options: dict[str, Any] = {"thinking": {"type": block.thinking}} if block.thinking else {}
+        self._output: dict[str, Any] = {"effort": block.effort} if block.effort else {}
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer a request.
+
+        Raises:
+            ModelError, RunStoppedError: what the API said instead.
+        """
+        options = dict(self._options)
+        if output := self._output | ({"format": {"type": "json_schema", "schema": anthropic.transform_schema(dict(request.schema))}} if request.schema else {}):
+            options["output_config"] = output
+        if request.system:
+            options["system"] = [{"type": "text", "text": request.system, "cache_control": CACHED}]
+        try:
+            raw = await self._client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=_messages(request), **options)
+            message = await raw.parse()
+        except anthropic.AnthropicError as error:
+            raise self._explained(error) from error
+        except ValueError as error:  # 200, and a body that is no JSON
+            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API") from error
+        if not isinstance(message, AnthropicMessage) or message.usage is None:
+            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API")
+        if message.stop_reason == "model_context_window_exceeded":
+            raise status_error(self.reference, 400, "the answer ran into the end of the context window", overlong=True)
+        return _reply(message, allowances(raw.headers, LIMIT_HEADERS))
+
+    def _explained(self, error: anthropic.AnthropicError) -> UnderstudyError:
+        if isinstance(error, anthropic.APITimeoutError):
+            return ModelTimeoutError(f"{self.reference} gave no answer in time.")
+        if isinstance(error, anthropic.APIConnectionError):
+            return unreachable(self.reference, str(self._client.base_url), error)
+        if isinstance(error, anthropic.APIStatusError):
+            headers, status = error.response.headers, error.status_code
+            spent = "spend_limit" in (error.error_code or "")
+            limits = allowances(headers, LIMIT_HEADERS)
+            # an overload can be told within a stream's 200; the type says what the status does not
+            status = 529 if error.type == "overloaded_error" else status
+            return status_error(self.reference, status, error.api_message or error.message, seconds_to_wait(headers), limits, spent=spent)
+        return no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API")
+
+
+def _messages(request: ChatRequest) -> list[Any]:
+    """Return the history, with a cache breakpoint after the last message that will be sent again."""
+    stable = len(request.messages) - request.volatile
+    messages: list[Any] = []
+    for number, message in enumerate(request.messages, start=1):
+        block: dict[str, Any] = {"type": "text", "text": message.content}
+        if number == stable:
+            block["cache_control"] = CACHED
+        if messages and messages[-1]["role"] == message.role:
+            messages[-1]["content"].append(block)
+        else:
+            messages.append({"role": message.role, "content": [block]})
+    return messages
+
+
+def _reply(message: AnthropicMessage, limits: tuple[Any, ...]) -> Reply:
+    usage = message.usage
+    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    text = "".join(block.text for block in message.content if block.type == "text")
+    finish: Literal["stop", "length", "refusal"] = "stop"
+    if message.stop_reason == "refusal":
+        details = getattr(message, "stop_details", None)
+        finish, text = "refusal", str(getattr(details, "category", None) or "")
+    elif message.stop_reason == "max_tokens":
+        finish = "length"
+    counted = Usage(usage.input_tokens + read + written, usage.output_tokens, read, written, raw=usage.model_dump(mode="json", exclude_none=True))
+    return Reply(text, finish, counted, limits, message._request_id)

@@ -1,0 +1,158 @@
+"""Claude through the `claude` program, which may be signed in with a subscription instead of a key."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+from typing import Any, Literal
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks.http import bare_json, status_error
+from core.chat import ChatRequest, Reply, Usage
+from core.errors import AuthError, ConnectError, ContextError, ProviderError, QuotaError, SettingsError, UnderstudyError
+from core.processes import die_with_parent
+from core.prompts import load_shared
+
+ENVIRONMENT = {
+    "CLAUDE_CODE_MAX_RETRIES": "0",  # core/calls.py retries
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_TELEMETRY": "1",
+}
+
+
+class ClaudeCli(CredentialsBlock):
+    """A model that the `claude` program calls.
+
+    Example:
+        Load a saved block and get its model:
+        ```python
+        from blocks.claude_cli import ClaudeCli
+
+        block = await ClaudeCli.aload("BLOCK_NAME")
+        model = block.get_client()
+        ```
+    """
+
+    _block_type_name = "Understudy Claude CLI Model"
+    _block_type_slug = "understudy-claude-cli"
+    _documentation_url = HttpUrl("https://docs.claude.com/en/docs/claude-code/cli-reference")
+
+    model: str = Field(title="Model", description="Name of the model, such as claude-sonnet-5-5.")
+    program: str = Field(default="claude", title="Program", description="Name or path of the claude program.")
+    api_key: SecretStr | None = Field(default=None, title="API key", description="With a key the program's own sign-in and settings are left aside.")
+    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API.")
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(default=None, title="Effort", description="How much the model thinks.")
+
+    def get_client(self) -> "ClaudeCliChat":
+        """Return the model.
+
+        Raises:
+            SettingsError: there is no such program.
+        """
+        path = shutil.which(self.program)
+        if path is None:
+            raise SettingsError(f"claude-cli/{self.model} needs the program {self.program!r}, which is not on the PATH. Install Claude Code, or set program.")
+        return ClaudeCliChat(self, path)
+
+
+class ClaudeCliChat:
+    """A model behind the `claude` program: one request, one process, nothing retried."""
+
+    caveat = None
+
+    def __init__(self, block: ClaudeCli, program: str) -> None:
+        """Prepare the command; nothing is started yet."""
+        self.reference = f"claude-cli/{block.model}"
+        # no tools, no memory of the machine's own projects: only what the request says
+        self._command = [program, "-p", "--output-format", "json", "--tools", "", "--no-session-persistence", "--strict-mcp-config", "--setting-sources", ""]
+        self._command += ["--model", block.model] + (["--effort", block.effort] if block.effort else [])
+        self._environment = {**os.environ, **ENVIRONMENT}
+        if block.api_key:
+            self._command.append("--bare")
+            self._environment["ANTHROPIC_API_KEY"] = block.api_key.get_secret_value()
+        if block.base_url:
+            self._environment["ANTHROPIC_BASE_URL"] = block.base_url
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer a request. The program takes no history, so earlier messages are written into the prompt.
+
+        Raises:
+            ModelError, RunStoppedError: what the program or the API said instead.
+        """
+        command = [*self._command, "--system-prompt", request.system or " "]
+        command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
+        code, out, said = await self._run(command, _prompt(request))
+        try:
+            result = json.loads(out)
+        except ValueError:
+            result = None
+        if not isinstance(result, dict) or "is_error" not in result:
+            raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result: {(said or out).strip()[-300:] or 'it said nothing'}")
+        finish: Literal["stop", "length", "refusal"] = "stop"
+        text = str(result.get("result") or "")
+        if result["is_error"]:
+            reason = result.get("stop_reason")
+            if reason not in ("refusal", "max_tokens") or result.get("api_error_status"):
+                raise self._explained(result, text)
+            finish = "refusal" if reason == "refusal" else "length"
+        elif request.schema:
+            structured = result.get("structured_output")
+            text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text)
+        return Reply(text, finish, _usage(result), request_id=result.get("session_id"))
+
+    async def _run(self, command: list[str], prompt: str) -> tuple[int, str, str]:
+        with tempfile.TemporaryDirectory(prefix="understudy-claude-") as folder:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=folder,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+            try:
+                out, said = await process.communicate(prompt.encode())
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+                raise
+        return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace")
+
+    def _explained(self, result: dict[str, Any], text: str) -> UnderstudyError:
+        said = " ".join(text.split())[:300]
+        if result.get("terminal_reason") == "prompt_too_long":
+            return ContextError(f"{self.reference}: {said}. The conversation is longer than the model can read: choose one with a larger context.")
+        if re.search(r"hit your .*limit|usage limit|credit balance", said, re.IGNORECASE):
+            return QuotaError(f"{self.reference}: {said}. Run the same command again when the limit is reset.")
+        status = result.get("api_error_status")
+        if isinstance(status, int):
+            return status_error(self.reference, status, said)
+        if re.search(r"invalid api key|/login|not logged in|oauth", said, re.IGNORECASE):
+            return AuthError(f"{self.reference}: {said}. Sign in with the claude program, or give a key.")
+        if re.search(r"connect|network|fetch failed|ECONN", said, re.IGNORECASE):
+            return ConnectError(f"{self.reference}: {said}. Check the network and the base URL.")
+        return ProviderError(f"{self.reference}: {said or 'the program gave no reason'}.")
+
+
+def _prompt(request: ChatRequest) -> str:
+    if len(request.messages) == 1:
+        return request.messages[0].content
+    return load_shared("conversation").render(messages=request.messages)
+
+
+def _usage(result: dict[str, Any]) -> Usage:
+    usage = result.get("usage") or {}
+    read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+    raw = {**usage, "total_cost_usd": result.get("total_cost_usd")}
+    return Usage((usage.get("input_tokens") or 0) + read + written, usage.get("output_tokens") or 0, read, written, raw=raw)

@@ -1,0 +1,154 @@
+"""What the providers' HTTP APIs have in common: one client, statuses that become our errors, headers that tell limits."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx2
+
+from core.chat import Allowance, LimitKind, Message
+from core.errors import (
+    AuthError,
+    BadRequestError,
+    ConnectError,
+    ContextError,
+    ModelError,
+    ModelTimeoutError,
+    OverloadedError,
+    ProviderError,
+    QuotaError,
+    RateLimitError,
+    RunStoppedError,
+    SettingsError,
+    UnknownModelError,
+)
+
+CONNECT_SECONDS = 10
+CONNECTIONS = 512
+
+OVERLONG = re.compile(
+    r"prompt is too long|context[ _](length|window|size)|maximum context|exceeds? the (maximum|available) (number of )?(input )?(tokens|context)", re.IGNORECASE
+)
+"""How providers say that a prompt does not fit; only some have a code for it."""
+
+
+def http_client() -> httpx2.AsyncClient:
+    """Return a client with room for many calls; the deadline of a call is set around it (`core/calls.py`)."""
+    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    return httpx2.AsyncClient(limits=limits, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
+
+
+def status_error(
+    reference: str,
+    status: int,
+    message: str,
+    retry_after: float | None = None,
+    allowances: Sequence[Allowance] = (),
+    spent: bool = False,
+    overlong: bool = False,
+) -> ModelError | RunStoppedError:
+    """Turn an HTTP status into the error that it means.
+
+    Args:
+        message: the provider's own words.
+        spent: whether a 429 is a spend limit or a daily quota.
+        overlong: whether the provider said by a code that the prompt does not fit.
+    """
+    said = f"{reference} answered {status}: {' '.join(message.split())[:300]}"
+    if spent or status == 402:
+        return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.", retry_after)
+    if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
+        return ContextError(f"{said}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
+    if status in (401, 403):
+        return AuthError(f"{said}. Check the key (environment variable or block) and what it is allowed to use.")
+    if status == 404:
+        return UnknownModelError(f"{said}. Check the model's name and the base URL.")
+    if status == 429:
+        return RateLimitError(f"{said}.", retry_after, allowances)
+    if status in (503, 529):
+        return OverloadedError(f"{said}.", retry_after, allowances)
+    if status in (408, 504):
+        return ModelTimeoutError(f"{said}.", retry_after, allowances)
+    if status == 409 or status >= 500:
+        return ProviderError(f"{said}.", retry_after, allowances)
+    return BadRequestError(f"{said}.", retry_after, allowances)
+
+
+def unreachable(reference: str, where: str, error: BaseException) -> ConnectError:
+    """Return the error for a connection that failed or broke."""
+    cause = error.__cause__ or error
+    return ConnectError(f"{reference} cannot be reached at {where}: {str(cause) or type(cause).__name__}. Check the base URL and the network.")
+
+
+def no_api(reference: str, where: str, api: str) -> SettingsError:
+    """Return the error for an address where something else answers."""
+    return SettingsError(f"{reference}: what answers at {where} is not {api}. Check the base URL.")
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Read `retry-after-ms` or `retry-after`, which is a number of seconds or a date (RFC 9110, section 10.2.3)."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if (seconds := _number(value)) is not None:
+        return max(0.0, seconds)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def allowances(headers: Mapping[str, str], names: Mapping[LimitKind, tuple[str, str, str]]) -> tuple[Allowance, ...]:
+    """Read what headers say of limits.
+
+    Args:
+        names: for each kind, the headers of limit, remaining and reset.
+    """
+    return tuple(
+        Allowance(kind, _number(headers.get(limit)), _number(headers.get(remaining)), _seconds(headers.get(reset)))
+        for kind, (limit, remaining, reset) in names.items()
+        if limit in headers or remaining in headers
+    )
+
+
+def alternating(messages: Sequence[Message]) -> list[Message]:
+    """Join messages of one side that follow each other: some chat templates insist on taking turns."""
+    joined: list[Message] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = Message(message.role, f"{joined[-1].content}\n\n{message.content}")
+        else:
+            joined.append(message)
+    return joined
+
+
+def bare_json(text: str) -> str:
+    """Return the JSON of an answer that was put into a code fence, or the text as it is."""
+    fenced = re.search(r"```(?:json)?\s*\n(.*?)\n\s*```", text, re.DOTALL)
+    return fenced[1] if fenced and fenced[1].lstrip().startswith("{") else text
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read a reset: a Go duration (`6m0s`, `60ms`), a date (RFC 3339), or seconds."""
+    if text is None:
+        return None
+    if (number := _number(text)) is not None:
+        return number
+    parts = re.findall(r"([\d.]+)(ms|µs|us|ns|h|m|s)", text)
+    if parts and "".join("".join(part) for part in parts) == text:
+        units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+        return sum(float(amount) * units[unit] for amount, unit in parts)
+    try:
+        return max(0.0, (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,124 @@
+"""Servers that speak OpenAI's Chat Completions: llama-server, Ollama, vLLM and others, on this machine or another."""
+
+import json
+import os
+from typing import Any, Literal
+
+import openai
+from openai.types.chat import ChatCompletion
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks.http import allowances, alternating, bare_json, http_client, no_api
+from blocks.openai import LIMIT_HEADERS, openai_error
+from core.chat import ChatRequest, Reply, Usage
+from core.errors import SettingsError
+from core.prompts import load_shared
+
+API = "an OpenAI-compatible API (it needs /chat/completions)"
+
+
+class OpenAICompatible(CredentialsBlock):
+    """A model behind an OpenAI-compatible server.
+
+    Example:
+        Load a saved block and get its model:
+        ```python
+        from blocks.openai_compatible import OpenAICompatible
+
+        block = await OpenAICompatible.aload("BLOCK_NAME")
+        model = block.get_client()
+        ```
+    """
+
+    _block_type_name = "Understudy OpenAI-compatible Model"
+    _block_type_slug = "understudy-openai-compatible"
+    _documentation_url = HttpUrl("https://developers.openai.com/api/docs/api-reference/chat")
+
+    model: str = Field(title="Model", description="Name of the model, as the server knows it.")
+    base_url: str | None = Field(
+        default=None, title="Base URL", description="Address with its /v1; without one, the variable OPENAI_COMPATIBLE_BASE_URL is read."
+    )
+    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, the variable OPENAI_COMPATIBLE_API_KEY is read, if it is set.")
+    temperature: float | None = Field(default=None, title="Temperature", description="Without one, the server's own default.", ge=0)
+    top_p: float | None = Field(default=None, title="Top p", description="Without one, the server's own default.", gt=0, le=1)
+
+    def get_client(self) -> "OpenAICompatibleChat":
+        """Return the model.
+
+        Raises:
+            SettingsError: there is no base URL.
+        """
+        base_url = self.base_url or os.environ.get("OPENAI_COMPATIBLE_BASE_URL")
+        if not base_url or not base_url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"openai-compatible/{self.model} needs the address of its server, not {base_url!r}: set the option base_url, or the environment variable "
+                "OPENAI_COMPATIBLE_BASE_URL, to something like http://127.0.0.1:8080/v1."
+            )
+        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_COMPATIBLE_API_KEY")
+        return OpenAICompatibleChat(self, base_url, key or "none")
+
+
+class OpenAICompatibleChat:
+    """A model behind an OpenAI-compatible server: one request, one call, nothing retried."""
+
+    caveat = None
+
+    def __init__(self, block: OpenAICompatible, base_url: str, key: str) -> None:
+        """Make the client, which is shared by all calls."""
+        self.reference = f"openai-compatible/{block.model}"
+        self._client = openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(), timeout=None)
+        given = {"temperature": block.temperature, "top_p": block.top_p}
+        self._options: dict[str, Any] = {"model": block.model} | {name: value for name, value in given.items() if value is not None}
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer a request; the form of a structured answer is described in the prompt too, because these servers do not show it to the model.
+
+        Raises:
+            ModelError, RunStoppedError: what the server said instead.
+        """
+        options = dict(self._options)
+        if request.schema:
+            options["response_format"] = {"type": "json_schema", "json_schema": {"name": request.role, "strict": True, "schema": dict(request.schema)}}
+        try:
+            raw = await self._client.chat.completions.with_raw_response.create(
+                messages=plain_messages(request), max_tokens=request.max_tokens, seed=request.seed % 2**31, **options
+            )
+            completion = raw.parse()
+        except openai.OpenAIError as error:
+            raise openai_error(self.reference, str(self._client.base_url), error, API) from error
+        except ValueError as error:
+            raise no_api(self.reference, str(self._client.base_url), API) from error
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            raise no_api(self.reference, str(self._client.base_url), API)
+        choice = completion.choices[0]
+        finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
+        text = choice.message.content or ""
+        if choice.message.refusal or choice.finish_reason == "content_filter":
+            finish, text = "refusal", choice.message.refusal or "content filter"
+        elif request.schema:
+            text = bare_json(text)
+        return Reply(text, finish, _usage(completion), allowances(raw.headers, LIMIT_HEADERS), completion.id)
+
+
+def plain_messages(request: ChatRequest) -> list[Any]:
+    """Return system prompt and history as every chat template takes them: taking turns, with the answer's form described."""
+    system = [request.system] if request.system else []
+    if request.schema:
+        system.append(load_shared("answer_in_json").render(schema=json.dumps(request.schema, ensure_ascii=False)))
+    messages: list[Any] = [{"role": "system", "content": "\n\n".join(system)}] if system else []
+    return messages + [{"role": message.role, "content": message.content} for message in alternating(request.messages)]
+
+
+def _usage(completion: ChatCompletion) -> Usage:
+    usage = completion.usage
+    if usage is None:
+        return Usage()
+    details = usage.prompt_tokens_details
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        (details.cached_tokens or 0) if details else 0,
+        (getattr(details, "cache_write_tokens", None) or 0) if details else 0,
+        raw=usage.model_dump(mode="json", exclude_none=True),
+    )

@@ -1,0 +1,117 @@
+"""One call's life: limit, send, classify, retry or give up, validate, account. The only place that retries a call."""
+
+import asyncio
+import random
+import time
+from dataclasses import replace
+
+from core.chat import ChatModel, ChatRequest, Reply
+from core.errors import InvalidOutputError, ModelError, ModelTimeoutError, RateLimitError, RefusedError, RunStoppedError, TruncatedError
+from core.ledger import Ledger
+from core.limiter import Limiter
+from core.prices import PriceList
+from core.settings import Calls
+
+
+class Caller:
+    """A model as the product uses it: calls are limited, retried, checked and paid for.
+
+    Args:
+        model: sends one request, once.
+        limiter: shared by all that call this model.
+        calls: how long failures are borne.
+        prices: what its tokens cost.
+        ledger: the run's bill and budget.
+    """
+
+    def __init__(self, model: ChatModel, limiter: Limiter, calls: Calls, prices: PriceList, ledger: Ledger) -> None:
+        """Take what a call needs."""
+        self.reference, self.caveat = model.reference, model.caveat
+        self._model, self._limiter, self._calls, self._prices, self._ledger = model, limiter, calls, prices, ledger
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer a request.
+
+        A failure that may pass is tried again until attempts or time run out. A structured answer that is cut off, and any answer that the
+        request's check refuses, is asked for again with twice the room and another seed. A plain answer that is cut off is returned as it is.
+
+        Raises:
+            ModelError: no usable answer came; the last reason.
+            RunStoppedError: there is no use in asking again now.
+        """
+        failures, unusable, failing_since = 0, 0, 0.0
+        while True:
+            asked = replace(request, max_tokens=request.max_tokens * 2**unusable, seed=request.seed + unusable)
+            try:
+                return await self._once(asked)
+            except (TruncatedError, InvalidOutputError):
+                unusable += 1
+                if unusable > self._calls.more_room:
+                    raise
+            except ModelError as error:
+                if not error.retryable:
+                    raise
+                failures += not isinstance(error, RateLimitError)  # the limiter makes these wait; time alone ends them
+                failing_since = failing_since or time.monotonic()
+                if failures >= self._calls.attempts or time.monotonic() - failing_since > self._calls.total_seconds:
+                    tried = f"{time.monotonic() - failing_since:.0f} s and {failures} attempts" if failures else f"{time.monotonic() - failing_since:.0f} s"
+                    raise type(error)(f"{error} Given up after {tried}.", error.retry_after) from error
+                await asyncio.sleep(self._backoff(failures, error))
+
+    async def _once(self, request: ChatRequest) -> Reply:
+        async with self._limiter.call(request) as call:
+            most = self._limiter.most(request)
+            async with self._ledger.held(self._prices.price(most), most.input_tokens + most.output_tokens):
+                started = time.monotonic()
+                try:
+                    reply = await self._send(request)
+                except ModelError as error:
+                    self._record(request, type(error).__name__, started)
+                    self._limiter.failed(call, error)
+                    raise
+                except RunStoppedError as error:
+                    self._record(request, type(error).__name__, started)
+                    self._limiter.close(error)
+                    raise
+                except asyncio.CancelledError:
+                    self._record(request, "Cancelled", started)
+                    raise
+                self._limiter.done(call, reply)
+                problem = self._problem(request, reply)
+                self._record(request, type(problem).__name__ if problem else "ok", started, reply)
+        if problem:
+            raise problem
+        return reply
+
+    async def _send(self, request: ChatRequest) -> Reply:
+        deadline = asyncio.timeout(self._calls.timeout_seconds)
+        try:
+            async with deadline:
+                return await self._model.complete(request)
+        except TimeoutError as late:
+            if not deadline.expired():
+                raise ModelTimeoutError(f"{self.reference} broke off without an answer.") from late
+            raise ModelTimeoutError(f"{self.reference} gave no answer in {self._calls.timeout_seconds:g} s (calls.timeout_seconds).") from late
+
+    def _problem(self, request: ChatRequest, reply: Reply) -> ModelError | None:
+        if reply.finish == "refusal":
+            return RefusedError(f"{self.reference} declined to answer{f': {reply.text}' if reply.text else '.'}")
+        if reply.finish == "length" and request.schema:
+            return TruncatedError(f"{self.reference} was cut off at {request.max_tokens} tokens. Allow more (max_tokens of the stage).")
+        if request.check:
+            try:
+                request.check(reply.text)
+            except InvalidOutputError as invalid:
+                return InvalidOutputError(f"{self.reference}: {invalid}")
+        return None
+
+    def _backoff(self, failures: int, error: ModelError) -> float:
+        if isinstance(error, RateLimitError):
+            return 0.0
+        if error.retry_after is not None:
+            return min(error.retry_after, self._calls.longest_wait_seconds)
+        return min(self._calls.longest_backoff_seconds, self._calls.first_backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)
+
+    def _record(self, request: ChatRequest, outcome: str, started: float, reply: Reply | None = None) -> None:
+        cost = self._prices.price(reply.usage) if reply else None
+        self._ledger.record(request, self.reference, outcome, time.monotonic() - started, reply, cost, self._prices.version)

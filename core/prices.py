@@ -1,0 +1,106 @@
+"""What tokens cost: the price data of the `genai-prices` package, read offline, or the settings' own price."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from core.chat import Usage
+from core.settings import Price
+
+FREE = Price(input=0, output=0)
+DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
+"""A dated version costs what its model costs."""
+
+
+class PriceList(Protocol):
+    """The prices of one model."""
+
+    @property
+    def version(self) -> str | None:
+        """Which price data it is; none where there is none."""
+        ...
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD, or none where the price is unknown."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A model without a price: its calls are kept with their usage, so that they can be priced later."""
+
+    version: str | None = None
+
+    def price(self, usage: Usage) -> float | None:  # noqa: ARG002
+        """Return none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A price from the settings, or that of a model of one's own."""
+
+    given: Price
+    version: str | None = "settings"
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD."""
+        given = self.given
+        plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        read = given.input if given.cache_read is None else given.cache_read
+        write = given.input if given.cache_write is None else given.cache_write
+        return (plain * given.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * given.output) / 1e6
+
+
+class Listed:
+    """A price from the price data, at the time of the call."""
+
+    def __init__(self, provider: str, model: str) -> None:
+        """Find a model.
+
+        Raises:
+            LookupError: the data has no such model. Its prefix match is not trusted: it prices a model as its neighbour.
+        """
+        import genai_prices
+
+        self._info = genai_prices.data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)[1]
+        if not re.fullmatch(re.escape(self._info.id) + DATED, model):
+            raise LookupError(model)
+        self._usage = genai_prices.Usage
+        self.version: str | None = f"genai-prices {genai_prices.__version__}"
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD."""
+        counts = {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        }
+        total: Decimal = self._info.get_prices(datetime.now(UTC)).calc_price(self._usage(**counts))["total_price"]
+        return float(total)
+
+
+LISTED = {"anthropic": "anthropic", "openai": "openai", "google": "google", "claude-cli": "anthropic"}
+"""Providers of ours, and their names in the price data."""
+
+
+def price_list(reference: str, given: Price | None, free: bool) -> PriceList:
+    """Return the prices of a model.
+
+    Args:
+        reference: `provider/model`.
+        given: the settings' price.
+        free: whether it runs on this machine.
+    """
+    if given:
+        return Given(given)
+    if free:
+        return Given(FREE, "free: runs here")
+    provider, _, model = reference.partition("/")
+    try:
+        return Listed(LISTED[provider], model)
+    except LookupError:
+        return Unknown()

@@ -1,0 +1,83 @@
+"""`make check-models`: a tiny call to every model that the settings bind to a role. Needs a server for saved blocks only."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from pydantic import RootModel
+
+from blocks.chat import LOCAL, load_chat_model
+from core.calls import Caller
+from core.chat import RoleName, Usage
+from core.checks import Check, check_model
+from core.errors import SettingsError, UnderstudyError
+from core.ledger import Ledger
+from core.limiter import Limiter
+from core.pack import load_pack
+from core.prices import price_list
+from core.references import model_settings
+from core.settings import Settings, load_settings
+from core.store import CHECKOUT, open_store
+from core.yaml_files import load_yaml
+from tasks.run import choose_model
+
+Retirements = RootModel[dict[str, dict[str, datetime]]]
+
+
+async def check_models(settings: Settings, domain: str) -> list[Check]:
+    """Check each model once, side by side; a failed call is not repeated."""
+    calls = replace_attempts(settings)
+    by_model: dict[str, list[RoleName]] = {}
+    for role, name in settings.roles.bound().items():
+        by_model.setdefault(name, []).append(role)
+    return list(await asyncio.gather(*(_check(settings, calls, domain, name, roles) for name, roles in by_model.items())))
+
+
+def replace_attempts(settings: Settings) -> Settings:
+    """Return settings under which a failure is told at once."""
+    return settings.model_copy(update={"calls": settings.calls.model_copy(update={"attempts": 1, "total_seconds": 0.001, "timeout_seconds": 60.0})})
+
+
+async def _check(settings: Settings, once: Settings, domain: str, name: str, roles: list[RoleName]) -> Check:
+    shown, pack, now = ", ".join(roles), load_pack(domain), datetime.now(UTC)
+    try:
+        choice = await choose_model(settings, roles[0], pack)
+    except UnderstudyError as error:
+        return Check(shown, name, problem=str(error))
+    provider = choice.reference.partition("/")[0]
+    limits = model_settings(settings, choice.reference, choice.block)
+    prices = price_list(choice.reference, limits.price, provider in LOCAL)
+    ledger = Ledger(open_store(), f"check-models-{now:%Y%m%d}", settings.budget)
+    caller = Caller(await load_chat_model(choice, pack), Limiter(choice.reference, limits, once.calls), once.calls, prices, ledger)
+    read, written = prices.price(Usage(input_tokens=1000)), prices.price(Usage(output_tokens=1000))
+    price = f"{1000 * read:g} in, {1000 * written:g} out (USD per million tokens, {prices.version})" if read is not None and written is not None else "unknown"
+    if provider == "scripted":
+        return Check(shown, name, 0.0, limits="none", price=price)  # it plays roles and answers nothing else
+    dates = load_yaml(CHECKOUT / "config/retirements.yaml", Retirements, SettingsError).root
+    retirements = {key: {model: end.date() for model, end in models.items()} for key, models in dates.items()}
+    found = await check_model(shown, roles[0], caller, price, retirements, now.date())
+    return replace(found, model=name if choice.block is None else f"{name} ({choice.reference})")
+
+
+def main(words: list[str]) -> int:
+    """Print a line for each model; return 0 if all can be used."""
+    given = dict(word.partition("=")[::2] for word in words)
+    try:
+        found = asyncio.run(check_models(load_settings(given.get("settings", "config/pipeline.yaml")), given.get("domain", "therapeutic-coaching")))
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    for check in found:
+        print(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
+        if check.problem:
+            print(f"       {check.problem}")
+        else:
+            print(f"       {check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}")
+        if check.warning:
+            print(f"       Warning: {check.warning}")
+    return 1 if any(check.problem for check in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

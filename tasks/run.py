@@ -1,0 +1,144 @@
+"""One run: what it was asked for, the models that it may ask, its limits and its bill."""
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import concurrency
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+
+from blocks.chat import CACHED_INPUT_IS_FREE, LOCAL, choose, choose_saved, load_chat_model
+from core.calls import Caller
+from core.chat import ChatModel, RoleName
+from core.errors import SettingsError
+from core.fingerprint import fingerprint
+from core.ledger import Ledger
+from core.limiter import Limiter
+from core.pack import Pack, load_pack
+from core.prices import Unknown, price_list
+from core.records import ModelChoice
+from core.references import model_settings, refuse_keys
+from core.settings import Settings, load_settings, load_training
+from core.store import open_store
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share.
+
+    Args:
+        name: the same for the same command, so that its bill goes on where it was.
+        models: the model of each role.
+    """
+
+    name: str
+    pack: Pack
+    settings: Settings
+    models: dict[RoleName, ModelChoice]
+    ledger: Ledger
+    _limiters: dict[str, Limiter] = field(default_factory=dict)
+
+    def limiter(self, choice: ModelChoice) -> Limiter:
+        """Return the one limiter of a model."""
+        key = f"{choice.reference} {choice.block or ''}"
+        if key not in self._limiters:
+            limits = model_settings(self.settings, choice.reference, choice.block)
+            counted = choice.reference.partition("/")[0] not in CACHED_INPUT_IS_FREE
+            self._limiters[key] = Limiter(choice.reference, limits, self.settings.calls, counted)
+        return self._limiters[key]
+
+
+ROLES: dict[str, tuple[RoleName, ...]] = {
+    "pipeline": ("user_simulator", "assistant", "judge"),
+    "generation": ("user_simulator", "assistant"),
+    "assessment": ("judge",),
+    "evaluation": ("user_simulator", "judge"),
+}
+"""Whose models a flow asks."""
+
+_RUN: ContextVar[Run] = ContextVar("run")
+
+
+async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
+    """Load and check all that a run will read, before it makes or pays for anything; a stage of a run that is under way joins it.
+
+    Args:
+        flow: the flow's name.
+        asked: its other parameters.
+
+    Raises:
+        UnderstudyError: the first thing found wrong in a parameter, the settings, the pack, a model's name or key, or the data root.
+    """
+    refuse_keys({f"parameter {name}": value for name, value in {"domain": domain, "settings": settings, **asked}.items()})
+    config, pack = load_settings(settings), load_pack(domain)
+    under_way, context = _RUN.get(None), FlowRunContext.get()
+    if under_way and context and context.flow_run and context.flow_run.parent_task_run_id:
+        return under_way
+    load_training(config.training)
+    store = open_store()
+    store.check_writable()
+    models = {role: await choose_model(config, role, pack) for role in ROLES.get(flow, ())}
+    # what may be changed in the middle of a run and leaves it the same run
+    stable = config.model_dump(exclude={"budget", "calls", "models"})
+    name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
+    run = Run(name, pack, config, models, Ledger(store, name, config.budget))
+    _RUN.set(run)
+    return run
+
+
+async def open_model(choice: ModelChoice) -> ChatModel:
+    """Return a model whose calls are limited, retried and put on the run's bill."""
+    run = _RUN.get()
+    model = await load_chat_model(choice, run.pack)
+    return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger)
+
+
+@asynccontextmanager
+async def turn(run: Run, roles: Sequence[RoleName]) -> AsyncGenerator[None]:
+    """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py)."""
+    wanted = {limit_name(run.models[role].block or run.models[role].reference) for role in roles}
+    async with get_client() as client:
+        there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
+    if names := sorted(wanted & there):
+        async with concurrency(names, occupy=1, strict=True):
+            yield
+    else:
+        yield
+
+
+def limit_name(model: str) -> str:
+    """Return the name of a model's global concurrency limit."""
+    return "understudy-" + re.sub(r"[^a-zA-Z0-9.]+", "-", model).strip("-").lower()
+
+
+def log_bill(run: Run) -> None:
+    """Log what the run has cost so far."""
+    if run.ledger.bill.calls:
+        get_run_logger().info("The run so far: %s.", run.ledger.bill)
+
+
+async def choose_model(settings: Settings, role: RoleName, pack: Pack) -> ModelChoice:
+    """Return the model of a role, after a check that it can be asked and that the budget can be kept.
+
+    Raises:
+        SettingsError: an unknown name or option, no key, no price, or the like.
+    """
+    name = settings.roles.bound()[role]
+    choice = choose(name, model_settings(settings, name).options) if "/" in name else await choose_saved(name)
+    await load_chat_model(choice, pack)
+    if settings.budget.usd is not None and isinstance(_prices(settings, choice), Unknown):
+        raise SettingsError(
+            f"No price is known for {choice.reference}, so budget.usd cannot be kept. Give models.{choice.reference}.price (USD per million tokens), or set "
+            "budget.usd to null and budget.tokens to a number."
+        )
+    return choice
+
+
+def _prices(settings: Settings, choice: ModelChoice) -> Any:
+    given = model_settings(settings, choice.reference, choice.block).price
+    return price_list(choice.reference, given, choice.reference.partition("/")[0] in LOCAL)
