@@ -1,0 +1,240 @@
+"""Measures the way of a call through our layers against a bare loop over the same SDK, in one run on one machine, and prints ratios.
+
+    python bench/llm.py [speed known unknown poisoned billed]        (make bench-llm)
+
+The providers are played by the loopback server of the tests (tests/stub), in a process of its own: real SDKs, real wire protocols.
+"""
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from pydantic import SecretStr
+
+from blocks.anthropic import Anthropic
+from blocks.google import Google
+from blocks.openai import OpenAI
+from blocks.openai_compatible import OpenAICompatible
+from core.calls import Caller
+from core.chat import ChatModel, ChatRequest, Message
+from core.errors import ModelError
+from core.judging import assess
+from core.ledger import Ledger
+from core.limiter import Limiter
+from core.pack import load_pack
+from core.personas import sample_persona
+from core.prices import price_list
+from core.records import Transcript
+from core.rehearsal import Cast, rehearse
+from core.settings import Budget, ModelSettings, load_settings
+from core.store import Store
+from tests.stub.client import Stub, start_stub
+
+SETTINGS = load_settings()
+KEY = SecretStr("good")
+AT_ONCE, LATENCY = 50, 0.2
+PROMPT = "Say something about the garden behind the house, as you would to a neighbour. " * 40
+
+
+def clients(url: str) -> dict[str, ChatModel]:
+    return {
+        "anthropic": Anthropic(model="claude-haiku-5-5", api_key=KEY, base_url=url).get_client(),
+        "openai": OpenAI(model="gpt-6-luna", api_key=KEY, base_url=f"{url}/v1").get_client(),
+        "openai-compatible": OpenAICompatible(model="qwen", api_key=KEY, base_url=f"{url}/v1").get_client(),
+        "google": Google(model="gemini-3.8-flash", api_key=KEY, base_url=f"{url}/g").get_client(),
+    }
+
+
+def bare(name: str, client: Any) -> Callable[[ChatRequest], Awaitable[object]]:
+    """The same SDK and client object, called as a script would, with nothing of ours around it."""
+
+    async def ask(request: ChatRequest) -> object:
+        text = request.messages[0].content
+        if name == "anthropic":
+            return await client._client.messages.create(model="claude-haiku-5-5", max_tokens=500, messages=[{"role": "user", "content": text}])
+        if name == "openai":
+            return await client._client.responses.create(model="gpt-6-luna", max_output_tokens=500, input=text, store=False)
+        if name == "google":
+            return await client._models.generate_content(model="gemini-3.8-flash", contents=text, config={"max_output_tokens": 500})
+        return await client._client.chat.completions.create(model="qwen", max_tokens=500, messages=[{"role": "user", "content": text}])
+
+    return ask
+
+
+def ours(model: ChatModel, folder: str, limits: ModelSettings | None = None) -> Caller:
+    chosen = limits or ModelSettings(concurrency=AT_ONCE)
+    ledger = Ledger(Store(folder), f"bench-{time.monotonic_ns()}", Budget(usd=1000))
+    counted = not model.reference.startswith("anthropic")
+    given = price_list(model.reference, SETTINGS.models["anthropic"].price, free=model.reference.startswith("openai-compatible"))
+    return Caller(model, Limiter(model.reference, chosen, SETTINGS.calls, counted), SETTINGS.calls, given, ledger)
+
+
+def asked(number: int, text: str = PROMPT) -> ChatRequest:
+    return ChatRequest("assistant", "", (Message("user", f"{number} {text}"),), 500, number, item=str(number))
+
+
+async def many(ask: Callable[[ChatRequest], Awaitable[object]], count: int, at_once: int = AT_ONCE) -> tuple[float, float, int]:
+    """Return wall seconds, CPU seconds of this process, and how many calls were lost."""
+    slots, lost = asyncio.Semaphore(at_once), 0
+
+    async def one(number: int) -> None:
+        nonlocal lost
+        async with slots:
+            try:
+                await ask(asked(number))
+            except ModelError as error:
+                lost += 1
+                print(f"    lost: {error}")
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(one(number) for number in range(count)))
+    return time.perf_counter() - wall, time.process_time() - cpu, lost
+
+
+async def speed(stub: Stub, folder: str, count: int = 2000, rounds: int = 3) -> None:
+    print(f"\nSpeed: {count} calls, {AT_ONCE} at once, {LATENCY * 1000:.0f} ms each, limits unknown at the start; median of {rounds} rounds")
+    for headers in (True, False):
+        stub.set(latency_s=LATENCY, send_limit_headers=headers, log_bodies=False)
+        for name, client in clients(stub.url).items():
+            await many(client.complete, AT_ONCE)  # connections
+            found: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
+            for _ in range(rounds):
+                for kind, ask in (("bare", bare(name, client)), ("ours", ours(client, folder).complete)):
+                    wall, cpu, _ = await many(ask, count)
+                    found[kind].append((count / wall, 1000 * cpu / count))
+            rates = {kind: statistics.median(rate for rate, _ in rows) for kind, rows in found.items()}
+            costs = {kind: statistics.median(cost for _, cost in rows) for kind, rows in found.items()}
+            print(
+                f"  {name:<18} {'limits in headers' if headers else 'no headers':<18} bare {rates['bare']:6.1f}/s  ours {rates['ours']:6.1f}/s  ratio "
+                f"{rates['ours'] / rates['bare']:.3f}   CPU bare {costs['bare']:.2f} ms  ours {costs['ours']:.2f} ms  ratio {costs['ours'] / costs['bare']:.2f}"
+            )
+
+
+async def limited(stub: Stub, folder: str, title: str, limits: ModelSettings, headers: bool, **enforced: Any) -> None:
+    """Drive a limit for a while; use is what was accepted of what the limit gives in that time, a full bucket at the start included."""
+    count = enforced.pop("count")
+    per_minute, burst = enforced[f"{enforced.pop('kind')}_per_minute"], enforced.pop("burst_units")
+    unit = enforced.pop("unit")
+    skipped = enforced.pop("skip", ())
+    for name, client in clients(stub.url).items():
+        if name in skipped:
+            continue
+        stub.set(latency_s=LATENCY, send_limit_headers=headers, log_bodies=False, **enforced)
+        stub.reset()
+        wall, _, lost = await many(ours(client, folder, limits).complete, count, at_once=200)
+        (stats,) = stub.stats().values()
+        used = stats["ok"] * unit / (burst + per_minute * (wall - LATENCY) / 60)
+        report(f"{title:<34} {name:<18}", wall, used, stats, lost)
+    stub.set(requests_per_minute=None, input_tokens_per_minute=None, output_tokens_per_minute=None, tokens_per_minute=None, burst_requests=None, burst=None)
+
+
+def report(title: str, wall: float, used: float, stats: dict[str, Any], lost: int) -> None:
+    refused = stats["status"].get("429", 0)
+    print(f"  {title} {wall:5.1f} s  use {used:6.1%}  429s {refused} of {stats['calls']} ({refused / stats['calls']:.1%})  lost {lost}")
+
+
+async def known(stub: Stub, folder: str) -> None:
+    print("\nA known limit (in the settings); the provider enforces it with a bucket of one second's worth, or of a minute's")
+    given = ModelSettings(concurrency=AT_ONCE, requests_per_minute=1800)
+    for burst in (30, 1800):
+        rate = {"kind": "requests", "requests_per_minute": 1800, "burst_requests": burst, "burst_units": 0, "unit": 1, "count": 900}
+        await limited(stub, folder, f"1,800 requests/min, burst {burst}", given, False, **rate)
+    tokens = -(-(len(PROMPT) + 4) // 4)
+    given = ModelSettings(concurrency=AT_ONCE, input_tokens_per_minute=tokens * 1200)
+    rate = {"kind": "input_tokens", "input_tokens_per_minute": tokens * 1200, "burst": 5, "burst_units": 0, "unit": tokens, "count": 600}
+    await limited(stub, folder, f"{tokens * 1200:,} input tokens/min", given, False, **rate, skip=("openai", "openai-compatible"))
+    print("A limit that only the answers' headers tell")
+    rate = {"kind": "requests", "requests_per_minute": 1800, "burst_requests": 30, "burst_units": 0, "unit": 1, "count": 900}
+    await limited(stub, folder, "1,800 requests/min, burst 30", ModelSettings(concurrency=AT_ONCE), True, **rate, skip=("google",))
+
+
+async def unknown(stub: Stub, folder: str) -> None:
+    print("\nAn unknown limit: nothing in the settings, nothing in headers")
+    for per_minute, burst, count in ((1800, 30, 300), (1800, 30, 900), (600, 10, 300)):
+        rate = {"kind": "requests", "requests_per_minute": per_minute, "burst_requests": burst, "burst_units": burst, "unit": 1, "count": count}
+        await limited(stub, folder, f"{per_minute}/min, burst {burst}, {count} calls", ModelSettings(concurrency=AT_ONCE), False, **rate)
+    for name, client in clients(stub.url).items():
+        stub.set(concurrency=8, latency_s=LATENCY, send_limit_headers=False)
+        stub.reset()
+        wall, _, lost = await many(ours(client, folder).complete, 600)
+        (stats,) = stub.stats().values()
+        report(f"{'8 calls at once':<34} {name:<18}", wall, stats["ok"] * LATENCY / 8 / wall, stats, lost)
+    stub.set(concurrency=None)
+
+
+async def poisoned(stub: Stub, folder: str) -> None:
+    print("\n20 items, one of which always fails with 500")
+    for name, client in clients(stub.url).items():
+        stub.set(latency_s=0.05, faults=[{"when": {"contains": "POISON"}, "fault": {"status": 500}}])
+        stub.reset()
+        caller = ours(client, folder)
+        found = await asyncio.gather(*(caller.complete(asked(n, "POISON" if n == 7 else PROMPT)) for n in range(20)), return_exceptions=True)
+        kept = sum(not isinstance(item, BaseException) for item in found)
+        (stats,) = stub.stats().values()
+        print(f"  {name:<18} kept {kept} of 20, {stats['calls']} calls; the failed one: {found[7]}")
+    stub.set(faults=[])
+
+
+async def billed(stub: Stub, folder: str) -> None:
+    print("\nInput tokens billed, in tokens at the base price (a cache read 0.1, a write 1.25)")
+    pack = load_pack("therapeutic-coaching")
+    stub.set(latency_s=0, send_limit_headers=False, log_bodies=False)
+    for name, client in clients(stub.url).items():
+        if name == "openai-compatible":
+            continue
+        stub.set(min_prefix_tokens=4096 if name == "google" else 1024)
+        stub.reset()
+        caller = ours(client, folder)
+        transcript = await rehearse(
+            pack, sample_persona(pack, 5, (50, 50)), Cast(caller, caller, pack.prompts["assistant"].render(), 2000, 50), f"bench-{name}"
+        )
+        told(f"{name}, a rehearsal of 50 exchanges", stub.stats())
+        # messages of 200 tokens, as people write them: a transcript of 20,000
+        longer = [turn.model_copy(update={"user": (turn.user * 9)[:800], "assistant": (turn.assistant * 9)[:800]}) for turn in transcript.exchanges]
+        await judged(stub, ours(client, folder), name, transcript.model_copy(update={"exchanges": longer}))
+
+
+async def judged(stub: Stub, caller: Caller, name: str, transcript: Transcript) -> None:
+    pack = load_pack("therapeutic-coaching")
+    criteria = [item.text for item in pack.rubric.criteria.values()]
+    stub.reset()
+    await assess(pack, caller, transcript, 16000)
+    (stats,) = stub.stats().values()
+    # 17 separate calls send the transcript each time, with one criterion
+    separate = 17 * (stats["tokens"]["input"] - sum(map(len, criteria)) // 4) + sum(map(len, criteria)) // 4
+    told(f"{name}, judging 17 criteria in one call", stub.stats(), separate)
+    text = "\n\n".join(f"{turn.user}\n{turn.assistant}" for turn in transcript.exchanges)
+
+    def one(criterion: str) -> ChatRequest:
+        return ChatRequest("judge", "You judge.", (Message("user", text), Message("user", criterion)), 800, 1, volatile=1, item=transcript.id)
+
+    stub.reset()
+    await caller.complete(one(criteria[0]))
+    await asyncio.gather(*(caller.complete(one(criterion)) for criterion in criteria[1:]))
+    told(f"{name}, 17 calls, the first one alone", stub.stats())
+
+
+def told(title: str, found: dict[str, Any], uncached: float | None = None) -> None:
+    (stats,) = found.values()
+    sent = stats["tokens"]["input"]
+    print(f"  {title:<46} sent {sent:>9,}  billed {stats['billed_input']:>11,.0f}  of uncached {stats['billed_input'] / (uncached or sent):.3f}")
+
+
+async def main(chosen: list[str]) -> None:
+    parts = {"speed": speed, "known": known, "unknown": unknown, "poisoned": poisoned, "billed": billed}
+    with tempfile.TemporaryDirectory() as folder, start_stub() as stub:
+        for name in chosen or list(parts):
+            await parts[name](stub, folder)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
