@@ -87,7 +87,7 @@ class ClaudeCliChat:
         Raises:
             ModelError, RunStoppedError: what the program or the API said instead.
         """
-        command = [*self._command, "--system-prompt", request.system or " "]
+        command = [*self._command, "--system-prompt", request.system or load_shared("no_system").render()]
         command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
         code, out, said = await self._run(command, _prompt(request))
         try:
@@ -99,10 +99,12 @@ class ClaudeCliChat:
         finish: Literal["stop", "length", "refusal"] = "stop"
         text = str(result.get("result") or "")
         if result["is_error"]:
-            reason = result.get("stop_reason")
-            if reason not in ("refusal", "max_tokens") or result.get("api_error_status"):
+            if "output token maximum" in text:
+                finish = "length"
+            elif result.get("stop_reason") == "refusal" and not result.get("api_error_status"):
+                finish = "refusal"
+            else:
                 raise self._explained(result, text)
-            finish = "refusal" if reason == "refusal" else "length"
         elif request.schema:
             structured = result.get("structured_output")
             text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text)
@@ -130,7 +132,7 @@ class ClaudeCliChat:
         return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace")
 
     def _explained(self, result: dict[str, Any], text: str) -> UnderstudyError:
-        said = " ".join(text.split())[:300]
+        said = " ".join(text.split())[:300].rstrip(".")
         if result.get("terminal_reason") == "prompt_too_long":
             return ContextError(f"{self.reference}: {said}. The conversation is longer than the model can read: choose one with a larger context.")
         if re.search(r"hit your .*limit|usage limit|credit balance", said, re.IGNORECASE):

@@ -55,7 +55,7 @@ def status_error(
         spent: whether a 429 is a spend limit or a daily quota.
         overlong: whether the provider said by a code that the prompt does not fit.
     """
-    said = f"{reference} answered {status}: {' '.join(message.split())[:300]}"
+    said = f"{reference} answered {status}: {' '.join(message.split())[:300].rstrip('.')}"
     if spent or status == 402:
         return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.", retry_after)
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
@@ -78,11 +78,18 @@ def status_error(
 def unreachable(reference: str, where: str, error: BaseException) -> ConnectError:
     """Return the error for a connection that failed or broke."""
     cause = error.__cause__ or error
-    return ConnectError(f"{reference} cannot be reached at {where}: {str(cause) or type(cause).__name__}. Check the base URL and the network.")
+    return ConnectError(f"{reference} cannot be reached at {where}: {(str(cause) or type(cause).__name__).rstrip('.')}. Check the base URL and the network.")
 
 
-def no_api(reference: str, where: str, api: str) -> SettingsError:
-    """Return the error for an address where something else answers."""
+def no_api(reference: str, where: str, api: str, answered: bool) -> SettingsError | ProviderError:
+    """Return the error for an answer that is not the API's.
+
+    Args:
+        api: what was expected at the address.
+        answered: whether it has answered properly before, so that this is a failure on the way and not another address.
+    """
+    if answered:
+        return ProviderError(f"{reference}: what came from {where} is not an answer of {api}.")
     return SettingsError(f"{reference}: what answers at {where} is not {api}. Check the base URL.")
 
 

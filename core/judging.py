@@ -50,6 +50,7 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         max_tokens=max_tokens,
         seed=seed_of("judge", judge.reference, transcript.id),
         schema=answer_schema(criteria),
+        volatile=1,  # one call: nobody would read what was put into the cache
         item=transcript.id,
         check=_read,
         inputs=inputs,

@@ -10,22 +10,17 @@ from datetime import datetime, timedelta
 
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelError, RateLimitError, RunStoppedError, UnavailableError
+from core.pacing import SLACK, Bucket, Search
 from core.settings import Calls, ModelSettings
 
 SHARE = 0.99
 """Of a known limit: a provider's clock is not ours."""
 
-REQUEST_SLACK, TOKEN_SLACK = 0.1, 1.0
-"""Seconds of allowance that may be used up ahead, so that a late wake-up costs no throughput."""
+TOKEN_SLACK = 1.0
+"""Seconds' worth of tokens that may be used up ahead; a request takes many at a time."""
 
-START_RATE, DOUBLING_SECONDS = 40.0, 0.25
-"""Requests a second with which an unknown limit is approached, and how fast that grows until the first refusal."""
-
-CUT, GROWTH = 0.97, 1.001
-"""After a refusal: this share of the rate that was measured; then so much more with each request that is accepted."""
-
-UNLIMITED = 2000.0
-"""A rate above which pacing is left off."""
+PAUSE = 1.0
+"""Seconds without a call after which what was learned of a rate begins anew."""
 
 SUSPECT = 8
 """Failures in a row after which one call at a time finds out whether the provider is back."""
@@ -37,34 +32,13 @@ REMEMBERED = 4096
 """Conversations whose last prompt length is kept."""
 
 
-class Bucket:
-    """A rate per second with a little slack (generic cell rate algorithm, ITU-T I.371): what is taken pushes back the time of the next taking."""
-
-    def __init__(self, rate: float, slack: float) -> None:
-        """Take units per second, and the seconds that may be used up ahead."""
-        self.rate, self.slack = rate, slack
-        self.factor = 1.0
-        self._due = 0.0
-
-    def wait(self, now: float) -> float:
-        """Return the seconds until something may be taken; 0 or less for now."""
-        return self._due - self.slack - now
-
-    def take(self, now: float, amount: float) -> None:
-        """Use an amount up."""
-        self._due = max(self._due, now) + amount / (self.rate * self.factor)
-
-    def correct(self, amount: float) -> None:
-        """Use so much more, or less, than was taken before."""
-        self._due += amount / (self.rate * self.factor)
-
-
 @dataclass
 class Call:
-    """One call under way: when it was sent and what was reserved for it."""
+    """One call under way: how many were when it was sent, and what was reserved for it."""
 
     key: tuple[str, str]
     characters: int
+    beside: int
     sent: float
     reserved: dict[LimitKind, float]
 
@@ -87,15 +61,12 @@ class Limiter:
         self.seen: dict[LimitKind, float] = {}
         for kind, per_minute in limits.per_minute().items():
             self._learn(kind, per_minute)
-        self.window = float(limits.share_of_concurrency())
+        self._search = Search(limits.share_of_concurrency())
         self.in_flight = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._gate = 0.0
-        self._pace = Bucket(START_RATE, 0.0)
-        self._refused = False
-        self._cut_at = self._grown_at = clock()
-        self._sent_since_cut = 0
+        self._idle_since = 0.0
         self._failures, self._failing_since = 0, 0.0
         self._closed: tuple[float, RunStoppedError] | None = None
         self._characters: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -114,6 +85,7 @@ class Limiter:
             yield call
         finally:
             self.in_flight -= 1
+            self._idle_since = self._clock()
             self._changed.set()
 
     def done(self, call: Call, reply: Reply) -> None:
@@ -129,7 +101,8 @@ class Limiter:
         self._output[role] = self._output.get(role, reply.usage.output_tokens) * 0.8 + reply.usage.output_tokens * 0.2
         self._remember(call)
         self.observe(reply.allowances, now)
-        self._grow(now)
+        if now > self._gate:
+            self._search.accepted(call.beside)
 
     def failed(self, call: Call, error: ModelError) -> None:
         """Draw the consequences of a failure that may pass: a cut for a rate limit, a probe at a time for a run of failures."""
@@ -142,7 +115,8 @@ class Limiter:
             self._failures = 0
             return
         if isinstance(error, RateLimitError):
-            self._refuse(call, error, now)
+            self._search.refused(now, call.sent, self.in_flight - 1, self._gate)
+            self._gate = max(self._gate, now + (error.retry_after if error.retry_after is not None else self._calls.first_backoff_seconds))
         if self._failures == 0:
             self._failing_since = now
         self._failures += 1
@@ -198,11 +172,12 @@ class Limiter:
                     if now < until:
                         raise type(reason)(str(reason), reason.retry_after)
                     self._closed, self._failures = None, 0
-                if self.in_flight >= (1 if self._failures >= SUSPECT else max(1, int(self.window))):
+                if self.in_flight >= (1 if self._failures >= SUSPECT else max(1, int(self._search.window))):
                     self._changed.clear()
                     await self._changed.wait()
                     continue
-                wait = max(self._gate - now, self._paced(now), *(bucket.wait(now) for bucket in self.buckets.values()))
+                found = self._search.wait(now) if self._search.cut or "requests" not in self.buckets else 0.0
+                wait = max(self._gate - now, found, *(bucket.wait(now) for bucket in self.buckets.values()))
                 if wait <= 0:
                     break
                 await asyncio.sleep(min(wait, self._calls.longest_backoff_seconds))
@@ -210,48 +185,16 @@ class Limiter:
             reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
             for kind, amount in reserved.items():
                 self.buckets[kind].take(now, amount)
-            if "requests" not in self.buckets or self._refused:
-                self._pace.take(now, 1)
+            self._search.sent(now, after_pause=self.in_flight == 0 and now - self._idle_since > PAUSE)
             self.in_flight += 1
-            self._sent_since_cut += 1
-            return Call((request.item, request.role), self._count(request), now, reserved)
-
-    def _paced(self, now: float) -> float:
-        if self._refused:
-            return self._pace.wait(now)
-        if "requests" in self.buckets:
-            return 0.0
-        if self.in_flight == 0 and self._sent_since_cut == 0:
-            self._grown_at = now
-        self._pace.rate = min(UNLIMITED, START_RATE * 2 ** ((now - self._grown_at) / DOUBLING_SECONDS))
-        return 0.0 if self._pace.rate >= UNLIMITED else self._pace.wait(now)
-
-    def _refuse(self, call: Call, error: RateLimitError, now: float) -> None:
-        """Cut once for a burst of refusals: those sent before the cut say nothing new.
-
-        Between two bursts the provider's allowance was empty at both ends, so what it accepted in that time is the limit.
-        """
-        self._sent_since_cut -= call.sent > self._cut_at
-        self._gate = max(self._gate, now + (error.retry_after if error.retry_after is not None else self._calls.first_backoff_seconds))
-        if self._refused and call.sent <= self._cut_at:
-            return
-        measured = max(1, self._sent_since_cut) / max(now - self._cut_at, 0.001)
-        rate = measured * CUT if self._refused else min(measured, self._pace.rate / 2 if "requests" not in self.buckets else measured)
-        self._pace = Bucket(rate, min(REQUEST_SLACK, 1 / rate))
-        self.window = max(1.0, min(self.window, self.in_flight - 1))
-        self._refused, self._cut_at, self._sent_since_cut = True, now, 0
-
-    def _grow(self, now: float) -> None:
-        if self._refused and now > self._gate:
-            self._pace.rate = min(UNLIMITED, self._pace.rate * GROWTH)
-            self.window = min(self.window * GROWTH, self._limits.share_of_concurrency())
+            return Call((request.item, request.role), self._count(request), self.in_flight - 1, now, reserved)
 
     def _learn(self, kind: LimitKind, per_minute: float) -> None:
         rate = per_minute / 60 * SHARE
         if kind in self.buckets:
             self.buckets[kind].rate = rate
         else:
-            self.buckets[kind] = Bucket(rate, REQUEST_SLACK if kind == "requests" else TOKEN_SLACK)
+            self.buckets[kind] = Bucket(rate, SLACK if kind == "requests" else TOKEN_SLACK)
 
     def _used(self, usage: Usage) -> dict[LimitKind, float]:
         read = usage.input_tokens if self._cached_counts else usage.input_tokens - usage.cache_read_tokens

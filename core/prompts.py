@@ -25,6 +25,7 @@ SUPPLIED = {
 SUPPLIED_SHARED = {
     "answer_in_json": frozenset({"schema"}),
     "conversation": frozenset({"messages"}),
+    "no_system": frozenset[str](),
     "check": frozenset[str](),
 }
 """What the code gives each prompt that belongs to no domain."""
