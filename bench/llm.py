@@ -62,7 +62,7 @@ def bare(name: str, client: Any) -> Callable[[ChatRequest], Awaitable[object]]:
         if name == "anthropic":
             return await client._client.messages.create(model="claude-haiku-5-5", max_tokens=500, messages=[{"role": "user", "content": text}])
         if name == "openai":
-            return await client._client.responses.create(model="gpt-6-luna", max_output_tokens=500, input=text, store=False)
+            return await client._client.responses.create(model="gpt-6-luna", max_output_tokens=500, input=[{"role": "user", "content": text}], store=False)
         if name == "google":
             return await client._models.generate_content(model="gemini-3.8-flash", contents=text, config={"max_output_tokens": 500})
         return await client._client.chat.completions.create(model="qwen", max_tokens=500, messages=[{"role": "user", "content": text}])

@@ -34,7 +34,7 @@ class Anthropic(CredentialsBlock):
         ```python
         from blocks.anthropic import Anthropic
 
-        block = await Anthropic.aload("BLOCK_NAME")
+        block = Anthropic.load("BLOCK_NAME")
         model = block.get_client()
         ```
     """
@@ -68,6 +68,7 @@ class AnthropicChat:
 
     def __init__(self, block: Anthropic, key: str) -> None:
         """Make the client, which is shared by all calls."""
+        self._answered = False
         self.reference = f"anthropic/{block.model}"
         self._client = anthropic.AsyncAnthropic(
             api_key=key, base_url=block.base_url, max_retries=0, http_client=http_client(), timeout=None, open_telemetry=False
@@ -93,9 +94,10 @@ class AnthropicChat:
         except anthropic.AnthropicError as error:
             raise self._explained(error) from error
         except ValueError as error:  # 200, and a body that is no JSON
-            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API") from error
+            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered) from error
         if not isinstance(message, AnthropicMessage) or message.usage is None:
-            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API")
+            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered)
+        self._answered = True
         if message.stop_reason == "model_context_window_exceeded":
             raise status_error(self.reference, 400, "the answer ran into the end of the context window", overlong=True)
         return _reply(message, allowances(raw.headers, LIMIT_HEADERS))
@@ -112,7 +114,7 @@ class AnthropicChat:
             # an overload can be told within a stream's 200; the type says what the status does not
             status = 529 if error.type == "overloaded_error" else status
             return status_error(self.reference, status, error.api_message or error.message, seconds_to_wait(headers), limits, spent=spent)
-        return no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API")
+        return no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered)
 
 
 def _messages(request: ChatRequest) -> list[Any]:

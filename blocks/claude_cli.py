@@ -36,7 +36,7 @@ class ClaudeCli(CredentialsBlock):
         ```python
         from blocks.claude_cli import ClaudeCli
 
-        block = await ClaudeCli.aload("BLOCK_NAME")
+        block = ClaudeCli.load("BLOCK_NAME")
         model = block.get_client()
         ```
     """
@@ -100,7 +100,7 @@ class ClaudeCliChat:
         text = str(result.get("result") or "")
         if result["is_error"]:
             if "output token maximum" in text:
-                finish = "length"
+                finish, text = "length", ""  # not the program's own words in place of the model's
             elif result.get("stop_reason") == "refusal" and not result.get("api_error_status"):
                 finish = "refusal"
             else:

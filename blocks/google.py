@@ -9,7 +9,7 @@ from google.genai import errors, types
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
-from blocks.http import alternating, http_client, no_api, status_error, unreachable
+from blocks.http import alternating, http_client, no_api, seconds_to_wait, status_error, unreachable
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 
@@ -26,7 +26,7 @@ class Google(CredentialsBlock):
         ```python
         from blocks.google import Google
 
-        block = await Google.aload("BLOCK_NAME")
+        block = Google.load("BLOCK_NAME")
         model = block.get_client()
         ```
     """
@@ -60,6 +60,7 @@ class GoogleChat:
 
     def __init__(self, block: Google, key: str) -> None:
         """Make the client, which is shared by all calls."""
+        self._answered = False
         self.reference = f"google/{block.model}"
         self._model, self._where = block.model, block.base_url or ADDRESS
         options = types.HttpOptions(
@@ -88,9 +89,10 @@ class GoogleChat:
         except (errors.APIError, httpx2.HTTPError, TimeoutError) as error:
             raise self._explained(error) from error
         except (ValueError, ValidationError) as error:
-            raise no_api(self.reference, self._where, API) from error
+            raise no_api(self.reference, self._where, API, self._answered) from error
         if response.usage_metadata is None and not response.candidates and response.prompt_feedback is None:
-            raise no_api(self.reference, self._where, API)
+            raise no_api(self.reference, self._where, API, self._answered)
+        self._answered = True
         return _reply(response)
 
     def _explained(self, error: Exception) -> UnderstudyError:
@@ -100,9 +102,10 @@ class GoogleChat:
             return unreachable(self.reference, self._where, error)
         body = error.details if isinstance(error.details, dict) else {}
         if error.code == 404 and "error" not in body:
-            return no_api(self.reference, self._where, API)
+            return no_api(self.reference, self._where, API, self._answered)
         told = _details(body)
-        wait, limits, daily = _retry_delay(told), _violated(told), _is_daily(told)
+        headers = getattr(error.response, "headers", None) or {}
+        wait, limits, daily = _retry_delay(told) or seconds_to_wait(headers), _violated(told), _is_daily(told)
         status = 401 if "API key not valid" in str(error.message) or "API_KEY_INVALID" in str(told) else error.code  # the API answers 400 for a wrong key
         return status_error(self.reference, status, str(error.message or error.status or error), wait, limits, spent=daily)
 

@@ -32,7 +32,7 @@ class OpenAI(CredentialsBlock):
         ```python
         from blocks.openai import OpenAI
 
-        block = await OpenAI.aload("BLOCK_NAME")
+        block = OpenAI.load("BLOCK_NAME")
         model = block.get_client()
         ```
     """
@@ -66,6 +66,7 @@ class OpenAIChat:
 
     def __init__(self, block: OpenAI, key: str) -> None:
         """Make the client, which is shared by all calls."""
+        self._answered = False
         self.reference = f"openai/{block.model}"
         self._client = openai.AsyncOpenAI(api_key=key, base_url=block.base_url, max_retries=0, http_client=http_client(), timeout=None)
         self._options: dict[str, Any] = {"model": block.model, "store": False}
@@ -87,18 +88,20 @@ class OpenAIChat:
         if self._explicit:
             options["prompt_cache_options"] = BREAKPOINT
         try:
+            # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
             raw = await self._client.responses.with_raw_response.create(
-                input=_input(request, self._explicit), max_output_tokens=max(LEAST_ROOM, request.max_tokens), **options
+                extra_body={"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
             )
             response = raw.parse()
         except openai.OpenAIError as error:
-            raise openai_error(self.reference, str(self._client.base_url), error, "OpenAI's Responses API") from error
+            raise openai_error(self.reference, str(self._client.base_url), error, "OpenAI's Responses API", self._answered) from error
         except ValueError as error:
-            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API") from error
+            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered) from error
         if not isinstance(response, Response) or response.usage is None:
             if isinstance(response, Response) and response.status == "failed":
                 raise _failed(self.reference, response)
-            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API")
+            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered)
+        self._answered = True
         return self._reply(response, allowances(raw.headers, LIMIT_HEADERS))
 
     def _reply(self, response: Response, limits: tuple[Allowance, ...]) -> Reply:
@@ -131,11 +134,12 @@ def takes_breakpoints(model: str) -> bool:
     return version is not None and (int(version[1]), int(version[2] or 0)) >= (5, 6)
 
 
-def openai_error(reference: str, where: str, error: openai.OpenAIError, api: str) -> UnderstudyError:
+def openai_error(reference: str, where: str, error: openai.OpenAIError, api: str, answered: bool) -> UnderstudyError:
     """Turn an error of the SDK into ours.
 
     Args:
         api: what was expected at the address.
+        answered: whether it has answered properly before.
     """
     if isinstance(error, openai.APITimeoutError):
         return ModelTimeoutError(f"{reference} gave no answer in time.")
@@ -144,19 +148,19 @@ def openai_error(reference: str, where: str, error: openai.OpenAIError, api: str
     if isinstance(error, openai.APIStatusError):
         headers, code = error.response.headers, error.code or ""
         if error.status_code == 404 and "json" not in headers.get("content-type", ""):
-            return no_api(reference, where, api)
+            return no_api(reference, where, api, answered)
         limits = allowances(headers, LIMIT_HEADERS)
         body = error.body if isinstance(error.body, dict) else {}
         message = str(body.get("message") or error.message)
         return status_error(
             reference, error.status_code, message, seconds_to_wait(headers), limits, spent=code in SPENT, overlong=code == "context_length_exceeded"
         )
-    return no_api(reference, where, api)
+    return no_api(reference, where, api, answered)
 
 
 def _failed(reference: str, response: Response) -> UnderstudyError:
     code, message = (response.error.code, response.error.message) if response.error else ("unknown", "no reason given")
-    said = f"{reference} failed with {code}: {message[:300]}"
+    said = f"{reference} failed with {code}: {message[:300].rstrip('.')}"
     if code == "rate_limit_exceeded":
         return status_error(reference, 429, message)
     if code in ("invalid_prompt", "bio_policy", "cyber_policy") or "policy" in code:

@@ -26,7 +26,7 @@ class OpenAICompatible(CredentialsBlock):
         ```python
         from blocks.openai_compatible import OpenAICompatible
 
-        block = await OpenAICompatible.aload("BLOCK_NAME")
+        block = OpenAICompatible.load("BLOCK_NAME")
         model = block.get_client()
         ```
     """
@@ -66,6 +66,7 @@ class OpenAICompatibleChat:
 
     def __init__(self, block: OpenAICompatible, base_url: str, key: str) -> None:
         """Make the client, which is shared by all calls."""
+        self._answered = False
         self.reference = f"openai-compatible/{block.model}"
         self._client = openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(), timeout=None)
         given = {"temperature": block.temperature, "top_p": block.top_p}
@@ -86,11 +87,12 @@ class OpenAICompatibleChat:
             )
             completion = raw.parse()
         except openai.OpenAIError as error:
-            raise openai_error(self.reference, str(self._client.base_url), error, API) from error
+            raise openai_error(self.reference, str(self._client.base_url), error, API, self._answered) from error
         except ValueError as error:
-            raise no_api(self.reference, str(self._client.base_url), API) from error
+            raise no_api(self.reference, str(self._client.base_url), API, self._answered) from error
         if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise no_api(self.reference, str(self._client.base_url), API)
+            raise no_api(self.reference, str(self._client.base_url), API, self._answered)
+        self._answered = True
         choice = completion.choices[0]
         finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
         text = choice.message.content or ""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.chat import ChatModel, ChatRequest, Reply
 from core.errors import InvalidOutputError, ModelError, ModelTimeoutError, RateLimitError, RefusedError, RunStoppedError, TruncatedError
 from core.ledger import Ledger
-from core.limiter import Limiter
+from core.limiter import Call, Limiter
 from core.prices import PriceList
 from core.settings import Calls
 
@@ -41,7 +41,7 @@ class Caller:
         """
         failures, unusable, failing_since = 0, 0, 0.0
         while True:
-            asked = replace(request, max_tokens=request.max_tokens * 2**unusable, seed=request.seed + unusable)
+            asked = replace(request, max_tokens=request.max_tokens * 2**unusable, seed=request.seed + unusable) if unusable else request
             try:
                 return await self._once(asked)
             except (TruncatedError, InvalidOutputError):
@@ -59,29 +59,40 @@ class Caller:
                 await asyncio.sleep(self._backoff(failures, error))
 
     async def _once(self, request: ChatRequest) -> Reply:
-        async with self._limiter.call(request) as call:
+        call = await self._limiter.admit(request)
+        try:
             most = self._limiter.most(request)
-            async with self._ledger.held(self._prices.price(most), most.input_tokens + most.output_tokens):
-                started = time.monotonic()
-                try:
-                    reply = await self._send(request)
-                except ModelError as error:
-                    self._record(request, type(error).__name__, started)
-                    self._limiter.failed(call, error)
-                    raise
-                except RunStoppedError as error:
-                    self._record(request, type(error).__name__, started)
-                    self._limiter.close(error)
-                    raise
-                except asyncio.CancelledError:
-                    self._record(request, "Cancelled", started)
-                    raise
-                self._limiter.done(call, reply)
-                problem = self._problem(request, reply)
-                self._record(request, type(problem).__name__ if problem else "ok", started, reply)
+            usd, tokens = self._prices.price(most), most.input_tokens + most.output_tokens
+            await self._ledger.hold(usd, tokens)
+            try:
+                reply, problem = await self._recorded(request, call)
+            finally:
+                self._ledger.release(usd, tokens)
+        finally:
+            self._limiter.leave()
         if problem:
             raise problem
         return reply
+
+    async def _recorded(self, request: ChatRequest, call: Call) -> tuple[Reply, ModelError | None]:
+        started = time.monotonic()
+        try:
+            reply = await self._send(request)
+        except ModelError as error:
+            self._record(request, type(error).__name__, started)
+            self._limiter.failed(call, error)
+            raise
+        except RunStoppedError as error:
+            self._record(request, type(error).__name__, started)
+            self._limiter.close(error)
+            raise
+        except asyncio.CancelledError:
+            self._record(request, "Cancelled", started)
+            raise
+        self._limiter.done(call, reply)
+        problem = self._problem(request, reply)
+        self._record(request, type(problem).__name__ if problem else "ok", started, reply)
+        return reply, problem
 
     async def _send(self, request: ChatRequest) -> Reply:
         deadline = asyncio.timeout(self._calls.timeout_seconds)

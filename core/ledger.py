@@ -6,11 +6,12 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import to_json
 
 from core.chat import ChatRequest, Reply
 from core.errors import BudgetError, SettingsError
@@ -77,12 +78,12 @@ class Ledger:
             self.bill.add(entry)
         self._writer = f"ledger/{self.run}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{socket.gethostname()}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}"
         self._lines = 0
+        self._append: Callable[[str], None] | None = None
         self._held_usd, self._held_tokens = 0.0, 0
         self._settled = asyncio.Event()
 
-    @asynccontextmanager
-    async def held(self, usd: float | None, tokens: int) -> AsyncGenerator[None]:
-        """Set the most that a call can cost aside while it is under way; wait where others under way hold what is left.
+    async def hold(self, usd: float | None, tokens: int) -> None:
+        """Set the most that a call can cost aside until `release`; wait where others under way hold what is left.
 
         Raises:
             BudgetError: the call could exceed the budget.
@@ -97,12 +98,12 @@ class Ledger:
             await self._settled.wait()
         self._held_usd += usd or 0.0
         self._held_tokens += tokens
-        try:
-            yield
-        finally:
-            self._held_usd -= usd or 0.0
-            self._held_tokens -= tokens
-            self._settled.set()
+
+    def release(self, usd: float | None, tokens: int) -> None:
+        """Give back what was set aside for a call; what it took is on the bill by now."""
+        self._held_usd -= usd or 0.0
+        self._held_tokens -= tokens
+        self._settled.set()
 
     def record(self, request: ChatRequest, model: str, outcome: str, seconds: float, reply: Reply | None, usd: float | None, prices: str | None) -> None:
         """Append a call.
@@ -134,8 +135,10 @@ class Ledger:
             "usage": dict(usage.raw) if usage else None,
         }
         self.bill.add(entry)
+        if self._lines % LINES == 0 or self._append is None:
+            self._append = self.store.appender(f"{self._writer}-{self._lines // LINES:03d}.jsonl")
         self._lines += 1
-        self.store.append(f"{self._writer}-{(self._lines - 1) // LINES:03d}.jsonl", json.dumps(entry, ensure_ascii=False) + "\n")
+        self._append(to_json(entry).decode() + "\n")
 
     def _fits(self, usd: float, tokens: int, held: bool) -> bool:
         in_usd = self.budget.usd is None or self.bill.usd + usd + (self._held_usd if held else 0) <= self.budget.usd

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -73,20 +72,42 @@ class Limiter:
         self._per_character = TOKENS_PER_CHARACTER
         self._output: dict[str, float] = {}
 
-    @asynccontextmanager
-    async def call(self, request: ChatRequest) -> AsyncGenerator[Call]:
-        """Wait for a turn, in order of arrival; leave it with `done` or `failed` called.
+    async def admit(self, request: ChatRequest) -> Call:
+        """Wait for a turn, in order of arrival. `done` or `failed` tells what came of the call, and `leave` ends it.
 
         Raises:
-            UnavailableError: the model has failed for too long.
+            RunStoppedError: the model has failed for too long, or asked to wait too long, or refused all that is asked of it.
         """
-        call = await self._admit(request)
-        try:
-            yield call
-        finally:
-            self.in_flight -= 1
-            self._idle_since = self._clock()
-            self._changed.set()
+        async with self._turn:
+            while True:
+                now = self._clock()
+                if self._closed:
+                    until, reason = self._closed
+                    if now < until:
+                        raise type(reason)(str(reason), reason.retry_after)
+                    self._closed, self._failures = None, 0
+                if self.in_flight >= (1 if self._failures >= SUSPECT else max(1, int(self._search.window))):
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                found = self._search.wait(now) if self._search.cut or "requests" not in self.buckets else 0.0
+                wait = max(self._gate - now, found, *(bucket.wait(now) for bucket in self.buckets.values()))
+                if wait <= 0:
+                    break
+                await asyncio.sleep(min(wait, self._calls.longest_backoff_seconds))
+            expected = self.expected(request)
+            reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
+            for kind, amount in reserved.items():
+                self.buckets[kind].take(now, amount)
+            self._search.sent(now, after_pause=self.in_flight == 0 and now - self._idle_since > PAUSE)
+            self.in_flight += 1
+            return Call((request.item, request.role), self._count(request), self.in_flight - 1, now, reserved)
+
+    def leave(self) -> None:
+        """Make room for the next call."""
+        self.in_flight -= 1
+        self._idle_since = self._clock()
+        self._changed.set()
 
     def done(self, call: Call, reply: Reply) -> None:
         """Settle a call by its true usage and learn from what came with it."""
@@ -162,32 +183,6 @@ class Limiter:
     def most(self, request: ChatRequest) -> Usage:
         """Return the most tokens that a request can be billed for: every other character a token, all the room used."""
         return Usage(input_tokens=round(self._count(request) * max(0.5, 1.2 * self._per_character)), output_tokens=request.max_tokens)
-
-    async def _admit(self, request: ChatRequest) -> Call:
-        async with self._turn:
-            while True:
-                now = self._clock()
-                if self._closed:
-                    until, reason = self._closed
-                    if now < until:
-                        raise type(reason)(str(reason), reason.retry_after)
-                    self._closed, self._failures = None, 0
-                if self.in_flight >= (1 if self._failures >= SUSPECT else max(1, int(self._search.window))):
-                    self._changed.clear()
-                    await self._changed.wait()
-                    continue
-                found = self._search.wait(now) if self._search.cut or "requests" not in self.buckets else 0.0
-                wait = max(self._gate - now, found, *(bucket.wait(now) for bucket in self.buckets.values()))
-                if wait <= 0:
-                    break
-                await asyncio.sleep(min(wait, self._calls.longest_backoff_seconds))
-            expected = self.expected(request)
-            reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
-            for kind, amount in reserved.items():
-                self.buckets[kind].take(now, amount)
-            self._search.sent(now, after_pause=self.in_flight == 0 and now - self._idle_since > PAUSE)
-            self.in_flight += 1
-            return Call((request.item, request.role), self._count(request), self.in_flight - 1, now, reserved)
 
     def _learn(self, kind: LimitKind, per_minute: float) -> None:
         rate = per_minute / 60 * SHARE

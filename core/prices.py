@@ -1,6 +1,8 @@
 """What tokens cost: the price data of the `genai-prices` package, read offline, or the settings' own price."""
 
+import math
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +14,10 @@ from core.settings import Price
 FREE = Price(input=0, output=0)
 DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
 """A dated version costs what its model costs."""
+
+
+FLAT_SECONDS = 600
+"""How long prices are kept before the date is looked at again."""
 
 
 class PriceList(Protocol):
@@ -70,9 +76,17 @@ class Listed:
             raise LookupError(model)
         self._usage = genai_prices.Usage
         self.version: str | None = f"genai-prices {genai_prices.__version__}"
+        self._flat: tuple[float, Given, float] | None = None
 
     def price(self, usage: Usage) -> float | None:
         """Return USD."""
+        now = time.monotonic()
+        if self._flat is None or now > self._flat[0]:
+            self._flat = (now + FLAT_SECONDS, *self._flattened())
+        _, flat, upto = self._flat
+        return flat.price(usage) if usage.input_tokens < upto else self._exact(usage)
+
+    def _exact(self, usage: Usage) -> float:
         counts = {
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
@@ -81,6 +95,17 @@ class Listed:
         }
         total: Decimal = self._info.get_prices(datetime.now(UTC)).calc_price(self._usage(**counts))["total_price"]
         return float(total)
+
+    def _flattened(self) -> tuple[Given, float]:
+        """Return today's prices, and the prompt length from which others hold: the package takes a tenth of a millisecond for each call."""
+        prices = self._info.get_prices(datetime.now(UTC))
+        starts = [
+            tier.start for name in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok") for tier in getattr(getattr(prices, name), "tiers", ())
+        ]
+        n = min(1000, *starts) if starts else 1000
+        units = [Usage(n), Usage(0, n), Usage(n, 0, n), Usage(n, 0, 0, n)]
+        plain, output, read, write = (self._exact(usage) * 1e6 / n for usage in units)
+        return Given(Price(input=plain, output=output, cache_read=read, cache_write=write)), float(min(starts, default=math.inf))
 
 
 LISTED = {"anthropic": "anthropic", "openai": "openai", "google": "google", "claude-cli": "anthropic"}

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +85,29 @@ class Store:
         plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
-    def append(self, name: str, line: str) -> None:
-        """Add a line to a file that only this process writes. On an object store, which cannot append, the file is written anew.
+    def appender(self, name: str) -> Callable[[str], None]:
+        """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line writes the file anew.
 
-        Raises:
-            StoreError: it cannot be written.
+        Raises (both): StoreError: it cannot be written.
         """
         fs, root = fsspec.url_to_fs(self.root)
+        written: list[str] = []
         try:
-            if self.is_local:
-                path = Path(root) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(line)
-            else:
-                fs.pipe_file(f"{root}/{name}", (fs.cat_file(f"{root}/{name}") if fs.exists(f"{root}/{name}") else b"") + line.encode())
+            file = _open_to_append(Path(root) / name) if self.is_local else None
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+
+        def append(line: str) -> None:
+            try:
+                if file:
+                    file.write(line.encode())
+                else:
+                    written.append(line)
+                    fs.pipe_file(f"{root}/{name}", "".join(written).encode())
+            except OSError as error:
+                raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+
+        return append
 
     @property
     def is_local(self) -> bool:
@@ -135,6 +143,11 @@ def cache_folder() -> Path:
     """Return the folder of downloads and built wheels, the one place outside the checkout that is written (see deployments/install.sh)."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UNDERSTUDY_CACHE") or Path(home) / "understudy")
+
+
+def _open_to_append(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileIO(path, "a")  # unbuffered: what was written survives a kill
 
 
 def _replace(path: Path, data: bytes) -> None:
