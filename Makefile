@@ -60,6 +60,11 @@ test: setup  ## Install what is needed and run the test suite
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
 	@$(BIN)/python bench/kill.py
 
+.PHONY: bench-llm
+bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limits, tokens billed (15 minutes) [PARTS=…]
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/llm.py $(PARTS)
+
 .PHONY: check
 check: setup  ## Format, lint, types, import law
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports

@@ -1,11 +1,12 @@
 """Measures the way of a call through our layers against a bare loop over the same SDK, in one run on one machine, and prints ratios.
 
-    python bench/llm.py [speed known unknown poisoned billed]        (make bench-llm)
+    python bench/llm.py [speed known unknown prefect poisoned billed]        (make bench-llm)
 
 The providers are played by the loopback server of the tests (tests/stub), in a process of its own: real SDKs, real wire protocols.
 """
 
 import asyncio
+import json
 import os
 import statistics
 import sys
@@ -15,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT))
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from pydantic import SecretStr
@@ -82,7 +84,7 @@ def asked(number: int, text: str = PROMPT) -> ChatRequest:
     return ChatRequest("assistant", "", (Message("user", f"{number} {text}"),), 500, number, item=str(number))
 
 
-async def many(ask: Callable[[ChatRequest], Awaitable[object]], count: int, at_once: int = AT_ONCE) -> tuple[float, float, int]:
+async def many(ask: Callable[[ChatRequest], Awaitable[object]], count: int, at_once: int = AT_ONCE, text: str = PROMPT) -> tuple[float, float, int]:
     """Return wall seconds, CPU seconds of this process, and how many calls were lost."""
     slots, lost = asyncio.Semaphore(at_once), 0
 
@@ -90,7 +92,7 @@ async def many(ask: Callable[[ChatRequest], Awaitable[object]], count: int, at_o
         nonlocal lost
         async with slots:
             try:
-                await ask(asked(number))
+                await ask(asked(number, text))
             except ModelError as error:
                 lost += 1
                 print(f"    lost: {error}")
@@ -223,6 +225,34 @@ async def judged(stub: Stub, caller: Caller, name: str, transcript: Transcript) 
     told(f"{name}, 17 calls, the first one alone", stub.stats())
 
 
+async def prefect(stub: Stub, folder: str) -> None:
+    """The generation flow, one Prefect task a conversation, against the bare loop at as many calls at once."""
+    conversations, exchanges = 300, (6, 14)
+    stub.set(latency_s=LATENCY, send_limit_headers=True, log_bodies=False)
+    client = clients(stub.url)["anthropic"]
+    await many(client.complete, AT_ONCE)
+    count = conversations * sum(exchanges)
+    wall, _, _ = await many(bare("anthropic", client), count, text=(PROMPT * 4)[:11_500])  # as long as the conversations' prompts are on average
+    settings = Path(folder) / "settings.yaml"
+    given = {
+        "extends": "pipeline.yaml",
+        "roles": {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"},
+        "models": {"anthropic": {"concurrency": AT_ONCE, "options": {"base_url": stub.url}}},
+        "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE},
+    }
+    settings.write_text(json.dumps(given | {"extends": str(CHECKOUT / "config/pipeline.yaml")}), encoding="utf-8")
+    stub.reset()
+    environment = {**os.environ, "UNDERSTUDY_DATA": folder, "PREFECT_HOME": f"{folder}/prefect", "ANTHROPIC_API_KEY": "good"}
+    command = [sys.executable, "-m", "flows", "generation", f"conversations={conversations}", f"settings={settings}"]
+    process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, env=environment, stdout=asyncio.subprocess.DEVNULL)
+    await process.wait()
+    (stats,) = stub.stats().values()
+    span = stats["last"] - stats["first"] + LATENCY
+    print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once, exit code {process.returncode}")
+    rates = stats["ok"] / span, count / wall
+    print(f"  {stats['ok']} calls of the flow in {span:.1f} s: {rates[0]:.1f}/s; the bare loop {rates[1]:.1f}/s; ratio {rates[0] / rates[1]:.3f}")
+
+
 def told(title: str, found: dict[str, Any], uncached: float | None = None) -> None:
     (stats,) = found.values()
     sent = stats["tokens"]["input"]
@@ -230,7 +260,7 @@ def told(title: str, found: dict[str, Any], uncached: float | None = None) -> No
 
 
 async def main(chosen: list[str]) -> None:
-    parts = {"speed": speed, "known": known, "unknown": unknown, "poisoned": poisoned, "billed": billed}
+    parts = {"speed": speed, "known": known, "unknown": unknown, "prefect": prefect, "poisoned": poisoned, "billed": billed}
     with tempfile.TemporaryDirectory() as folder, start_stub() as stub:
         for name in chosen or list(parts):
             await parts[name](stub, folder)

@@ -9,7 +9,7 @@ from anthropic.types import Message as AnthropicMessage
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
 from core.chat import ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 
@@ -53,9 +53,10 @@ class Anthropic(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key.
+            SettingsError: there is no key, or what is given is none.
         """
-        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("ANTHROPIC_API_KEY")
+        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("ANTHROPIC_API_KEY")
+        key = clean_key(given, f"anthropic/{self.model}")
         if not key:
             raise SettingsError(f"No key for anthropic/{self.model}. Set the environment variable ANTHROPIC_API_KEY, or name a saved block that has one.")
         return AnthropicChat(self, key)
@@ -109,7 +110,8 @@ class AnthropicChat:
             return unreachable(self.reference, str(self._client.base_url), error)
         if isinstance(error, anthropic.APIStatusError):
             headers, status = error.response.headers, error.status_code
-            spent = "spend_limit" in (error.error_code or "")
+            # credit that is used up is a bad request
+            spent = "spend_limit" in (error.error_code or "") or "credit balance is too low" in error.message
             limits = allowances(headers, LIMIT_HEADERS)
             # an overload can be told within a stream's 200; the type says what the status does not
             status = 529 if error.type == "overloaded_error" else status

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.http import bare_json, status_error
+from blocks.http import OVERLONG, bare_json, clean_key, status_error
 from core.chat import ChatRequest, Reply, Usage
-from core.errors import AuthError, ConnectError, ContextError, ProviderError, QuotaError, SettingsError, UnderstudyError
+from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
 from core.processes import die_with_parent
 from core.prompts import load_shared
 
@@ -77,7 +77,7 @@ class ClaudeCliChat:
         self._environment = {**os.environ, **ENVIRONMENT}
         if block.api_key:
             self._command.append("--bare")
-            self._environment["ANTHROPIC_API_KEY"] = block.api_key.get_secret_value()
+            self._environment["ANTHROPIC_API_KEY"] = clean_key(block.api_key.get_secret_value(), self.reference)
         if block.base_url:
             self._environment["ANTHROPIC_BASE_URL"] = block.base_url
 
@@ -89,7 +89,8 @@ class ClaudeCliChat:
         """
         command = [*self._command, "--system-prompt", request.system or load_shared("no_system").render()]
         command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
-        code, out, said = await self._run(command, _prompt(request))
+        room = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(request.max_tokens)}
+        code, out, said = await self._run(command, _prompt(request), room)
         try:
             result = json.loads(out)
         except ValueError:
@@ -97,7 +98,7 @@ class ClaudeCliChat:
         if not isinstance(result, dict) or "is_error" not in result:
             raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result: {(said or out).strip()[-300:] or 'it said nothing'}")
         finish: Literal["stop", "length", "refusal"] = "stop"
-        text = str(result.get("result") or "")
+        text = str(result.get("result") or "; ".join(map(str, result.get("errors") or ())))
         if result["is_error"]:
             if "output token maximum" in text:
                 finish, text = "length", ""  # not the program's own words in place of the model's
@@ -110,7 +111,7 @@ class ClaudeCliChat:
             text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text)
         return Reply(text, finish, _usage(result), request_id=result.get("session_id"))
 
-    async def _run(self, command: list[str], prompt: str) -> tuple[int, str, str]:
+    async def _run(self, command: list[str], prompt: str, room: dict[str, str]) -> tuple[int, str, str]:
         with tempfile.TemporaryDirectory(prefix="understudy-claude-") as folder:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -118,7 +119,7 @@ class ClaudeCliChat:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=folder,
-                env=self._environment,
+                env=self._environment | room,
                 start_new_session=True,
                 preexec_fn=die_with_parent(),
             )
@@ -133,7 +134,9 @@ class ClaudeCliChat:
 
     def _explained(self, result: dict[str, Any], text: str) -> UnderstudyError:
         said = " ".join(text.split())[:300].rstrip(".")
-        if result.get("terminal_reason") == "prompt_too_long":
+        if result.get("terminal_reason") == "structured_output_retry_exhausted":
+            return InvalidOutputError(f"{self.reference}: {said}.")
+        if result.get("terminal_reason") == "prompt_too_long" or OVERLONG.search(said):
             return ContextError(f"{self.reference}: {said}. The conversation is longer than the model can read: choose one with a larger context.")
         if re.search(r"hit your .*limit|usage limit|credit balance", said, re.IGNORECASE):
             return QuotaError(f"{self.reference}: {said}. Run the same command again when the limit is reset.")

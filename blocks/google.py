@@ -9,7 +9,7 @@ from google.genai import errors, types
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
-from blocks.http import alternating, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.http import alternating, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 
@@ -45,9 +45,10 @@ class Google(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key.
+            SettingsError: there is no key, or what is given is none.
         """
-        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
+        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
+        key = clean_key(given, f"google/{self.model}")
         if not key:
             raise SettingsError(f"No key for google/{self.model}. Set the environment variable GEMINI_API_KEY, or name a saved block that has one.")
         return GoogleChat(self, key)

@@ -28,7 +28,8 @@ CONNECT_SECONDS = 10
 CONNECTIONS = 512
 
 OVERLONG = re.compile(
-    r"prompt is too long|context[ _](length|window|size)|maximum context|exceeds? the (maximum|available) (number of )?(input )?(tokens|context)", re.IGNORECASE
+    r"prompt is too long|context[ _](length|window|size|limit)|maximum context|exceeds? the (maximum|available) (number of )?(input )?(tokens|context)",
+    re.IGNORECASE,
 )
 """How providers say that a prompt does not fit; only some have a code for it."""
 
@@ -37,6 +38,18 @@ def http_client() -> httpx2.AsyncClient:
     """Return a client with room for many calls; the deadline of a call is set around it (`core/calls.py`)."""
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     return httpx2.AsyncClient(limits=limits, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
+
+
+def clean_key(key: str | None, reference: str) -> str:
+    """Return a key without the blanks and line breaks that files and terminals leave around it; empty for none.
+
+    Raises:
+        SettingsError: it has a character that a header cannot carry, and clients would repeat the key to say so.
+    """
+    key = (key or "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError(f"The key for {reference} has a blank, a line break or a letter that no key has. Copy it once more.")
+    return key
 
 
 def status_error(
@@ -57,7 +70,7 @@ def status_error(
     """
     said = f"{reference} answered {status}: {' '.join(message.split())[:300].rstrip('.')}"
     if spent or status == 402:
-        return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.", retry_after)
+        return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
         return ContextError(f"{said}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
     if status in (401, 403):

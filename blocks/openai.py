@@ -9,7 +9,7 @@ from openai.types.responses import Response
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RefusedError, SettingsError, UnderstudyError
 
@@ -51,9 +51,10 @@ class OpenAI(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key.
+            SettingsError: there is no key, or what is given is none.
         """
-        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_API_KEY")
+        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_API_KEY")
+        key = clean_key(given, f"openai/{self.model}")
         if not key:
             raise SettingsError(f"No key for openai/{self.model}. Set the environment variable OPENAI_API_KEY, or name a saved block that has one.")
         return OpenAIChat(self, key)

@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, alternating, bare_json, http_client, no_api
+from blocks.http import allowances, alternating, bare_json, clean_key, http_client, no_api
 from blocks.openai import LIMIT_HEADERS, openai_error
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
@@ -47,7 +47,7 @@ class OpenAICompatible(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no base URL.
+            SettingsError: there is no base URL, or the key is none.
         """
         base_url = self.base_url or os.environ.get("OPENAI_COMPATIBLE_BASE_URL")
         if not base_url or not base_url.startswith(("http://", "https://")):
@@ -55,7 +55,8 @@ class OpenAICompatible(CredentialsBlock):
                 f"openai-compatible/{self.model} needs the address of its server, not {base_url!r}: set the option base_url, or the environment variable "
                 "OPENAI_COMPATIBLE_BASE_URL, to something like http://127.0.0.1:8080/v1."
             )
-        key = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_COMPATIBLE_API_KEY")
+        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_COMPATIBLE_API_KEY")
+        key = clean_key(given, f"openai-compatible/{self.model}")
         return OpenAICompatibleChat(self, base_url, key or "none")
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined, TemplateError, meta
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
 
 from core.errors import PackError
 from core.store import CHECKOUT
@@ -51,7 +51,12 @@ class Prompt:
 
     def render(self, **inputs: Any) -> str:
         """Fill in the template; text among the inputs is data and is not expanded."""
-        return _ENVIRONMENT.from_string(self.text).render({name: inputs[name] for name in self.inputs}).strip()
+        return _compiled(self.text).render({name: inputs[name] for name in self.inputs}).strip()
+
+
+@lru_cache(maxsize=256)  # compiling takes longer than rendering, and each message is rendered from two
+def _compiled(text: str) -> Template:
+    return _ENVIRONMENT.from_string(text)
 
 
 def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:

@@ -7,14 +7,19 @@ import time
 import pytest
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
+from blocks.anthropic import Anthropic
+from blocks.claude_cli import ClaudeCli
+from blocks.google import Google
 from blocks.llama_cpp import LlamaCpp
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
+from blocks.openai import OpenAI
+from blocks.openai_compatible import OpenAICompatible
 from blocks.scripted import Scripted
 from core.errors import JobError, SettingsError
 
 
-@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, LocalJob])
+@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
 class TestStandards(BlockStandardTestSuite):
     """Prefect's own suite, but for its look at a logo on the network: our blocks have none."""
 

@@ -3,8 +3,10 @@
 import pytest
 import yaml
 
+from core.chat import Usage
 from core.errors import SettingsError
-from core.references import split_reference
+from core.prices import price_list
+from core.references import model_settings, refuse_keys, split_reference
 from core.settings import load_settings, load_training
 from tests.conftest import CHECKOUT
 
@@ -48,3 +50,70 @@ def test_a_missing_file_names_its_neighbours():
 def test_an_unknown_model_reference_is_refused_with_the_known_providers(reference):
     with pytest.raises(SettingsError, match="with a provider of scripted, llama-cpp"):
         split_reference(reference, ("scripted", "llama-cpp"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sk-ant-api03-abcdefgh",
+        "anthropic/sk-proj-abcdefghijkl",
+        "AIzaSyA1234567890123456789012",
+        "hf_abcdefghijklmn",
+        "api_key=1234567890",
+        "Bearer abcdefghij",
+    ],
+)
+def test_what_looks_like_a_key_is_refused_and_not_repeated(value):
+    with pytest.raises(SettingsError, match="looks like a key") as refused:
+        refuse_keys({"parameter model": value})
+    assert value not in str(refused.value)
+    with pytest.raises(SettingsError, match="looks like a key"):
+        split_reference(value, ("anthropic",))
+
+
+@pytest.mark.parametrize("value", ["anthropic/claude-haiku-5-5", "config/pipeline.yaml", "llama-cpp/models/sk-base.gguf", "token-coach", "", None, 3])
+def test_what_is_no_key_is_left_alone(value):
+    refuse_keys({"parameter": value})
+
+
+def test_a_file_may_say_only_what_differs(tmp_path):
+    (tmp_path / "base.yaml").write_text((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\ngeneration: {conversations: 7}\nmodels: {openai: {concurrency: 3}}\n", encoding="utf-8")
+    base, mine = load_settings(str(tmp_path / "base.yaml")), load_settings(str(tmp_path / "mine.yaml"))
+    assert (mine.generation.conversations, mine.models["openai"].concurrency) == (7, 3)
+    assert mine.models["openai"].options == base.models["openai"].options
+    assert mine.model_dump(exclude={"generation", "models"}) == base.model_dump(exclude={"generation", "models"})
+
+
+def test_a_model_is_told_its_providers_settings_its_own_and_its_blocks(tmp_path):
+    settings = load_settings(
+        spoilt(
+            tmp_path,
+            lambda s: s.update(
+                models={
+                    "openai": {"concurrency": 9, "options": {"effort": "low"}},
+                    "openai/gpt-6-luna": {"requests_per_minute": 100, "options": {"temperature": 1.0}},
+                    "my-luna": {"concurrency": 2},
+                }
+            ),
+        )
+    )
+    assert model_settings(settings, "openai/gpt-6-luna").options == {"effort": "low", "temperature": 1.0}
+    found = model_settings(settings, "openai/gpt-6-luna", "my-luna")
+    assert (found.concurrency, found.requests_per_minute) == (2, 100)
+    assert model_settings(settings, "google/gemini-3.8-flash").concurrency == settings.calls.concurrency
+
+
+@pytest.mark.parametrize("model", ["openai", "openai/gpt-6-luna"])
+@pytest.mark.parametrize("limit", ["concurrency", "requests_per_minute", "input_tokens_per_minute", "tokens_per_minute"])
+def test_a_limit_of_zero_is_refused(tmp_path, model, limit):
+    with pytest.raises(SettingsError, match=rf"`models.{model}.{limit}` input should be greater than or equal to 1"):
+        load_settings(spoilt(tmp_path, lambda s: s["models"].update({model: {limit: 0}})))
+
+
+def test_the_shipped_defaults_have_prices_and_are_not_about_to_be_switched_off():
+    for file in ("config/pipeline.yaml", "config/demo.yaml"):
+        settings = load_settings(file)
+        for name in settings.roles.bound().values():
+            prices = price_list(name, model_settings(settings, name).price, free=name.startswith("scripted/"))
+            assert prices.price(Usage(1000, 1000)) is not None, name

@@ -1,0 +1,226 @@
+"""Models of providers: what their answers become, how they count, whose key they use. The vendors' clients are real, the servers are the stub."""
+
+import json
+
+import pytest
+
+from core.chat import Message, Usage
+from core.errors import AuthError, RefusedError, SettingsError
+from core.judging import assess
+from core.pack import load_pack
+from core.records import Answer, Exchange, Transcript
+from core.rehearsal import USER_SCHEMA, read_user_message
+from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
+from tests.stub.cache import tokens_of
+
+VARIABLES = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openai-compatible": "OPENAI_COMPATIBLE_API_KEY",
+    "google": "GEMINI_API_KEY",
+}
+STABLE = "Be kind, be brief, and never say the same thing twice. " * 150
+"""Instructions long enough for every provider's cache."""
+
+
+async def converse(model) -> list[Usage]:
+    """Let a user simulator take three turns, each with another steering note at the end."""
+    history, counted = [Message("user", "Begin.")], []
+    for turn in range(3):
+        note = Message("user", f"Turn {turn}. Dodge the question, and stay below {turn + 3} sentences.")
+        reply = await model.complete(ask(role="user_simulator", system=STABLE, messages=(*history, note), volatile=1, item="t-1"))
+        history += [Message("assistant", reply.text), Message("user", f"I see. What happened then, {turn + 1} days ago?")]
+        counted.append(reply.usage)
+    return counted
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_plain_answer_comes_in_the_models_own_words(model, stub):
+    stub.set(answer_text="Good evening.\n\nHow was it?")
+    first, second = [await model.complete(ask()) for _ in range(2)]
+    assert (first.text, first.finish) == ("Good evening.\n\nHow was it?", "stop")
+    assert first.request_id
+    assert second.request_id not in ("", None, first.request_id)
+
+
+async def test_the_products_own_schemas_are_answered_by_every_provider(model):
+    said = read_user_message((await model.complete(ask(schema=USER_SCHEMA))).text)
+    assert said.message
+    pack = load_pack("therapeutic-coaching")
+    exchanges = [Exchange(exchange_number=number, user="I slept badly.", assistant="Since when?") for number in (1, 2, 3)]
+    transcript = Transcript(id="t-1", exchanges=exchanges, system="Be kind.")
+    verdicts = (await assess(pack, model, transcript, 8000)).verdicts
+    assert {verdict.criterion for verdict in verdicts} == set(pack.rubric.criteria)
+    assert Answer.ERROR not in {verdict.answer for verdict in verdicts}
+
+
+@pytest.mark.parametrize("provider", ["openai-compatible"])
+async def test_json_in_a_code_fence_is_unwrapped_and_prose_is_not(model, stub):
+    stub.set(**only(kind="fenced"))
+    assert read_user_message((await model.complete(ask(schema=USER_SCHEMA))).text).message
+    assert "```" in (await model.complete(ask())).text
+
+
+async def test_an_answer_that_runs_out_of_room_says_so(model, stub):
+    answer = "One thing after another. " * 40
+    stub.set(answer_text=answer)
+    reply = await model.complete(ask(max_tokens=20))
+    assert reply.finish == "length"
+    assert reply.text
+    assert answer.startswith(reply.text)
+    assert reply.usage.output_tokens == 20
+    assert len(stub.log()) == 1
+
+
+@pytest.mark.parametrize("provider", ["google"])
+async def test_an_answer_that_google_would_continue_is_cut_off(model, stub):
+    stub.set(**only(kind="stop_reason", value="CONTINUATION"))
+    assert (await model.complete(ask())).finish == "length"
+
+
+@pytest.mark.parametrize("provider", ["openai"])
+async def test_less_room_than_openai_allows_is_raised_to_what_it_allows(model):
+    assert (await model.complete(ask(max_tokens=3))).finish == "length"
+
+
+async def test_an_empty_answer_is_an_answer_of_nothing(model, stub):
+    stub.set(**only(kind="empty"))
+    reply = await model.complete(ask())
+    assert (reply.text, reply.finish) == ("", "stop")
+
+
+@pytest.mark.parametrize(
+    ("provider", "fault"),
+    [
+        ("anthropic", {"kind": "refuse"}),
+        ("anthropic", {"kind": "refuse", "category": "cyber"}),
+        ("openai", {"kind": "refuse"}),
+        ("openai", {"kind": "refuse", "variant": "content_filter"}),
+        ("openai-compatible", {"kind": "refuse"}),
+        ("openai-compatible", {"kind": "refuse", "variant": "content_filter"}),
+        ("google", {"kind": "refuse"}),
+        ("google", {"kind": "refuse", "variant": "PROHIBITED_CONTENT"}),
+        ("google", {"kind": "refuse", "variant": "candidate"}),
+        ("google", {"kind": "stop_reason", "value": "RECITATION"}),
+        ("google", {"kind": "stop_reason", "value": "SPII"}),
+    ],
+    ids=str,
+)
+async def test_a_refusal_is_told_from_an_answer_and_paid_for(model, stub, fault):
+    stub.set(answer_text="A poem by somebody else.", **only(**fault))
+    reply = await model.complete(ask("Hello there."))
+    assert reply.finish == "refusal"
+    assert "poem" not in reply.text
+    assert reply.text == fault.get("category", reply.text)
+    assert reply.usage.input_tokens == tokens_of("Be kind.") + tokens_of("Hello there.")
+    assert len(stub.log()) == 1
+
+
+@pytest.mark.parametrize("provider", ["openai"])
+async def test_a_prompt_that_openai_fails_for_its_policy_is_refused_for_good(model, stub):
+    stub.set(**only(kind="refuse", variant="failed"))
+    error = await failure(model)
+    assert (type(error), error.retryable) == (RefusedError, False)
+    assert "invalid_prompt" in str(error)
+
+
+# --- counting -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_growing_conversation_is_counted_as_the_provider_counts_it(model, provider, stub):
+    stub.set(thought_tokens=30)
+    used = await converse(model)
+    counted = stub.stats()[PROVIDERS[provider].protocol]["tokens"]
+    assert counted["cache_read"] > tokens_of(STABLE)
+    found = [sum(getattr(usage, f"{name}_tokens") for usage in used) for name in ("input", "cache_read", "cache_write", "output")]
+    assert found == [counted[name] for name in ("input", "cache_read", "cache_write", "output")]
+    words = {"anthropic": ("input_tokens", "uncached"), "openai-compatible": ("prompt_tokens", "input"), "google": ("prompt_token_count", "input")}
+    name, meaning = words.get(provider, ("input_tokens", "input"))
+    assert sum(usage.raw[name] for usage in used) == counted[meaning]
+
+
+@pytest.mark.parametrize("provider", ["openai", "openai-compatible", "google"])
+async def test_reasoning_is_output(model, stub):
+    stub.set(answer_text="a" * 40, thought_tokens=30)
+    assert (await model.complete(ask())).usage.output_tokens == 10 + 30
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_a_turn_reads_all_that_the_turn_before_put_into_the_cache_and_its_own_note_is_never_put_there(model):
+    used = await converse(model)
+    cached = [0, *(usage.cache_read_tokens + usage.cache_write_tokens for usage in used)]
+    assert [usage.cache_read_tokens for usage in used] == cached[:-1]
+    assert all(usage.cache_write_tokens > 0 for usage in used)
+    note = tokens_of("Turn 0. Dodge the question, and stay below 3 sentences.")
+    assert [usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens for usage in used] == [note] * 3
+
+
+@pytest.mark.parametrize(("provider", "kinds"), [("anthropic", ["input_tokens", "output_tokens"]), ("openai", ["tokens"]), ("openai-compatible", ["tokens"])])
+async def test_limits_are_read_from_the_headers(model, stub, kinds):
+    limits = {"input_tokens": 2400, "output_tokens": 1200, "tokens": 6000}
+    stub.set(requests_per_minute=6, burst_requests=4, cache_enabled=False, output_tokens=100, **{f"{kind}_per_minute": limits[kind] for kind in kinds})
+    reply = await model.complete(ask("a" * 2392))
+    whole = {"requests": (6, 4), **{kind: (limits[kind], limits[kind]) for kind in kinds}}
+    used = {"requests": 1, "input_tokens": 600, "output_tokens": 100, "tokens": 700}
+    assert {item.kind: item.limit for item in reply.allowances} == {kind: limit for kind, (limit, _) in whole.items()}
+    for item in reply.allowances:
+        limit, most = whole[item.kind]
+        # a bucket fills up again while the answer travels, and Anthropic's resets are whole seconds
+        assert item.remaining == pytest.approx(most - used[item.kind], abs=limit / 30 + 0.5)
+        assert item.reset == pytest.approx(used[item.kind] * 60 / limit, abs=2)
+
+
+async def test_no_limits_are_made_up(model, stub):
+    stub.set(requests_per_minute=6, send_limit_headers=False)
+    assert (await model.complete(ask())).allowances == ()
+
+
+async def test_earlier_models_of_openai_cache_without_breakpoints(stub):
+    used = await converse(make_block("openai", stub.url, model="gpt-5.4-mini").get_client())
+    assert used[-1].cache_read_tokens > 0.9 * tokens_of(STABLE)
+    assert "breakpoint" not in json.dumps([sent["body"] for sent in stub.log()])
+    assert not [sent for sent in stub.log() if "prompt_cache_options" in sent["body"]]
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "google"])
+def test_a_missing_key_names_the_variable_that_holds_it(provider):
+    with pytest.raises(SettingsError, match=VARIABLES[provider]):
+        make_block(provider, "http://127.0.0.1", api_key=None).get_client()
+
+
+@pytest.mark.parametrize(("provider", "variable"), [*VARIABLES.items(), ("google", "GOOGLE_API_KEY")])
+async def test_the_environments_key_is_used_where_the_block_has_none(stub, monkeypatch, provider, variable):
+    monkeypatch.setenv(variable, KEY.replace("test", "expired"))
+    assert type(await failure(make_block(provider, stub.url, api_key=None).get_client())) is AuthError
+    assert (await make_block(provider, stub.url).get_client().complete(ask())).text
+    monkeypatch.setenv(variable, KEY)
+    assert (await make_block(provider, stub.url, api_key=None).get_client().complete(ask())).text
+
+
+async def test_a_line_break_behind_a_key_is_no_part_of_it(stub, provider):
+    assert (await make_block(provider, stub.url, api_key=f"{KEY}\n").get_client().complete(ask())).text
+
+
+@pytest.mark.parametrize("rubbish", ["\n", "…", " "])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(provider, rubbish):
+    with pytest.raises(SettingsError, match="key") as refused:
+        make_block(provider, "http://127.0.0.1", api_key=f"{KEY}{rubbish}{KEY}").get_client()
+    assert KEY not in str(refused.value)
+
+
+async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
+    for address in (None, "localhost:8080"):
+        with pytest.raises(SettingsError, match="OPENAI_COMPATIBLE_BASE_URL"):
+            make_block("openai-compatible", "", base_url=address).get_client()
+    monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", f"{stub.url}/v1")
+    assert (await make_block("openai-compatible", "", base_url=None, api_key=None).get_client().complete(ask())).text
+
+
+def test_a_block_never_shows_its_key(provider):
+    block = make_block(provider, "http://127.0.0.1")
+    assert KEY not in f"{block!r} {block} {block.model_dump()} {block.model_dump_json()} {block.get_client()!r}"

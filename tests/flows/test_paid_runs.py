@@ -1,0 +1,204 @@
+"""Runs that cost money, against a loopback provider: what is paid, what is kept, what ends a run and how it goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+import yaml
+
+from core.checks import retiring
+from core.records import Transcript, TranscriptBatch
+from core.settings import load_settings
+from core.store import open_store
+from flows.generation import generation
+from tasks.check_models import check_models
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import write_settings
+from tests.stub.client import start_stub
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with start_stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def stub(provider, monkeypatch):
+    provider.set(faults=[], latency_s=0, send_limit_headers=True, requests_per_minute=None)
+    provider.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    return provider
+
+
+def paid_settings(folder, stub, **changes):
+    """Three conversations of three exchanges: six calls each, of which nothing but their number matters here."""
+    return write_settings(
+        folder,
+        roles={"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"},
+        **{
+            "models": {"anthropic": {"concurrency": 10, "options": {"base_url": stub.url}}},
+            "generation": {"conversations": 3, "exchanges": [3, 3], "minimum_exchanges": 3, "concurrency": 3},
+            "budget": {"usd": 1, "tokens": None},
+            **changes,
+        },
+    )
+
+
+def calls(data_root):
+    return [json.loads(line) for file in sorted(data_root.glob("ledger/*/*.jsonl")) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+async def test_a_run_makes_conversations_and_its_bill_is_what_the_provider_counted(tmp_path, data_root, stub):
+    batch = TranscriptBatch.model_validate_json(open_store().read(await generation(settings=paid_settings(tmp_path, stub))))
+    assert len(batch.transcripts) == 3
+    stats, paid = stub.stats()["anthropic"], calls(data_root)
+    assert stats["ok"] == len(paid) == 3 * 3 * 2
+    assert sum(entry["input_tokens"] for entry in paid) == stats["tokens"]["input"]
+    assert sum(entry["cache_read_tokens"] for entry in paid) == stats["tokens"]["cache_read"]
+    assert sum(entry["output_tokens"] for entry in paid) == stats["tokens"]["output"]
+    assert {entry["item"] for entry in paid} == {item.id for item in batch.transcripts}
+    assert all(entry["usd"] > 0 and entry["prices"].startswith("genai-prices") and entry["usage"] for entry in paid)
+
+
+async def test_a_run_again_costs_nothing(tmp_path, data_root, stub):
+    settings = paid_settings(tmp_path, stub)
+    first = await generation(settings=settings)
+    before = stub.stats()["anthropic"]["calls"]
+    assert await generation(settings=settings) == first
+    assert stub.stats()["anthropic"]["calls"] == before
+
+
+async def test_one_conversation_that_always_fails_costs_one(tmp_path, data_root, stub):
+    settings = paid_settings(tmp_path, stub, calls={"attempts": 2, "first_backoff_seconds": 0.01})
+    whole = TranscriptBatch.model_validate_json(open_store().read(await generation(conversations=4, settings=settings)))
+    victim = Transcript.model_validate_json(open_store().read(whole.transcripts[2].path))
+    assert victim.persona is not None
+    stub.set(faults=[{"when": {"contains": f"You play one person, {victim.persona['name']}"}, "fault": {"status": 500}}])
+    batch = TranscriptBatch.model_validate_json(open_store().read(await generation(conversations=8, first_seed=0, settings=settings)))
+    kept, lost = {item.id for item in batch.transcripts}, batch.left_out
+    assert {item.id for item in whole.transcripts} <= kept  # made before
+    assert len(kept) + len(lost) == 8
+    (data_root / victim_path(data_root, victim.id)).unlink()
+    batch = TranscriptBatch.model_validate_json(open_store().read(await generation(conversations=4, settings=settings)))
+    assert [item.id for item in batch.transcripts] == [item.id for item in whole.transcripts if item.id != victim.id]
+    assert "500" in batch.left_out[0].reason
+
+
+def victim_path(data_root, name):
+    return next(data_root.glob(f"transcripts/*/{name}.json")).relative_to(data_root)
+
+
+def finish(process):
+    said = process.communicate(timeout=120)[0]
+    return process.returncode, said
+
+
+def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(tmp_path, data_root, stub, command):
+    small = paid_settings(tmp_path, stub, budget={"usd": None, "tokens": 60_000}, generation={"conversations": 6, "exchanges": [3, 3], "concurrency": 1})
+    code, said = finish(command("generation", f"settings={small}"))
+    assert code == 3, said
+    assert said.count("\nError: Budget reached: this run has used") == 1
+    assert "Traceback" not in said
+    paid, made = calls(data_root), list(data_root.glob("transcripts/*/*.json"))
+    assert 0 < len(made) < 6
+    assert sum(entry["input_tokens"] + entry["output_tokens"] for entry in paid) <= 60_000
+    code, said = finish(command("generation", f"settings={small}"))
+    assert code == 3, said
+    assert len(calls(data_root)) == len(paid)  # nothing more was sent
+    large = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8")) | {"budget": {"usd": None, "tokens": 1_000_000}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(large), encoding="utf-8")
+    code, said = finish(command("generation", f"settings={small}"))
+    assert code == 0, said
+    assert len(list(data_root.glob("transcripts/*/*.json"))) == 6
+    assert len({entry["run"] for entry in calls(data_root)}) == 1
+    finished = {file.stem for file in made}
+    again = [entry for entry in calls(data_root)[len(paid) :] if entry["item"] in finished]
+    assert again == []
+
+
+def test_a_wrong_key_is_one_line_and_almost_no_calls(tmp_path, data_root, stub, command):
+    code, said = finish(command("generation", f"settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY="bad-key-of-mine"))
+    assert code == 3
+    assert said.count("\nError: anthropic/claude-haiku-5-5 answered 401") == 1, said
+    assert "Check the key" in said
+    assert "bad-key-of-mine" not in said
+    assert "Traceback" not in said
+    assert stub.stats()["anthropic"]["calls"] <= 3
+
+
+def test_no_key_is_told_before_anything_is_started(tmp_path, data_root, stub, command):
+    code, said = finish(command("generation", f"settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY=""))
+    assert code == 2
+    assert said.strip().startswith("Error: No key for anthropic/claude-haiku-5-5. Set the environment variable ANTHROPIC_API_KEY")
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_key_in_a_parameter_is_refused_and_not_repeated(command):
+    code, said = finish(command("generation", "api_key=sk-ant-api03-abcdefgh"))
+    assert code == 2
+    assert "looks like a key" in said
+    assert "abcdefgh" not in said
+
+
+def test_an_unpriced_model_under_a_budget_in_money_is_refused(tmp_path, data_root, stub, command):
+    roles = {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-next-9"}
+    settings = yaml.safe_load((tmp_path / paid_settings(tmp_path, stub)).read_text(encoding="utf-8"))
+    settings["roles"] |= roles
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    code, said = finish(command("generation", f"settings={tmp_path / 'settings.yaml'}"))
+    assert code == 2
+    assert "No price is known for anthropic/claude-next-9" in said
+    assert stub.stats().get("anthropic", {}).get("calls", 0) == 0
+
+
+def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stub):
+    stub.set(requests_per_minute=4000)
+    words = [sys.executable, "-m", "tasks.check_models", f"settings={paid_settings(tmp_path, stub)}"]
+    done = subprocess.run(words, cwd=CHECKOUT, env={**os.environ, "UNDERSTUDY_DATA": str(data_root)}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "ok     anthropic/claude-haiku-5-5  (user_simulator, assistant)"
+    assert "structured output ok" in lines[1]
+    assert "4,000 requests/min" in lines[1]
+    assert "0.1 in, 0.5 out (USD per million tokens, genai-prices" in lines[1]
+    assert stub.stats()["anthropic"]["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("roles", "environment", "told"),
+    [
+        ({}, {"ANTHROPIC_API_KEY": "expired-key"}, "answered 401"),
+        ({"assistant": "anthropic/unknown-model"}, {}, "Check the model's name"),
+        ({"assistant": "openai-compatible/qwen"}, {"OPENAI_COMPATIBLE_BASE_URL": "http://127.0.0.1:9/v1"}, "cannot be reached at http://127.0.0.1:9/v1"),
+        ({"assistant": "openai-compatible/html"}, {"OPENAI_COMPATIBLE_BASE_URL": "STUB/v1"}, "is not an OpenAI-compatible API"),
+        ({"assistant": "openai-compatible/qwen"}, {}, "set the option base_url"),
+        ({"assistant": "mistral/large"}, {}, "Unknown model reference 'mistral/large'. Allowed: provider/model"),
+        ({"assistant": "llama-cpp/nowhere.gguf"}, {}, "nowhere.gguf does not exist"),
+    ],
+    ids=["expired key", "unknown model", "unreachable", "no API", "no address", "unknown provider", "no such GGUF"],
+)
+async def test_check_models_tells_in_one_line_what_is_wrong(tmp_path, data_root, stub, monkeypatch, roles, environment, told):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("STUB", stub.url))
+    stub.set(faults=[{"when": {}, "model": "html", "fault": {"kind": "html"}}])
+    path = paid_settings(tmp_path, stub, budget={"usd": None, "tokens": None})
+    given = load_settings(path)
+    found = await check_models(given.model_copy(update={"roles": given.roles.model_copy(update=roles)}), "therapeutic-coaching")
+    (problem,) = [check.problem for check in found if check.problem]
+    assert told in problem
+    assert "\n" not in problem
+
+
+def test_a_model_that_is_switched_off_soon_is_told():
+    dates = {"openai": {"gpt-5-mini": date(2026, 12, 11)}}
+    assert (
+        retiring("openai/gpt-5-mini", dates, date(2026, 11, 21))
+        == "openai/gpt-5-mini will be switched off on 2026-12-11. Choose another model in the settings."
+    )
+    assert "was switched off" in str(retiring("openai/gpt-5-mini", dates, date(2026, 12, 12)))
+    assert retiring("openai/gpt-5-mini", dates, date(2026, 1, 1)) is None
+    assert retiring("openai/gpt-6-luna", dates, date(2026, 11, 21)) is None
