@@ -33,7 +33,7 @@ from core.judging import assess
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import load_pack
-from core.personas import sample_persona
+from core.personas import sample_batch, sample_persona
 from core.prices import price_list
 from core.records import Transcript
 from core.rehearsal import Cast, rehearse
@@ -226,13 +226,23 @@ async def judged(stub: Stub, caller: Caller, name: str, transcript: Transcript) 
 
 
 async def prefect(stub: Stub, folder: str) -> None:
-    """The generation flow, one Prefect task a conversation, against the bare loop at as many calls at once."""
+    """The generation flow, one Prefect task a conversation, against bare loops with the same chains of calls."""
     conversations, exchanges = 300, (6, 14)
     stub.set(latency_s=LATENCY, send_limit_headers=True, log_bodies=False)
     client = clients(stub.url)["anthropic"]
     await many(client.complete, AT_ONCE)
-    count = conversations * sum(exchanges)
-    wall, _, _ = await many(bare("anthropic", client), count, text=(PROMPT * 4)[:11_500])  # as long as the conversations' prompts are on average
+    ask, text = bare("anthropic", client), (PROMPT * 4)[:11_500]  # as long as the conversations' prompts are on average
+    lengths = [persona.exchanges for persona in sample_batch(load_pack("therapeutic-coaching"), 0, conversations, exchanges)]
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def chain(number: int, calls: int) -> None:
+        async with slots:
+            for _ in range(calls):
+                await ask(asked(number, text))
+
+    started = time.perf_counter()
+    await asyncio.gather(*(chain(number, 2 * length) for number, length in enumerate(lengths)))
+    wall = time.perf_counter() - started
     settings = Path(folder) / "settings.yaml"
     given = {
         "extends": "pipeline.yaml",
@@ -249,8 +259,7 @@ async def prefect(stub: Stub, folder: str) -> None:
     (stats,) = stub.stats().values()
     span = stats["last"] - stats["first"] + LATENCY
     print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once, exit code {process.returncode}")
-    rates = stats["ok"] / span, count / wall
-    print(f"  {stats['ok']} calls of the flow in {span:.1f} s: {rates[0]:.1f}/s; the bare loop {rates[1]:.1f}/s; ratio {rates[0] / rates[1]:.3f}")
+    print(f"  {stats['ok']} calls of the flow in {span:.1f} s; the bare loops, as many calls in chains as long, {wall:.1f} s; ratio {wall / span:.3f}")
 
 
 def told(title: str, found: dict[str, Any], uncached: float | None = None) -> None:
