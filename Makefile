@@ -54,7 +54,7 @@ ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
 
 .PHONY: test
 test: setup  ## Install what is needed and run the test suite
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 .PHONY: kill-test
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run

@@ -56,7 +56,7 @@ def test_an_unknown_model_is_told_before_anything_starts(command, data_root, tmp
 
 def test_an_unwritable_data_root_is_told(command, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    assert_told(*finish(command("generation", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
+    assert_told(*finish(command("generation", "settings=config/demo.yaml", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
 
 
 def test_too_many_conversations_are_refused_because_of_the_evaluations_seeds(command, settings):
@@ -145,4 +145,4 @@ for entry in sys.argv[1:]:
     assert type(getattr(importlib.import_module(module), name)).__name__ == "Flow", entry
 """
     subprocess.run([sys.executable, "-c", code, *(entry["entrypoint"] for entry in deployments)], cwd=CHECKOUT, check=True)
-    assert [entry["name"] for entry in deployments] == ["pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation"]
+    assert [entry["name"] for entry in deployments] == ["pipeline", "demo", "generation", "assessment", "dataset", "training", "export", "evaluation"]

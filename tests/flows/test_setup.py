@@ -1,0 +1,55 @@
+"""The server is prepared once: work pool, limits and blocks; and the limits bound what several runs do together."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.records import TranscriptBatch
+from core.store import open_store
+from flows.generation import generation
+from tests.conftest import CHECKOUT
+from tests.flows.test_paid_runs import paid_settings
+from tests.stub.client import start_stub
+
+
+def set_up(server, settings):
+    env = {**os.environ, "PREFECT_API_URL": server}
+    words = [sys.executable, "deployments/setup.py", f"settings={settings}"]
+    return subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=180, check=True).stdout
+
+
+async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_path, data_root, prefect_server, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    with start_stub(latency_s=0.05) as stub:
+        roles = {"user_simulator": "anthropic/claude-sonnet-5-5", "assistant": "anthropic/claude-sonnet-5-5"}
+        settings = paid_settings(tmp_path, stub)
+        given = yaml.safe_load(Path(settings).read_text(encoding="utf-8"))
+        given["roles"] |= roles
+        Path(settings).write_text(yaml.safe_dump(given), encoding="utf-8")
+
+        first = set_up(prefect_server, settings)
+        assert "Made the limit understudy-anthropic-claude-sonnet-5-5: 1 at once." in first
+        assert "Registered the block understudy-openai-compatible." in first
+        second = set_up(prefect_server, settings)
+        assert "The limit understudy-anthropic-claude-sonnet-5-5 is there: 1 at once." in second
+        assert "Made" not in second
+
+        # two runs with room for three conversations each: never more than three calls at once
+        batches = await asyncio.gather(generation(conversations=3, settings=settings), generation(conversations=3, first_seed=100, settings=settings))
+        made = [TranscriptBatch.model_validate_json(open_store().read(batch)).transcripts for batch in batches]
+        assert [len(transcripts) for transcripts in made] == [3, 3]
+        assert stub.stats()["anthropic"]["max_in_flight"] <= 3
+
+
+def test_setup_without_a_server_says_what_to_do():
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run([sys.executable, "deployments/setup.py"], cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0:
+        pytest.skip("this machine's Prefect profile names a server")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: no server. Start one (make ui) and set PREFECT_API_URL")
