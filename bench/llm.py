@@ -32,12 +32,13 @@ from core.errors import ModelError
 from core.judging import assess
 from core.ledger import Ledger
 from core.limiter import Limiter
+from core.model_settings import Budget, ModelSettings
 from core.pack import load_pack
 from core.personas import sample_batch, sample_persona
 from core.prices import price_list
 from core.records import Transcript
 from core.rehearsal import Cast, rehearse
-from core.settings import Budget, ModelSettings, load_settings
+from core.settings import load_settings
 from core.store import Store
 from tests.stub.client import Stub, start_stub
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import anthropic
@@ -85,7 +86,7 @@ class AnthropicChat:
             ModelError, RunStoppedError: what the API said instead.
         """
         options = dict(self._options)
-        if output := self._output | ({"format": {"type": "json_schema", "schema": anthropic.transform_schema(dict(request.schema))}} if request.schema else {}):
+        if output := self._output | ({"format": self._format(request.schema)} if request.schema else {}):
             options["output_config"] = output
         if request.system:
             options["system"] = [{"type": "text", "text": request.system, "cache_control": CACHED}]
@@ -102,6 +103,12 @@ class AnthropicChat:
         if message.stop_reason == "model_context_window_exceeded":
             raise status_error(self.reference, 400, "the answer ran into the end of the context window", overlong=True)
         return _reply(message, allowances(raw.headers, LIMIT_HEADERS))
+
+    def _format(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {"type": "json_schema", "schema": anthropic.transform_schema(dict(schema))}
+        except (ValueError, AssertionError) as error:
+            raise SettingsError(f"{self.reference} cannot take the form of the answer: {error}. Choose another model for the role.") from error
 
     def _explained(self, error: anthropic.AnthropicError) -> UnderstudyError:
         if isinstance(error, anthropic.APITimeoutError):

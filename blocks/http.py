@@ -34,6 +34,10 @@ OVERLONG = re.compile(
 """How providers say that a prompt does not fit; only some have a code for it."""
 
 
+SCHEMA = re.compile(r"(json|response|invalid|output)[ _-]?schema|output_config|response_format", re.IGNORECASE)
+"""How they say that they cannot take the schema of an answer."""
+
+
 def http_client() -> httpx2.AsyncClient:
     """Return a client with room for many calls; the deadline of a call is set around it (`core/calls.py`)."""
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
@@ -60,7 +64,7 @@ def status_error(
     allowances: Sequence[Allowance] = (),
     spent: bool = False,
     overlong: bool = False,
-) -> ModelError | RunStoppedError:
+) -> ModelError | RunStoppedError | SettingsError:
     """Turn an HTTP status into the error that it means.
 
     Args:
@@ -73,6 +77,8 @@ def status_error(
         return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
         return ContextError(f"{said}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
+    if status in (400, 422) and SCHEMA.search(message):
+        return SettingsError(f"{said}. The provider cannot take the form of the answer: choose another model for the role.")
     if status in (401, 403):
         return AuthError(f"{said}. Check the key (environment variable or block) and what it is allowed to use.")
     if status == 404:

@@ -91,7 +91,7 @@ class LlamaCppChat:
         room = min(request.max_tokens, self._context - len(tokens))
         if room < 1:
             raise ContextError(
-                f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise llama_cpp.context or shorten it."
+                f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise models.llama-cpp.options.context or shorten it."
             )
         llama.set_seed(request.seed % 2**31)
         written: list[int] = []

@@ -9,8 +9,8 @@ from core.chat import ChatModel, ChatRequest, Reply
 from core.errors import InvalidOutputError, ModelError, ModelTimeoutError, RateLimitError, RefusedError, RunStoppedError, TruncatedError
 from core.ledger import Ledger
 from core.limiter import Call, Limiter
+from core.model_settings import Calls
 from core.prices import PriceList
-from core.settings import Calls
 
 
 class Caller:

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from core.chat import ChatRequest, Reply
 from core.errors import BudgetError, SettingsError
-from core.settings import Budget
+from core.model_settings import Budget
 from core.store import Store
 
 LINES = 200

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelError, RateLimitError, RunStoppedError, UnavailableError
+from core.model_settings import Calls, ModelSettings
 from core.pacing import SLACK, Bucket, Search
-from core.settings import Calls, ModelSettings
 
 SHARE = 0.99
 """Of a known limit: a provider's clock is not ours."""

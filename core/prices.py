@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from core.chat import Usage
-from core.settings import Price
+from core.model_settings import Price
 
 FREE = Price(input=0, output=0)
 DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"

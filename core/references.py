@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from core.errors import SettingsError
-from core.settings import ModelSettings, Settings
+from core.model_settings import ModelSettings
+from core.settings import Settings
 
 KEY = re.compile(
     r"\b(sk-[\w-]{8,}|AIza[\w-]{20,}|hf_\w{10,}|pnu_\w{10,}|(?:api[_-]?key|token|secret|password)\s*[=:]\s*\S{8,})|\bBearer\s+\S{8,}", re.IGNORECASE

@@ -5,19 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.chat import LimitKind, RoleName
+from core.chat import RoleName
 from core.errors import SettingsError
+from core.model_settings import Budget, Calls, Count, ModelSettings
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml, read_yaml
 
-Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-Amount = Annotated[float, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
-PerMinute = Annotated[int, Field(ge=1)]
-Option = bool | int | float | str
 
 
 class Roles(Strict):
@@ -37,88 +31,6 @@ class Roles(Strict):
         """Return the model of each role, by the role's name."""
         bound: dict[RoleName, str] = {"user_simulator": self.user_simulator, "assistant": self.assistant, "judge": self.judges[0]}
         return bound | {"repairer": self.repairer} if self.repairer else bound
-
-
-class Price(Strict):
-    """USD for a million tokens, for a model that the price data lacks. What is left out costs as much as input."""
-
-    input: Amount
-    output: Amount
-    cache_read: Amount | None = None
-    cache_write: Amount | None = None
-
-
-class ModelSettings(Strict):
-    """Limits, price and options of a model; a limit that is not given is taken from the provider's headers or found by trying.
-
-    Args:
-        concurrency: calls under way at once.
-        requests_per_minute, input_tokens_per_minute, output_tokens_per_minute: the account's limits.
-        tokens_per_minute: input and output together, where the provider limits that.
-        runs_at_once: how many runs may use the model at the same time; each keeps to its share of the limits.
-        price: replaces the price data.
-        options: of the provider's block, such as effort, temperature or base_url.
-    """
-
-    concurrency: Count | None = None
-    requests_per_minute: PerMinute | None = None
-    input_tokens_per_minute: PerMinute | None = None
-    output_tokens_per_minute: PerMinute | None = None
-    tokens_per_minute: PerMinute | None = None
-    runs_at_once: Count = 1
-    price: Price | None = None
-    options: dict[str, Option] = Field(default_factory=dict)
-
-    def per_minute(self) -> dict[LimitKind, float]:
-        """Return one run's share of the known limits."""
-        known: dict[LimitKind, int | None] = {
-            "requests": self.requests_per_minute,
-            "input_tokens": self.input_tokens_per_minute,
-            "output_tokens": self.output_tokens_per_minute,
-            "tokens": self.tokens_per_minute,
-        }
-        return {kind: limit / self.runs_at_once for kind, limit in known.items() if limit}
-
-    def share_of_concurrency(self) -> int:
-        """Return how many calls one run may have under way."""
-        return max(1, (self.concurrency or 1) // self.runs_at_once)
-
-
-class Calls(Strict):
-    """How long a call, and a provider that fails, are borne.
-
-    Args:
-        concurrency: calls of a model under way at once, where `models` says nothing else.
-        timeout_seconds: until one attempt is given up.
-        attempts: of one call, counting failures that may pass.
-        total_seconds: from a call's first failure until it is given up.
-        first_backoff_seconds, longest_backoff_seconds: the pause after a failure doubles from the one to the other.
-        longest_wait_seconds: a provider that asks to wait longer ends the run.
-        outage_seconds: nothing but failures for so long ends the run.
-        more_room: how often an answer that was cut off or has not the asked form is asked for again, each time with twice the room.
-    """
-
-    concurrency: Count
-    timeout_seconds: Seconds
-    attempts: Count
-    total_seconds: Seconds
-    first_backoff_seconds: Seconds
-    longest_backoff_seconds: Seconds
-    longest_wait_seconds: Seconds
-    outage_seconds: Seconds
-    more_room: Annotated[int, Field(ge=0)]
-
-
-class Budget(Strict):
-    """What one run may cost; checked before each call. The same command again goes on with the same budget.
-
-    Args:
-        usd: no call is sent that could exceed it.
-        tokens: input and output together.
-    """
-
-    usd: Amount | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
 
 
 class Generation(Strict):
@@ -206,20 +118,6 @@ class EvaluationSettings(Strict):
     decision: Decision
 
 
-class LlamaCppSettings(Strict):
-    """How llama.cpp plays a GGUF in this process.
-
-    Args:
-        context: tokens that a conversation may take, prompt and answer together.
-        temperature: 0 always takes the likeliest token; trials of one persona differ only above it.
-        threads: of one generation.
-    """
-
-    context: Annotated[int, Field(ge=64)]
-    temperature: Annotated[float, Field(ge=0)]
-    threads: Count
-
-
 class Settings(Strict):
     """`config/pipeline.yaml`."""
 
@@ -227,7 +125,6 @@ class Settings(Strict):
     models: dict[str, ModelSettings] = Field(description="By `provider/model`, by a saved block's name, or by a provider alone for all its models.")
     calls: Calls
     budget: Budget
-    llama_cpp: LlamaCppSettings
     generation: Generation
     assessment: AssessmentSettings
     dataset: DatasetSettings

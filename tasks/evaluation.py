@@ -6,6 +6,7 @@ from core.comparison import Arm, Played, compare
 from core.fingerprint import fingerprint
 from core.personas import check_seeds_apart, sample_batch
 from core.records import Assessment, DatasetRef, EvaluationRef, ModelChoice, ModelRef, Persona, TranscriptRef
+from core.references import model_settings
 from core.settings import Training
 from core.store import open_store
 from tasks.assessment import judge_side_by_side
@@ -34,7 +35,7 @@ async def evaluate_arms(run: Run, models: dict[Arm, ModelRef], dataset: DatasetR
     # one arm after the other, so that one model is in memory at a time
     for arm, model in models.items():
         gguf = f"llama-cpp/{model.path}/{model.name}-{training.quantisations[0]}.gguf"
-        plans = _plans(run, personas, ModelChoice(reference=gguf, options=run.settings.llama_cpp.model_dump()))
+        plans = _plans(run, personas, ModelChoice(reference=gguf, options=model_settings(run.settings, gguf).options))
         found, read = await _play_and_judge(arm, plans, run)
         played += found
         conversations += read

@@ -21,7 +21,9 @@ os.environ |= {
     "HF_HOME": f"{_HOME}/huggingface",
     "OMP_NUM_THREADS": "1",
 }
-for _name in ("PREFECT_API_URL", "UNDERSTUDY_DATA"):
+# a key in the environment of the person who runs the tests is never used
+_PROVIDERS = ("ANTHROPIC", "OPENAI", "OPENAI_COMPATIBLE", "GEMINI", "GOOGLE", "HF")
+for _name in ("PREFECT_API_URL", "UNDERSTUDY_DATA", "HF_TOKEN", *(f"{name}_{end}" for name in _PROVIDERS for end in ("API_KEY", "AUTH_TOKEN", "BASE_URL"))):
     os.environ.pop(_name, None)
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -60,6 +60,22 @@ async def test_a_status_says_what_happened_and_whether_to_try_again(model, stub)
         assert f"{model.reference} answered {status}: So it is." in str(error)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid schema for response_format 'judge': In context=(), 'additionalProperties' is required to be supplied and to be false.",
+        "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false",
+        "Invalid JSON schema provided in response_json_schema",
+        "failed to parse json_schema: unsupported type",
+    ],
+)
+async def test_a_form_that_the_provider_cannot_take_ends_the_run(model, stub, message):
+    stub.set(**only(status=400, message=message))
+    error = await failure(model, ask(schema={"type": "object", "properties": {}, "required": [], "additionalProperties": False}))
+    assert type(error) is SettingsError
+    assert "cannot take the form of the answer: choose another model" in str(error)
+
+
 async def test_an_unknown_model_is_named(provider, stub):
     error = await failure(make_block(provider, stub.url, model="unknown-1").get_client())
     assert type(error) is UnknownModelError

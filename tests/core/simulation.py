@@ -10,8 +10,8 @@ from core.chat import Allowance, ChatRequest, Message, Reply, Usage
 from core.errors import OverloadedError, RateLimitError
 from core.ledger import Ledger
 from core.limiter import Limiter
+from core.model_settings import Budget, Calls, ModelSettings, Price
 from core.prices import Given
-from core.settings import Budget, Calls, ModelSettings, Price
 from core.store import Store
 
 CALLS = Calls(

@@ -25,8 +25,8 @@ from core.errors import (
     UnknownModelError,
 )
 from core.ledger import Ledger, bills, read_entries
+from core.model_settings import Budget, ModelSettings, Price
 from core.prices import Given, Unknown, price_list
-from core.settings import Budget, ModelSettings, Price
 from core.store import Store
 from tests.core.simulation import CALLS, asked, caller, clock, in_virtual_time
 

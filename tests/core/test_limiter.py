@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ModelError, ProviderError, RateLimitError, UnavailableError
-from core.settings import ModelSettings
+from core.model_settings import ModelSettings
 from tests.core.simulation import CALLS, Provider, asked, caller, clock, in_virtual_time, many
 
 
