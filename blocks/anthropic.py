@@ -45,8 +45,8 @@ class Anthropic(CredentialsBlock):
     _documentation_url = HttpUrl("https://platform.claude.com/docs/en/api/messages")
 
     model: str = Field(title="Model", description="Name of the model, such as claude-haiku-5-5.")
-    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, the variable ANTHROPIC_API_KEY is read.")
-    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API; without the /v1.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable ANTHROPIC_API_KEY is read.")
+    base_url: str = Field(default="", title="Base URL", description="Another address of the API; without the /v1.")
     effort: Effort | None = Field(default=None, title="Effort", description="How much the model thinks; the API's own default is medium.")
     thinking: Literal["adaptive", "disabled"] | None = Field(default=None, title="Thinking", description="Thinking counts as output tokens.")
 
@@ -56,7 +56,7 @@ class Anthropic(CredentialsBlock):
         Raises:
             SettingsError: there is no key, or what is given is none.
         """
-        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("ANTHROPIC_API_KEY")
+        given = self.api_key.get_secret_value() or os.environ.get("ANTHROPIC_API_KEY")
         key = clean_key(given, f"anthropic/{self.model}")
         if not key:
             raise SettingsError(f"No key for anthropic/{self.model}. Set the environment variable ANTHROPIC_API_KEY, or name a saved block that has one.")
@@ -73,7 +73,7 @@ class AnthropicChat:
         self._answered = False
         self.reference = f"anthropic/{block.model}"
         self._client = anthropic.AsyncAnthropic(
-            api_key=key, base_url=block.base_url, max_retries=0, http_client=http_client(), timeout=None, open_telemetry=False
+            api_key=key, base_url=block.base_url or None, max_retries=0, http_client=http_client(), timeout=None, open_telemetry=False
         )
         self._model = block.model
         self._options: dict[str, Any] = {"thinking": {"type": block.thinking}} if block.thinking else {}

@@ -111,7 +111,7 @@ def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
 
 
 def _values(block: CredentialsBlock) -> dict[str, Any]:
-    return {name: getattr(block, name) for name in type(block).model_fields if getattr(block, name) is not None}
+    return {name: getattr(block, name) for name in type(block).model_fields if getattr(block, name) not in (None, "")}
 
 
 async def _load(provider: str, name: str) -> Any:

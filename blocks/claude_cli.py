@@ -47,8 +47,8 @@ class ClaudeCli(CredentialsBlock):
 
     model: str = Field(title="Model", description="Name of the model, such as claude-sonnet-5-5.")
     program: str = Field(default="claude", title="Program", description="Name or path of the claude program.")
-    api_key: SecretStr | None = Field(default=None, title="API key", description="With a key the program's own sign-in and settings are left aside.")
-    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="With a key the program's own sign-in and settings are left aside.")
+    base_url: str = Field(default="", title="Base URL", description="Another address of the API.")
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(default=None, title="Effort", description="How much the model thinks.")
 
     def get_client(self) -> "ClaudeCliChat":

@@ -36,8 +36,8 @@ class Google(CredentialsBlock):
     _documentation_url = HttpUrl("https://ai.google.dev/gemini-api/docs")
 
     model: str = Field(title="Model", description="Name of the model, such as gemini-3.8-flash.")
-    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, GEMINI_API_KEY or GOOGLE_API_KEY is read.")
-    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API, without the version.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, GEMINI_API_KEY or GOOGLE_API_KEY is read.")
+    base_url: str = Field(default="", title="Base URL", description="Another address of the API, without the version.")
     thinking: Literal["MINIMAL", "LOW", "MEDIUM", "HIGH"] | None = Field(default=None, title="Thinking level", description="Thoughts count as output tokens.")
     temperature: float | None = Field(default=None, title="Temperature", description="Without one, the model's own default.", ge=0, le=2)
 
@@ -47,7 +47,7 @@ class Google(CredentialsBlock):
         Raises:
             SettingsError: there is no key, or what is given is none.
         """
-        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
+        given = self.api_key.get_secret_value() or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
         key = clean_key(given, f"google/{self.model}")
         if not key:
             raise SettingsError(f"No key for google/{self.model}. Set the environment variable GEMINI_API_KEY, or name a saved block that has one.")
@@ -65,7 +65,7 @@ class GoogleChat:
         self.reference = f"google/{block.model}"
         self._model, self._where = block.model, block.base_url or ADDRESS
         options = types.HttpOptions(
-            base_url=block.base_url, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client()
+            base_url=block.base_url or None, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client()
         )
         self._models = genai.Client(api_key=key, http_options=options).aio.models
         self._options: dict[str, Any] = {"automatic_continuation": False}  # else one call could become several

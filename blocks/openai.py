@@ -42,8 +42,8 @@ class OpenAI(CredentialsBlock):
     _documentation_url = HttpUrl("https://developers.openai.com/api/docs")
 
     model: str = Field(title="Model", description="Name of the model, such as gpt-6-luna.")
-    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, the variable OPENAI_API_KEY is read.")
-    base_url: str | None = Field(default=None, title="Base URL", description="Another address of the API, with its /v1.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable OPENAI_API_KEY is read.")
+    base_url: str = Field(default="", title="Base URL", description="Another address of the API, with its /v1.")
     effort: Effort | None = Field(default=None, title="Effort", description="How much the model reasons; without one, the model's own default.")
     temperature: float | None = Field(default=None, title="Temperature", description="Reasoning models take one only with the effort none.", ge=0, le=2)
 
@@ -53,7 +53,7 @@ class OpenAI(CredentialsBlock):
         Raises:
             SettingsError: there is no key, or what is given is none.
         """
-        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_API_KEY")
+        given = self.api_key.get_secret_value() or os.environ.get("OPENAI_API_KEY")
         key = clean_key(given, f"openai/{self.model}")
         if not key:
             raise SettingsError(f"No key for openai/{self.model}. Set the environment variable OPENAI_API_KEY, or name a saved block that has one.")
@@ -69,7 +69,7 @@ class OpenAIChat:
         """Make the client, which is shared by all calls."""
         self._answered = False
         self.reference = f"openai/{block.model}"
-        self._client = openai.AsyncOpenAI(api_key=key, base_url=block.base_url, max_retries=0, http_client=http_client(), timeout=None)
+        self._client = openai.AsyncOpenAI(api_key=key, base_url=block.base_url or None, max_retries=0, http_client=http_client(), timeout=None)
         self._options: dict[str, Any] = {"model": block.model, "store": False}
         self._options |= {"reasoning": {"effort": block.effort}} if block.effort else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}

@@ -36,10 +36,8 @@ class OpenAICompatible(CredentialsBlock):
     _documentation_url = HttpUrl("https://developers.openai.com/api/docs/api-reference/chat")
 
     model: str = Field(title="Model", description="Name of the model, as the server knows it.")
-    base_url: str | None = Field(
-        default=None, title="Base URL", description="Address with its /v1; without one, the variable OPENAI_COMPATIBLE_BASE_URL is read."
-    )
-    api_key: SecretStr | None = Field(default=None, title="API key", description="Without one, the variable OPENAI_COMPATIBLE_API_KEY is read, if it is set.")
+    base_url: str = Field(default="", title="Base URL", description="Address with its /v1; without one, the variable OPENAI_COMPATIBLE_BASE_URL is read.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable OPENAI_COMPATIBLE_API_KEY is read, if it is set.")
     temperature: float | None = Field(default=None, title="Temperature", description="Without one, the server's own default.", ge=0)
     top_p: float | None = Field(default=None, title="Top p", description="Without one, the server's own default.", gt=0, le=1)
 
@@ -55,7 +53,7 @@ class OpenAICompatible(CredentialsBlock):
                 f"openai-compatible/{self.model} needs the address of its server, not {base_url!r}: set the option base_url, or the environment variable "
                 "OPENAI_COMPATIBLE_BASE_URL, to something like http://127.0.0.1:8080/v1."
             )
-        given = self.api_key.get_secret_value() if self.api_key else os.environ.get("OPENAI_COMPATIBLE_API_KEY")
+        given = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")
         key = clean_key(given, f"openai-compatible/{self.model}")
         return OpenAICompatibleChat(self, base_url, key or "none")
 
