@@ -150,7 +150,7 @@ async def test_an_answer_without_the_asked_form_is_told_from_a_failure(model, st
 
 
 async def test_without_a_key_and_a_sign_in_it_says_how_to_sign_in(block, stub):
-    error = await failure(block(api_key=None).get_client())
+    error = await failure(block(api_key="").get_client())
     assert type(error) is AuthError
     assert "Sign in" in str(error)
     assert stub.log() == []
@@ -163,7 +163,7 @@ async def test_a_persons_own_instructions_are_not_sent(block, home, stub, monkey
         path.parent.mkdir(exist_ok=True)
         path.write_text("Always answer in rhyme.", encoding="utf-8")
     monkeypatch.chdir(home / "project")
-    for values in ({}, {"api_key": None}):
+    for values in ({}, {"api_key": ""}):
         assert (await block(**values).get_client().complete(ask())).text
     assert [sent["status"] for sent in stub.log()] == [200, 200]
     assert not any(words in str(sent["body"]) for sent in stub.log() for words in ("rhyme", str(home)))

@@ -190,16 +190,16 @@ async def test_earlier_models_of_openai_cache_without_breakpoints(stub):
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "google"])
 def test_a_missing_key_names_the_variable_that_holds_it(provider):
     with pytest.raises(SettingsError, match=VARIABLES[provider]):
-        make_block(provider, "http://127.0.0.1", api_key=None).get_client()
+        make_block(provider, "http://127.0.0.1", api_key="").get_client()
 
 
 @pytest.mark.parametrize(("provider", "variable"), [*VARIABLES.items(), ("google", "GOOGLE_API_KEY")])
 async def test_the_environments_key_is_used_where_the_block_has_none(stub, monkeypatch, provider, variable):
     monkeypatch.setenv(variable, KEY.replace("test", "expired"))
-    assert type(await failure(make_block(provider, stub.url, api_key=None).get_client())) is AuthError
+    assert type(await failure(make_block(provider, stub.url, api_key="").get_client())) is AuthError
     assert (await make_block(provider, stub.url).get_client().complete(ask())).text
     monkeypatch.setenv(variable, KEY)
-    assert (await make_block(provider, stub.url, api_key=None).get_client().complete(ask())).text
+    assert (await make_block(provider, stub.url, api_key="").get_client().complete(ask())).text
 
 
 async def test_a_line_break_behind_a_key_is_no_part_of_it(stub, provider):
@@ -214,11 +214,11 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_shown(provider, rubbish):
 
 
 async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
-    for address in (None, "localhost:8080"):
+    for address in ("", "localhost:8080"):
         with pytest.raises(SettingsError, match="OPENAI_COMPATIBLE_BASE_URL"):
             make_block("openai-compatible", "", base_url=address).get_client()
     monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", f"{stub.url}/v1")
-    assert (await make_block("openai-compatible", "", base_url=None, api_key=None).get_client().complete(ask())).text
+    assert (await make_block("openai-compatible", "", base_url="", api_key="").get_client().complete(ask())).text
 
 
 def test_a_block_never_shows_its_key(provider):
