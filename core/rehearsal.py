@@ -13,6 +13,7 @@ from core.fingerprint import seed_of
 from core.pack import Pack
 from core.records import EndReason, Exchange, Persona, Transcript
 from core.steering import Steering, steer
+from core.turn_log import Turn, TurnLog
 from core.yaml_files import explain
 
 USER_SCHEMA: dict[str, Any] = {
@@ -46,26 +47,33 @@ class Cast:
     minimum: int
 
 
-async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0) -> Transcript:
+async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0, log: TurnLog | None = None) -> Transcript:
     """Play a conversation to its end.
 
     Args:
         name: the transcript's id.
         trial: which of several conversations with the same persona; the user's draws are the same in all of them.
+        log: what was said before the conversation was interrupted, if it was; it keeps each message as soon as it is there.
 
     Raises:
         ModelError: a model gave no usable message.
     """
-    exchanges: list[Exchange] = []
-    reason = EndReason.TARGET_REACHED
-    while len(exchanges) < persona.exchanges:
-        steering = steer(pack, persona, len(exchanges) + 1, cast.minimum)
-        said = await _user_turn(pack, persona, cast, exchanges, steering, name)
-        answer = await _assistant_turn(cast, exchanges, said.message, seed_of("assistant", persona.seed, trial), name)
-        exchanges.append(Exchange(exchange_number=len(exchanges) + 1, user=said.message, assistant=answer))
-        if said.done and len(exchanges) >= cast.minimum:
-            reason = EndReason.USER_DONE
-            break
+    turns = list(log.turns) if log else []
+
+    def keep(turn: Turn) -> None:
+        turns.append(turn)
+        if log:
+            log.add(turn)
+
+    while (reason := _ended(turns, persona.exchanges, cast.minimum)) is None:
+        exchanges = _exchanges(turns)
+        if len(turns) % 2 == 0:
+            steering = steer(pack, persona, len(exchanges) + 1, cast.minimum)
+            said = await _user_turn(pack, persona, cast, exchanges, steering, name)
+            keep(Turn(side="user", text=said.message, done=said.done))
+        answer = await _assistant_turn(cast, exchanges, turns[-1].text, seed_of("assistant", persona.seed, trial), name)
+        keep(Turn(side="assistant", text=answer))
+    exchanges = _exchanges(turns)
     return Transcript(
         id=name,
         persona=persona.model_dump(),
@@ -84,6 +92,18 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
             "caveat": cast.user_simulator.caveat,
         },
     )
+
+
+def _exchanges(turns: Sequence[Turn]) -> list[Exchange]:
+    pairs = zip(turns[::2], turns[1::2], strict=False)  # a user's message that is not answered yet is left out
+    return [Exchange(exchange_number=number, user=user.text, assistant=assistant.text) for number, (user, assistant) in enumerate(pairs, start=1)]
+
+
+def _ended(turns: Sequence[Turn], target: int, minimum: int) -> EndReason | None:
+    answered = len(turns) // 2
+    if len(turns) % 2 == 0 and answered >= minimum and turns and turns[-2].done:
+        return EndReason.USER_DONE
+    return EndReason.TARGET_REACHED if answered >= target and len(turns) % 2 == 0 else None
 
 
 async def _user_turn(pack: Pack, persona: Persona, cast: Cast, exchanges: Sequence[Exchange], steering: Steering, name: str) -> _UserMessage:

@@ -85,13 +85,19 @@ class Store:
         plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        fs, root = fsspec.url_to_fs(self.root)
+        if fs.exists(f"{root}/{name}"):
+            fs.rm_file(f"{root}/{name}")
+
     def appender(self, name: str) -> Callable[[str], None]:
         """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line writes the file anew.
 
         Raises (both): StoreError: it cannot be written.
         """
         fs, root = fsspec.url_to_fs(self.root)
-        written: list[str] = []
+        written = [self.read(name)] if not self.is_local and self.exists(name) else []
         try:
             file = _open_to_append(Path(root) / name) if self.is_local else None
         except OSError as error:

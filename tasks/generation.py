@@ -9,6 +9,7 @@ from core.personas import sample_batch
 from core.records import ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.rehearsal import Cast, rehearse
 from core.store import open_store
+from core.turn_log import TurnLog
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -51,8 +52,10 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
             max_tokens=plan.max_tokens,
             minimum=plan.minimum,
         )
-        transcript = await rehearse(pack, plan.persona, cast, name, plan.trial)
+        log = TurnLog(store, name)
+        transcript = await rehearse(pack, plan.persona, cast, name, plan.trial, log)
         store.write_json(path, transcript)
+        log.remove()
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 

@@ -13,6 +13,8 @@ from core.personas import sample_batch, sample_persona
 from core.records import EndReason, Outcome
 from core.rehearsal import Cast, rehearse
 from core.scripted.chat import ScriptedChat
+from core.store import Store
+from core.turn_log import Turn, TurnLog
 
 PACK = load_pack("therapeutic-coaching")
 
@@ -80,6 +82,66 @@ async def test_the_user_may_leave_after_the_minimum_and_not_before():
 async def test_an_unusable_message_ends_the_conversation_with_an_error(user, assistant):
     with pytest.raises(ModelError):
         await play(Recorder("u", user), Recorder("a", assistant))
+
+
+class Killed(Exception):  # noqa: N818
+    """What a kill does to the messages after it."""
+
+
+class Mortal(Recorder):
+    """Answers with its own name and the number of the exchange, until the process is killed at its so-many-th call."""
+
+    def __init__(self, reference, dies_at=None):
+        super().__init__(reference, [])
+        self.dies_at = dies_at
+
+    async def complete(self, request):
+        if self.dies_at is not None and len(self.requests) == self.dies_at:
+            raise Killed
+        self.requests.append(request)
+        number = sum(message.role == "assistant" for message in request.messages) + 1
+        text = f"{self.reference}{number}"
+        return Reply(said(text) if request.schema else text, "stop", Usage())
+
+
+@pytest.mark.parametrize("side", ["user", "assistant"])
+@pytest.mark.parametrize("dies_at", range(5))
+async def test_a_killed_conversation_goes_on_with_the_message_that_it_was_at(tmp_path, side, dies_at):
+    persona, store = sample_persona(PACK, 5, (5, 5)), Store(str(tmp_path))
+
+    async def run(user, assistant):
+        log = TurnLog(store, "name")
+        return await rehearse(PACK, persona, Cast(user, assistant, "guidance", 100, 3), "name", log=log)
+
+    whole = await rehearse(PACK, persona, Cast(Mortal("u"), Mortal("a"), "guidance", 100, 3), "name")
+    first = (Mortal("u", dies_at if side == "user" else None), Mortal("a", dies_at if side == "assistant" else None))
+    with pytest.raises(Killed):
+        await run(*first)
+    second = (Mortal("u"), Mortal("a"))
+    found = await run(*second)
+    assert [(turn.user, turn.assistant) for turn in found.exchanges] == [(turn.user, turn.assistant) for turn in whole.exchanges]
+    assert [len(a.requests) + len(b.requests) for a, b in zip(first, second, strict=True)] == [5, 5]  # no call is made twice
+
+
+async def test_a_message_that_was_cut_short_by_a_kill_is_written_again(tmp_path):
+    persona, store = sample_persona(PACK, 5, (3, 3)), Store(str(tmp_path))
+    with pytest.raises(Killed):
+        await rehearse(PACK, persona, Cast(Mortal("u"), Mortal("a", 1), "g", 100, 3), "name", log=TurnLog(store, "name"))
+    (file,) = tmp_path.glob("turns/*.jsonl")
+    file.write_text(file.read_text(encoding="utf-8")[:-5], encoding="utf-8")
+    user = Mortal("u")
+    found = await rehearse(PACK, persona, Cast(user, Mortal("a"), "g", 100, 3), "name", log=TurnLog(store, "name"))
+    assert [(turn.user, turn.assistant) for turn in found.exchanges] == [("u1", "a1"), ("u2", "a2"), ("u3", "a3")]
+    assert len(user.requests) == 2
+
+
+async def test_a_leave_that_was_taken_before_a_kill_is_still_a_leave(tmp_path):
+    store = Store(str(tmp_path))
+    log = TurnLog(store, "name")
+    for turn in (Turn(side="user", text="u1"), Turn(side="assistant", text="a1"), Turn(side="user", text="bye", done=True)):
+        log.add(turn)
+    found = await rehearse(PACK, sample_persona(PACK, 5, (5, 5)), Cast(Mortal("u"), Mortal("a"), "g", 100, 2), "name", log=TurnLog(store, "name"))
+    assert (len(found.exchanges), found.end_reason) == (2, EndReason.USER_DONE)
 
 
 async def rehearsed(quality, count=8):
