@@ -38,6 +38,11 @@ assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder
 	@deployments/install.sh light
 	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(PARAMETERS)) $(CHOSEN)
 
+.PHONY: personas
+personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMAIN=… COUNT=20]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_personas domain=$(DOMAIN) $(if $(COUNT),count=$(COUNT))
+
 .PHONY: check-models
 check-models:  ## Ask each model of the settings one tiny thing: does it answer, how fast, at what price [SETTINGS=file]
 	@deployments/install.sh light

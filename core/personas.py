@@ -2,37 +2,38 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from core.errors import PersonaError
 from core.fingerprint import seed_of
 from core.pack import Pack
 from core.records import Flaw, Persona, Topic
+from core.spread import spread
+
+Name = TypeVar("Name")
 
 
 def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = None) -> Persona:
-    """Draw the persona of a seed.
+    """Return the persona of a seed; those of consecutive seeds meet the taxonomy's weights as closely as their number allows (`core/spread.py`).
 
     Args:
         pack: the domain.
         seed: any natural number.
         exchanges: lowest and highest length of the conversation, instead of the pack's length classes.
     """
-    draw = random.Random(seed_of("persona", pack.name, seed))
     taxonomy = pack.taxonomy
-    low, high = exchanges or taxonomy.length_classes[pick(draw, {name: item.weight for name, item in taxonomy.length_classes.items()})].exchanges
+    kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
+    low, high = exchanges or taxonomy.length_classes[_due(kinds, pack, seed, "length class")].exchanges
+    values = {name: _due({value: item.weight for value, item in items.items()}, pack, seed, name) for name, items in taxonomy.dimensions.items()}
     return Persona(
         id=f"{pack.name}-persona-{seed}",
         seed=seed,
-        name=draw.choice(taxonomy.names),
-        topics=_topics(draw, pack),
-        flaws=_flaws(draw, pack),
-        trajectory=pick(draw, {name: value.weight for name, value in taxonomy.dimensions["trajectory"].items()}),
-        dimensions={
-            dimension: pick(draw, {name: value.weight for name, value in values.items()})
-            for dimension, values in taxonomy.dimensions.items()
-            if dimension != "trajectory"
-        },
-        exchanges=draw.randint(low, high),
+        name=_name(pack, seed),
+        topics=_topics(pack, seed),
+        flaws=_flaws(pack, seed),
+        trajectory=values.pop("trajectory"),
+        dimensions=values,
+        exchanges=low + int(spread(seed, pack.name, "length") * (high - low + 1)),
     )
 
 
@@ -59,25 +60,58 @@ def pick(draw: random.Random, weights: Mapping[str, float]) -> str:
     return draw.choices(list(weights), list(weights.values()))[0]
 
 
-def _topics(draw: random.Random, pack: Pack) -> list[Topic]:
-    wanted = draw.randint(*pack.taxonomy.topics_per_persona)
-    topics: dict[str, Topic] = {}
-    while len(topics) < wanted:
-        category = pick(draw, {name: group.weight for name, group in pack.taxonomy.topics.items()})
-        subtopic = draw.choice(list(pack.taxonomy.topics[category].subtopics))
-        description = pack.taxonomy.topics[category].subtopics[subtopic].description
-        topics.setdefault(subtopic, Topic(category=category, subtopic=subtopic, description=description, weight=draw.choice([1.0, 2.0, 3.0])))
-    return list(topics.values())
+def at(weights: Mapping[Name, float], place: float) -> Name:
+    """Return the one that stands at a place between 0 and 1, where each takes a stretch as long as its weight."""
+    total, reached = sum(weights.values()), 0.0
+    for name, weight in weights.items():
+        reached += weight / total
+        if place < reached:
+            return name
+    return list(weights)[-1]
 
 
-def _flaws(draw: random.Random, pack: Pack) -> list[Flaw]:
+def _due(weights: Mapping[str, float], pack: Pack, seed: int, *purpose: object) -> str:
+    return at(weights, spread(seed, pack.name, *purpose))
+
+
+def _name(pack: Pack, seed: int) -> str:
+    """Return a name; it comes again only when all the others had their turn."""
+    names = pack.taxonomy.names
+    turn, place = divmod(seed, len(names))
+    order = list(names)
+    random.Random(seed_of("names", pack.name, turn)).shuffle(order)
+    return order[place]
+
+
+def _topics(pack: Pack, seed: int) -> list[Topic]:
+    low, high = pack.taxonomy.topics_per_persona
+    groups = pack.taxonomy.topics
+    left = {(category, name): group.weight / len(group.subtopics) for category, group in groups.items() for name in group.subtopics}
+    topics: list[Topic] = []
+    for number in range(high):
+        place = spread(seed, pack.name, "topic", number)
+        if number >= low:  # each topic beyond the fewest is there for every other persona; one number decides whether and which, so that both are even
+            if place < 0.5:
+                continue
+            place = 2 * place - 1
+        category, subtopic = at(left, place)
+        del left[category, subtopic]
+        weight = 1.0 + int(3 * spread(seed, pack.name, "topic weight", number))
+        topics.append(Topic(category=category, subtopic=subtopic, description=groups[category].subtopics[subtopic].description, weight=weight))
+    return topics
+
+
+def _flaws(pack: Pack, seed: int) -> list[Flaw]:
     taxonomy = pack.flaws
-    if draw.random() < taxonomy.none_share:
+    place = spread(seed, pack.name, "flaw")
+    if place < taxonomy.none_share:
         return []
+    place = (place - taxonomy.none_share) / (1 - taxonomy.none_share)
+    low, high = taxonomy.secondary
     left = {name: (category, kind) for category, kinds in taxonomy.categories.items() for name, kind in kinds.items()}
     flaws: list[Flaw] = []
-    for _ in range(1 + draw.randint(*taxonomy.secondary)):
-        name = pick(draw, {name: kind.weight for name, (_, kind) in left.items()})
+    for number in range(1 + low + int(spread(seed, pack.name, "flaws") * (high - low + 1))):
+        name = at({name: kind.weight for name, (_, kind) in left.items()}, spread(seed, pack.name, "flaw", number) if number else place)
         category, kind = left.pop(name)
         level = "secondary" if flaws else "primary"
         flaws.append(Flaw(name=name, category=category, level=level, description=kind.description, notes=kind.notes))

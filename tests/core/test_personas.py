@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from core.coverage import coverage
 from core.errors import PersonaError
 from core.pack import load_pack
 from core.personas import check_seeds_apart, sample_batch, sample_persona
@@ -45,6 +46,36 @@ def test_a_large_batch_meets_the_weights():
     for name, value in PACK.taxonomy.dimensions["trajectory"].items():
         assert trajectories[name] / 2000 == pytest.approx(value.weight, abs=0.04)
     assert sum(not persona.flaws for persona in batch) / 2000 == pytest.approx(PACK.flaws.none_share, abs=0.03)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 16), (0, 96), (9000, 8), (37, 100), (500, 20), (0, 400)])
+def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
+    """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
+    rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension not in ("topic", "subtopic")]
+    assert rows
+    assert [row for row in rows if abs(row.got - row.due) > 3] == []
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 96), (37, 100), (0, 400)])
+def test_a_batch_covers_the_topics(first, count):
+    rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension in ("topic", "subtopic")]
+    assert all(row.got for row in rows)
+    assert [row for row in rows if row.dimension == "topic" and abs(row.got - row.due) > max(5, 0.1 * row.due)] == []
+
+
+def test_dimensions_have_nothing_to_do_with_each_other():
+    batch = sample_batch(PACK, 0, 1024)
+    volatile = [persona.trajectory == "volatile" for persona in batch]
+    flawless = [not persona.flaws for persona in batch]
+    both = sum(a and b for a, b in zip(volatile, flawless, strict=True)) / 1024
+    assert both == pytest.approx(sum(volatile) / 1024 * sum(flawless) / 1024, abs=0.03)
+
+
+def test_names_come_again_only_after_all_the_others():
+    names = [persona.name for persona in sample_batch(PACK, 0, 3 * len(PACK.taxonomy.names))]
+    for turn in range(3):
+        part = names[turn * len(PACK.taxonomy.names) : (turn + 1) * len(PACK.taxonomy.names)]
+        assert sorted(part) == sorted(PACK.taxonomy.names)
 
 
 def test_flaws_show_as_often_as_the_pack_says():
