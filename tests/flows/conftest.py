@@ -29,7 +29,7 @@ TINY = {
         "topic_texts": 1,
         "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256},
     },
-    "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 1, "learning-rate": 0.01, "evaluate": "end"},
+    "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 2, "learning-rate": 0.005, "evaluate": "end"},
     "convert": {"fallback-pre-tokenizer": "qwen2", "context": 4096},
     "quantisations": ["q4_k_m"],
 }
