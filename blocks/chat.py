@@ -64,7 +64,10 @@ async def choose_saved(name: str) -> ModelChoice:
     found = [(provider, block) for provider in PROVIDERS if (block := await _load(provider, name))]
     if len(found) != 1:
         what = f"{len(found)} saved blocks are" if found else "No saved block is"
-        raise SettingsError(f"{what} called {name!r}. Name a model as provider/model ({', '.join(PROVIDERS)}), or save one block of that name (`make blocks`).")
+        raise SettingsError(
+            f"{what} called {name!r}. Name a model as provider/model ({', '.join(PROVIDERS)}), or save one block of that name on the server that "
+            "PREFECT_API_URL names (`make blocks`)."
+        )
     provider, block = found[0]
     options = {key: value for key, value in _values(block).items() if not isinstance(value, SecretStr)}
     model = options.pop("model", None) or options.pop("name", None) or options.pop("model_path", None)
