@@ -75,23 +75,28 @@ class Caller:
         return reply
 
     async def _recorded(self, request: ChatRequest, call: Call) -> tuple[Reply, ModelError | None]:
-        started = time.monotonic()
+        started, entry = time.monotonic(), self._ledger.sent(request, self.reference)
+
+        def record(outcome: str, reply: Reply | None = None) -> None:
+            cost = self._prices.price(reply.usage) if reply else None
+            self._ledger.record(entry, request, self.reference, outcome, time.monotonic() - started, reply, cost, self._prices.version)
+
         try:
             reply = await self._send(request)
         except ModelError as error:
-            self._record(request, type(error).__name__, started)
+            record(type(error).__name__)
             self._limiter.failed(call, error)
             raise
         except RunStoppedError as error:
-            self._record(request, type(error).__name__, started)
+            record(type(error).__name__)
             self._limiter.close(error)
             raise
-        except asyncio.CancelledError:
-            self._record(request, "Cancelled", started)
+        except BaseException as error:
+            record("Cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__)
             raise
         self._limiter.done(call, reply)
         problem = self._problem(request, reply)
-        self._record(request, type(problem).__name__ if problem else "ok", started, reply)
+        record(type(problem).__name__ if problem else "ok", reply)
         return reply, problem
 
     async def _send(self, request: ChatRequest) -> Reply:
@@ -122,7 +127,3 @@ class Caller:
         if error.retry_after is not None:
             return min(error.retry_after, self._calls.longest_wait_seconds)
         return min(self._calls.longest_backoff_seconds, self._calls.first_backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)
-
-    def _record(self, request: ChatRequest, outcome: str, started: float, reply: Reply | None = None) -> None:
-        cost = self._prices.price(reply.usage) if reply else None
-        self._ledger.record(request, self.reference, outcome, time.monotonic() - started, reply, cost, self._prices.version)

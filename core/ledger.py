@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +77,7 @@ class Ledger:
         for entry in read_entries(self.store, self.run):
             self.bill.add(entry)
         self._writer = f"ledger/{self.run}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{socket.gethostname()}-{os.getpid()}-{time.monotonic_ns() % 10**6:06d}"
-        self._lines = 0
+        self._lines, self._calls = 0, 0
         self._append: Callable[[str], None] | None = None
         self._held_usd, self._held_tokens = 0.0, 0
         self._settled = asyncio.Event()
@@ -105,10 +105,24 @@ class Ledger:
         self._held_tokens -= tokens
         self._settled.set()
 
-    def record(self, request: ChatRequest, model: str, outcome: str, seconds: float, reply: Reply | None, usd: float | None, prices: str | None) -> None:
-        """Append a call.
+    def sent(self, request: ChatRequest, model: str) -> str:
+        """Note that a call goes out, so that it is on the bill even if a kill loses its answer; return its name.
+
+        Raises:
+            StoreError: the data root cannot be written.
+        """
+        self._calls += 1
+        call = f"{self._writer.rpartition('/')[2]}-{self._calls}"
+        self._write(call, request, model, "sent", None, None, None, None)
+        return call
+
+    def record(
+        self, call: str, request: ChatRequest, model: str, outcome: str, seconds: float, reply: Reply | None, usd: float | None, prices: str | None
+    ) -> None:
+        """Append what came of a call.
 
         Args:
+            call: its name.
             outcome: `ok`, or the name of the error.
             reply: none where no answer came: what that cost is not known.
             prices: which price data `usd` rests on.
@@ -116,15 +130,21 @@ class Ledger:
         Raises:
             StoreError: the data root cannot be written.
         """
+        self.bill.add(self._write(call, request, model, outcome, seconds, reply, usd, prices))
+
+    def _write(
+        self, call: str, request: ChatRequest, model: str, outcome: str, seconds: float | None, reply: Reply | None, usd: float | None, prices: str | None
+    ) -> dict[str, Any]:
         usage = reply.usage if reply else None
         entry = {
+            "call": call,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "run": self.run,
             "role": request.role,
             "item": request.item,
             "model": model,
             "outcome": outcome,
-            "seconds": round(seconds, 3),
+            "seconds": seconds and round(seconds, 3),
             "request_id": reply.request_id if reply else None,
             "input_tokens": usage.input_tokens if usage else None,
             "cache_read_tokens": usage.cache_read_tokens if usage else None,
@@ -134,11 +154,11 @@ class Ledger:
             "prices": prices,
             "usage": dict(usage.raw) if usage else None,
         }
-        self.bill.add(entry)
         if self._lines % LINES == 0 or self._append is None:
             self._append = self.store.appender(f"{self._writer}-{self._lines // LINES:03d}.jsonl")
         self._lines += 1
         self._append(to_json(entry).decode() + "\n")
+        return entry
 
     def _fits(self, usd: float, tokens: int, held: bool) -> bool:
         in_usd = self.budget.usd is None or self.bill.usd + usd + (self._held_usd if held else 0) <= self.budget.usd
@@ -154,14 +174,20 @@ class Ledger:
         )
 
 
-def read_entries(store: Store, run: str) -> Iterable[dict[str, Any]]:
-    """Return the calls of a run; a line that a kill cut short is left out."""
+def read_entries(store: Store, run: str) -> list[dict[str, Any]]:
+    """Return the calls of a run, in the order in which they were sent: what came of each, or that it was sent where nothing is known of its answer.
+
+    A line that a kill cut short is left out.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for name in store.names(f"ledger/{run}", ".jsonl"):
         for line in store.read(name).splitlines():
             try:
-                yield json.loads(line)
+                entry = json.loads(line)
             except json.JSONDecodeError:
                 continue
+            found[entry["call"]] = entry
+    return list(found.values())
 
 
 def bills(store: Store, run: str) -> dict[tuple[str, str], Bill]:

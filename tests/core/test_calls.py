@@ -1,7 +1,6 @@
 """One call's life: what is tried again and what is not, what it may cost, and that every call is on the bill."""
 
 import asyncio
-import json
 
 import pytest
 
@@ -239,10 +238,18 @@ def test_the_bill_is_kept_on_an_object_store_too(tmp_path):
     store = Store(f"memory://{tmp_path.name}")
     ledger = Ledger(store, "run", Budget())
     for number in range(450):
-        ledger.record(asked(number), "m", "ok", 0.1, reply(), 0.5, "settings")
-    assert len(store.names("ledger/run")) == 3
+        ledger.record(ledger.sent(asked(number), "m"), asked(number), "m", "ok", 0.1, reply(), 0.5, "settings")
+    assert len(store.names("ledger/run")) == 5
     assert Ledger(store, "run", Budget()).bill.usd == pytest.approx(225)
-    assert [json.loads(line)["item"] for name in store.names("ledger/run") for line in store.read(name).splitlines()] == [str(n) for n in range(450)]
+    assert [entry["item"] for entry in read_entries(store, "run")] == [str(n) for n in range(450)]
+
+
+def test_a_call_whose_answer_a_kill_lost_is_on_the_bill(tmp_path):
+    store = Store(str(tmp_path))
+    Ledger(store, "run", Budget()).sent(asked(3), "anthropic/scripted")  # and then the process was killed
+    bill = Ledger(store, "run", Budget()).bill
+    assert (bill.calls, bill.unpriced, bill.usd) == (1, 1, 0)
+    assert "1 calls of unknown price" in str(bill)
 
 
 def test_cached_tokens_have_prices_of_their_own():

@@ -1,6 +1,5 @@
 """Runs that cost money, against a loopback provider: what is paid, what is kept, what ends a run and how it goes on."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,9 +9,10 @@ import pytest
 import yaml
 
 from core.checks import retiring
+from core.ledger import read_entries
 from core.records import Transcript, TranscriptBatch
 from core.settings import load_settings
-from core.store import open_store
+from core.store import Store, open_store
 from flows.generation import generation
 from tasks.check_models import check_models
 from tests.conftest import CHECKOUT
@@ -49,7 +49,8 @@ def paid_settings(folder, stub, **changes):
 
 
 def calls(data_root):
-    return [json.loads(line) for file in sorted(data_root.glob("ledger/*/*.jsonl")) for line in file.read_text(encoding="utf-8").splitlines()]
+    store = Store(str(data_root))
+    return [entry for folder in sorted(data_root.glob("ledger/*")) for entry in read_entries(store, folder.name)]
 
 
 async def test_a_run_makes_conversations_and_its_bill_is_what_the_provider_counted(tmp_path, data_root, stub):
