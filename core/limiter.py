@@ -57,7 +57,6 @@ class Limiter:
         """Start with what the settings say."""
         self._model, self._limits, self._calls, self._cached_counts, self._clock = model, limits, calls, cached_input_counts, clock
         self.buckets: dict[LimitKind, Bucket] = {}
-        self.seen: dict[LimitKind, float] = {}
         for kind, per_minute in limits.per_minute().items():
             self._learn(kind, per_minute)
         self._search = Search(limits.share_of_concurrency())
@@ -161,7 +160,6 @@ class Limiter:
         at = self._clock() if now is None else now
         for item in allowances:
             if item.limit:
-                self.seen[item.kind] = item.limit
                 known = self._limits.per_minute().get(item.kind)
                 self._learn(item.kind, min(item.limit / self._limits.runs_at_once, known or item.limit))
             bucket = self.buckets.get(item.kind)

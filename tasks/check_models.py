@@ -27,14 +27,14 @@ Retirements = RootModel[dict[str, dict[str, datetime]]]
 
 async def check_models(settings: Settings, domain: str) -> list[Check]:
     """Check each model once, side by side; a failed call is not repeated."""
-    calls = replace_attempts(settings)
+    calls = _told_at_once(settings)
     by_model: dict[str, list[RoleName]] = {}
     for role, name in settings.roles.bound().items():
         by_model.setdefault(name, []).append(role)
     return list(await asyncio.gather(*(_check(settings, calls, domain, name, roles) for name, roles in by_model.items())))
 
 
-def replace_attempts(settings: Settings) -> Settings:
+def _told_at_once(settings: Settings) -> Settings:
     """Return settings under which a failure is told at once."""
     return settings.model_copy(update={"calls": settings.calls.model_copy(update={"attempts": 1, "total_seconds": 0.001, "timeout_seconds": 60.0})})
 
