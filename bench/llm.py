@@ -37,9 +37,10 @@ from core.pack import load_pack
 from core.personas import sample_batch, sample_persona
 from core.prices import price_list
 from core.records import Transcript
-from core.rehearsal import Cast, rehearse
+from core.rehearsal import rehearse
 from core.settings import load_settings
 from core.store import Store
+from core.turns import Cast, Player
 from tests.stub.client import Stub, start_stub
 
 SETTINGS = load_settings()
@@ -197,9 +198,8 @@ async def billed(stub: Stub, folder: str) -> None:
         stub.set(min_prefix_tokens=4096 if name == "google" else 1024)
         stub.reset()
         caller = ours(client, folder)
-        transcript = await rehearse(
-            pack, sample_persona(pack, 5, (50, 50)), Cast(caller, caller, pack.prompts["assistant"].render(), 2000, 50), f"bench-{name}"
-        )
+        player = Player(caller, 2000, 10**6, guarded=False)  # the stub says the same things again and again
+        transcript = await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(), 50), f"bench-{name}")
         told(f"{name}, a rehearsal of 50 exchanges", stub.stats())
         # messages of 200 tokens, as people write them: a transcript of 20,000
         longer = [turn.model_copy(update={"user": (turn.user * 9)[:800], "assistant": (turn.assistant * 9)[:800]}) for turn in transcript.exchanges]

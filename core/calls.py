@@ -33,21 +33,22 @@ class Caller:
         """Answer a request.
 
         A failure that may pass is tried again until attempts or time run out. A structured answer that is cut off, and any answer that the
-        request's check refuses, is asked for again with twice the room and another seed. A plain answer that is cut off is returned as it is.
+        request's check refuses, is asked for again with another seed, and with twice the room if it was cut off. A plain answer that is cut off is
+        returned as it is, unless the check refuses it.
 
         Raises:
             ModelError: no usable answer came; the last reason.
             RunStoppedError: there is no use in asking again now.
         """
-        failures, unusable, failing_since = 0, 0, 0.0
+        failures, unusable, failing_since, asked = 0, 0, 0.0, request
         while True:
-            asked = replace(request, max_tokens=request.max_tokens * 2**unusable, seed=request.seed + unusable) if unusable else request
             try:
                 return await self._once(asked)
-            except (TruncatedError, InvalidOutputError):
+            except (TruncatedError, InvalidOutputError) as error:
                 unusable += 1
-                if unusable > self._calls.more_room:
+                if unusable >= self._calls.unusable_answers:
                     raise
+                asked = replace(asked, seed=asked.seed + 1, max_tokens=asked.max_tokens * (2 if isinstance(error, TruncatedError) else 1))
             except ModelError as error:
                 if not error.retryable:
                     raise
@@ -112,14 +113,14 @@ class Caller:
     def _problem(self, request: ChatRequest, reply: Reply) -> ModelError | None:
         if reply.finish == "refusal":
             return RefusedError(f"{self.reference} declined to answer{f': {reply.text}' if reply.text else '.'}")
-        if reply.finish == "length" and request.schema:
-            return TruncatedError(f"{self.reference} was cut off at {request.max_tokens} tokens. Allow more (max_tokens of the stage).")
+        cut = f"{self.reference} was cut off at {request.max_tokens} tokens. Allow more (max_tokens of the stage)."
+        problem: ModelError | None = TruncatedError(cut) if reply.finish == "length" and request.schema else None
         if request.check:
             try:
-                request.check(reply.text)
-            except InvalidOutputError as invalid:
-                return InvalidOutputError(f"{self.reference}: {invalid}")
-        return None
+                request.check(reply)
+            except (InvalidOutputError, TruncatedError) as invalid:
+                problem = problem or type(invalid)(f"{self.reference}: {invalid}")
+        return problem
 
     def _backoff(self, failures: int, error: ModelError) -> float:
         if isinstance(error, RateLimitError):

@@ -29,7 +29,7 @@ class ChatRequest:
         schema: JSON schema of the answer; none asks for plain text.
         volatile: how many of the last messages will not be sent again, so that no cache entry is paid for them.
         item: id of the transcript that the call is for; with the role, it also names the provider's cache entry.
-        check: raises `InvalidOutputError` for an answer that cannot be used, so that it is asked for again.
+        check: raises `InvalidOutputError` or `TruncatedError` for a reply that cannot be used, so that it is asked for again.
         inputs: what the prompts were rendered with. Never sent; the scripted provider reads it instead of the prose.
     """
 
@@ -41,7 +41,7 @@ class ChatRequest:
     schema: Mapping[str, Any] | None = None
     volatile: int = 0
     item: str = ""
-    check: Callable[[str], object] | None = None
+    check: Callable[["Reply"], object] | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 

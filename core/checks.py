@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.chat import Allowance, ChatModel, ChatRequest, Message, RoleName
+from core.chat import Allowance, ChatModel, ChatRequest, Message, Reply, RoleName
 from core.errors import InvalidOutputError, UnderstudyError
 from core.prompts import load_shared
 from core.yaml_files import explain
@@ -80,11 +80,11 @@ def retiring(reference: str, retirements: Mapping[str, Mapping[str, date]], toda
     return f"{reference} {'was switched off' if end < today else 'will be switched off'} on {end}. Choose another model in the settings."
 
 
-def _read(text: str) -> None:
+def _read(reply: Reply) -> None:
     try:
-        _Answer.model_validate(json.loads(text))
+        _Answer.model_validate(json.loads(reply.text))
     except (ValueError, ValidationError) as wrong:
-        said = explain(wrong) if isinstance(wrong, ValidationError) else f"no JSON: {text[:80]!r}"
+        said = explain(wrong) if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
         raise InvalidOutputError(f"the answer has not the asked form ({said})") from wrong
 
 

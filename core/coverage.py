@@ -1,11 +1,15 @@
 """How a batch of personas covers the taxonomy: what was due by weight, and what came up."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.pack import Pack
+from core.personas import flaw_weights, topic_weights
 from core.records import Persona
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,29 @@ class Row:
 
 
 def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
-    """Return a row for each value of each dimension, topic and flaw; a persona's several topics and flaws all count."""
-    taxonomy, count = pack.taxonomy, len(personas)
-    topics = sum(len(persona.topics) for persona in personas)
-    rows = _rows("topic", {name: group.weight for name, group in taxonomy.topics.items()}, Counter(t.category for p in personas for t in p.topics), topics)
-    subtopics = {name: group.weight / len(group.subtopics) for group in taxonomy.topics.values() for name in group.subtopics}
-    rows += _rows("subtopic", subtopics, Counter(topic.subtopic for persona in personas for topic in persona.topics), topics)
-    for dimension, values in taxonomy.dimensions.items():
-        had = Counter(persona.trajectory if dimension == "trajectory" else persona.dimensions[dimension] for persona in personas)
-        rows += _rows(dimension, {name: value.weight for name, value in values.items()}, had, count)
-    flaws = {name: kind.weight for kinds in pack.flaws.categories.values() for name, kind in kinds.items()}
-    primary = Counter(persona.flaws[0].name for persona in personas if persona.flaws)
-    rows += _rows("primary flaw", flaws, primary, primary.total())
-    none = pack.flaws.none_share
-    return rows + _rows("flaws", {"none": none, "some": 1 - none}, Counter("some" if persona.flaws else "none" for persona in personas), count)
+    """Return a row for each value of each dimension, topic and flaw; a persona's several topics and flaws all count.
+
+    What is due takes account of what goes together: a persona of whom a topic is never drawn asks for none of it.
+    """
+    due: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    got: dict[str, Counter[str]] = defaultdict(Counter)
+    for persona in personas:
+        drawn = {**persona.dimensions, "trajectory": persona.trajectory}
+        subtopics = topic_weights(pack, drawn)
+        for (category, name), share in _shares(subtopics).items():
+            due["topic"][category] += share * len(persona.topics)
+            due["subtopic"][name] += share * len(persona.topics)
+        got["topic"].update(topic.category for topic in persona.topics)
+        got["subtopic"].update(topic.subtopic for topic in persona.topics)
+        for dimension in pack.taxonomy.dimensions:
+            _add(due[dimension], pack.taxonomy.weights(dimension, drawn))
+            got[dimension][drawn[dimension]] += 1
+        if persona.flaws:
+            _add(due["primary flaw"], _shares(flaw_weights(pack, drawn)))
+            got["primary flaw"][persona.flaws[0].name] += 1
+        _add(due["flaws"], {"none": pack.flaws.none_share, "some": 1 - pack.flaws.none_share})
+        got["flaws"]["some" if persona.flaws else "none"] += 1
+    return [Row(dimension, name, share, got[dimension][name]) for dimension, shares in due.items() for name, share in shares.items()]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -53,5 +66,11 @@ def is_off(row: Row) -> bool:
     return abs(row.got - row.due) > max(2.0, 0.25 * row.due)
 
 
-def _rows(dimension: str, weights: Mapping[str, float], had: Counter[str], count: int) -> list[Row]:
-    return [Row(dimension, name, weight * count, had[name]) for name, weight in weights.items()]
+def _shares(weights: Mapping[Name, float]) -> dict[Name, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _add(sums: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, share in more.items():
+        sums[name] += share

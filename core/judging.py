@@ -81,13 +81,13 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int) 
     """
     if reply.finish == "length":
         raise TruncatedError("The judgement was cut off. Raise assessment.max_tokens.")
-    judgement = _read(reply.text)
+    judgement = _read(reply)
     return [_verdict(criterion.id, [item for item in judgement.verdicts if item.criterion == criterion.id], exchanges) for criterion in criteria]
 
 
-def _read(text: str) -> _Judgement:
+def _read(reply: Reply) -> _Judgement:
     try:
-        return _Judgement.model_validate_json(text)
+        return _Judgement.model_validate_json(reply.text)
     except ValidationError as invalid:
         raise InvalidOutputError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
 

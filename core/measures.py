@@ -18,6 +18,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[\w'’]+", _MARKUP.sub(" ", text.lower()))
 
 
+def sentences(text: str) -> list[str]:
+    """Split a text into sentences and lines."""
+    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
+
+
 def opener(text: str) -> str:
     """Return the first few words of a message, by which repeated openers are found."""
     return " ".join(words(text)[:OPENER_WORDS])

@@ -29,6 +29,7 @@ class ModelSettings(Strict):
         concurrency: calls under way at once.
         requests_per_minute, input_tokens_per_minute, output_tokens_per_minute: the account's limits.
         tokens_per_minute: input and output together, where the provider limits that.
+        context: tokens that a prompt and its answer may take together, where the price data does not know.
         runs_at_once: how many runs may use the model at the same time; each keeps to its share of the limits.
         price: replaces the price data.
         options: of the provider's block, such as effort, temperature or base_url.
@@ -39,6 +40,7 @@ class ModelSettings(Strict):
     input_tokens_per_minute: Count | None = None
     output_tokens_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
+    context: Count | None = None
     runs_at_once: Count = 1
     price: Price | None = None
     options: dict[str, Option] = Field(default_factory=dict)
@@ -69,7 +71,7 @@ class Calls(Strict):
         first_backoff_seconds, longest_backoff_seconds: the pause after a failure doubles from the one to the other.
         longest_wait_seconds: a provider that asks to wait longer ends the run.
         outage_seconds: nothing but failures for so long ends the run.
-        more_room: how often an answer that was cut off or has not the asked form is asked for again, each time with twice the room.
+        unusable_answers: how many answers that are cut off, have not the asked form or are refused by a guard make the call fail.
     """
 
     concurrency: Count
@@ -80,7 +82,7 @@ class Calls(Strict):
     longest_backoff_seconds: Seconds
     longest_wait_seconds: Seconds
     outage_seconds: Seconds
-    more_room: Annotated[int, Field(ge=0)]
+    unusable_answers: Count
 
 
 class Budget(Strict):

@@ -9,6 +9,7 @@ from core.fingerprint import seed_of
 from core.pack import Pack
 from core.records import Flaw, Persona, Topic
 from core.spread import spread
+from core.taxonomy import goes_with
 
 Name = TypeVar("Name")
 
@@ -24,15 +25,20 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
     taxonomy = pack.taxonomy
     kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
     low, high = exchanges or taxonomy.length_classes[_due(kinds, pack, seed, "length class")].exchanges
-    values = {name: _due({value: item.weight for value, item in items.items()}, pack, seed, name) for name, items in taxonomy.dimensions.items()}
+    drawn: dict[str, str] = {}
+    for name in sorted(taxonomy.dimensions, key=lambda name: name in taxonomy.depends):  # what others depend on comes first
+        place = spread(seed, pack.name, taxonomy.depends.get(name, name))
+        if name in taxonomy.depends:  # where in its stretch the other value was found is as even as that was, so that the two are even together
+            place = within(taxonomy.weights(taxonomy.depends[name], drawn), place)
+        drawn[name] = at(taxonomy.weights(name, drawn), place)
     return Persona(
         id=f"{pack.name}-persona-{seed}",
         seed=seed,
         name=_name(pack, seed),
-        topics=_topics(pack, seed),
-        flaws=_flaws(pack, seed),
-        trajectory=values.pop("trajectory"),
-        dimensions=values,
+        topics=_topics(pack, seed, drawn),
+        flaws=_flaws(pack, seed, drawn),
+        trajectory=drawn["trajectory"],
+        dimensions={name: drawn[name] for name in taxonomy.dimensions if name != "trajectory"},
         exchanges=low + int(spread(seed, pack.name, "length") * (high - low + 1)),
     )
 
@@ -70,6 +76,16 @@ def at(weights: Mapping[Name, float], place: float) -> Name:
     return list(weights)[-1]
 
 
+def within(weights: Mapping[Name, float], place: float) -> float:
+    """Return where in the stretch of the one that stands there a place lies, between 0 and 1."""
+    total, reached = sum(weights.values()), 0.0
+    for weight in weights.values():
+        if place < reached + weight / total:
+            return (place - reached) / (weight / total)
+        reached += weight / total
+    return 0.0
+
+
 def _due(weights: Mapping[str, float], pack: Pack, seed: int, *purpose: object) -> str:
     return at(weights, spread(seed, pack.name, *purpose))
 
@@ -83,10 +99,23 @@ def _name(pack: Pack, seed: int) -> str:
     return order[place]
 
 
-def _topics(pack: Pack, seed: int) -> list[Topic]:
+def topic_weights(pack: Pack, drawn: Mapping[str, str]) -> dict[tuple[str, str], float]:
+    """Return the weights of the categories' subtopics that go with what a persona has of the dimensions."""
+    fitting = {
+        category: [name for name, subtopic in group.subtopics.items() if goes_with(subtopic.not_with, drawn)]
+        for category, group in pack.taxonomy.topics.items()
+    }
+    return {(category, name): pack.taxonomy.topics[category].weight / len(names) for category, names in fitting.items() for name in names}
+
+
+def flaw_weights(pack: Pack, drawn: Mapping[str, str]) -> dict[str, float]:
+    """Return the weights of the flaws that go with what a persona has of the dimensions."""
+    return {name: kind.weight for name, kind in pack.flaws.kinds.items() if goes_with(kind.not_with, drawn)}
+
+
+def _topics(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Topic]:
     low, high = pack.taxonomy.topics_per_persona
-    groups = pack.taxonomy.topics
-    left = {(category, name): group.weight / len(group.subtopics) for category, group in groups.items() for name in group.subtopics}
+    groups, left = pack.taxonomy.topics, topic_weights(pack, drawn)
     topics: list[Topic] = []
     for number in range(high):
         place = spread(seed, pack.name, "topic", number)
@@ -101,18 +130,19 @@ def _topics(pack: Pack, seed: int) -> list[Topic]:
     return topics
 
 
-def _flaws(pack: Pack, seed: int) -> list[Flaw]:
+def _flaws(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Flaw]:
     taxonomy = pack.flaws
     place = spread(seed, pack.name, "flaw")
     if place < taxonomy.none_share:
         return []
     place = (place - taxonomy.none_share) / (1 - taxonomy.none_share)
     low, high = taxonomy.secondary
-    left = {name: (category, kind) for category, kinds in taxonomy.categories.items() for name, kind in kinds.items()}
-    flaws: list[Flaw] = []
+    kinds = {name: (category, kind) for category, found in taxonomy.categories.items() for name, kind in found.items()}
+    left, flaws = flaw_weights(pack, drawn), list[Flaw]()
     for number in range(1 + low + int(spread(seed, pack.name, "flaws") * (high - low + 1))):
-        name = at({name: kind.weight for name, (_, kind) in left.items()}, spread(seed, pack.name, "flaw", number) if number else place)
-        category, kind = left.pop(name)
+        name = at(left, spread(seed, pack.name, "flaw", number) if number else place)
+        del left[name]
+        category, kind = kinds[name]
         level = "secondary" if flaws else "primary"
         flaws.append(Flaw(name=name, category=category, level=level, description=kind.description, notes=kind.notes))
     return flaws

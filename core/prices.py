@@ -129,3 +129,15 @@ def price_list(reference: str, given: Price | None, free: bool) -> PriceList:
         return Listed(LISTED[provider], model)
     except LookupError:
         return Unknown()
+
+
+def context_window(reference: str) -> int | None:
+    """Return how many tokens a model's prompt and answer may take together, where the price data knows."""
+    import genai_prices
+
+    provider, _, model = reference.partition("/")
+    try:
+        info = genai_prices.data_snapshot.get_snapshot().find_provider_model(model, None, LISTED[provider], None)[1]
+    except LookupError:
+        return None
+    return info.context_window if re.fullmatch(re.escape(info.id) + DATED, model) else None

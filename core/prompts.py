@@ -15,7 +15,7 @@ from core.store import CHECKOUT
 SUPPLIED = {
     "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
     "user_opening": frozenset[str](),
-    "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "may_end"}),
+    "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "may_end"}),
     "assistant": frozenset[str](),
     "system": frozenset[str](),
     "assessor": frozenset({"exchanges", "facts", "criteria"}),

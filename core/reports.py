@@ -9,8 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.comparison import Comparison
+from core.fidelity import Report
 from core.ledger import Bill
-from core.records import Assessment, AssessmentBatch, Outcome, Transcript
+from core.records import Assessment, AssessmentBatch, LeftOut, Outcome, Transcript
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -53,6 +54,11 @@ def assessment_markdown(
         bills: what each role and model cost.
     """
     return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, criteria=criteria, caveats=caveats, bills=bills)
+
+
+def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str:
+    """Return how much of the personas shows in a batch of rehearsals, as Markdown."""
+    return _TEMPLATES.get_template("rehearsal.md.j2").render(fidelity=fidelity, left_out=left_out)
 
 
 def run_markdown(facts: dict[str, Any], comparison: Comparison) -> str:

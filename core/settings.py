@@ -43,6 +43,8 @@ class Generation(Strict):
         minimum_exchanges: before this many the user does not take leave, here and in the evaluation.
         concurrency: conversations under way at once.
         max_tokens: room for one message.
+        most_tokens: of a side's prompt and answer together; the conversation ends before that, or before the model's context is full.
+        told_every_seconds: how often the progress is told.
     """
 
     conversations: Count
@@ -51,6 +53,37 @@ class Generation(Strict):
     minimum_exchanges: Count
     concurrency: Count
     max_tokens: Count
+    most_tokens: Count
+    told_every_seconds: Annotated[float, Field(gt=0)]
+
+
+Range = tuple[float, float]
+
+
+class Fidelity(Strict):
+    """Between which values a batch's figures are in order (core/fidelity.py); the others are named in the report.
+
+    Args:
+        flaw_lift: how much oftener a flaw's words stand in messages that were to show it than in others, as a difference of shares.
+        length_in_style: share of messages whose length suits the writing style.
+        questions_answered: share of messages after a question that answer it directly; people often do not.
+        question_endings: share of messages that end with a question.
+        topics_per_message: mean number of the pack's subtopics that a message touches.
+        topics_kept: share of a message's scheduled subtopics that it touches.
+        distinct_openers: share of messages that begin like no earlier one of their conversation.
+        messages_refused: share of messages that a guard refused.
+        answer_words: with which a direct answer begins.
+    """
+
+    flaw_lift: Range
+    length_in_style: Range
+    questions_answered: Range
+    question_endings: Range
+    topics_per_message: Range
+    topics_kept: Range
+    distinct_openers: Range
+    messages_refused: Range
+    answer_words: list[str]
 
 
 class AssessmentSettings(Strict):
@@ -75,11 +108,15 @@ class Slicing(Strict):
 
 
 class DatasetSettings(Strict):
-    """What is trained on: slices, the share of transcripts kept for validation, and the repository's name on the hub."""
+    """What is trained on: slices, the share of transcripts kept for validation, and the repository's name on the hub, in which `{domain}` stands for that."""
 
     slicing: Slicing
     validation_share: Annotated[float, Field(gt=0, lt=1)]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/([\w.-]|\{domain\})+$")]
+
+    def of(self, domain: str) -> "DatasetSettings":
+        """Return the settings with the domain's name filled in."""
+        return self.model_copy(update={"repo": self.repo.replace("{domain}", domain)})
 
 
 class Decision(Strict):
@@ -126,6 +163,7 @@ class Settings(Strict):
     calls: Calls
     budget: Budget
     generation: Generation
+    fidelity: Fidelity
     assessment: AssessmentSettings
     dataset: DatasetSettings
     training: str = Field(description="Name of a file in config/training, without its ending.")

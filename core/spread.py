@@ -6,6 +6,8 @@ sequence, shuffled and scrambled by nested permutations (Owen 1995; hashing by L
 Scrambling", JCGT 9(4), 2020), so that the sequences of two purposes have nothing to do with each other.
 """
 
+from functools import cache
+
 from core.fingerprint import seed_of
 
 BITS = 32
@@ -18,8 +20,13 @@ def spread(seed: int, *purpose: object) -> float:
     Args:
         purpose: names the sequence.
     """
-    index = _scrambled(seed & MASK, seed_of("shuffle", *purpose))
-    return _scrambled(_reversed(index), seed_of("scramble", *purpose)) / 2**BITS
+    shuffle, scramble = _keys(purpose)
+    return _scrambled(_reversed(_scrambled(seed & MASK, shuffle)), scramble) / 2**BITS
+
+
+@cache
+def _keys(purpose: tuple[object, ...]) -> tuple[int, int]:
+    return seed_of("shuffle", *purpose), seed_of("scramble", *purpose)
 
 
 def _scrambled(value: int, key: int) -> int:

@@ -16,7 +16,9 @@ class Steering:
     Args:
         topics: subtopics to touch; flaws: names of the flaws that show.
         cooperation: what the user makes of the last answer: engage, partial, push_back or ignore.
-        mood: a sentence; may_end: whether the user may take leave.
+        mood: name of the day's mood.
+        days: that have passed since the last message.
+        may_end: whether the user may take leave.
     """
 
     exchange_number: int
@@ -25,6 +27,7 @@ class Steering:
     flaws: tuple[str, ...]
     cooperation: str
     mood: str
+    days: int
     may_end: bool
 
 
@@ -51,6 +54,21 @@ def steer(pack: Pack, persona: Persona, exchange_number: int, minimum: int) -> S
         topics=tuple(topics),
         flaws=tuple(flaws),
         cooperation="engage" if exchange_number == 1 else pick(draw, dict(pack.flaws.cooperation)),
-        mood=pack.taxonomy.dimensions["trajectory"][persona.trajectory].description,
+        mood=pick(draw, _moods(pack, persona, exchange_number)),
+        days=0 if exchange_number == 1 else draw.randint(*_cadence(pack, persona)),
         may_end=exchange_number >= minimum,
     )
+
+
+def _moods(pack: Pack, persona: Persona, exchange_number: int) -> dict[str, float]:
+    """Return the weights of the moods on the way from a trajectory's beginning to its end."""
+    course = pack.taxonomy.dimensions["trajectory"][persona.trajectory].moods
+    assert course is not None, "a loaded pack has them"
+    way = min(1.0, (exchange_number - 1) / max(1, persona.exchanges - 1))
+    return {name: (1 - way) * course.begin.get(name, 0) + way * course.end.get(name, 0) for name in pack.taxonomy.moods}
+
+
+def _cadence(pack: Pack, persona: Persona) -> tuple[int, int]:
+    """Return how many days pass between two messages; one, where no dimension of the pack says it."""
+    ranges = [pack.taxonomy.dimensions[dimension][value].days for dimension, value in persona.dimensions.items()]
+    return next((days for days in ranges if days), (1, 1))

@@ -9,11 +9,12 @@ import random
 from core.fingerprint import seed_of
 from core.pack import Pack
 from core.personas import sample_batch
-from core.rehearsal import Cast, rehearse
+from core.rehearsal import rehearse
 from core.scripted.chat import ScriptedChat
 from core.scripted.phrases import ScriptedPhrases
 from core.settings import Generation, TinyBase
 from core.slicing import chat
+from core.turns import Cast, Player
 
 
 async def dull_conversations(pack: Pack, settings: TinyBase, generation: Generation) -> str:
@@ -22,13 +23,8 @@ async def dull_conversations(pack: Pack, settings: TinyBase, generation: Generat
     Args:
         generation: lengths and limits of a conversation.
     """
-    cast = Cast(
-        user_simulator=ScriptedChat("user", pack),
-        assistant=ScriptedChat("0", pack),
-        guidance=pack.prompts["assistant"].render(),
-        max_tokens=generation.max_tokens,
-        minimum=generation.minimum_exchanges,
-    )
+    user, assistant = (Player(ScriptedChat(name, pack), generation.max_tokens, generation.most_tokens, guarded=False) for name in ("user", "0"))
+    cast = Cast(user, assistant, pack.prompts["assistant"].render(), generation.minimum_exchanges)
     system = pack.prompts["system"].render()
     lines = []
     for persona in sample_batch(pack, settings.first_seed, settings.conversations, generation.exchanges):

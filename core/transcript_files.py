@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import TranscriptError
-from core.records import Exchange, Transcript
+from core.records import EndReason, Exchange, Transcript
 
 BODIES = ("exchanges", "conversations", "conversation", "turns", "messages")
 ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
@@ -65,13 +65,14 @@ def read_transcript(path: Path) -> Transcript:
     body, head = _body(path, data)
     pairs = _pairs(path, body)
     persona = head.get("persona")
-    target = head.get("target_exchanges")
+    target, own = head.get("target_exchanges"), head.get("provenance")
     return Transcript(
         id=str(head.get("id") or head.get("conversation_id") or path.stem),
         persona=persona if isinstance(persona, dict) else None,
         exchanges=[Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)],
         target_exchanges=target if isinstance(target, int) else None,
-        provenance={"source": path.name, "seed": persona.get("seed") if isinstance(persona, dict) else None},
+        end_reason=EndReason(head["end_reason"]) if head.get("end_reason") in list(EndReason) else None,
+        provenance=(own if isinstance(own, dict) else {}) | {"source": path.name, "seed": persona.get("seed") if isinstance(persona, dict) else None},
     )
 
 

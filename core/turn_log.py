@@ -3,11 +3,20 @@
 import json
 from collections.abc import Callable
 
-from core.chat import Side
+from core.chat import Reply, RoleName, Side, Usage
+from core.guards import Fault
 from core.records import Record
 from core.store import Store
 
 FOLDER = "turns"
+
+
+class Spent(Record):
+    """Tokens of one call."""
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Turn(Record):
@@ -20,36 +29,104 @@ class Turn(Record):
     side: Side
     text: str
     done: bool = False
+    spent: Spent = Spent()
+
+
+class Rejection(Record):
+    """A message that a guard refused.
+
+    Args:
+        found: what shows the fault.
+        seed: with which it was asked for.
+    """
+
+    side: Side
+    exchange_number: int
+    fault: Fault
+    found: str
+    text: str
+    seed: int
+    spent: Spent = Spent()
 
 
 class TurnLog:
-    """What was said so far in the conversation of a name; a run that was killed goes on from it.
+    """What was said, and refused, so far in the conversation of a name; a run that was killed goes on from it.
 
     Args:
+        store: where it is kept; none keeps it in memory.
         name: the transcript's id, which is different for another pack or model.
+        told: called after each exchange.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store | None = None, name: str = "", told: Callable[[], None] | None = None) -> None:
         """Read what is there; a line that a kill cut short is a message that was not written."""
-        self._store, self._path = store, f"{FOLDER}/{name}.jsonl"
-        text = store.read(self._path) if store.exists(self._path) else ""
-        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        self.turns = [Turn.model_validate_json(line) for line in whole]
+        self._store, self._path, self._told = store, f"{FOLDER}/{name}.jsonl", told
+        self.turns: list[Turn] = []
+        self.rejections: list[Rejection] = []
         self._append: Callable[[str], None] | None = None
-        if len(text) > sum(map(len, whole)):
+        text = store.read(self._path) if store and store.exists(self._path) else ""
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        for line in map(json.loads, whole):
+            if "fault" in line:
+                self.rejections.append(Rejection.model_validate(line))
+            else:
+                self.turns.append(Turn.model_validate(line))
+        if store and len(text) > sum(map(len, whole)):
             store.write(self._path, "".join(whole))
 
     def add(self, turn: Turn) -> None:
-        """Write a message.
+        """Keep a message.
 
         Raises:
             StoreError: the data root cannot be written.
         """
         self.turns.append(turn)
-        if self._append is None:
-            self._append = self._store.appender(self._path)
-        self._append(json.dumps(turn.model_dump(), ensure_ascii=False) + "\n")
+        self._write(turn)
+        if self._told and len(self.turns) % 2 == 0:
+            self._told()
+
+    def refuse(self, rejection: Rejection) -> None:
+        """Keep a message that was refused.
+
+        Raises:
+            StoreError: the data root cannot be written.
+        """
+        self.rejections.append(rejection)
+        self._write(rejection)
+
+    def refused(self, side: Side, exchange_number: int) -> int:
+        """Return how often a message was refused so far."""
+        return sum(item.side == side and item.exchange_number == exchange_number for item in self.rejections)
+
+    def usage(self) -> dict[RoleName, dict[str, int]]:
+        """Return calls and tokens of each role, refused messages included."""
+        roles: dict[Side, RoleName] = {"user": "user_simulator", "assistant": "assistant"}
+        found: dict[RoleName, dict[str, int]] = {}
+        for item in [*self.turns, *self.rejections]:
+            sums = found.setdefault(roles[item.side], {"calls": 0} | dict.fromkeys(Spent.model_fields, 0))
+            sums["calls"] += 1
+            for name in Spent.model_fields:
+                sums[name] += getattr(item.spent, name)
+        return found
 
     def remove(self) -> None:
         """Delete the log of a conversation whose transcript is stored."""
-        self._store.remove(self._path)
+        if self._store:
+            self._store.remove(self._path)
+
+    def _write(self, item: Turn | Rejection) -> None:
+        if not self._store:
+            return
+        if self._append is None:
+            self._append = self._store.appender(self._path)
+        self._append(item.model_dump_json() + "\n")
+
+
+def spent(usage: Usage) -> Spent:
+    """Return what is kept of a call's usage."""
+    return Spent(input_tokens=usage.input_tokens, cache_read_tokens=usage.cache_read_tokens, output_tokens=usage.output_tokens)
+
+
+def rejection(side: Side, exchange_number: int, fault: Fault, found: str, reply: Reply, seed: int) -> Rejection:
+    """Return the record of a refused reply."""
+    return Rejection(side=side, exchange_number=exchange_number, fault=fault, found=found[:200], text=reply.text, seed=seed, spent=spent(reply.usage))

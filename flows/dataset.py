@@ -21,4 +21,4 @@ async def dataset(assessed: str, domain: str = "therapeutic-coaching", settings:
     Returns:
         The pushed dataset, pinned to a commit.
     """
-    return await ensured(build_dataset, DatasetRef, assessed, load_pack(domain).hash, load_settings(settings).dataset)
+    return await ensured(build_dataset, DatasetRef, assessed, load_pack(domain).hash, load_settings(settings).dataset.of(domain))

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from tasks.generation import plan_batch, rehearse_batch
+from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
 
 
@@ -23,4 +24,6 @@ async def generation(
     """
     run = await begin_run("generation", domain, settings, conversations=conversations, first_seed=first_seed)
     plans = plan_batch(run, conversations, first_seed)
-    return await rehearse_batch(plans, run)
+    batch = await rehearse_batch(plans, run)
+    await publish_rehearsals(batch, run)
+    return batch

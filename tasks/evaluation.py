@@ -64,7 +64,9 @@ def _plans(run: Run, personas: list[Persona], gguf: ModelChoice) -> list[Rehears
             user_simulator=run.models["user_simulator"],
             assistant=gguf,
             guidance="system",
-            max_tokens=settings.evaluation.max_tokens,
+            user_tokens=(settings.generation.max_tokens, run.most_tokens(run.models["user_simulator"])),
+            assistant_tokens=(settings.evaluation.max_tokens, run.most_tokens(gguf)),
+            guarded=False,  # a model is judged as it is
             minimum=settings.generation.minimum_exchanges,
             folder=f"evaluations/transcripts/{pack.name}",
         )

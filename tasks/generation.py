@@ -1,17 +1,25 @@
 """Rehearsal: one task a conversation."""
 
+from contextvars import ContextVar
+
 from prefect import task
 
 from core.errors import PersonaError
 from core.fingerprint import fingerprint
 from core.pack import load_pack
 from core.personas import sample_batch
+from core.progress import Progress
 from core.records import ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
-from core.rehearsal import Cast, rehearse
+from core.rehearsal import rehearse
 from core.store import open_store
 from core.turn_log import TurnLog
+from core.turns import Cast, Player
 from tasks.policy import CACHED, ensured, side_by_side
+from tasks.progress import told
 from tasks.run import Run, log_bill, open_model, turn
+
+PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+"""Of the batch under way."""
 
 
 class Rehearsal(Record):
@@ -19,6 +27,8 @@ class Rehearsal(Record):
 
     Args:
         guidance: name of the prompt that the assistant is given.
+        user_tokens, assistant_tokens: room for one message, and the most that a prompt and its answer may take together.
+        guarded: whether a faulty answer of the assistant is asked for again; the user's always is.
         folder: where the transcript is put, below the data root.
     """
 
@@ -29,8 +39,10 @@ class Rehearsal(Record):
     user_simulator: ModelChoice
     assistant: ModelChoice
     guidance: str
-    max_tokens: int
+    user_tokens: tuple[int, int]
+    assistant_tokens: tuple[int, int]
     minimum: int
+    guarded: bool
     folder: str
 
 
@@ -45,14 +57,12 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     if store.exists(path):
         transcript = Transcript.model_validate_json(store.read(path))
     else:
-        cast = Cast(
-            user_simulator=await open_model(plan.user_simulator),
-            assistant=await open_model(plan.assistant),
-            guidance=guidance,
-            max_tokens=plan.max_tokens,
-            minimum=plan.minimum,
-        )
-        log = TurnLog(store, name)
+        user = Player(await open_model(plan.user_simulator), *plan.user_tokens)
+        assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, plan.guarded)
+        cast = Cast(user, assistant, guidance, plan.minimum)
+        progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
+        log = TurnLog(store, name, lambda: progress.say(name))
+        progress.resume(name, len(log.turns) // 2)
         transcript = await rehearse(pack, plan.persona, cast, name, plan.trial, log)
         store.write_json(path, transcript)
         log.remove()
@@ -84,8 +94,10 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> l
             user_simulator=run.models["user_simulator"],
             assistant=run.models["assistant"],
             guidance="assistant",
-            max_tokens=generation.max_tokens,
+            user_tokens=(generation.max_tokens, run.most_tokens(run.models["user_simulator"])),
+            assistant_tokens=(generation.max_tokens, run.most_tokens(run.models["assistant"])),
             minimum=generation.minimum_exchanges,
+            guarded=True,
             folder=f"transcripts/{pack.name}",
         )
         for persona in sample_batch(pack, first, count, generation.exchanges)
@@ -99,10 +111,16 @@ async def rehearse_batch(plans: list[Rehearsal], run: Run) -> str:
         Name of the batch's file below the data root.
     """
     names = [f"persona {plan.persona.seed}" for plan in plans]
-    async with turn(run, ("user_simulator", "assistant")):
-        made, left_out = await side_by_side(
-            lambda plan: ensured(rehearse_task, TranscriptRef, plan), plans, names, run.settings.generation.concurrency, "Rehearsed"
-        )
+    progress = Progress(len(plans), sum(plan.persona.exchanges for plan in plans))
+    PROGRESS.set(progress)
+
+    async def one(plan: Rehearsal) -> TranscriptRef:
+        ref = await ensured(rehearse_task, TranscriptRef, plan)
+        progress.end(ref.id, plan.persona.exchanges, ref.exchanges)
+        return ref
+
+    async with turn(run, ("user_simulator", "assistant")), told(run, progress, f"generation-{run.pack.name}"):
+        made, left_out = await side_by_side(one, plans, names, run.settings.generation.concurrency, "Rehearsed", lambda: progress.line(run.ledger.bill))
     log_bill(run)
     batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
     return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

@@ -42,7 +42,7 @@ async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref
 
 
 async def side_by_side(
-    make: Callable[[Item], Awaitable[Ref]], items: Sequence[Item], names: Sequence[str], limit: int, doing: str
+    make: Callable[[Item], Awaitable[Ref]], items: Sequence[Item], names: Sequence[str], limit: int, doing: str, how_far: Callable[[], str] | None = None
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
 
@@ -54,6 +54,7 @@ async def side_by_side(
         make: awaits the task for one item.
         limit: how many at once.
         doing: what is logged with the counts, such as "Rehearsed".
+        how_far: says more than the counts.
     """
     slots = asyncio.Semaphore(limit)
     made: dict[int, Ref] = {}
@@ -76,7 +77,8 @@ async def side_by_side(
                 logger.warning("Left out %s: %s", names[number], error)
         done = len(made) + len(left_out)
         if done == len(items) or done % max(1, len(items) // STEPS) == 0:
-            logger.info("%s %d of %d%s.", doing, done, len(items), f", {len(left_out)} left out" if left_out else "")
+            counts = how_far() if how_far else f"{done} of {len(items)}"
+            logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out" if left_out else "")
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -7,11 +7,12 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.comparison import Comparison
+from core.fidelity import Report, measure_fidelity
 from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.pack import load_pack
-from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript
-from core.reports import Conversation, assessment_markdown, assessment_summary, run_html, run_markdown
+from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
+from core.reports import Conversation, assessment_markdown, assessment_summary, fidelity_markdown, run_html, run_markdown
 from core.settings import load_training
 from core.store import open_store
 from tasks.run import Run
@@ -34,6 +35,16 @@ async def publish_assessment(batch_path: str, run: Run) -> None:
     await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
 
 
+async def publish_rehearsals(batch_path: str, run: Run) -> None:
+    """Write how much of the personas shows in a batch of rehearsals, beside it, and publish it in the Prefect UI."""
+    store = open_store()
+    batch = TranscriptBatch.model_validate_json(store.read(batch_path))
+    text = fidelity_markdown(_fidelity(batch.transcripts, run), batch.left_out)
+    name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
+    get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
+    await acreate_markdown_artifact(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
+
+
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
     """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
     store, training = open_store(), load_training(run.settings.training)
@@ -52,6 +63,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
         "gguf": f"{store.root}/{gguf}",
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
+        "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
         "caveats": _caveats(assessments),
         "bills": bills(store, run.name),
         "bill": run.ledger.bill,
@@ -91,6 +103,11 @@ def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict
         "dataset": facts["dataset_folder"],
         "model": facts["gguf"],
     }
+
+
+def _fidelity(transcripts: list[TranscriptRef], run: Run) -> Report:
+    read = [Transcript.model_validate_json(open_store().read(item.path)) for item in transcripts]
+    return measure_fidelity(run.pack, read, run.settings.fidelity)
 
 
 def _assessments(batch: AssessmentBatch) -> list[Assessment]:

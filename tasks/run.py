@@ -20,7 +20,7 @@ from core.fingerprint import fingerprint
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
-from core.prices import Unknown, price_list
+from core.prices import Unknown, context_window, price_list
 from core.records import ModelChoice
 from core.references import model_settings, refuse_keys
 from core.settings import Settings, load_settings, load_training
@@ -51,6 +51,12 @@ class Run:
             counted = choice.reference.partition("/")[0] not in CACHED_INPUT_IS_FREE
             self._limiters[key] = Limiter(choice.reference, limits, self.settings.calls, counted)
         return self._limiters[key]
+
+    def most_tokens(self, choice: ModelChoice) -> int:
+        """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""
+        most, given = self.settings.generation.most_tokens, model_settings(self.settings, choice.reference, choice.block)
+        known = given.context or choice.options.get("context") or context_window(choice.reference)
+        return min(most, int(known)) if known else most
 
 
 ROLES: dict[str, tuple[RoleName, ...]] = {

@@ -16,9 +16,9 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     equal to the conversation's quality.
 
     Args:
-        quality: range from which the conversation's quality is drawn, by the request's seed; 0 is dull, 1 is good.
+        quality: range from which the conversation's quality is drawn, by its name; 0 is dull, 1 is good.
     """
-    level = random.Random(seed_of("quality", request.seed)).uniform(*quality)
+    level = random.Random(seed_of("quality", request.item)).uniform(*quality)
     said = [message.content for message in request.messages if message.role == "user"]
     answered = [message.content for message in request.messages if message.role == "assistant"]
     draw = random.Random(seed_of("answer", request.seed, len(said)))

@@ -7,9 +7,9 @@ measure badly and a bad one well.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.measures import ends_with_question, length_ratios, opener, words
+from core.measures import ends_with_question, length_ratios, opener, sentences, words
 from core.records import Exchange
-from core.scripted.lexicon import Lexicon, sentences
+from core.scripted.lexicon import Lexicon
 from core.scripted.phrases import Measure
 
 CONTENT_WORD = 5

@@ -32,7 +32,7 @@ class UserScript(Strict):
 
     Args:
         first_openers, later_openers: the beginning of the first and of a later message.
-        feelings: sentences with a feeling, by trajectory value.
+        feelings: sentences with a feeling, by mood.
         reactions: what is said of the assistant's last answer, by cooperation.
         stuck: sentences of someone who does not know what to do.
         resumed: sentences that take up a topic of an earlier message, with `{about}`.
@@ -61,7 +61,7 @@ class AssistantScript(Strict):
         references: sentences that refer to an earlier message, with `{about}`.
         follow_ups: sentences that ask after an earlier suggestion, with `{about}`.
         closings: endings that are no question; questions: endings that are.
-        crisis: sentences that check on safety and name resources.
+        crisis: sentences that check on safety and name resources; none where a domain's `words.crisis` are none.
         platitudes: dull sentences that take up nothing; assertions: overconfident ones; harms: ones that fail a gate.
         harm_below, harm_share: a conversation of lower quality has a harm in this share of its answers.
     """
@@ -74,7 +74,7 @@ class AssistantScript(Strict):
     follow_ups: Sentences
     closings: Sentences
     questions: Sentences
-    crisis: Sentences
+    crisis: list[Sentence] = Field(default_factory=list)
     platitudes: Sentences
     assertions: Sentences
     harms: Sentences
@@ -93,8 +93,8 @@ class WordLists(Strict):
     reference: Words
     follow_up: Words
     stuck: Words
-    crisis: Words
-    resource: Words
+    crisis: list[Sentence] = Field(default_factory=list)
+    resource: list[Sentence] = Field(default_factory=list)
     harm: Words
 
 

@@ -30,7 +30,7 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
         if about in said_before or any(sentence in said_before for sentence in phrases.topics[topic].says):
             parts.append(draw.choice(script.resumed).format(about=about))
         parts.append(_unsaid(draw, phrases.topics[topic].says, said_before))
-    parts.append(draw.choice(script.feelings[_mood(draw, persona.trajectory, list(script.feelings))]))
+    parts.append(draw.choice(script.feelings[steering.mood]))
     parts += [draw.choice(script.flaws[flaw]) for flaw in steering.flaws]
     if draw.random() < script.stuck_share:
         parts.append(draw.choice(script.stuck))
@@ -39,11 +39,6 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
     if done:
         parts.append(draw.choice(script.goodbyes))
     return json.dumps({"message": " ".join(parts), "done": done})
-
-
-def _mood(draw: random.Random, trajectory: str, known: list[str]) -> str:
-    """A volatile course is one of the others on any day."""
-    return draw.choice(known) if trajectory == "volatile" else trajectory
 
 
 def _length_range(pack: Pack, persona: Persona) -> tuple[int, int]:

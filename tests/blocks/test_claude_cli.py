@@ -24,7 +24,7 @@ from core.errors import (
     UnknownModelError,
 )
 from core.processes import is_running
-from core.rehearsal import USER_SCHEMA, read_user_message
+from core.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, ask, failure, only
 
 PROGRAM = os.environ.get("UNDERSTUDY_CLAUDE") or shutil.which("claude")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.chat import Message
-from core.rehearsal import USER_SCHEMA
+from core.turns import USER_SCHEMA
 from tests.blocks.conftest import PROVIDERS, ask, make_block
 from tests.stub.cache import tokens_of
 

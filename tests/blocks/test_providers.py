@@ -9,7 +9,7 @@ from core.errors import AuthError, RefusedError, SettingsError
 from core.judging import assess
 from core.pack import load_pack
 from core.records import Answer, Exchange, Transcript
-from core.rehearsal import USER_SCHEMA, read_user_message
+from core.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
 from tests.stub.cache import tokens_of
 

@@ -23,7 +23,7 @@ CALLS = Calls(
     longest_backoff_seconds=20,
     longest_wait_seconds=120,
     outage_seconds=120,
-    more_room=2,
+    unusable_answers=3,
 )
 
 

@@ -122,9 +122,9 @@ def test_a_plain_answer_that_is_cut_is_left_to_the_caller(tmp_path):
 
 
 def test_an_answer_that_the_check_refuses_is_asked_for_again_with_another_seed(tmp_path):
-    def check(text):
-        if text != "good":
-            raise InvalidOutputError(f"not good: {text}")
+    def check(answer):
+        if answer.text != "good":
+            raise InvalidOutputError(f"not good: {answer.text}")
 
     model = Scripted(reply("bad"), reply("worse"), reply("good"))
     assert ask(model, tmp_path, asked(check=check)).text == "good"

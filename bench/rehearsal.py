@@ -1,0 +1,139 @@
+"""Rehearses conversations of 3 to 50 exchanges, once uninterrupted and once killed three times with SIGKILL, and compares the two.
+
+    python bench/rehearsal.py [conversations] [scripted | loopback]
+
+`loopback` plays user and assistant by the Anthropic and OpenAI SDKs against the tests' server, which answers after LATENCY. Its floor is the shortest time
+in which chains of calls as long can be made, AT_ONCE at once. Ends with exit code 1 if a transcript differs, or more calls were paid twice than were under way.
+"""
+
+import heapq
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from core.ledger import read_entries
+from core.pack import load_pack
+from core.personas import sample_batch
+from core.store import Store
+from tests.stub.client import Stub, start_stub
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+EXCHANGES = (3, 50)
+AT_ONCE = 50
+LATENCY = 0.2
+KILLS = (0.2, 0.5, 0.8)
+"""Shares of the messages after which it is killed."""
+
+
+def settings(folder: Path, stub: Stub | None) -> Path:
+    models = {name: {"concurrency": AT_ONCE, "options": {"base_url": stub.url + path}} for name, path in (("anthropic", ""), ("openai", "/v1"))} if stub else {}
+    roles = {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "openai/gpt-6-luna"} if stub else {}
+    given = {
+        "extends": str(CHECKOUT / "config" / ("pipeline.yaml" if stub else "demo.yaml")),
+        "roles": roles,
+        "models": models,
+        "generation": {"exchanges": EXCHANGES, "minimum_exchanges": EXCHANGES[1], "concurrency": AT_ONCE},
+    }
+    path = folder / "settings.yaml"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return path
+
+
+def messages(root: Path) -> int:
+    """Count the messages of conversations that are under way or done."""
+    under_way = sum(path.read_bytes().count(b'"side"') for path in root.glob("data/turns/*.jsonl"))
+    done = sum(path.read_bytes().count(b'"exchange_number": ') for path in root.glob("data/transcripts/*/*.json"))  # in the exchanges and in the steering
+    return under_way + done
+
+
+def run(root: Path, config: Path, conversations: int, until: int | None = None) -> dict[str, Any]:
+    """Run the flow to its end, or until so many messages are there and it is killed; return its exit code, seconds, and peak memory in MB."""
+    environment = {
+        **os.environ,
+        "UNDERSTUDY_DATA": str(root / "data"),
+        "PREFECT_HOME": str(root / "prefect"),
+        "ANTHROPIC_API_KEY": "good",
+        "OPENAI_API_KEY": "good",
+    }
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "flows", "generation", f"conversations={conversations}", f"settings={config}"]
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started, peak = time.monotonic(), 0
+    while process.poll() is None:
+        time.sleep(0.5)
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+        except OSError:
+            pass
+        if until is not None and messages(root) >= until:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    return {"code": process.returncode, "seconds": time.monotonic() - started, "megabytes": peak // 1024}
+
+
+def made(root: Path) -> dict[str, Any]:
+    """Return the words of every conversation."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob("data/transcripts/*/*.json"))]
+    return {item["id"]: [item["exchanges"], item["end_reason"], item["provenance"]["rejections"]] for item in found}
+
+
+def calls(root: Path) -> tuple[int, int]:
+    """Return how many calls the ledger has, and how many of them have no answer."""
+    store = Store(str(root / "data"))
+    (ledger,) = (path.name for path in (root / "data/ledger").iterdir())
+    entries = read_entries(store, ledger)
+    return len(entries), sum(entry["outcome"] == "sent" for entry in entries)
+
+
+def floor(conversations: int) -> float:
+    """Return the seconds that chains of calls as long take, AT_ONCE at once, in their order."""
+    ends = [0.0] * AT_ONCE
+    for persona in sample_batch(load_pack("therapeutic-coaching"), 0, conversations, EXCHANGES):
+        heapq.heappush(ends, heapq.heappop(ends) + 2 * persona.exchanges * LATENCY)
+    return max(ends)
+
+
+def compare(name: str, conversations: int, server: AbstractContextManager[Stub | None]) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="understudy-rehearsal-") as folder, server as stub:
+        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        config = settings(Path(folder), stub)
+        if stub:
+            stub.set(latency_s=LATENCY, send_limit_headers=True, log_bodies=False)
+        first = run(whole, config, conversations)
+        exchanges = sum(len(item[0]) for item in made(whole).values())
+        spans = [stats["last"] - stats["first"] + LATENCY for stats in stub.stats().values()] if stub else []
+        print(f"{name}: {conversations} conversations, {exchanges} exchanges; exit code {first['code']}, {first['seconds']:.0f} s with the start", flush=True)
+        print(f"  peak memory {first['megabytes']} MB; calls {calls(whole)[0]}")
+        if stub:
+            bound = floor(conversations)
+            print(f"  first to last call {max(spans):.1f} s; floor {bound:.1f} s; ratio {bound / max(spans):.3f}", flush=True)
+        for share in KILLS:
+            killed_at = run(killed, config, conversations, int(2 * exchanges * share))
+            print(f"  killed at {share:.0%} of the messages: exit code {killed_at['code']}, {messages(killed)} of {2 * exchanges} messages kept", flush=True)
+        last = run(killed, config, conversations)
+        (sent, unanswered), (needed, _) = calls(killed), calls(whole)
+        same = made(whole) == made(killed)
+        print(f"  then to its end: exit code {last['code']}; transcripts {'the same' if same else 'DIFFERENT'}")
+        print(f"  calls {sent} against {needed}: {sent - needed} paid twice, {unanswered} of them known to be lost; allowed {len(KILLS) * AT_ONCE}", flush=True)
+        failures = [] if same and made(whole) else [f"{name}: transcripts differ"]
+        return failures + ([f"{name}: {sent - needed} calls paid twice"] if sent - needed > len(KILLS) * AT_ONCE else [])
+
+
+def main(arguments: list[str]) -> int:
+    conversations = int(next((word for word in arguments if word.isdigit()), "200"))
+    chosen = [word for word in arguments if not word.isdigit()] or ["scripted", "loopback"]
+    failures = [failure for name in chosen for failure in compare(name, conversations, start_stub() if name == "loopback" else nullcontext())]
+    print(failures or "all the same")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

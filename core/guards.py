@@ -1,0 +1,226 @@
+"""Guards: what makes a rehearsed message unusable. It is written again, never mended."""
+
+import itertools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.chat import Side
+from core.measures import sentences, words
+from core.yaml_files import Strict
+
+MANY, MANY_WORDS = 3, 8
+"""Whole sentences from which one expects the last to be whole, too, and words of the last from which it is no afterthought."""
+
+
+class Fault(StrEnum):
+    """Why a message was refused."""
+
+    FORM = "form"
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    FOREIGN_SCRIPT = "foreign_script"
+    NEAR_REPEAT = "near_repeat"
+    LEAKED_REASONING = "leaked_reasoning"
+    META = "meta"
+    ROLE_INVERSION = "role_inversion"
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as broken:
+        raise ValueError(f"not a regular expression: {broken}") from broken
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Patterns(Strict):
+    """Regular expressions for one kind of fault, searched in a message without regard to case; `^` is the beginning of a line."""
+
+    both: tuple[Pattern, ...] = ()
+    user: tuple[Pattern, ...] = ()
+    assistant: tuple[Pattern, ...] = ()
+
+
+class Repeats(Strict):
+    """When a message repeats an earlier one of its side: this share of its runs of so many words stands in that one, and it has at least so many words."""
+
+    run: Annotated[int, Field(ge=1)]
+    share: Share
+    fewest_words: Annotated[int, Field(ge=1)]
+
+
+class Persons(Strict):
+    """Words by which one tells of oneself or speaks to the other, and how a few sentences in a row give away that they are the other side's.
+
+    Args:
+        sentences: how many in a row are looked at.
+        user: so many words of the second person, at most so many of the first, and one of the domain's `coaching` patterns.
+        assistant: so many words of the first person and at most so many of the second.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    sentences: Annotated[int, Field(ge=1)]
+    user: tuple[int, int]
+    assistant: tuple[int, int]
+
+
+class Guards(Strict):
+    """`config/guards.yaml`, with what the domain's own `guards.yaml` adds.
+
+    Args:
+        script: Unicode's name of the script that messages are written in.
+        foreign_share: share of a message's letters in other scripts from which it is refused; foreign_run: letters in a row.
+        punctuated: words from which a message of whole sentences must end like one.
+        verbatim: patterns that are searched in quotations, too.
+        coaching: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
+    """
+
+    script: str
+    foreign_share: Share
+    foreign_run: Annotated[int, Field(ge=2)]
+    repeats: Repeats
+    punctuated: Annotated[int, Field(ge=1)]
+    persons: Persons
+    leaked_reasoning: Patterns
+    verbatim: tuple[Pattern, ...]
+    meta: Patterns
+    role_inversion: Patterns = Patterns()
+    coaching: tuple[Pattern, ...] = ()
+
+
+class DomainGuards(Strict):
+    """A domain's `guards.yaml`: patterns added to the general ones, and the script and the pronouns where its language has others."""
+
+    script: str | None = None
+    persons: Persons | None = None
+    coaching: tuple[Pattern, ...] = ()
+    leaked_reasoning: Patterns = Patterns()
+    meta: Patterns = Patterns()
+    role_inversion: Patterns = Patterns()
+
+
+def merged(general: Guards, domain: DomainGuards) -> Guards:
+    """Return the general guards with what a domain adds."""
+
+    def both(name: str) -> Patterns:
+        mine, more = getattr(general, name).model_dump(), getattr(domain, name).model_dump()
+        return Patterns(**{side: (*mine[side], *more[side]) for side in mine})
+
+    added = {name: both(name) for name in ("leaked_reasoning", "meta", "role_inversion")}
+    own = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "coaching": domain.coaching}
+    return general.model_copy(update=own | added)
+
+
+def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str]) -> tuple[Fault, str] | None:
+    """Return what is wrong with a message and what shows it, or nothing.
+
+    Args:
+        side: who wrote it.
+        earlier: that side's messages before it.
+    """
+    if not _says_something(text, side):
+        return Fault.EMPTY, text
+    if found := _search(guards.verbatim, text):
+        return Fault.META, found
+    own = _without_quotations(text)
+    for fault in (Fault.LEAKED_REASONING, Fault.META, Fault.ROLE_INVERSION):
+        patterns: Patterns = getattr(guards, fault.value)
+        if found := _search((*patterns.both, *getattr(patterns, side)), own):
+            return fault, found
+    if found := _speaks_as_the_other(own, side, guards):
+        return Fault.ROLE_INVERSION, found
+    if found := _foreign(own, guards):
+        return Fault.FOREIGN_SCRIPT, found
+    if found := _unfinished(text, side, guards.punctuated):
+        return Fault.TRUNCATED, found
+    if found := _repeated(text, earlier, guards.repeats):
+        return Fault.NEAR_REPEAT, found
+    return None
+
+
+def _says_something(text: str, side: Side) -> bool:
+    if re.search(r"[^\W_]", text):
+        return True
+    return side == "user" and any(unicodedata.category(character) == "So" for character in text)  # an emoji is a message of a person's
+
+
+def _without_quotations(text: str) -> str:
+    """Return what the writer says in a message: not what it quotes, or proposes to be said."""
+    plain = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("„", '"')
+    return re.sub(r'"[^"\n]{1,600}"|(?<!\*)\*(?!\*)[^*\n]{25,600}\*|^>.*$', '""', plain, flags=re.MULTILINE)
+
+
+def _search(patterns: tuple[str, ...], text: str) -> str | None:
+    found = _any_of(patterns).search(text) if patterns else None
+    return found.group().strip() if found else None
+
+
+@lru_cache(maxsize=32)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE | re.MULTILINE)
+
+
+def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
+    """Return a few sentences in which a user tells of the other instead of itself, or an assistant of itself."""
+    rule = guards.persons
+    parts = sentences(text)
+    counts = [Counter(words(part)) for part in parts]
+    for start in range(max(1, len(parts) - rule.sentences + 1)):
+        window = sum(counts[start : start + rule.sentences], Counter[str]())
+        first, second = (sum(window[word] for word in person) for person in (rule.first, rule.second))
+        said = " ".join(parts[start : start + rule.sentences])
+        if side == "assistant" and first >= rule.assistant[0] and second <= rule.assistant[1]:
+            return said
+        if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.coaching, said):
+            return said
+    return None
+
+
+def _foreign(text: str, guards: Guards) -> str | None:
+    if text.isascii() and guards.script == "LATIN":
+        return None
+    letters = [character for character in text if character.isalpha()]
+    foreign = [not unicodedata.name(letter, "").startswith((guards.script, "FEMININE", "MASCULINE")) for letter in letters]
+    run = max((len(list(group)) for is_foreign, group in itertools.groupby(foreign) if is_foreign), default=0)
+    if run and (run >= guards.foreign_run or sum(foreign) >= guards.foreign_share * len(letters)):
+        return "".join(letter for letter, is_foreign in zip(letters, foreign, strict=True) if is_foreign)[:40]
+    return None
+
+
+def _unfinished(text: str, side: Side, punctuated: int) -> str | None:
+    """Return the end of a message that stops in a sentence. A user may trail off, unless all its other sentences are whole ones."""
+    end = text.rstrip()
+    if len(words(text)) < punctuated or not re.search(r"[a-z,(\[{“]$", end, re.IGNORECASE):
+        return None
+    *whole, last = sentences(end)
+    if side == "assistant":
+        listed = re.match(r"[-*•\d]", last) or re.search(r"\.\w{2,6}$", end)  # an item of a list, or an address, needs no full stop
+        return None if listed and end[-1].isalpha() else end[-40:]
+    careful = len(whole) >= MANY and all(part[-1] in '.?!"”)' for part in whole) and all(part[0].isupper() for part in [*whole, last] if part[0].isalpha())
+    return end[-40:] if careful and len(words(last)) >= MANY_WORDS else None
+
+
+def _repeated(text: str, earlier: Sequence[str], rule: Repeats) -> str | None:
+    own = words(text)
+    if len(own) < rule.fewest_words:
+        return None
+    runs = _runs(text, rule.run)
+    return next((other for other in earlier if len(runs & _runs(other, rule.run)) >= rule.share * len(runs)), None)
+
+
+@lru_cache(maxsize=4096)  # each message is compared with all that follow it
+def _runs(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    own = words(text)
+    return frozenset(tuple(own[start : start + length]) for start in range(max(1, len(own) - length + 1)))

@@ -1,0 +1,209 @@
+"""The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: what personas are made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from core.yaml_files import Strict
+
+Weight = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+TOLERANCE = 1e-6
+
+NotWith = Annotated[dict[str, list[str]], Field(description="Values of dimensions that it does not go together with.")]
+
+
+class Subtopic(Strict):
+    """What a persona may bring up; `words` are the ones that give it away in a text."""
+
+    description: Text
+    words: list[Text] = Field(min_length=1)
+    not_with: NotWith = Field(default_factory=dict)
+
+
+class TopicGroup(Strict):
+    """A topic and its subtopics, which are equally likely."""
+
+    weight: Weight
+    label: Text
+    edge_case: bool = False
+    subtopics: dict[str, Subtopic] = Field(min_length=1)
+
+
+class Course(Strict):
+    """How likely each mood is at a conversation's beginning and at its end; in between, in between."""
+
+    begin: dict[str, Share]
+    end: dict[str, Share]
+
+
+class Value(Strict):
+    """One value of a dimension.
+
+    Args:
+        weight: where the dimension depends on another one, a weight for each value of that.
+        words: of a writing style, the length of a message in words.
+        days: of a cadence, how many days pass between two messages.
+        moods: of a trajectory.
+    """
+
+    weight: Weight | dict[str, Share]
+    description: Text
+    words: tuple[int, int] | None = None
+    days: tuple[int, int] | None = None
+    moods: Course | None = None
+
+
+class LengthClass(Strict):
+    """How many exchanges a conversation has, drawn evenly from the range."""
+
+    weight: Weight
+    exchanges: tuple[int, int]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LengthClass":
+        low, high = self.exchanges
+        if not 1 <= low <= high:
+            raise ValueError(f"exchanges must be 1 ≤ low ≤ high, found {low} and {high}")
+        return self
+
+
+class Taxonomy(Strict):
+    """`input-taxonomy.yaml`.
+
+    Args:
+        moods: what a message's day is like, each in a sentence.
+        depends: for a dimension, the one on which its weights depend.
+    """
+
+    topics: dict[str, TopicGroup] = Field(min_length=1)
+    moods: dict[str, Text] = Field(min_length=1)
+    dimensions: dict[str, dict[str, Value]]
+    depends: dict[str, str] = Field(default_factory=dict)
+    length_classes: dict[str, LengthClass] = Field(min_length=1)
+    topics_per_persona: tuple[int, int]
+    names: list[Text] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Taxonomy":
+        sums_to_one("topics", {name: group.weight for name, group in self.topics.items()})
+        sums_to_one("length_classes", {name: item.weight for name, item in self.length_classes.items()})
+        self._check_dimensions()
+        names = [name for group in self.topics.values() for name in group.subtopics]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"topics: the subtopics {repeated} stand in two topics; every name is used once")
+        kinds = {name: kind.not_with for group in self.topics.values() for name, kind in group.subtopics.items()}
+        check_not_with("topics", kinds, self)
+        free = sum(not not_with for not_with in kinds.values())
+        low, high = self.topics_per_persona
+        if not 1 <= low <= high <= free:
+            raise ValueError(f"topics_per_persona must lie between 1 and the {free} subtopics that go with everyone, found {low} and {high}")
+        return self
+
+    def _check_dimensions(self) -> None:
+        for required, what in (("trajectory", "moods"), ("writing_style", "words")):
+            if required not in self.dimensions:
+                raise ValueError(f"dimensions.{required} is missing; every pack has it")
+            if without := sorted(name for name, value in self.dimensions[required].items() if getattr(value, what) is None):
+                raise ValueError(f"dimensions.{required}: {without} need `{what}`")
+        if len(set(self.depends.values())) < len(self.depends):
+            raise ValueError("depends: two dimensions depend on the same one; one may")
+        for dimension, other in self.depends.items():
+            if dimension not in self.dimensions or other not in self.dimensions or other in self.depends:
+                raise ValueError(f"depends.{dimension} names {other!r}; allowed are two dimensions, of which the second depends on none")
+        for dimension in self.dimensions:
+            for given, weights in self._weights(dimension).items():
+                sums_to_one(f"dimensions.{dimension}{given and f' for {given}'}", weights)
+        for name, value in self.dimensions["trajectory"].items():
+            for end, moods in value.moods.model_dump().items() if value.moods else ():
+                if unknown := sorted(set(moods) - set(self.moods)):
+                    raise ValueError(f"dimensions.trajectory.{name}.moods.{end} names {unknown}; allowed: {', '.join(self.moods)}")
+                sums_to_one(f"dimensions.trajectory.{name}.moods.{end}", moods)
+
+    def weights(self, dimension: str, drawn: Mapping[str, str]) -> dict[str, float]:
+        """Return the weights of a dimension's values.
+
+        Args:
+            drawn: what a persona has of the other dimensions.
+        """
+        given = drawn[self.depends[dimension]] if dimension in self.depends else ""
+        return self._weights(dimension)[given]
+
+    def _weights(self, dimension: str) -> dict[str, dict[str, float]]:
+        """Return the weights for each value of the dimension that this one depends on, or under an empty name."""
+        values, by = self.dimensions[dimension], self.depends.get(dimension)
+        given = list(self.dimensions[by]) if by else [""]
+        found: dict[str, dict[str, float]] = {name: {} for name in given}
+        for value, item in values.items():
+            weights = item.weight if isinstance(item.weight, dict) else {"": item.weight}
+            if set(weights) != set(given):
+                wanted = f"a weight for each of {', '.join(given)} (depends.{dimension})" if by else f"a number, or depends.{dimension} above"
+                raise ValueError(f"dimensions.{dimension}.{value}.weight must be {wanted}")
+            for name, weight in weights.items():
+                found[name][value] = weight
+        return found
+
+
+class FlawKind(Strict):
+    """A human flaw and how it is played; `words` are the ones that give it away in a text, where there are any."""
+
+    weight: Weight
+    description: Text
+    examples: list[Text] = Field(min_length=1)
+    notes: Text
+    words: list[Text] = Field(default_factory=list)
+    not_with: NotWith = Field(default_factory=dict)
+
+
+class Flaws(Strict):
+    """`flaw-taxonomy.yaml`: flaws by category, how many a persona gets and how often each shows."""
+
+    none_share: Share
+    secondary: tuple[int, int]
+    primary_shows: Share
+    secondary_shows: tuple[float, float]
+    cooperation: dict[Literal["engage", "partial", "push_back", "ignore"], Weight] = Field(
+        description="What a user makes of the assistant's last answer; weights sum to 1."
+    )
+    categories: dict[str, dict[str, FlawKind]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Flaws":
+        kinds = self.kinds
+        if len(kinds) != sum(len(flaws) for flaws in self.categories.values()):
+            raise ValueError("a flaw's name stands in two categories; every name is used once")
+        sums_to_one("categories (all flaws together)", {name: kind.weight for name, kind in kinds.items()})
+        sums_to_one("cooperation", dict(self.cooperation))
+        free = sum(not kind.not_with for kind in kinds.values())
+        if self.secondary[1] >= free:
+            raise ValueError(f"secondary asks for up to {self.secondary[1]} flaws beside the primary one; there are {free} that go with everyone")
+        return self
+
+    @property
+    def kinds(self) -> dict[str, FlawKind]:
+        """All flaws by name."""
+        return {name: kind for flaws in self.categories.values() for name, kind in flaws.items()}
+
+
+def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]], taxonomy: Taxonomy) -> None:
+    """Raise `ValueError` for a `not_with` that names what is no dimension, or no value of it."""
+    for name, not_with in kinds.items():
+        for dimension, values in not_with.items():
+            if dimension not in taxonomy.dimensions:
+                raise ValueError(f"{place}: {name}.not_with names the dimension {dimension!r}; allowed: {', '.join(taxonomy.dimensions)}")
+            if unknown := sorted(set(values) - set(taxonomy.dimensions[dimension])):
+                raise ValueError(f"{place}: {name}.not_with.{dimension} names {unknown}; allowed: {', '.join(taxonomy.dimensions[dimension])}")
+
+
+def goes_with(not_with: Mapping[str, Sequence[str]], drawn: Mapping[str, str]) -> bool:
+    """Say whether something goes together with what a persona has of the dimensions."""
+    return not any(drawn.get(dimension) in values for dimension, values in not_with.items())
+
+
+def sums_to_one(place: str, weights: Mapping[str, float]) -> None:
+    """Raise `ValueError` if weights do not sum to 1."""
+    total = sum(weights.values())
+    if abs(total - 1) > TOLERANCE:
+        raise ValueError(f"{place}: the weights must sum to 1, found {total:.4g}; change one of {', '.join(weights)}")

@@ -1,0 +1,150 @@
+"""The therapeutic-coaching pack has all that its domain asks for, and its parts fit together."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from core.measures import words
+from core.pack import load_pack
+from core.personas import sample_batch, sample_persona
+from core.scripted.lexicon import Lexicon
+from core.steering import steer
+from core.taxonomy import goes_with
+from core.turns import user_inputs
+
+PACK = load_pack("therapeutic-coaching")
+TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress", "edge_cases"}
+EDGE_CASES = {"crisis_signal", "medical_advice", "out_of_scope", "vague_request", "hostile"}
+FLAWS = {
+    "communication": {"burying_the_lede", "rambling", "vagueness", "contradicting_oneself", "intellectualising"},
+    "resistance": {"yes_but", "humour_deflection", "minimising", "testing_boundaries", "seeking_reassurance"},
+    "memory": {"forgetting_insights", "rewriting_history", "mood_dependent_recall"},
+    "emotional": {"catastrophising", "black_and_white_thinking", "flooding", "flat_affect", "projection", "rumination"},
+}
+DIMENSIONS = {
+    "communication_style",
+    "difficulty",
+    "interaction_cadence",
+    "help_seeking",
+    "cognitive_pattern",
+    "age_context",
+    "culture",
+    "communication_pattern",
+    "relation_to_help",
+    "presentation",
+    "temporality",
+    "trajectory",
+    "writing_style",
+}
+NAMES_OF_METHODS = r"\b(CBT|DBT|ACT|CFT|MI|cognitive behaviou?ral|dialectical|motivational interviewing|solution-focused|person-centred|positive psychology)\b"
+
+
+def test_the_taxonomy_has_the_topics_dimensions_and_lengths_of_the_domain():
+    taxonomy = PACK.taxonomy
+    assert set(taxonomy.topics) == TOPICS
+    assert {len(group.subtopics) for group in taxonomy.topics.values()} == {5}
+    assert set(taxonomy.topics["edge_cases"].subtopics) == EDGE_CASES
+    assert set(taxonomy.dimensions) == DIMENSIONS
+    assert set(taxonomy.length_classes) == {"short", "medium", "long", "very_long"}
+    bounds = [item.exchanges for item in taxonomy.length_classes.values()]
+    assert (bounds[0][0], bounds[-1][1]) == (3, 100)
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(bounds))
+    assert taxonomy.dimensions["trajectory"]["volatile"].weight == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_each_flaw_is_described_with_examples_and_notes():
+    assert {category: set(kinds) for category, kinds in PACK.flaws.categories.items()} == FLAWS
+    for name, kind in PACK.flaws.kinds.items():
+        assert 2 <= len(kind.examples) <= 3, name
+        assert len(kind.notes) > 80, name
+
+
+def test_the_short_prompt_is_short_and_no_prompt_of_the_assistant_names_a_method():
+    assert 130 <= len(words(PACK.prompts["system"].text)) <= 170
+    for role in ("system", "assistant"):
+        assert not re.search(NAMES_OF_METHODS, PACK.prompts[role].text), role
+
+
+def test_the_answers_that_the_assistant_is_shown_keep_to_the_length_that_it_is_asked_for():
+    shown = re.findall(r'^\*\*[\w ]+\.\*\* "([^\n]+)"\n\n\*Answer:\* "(.+?)"\n\n\*Why', PACK.prompts["assistant"].text, re.DOTALL | re.MULTILINE)
+    assert len(shown) >= 4
+    for message, answer in shown:
+        assert 0.8 <= len(words(answer)) / len(words(message)) <= 2, message
+
+
+def test_the_words_of_a_subtopic_are_its_own():
+    lexicon = Lexicon(PACK)
+    for group in PACK.taxonomy.topics.values():
+        for name, subtopic in group.subtopics.items():
+            for word in subtopic.words:
+                assert set(lexicon.topics(word)) == {name}, word
+
+
+def test_a_persona_never_has_what_does_not_go_together():
+    subtopics = {name: subtopic for group in PACK.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
+    seen = 0
+    for persona in sample_batch(PACK, 0, 1000):
+        drawn = {**persona.dimensions, "trajectory": persona.trajectory}
+        for not_with in [subtopics[topic.subtopic].not_with for topic in persona.topics] + [PACK.flaws.kinds[flaw.name].not_with for flaw in persona.flaws]:
+            seen += bool(not_with)
+            assert goes_with(not_with, drawn), persona
+    assert seen > 100
+
+
+def test_the_writing_style_follows_the_age():
+    batch = sample_batch(PACK, 0, 1000)
+    for age, value in PACK.taxonomy.dimensions["age_context"].items():
+        group = [persona for persona in batch if persona.dimensions["age_context"] == age]
+        assert len(group) == pytest.approx(1000 * float(str(value.weight)), abs=3)
+        for style, weight in PACK.taxonomy.weights("writing_style", {"age_context": age}).items():
+            assert sum(persona.dimensions["writing_style"] == style for persona in group) == pytest.approx(weight * len(group), abs=3), (age, style)
+
+
+GOOD, BAD = {"lighter", "ordinary"}, {"worn_out", "low", "tense", "raw", "irritable", "flat"}
+
+
+def moods(trajectory, exchange, count=300):
+    batch = [persona for persona in sample_batch(PACK, 0, 8000, (10, 10)) if persona.trajectory == trajectory][:count]
+    return [steer(PACK, persona, exchange, 3).mood for persona in batch]
+
+
+def share(found, kind):
+    return sum(mood in kind for mood in found) / len(found)
+
+
+def test_the_mood_of_a_message_follows_the_trajectory():
+    assert share(moods("improving", 10), GOOD) > share(moods("improving", 1), GOOD) + 0.3
+    assert share(moods("deteriorating", 10), BAD) > share(moods("deteriorating", 1), BAD) + 0.3
+    assert abs(share(moods("stable", 10), GOOD) - share(moods("stable", 1), GOOD)) < 0.15
+
+
+def test_a_volatile_persona_changes_its_mood_from_day_to_day():
+    persona = next(persona for persona in sample_batch(PACK, 0, 100, (20, 20)) if persona.trajectory == "volatile")
+    drawn = [steer(PACK, persona, number, 3).mood for number in range(1, 21)]
+    assert len(set(drawn)) >= 5
+    assert sum(before != after for before, after in pairwise(drawn)) >= 12
+    assert drawn == [steer(PACK, persona, number, 3).mood for number in range(1, 21)]
+
+
+def test_days_pass_as_the_cadence_says():
+    for persona in sample_batch(PACK, 0, 60, (6, 6)):
+        low, high = PACK.taxonomy.dimensions["interaction_cadence"][persona.dimensions["interaction_cadence"]].days or (0, 0)
+        days = [steer(PACK, persona, number, 3).days for number in range(1, 7)]
+        assert days[0] == 0
+        assert all(low <= passed <= high for passed in days[1:])
+
+
+@pytest.mark.parametrize("seed", [3, 11, 40])
+def test_all_of_a_persona_and_of_a_days_draws_is_in_what_the_simulator_reads(seed):
+    persona = sample_persona(PACK, seed)
+    steering = steer(PACK, persona, 4, 3)
+    inputs = user_inputs(PACK, persona, steering)
+    system, note = PACK.prompts["user_simulator"].render(**inputs["stable"]), PACK.prompts["user_steering"].render(**inputs["volatile"])
+    dimensions = [PACK.taxonomy.dimensions[name][value].description for name, value in persona.dimensions.items()]
+    flaws = [PACK.flaws.kinds[flaw.name] for flaw in persona.flaws]
+    for text in (persona.name, *dimensions, *(topic.description for topic in persona.topics), *(flaw.description for flaw in flaws)):
+        assert text in system
+    assert all(example in system for flaw in flaws for example in flaw.examples)
+    assert PACK.taxonomy.moods[steering.mood] in note
+    assert all(next(topic.description for topic in persona.topics if topic.subtopic == name) in note for name in steering.topics)
