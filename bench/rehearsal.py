@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from core.ledger import read_entries
+from core.ledger import SENT, read_entries
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.store import Store
@@ -47,10 +47,17 @@ def settings(folder: Path, stub: Stub | None) -> Path:
 
 
 def messages(root: Path) -> int:
-    """Count the messages of conversations that are under way or done."""
-    under_way = sum(path.read_bytes().count(b'"side"') for path in root.glob("data/turns/*.jsonl"))
-    done = sum(path.read_bytes().count(b'"exchange_number": ') for path in root.glob("data/transcripts/*/*.json"))  # in the exchanges and in the steering
-    return under_way + done
+    """Count the messages of conversations that are under way or done; a transcript has each exchange's number twice, with the steering."""
+    return sum(count(path, b'"side"') for path in root.glob("data/turns/*.jsonl")) + sum(
+        count(path, b'"exchange_number": ') for path in root.glob("data/transcripts/*/*.json")
+    )
+
+
+def count(path: Path, text: bytes) -> int:
+    try:
+        return path.read_bytes().count(text)
+    except FileNotFoundError:  # its conversation ended just now
+        return 0
 
 
 def run(root: Path, config: Path, conversations: int, until: int | None = None) -> dict[str, Any]:
@@ -90,7 +97,7 @@ def calls(root: Path) -> tuple[int, int]:
     store = Store(str(root / "data"))
     (ledger,) = (path.name for path in (root / "data/ledger").iterdir())
     entries = read_entries(store, ledger)
-    return len(entries), sum(entry["outcome"] == "sent" for entry in entries)
+    return len(entries), sum(entry["outcome"] == SENT for entry in entries)
 
 
 def floor(conversations: int) -> float:

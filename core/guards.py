@@ -3,12 +3,12 @@
 import itertools
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
+import re2
 from pydantic import AfterValidator, Field
 
 from core.chat import Side
@@ -34,8 +34,8 @@ class Fault(StrEnum):
 
 def _compiles(pattern: str) -> str:
     try:
-        re.compile(pattern)
-    except re.error as broken:
+        re2.compile(pattern)
+    except re2.error as broken:
         raise ValueError(f"not a regular expression: {broken}") from broken
     return pattern
 
@@ -45,7 +45,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Patterns(Strict):
-    """Regular expressions for one kind of fault, searched in a message without regard to case; `^` is the beginning of a line."""
+    """Regular expressions (RE2's) for one kind of fault, searched in a message without regard to case; `^` is the beginning of a line."""
 
     both: tuple[Pattern, ...] = ()
     user: tuple[Pattern, ...] = ()
@@ -168,35 +168,43 @@ def _search(patterns: tuple[str, ...], text: str) -> str | None:
 
 
 @lru_cache(maxsize=32)
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE | re.MULTILINE)
+def _any_of(patterns: tuple[str, ...]) -> Any:
+    return re2.compile("|".join(f"(?im:{pattern})" for pattern in patterns))
 
 
 def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
     """Return a few sentences in which a user tells of the other instead of itself, or an assistant of itself."""
     rule = guards.persons
+    of_first, of_second = frozenset(rule.first), frozenset(rule.second)
+    told, needed = (of_first, rule.assistant[0]) if side == "assistant" else (of_second, rule.user[0])
+    if sum(word in told for word in words(text)) < needed:
+        return None
     parts = sentences(text)
-    counts = [Counter(words(part)) for part in parts]
+    firsts, seconds = ([sum(word in person for word in words(part)) for part in parts] for person in (of_first, of_second))
     for start in range(max(1, len(parts) - rule.sentences + 1)):
-        window = sum(counts[start : start + rule.sentences], Counter[str]())
-        first, second = (sum(window[word] for word in person) for person in (rule.first, rule.second))
-        said = " ".join(parts[start : start + rule.sentences])
+        window = slice(start, start + rule.sentences)
+        first, second = sum(firsts[window]), sum(seconds[window])
         if side == "assistant" and first >= rule.assistant[0] and second <= rule.assistant[1]:
-            return said
-        if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.coaching, said):
-            return said
+            return " ".join(parts[window])
+        if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.coaching, " ".join(parts[window])):
+            return " ".join(parts[window])
     return None
 
 
 def _foreign(text: str, guards: Guards) -> str | None:
-    if text.isascii() and guards.script == "LATIN":
+    latin = guards.script == "LATIN"
+    if latin and not any(character.isalpha() for character in text if not character.isascii()):
         return None
     letters = [character for character in text if character.isalpha()]
-    foreign = [not unicodedata.name(letter, "").startswith((guards.script, "FEMININE", "MASCULINE")) for letter in letters]
+    foreign = [not ((latin and letter.isascii()) or _is_of(letter, guards.script)) for letter in letters]
     run = max((len(list(group)) for is_foreign, group in itertools.groupby(foreign) if is_foreign), default=0)
     if run and (run >= guards.foreign_run or sum(foreign) >= guards.foreign_share * len(letters)):
         return "".join(letter for letter, is_foreign in zip(letters, foreign, strict=True) if is_foreign)[:40]
     return None
+
+
+def _is_of(letter: str, script: str) -> bool:
+    return unicodedata.name(letter, "").startswith((script, "FEMININE", "MASCULINE"))
 
 
 def _unfinished(text: str, side: Side, punctuated: int) -> str | None:

@@ -21,6 +21,9 @@ from core.store import Store
 LINES = 200
 """Of one file: an object store writes it anew for each line."""
 
+SENT = "sent"
+"""Outcome of a call of which nothing is known yet."""
+
 
 @dataclass
 class Bill:
@@ -42,10 +45,10 @@ class Bill:
     def add(self, entry: dict[str, Any]) -> None:
         """Add a line of the ledger."""
         self.calls += 1
-        self.unpriced += entry["usd"] is None
-        self.usd += entry["usd"] or 0.0
+        self.unpriced += entry.get("usd") is None
+        self.usd += entry.get("usd") or 0.0
         for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"):
-            setattr(self, name, getattr(self, name) + (entry[name] or 0))
+            setattr(self, name, getattr(self, name) + (entry.get(name) or 0))
 
     @property
     def tokens(self) -> int:
@@ -113,7 +116,7 @@ class Ledger:
         """
         self._calls += 1
         call = f"{self._writer.rpartition('/')[2]}-{self._calls}"
-        self._write(call, request, model, "sent", None, None, None, None)
+        self._write(call, request, model, SENT, None, None, None, None)
         return call
 
     def record(
@@ -135,8 +138,7 @@ class Ledger:
     def _write(
         self, call: str, request: ChatRequest, model: str, outcome: str, seconds: float | None, reply: Reply | None, usd: float | None, prices: str | None
     ) -> dict[str, Any]:
-        usage = reply.usage if reply else None
-        entry = {
+        entry: dict[str, Any] = {
             "call": call,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "run": self.run,
@@ -144,16 +146,20 @@ class Ledger:
             "item": request.item,
             "model": model,
             "outcome": outcome,
-            "seconds": seconds and round(seconds, 3),
-            "request_id": reply.request_id if reply else None,
-            "input_tokens": usage.input_tokens if usage else None,
-            "cache_read_tokens": usage.cache_read_tokens if usage else None,
-            "cache_write_tokens": usage.cache_write_tokens if usage else None,
-            "output_tokens": usage.output_tokens if usage else None,
-            "usd": usd,
-            "prices": prices,
-            "usage": dict(usage.raw) if usage else None,
         }
+        if outcome != SENT:
+            usage = reply.usage if reply else None
+            entry |= {
+                "seconds": seconds and round(seconds, 3),
+                "request_id": reply.request_id if reply else None,
+                "input_tokens": usage.input_tokens if usage else None,
+                "cache_read_tokens": usage.cache_read_tokens if usage else None,
+                "cache_write_tokens": usage.cache_write_tokens if usage else None,
+                "output_tokens": usage.output_tokens if usage else None,
+                "usd": usd,
+                "prices": prices,
+                "usage": dict(usage.raw) if usage else None,
+            }
         if self._lines % LINES == 0 or self._append is None:
             self._append = self.store.appender(f"{self._writer}-{self._lines // LINES:03d}.jsonl")
         self._lines += 1

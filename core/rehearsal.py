@@ -10,7 +10,7 @@ from core.pack import Pack
 from core.records import EndReason, Persona, Transcript
 from core.steering import steer
 from core.turn_log import Turn, TurnLog
-from core.turns import Cast, Player, Scene, assistant_turn, user_turn
+from core.turns import Cast, Player, Scene, assistant_turn, brief_inputs, user_turn
 
 CHARACTERS_PER_TOKEN = 3.0
 """Of a text whose tokens nobody has counted yet; fewer than English has, so that the estimate errs on the safe side."""
@@ -27,7 +27,8 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
     Raises:
         ModelError: a model gave no usable message, before the conversation was long enough to be kept; or it may go well another time.
     """
-    scene = Scene(pack, persona, cast, name, trial, log or TurnLog())
+    brief = pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))
+    scene = Scene(pack, persona, cast, name, trial, log or TurnLog(), brief)
     turns, problem = scene.log.turns, None
     while (reason := _ended(scene)) is None:
         number = len(turns) // 2 + 1

@@ -1,7 +1,7 @@
 """One message of a rehearsal, by either side: what the model is asked, and what is made of its answer."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -70,6 +70,7 @@ class Scene:
     Args:
         name: the transcript's id.
         trial: which of several conversations with the same persona.
+        brief: the user simulator's stable instructions.
     """
 
     pack: Pack
@@ -78,6 +79,7 @@ class Scene:
     name: str
     trial: int
     log: TurnLog
+    brief: str
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -92,10 +94,10 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
     Raises:
         ModelError: no usable one came.
     """
-    exchanges, pack, inputs = scene.exchanges, scene.pack, user_inputs(scene.pack, scene.persona, steering)
+    exchanges, pack = scene.exchanges, scene.pack
     # the simulator sees the conversation from its own side: what it said itself is `assistant`
     opening = Message("user", pack.prompts["user_opening"].render())
-    note = Message("user", pack.prompts["user_steering"].render(**inputs["volatile"]))
+    note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
     seed = seed_of("user", scene.persona.seed, steering.exchange_number)
 
     def check(reply: Reply) -> None:
@@ -107,7 +109,7 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
 
     request = ChatRequest(
         role="user_simulator",
-        system=pack.prompts["user_simulator"].render(**inputs["stable"]),
+        system=scene.brief,
         messages=(opening, *_history(exchanges, own="user"), note),
         max_tokens=scene.cast.user.max_tokens,
         seed=seed + scene.log.refused("user", steering.exchange_number),
@@ -186,24 +188,29 @@ def _history(exchanges: Sequence[Exchange], own: Side) -> list[Message]:
     return [message for turn in exchanges for message in (Message(sides["user"], turn.user), Message(sides["assistant"], turn.assistant))]
 
 
-def user_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, dict[str, Any]]:
-    """Return what the user simulator's two prompts are rendered with: the stable one's inputs and the volatile one's."""
+def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
+    """Return what the user simulator's stable instructions are rendered with."""
     dimensions = pack.taxonomy.dimensions
-    descriptions = {topic.subtopic: topic.description for topic in persona.topics}
-    kinds = pack.flaws.kinds
-    described = [{"name": flaw.name, "description": flaw.description, "notes": flaw.notes, "examples": kinds[flaw.name].examples} for flaw in persona.flaws]
     return {
-        "stable": {
-            "persona": persona.model_dump(),
-            "topics": [topic.model_dump() for topic in persona.topics],
-            "flaws": described,
-            "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
-            "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
-        },
-        "volatile": {
-            **asdict(steering),
-            "mood": pack.taxonomy.moods[steering.mood],
-            "topics": [{"subtopic": name, "description": descriptions[name]} for name in steering.topics],
-            "flaws": [flaw for flaw in described if flaw["name"] in steering.flaws],
-        },
+        "persona": persona.model_dump(),
+        "topics": [topic.model_dump() for topic in persona.topics],
+        "flaws": _described(pack, persona),
+        "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
+        "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
     }
+
+
+def steering_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, Any]:
+    """Return what the note for one message is rendered with."""
+    descriptions = {topic.subtopic: topic.description for topic in persona.topics}
+    return {
+        **vars(steering),
+        "mood": pack.taxonomy.moods[steering.mood],
+        "topics": [{"subtopic": name, "description": descriptions[name]} for name in steering.topics],
+        "flaws": [flaw for flaw in _described(pack, persona) if flaw["name"] in steering.flaws],
+    }
+
+
+def _described(pack: Pack, persona: Persona) -> list[dict[str, Any]]:
+    kinds = pack.flaws.kinds
+    return [{"name": flaw.name, "description": flaw.description, "notes": flaw.notes, "examples": kinds[flaw.name].examples} for flaw in persona.flaws]

@@ -20,6 +20,8 @@ from core.processes import die_with_parent
 from core.store import CHECKOUT
 
 START_SECONDS = 180
+UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS", "EVENT_PERSISTER"))
+"""Services for deployments, workers and automations, of which a server that lives as long as one command has none."""
 STOP_SECONDS = 20
 
 
@@ -46,7 +48,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             cwd=CHECKOUT,
-            env={**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+            env={**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **dict.fromkeys(UNUSED, "false")},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ from core.personas import sample_batch, sample_persona
 from core.scripted.lexicon import Lexicon
 from core.steering import steer
 from core.taxonomy import goes_with
-from core.turns import user_inputs
+from core.turns import brief_inputs, steering_inputs
 
 PACK = load_pack("therapeutic-coaching")
 TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress", "edge_cases"}
@@ -139,8 +139,8 @@ def test_days_pass_as_the_cadence_says():
 def test_all_of_a_persona_and_of_a_days_draws_is_in_what_the_simulator_reads(seed):
     persona = sample_persona(PACK, seed)
     steering = steer(PACK, persona, 4, 3)
-    inputs = user_inputs(PACK, persona, steering)
-    system, note = PACK.prompts["user_simulator"].render(**inputs["stable"]), PACK.prompts["user_steering"].render(**inputs["volatile"])
+    system = PACK.prompts["user_simulator"].render(**brief_inputs(PACK, persona))
+    note = PACK.prompts["user_steering"].render(**steering_inputs(PACK, persona, steering))
     dimensions = [PACK.taxonomy.dimensions[name][value].description for name, value in persona.dimensions.items()]
     flaws = [PACK.flaws.kinds[flaw.name] for flaw in persona.flaws]
     for text in (persona.name, *dimensions, *(topic.description for topic in persona.topics), *(flaw.description for flaw in flaws)):

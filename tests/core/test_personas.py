@@ -17,17 +17,17 @@ from tests.conftest import CHECKOUT
 PACK = load_pack("therapeutic-coaching")
 
 
-def test_a_seed_gives_the_same_persona_in_another_process():
+def test_a_seed_gives_the_same_persona_and_a_pack_the_same_hash_in_another_process():
     code = """
 from core.pack import load_pack
 from core.personas import sample_persona
-print(sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
+print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
 """
     for hash_seed in ("1", "2"):
         found = subprocess.run(
             [sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
         )
-        assert found.stdout.strip() == sample_persona(PACK, 17).model_dump_json()
+        assert found.stdout.strip() == f"{PACK.hash} {sample_persona(PACK, 17).model_dump_json()}"
 
 
 def test_personas_keep_the_taxonomys_bounds():

@@ -34,7 +34,7 @@ def compose(draw: random.Random, schema: Json | None, characters: int | None) ->
     """
     if schema is not None:
         return json.dumps(instance(schema, schema, draw), ensure_ascii=False)
-    return prose(draw, draw.randint(20, 51), characters)
+    return prose(draw, draw.randint(35, 66), characters)
 
 
 def prose(draw: random.Random, words: int, characters: int | None = None) -> str:
@@ -85,7 +85,7 @@ def instance(schema: Json, root: Json, draw: random.Random, name: str = "") -> A
         case "array":
             return [1] if name == "cited" else _items(schema, root, draw)
         case "string":
-            text = prose(draw, draw.randint(20, 31)) if name == "message" else sentence(draw)
+            text = prose(draw, draw.randint(35, 60)) if name == "message" else sentence(draw)
             return text[: schema.get("maxLength", len(text))]
         case "integer":
             return int(min(max(draw.randint(1, 3), schema.get("minimum", 1)), schema.get("maximum", 3)))
