@@ -201,7 +201,7 @@ async def billed(stub: Stub, folder: str) -> None:
         stub.set(min_prefix_tokens=4096 if name == "google" else 1024)
         stub.reset()
         caller = ours(client, folder)
-        player = Player(caller, 2000, 10**6, guarded=False)  # the stub says the same things again and again
+        player = Player(caller, 2000, 10**6, guards=())  # the stub says the same things again and again
         transcript = await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(), 50), f"bench-{name}")
         told(f"{name}, a rehearsal of 50 exchanges", stub.stats())
         # messages of 200 tokens, as people write them: a transcript of 20,000

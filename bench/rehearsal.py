@@ -39,7 +39,7 @@ def settings(folder: Path, stub: Stub | None) -> Path:
         "extends": str(CHECKOUT / "config" / ("pipeline.yaml" if stub else "demo.yaml")),
         "roles": roles,
         "models": models,
-        "generation": {"exchanges": EXCHANGES, "minimum_exchanges": EXCHANGES[1], "concurrency": AT_ONCE},
+        "generation": {"exchanges": EXCHANGES, "concurrency": AT_ONCE},
     }
     path = folder / "settings.yaml"
     path.write_text(json.dumps(given), encoding="utf-8")

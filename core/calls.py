@@ -40,7 +40,8 @@ class Caller:
             ModelError: no usable answer came; the last reason.
             RunStoppedError: there is no use in asking again now.
         """
-        failures, unusable, failing_since, asked = 0, 0, 0.0, request
+        failures, failing_since, asked = 0, 0.0, request
+        unusable = request.refused % self._calls.unusable_answers  # after all of them the same command begins anew
         while True:
             try:
                 return await self._once(asked)

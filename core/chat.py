@@ -30,6 +30,7 @@ class ChatRequest:
         volatile: how many of the last messages will not be sent again, so that no cache entry is paid for them.
         item: id of the transcript that the call is for; with the role, it also names the provider's cache entry.
         check: raises `InvalidOutputError` or `TruncatedError` for a reply that cannot be used, so that it is asked for again.
+        refused: how many answers the check refused before the run was stopped; they count as attempts.
         inputs: what the prompts were rendered with. Never sent; the scripted provider reads it instead of the prose.
     """
 
@@ -42,6 +43,7 @@ class ChatRequest:
     volatile: int = 0
     item: str = ""
     check: Callable[["Reply"], object] | None = None
+    refused: int = 0
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -3,7 +3,7 @@
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
@@ -50,6 +50,10 @@ class Patterns(Strict):
     both: tuple[Pattern, ...] = ()
     user: tuple[Pattern, ...] = ()
     assistant: tuple[Pattern, ...] = ()
+
+    def of(self, side: Side) -> tuple[Pattern, ...]:
+        """Return those that a side's messages are searched for."""
+        return (*self.both, *(self.user if side == "user" else self.assistant))
 
 
 class Repeats(Strict):
@@ -123,30 +127,27 @@ def merged(general: Guards, domain: DomainGuards) -> Guards:
     return general.model_copy(update=own | added)
 
 
-def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str]) -> tuple[Fault, str] | None:
+def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault)) -> tuple[Fault, str] | None:
     """Return what is wrong with a message and what shows it, or nothing.
 
     Args:
         side: who wrote it.
         earlier: that side's messages before it.
+        faults: those that are looked for.
     """
-    if not _says_something(text, side):
-        return Fault.EMPTY, text
-    if found := _search(guards.verbatim, text):
-        return Fault.META, found
     own = _without_quotations(text)
-    for fault in (Fault.LEAKED_REASONING, Fault.META, Fault.ROLE_INVERSION):
-        patterns: Patterns = getattr(guards, fault.value)
-        if found := _search((*patterns.both, *getattr(patterns, side)), own):
+    tries: dict[Fault, Callable[[], str | None]] = {
+        Fault.EMPTY: lambda: None if _says_something(text, side) else repr(text),
+        Fault.LEAKED_REASONING: lambda: _search(guards.leaked_reasoning.of(side), own),
+        Fault.META: lambda: _search(guards.verbatim, text) or _search(guards.meta.of(side), own),
+        Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), own) or _speaks_as_the_other(own, side, guards),
+        Fault.FOREIGN_SCRIPT: lambda: _foreign(own, guards),
+        Fault.TRUNCATED: lambda: _unfinished(text, side, guards.punctuated),
+        Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, guards.repeats),
+    }
+    for fault, find in tries.items():
+        if fault in faults and (found := find()):
             return fault, found
-    if found := _speaks_as_the_other(own, side, guards):
-        return Fault.ROLE_INVERSION, found
-    if found := _foreign(own, guards):
-        return Fault.FOREIGN_SCRIPT, found
-    if found := _unfinished(text, side, guards.punctuated):
-        return Fault.TRUNCATED, found
-    if found := _repeated(text, earlier, guards.repeats):
-        return Fault.NEAR_REPEAT, found
     return None
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from core.chat import RoleName
 from core.errors import SettingsError
+from core.guards import Fault
 from core.model_settings import Budget, Calls, Count, ModelSettings
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml, read_yaml
@@ -44,6 +45,7 @@ class Generation(Strict):
         concurrency: conversations under way at once.
         max_tokens: room for one message.
         most_tokens: of a side's prompt and answer together; the conversation ends before that, or before the model's context is full.
+        guards: faults for which a message is written again (core/guards.py); one without form or words always is.
         told_every_seconds: how often the progress is told.
     """
 
@@ -54,6 +56,7 @@ class Generation(Strict):
     concurrency: Count
     max_tokens: Count
     most_tokens: Count
+    guards: list[Fault]
     told_every_seconds: Annotated[float, Field(gt=0)]
 
 

@@ -23,7 +23,7 @@ async def dull_conversations(pack: Pack, settings: TinyBase, generation: Generat
     Args:
         generation: lengths and limits of a conversation.
     """
-    user, assistant = (Player(ScriptedChat(name, pack), generation.max_tokens, generation.most_tokens, guarded=False) for name in ("user", "0"))
+    user, assistant = (Player(ScriptedChat(name, pack), generation.max_tokens, generation.most_tokens, guards=()) for name in ("user", "0"))
     cast = Cast(user, assistant, pack.prompts["assistant"].render(), generation.minimum_exchanges)
     system = pack.prompts["system"].render()
     lines = []

@@ -39,13 +39,13 @@ class Player:
     Args:
         max_tokens: room for one message.
         most_tokens: of a prompt and its answer together; the conversation ends before it takes more.
-        guarded: whether a faulty message is written again. A model that is evaluated is taken as it is.
+        guards: faults for which a message is written again, beside a missing form and an empty message. A model that is evaluated is taken as it is.
     """
 
     model: ChatModel
     max_tokens: int
     most_tokens: int
-    guarded: bool = True
+    guards: tuple[Fault, ...] = tuple(Fault)
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,12 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
         system=scene.brief,
         messages=(opening, *_history(exchanges, own="user"), note),
         max_tokens=scene.cast.user.max_tokens,
-        seed=seed + scene.log.refused("user", steering.exchange_number),
+        seed=seed + (refused := scene.log.refused("user", steering.exchange_number)),
         schema=USER_SCHEMA,
         volatile=1,
         item=scene.name,
         check=check,
+        refused=refused,
         inputs={"persona": scene.persona, "steering": steering, "exchanges": tuple(exchanges)},
     )
     reply = await scene.cast.user.model.complete(request)
@@ -152,25 +153,23 @@ async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:
         system=scene.cast.guidance,
         messages=(*_history(scene.exchanges, own="assistant"), Message("user", scene.log.turns[-1].text)),
         max_tokens=scene.cast.assistant.max_tokens,
-        seed=seed + scene.log.refused("assistant", exchange_number),
+        seed=seed + (refused := scene.log.refused("assistant", exchange_number)),
         item=scene.name,
         check=check,
+        refused=refused,
     )
     reply = await scene.cast.assistant.model.complete(request)
     return Turn(side="assistant", text=reply.text.strip(), spent=spent(reply.usage))
 
 
 def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None:
-    """Refuse a faulty message; of a side that is not guarded, only one that says nothing."""
+    """Refuse a faulty message."""
     player = scene.cast.user if side == "user" else scene.cast.assistant
-    if player.guarded and reply.finish == "length":
+    if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
-    if player.guarded:
-        earlier = [turn.text for turn in scene.log.turns if turn.side == side]
-        if found := find_fault(scene.pack.guards, side, text, earlier):
-            raise _refused(scene, side, *found, reply, seed)
-    elif not text.strip():
-        raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
+    earlier = [turn.text for turn in scene.log.turns if turn.side == side]
+    if found := find_fault(scene.pack.guards, side, text, earlier, {Fault.EMPTY, *player.guards}):
+        raise _refused(scene, side, *found, reply, seed)
 
 
 def _refused(scene: Scene, side: Side, fault: Fault, found: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:

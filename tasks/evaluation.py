@@ -66,7 +66,8 @@ def _plans(run: Run, personas: list[Persona], gguf: ModelChoice) -> list[Rehears
             guidance="system",
             user_tokens=(settings.generation.max_tokens, run.most_tokens(run.models["user_simulator"])),
             assistant_tokens=(settings.evaluation.max_tokens, run.most_tokens(gguf)),
-            guarded=False,  # a model is judged as it is
+            guards=settings.generation.guards,
+            evaluated=True,
             minimum=settings.generation.minimum_exchanges,
             folder=f"evaluations/transcripts/{pack.name}",
         )

@@ -6,6 +6,7 @@ from prefect import task
 
 from core.errors import PersonaError
 from core.fingerprint import fingerprint
+from core.guards import Fault
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.progress import Progress
@@ -28,7 +29,7 @@ class Rehearsal(Record):
     Args:
         guidance: name of the prompt that the assistant is given.
         user_tokens, assistant_tokens: room for one message, and the most that a prompt and its answer may take together.
-        guarded: whether a faulty answer of the assistant is asked for again; the user's always is.
+        guards: faults for which a message is written again; evaluated: whether the assistant's are taken as they are.
         folder: where the transcript is put, below the data root.
     """
 
@@ -42,7 +43,8 @@ class Rehearsal(Record):
     user_tokens: tuple[int, int]
     assistant_tokens: tuple[int, int]
     minimum: int
-    guarded: bool
+    guards: list[Fault]
+    evaluated: bool
     folder: str
 
 
@@ -57,8 +59,8 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     if store.exists(path):
         transcript = Transcript.model_validate_json(store.read(path))
     else:
-        user = Player(await open_model(plan.user_simulator), *plan.user_tokens)
-        assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, plan.guarded)
+        user = Player(await open_model(plan.user_simulator), *plan.user_tokens, tuple(plan.guards))
+        assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, () if plan.evaluated else tuple(plan.guards))
         cast = Cast(user, assistant, guidance, plan.minimum)
         progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
         log = TurnLog(store, name, lambda: progress.say(name))
@@ -97,7 +99,8 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> l
             user_tokens=(generation.max_tokens, run.most_tokens(run.models["user_simulator"])),
             assistant_tokens=(generation.max_tokens, run.most_tokens(run.models["assistant"])),
             minimum=generation.minimum_exchanges,
-            guarded=True,
+            guards=generation.guards,
+            evaluated=False,
             folder=f"transcripts/{pack.name}",
         )
         for persona in sample_batch(pack, first, count, generation.exchanges)

@@ -66,9 +66,9 @@ class Model:
         return Reply(formed, self.finish if told else "stop", Usage(100, 20))
 
 
-async def play(tmp_path, user=None, assistant=None, exchanges=4, guarded=True, log=None, minimum=3):
+async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3):
     user, assistant = user or Model("u"), assistant or Model("a")
-    players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, True), (assistant, guarded))]
+    players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, tuple(Fault)), (assistant, guards))]
     return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), Cast(*players, "guidance", minimum), "name", log=log)
 
 
@@ -112,7 +112,7 @@ async def test_a_message_that_is_nearly_an_earlier_one_is_refused(tmp_path):
 
 
 async def test_a_model_that_is_evaluated_is_taken_as_it_is(tmp_path):
-    found = await play(tmp_path, assistant=Model("a", ["<think>hm</think> yes", "yes", "yes"], finish="length"), guarded=False)
+    found = await play(tmp_path, assistant=Model("a", ["<think>hm</think> yes", "yes", "yes"], finish="length"), guards=())
     assert [exchange.assistant for exchange in found.exchanges[:3]] == ["<think>hm</think> yes", "yes", "yes"]
     assert found.provenance["rejections"] == []
 
@@ -147,3 +147,25 @@ def test_a_pattern_that_is_no_regular_expression_is_named(pack_copy):
     file.write_text("role_inversion: {user: ['(unclosed']}\n", encoding="utf-8")
     with pytest.raises(PackError, match=r"guards\.yaml.*role_inversion\.user.*not a regular expression"):
         load_pack("therapeutic-coaching", pack_copy)
+
+
+async def test_a_kill_gives_no_attempts_beyond_the_bound(tmp_path):
+    store, log = Store(str(tmp_path)), None
+    asked = 0
+    for attempts in (1, 1, 100):  # killed after each of two refusals
+        log = TurnLog(store, "name")
+        assistant = Dying("a", ["<think>"] * attempts)
+        with pytest.raises((KeyboardInterrupt, InvalidOutputError)):
+            await play(tmp_path, assistant=assistant, log=log)
+        asked += len(assistant.requests)
+    assert log is not None
+    assert (asked, len(log.rejections)) == (3, 3)
+
+
+class Dying(Model):
+    """A model whose process is stopped once its texts are used up."""
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        if len(self.requests) == len(self.texts):
+            raise KeyboardInterrupt
+        return await super().complete(request)

@@ -37,8 +37,8 @@ def said(message, done=False):
     return json.dumps({"message": message, "done": done})
 
 
-def cast(user, assistant, minimum=3, most_tokens=10**6, guarded=True):
-    return Cast(Player(user, 100, most_tokens), Player(assistant, 100, most_tokens, guarded), "guidance", minimum)
+def cast(user, assistant, minimum=3, most_tokens=10**6):
+    return Cast(Player(user, 100, most_tokens), Player(assistant, 100, most_tokens), "guidance", minimum)
 
 
 async def play(user, assistant, exchanges=3, minimum=3, **more):
