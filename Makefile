@@ -43,6 +43,11 @@ personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMA
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_personas domain=$(DOMAIN) $(if $(COUNT),count=$(COUNT))
 
+.PHONY: fidelity
+fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_fidelity domain=$(DOMAIN) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(CHOSEN)
+
 .PHONY: check-models
 check-models:  ## Ask each model of the settings one tiny thing: does it answer, how fast, at what price [SETTINGS=file]
 	@deployments/install.sh light
@@ -69,6 +74,11 @@ kill-test: setup  ## Kill the pipeline in every stage, run it again, compare wit
 bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limits, tokens billed (15 minutes) [PARTS=…]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/llm.py $(PARTS)
+
+.PHONY: bench-rehearsal
+bench-rehearsal:  ## 200 conversations of 3 to 50 exchanges, killed three times, against an uninterrupted run (6 minutes)
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/rehearsal.py $(COUNT) $(PARTS)
 
 .PHONY: check
 check: setup  ## Format, lint, types, import law
