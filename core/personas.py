@@ -115,7 +115,7 @@ def flaw_weights(pack: Pack, drawn: Mapping[str, str]) -> dict[str, float]:
 
 def _topics(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Topic]:
     low, high = pack.taxonomy.topics_per_persona
-    groups, left = pack.taxonomy.topics, topic_weights(pack, drawn)
+    groups, everything, left = pack.taxonomy.topics, topic_weights(pack, {}), topic_weights(pack, drawn)
     topics: list[Topic] = []
     for number in range(high):
         place = spread(seed, pack.name, "topic", number)
@@ -123,7 +123,10 @@ def _topics(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Topic]:
             if place < 0.5:
                 continue
             place = 2 * place - 1
-        category, subtopic = at(left, place)
+        category, subtopic = at(everything, place)
+        if (category, subtopic) not in left:  # one that does not go with the persona, or that it has: another of the same category, so that those stay even
+            others = {key: weight for key, weight in left.items() if key[0] == category} or left
+            category, subtopic = at(others, spread(seed, pack.name, "another topic", number))
         del left[category, subtopic]
         weight = 1.0 + int(3 * spread(seed, pack.name, "topic weight", number))
         topics.append(Topic(category=category, subtopic=subtopic, description=groups[category].subtopics[subtopic].description, weight=weight))
@@ -138,9 +141,11 @@ def _flaws(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Flaw]:
     place = (place - taxonomy.none_share) / (1 - taxonomy.none_share)
     low, high = taxonomy.secondary
     kinds = {name: (category, kind) for category, found in taxonomy.categories.items() for name, kind in found.items()}
-    left, flaws = flaw_weights(pack, drawn), list[Flaw]()
+    everything, left, flaws = flaw_weights(pack, {}), flaw_weights(pack, drawn), list[Flaw]()
     for number in range(1 + low + int(spread(seed, pack.name, "flaws") * (high - low + 1))):
-        name = at(left, spread(seed, pack.name, "flaw", number) if number else place)
+        name = at(everything, spread(seed, pack.name, "flaw", number) if number else place)
+        if name not in left:
+            name = at(left, spread(seed, pack.name, "another flaw", number))
         del left[name]
         category, kind = kinds[name]
         level = "secondary" if flaws else "primary"

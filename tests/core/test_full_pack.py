@@ -1,6 +1,7 @@
 """The therapeutic-coaching pack has all that its domain asks for, and its parts fit together."""
 
 import re
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -104,9 +105,13 @@ def test_the_writing_style_follows_the_age():
 GOOD, BAD = {"lighter", "ordinary"}, {"worn_out", "low", "tense", "raw", "irritable", "flat"}
 
 
-def moods(trajectory, exchange, count=300):
-    batch = [persona for persona in sample_batch(PACK, 0, 8000, (10, 10)) if persona.trajectory == trajectory][:count]
-    return [steer(PACK, persona, exchange, 3).mood for persona in batch]
+@cache
+def everybody():
+    return sample_batch(PACK, 0, 2000, (10, 10))
+
+
+def moods(trajectory, exchange):
+    return [steer(PACK, persona, exchange, 3).mood for persona in everybody() if persona.trajectory == trajectory]
 
 
 def share(found, kind):
