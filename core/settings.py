@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from core.chat import RoleName
 from core.errors import SettingsError
@@ -60,7 +60,13 @@ class Generation(Strict):
     told_every_seconds: Annotated[float, Field(gt=0)]
 
 
-Range = tuple[float, float]
+def _ordered(given: tuple[float, float]) -> tuple[float, float]:
+    if given[0] > given[1]:
+        raise ValueError(f"a range is [low, high], found {list(given)}")
+    return given
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Fidelity(Strict):
