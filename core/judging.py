@@ -1,18 +1,22 @@
 """One judge, one transcript: the request, and the reading of what comes back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.chat import ChatModel, ChatRequest, Message, Reply
-from core.errors import InvalidOutputError, ModelError, TruncatedError
+from core.errors import ContextError, InvalidOutputError, ModelError, TruncatedError
 from core.fingerprint import seed_of
 from core.measures import measure
 from core.pack import Criterion, Pack
 from core.records import Answer, Assessment, Transcript, Verdict
 from core.scoring import applicable, score
 from core.yaml_files import explain
+
+Count = Callable[[str], int]
+MARGIN = 1.1
+"""By which a judge's own tokens may be more than those that are counted here."""
 
 
 class _JudgedCriterion(BaseModel):
@@ -28,14 +32,17 @@ class _Judgement(BaseModel):
     verdicts: list[_JudgedCriterion]
 
 
-async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_tokens: int) -> Assessment:
+async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_tokens: int, context: int | None = None, count: Count = len) -> Assessment:
     """Judge a transcript on every criterion that applies to its length, in one structured call.
 
-    An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion.
+    An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion; so does a transcript that the judge
+    cannot read whole. It is not sent then, and never cut.
 
     Args:
         pack: the domain, with the rubric.
         max_tokens: room for the judgement.
+        context: how many tokens the judge's prompt and answer may take together, where that is known.
+        count: counts a text's tokens.
     """
     criteria = applicable(pack.rubric, len(transcript.exchanges))
     inputs = {
@@ -56,6 +63,8 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         inputs=inputs,
     )
     try:
+        if context:
+            _check_fits(judge.reference, count(request.messages[0].content), max_tokens, context)
         reply = await judge.complete(request)
         verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
     except ModelError as error:
@@ -69,6 +78,14 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         caveat=judge.caveat,
         provenance={"domain": pack.name, "pack_hash": pack.hash},
     )
+
+
+def _check_fits(judge: str, tokens: int, max_tokens: int, context: int) -> None:
+    if tokens * MARGIN + max_tokens > context:
+        raise ContextError(
+            f"The prompt takes about {tokens:,} tokens and the judgement up to {max_tokens:,}; {judge} holds {context:,}. Name a judge that holds more, or "
+            "lower assessment.max_tokens."
+        )
 
 
 def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int) -> list[Verdict]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import tiktoken
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -12,12 +13,13 @@ from core.pack import load_pack
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Transcript, TranscriptBatch, TranscriptRef
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
+from tasks.dataset import ENCODING
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
 
 @task(name="assess", task_run_name="assess {transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str, pack_hash: str, max_tokens: int) -> AssessmentRef:
+async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str, pack_hash: str, max_tokens: int, context: int | None) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack = load_pack(domain)
     store = open_store()
@@ -25,14 +27,16 @@ async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str
     path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([conversation.id, conversation.exchanges, judge, pack_hash])}.json"
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        found = await assess(pack, await open_model(judge), conversation, max_tokens)
+        encoding = tiktoken.get_encoding(ENCODING)
+        found = await assess(pack, await open_model(judge), conversation, max_tokens, context, lambda text: len(encoding.encode_ordinary(text)))
         store.write_json(path, found)
     return AssessmentRef(path=path, transcript=transcript, outcome=found.score.outcome, score=found.score.score)
 
 
 async def judge_side_by_side(transcripts: list[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
     """Judge transcripts side by side; an incomplete assessment is not kept by the cache, so that it is made again next time."""
-    how = (run.models["judge"], run.pack.name, run.pack.hash, run.settings.assessment.max_tokens)
+    judge = run.models["judge"]
+    how = (judge, run.pack.name, run.pack.hash, run.settings.assessment.max_tokens, run.context(judge))
 
     async def one(transcript: TranscriptRef) -> AssessmentRef:
         found = await ensured(assess_task, AssessmentRef, transcript, *how)

@@ -53,11 +53,15 @@ class Run:
             self._limiters[key] = Limiter(choice.reference, limits, self.settings.calls, counted)
         return self._limiters[key]
 
+    def context(self, choice: ModelChoice) -> int | None:
+        """Return how many tokens a model's prompt and answer may take together, where the settings or the price data know."""
+        given = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
+        return int(given) if given else context_window(choice.reference)
+
     def most_tokens(self, choice: ModelChoice) -> int:
         """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""
-        most, given = self.settings.generation.most_tokens, model_settings(self.settings, choice.reference, choice.block)
-        known = given.context or choice.options.get("context") or context_window(choice.reference)
-        return min(most, int(known)) if known else most
+        most = self.settings.generation.most_tokens
+        return min(most, self.context(choice) or most)
 
 
 ROLES: dict[str, tuple[RoleName, ...]] = {

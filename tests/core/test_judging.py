@@ -78,3 +78,26 @@ async def test_a_judge_that_fails_gives_an_incomplete_assessment():
     assert found.score.outcome is Outcome.INCOMPLETE
     assert {item.answer for item in found.verdicts} == {Answer.ERROR}
     assert "The provider is gone." in found.verdicts[0].reasoning
+
+
+class Asked:
+    """A judge that counts how often it is asked."""
+
+    reference, caveat, calls = "judge/small", None, 0
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        self.calls += 1
+        names = request.schema["properties"]["verdicts"]["items"]["properties"]["criterion"]["enum"] if request.schema else []
+        return reply([verdict(name) for name in names])
+
+
+@pytest.mark.parametrize(("context", "sent"), [(None, 1), (100_000, 1), (2_000, 0)])
+async def test_a_transcript_that_the_judge_cannot_read_whole_is_not_sent_and_not_cut(context, sent):
+    judge = Asked()
+    transcript = Transcript(id="t", exchanges=[Exchange(exchange_number=1, user="hello", assistant="good day")])
+    found = await assess(PACK, judge, transcript, 500, context, lambda text: len(text) // 4)
+    assert judge.calls == sent
+    assert (found.score.outcome is Outcome.INCOMPLETE) == (sent == 0)
+    if not sent:
+        assert {item.answer for item in found.verdicts} == {Answer.ERROR}
+        assert "judge/small holds 2,000" in found.verdicts[0].reasoning
