@@ -48,6 +48,11 @@ fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_fidelity domain=$(DOMAIN) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(CHOSEN)
 
+.PHONY: rubric
+rubric:  ## Write docs/rubric.md from the criteria's files [DOMAIN=…]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.write_rubric domain=$(DOMAIN)
+
 .PHONY: check-models
 check-models:  ## Ask each model of the settings one tiny thing: does it answer, how fast, at what price [SETTINGS=file]
 	@deployments/install.sh light

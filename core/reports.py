@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from core.comparison import Comparison
 from core.fidelity import Report
 from core.ledger import Bill
+from core.pack import Pack
 from core.records import Assessment, AssessmentBatch, LeftOut, Outcome, Transcript
 
 _TEMPLATES = Environment(
@@ -59,6 +60,11 @@ def assessment_markdown(
 def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str:
     """Return how much of the personas shows in a batch of rehearsals, as Markdown."""
     return _TEMPLATES.get_template("rehearsal.md.j2").render(fidelity=fidelity, left_out=left_out)
+
+
+def rubric_markdown(pack: Pack) -> str:
+    """Return a domain's rubric as a page for people."""
+    return _TEMPLATES.get_template("rubric.md.j2").render(pack=pack).rstrip() + "\n"
 
 
 def run_markdown(facts: dict[str, Any], comparison: Comparison) -> str:

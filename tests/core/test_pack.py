@@ -7,6 +7,8 @@ import pytest
 
 from core.errors import PackError
 from core.pack import domains, load_pack
+from core.reports import rubric_markdown
+from tests.conftest import CHECKOUT
 
 DOMAIN = "therapeutic-coaching"
 CONFIG = f"config/domains/{DOMAIN}"
@@ -49,6 +51,12 @@ def test_every_criterion_says_when_it_is_met_and_shows_it():
         assert "NO" in criterion.text, criterion.id
         assert ("NA" in criterion.text) or criterion.head.na == "never", criterion.id
         assert 3 <= len(re.findall(r"^- \*", criterion.text, re.MULTILINE)) <= 8, f"{criterion.id}: calibration examples"
+
+
+def test_the_page_of_the_rubric_is_what_the_files_say():
+    page = (CHECKOUT / "docs/rubric.md").read_text(encoding="utf-8")
+    assert page == rubric_markdown(load_pack(DOMAIN)), "run `make rubric`"
+    assert all(f"## {key}: " in page for key in RUBRIC)
 
 
 def test_about_fifteen_percent_of_the_topics_weight_is_edge_cases():
