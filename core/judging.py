@@ -35,7 +35,8 @@ class _Judgement(BaseModel):
 async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_tokens: int, context: int | None = None, count: Count = len) -> Assessment:
     """Judge a transcript on every criterion that applies to its length, in one structured call.
 
-    An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion; so does a transcript that the judge
+    A judgement that leaves a criterion out, answers it with another word, or cites an exchange that does not exist is asked for again; what is still
+    so then is ERROR. An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion; so does a transcript that the judge
     cannot read whole. It is not sent then, and never cut.
 
     Args:
@@ -50,6 +51,14 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         "facts": measure(transcript.exchanges),
         "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in criteria],
     }
+    readable: list[Reply] = []
+
+    def check(reply: Reply) -> None:
+        verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
+        readable.append(reply)
+        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
+            raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
+
     request = ChatRequest(
         role="judge",
         system="",
@@ -59,13 +68,18 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         schema=answer_schema(criteria),
         volatile=1,  # one call: nobody would read what was put into the cache
         item=transcript.id,
-        check=_read,
+        check=check,
         inputs=inputs,
     )
     try:
         if context:
             _check_fits(judge.reference, count(request.messages[0].content), max_tokens, context)
-        reply = await judge.complete(request)
+        try:
+            reply = await judge.complete(request)
+        except InvalidOutputError:
+            if not readable:
+                raise
+            reply = readable[-1]
         verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
     except ModelError as error:
         verdicts = [Verdict(criterion=criterion.id, answer=Answer.ERROR, reasoning=str(error)) for criterion in criteria]

@@ -9,6 +9,7 @@ from core.errors import ModelError
 from core.judging import assess, read_judgement
 from core.pack import load_pack
 from core.records import Answer, Exchange, Outcome, Transcript
+from tests.core.simulation import caller
 
 PACK = load_pack("therapeutic-coaching")
 CRITERIA = [PACK.rubric.criteria[name] for name in ("CQ1", "MT1", "CQ8")]
@@ -101,3 +102,29 @@ async def test_a_transcript_that_the_judge_cannot_read_whole_is_not_sent_and_not
     if not sent:
         assert {item.answer for item in found.verdicts} == {Answer.ERROR}
         assert "judge/small holds 2,000" in found.verdicts[0].reasoning
+
+
+class Careless:
+    """A judge that cites an exchange that does not exist, so many times."""
+
+    reference, caveat = "judge/careless", None
+
+    def __init__(self, times: int) -> None:
+        self.times, self.seeds = times, list[int]()
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        self.seeds.append(request.seed)
+        names = request.schema["properties"]["verdicts"]["items"]["properties"]["criterion"]["enum"] if request.schema else []
+        return reply([verdict(name, cited=(9,) if name == "MT1" and len(self.seeds) <= self.times else (1,)) for name in names])
+
+
+@pytest.mark.parametrize(("times", "calls", "answer"), [(0, 1, Answer.YES), (1, 2, Answer.YES), (99, 3, Answer.ERROR)])
+async def test_a_judgement_that_cites_what_does_not_exist_is_asked_for_again(tmp_path, times, calls, answer):
+    judge = Careless(times)
+    transcript = Transcript(id="t", exchanges=[Exchange(exchange_number=1, user="hello", assistant="good day")])
+    found = await assess(PACK, caller(judge, tmp_path), transcript, 500)
+    assert len(set(judge.seeds)) == len(judge.seeds) == calls
+    assert {item.criterion: item.answer for item in found.verdicts}["MT1"] is answer
+    # what can be used is used
+    assert {item.answer for item in found.verdicts if item.criterion != "MT1"} == {Answer.YES}
+    assert (found.score.outcome is Outcome.INCOMPLETE) == (answer is Answer.ERROR)
