@@ -6,8 +6,6 @@ The providers are played by the loopback server of the tests (tests/stub), in a 
 """
 
 import asyncio
-import heapq
-import json
 import os
 import statistics
 import sys
@@ -21,25 +19,24 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-import anthropic
 from pydantic import SecretStr
 
-from blocks.anthropic import CACHED, Anthropic, _messages
+from bench.flow import AT_ONCE, LATENCY, prefect
+from blocks.anthropic import Anthropic
 from blocks.google import Google
-from blocks.http import http_client
 from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
 from core.calls import Caller
-from core.chat import ChatModel, ChatRequest, Message, Reply
+from core.chat import ChatModel, ChatRequest, Message
 from core.errors import ModelError
 from core.judging import assess
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.model_settings import Budget, ModelSettings
 from core.pack import load_pack
-from core.personas import sample_batch, sample_persona
+from core.personas import sample_persona
 from core.prices import price_list
-from core.records import Persona, Transcript
+from core.records import Transcript
 from core.rehearsal import rehearse
 from core.settings import load_settings
 from core.store import Store
@@ -48,7 +45,6 @@ from tests.stub.client import Stub, start_stub
 
 SETTINGS = load_settings()
 KEY = SecretStr("good")
-AT_ONCE, LATENCY = 50, 0.2
 PROMPT = "Say something about the garden behind the house, as you would to a neighbour. " * 40
 
 
@@ -227,77 +223,6 @@ async def judged(stub: Stub, caller: Caller, name: str, transcript: Transcript) 
     await caller.complete(one(criteria[0]))
     await asyncio.gather(*(caller.complete(one(criterion)) for criterion in criteria[1:]))
     told(f"{name}, 17 calls, the first one alone", stub.stats())
-
-
-async def prefect(stub: Stub, folder: str) -> None:
-    """The generation flow, one Prefect task a conversation, against loops that send the same chains of requests by the SDK alone."""
-    conversations, exchanges = 300, (6, 14)
-    stub.set(latency_s=0, send_limit_headers=True, log_bodies=False)
-    client = clients(stub.url)["anthropic"]
-    await many(client.complete, AT_ONCE)
-    chains = await recorded(client, conversations, exchanges)
-    slots, sdk = asyncio.Semaphore(AT_ONCE), anthropic.AsyncAnthropic(api_key="good", base_url=stub.url, max_retries=0, http_client=http_client())
-
-    async def chain(requests: list[dict[str, Any]]) -> None:
-        async with slots:
-            for request in requests:
-                await sdk.messages.create(**request)
-
-    stub.set(latency_s=LATENCY)
-    started, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(chain(requests) for requests in chains))
-    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    settings = Path(folder) / "settings.yaml"
-    given = {
-        "extends": "pipeline.yaml",
-        "roles": {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"},
-        "models": {"anthropic": {"concurrency": AT_ONCE, "options": {"base_url": stub.url}}},
-        "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE},
-    }
-    settings.write_text(json.dumps(given | {"extends": str(CHECKOUT / "config/pipeline.yaml")}), encoding="utf-8")
-    stub.reset()
-    environment = {**os.environ, "UNDERSTUDY_DATA": folder, "PREFECT_HOME": f"{folder}/prefect", "ANTHROPIC_API_KEY": "good"}
-    command = [sys.executable, "-m", "flows", "generation", f"conversations={conversations}", f"settings={settings}"]
-    process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, env=environment, stdout=asyncio.subprocess.DEVNULL)
-    await process.wait()
-    (stats,) = stub.stats().values()
-    span = stats["last"] - stats["first"] + LATENCY
-    print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once, exit code {process.returncode}")
-    sent = sum(map(len, chains))
-    print(f"  {stats['ok']} calls of the flow in {span:.1f} s; the same {sent} requests in bare loops {wall:.1f} s; ratio {wall / span:.3f}")
-    print(f"  CPU of a bare call {1000 * cpu / sent:.2f} ms; without any CPU it would take {floor(chains):.1f} s")
-
-
-async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, int]) -> list[list[dict[str, Any]]]:
-    """Return each conversation's requests, as arguments of the SDK: the server's answers depend on the request alone, so the flow will make the same."""
-    pack, generation = load_pack("therapeutic-coaching"), SETTINGS.generation
-
-    async def one(persona: Persona) -> list[dict[str, Any]]:
-        requests: list[dict[str, Any]] = []
-
-        class Recording:
-            reference, caveat = client.reference, None
-
-            async def complete(self, request: ChatRequest) -> Reply:
-                system = [{"type": "text", "text": request.system, "cache_control": CACHED}]
-                form = {"format": {"type": "json_schema", "schema": dict(request.schema)}} if request.schema else {}
-                arguments = {"model": "claude-haiku-5-5", "max_tokens": request.max_tokens, "system": system, "messages": _messages(request)}
-                requests.append(arguments | {"output_config": {"effort": "low", **form}})
-                return await client.complete(request)
-
-        player = Player(Recording(), generation.max_tokens, generation.most_tokens)
-        await rehearse(pack, persona, Cast(player, player, pack.prompts["assistant"].render(), exchanges[1]), persona.id)
-        return requests
-
-    return await asyncio.gather(*(one(persona) for persona in sample_batch(pack, 0, conversations, exchanges)))
-
-
-def floor(chains: list[list[dict[str, Any]]]) -> float:
-    """Return the seconds that chains of calls take if only the server's latency counts."""
-    ends = [0.0] * AT_ONCE
-    for requests in chains:
-        heapq.heappush(ends, heapq.heappop(ends) + len(requests) * LATENCY)
-    return max(ends)
 
 
 def told(title: str, found: dict[str, Any], uncached: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """One judge, one transcript: the request, and the reading of what comes back."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -46,11 +47,6 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         count: counts a text's tokens.
     """
     criteria = applicable(pack.rubric, len(transcript.exchanges))
-    inputs = {
-        "exchanges": [exchange.model_dump() for exchange in transcript.exchanges],
-        "facts": measure(transcript.exchanges),
-        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in criteria],
-    }
     readable: list[Reply] = []
 
     def check(reply: Reply) -> None:
@@ -59,18 +55,7 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
             raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
 
-    request = ChatRequest(
-        role="judge",
-        system="",
-        messages=(Message("user", pack.prompts["assessor"].render(**inputs)),),
-        max_tokens=max_tokens,
-        seed=seed_of("judge", judge.reference, transcript.id),
-        schema=answer_schema(criteria),
-        volatile=1,  # one call: nobody would read what was put into the cache
-        item=transcript.id,
-        check=check,
-        inputs=inputs,
-    )
+    request = replace(_request(pack, judge, transcript, criteria, max_tokens), check=check)
     try:
         if context:
             _check_fits(judge.reference, count(request.messages[0].content), max_tokens, context)
@@ -91,6 +76,25 @@ async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_token
         score=score(pack.rubric, verdicts, len(transcript.exchanges)),
         caveat=judge.caveat,
         provenance={"domain": pack.name, "pack_hash": pack.hash},
+    )
+
+
+def _request(pack: Pack, judge: ChatModel, transcript: Transcript, criteria: Sequence[Criterion], max_tokens: int) -> ChatRequest:
+    inputs = {
+        "exchanges": [exchange.model_dump() for exchange in transcript.exchanges],
+        "facts": measure(transcript.exchanges),
+        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in criteria],
+    }
+    return ChatRequest(
+        role="judge",
+        system="",
+        messages=(Message("user", pack.prompts["assessor"].render(**inputs)),),
+        max_tokens=max_tokens,
+        seed=seed_of("judge", judge.reference, transcript.id),
+        schema=answer_schema(criteria),
+        volatile=1,  # one call: nobody would read what was put into the cache
+        item=transcript.id,
+        inputs=inputs,
     )
 
 
