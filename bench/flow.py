@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,12 @@ async def prefect(stub: Stub, folder: str) -> None:
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     settings = Path(folder) / "settings.yaml"
     given = {
-        "extends": "pipeline.yaml",
+        "extends": str(CHECKOUT / "config/pipeline.yaml"),
         "roles": {"user_simulator": f"anthropic/{MODEL}", "assistant": f"anthropic/{MODEL}"},
         "models": {"anthropic": {"concurrency": AT_ONCE, "options": {"base_url": stub.url}}},
         "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE},
     }
-    settings.write_text(json.dumps(given | {"extends": str(CHECKOUT / "config/pipeline.yaml")}), encoding="utf-8")
+    settings.write_text(json.dumps(given), encoding="utf-8")
     stub.reset()
     environment = {**os.environ, "UNDERSTUDY_DATA": folder, "PREFECT_HOME": f"{folder}/prefect", "ANTHROPIC_API_KEY": "good"}
     command = [sys.executable, "-m", "flows", "generation", f"conversations={conversations}", f"settings={settings}"]
@@ -63,7 +64,7 @@ async def prefect(stub: Stub, folder: str) -> None:
     print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once, exit code {process.returncode}")
     sent = sum(map(len, chains))
     print(f"  {stats['ok']} calls of the flow in {span:.1f} s; the same {sent} requests in bare loops {wall:.1f} s; ratio {wall / span:.3f}")
-    print(f"  CPU of a bare call {1000 * cpu / sent:.2f} ms; without any CPU it would take {floor(chains):.1f} s")
+    print(f"  CPU of a bare call {1000 * cpu / sent:.2f} ms; without any CPU it would take {floor(map(len, chains)):.1f} s")
 
 
 async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, int]) -> list[list[dict[str, Any]]]:
@@ -90,9 +91,9 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
     return await asyncio.gather(*(one(persona) for persona in sample_batch(pack, 0, conversations, exchanges)))
 
 
-def floor(chains: list[list[dict[str, Any]]]) -> float:
-    """Return the seconds that chains of calls take if only the server's latency counts."""
+def floor(lengths: Iterable[int]) -> float:
+    """Return the seconds that chains of so many calls take, AT_ONCE at once in their order, if only the server's latency counts."""
     ends = [0.0] * AT_ONCE
-    for requests in chains:
-        heapq.heappush(ends, heapq.heappop(ends) + len(requests) * LATENCY)
+    for calls in lengths:
+        heapq.heappush(ends, heapq.heappop(ends) + calls * LATENCY)
     return max(ends)

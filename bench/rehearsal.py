@@ -6,7 +6,6 @@
 in which chains of calls as long can be made, AT_ONCE at once. Ends with exit code 1 if a transcript differs, or more calls were paid twice than were under way.
 """
 
-import heapq
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from bench.flow import AT_ONCE, LATENCY, floor
 from core.ledger import SENT, read_entries
 from core.pack import load_pack
 from core.personas import sample_batch
@@ -26,8 +26,6 @@ from tests.stub.client import Stub, start_stub
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXCHANGES = (3, 50)
-AT_ONCE = 50
-LATENCY = 0.2
 KILLS = (0.2, 0.5, 0.8)
 """Shares of the messages after which it is killed."""
 
@@ -100,14 +98,6 @@ def calls(root: Path) -> tuple[int, int]:
     return len(entries), sum(entry["outcome"] == SENT for entry in entries)
 
 
-def floor(conversations: int) -> float:
-    """Return the seconds that chains of calls as long take, AT_ONCE at once, in their order."""
-    ends = [0.0] * AT_ONCE
-    for persona in sample_batch(load_pack("therapeutic-coaching"), 0, conversations, EXCHANGES):
-        heapq.heappush(ends, heapq.heappop(ends) + 2 * persona.exchanges * LATENCY)
-    return max(ends)
-
-
 def compare(name: str, conversations: int, server: AbstractContextManager[Stub | None]) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="understudy-rehearsal-") as folder, server as stub:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
@@ -120,7 +110,8 @@ def compare(name: str, conversations: int, server: AbstractContextManager[Stub |
         print(f"{name}: {conversations} conversations, {exchanges} exchanges; exit code {first['code']}, {first['seconds']:.0f} s with the start", flush=True)
         print(f"  peak memory {first['megabytes']} MB; calls {calls(whole)[0]}")
         if stub:
-            bound = floor(conversations)
+            personas = sample_batch(load_pack("therapeutic-coaching"), 0, conversations, EXCHANGES)
+            bound = floor(2 * persona.exchanges for persona in personas)
             print(f"  first to last call {max(spans):.1f} s; floor {bound:.1f} s; ratio {bound / max(spans):.3f}", flush=True)
         for share in KILLS:
             killed_at = run(killed, config, conversations, int(2 * exchanges * share))

