@@ -100,13 +100,23 @@ class Answer(StrEnum):
     ERROR = "ERROR"
 
 
+class Opinion(Record):
+    """One of several answers that a verdict was decided from: of a failed gate that was asked again, or of a panel's judge."""
+
+    judge: str
+    answer: Answer
+    reasoning: str
+    cited: list[int] = Field(default_factory=list)
+
+
 class Verdict(Record):
-    """A judge's answer to one criterion."""
+    """What is held of one criterion: a judge's answer, or what was decided from several."""
 
     criterion: str
     answer: Answer
     reasoning: str
     cited: list[int] = Field(default_factory=list, description="Numbers of the exchanges that the reasoning rests on.")
+    opinions: list[Opinion] = Field(default_factory=list, description="The answers that it was decided from, where there were several.")
 
 
 class Outcome(StrEnum):
@@ -129,15 +139,24 @@ class Score(Record):
 
 
 class Assessment(Record):
-    """One judge's verdicts on one transcript and their score."""
+    """The verdicts of one judge, or of a panel, on one transcript and their score."""
 
     transcript_id: str
-    judge: str
+    judge: str = Field(description="provider/model; of a panel all of them, joined by ' + '.")
     rubric_hash: str
     verdicts: list[Verdict]
     score: Score
     caveat: str | None = Field(default=None, description="Why the numbers must not be taken for more than they are.")
+    shared_family: str | None = Field(default=None, description="The family that a judge and the writer of the assistant's messages are both of.")
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Judged(Record):
+    """A transcript, what was decided of it, and what each judge said: of a single judge the two are the same."""
+
+    transcript: Transcript
+    decided: Assessment
+    by_judge: dict[str, Assessment]
 
 
 # --- references between stages: small, so that an orchestrator can keep them ------------------------------------------
@@ -162,6 +181,7 @@ class AssessmentRef(Reference):
     transcript: TranscriptRef
     outcome: Outcome
     score: float | None
+    by_judge: dict[str, str] = Field(default_factory=dict, description="Of a panel: the path of each judge's own assessment.")
 
 
 class DatasetRef(Reference):
@@ -205,6 +225,6 @@ class AssessmentBatch(Record):
     """What the assessment hands to the dataset."""
 
     domain: str
-    judge: str
+    judges: list[str]
     assessments: list[AssessmentRef]
     left_out: list[LeftOut]
