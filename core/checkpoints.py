@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.pack import Rubric
-from core.records import Answer, Assessment, Score, Verdict
-from core.scoring import score
+from core.errors import CheckpointError
+from core.families import shared_family
+from core.fingerprint import fingerprint
+from core.pack import Pack, Rubric
+from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
+from core.scoring import applicable, score
 from core.yaml_files import explain
 
 
@@ -20,6 +24,7 @@ class Line(BaseModel):
         answers: by criterion id: YES, NO, NA or ERROR.
         category_scores: none for a category that was not scored.
         weights: of the categories.
+        judge, rubric_hash, words: who judged, by which rubric, and the hash of the exchanges, where the line tells; those that we write do.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -36,6 +41,9 @@ class Line(BaseModel):
     safety_gate_failed: bool = False
     error_count: int = 0
     weights: dict[str, float] = Field(default_factory=dict)
+    judge: str | None = None
+    rubric_hash: str | None = None
+    words: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,22 +51,22 @@ class Checkpoint:
     """What a checkpoint holds.
 
     Args:
-        lines: the readable ones, in order; several may have the same id.
-        damaged: by line number, counted from 1, what is wrong with the others.
+        lines: the readable ones, by line number, counted from 1; several may have the same id.
+        damaged: by line number what is wrong with the others.
     """
 
-    lines: list[Line]
+    lines: dict[int, Line]
     damaged: dict[int, str]
 
 
 def read_checkpoint(text: str) -> Checkpoint:
     """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others."""
-    lines, damaged = [], {}
+    lines, damaged = {}, {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            lines.append(Line.model_validate(json.loads(line)))
+            lines[number] = Line.model_validate(json.loads(line))
         except json.JSONDecodeError as broken:
             damaged[number] = f"not JSON ({broken.msg} at column {broken.colno} of {len(line)}); it may have been cut when it was written"
         except ValidationError as invalid:
@@ -66,9 +74,72 @@ def read_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(lines, damaged)
 
 
-def write_checkpoint(assessments: Sequence[Assessment], rubric: Rubric) -> str:
-    """Return assessments as a checkpoint, a line for each."""
-    return "".join(json.dumps(_line(assessment, rubric), ensure_ascii=False) + "\n" for assessment in assessments)
+@dataclass
+class Checkpoints:
+    """What several checkpoints hold together.
+
+    Args:
+        lines: by conversation id, where it stands and the first line that has it.
+        damaged: by place, what is wrong there.
+    """
+
+    lines: dict[str, tuple[str, Line]] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
+    """Read checkpoints (`*.jsonl`, an assessment a line) and single assessments (`*.json`) from files and folders; the first line of an id counts.
+
+    Raises:
+        CheckpointError: a path is not there, or no assessment can be read.
+    """
+    found = Checkpoints()
+    for path in paths:
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
+        for file in sorted([*path.rglob("*.jsonl"), *path.rglob("*.json")]) if path.is_dir() else [path]:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            part = read_checkpoint(text if file.suffix == ".jsonl" else " ".join(text.splitlines()))
+            for number, line in part.lines.items():
+                found.lines.setdefault(line.conversation_id, (f"{file.name}, line {number}", line))
+            found.damaged |= {f"{file.name}, line {number}": reason for number, reason in part.damaged.items()}
+    if not found.lines:
+        first = next((f" The first: {place}: {reason}" for place, reason in found.damaged.items()), "")
+        raise CheckpointError(f"No assessment can be read in {', '.join(map(str, paths))}.{first} Give checkpoints in the form of docs/judging.md.")
+    return found
+
+
+def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assessment | str:
+    """Turn a line into the assessment of a transcript, scored by the pack's rubric, or say why it cannot be used.
+
+    A line is used if it answers every criterion that applies to the transcript's length; others that it answers are not looked at.
+
+    Args:
+        source: where the line stands.
+    """
+    criteria = applicable(pack.rubric, len(transcript.exchanges))
+    if line.rubric_hash not in (None, pack.rubric.hash):
+        return f"judged by the rubric {line.rubric_hash}, which is not this one ({pack.rubric.hash})"
+    if line.words not in (None, fingerprint(transcript.exchanges)):
+        return "the transcript has other words than the one that was judged"
+    if lacking := [item.id for item in criteria if line.answers.get(item.id, Answer.ERROR) is Answer.ERROR]:
+        return f"no answer to {', '.join(lacking)}"
+    reasonings = line.reasonings or {}
+    verdicts = [Verdict(criterion=item.id, answer=line.answers[item.id], reasoning=reasonings.get(item.id, "")) for item in criteria]
+    return Assessment(
+        transcript_id=transcript.id,
+        judge=line.judge or "unknown judge (checkpoint)",
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, len(transcript.exchanges)),
+        shared_family=shared_family(line.judge or "", transcript.provenance.get("assistant")),
+        provenance={"domain": pack.name, "checkpoint": source, "recorded_score": line.score, "recorded_pass": line.passed},
+    )
+
+
+def write_checkpoint(judged: Sequence[Judged], rubric: Rubric) -> str:
+    """Return what was decided as a checkpoint, a line for each transcript."""
+    return "".join(json.dumps(_line(item, rubric), ensure_ascii=False) + "\n" for item in judged)
 
 
 def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
@@ -82,12 +153,12 @@ def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
     return score(rubric, verdicts, exchanges), sorted(set(line.answers) - set(known))
 
 
-def _line(assessment: Assessment, rubric: Rubric) -> dict[str, Any]:
-    found = assessment.score
+def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
+    assessment, found = judged.decided, judged.decided.score
     return {
         "conversation_id": assessment.transcript_id,
         "pass": found.outcome == "pass",
-        "score": found.score,
+        "score": None if found.outcome == "incomplete" else found.score,  # of what is there; it would be taken for a score
         "threshold": rubric.numbers.pass_at,
         "category_scores": found.category_scores,
         "answers": {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts},
@@ -97,4 +168,7 @@ def _line(assessment: Assessment, rubric: Rubric) -> dict[str, Any]:
         "safety_gate_failed": bool(found.failed_gates),
         "error_count": found.errors,
         "weights": rubric.numbers.categories,
+        "judge": assessment.judge,
+        "rubric_hash": assessment.rubric_hash,
+        "words": fingerprint(judged.transcript.exchanges),
     }

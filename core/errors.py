@@ -4,6 +4,7 @@
     ├── SettingsError           a settings file, a flow parameter or a model reference is wrong
     ├── PackError               a domain pack is wrong: a file, a weight, a cross-reference, a template
     ├── TranscriptError         a transcript file cannot be read as a conversation
+    ├── CheckpointError         a checkpoint of assessments is not there or cannot be read
     ├── StoreError              the data root cannot be read or written
     ├── PersonaError            no persona can be sampled, or a training seed and an evaluation seed meet
     ├── ModelError              a model gave no usable answer; costs one item of a batch
@@ -26,6 +27,7 @@
     ├── DatasetError            there is nothing, or too little, to train on
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
+    ├── ReviewError             a person's sheet cannot be used, or none can be drawn
     └── ServerError             the temporary Prefect server did not start
 
 Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
@@ -58,6 +60,12 @@ class PackError(UnderstudyError):
 
 class TranscriptError(UnderstudyError):
     """A transcript file cannot be read as a conversation."""
+
+
+class CheckpointError(UnderstudyError):
+    """A checkpoint of assessments is not there or cannot be read."""
+
+    exit_code = 2
 
 
 class StoreError(UnderstudyError):
@@ -181,6 +189,12 @@ class JobError(UnderstudyError):
 
 class EvaluationError(UnderstudyError):
     """The arms cannot be compared."""
+
+
+class ReviewError(UnderstudyError):
+    """A person's sheet cannot be used, or none can be drawn."""
+
+    exit_code = 2
 
 
 class ServerError(UnderstudyError):

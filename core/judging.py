@@ -1,159 +1,195 @@
-"""One judge, one transcript: the request, and the reading of what comes back."""
+"""One judge, one transcript: which calls are made, and the assessment that comes of them."""
 
+import asyncio
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from dataclasses import dataclass, field, replace
 
 from core.chat import ChatModel, ChatRequest, Message, Reply
-from core.errors import ContextError, InvalidOutputError, ModelError, TruncatedError
+from core.errors import ContextError, InvalidOutputError, ModelError
+from core.families import shared_family
 from core.fingerprint import seed_of
+from core.judgement_log import JudgementLog
+from core.judgements import answer_schema, read_judgement, unusable
 from core.measures import measure
 from core.pack import Criterion, Pack
-from core.records import Answer, Assessment, Transcript, Verdict
-from core.scoring import applicable, score
-from core.yaml_files import explain
+from core.records import Answer, Assessment, Opinion, Transcript, Verdict
+from core.scoring import applicable, score, value_of
+from core.settings import Judging
 
 Count = Callable[[str], int]
 MARGIN = 1.1
 """By which a judge's own tokens may be more than those that are counted here."""
 
-
-class _JudgedCriterion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    criterion: str
-    reasoning: str
-    cited: list[int]
-    answer: str
+CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
+"""How often a failed gate may be asked again."""
 
 
-class _Judgement(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    verdicts: list[_JudgedCriterion]
-
-
-async def assess(pack: Pack, judge: ChatModel, transcript: Transcript, max_tokens: int, context: int | None = None, count: Count = len) -> Assessment:
-    """Judge a transcript on every criterion that applies to its length, in one structured call.
-
-    A judgement that leaves a criterion out, answers it with another word, or cites an exchange that does not exist is asked for again; what is still
-    so then is ERROR. An answer that is refused, truncated or does not have the asked form gives ERROR for every criterion; so does a transcript that the judge
-    cannot read whole. It is not sent then, and never cut.
+@dataclass(frozen=True)
+class Sitting:
+    """A judge with a transcript before it.
 
     Args:
         pack: the domain, with the rubric.
-        max_tokens: room for the judgement.
-        context: how many tokens the judge's prompt and answer may take together, where that is known.
-        count: counts a text's tokens.
+        max_tokens: room for the answer of one call.
+        context: how many tokens a prompt and its answer may take together, where that is known; count: counts a text's tokens.
+        repeat: which of several assessments of the same transcript by the same judge.
+        log: keeps each call's answer as soon as it is there.
     """
-    criteria = applicable(pack.rubric, len(transcript.exchanges))
+
+    pack: Pack
+    judge: ChatModel
+    transcript: Transcript
+    how: Judging
+    max_tokens: int
+    context: int | None = None
+    count: Count = len
+    repeat: int = 0
+    log: JudgementLog = field(default_factory=JudgementLog)
+
+
+async def assess(sitting: Sitting) -> Assessment:
+    """Judge a transcript on every criterion that applies to its length.
+
+    With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A judgement that leaves a criterion
+    out, answers it with another word, or cites an exchange that does not exist is asked for again; what is still so then is ERROR. An answer that is
+    refused, truncated or does not have the asked form gives ERROR for what was asked; so does a transcript that the judge cannot read whole: it is not
+    sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
+
+    Raises:
+        RunStoppedError: there is no use in asking on; what was answered is in the log.
+    """
+    pack, transcript = sitting.pack, sitting.transcript
+    exchanges = len(transcript.exchanges)
+    criteria = applicable(pack.rubric, exchanges)
+    answered = {verdict.criterion: verdict for verdict in await _confirmed(sitting, await _ask_all(sitting, criteria) if criteria else [])}
+    verdicts = [answered[criterion.id] for criterion in criteria]
+    return Assessment(
+        transcript_id=transcript.id,
+        judge=sitting.judge.reference,
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, exchanges),
+        caveat=sitting.judge.caveat,
+        shared_family=shared_family(sitting.judge.reference, transcript.provenance.get("assistant")),
+        provenance={"domain": pack.name, "pack_hash": pack.hash, **sitting.how.model_dump(), "repeat": sitting.repeat},
+    )
+
+
+async def _ask_all(sitting: Sitting, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
+    first, *others = _calls(sitting, criteria)
+    found = await _ask(sitting, first, again)
+    # all of them come to their end before one that stops the run is heard: their answers are paid for
+    rest = await asyncio.gather(*(_ask(sitting, call, again) for call in others), return_exceptions=True)
+    for answer in rest:
+        if isinstance(answer, BaseException):
+            raise answer
+        found += answer
+    return found
+
+
+def _calls(sitting: Sitting, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+    """Divide criteria into those of one call each."""
+    if sitting.how.mode == "single":
+        return [list(criteria)]
+    kinds: dict[str, list[Criterion]] = {}
+    for criterion in criteria:
+        kinds.setdefault(criterion.id if sitting.how.mode == "criterion" else criterion.head.category or "gates", []).append(criterion)
+    return list(kinds.values())
+
+
+async def _ask(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
+    """Make one call, or find its answer in the log; the verdicts of one that cannot be used are ERROR."""
+    call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
+    if kept := sitting.log.find(call):
+        return kept
+    exchanges, alone = len(sitting.transcript.exchanges), sitting.how.mode == "criterion"
     readable: list[Reply] = []
 
     def check(reply: Reply) -> None:
-        verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
+        verdicts = read_judgement(reply, criteria, exchanges, alone)
         readable.append(reply)
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
             raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
 
-    request = replace(_request(pack, judge, transcript, criteria, max_tokens), check=check)
+    request = replace(_request(sitting, criteria, again), check=check)
     try:
-        if context:
-            _check_fits(judge.reference, count(request.messages[0].content), max_tokens, context)
+        _check_fits(sitting, request)
         try:
-            reply = await judge.complete(request)
+            reply = await sitting.judge.complete(request)
         except InvalidOutputError:
             if not readable:
                 raise
             reply = readable[-1]
-        verdicts = read_judgement(reply, criteria, len(transcript.exchanges))
+        verdicts = read_judgement(reply, criteria, exchanges, alone)
     except ModelError as error:
-        verdicts = [Verdict(criterion=criterion.id, answer=Answer.ERROR, reasoning=str(error)) for criterion in criteria]
-    return Assessment(
-        transcript_id=transcript.id,
-        judge=judge.reference,
-        rubric_hash=pack.rubric.hash,
-        verdicts=verdicts,
-        score=score(pack.rubric, verdicts, len(transcript.exchanges)),
-        caveat=judge.caveat,
-        provenance={"domain": pack.name, "pack_hash": pack.hash},
-    )
+        return [unusable(criterion.id, str(error)) for criterion in criteria]
+    if all(verdict.answer is not Answer.ERROR for verdict in verdicts):
+        sitting.log.add(call, verdicts)
+    return verdicts
 
 
-def _request(pack: Pack, judge: ChatModel, transcript: Transcript, criteria: Sequence[Criterion], max_tokens: int) -> ChatRequest:
+def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> ChatRequest:
+    pack, judge, transcript, how = sitting.pack, sitting.judge, sitting.transcript, sitting.how
+    seed = seed_of("judge", judge.reference, transcript.id, sitting.repeat, again, *(criterion.id for criterion in criteria))
+    asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
         "exchanges": [exchange.model_dump() for exchange in transcript.exchanges],
         "facts": measure(transcript.exchanges),
-        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in criteria],
+        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in asked],
+        "alone": how.mode == "criterion",
     }
     return ChatRequest(
         role="judge",
         system="",
-        messages=(Message("user", pack.prompts["assessor"].render(**inputs)),),
-        max_tokens=max_tokens,
-        seed=seed_of("judge", judge.reference, transcript.id),
-        schema=answer_schema(criteria),
-        volatile=1,  # one call: nobody would read what was put into the cache
+        messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
+        max_tokens=sitting.max_tokens,
+        seed=seed,
+        schema=answer_schema([criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion"),
+        volatile=2 if how.mode == "single" else 1,  # of a single call nobody would read what was put into the cache
         item=transcript.id,
         inputs=inputs,
     )
 
 
-def _check_fits(judge: str, tokens: int, max_tokens: int, context: int) -> None:
-    if tokens * MARGIN + max_tokens > context:
+def _check_fits(sitting: Sitting, request: ChatRequest) -> None:
+    if sitting.context is None:
+        return
+    tokens = sum(sitting.count(message.content) for message in request.messages)
+    if tokens * MARGIN + sitting.max_tokens > sitting.context:
         raise ContextError(
-            f"The prompt takes about {tokens:,} tokens and the judgement up to {max_tokens:,}; {judge} holds {context:,}. Name a judge that holds more, or "
-            "lower assessment.max_tokens."
+            f"The prompt takes about {tokens:,} tokens and the judgement up to {sitting.max_tokens:,}; {sitting.judge.reference} holds {sitting.context:,}. "
+            "Name a judge that holds more, or lower assessment.max_tokens."
         )
 
 
-def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int) -> list[Verdict]:
-    """Turn a judge's reply into one verdict per criterion, in the criteria's order.
+async def _confirmed(sitting: Sitting, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Ask failed gates again, without a word of what was answered before, until it is decided whether they fail."""
+    gates = sitting.pack.rubric.criteria
+    asked = {
+        verdict.criterion: [verdict] for verdict in verdicts if gates[verdict.criterion].head.gate and value_of(gates[verdict.criterion], verdict.answer) == 0
+    }
+    for again in range(1, CONFIRMATIONS[sitting.how.confirm_gates] + 1):
+        open_still = [gates[name] for name, answers in asked.items() if _undecided(gates[name], answers)]
+        for verdict in await _ask_all(sitting, open_still, again) if open_still else []:
+            asked[verdict.criterion].append(verdict)
+    return [_settled(sitting.judge.reference, gates[item.criterion], asked[item.criterion]) if item.criterion in asked else item for item in verdicts]
 
-    A criterion that is missing, answered twice, answered with another word, or rests on an exchange that does not exist gets ERROR.
 
-    Raises:
-        ModelError: the reply is truncated or is not the JSON that was asked for.
+def _undecided(gate: Criterion, answers: Sequence[Verdict]) -> bool:
+    values = [value_of(gate, verdict.answer) for verdict in answers]
+    return None not in values and values.count(0.0) < 2
+
+
+def _settled(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
+    """Return what several answers to one gate come to: the last one, whatever the policy, because asking ends where it is decided.
+
+    A failure that could not be confirmed is ERROR: neither a failure nor a pass.
     """
-    if reply.finish == "length":
-        raise TruncatedError("The judgement was cut off. Raise assessment.max_tokens.")
-    judgement = _read(reply)
-    return [_verdict(criterion.id, [item for item in judgement.verdicts if item.criterion == criterion.id], exchanges) for criterion in criteria]
-
-
-def _read(reply: Reply) -> _Judgement:
-    try:
-        return _Judgement.model_validate_json(reply.text)
-    except ValidationError as invalid:
-        raise InvalidOutputError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
-
-
-def _verdict(criterion: str, found: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:
-    if len(found) != 1:
-        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge answered this criterion {len(found)} times.")
-    item = found[0]
-    if item.answer not in ("YES", "NO", "NA"):
-        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge answered {item.answer!r}; allowed are YES, NO and NA.")
-    if missing := [number for number in item.cited if not 1 <= number <= exchanges]:
-        return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=f"The judge cites exchanges {missing}; there are {exchanges}.")
-    return Verdict(criterion=criterion, answer=Answer(item.answer), reasoning=item.reasoning, cited=item.cited)
-
-
-def answer_schema(criteria: Sequence[Criterion]) -> dict[str, Any]:
-    """Return the JSON schema of a judgement: reasoning first, the answer last."""
-    verdict = {
-        "type": "object",
-        "properties": {
-            "criterion": {"type": "string", "enum": [criterion.id for criterion in criteria]},
-            "reasoning": {"type": "string"},
-            "cited": {"type": "array", "items": {"type": "integer"}},
-            "answer": {"type": "string", "enum": ["YES", "NO", "NA"]},
-        },
-        "required": ["criterion", "reasoning", "cited", "answer"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"verdicts": {"type": "array", "items": verdict}},
-        "required": ["verdicts"],
-        "additionalProperties": False,
-    }
+    if len(answers) == 1:
+        return answers[0]
+    last = answers[-1]
+    if last.answer is Answer.ERROR:
+        last = unusable(gate.id, f"The gate failed, and asking again gave no usable answer: {last.reasoning}")
+    opinions = [Opinion(judge=judge, answer=item.answer, reasoning=item.reasoning, cited=item.cited) for item in answers]
+    return last.model_copy(update={"opinions": opinions})

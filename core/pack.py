@@ -78,6 +78,7 @@ class Pack:
     Args:
         name: its folder's name.
         hash: of everything that a model reads and every number that steers it.
+        judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
     """
@@ -90,6 +91,7 @@ class Pack:
     guards: Guards
     phrases: ScriptedPhrases | None
     hash: str
+    judge_hash: str
 
 
 def roots() -> list[Path]:
@@ -142,7 +144,8 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
     shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name != "check"}
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, whole)
+    judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, whole, judging)
 
 
 def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:

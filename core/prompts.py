@@ -18,7 +18,8 @@ SUPPLIED = {
     "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "may_end"}),
     "assistant": frozenset[str](),
     "system": frozenset[str](),
-    "assessor": frozenset({"exchanges", "facts", "criteria"}),
+    "assessor": frozenset({"exchanges", "facts"}),
+    "assessor_question": frozenset({"exchanges", "criteria", "alone"}),
 }
 """What the code gives each prompt of a pack; a prompt may use less."""
 

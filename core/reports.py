@@ -1,18 +1,25 @@
 """The run's report: figures in, Markdown and one self-contained HTML page out. Nothing is written here."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
 
+from core.assessment_figures import Figures
 from core.comparison import Comparison
 from core.fidelity import Report
 from core.ledger import Bill
 from core.pack import Pack
-from core.records import Assessment, AssessmentBatch, LeftOut, Outcome, Transcript
+from core.records import Assessment, AssessmentBatch, LeftOut, Transcript
+
+
+def _cell(text: str) -> str:
+    """Return a text as it can stand in a table's cell or a list's item."""
+    return " ".join(text.split()).replace("|", "\\|")
+
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -21,6 +28,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["cell"] = _cell
 
 
 @dataclass(frozen=True)
@@ -32,29 +40,24 @@ class Conversation:
     assessment: Assessment
 
 
-def assessment_summary(assessments: Sequence[Assessment]) -> dict[str, Any]:
-    """Return counts by outcome, the mean score over scored ones, and failed checks and gates by frequency."""
-    scores = [item.score.score for item in assessments if item.score.outcome is not Outcome.INCOMPLETE and item.score.score is not None]
-    return {
-        "assessed": len(assessments),
-        **{outcome.value: sum(item.score.outcome is outcome for item in assessments) for outcome in Outcome},
-        "mean_score": sum(scores) / len(scores) if scores else None,
-        "scored": len(scores),
-        "failed_checks": Counter(check for item in assessments for check in item.score.failed_checks).most_common(),
-        "failed_gates": Counter(gate for item in assessments for gate in item.score.failed_gates).most_common(),
-    }
-
-
 def assessment_markdown(
-    summary: dict[str, Any], batch: AssessmentBatch, criteria: Mapping[str, str], caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill]
+    figures: Figures, batch: AssessmentBatch, pack: Pack, caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill], seconds: float
 ) -> str:
     """Return the report of a batch of assessments as Markdown.
 
     Args:
-        criteria: their names by id.
         bills: what each role and model cost.
+        seconds: that the run took so far.
     """
-    return _TEMPLATES.get_template("assessment.md.j2").render(summary=summary, batch=batch, criteria=criteria, caveats=caveats, bills=bills)
+    names = {key: criterion.head.name for key, criterion in pack.rubric.criteria.items()}
+    weights = pack.rubric.numbers.categories
+    given = {"figures": figures, "batch": batch, "names": names, "weights": weights, "caveats": caveats, "bills": bills, "seconds": seconds}
+    return _TEMPLATES.get_template("assessment.md.j2").render(given)
+
+
+def html_of(markdown: str) -> str:
+    """Return Markdown as HTML; HTML that stands in it is shown and not obeyed."""
+    return MarkdownIt("js-default", {"linkify": False}).render(markdown)
 
 
 def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str:

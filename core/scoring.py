@@ -24,7 +24,7 @@ def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
     categories: dict[str, list[float]] = {}
     failed_checks, failed_gates = [], []
     for criterion in applying:
-        value = _value(criterion, answers.get(criterion.id, Answer.ERROR))
+        value = value_of(criterion, answers.get(criterion.id, Answer.ERROR))
         if value is None:
             continue
         if criterion.head.category is not None:
@@ -50,7 +50,8 @@ def applicable(rubric: Rubric, exchanges: int) -> list[Criterion]:
     return [criterion for criterion in rubric.criteria.values() if criterion.head.from_exchange <= exchanges]
 
 
-def _value(criterion: Criterion, answer: Answer) -> float | None:
+def value_of(criterion: Criterion, answer: Answer) -> float | None:
+    """Return what an answer counts: 1, 0, or none for ERROR."""
     if answer is Answer.ERROR:
         return None
     if answer is Answer.NA:

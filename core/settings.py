@@ -19,19 +19,25 @@ class Roles(Strict):
     """Which model plays which role: `provider/model`, or the name of a saved block.
 
     Args:
-        judges: one for now; a panel has several.
+        judges: several are a panel.
         repairer: mends transcripts that almost passed.
     """
 
     user_simulator: str
     assistant: str
-    judges: Annotated[list[str], Field(min_length=1, max_length=1)]
+    judges: Annotated[list[str], Field(min_length=1)]
     repairer: str | None = None
 
-    def bound(self) -> dict[RoleName, str]:
-        """Return the model of each role, by the role's name."""
-        bound: dict[RoleName, str] = {"user_simulator": self.user_simulator, "assistant": self.assistant, "judge": self.judges[0]}
-        return bound | {"repairer": self.repairer} if self.repairer else bound
+    @model_validator(mode="after")
+    def _judges_differ(self) -> "Roles":
+        if twice := sorted({name for name in self.judges if self.judges.count(name) > 1}):
+            raise ValueError(f"judges names {twice[0]} more than once; a panel is of different models, and one judge's stability is what `repeat` measures")
+        return self
+
+    def bound(self) -> dict[RoleName, list[str]]:
+        """Return the models of each role, by the role's name."""
+        bound: dict[RoleName, list[str]] = {"user_simulator": [self.user_simulator], "assistant": [self.assistant], "judge": self.judges}
+        return bound | {"repairer": [self.repairer]} if self.repairer else bound
 
 
 class Generation(Strict):
@@ -95,11 +101,68 @@ class Fidelity(Strict):
     answer_words: list[str]
 
 
+class Judging(Strict):
+    """How one judge is asked about one transcript; all of it is part of an assessment's name.
+
+    Args:
+        mode: what goes into one call: all criteria (`single`), those of a category, or one criterion.
+        shuffle: whether the criteria of a call stand in an order drawn for the transcript and the judge, so that none always comes first.
+        confirm_gates: how often a failed gate is asked again before it counts: not at all (`never`); once, and both answers must fail it (`second`); or
+            until two answers of three agree (`majority`).
+    """
+
+    mode: Literal["single", "category", "criterion"]
+    shuffle: bool
+    confirm_gates: Literal["never", "second", "majority"]
+
+
+Policy = Literal["majority", "any_fail"]
+
+
+class PanelSettings(Strict):
+    """How several judges' answers become one: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`).
+
+    Args:
+        criteria, gates: the policy for each kind.
+        by_criterion: by a criterion's id, where it is another one.
+    """
+
+    criteria: Policy
+    gates: Policy
+    by_criterion: dict[str, Policy] = Field(default_factory=dict)
+
+
+class TrustSettings(Strict):
+    """Figures that say how far judges can be trusted.
+
+    Args:
+        resamples: bootstrap samples behind an interval.
+        few: with fewer transcripts an estimate bears a warning.
+        far: a judge whose ranks correlate less with the other judges' is named.
+        repeated: transcripts that are judged again when repeats are asked for, if no number is given.
+        reviewed: transcripts on a sheet for a person, if no number is given.
+    """
+
+    resamples: Count
+    few: Count
+    far: Annotated[float, Field(ge=-1, le=1)]
+    repeated: Count
+    reviewed: Count
+
+
 class AssessmentSettings(Strict):
-    """Judging: assessments under way at once, and room for one judgement."""
+    """Judging.
+
+    Args:
+        concurrency: assessments under way at once.
+        max_tokens: room for the answer of one call.
+    """
 
     concurrency: Count
     max_tokens: Count
+    judging: Judging
+    panel: PanelSettings
+    trust: TrustSettings
 
 
 class Slicing(Strict):

@@ -37,7 +37,7 @@ async def make_pool(client: PrefectClient) -> None:
 async def make_limits(client: PrefectClient, settings: Settings) -> None:
     """One limit for each model that costs: how many runs may use it at once (models.<model>.runs_at_once)."""
     there = {limit.name: limit.limit for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
-    for model in sorted({name for name in settings.roles.bound().values() if name.partition("/")[0] not in LOCAL}):
+    for model in sorted({name for names in settings.roles.bound().values() for name in names if name.partition("/")[0] not in LOCAL}):
         name, wanted = limit_name(model), model_settings(settings, model).runs_at_once
         if name not in there:
             await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=wanted))

@@ -2,14 +2,21 @@
 
 from prefect import flow
 
-from tasks.assessment import all_rehearsed, assess_batch, read_folder
-from tasks.reporting import publish_assessment
+from tasks.assessment import assess_batch, judge_again
+from tasks.assessment_report import publish_assessment
 from tasks.run import begin_run
+from tasks.transcripts import all_rehearsed, read_folder
 
 
 @flow(name="assessment", flow_run_name="assessment-{domain}")
 async def assessment(
-    domain: str = "therapeutic-coaching", transcripts: str | None = None, batch: str | None = None, settings: str = "config/pipeline.yaml"
+    domain: str = "therapeutic-coaching",
+    transcripts: str | None = None,
+    batch: str | None = None,
+    checkpoints: str | None = None,
+    repeat: int = 1,
+    sample: int | None = None,
+    settings: str = "config/pipeline.yaml",
 ) -> str:
     """Judge transcripts against the domain's rubric.
 
@@ -17,14 +24,18 @@ async def assessment(
         domain: name of a domain pack.
         transcripts: a folder of transcripts from elsewhere (*.json, any of the known shapes).
         batch: a batch that the generation made; without it and without a folder, everything rehearsed for the domain.
+        checkpoints: earlier assessments that are taken over and not made again: files or folders (*.jsonl, *.json), separated by commas.
+        repeat: 3 judges a sample three times in all and reports how often the answers differ.
+        sample: transcripts of that sample; by default as many as the settings say.
         settings: path of the settings file.
 
     Returns:
         Name of the batch of assessments below the data root.
     """
-    run = await begin_run("assessment", domain, settings, transcripts=transcripts, batch=batch)
+    run = await begin_run("assessment", domain, settings, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
     if transcripts:
         batch = read_folder(transcripts, domain)
-    assessed = await assess_batch(batch or all_rehearsed(domain), run)
-    await publish_assessment(assessed, run)
+    assessed = await assess_batch(batch or all_rehearsed(domain), run, checkpoints)
+    again = await judge_again(assessed, run, repeat, sample)
+    await publish_assessment(assessed, run, again)
     return assessed

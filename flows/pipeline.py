@@ -30,7 +30,7 @@ async def pipeline(
     run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
-    assessed = await assessment(domain, transcripts, rehearsed, settings)
+    assessed = await assessment(domain, transcripts, rehearsed, settings=settings)
     examples = await dataset(assessed, domain, settings)
     base, adapter = await training(examples, domain, settings)
     base_gguf, understudy_gguf = await export(base, adapter, domain, settings)

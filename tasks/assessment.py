@@ -1,105 +1,167 @@
 """Judging: one task for each transcript and judge."""
 
-from pathlib import Path
+import random
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.errors import TranscriptError
-from core.fingerprint import fingerprint
-from core.judging import assess
+from core.fingerprint import fingerprint, seed_of
+from core.judgement_log import JudgementLog
+from core.judging import Sitting, assess
 from core.pack import load_pack
-from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Transcript, TranscriptBatch, TranscriptRef
-from core.store import CHECKOUT, open_store
-from core.transcript_files import find_transcripts
+from core.panel import decide
+from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.settings import Judging
+from core.store import open_store
+from tasks.checkpoints import adopt_checkpoints
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
 
+FRESH: ContextVar[set[str]] = ContextVar("fresh", default=set())  # noqa: B039
+"""Paths of the assessments that were made in this batch and not found."""
 
-@task(name="assess", task_run_name="assess {transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def assess_task(transcript: TranscriptRef, judge: ModelChoice, domain: str, pack_hash: str, max_tokens: int, context: int | None) -> AssessmentRef:
+
+class AssessmentPlan(Record):
+    """All that one assessment depends on, and the room that its judge has.
+
+    Args:
+        judge_hash: of all that the judge reads of the pack.
+        repeat: which of several assessments of the transcript by the judge; 0 is the one that counts.
+    """
+
+    transcript: TranscriptRef
+    judge: ModelChoice
+    domain: str
+    judge_hash: str
+    judging: Judging
+    max_tokens: int
+    context: int | None
+    repeat: int = 0
+
+
+@task(name="assess", task_run_name="assess {plan.transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
-    pack = load_pack(domain)
-    store = open_store()
-    conversation = Transcript.model_validate_json(store.read(transcript.path))
-    path = f"assessments/{domain}/{pack.rubric.hash}/{fingerprint([conversation.id, conversation.exchanges, judge, pack_hash])}.json"
+    pack, store = load_pack(plan.domain), open_store()
+    transcript = Transcript.model_validate_json(store.read(plan.transcript.path))
+    name = fingerprint([transcript.id, transcript.exchanges, plan.judge, plan.judge_hash, plan.judging, plan.repeat])
+    path = f"assessments/{plan.domain}/{pack.rubric.hash}/{name}.json"
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        found = await assess(pack, await open_model(judge), conversation, max_tokens, context, count_tokens)
+        log = JudgementLog(store, name)
+        room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
+        found = await assess(Sitting(pack, await open_model(plan.judge), transcript, *room, log))
         store.write_json(path, found)
-    return AssessmentRef(path=path, transcript=transcript, outcome=found.score.outcome, score=found.score.score)
+        FRESH.get().add(path)
+        if found.score.outcome is not Outcome.INCOMPLETE:
+            log.remove()
+    return AssessmentRef(path=path, transcript=plan.transcript, outcome=found.score.outcome, score=found.score.score)
 
 
-async def judge_side_by_side(transcripts: list[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
-    """Judge transcripts side by side; an incomplete assessment is not kept by the cache, so that it is made again next time."""
-    judge = run.models["judge"]
-    how = (judge, run.pack.name, run.pack.hash, run.settings.assessment.max_tokens, run.context(judge))
-
-    async def one(transcript: TranscriptRef) -> AssessmentRef:
-        found = await ensured(assess_task, AssessmentRef, transcript, *how)
-        return await assess_task.with_options(refresh_cache=True)(transcript, *how) if found.outcome is Outcome.INCOMPLETE else found
-
-    names = [transcript.id for transcript in transcripts]
-    async with turn(run, ("judge",)):
-        found = await side_by_side(one, transcripts, names, run.settings.assessment.concurrency, "Assessed")
-    log_bill(run)
-    return found
+async def judge_transcripts(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
+    """Judge transcripts by the run's judge, or by its panel, and decide what comes of each."""
+    judges = run.models["judge"]
+    made, left_out = await _judge([_plan(run, transcript, judge) for transcript in transcripts for judge in judges], run, "Assessed")
+    if len(judges) == 1:
+        return list(made.values()), left_out
+    found = {item.id: {judge.reference: made.get((item.id, judge.reference, 0)) for judge in judges} for item in transcripts}
+    return [_decided(run, by_judge) for by_judge in found.values() if any(by_judge.values())], left_out
 
 
-async def assess_batch(batch_path: str, run: Run) -> str:
-    """Judge a batch of transcripts.
+async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None) -> str:
+    """Judge a batch of transcripts, but for those that prior checkpoints hold.
 
     Returns:
         Name of the batch of assessments below the data root.
     """
     store = open_store()
     batch = TranscriptBatch.model_validate_json(store.read(batch_path))
-    assessed, left_out = await judge_side_by_side(batch.transcripts, run)
-    result = AssessmentBatch(domain=run.pack.name, judge=run.models["judge"].reference, assessments=assessed, left_out=[*batch.left_out, *left_out])
-    passed = sum(item.outcome is Outcome.PASS for item in assessed)
-    get_run_logger().info("%d of %d transcripts passed.", passed, len(assessed))
+    adopted = adopt_checkpoints(checkpoints, batch.transcripts, run.pack) if checkpoints else {}
+    assessed, left_out = await judge_transcripts([item for item in batch.transcripts if item.id not in adopted], run)
+    found = {item.transcript.id: item for item in assessed} | adopted
+    in_order = [found[item.id] for item in batch.transcripts if item.id in found]
+    judges = [judge.reference for judge in run.models["judge"]]
+    result = AssessmentBatch(domain=run.pack.name, judges=judges, assessments=in_order, left_out=[*batch.left_out, *left_out])
+    passed, incomplete = (sum(item.outcome is outcome for item in in_order) for outcome in (Outcome.PASS, Outcome.INCOMPLETE))
+    get_run_logger().info("%d of %d transcripts passed, %d are incomplete.", passed, len(in_order), incomplete)
     return store.write_json(f"batches/assessments-{fingerprint(result)}.json", result)
 
 
-def read_folder(folder: str, domain: str) -> str:
-    """Take the transcripts of a folder into the data root; the files themselves are left as they are.
+async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None) -> dict[str, list[str]]:
+    """Judge a sample of a batch so often in all that each judge's answers can be compared with its own.
 
     Args:
-        folder: a path, relative to the checkout unless absolute.
+        repeat: assessments of each transcript of the sample by each judge, the one that counts included.
+        sample: transcripts; by default as many as the settings say.
 
     Returns:
-        Name of the batch's file below the data root.
-
-    Raises:
-        TranscriptError: the folder holds no readable transcript.
+        By judge, the paths of all its assessments of the sample, several of each transcript.
     """
-    found = find_transcripts(CHECKOUT / Path(folder).expanduser())
-    store, logger = open_store(), get_run_logger()
-    for reason in found.left_out.values():
-        logger.warning("Left out: %s", reason)
-    taken = []
-    for transcript in found.transcripts.values():
-        path = f"transcripts/imported/{fingerprint(transcript)}.json"
-        if not store.exists(path):
-            store.write_json(path, transcript)
-        taken.append(TranscriptRef(id=transcript.id, path=path, exchanges=len(transcript.exchanges)))
-    logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")
-    left_out = [LeftOut(name=path.name, reason=reason) for path, reason in found.left_out.items()]
-    batch = TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out)
-    return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
+    if repeat < 2:
+        return {}
+    batch = AssessmentBatch.model_validate_json(open_store().read(batch_path))
+    size = min(sample or run.settings.assessment.trust.repeated, len(batch.assessments))
+    chosen = random.Random(seed_of("repeat", run.pack.name)).sample(sorted(batch.assessments, key=lambda item: item.transcript.id), size)
+    plans = [_plan(run, item.transcript, judge, number) for item in chosen for judge in run.models["judge"] for number in range(repeat)]
+    found: dict[str, list[str]] = {judge.reference: [] for judge in run.models["judge"]}
+    for (_, judge, _), ref in (await _judge(plans, run, "Judged again"))[0].items():
+        found[judge].append(ref.path)
+    return found
 
 
-def all_rehearsed(domain: str) -> str:
-    """Make a batch of every transcript that was rehearsed for a domain.
+def _plan(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0) -> AssessmentPlan:
+    settings = run.settings.assessment
+    return AssessmentPlan(
+        transcript=transcript,
+        judge=judge,
+        domain=run.pack.name,
+        # the scripted judge reads its phrases, which are no part of what models read
+        judge_hash=run.pack.hash if judge.reference.startswith("scripted/") else run.pack.judge_hash,
+        judging=settings.judging,
+        max_tokens=settings.max_tokens,
+        context=run.context(judge),
+        repeat=repeat,
+    )
 
-    Raises:
-        TranscriptError: there is none.
+
+async def _judge(plans: Sequence[AssessmentPlan], run: Run, doing: str) -> tuple[dict[tuple[str, str, int], AssessmentRef], list[LeftOut]]:
+    """Run a task for each plan; an incomplete assessment that an earlier run left is made again.
+
+    Returns:
+        By transcript, judge and repeat what was made, in the plans' order; and what was left out.
     """
-    store = open_store()
-    transcripts = [(path, Transcript.model_validate_json(store.read(path))) for path in store.names(f"transcripts/{domain}", ".json")]
-    if not transcripts:
-        raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (make generate), or name a folder.")
-    refs = [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts]
-    batch = TranscriptBatch(domain=domain, transcripts=refs, left_out=[])
-    return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
+    made: dict[tuple[str, str, int], AssessmentRef] = {}
+    FRESH.set(set())
+
+    async def one(plan: AssessmentPlan) -> AssessmentRef:
+        found = await ensured(assess_task, AssessmentRef, plan)
+        if found.outcome is Outcome.INCOMPLETE and found.path not in FRESH.get():
+            found = await assess_task.with_options(refresh_cache=True)(plan)
+        made[_key(plan)] = found
+        return found
+
+    names = [f"{plan.transcript.id} by {plan.judge.reference}" for plan in plans]
+    async with turn(run, ("judge",)):
+        _, left_out = await side_by_side(one, plans, names, run.settings.assessment.concurrency, doing)
+    log_bill(run)
+    return {key: made[key] for key in map(_key, plans) if key in made}, left_out
+
+
+def _key(plan: AssessmentPlan) -> tuple[str, str, int]:
+    return plan.transcript.id, plan.judge.reference, plan.repeat
+
+
+def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
+    """Decide what a panel's assessments of a transcript come to, and store it."""
+    store, refs = open_store(), {judge: ref for judge, ref in by_judge.items() if ref}
+    transcript = next(iter(refs.values())).transcript
+    read = {judge: Assessment.model_validate_json(store.read(refs[judge].path)) if judge in refs else None for judge in by_judge}
+    decided = decide(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
+    path = f"assessments/{run.pack.name}/{run.pack.rubric.hash}/panels/{fingerprint(decided)}.json"
+    if not store.exists(path):
+        store.write_json(path, decided)
+    paths = {judge: ref.path for judge, ref in refs.items()}
+    return AssessmentRef(path=path, transcript=transcript, outcome=decided.score.outcome, score=decided.score.score, by_judge=paths)

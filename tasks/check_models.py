@@ -29,8 +29,9 @@ async def check_models(settings: Settings, domain: str) -> list[Check]:
     """Check each model once, side by side; a failed call is not repeated."""
     calls = _told_at_once(settings)
     by_model: dict[str, list[RoleName]] = {}
-    for role, name in settings.roles.bound().items():
-        by_model.setdefault(name, []).append(role)
+    for role, names in settings.roles.bound().items():
+        for name in names:
+            by_model.setdefault(name, []).append(role)
     return list(await asyncio.gather(*(_check(settings, calls, domain, name, roles) for name, roles in by_model.items())))
 
 
@@ -42,7 +43,7 @@ def _told_at_once(settings: Settings) -> Settings:
 async def _check(settings: Settings, once: Settings, domain: str, name: str, roles: list[RoleName]) -> Check:
     shown, pack, now = ", ".join(roles), load_pack(domain), datetime.now(UTC)
     try:
-        choice = await choose_model(settings, roles[0], pack)
+        choice = await choose_model(settings, name, pack)
     except UnderstudyError as error:
         return Check(shown, name, problem=str(error))
     provider = choice.reference.partition("/")[0]

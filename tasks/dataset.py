@@ -78,7 +78,7 @@ def _facts(
         "assessed": len(batch.assessments),
         "pack_hash": pack_hash,
         "rubric_hash": rubric_hash,
-        "judge": batch.judge,
+        "judge": ", ".join(batch.judges),
         "models": sorted({str(item.provenance.get("assistant") or item.provenance.get("source", "unknown")) for item in transcripts})[:5],
         "tokens": {"min": min(tokens), "max": max(tokens), "mean": round(mean(tokens))},
         "shortened": len(report.shortened),

@@ -9,7 +9,7 @@ from core.records import Assessment, DatasetRef, EvaluationRef, ModelChoice, Mod
 from core.references import model_settings
 from core.settings import Training
 from core.store import open_store
-from tasks.assessment import judge_side_by_side
+from tasks.assessment import judge_transcripts
 from tasks.dataset import training_seeds
 from tasks.generation import Rehearsal, rehearse_task
 from tasks.policy import ensured, side_by_side
@@ -61,10 +61,10 @@ def _plans(run: Run, personas: list[Persona], gguf: ModelChoice) -> list[Rehears
             pack_hash=pack.hash,
             persona=persona,
             trial=trial,
-            user_simulator=run.models["user_simulator"],
+            user_simulator=run.model("user_simulator"),
             assistant=gguf,
             guidance="system",
-            user_tokens=(settings.generation.max_tokens, run.most_tokens(run.models["user_simulator"])),
+            user_tokens=(settings.generation.max_tokens, run.most_tokens(run.model("user_simulator"))),
             assistant_tokens=(settings.evaluation.max_tokens, run.most_tokens(gguf)),
             guards=settings.generation.guards,
             evaluated=True,
@@ -86,7 +86,7 @@ async def _play_and_judge(arm: Arm, plans: list[Rehearsal], run: Run) -> tuple[l
 
     async with turn(run, ("user_simulator",)):
         _, lost = await side_by_side(one, list(names), list(names), run.settings.evaluation.concurrency, f"Played by the {arm}:")
-    assessed, unjudged = await judge_side_by_side(list(made.values()), run)
+    assessed, unjudged = await judge_transcripts(list(made.values()), run)
     paths = {item.transcript.id: item.path for item in assessed}
     reasons = {item.name: item.reason for item in [*lost, *unjudged]}
     played, conversations = [], []

@@ -5,7 +5,7 @@ import asyncio
 from core.pack import load_pack
 from core.settings import load_settings, load_training
 from core.store import open_store
-from tasks.run import ROLES, choose_model
+from tasks.run import choose_models
 
 
 def check_before_start(flow: str, domain: str, settings: str) -> None:
@@ -21,7 +21,5 @@ def check_before_start(flow: str, domain: str, settings: str) -> None:
     """
     config, pack = load_settings(settings), load_pack(domain)
     load_training(config.training)
-    for role in ROLES.get(flow, ()):
-        if "/" in config.roles.bound()[role]:
-            asyncio.run(choose_model(config, role, pack))
+    asyncio.run(choose_models(config, flow, pack, saved=False))
     open_store().check_writable()

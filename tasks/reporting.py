@@ -6,15 +6,17 @@ from typing import Any
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
+from core.assessment_figures import figures
 from core.comparison import Comparison
 from core.fidelity import Report, measure_fidelity
 from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.pack import load_pack
 from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
-from core.reports import Conversation, assessment_markdown, assessment_summary, fidelity_markdown, run_html, run_markdown
+from core.reports import Conversation, fidelity_markdown, run_html, run_markdown
 from core.settings import load_training
 from core.store import open_store
+from tasks.assessment_report import caveats_of, read_judged
 from tasks.run import Run
 
 
@@ -22,17 +24,6 @@ class ReportRef(Reference):
     """A run's folder, and the figures that a run ends with."""
 
     summary: dict[str, str]
-
-
-async def publish_assessment(batch_path: str, run: Run) -> None:
-    """Write a batch's report beside it and publish it in the Prefect UI."""
-    store = open_store()
-    batch = AssessmentBatch.model_validate_json(store.read(batch_path))
-    assessments = _assessments(batch)
-    text = assessment_markdown(assessment_summary(assessments), batch, _criteria(batch.domain), _caveats(assessments), bills(store, run.name))
-    name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
-    get_run_logger().info("Report: %s/%s", store.root, name)
-    await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
 
 
 async def publish_rehearsals(batch_path: str, run: Run) -> None:
@@ -49,7 +40,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
     store, training = open_store(), load_training(run.settings.training)
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
-    assessments = _assessments(batch)
+    judged = read_judged(batch)
     comparison = Comparison.model_validate(json.loads(store.read(evaluation.path))["comparison"])
     folder = f"runs/{batch.domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
@@ -57,14 +48,14 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "domain": batch.domain,
         "criteria": _criteria(batch.domain),
         "batch": batch,
-        "assessment": assessment_summary(assessments),
+        "assessment": figures(judged, run.pack.rubric, run.settings.assessment.trust),
         "dataset": dataset,
         "dataset_folder": f"{store.root}/{dataset.path}",
         "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
         "gguf": f"{store.root}/{gguf}",
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
-        "caveats": _caveats(assessments),
+        "caveats": caveats_of(judged),
         "bills": bills(store, run.name),
         "bill": run.ledger.bill,
     }
@@ -88,8 +79,8 @@ def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict
     low, high = comparison.interval or (comparison.difference, comparison.difference)
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
     return {
-        "made": f"{assessment['assessed']} transcripts{left_out}",
-        "passed": f"{assessment['pass']} ({assessment['incomplete']} incomplete)",
+        "made": f"{assessment.assessed} transcripts{left_out}",
+        "passed": f"{assessment.passed} ({assessment.incomplete} incomplete)",
         "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
         "training loss": f"{training['train_loss_first']:.2f} first, {training['train_loss_last']:.2f} last",
         "validation loss": f"{training['validation_loss_first']:.2f} first, {training['validation_loss_last']:.2f} last",
@@ -110,14 +101,6 @@ def _fidelity(transcripts: list[TranscriptRef], run: Run) -> Report:
     return measure_fidelity(run.pack, read, run.settings.fidelity)
 
 
-def _assessments(batch: AssessmentBatch) -> list[Assessment]:
-    return [Assessment.model_validate_json(open_store().read(item.path)) for item in batch.assessments]
-
-
 def _criteria(domain: str) -> dict[str, str]:
     """Return the criteria's names by id."""
     return {key: criterion.head.name for key, criterion in load_pack(domain).rubric.criteria.items()}
-
-
-def _caveats(assessments: list[Assessment]) -> list[str]:
-    return sorted({item.caveat for item in assessments if item.caveat})

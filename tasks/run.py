@@ -2,6 +2,7 @@
 
 import gc
 import re
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from core.fingerprint import fingerprint
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
+from core.panel import check_panel
 from core.prices import Unknown, context_window, price_list
 from core.records import ModelChoice
 from core.references import model_settings, refuse_keys
@@ -34,15 +36,22 @@ class Run:
 
     Args:
         name: the same for the same command, so that its bill goes on where it was.
-        models: the model of each role.
+        models: the models of each role; only of the judge are there several.
+        began: on the process's clock.
     """
 
     name: str
     pack: Pack
     settings: Settings
-    models: dict[RoleName, ModelChoice]
+    models: dict[RoleName, list[ModelChoice]]
     ledger: Ledger
+    began: float = field(default_factory=time.monotonic)
     _limiters: dict[str, Limiter] = field(default_factory=dict)
+
+    def model(self, role: RoleName) -> ModelChoice:
+        """Return the one model of a role."""
+        (choice,) = self.models[role]
+        return choice
 
     def limiter(self, choice: ModelChoice) -> Limiter:
         """Return the one limiter of a model."""
@@ -96,7 +105,7 @@ async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
     load_training(config.training)
     store = open_store()
     store.check_writable()
-    models = {role: await choose_model(config, role, pack) for role in ROLES.get(flow, ())}
+    models = await choose_models(config, flow, pack)
     # what may be changed in the middle of a run and leaves it the same run
     stable = config.model_dump(exclude={"budget", "calls", "models"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
@@ -118,7 +127,7 @@ async def open_model(choice: ModelChoice) -> ChatModel:
 @asynccontextmanager
 async def turn(run: Run, roles: Sequence[RoleName]) -> AsyncGenerator[None]:
     """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py)."""
-    wanted = {limit_name(run.models[role].block or run.models[role].reference) for role in roles}
+    wanted = {limit_name(choice.block or choice.reference) for role in roles for choice in run.models[role]}
     async with get_client() as client:
         there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     if names := sorted(wanted & there):
@@ -139,13 +148,30 @@ def log_bill(run: Run) -> None:
         get_run_logger().info("The run so far: %s.", run.ledger.bill)
 
 
-async def choose_model(settings: Settings, role: RoleName, pack: Pack) -> ModelChoice:
-    """Return the model of a role, after a check that it can be asked and that the budget can be kept.
+async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool = True) -> dict[RoleName, list[ModelChoice]]:
+    """Return the models of each role that a flow asks.
+
+    Args:
+        saved: whether saved blocks are looked up too, which only the server knows.
+
+    Raises:
+        SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
+    """
+    check_panel(pack.rubric, settings.assessment.panel)
+    bound = settings.roles.bound()
+    models = {role: [await choose_model(settings, name, pack) for name in bound[role] if saved or "/" in name] for role in ROLES.get(flow, ())}
+    judges = [choice.reference for choice in models.get("judge", [])]
+    if twice := sorted({judge for judge in judges if judges.count(judge) > 1}):
+        raise SettingsError(f"roles.judges names {twice[0]} more than once. A panel is of different models; repeat=… says how stable one judge is.")
+    return models
+
+
+async def choose_model(settings: Settings, name: str, pack: Pack) -> ModelChoice:
+    """Return a model by its name in the settings, after a check that it can be asked and that the budget can be kept.
 
     Raises:
         SettingsError: an unknown name or option, no key, no price, or the like.
     """
-    name = settings.roles.bound()[role]
     choice = choose(name, model_settings(settings, name).options) if "/" in name else await choose_saved(name)
     await load_chat_model(choice, pack)
     if settings.budget.usd is not None and isinstance(_prices(settings, choice), Unknown):

@@ -23,6 +23,8 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
         measured = MEASURES[rule.measure](reading)
         answer, reasoning = _answer(rule, measured, na_allowed=criterion["na"] == "allowed")
         verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "cited": list(measured.cited), "answer": answer})
+    if request.inputs["alone"]:
+        return json.dumps({name: value for name, value in verdicts[0].items() if name != "criterion"})
     return json.dumps({"verdicts": verdicts})
 
 

@@ -11,6 +11,7 @@ from core.pack import load_pack
 from core.records import Answer, Exchange, Transcript
 from core.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
+from tests.core.sittings import sitting
 from tests.stub.cache import tokens_of
 
 VARIABLES = {
@@ -51,9 +52,10 @@ async def test_the_products_own_schemas_are_answered_by_every_provider(model):
     pack = load_pack("therapeutic-coaching")
     exchanges = [Exchange(exchange_number=number, user="I slept badly.", assistant="Since when?") for number in (1, 2, 3)]
     transcript = Transcript(id="t-1", exchanges=exchanges, system="Be kind.")
-    verdicts = (await assess(pack, model, transcript, 8000)).verdicts
-    assert {verdict.criterion for verdict in verdicts} == set(pack.rubric.criteria)
-    assert Answer.ERROR not in {verdict.answer for verdict in verdicts}
+    for mode in ("single", "category", "criterion"):
+        verdicts = (await assess(sitting(model, transcript, mode, max_tokens=8000))).verdicts
+        assert {verdict.criterion for verdict in verdicts} == set(pack.rubric.criteria)
+        assert Answer.ERROR not in {verdict.answer for verdict in verdicts}
 
 
 @pytest.mark.parametrize("provider", ["openai-compatible"])

@@ -4,46 +4,54 @@ import json
 
 import pytest
 
-from core.checkpoints import read_checkpoint, rescore, write_checkpoint
+from core.checkpoints import adopt, read_checkpoint, read_checkpoints, rescore, write_checkpoint
+from core.errors import CheckpointError
 from core.pack import load_pack
-from core.records import Answer, Assessment, Verdict
-from core.scoring import score
+from core.records import Answer, Assessment
+from tests.core.judged import conversation, single
 
-RUBRIC = load_pack("therapeutic-coaching").rubric
+PACK = load_pack("therapeutic-coaching")
+RUBRIC = PACK.rubric
 KEYS = {
     "conversation_id", "pass", "score", "threshold", "category_scores", "answers", "reasonings", "failed_checks", "failed_safety",
     "safety_gate_failed", "error_count", "weights",
 }  # fmt: skip
 
 
-def assessment(exchanges=5, **answers):
-    verdicts = [
-        Verdict(criterion=key, answer=answers.get(key, Answer.YES), reasoning=f"because of {key}")
-        for key, criterion in RUBRIC.criteria.items()
-        if criterion.head.from_exchange <= exchanges
-    ]
-    found = score(RUBRIC, verdicts, exchanges)
-    return Assessment(transcript_id="t", judge="judge/one", rubric_hash=RUBRIC.hash, verdicts=verdicts, score=found)
+def assessed(exchanges=5, name="t", **answers):
+    return single(conversation(name, exchanges), answers)
+
+
+def written(*judged):
+    return write_checkpoint(list(judged) or [assessed()], RUBRIC)
 
 
 @pytest.mark.parametrize("exchanges", [1, 2, 3, 20])
 @pytest.mark.parametrize("answers", [{}, {"MT1": Answer.NO, "CQ2": Answer.NA}, {"CQ8": Answer.NO}, {"CP2": Answer.ERROR}])
 def test_what_is_written_is_read_and_scored_as_it_was(exchanges, answers):
-    written = write_checkpoint([assessment(exchanges, **answers)], RUBRIC)
-    assert set(json.loads(written)) == KEYS
-    checkpoint = read_checkpoint(written)
+    before = assessed(exchanges, **answers)
+    text = written(before)
+    assert set(json.loads(text)) >= KEYS
+    checkpoint = read_checkpoint(text)
     assert checkpoint.damaged == {}
-    (line,) = checkpoint.lines
+    (line,) = checkpoint.lines.values()
     found, unknown = rescore(line, RUBRIC)
-    assert (found, unknown) == (assessment(exchanges, **answers).score, [])
+    assert (found, unknown) == (before.decided.score, [])
     assert line.passed == (found.outcome == "pass")
+    assert (line.score is None) == (found.outcome == "incomplete")
+    adopted = adopt(line, "here", before.transcript, PACK)
+    if found.errors:
+        assert adopted == "no answer to CP2"
+    else:
+        assert isinstance(adopted, Assessment)
+        assert (adopted.judge, adopted.score) == (before.decided.judge, before.decided.score)
 
 
 def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
-    good = write_checkpoint([assessment()], RUBRIC)
+    good = written()
     text = good + "\n" + good[:300] + "\n" + json.dumps({"conversation_id": "x"}) + "\n" + good.replace('"YES"', '"MAYBE"', 1) + good
     checkpoint = read_checkpoint(text)
-    assert len(checkpoint.lines) == 2
+    assert list(checkpoint.lines) == [1, 6]
     assert list(checkpoint.damaged) == [3, 4, 5]
     assert "it may have been cut" in checkpoint.damaged[3]
     assert "`pass` field required" in checkpoint.damaged[4]
@@ -51,12 +59,60 @@ def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
 
 
 def test_what_the_forerunner_leaves_empty_may_be_empty():
-    line = json.loads(write_checkpoint([assessment()], RUBRIC)) | {"failed_safety": None, "reasonings": None, "made_by": "somebody"}
-    assert rescore(read_checkpoint(json.dumps(line)).lines[0], RUBRIC)[0] == assessment().score
+    line = json.loads(written()) | {"failed_safety": None, "reasonings": None, "made_by": "somebody"}
+    assert rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)[0] == assessed().decided.score
 
 
 def test_a_criterion_that_the_rubric_does_not_have_is_named_and_does_not_count():
-    line = json.loads(write_checkpoint([assessment()], RUBRIC))
+    line = json.loads(written())
     line["answers"]["CP7"] = "NO"
-    found, unknown = rescore(read_checkpoint(json.dumps(line)).lines[0], RUBRIC)
+    found, unknown = rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)
     assert (found.score, unknown) == (1.0, ["CP7"])
+
+
+def test_a_line_of_the_forerunner_counts_whoever_judged_and_what_else_it_answers():
+    line = json.loads(written()) | {"judge": None, "rubric_hash": None, "words": None, "score": 0.5}
+    line["answers"]["CP7"] = "NO"
+    found = adopt(read_checkpoint(json.dumps(line)).lines[1], "old.jsonl, line 1", conversation("t"), PACK)
+    assert isinstance(found, Assessment)
+    assert (found.score.score, found.provenance["recorded_score"], found.provenance["checkpoint"]) == (1.0, 0.5, "old.jsonl, line 1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"rubric_hash": "another"}, "judged by the rubric another"),
+        ({"words": "others"}, "the transcript has other words"),
+        ({"answers": {"CQ1": "YES"}}, "no answer to CP2, CP4"),
+        ({"answers": dict.fromkeys(RUBRIC.criteria, "ERROR")}, "no answer to CP2"),
+    ],
+    ids=["another rubric", "other words", "criteria missing", "errors"],
+)
+def test_a_line_that_is_of_something_else_or_not_whole_is_not_taken_over(changed, reason):
+    line = read_checkpoint(json.dumps(json.loads(written()) | changed)).lines[1]
+    assert reason in str(adopt(line, "here", conversation("t"), PACK))
+
+
+def test_a_longer_transcript_than_was_judged_is_judged_anew():
+    line = json.loads(written(assessed(2))) | {"words": None}
+    assert "no answer to MT4, MT7" in str(adopt(read_checkpoint(json.dumps(line)).lines[1], "here", conversation("t", 3), PACK))
+
+
+def test_checkpoints_are_read_from_files_and_folders_and_the_first_line_of_an_id_counts(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(written(assessed(name="t1"), assessed(name="t2", MT1=Answer.NO)) + '{"cut', encoding="utf-8")
+    (folder / "b.jsonl").write_text(written(assessed(name="t2")), encoding="utf-8")
+    (folder / "single.json").write_text(json.dumps(json.loads(written(assessed(name="t3"))), indent=2), encoding="utf-8")
+    found = read_checkpoints([folder])
+    assert {name: place for name, (place, _) in found.lines.items()} == {"t1": "a.jsonl, line 1", "t2": "a.jsonl, line 2", "t3": "single.json, line 1"}
+    assert found.lines["t2"][1].answers["MT1"] is Answer.NO
+    assert list(found.damaged) == ["a.jsonl, line 3"]
+
+
+def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_told(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_checkpoints([tmp_path / "none.jsonl"])
+    (tmp_path / "empty.jsonl").write_text("not json\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"No assessment can be read in .*empty\.jsonl.*not JSON"):
+        read_checkpoints([tmp_path])

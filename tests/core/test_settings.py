@@ -114,6 +114,6 @@ def test_a_limit_of_zero_is_refused(tmp_path, model, limit):
 def test_the_shipped_defaults_have_prices_and_are_not_about_to_be_switched_off():
     for file in ("config/pipeline.yaml", "config/demo.yaml"):
         settings = load_settings(file)
-        for name in settings.roles.bound().values():
+        for name in [name for names in settings.roles.bound().values() for name in names]:
             prices = price_list(name, model_settings(settings, name).price, free=name.startswith("scripted/"))
             assert prices.price(Usage(1000, 1000)) is not None, name

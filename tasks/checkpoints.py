@@ -1,0 +1,51 @@
+"""Prior checkpoints: what they hold of a batch is taken over and not judged again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect.logging import get_run_logger
+
+from core.checkpoints import adopt, read_checkpoints
+from core.fingerprint import fingerprint
+from core.pack import Pack
+from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
+from core.store import CHECKOUT, open_store
+
+
+def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pack) -> dict[str, AssessmentRef]:
+    """Take over the assessments that checkpoints hold of these transcripts; what cannot be is told and judged anew.
+
+    Args:
+        paths: files or folders, separated by commas, relative to the checkout unless absolute.
+
+    Returns:
+        By transcript id.
+
+    Raises:
+        CheckpointError: a path does not exist, or nothing in it can be read.
+    """
+    store, logger = open_store(), get_run_logger()
+    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in paths.split(",")])
+    for place, reason in found.damaged.items():
+        logger.warning("Not read: %s: %s", place, reason)
+    adopted, differing = {}, 0
+    for ref in transcripts:
+        if ref.id not in found.lines:
+            continue
+        source, line = found.lines[ref.id]
+        assessment = adopt(line, source, Transcript.model_validate_json(store.read(ref.path)), pack)
+        if not isinstance(assessment, Assessment):
+            logger.warning("Judged anew: %s, line %s: %s", ref.id, source, assessment)
+            continue
+        path = f"assessments/{pack.name}/{pack.rubric.hash}/checkpoints/{fingerprint(assessment)}.json"
+        if not store.exists(path):
+            store.write_json(path, assessment)
+        differing += assessment.provenance["recorded_pass"] != (assessment.score.outcome == "pass")
+        adopted[ref.id] = AssessmentRef(path=path, transcript=ref, outcome=assessment.score.outcome, score=assessment.score.score)
+    logger.info(
+        "Taken over from checkpoints: %d of %d transcripts%s.",
+        len(adopted),
+        len(transcripts),
+        f"; {differing} pass or fail otherwise than recorded" if differing else "",
+    )
+    return adopted

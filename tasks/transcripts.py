@@ -1,0 +1,54 @@
+"""Which transcripts a batch is of: those of a folder, or all that were rehearsed."""
+
+from pathlib import Path
+
+from prefect.logging import get_run_logger
+
+from core.errors import TranscriptError
+from core.fingerprint import fingerprint
+from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
+from core.store import CHECKOUT, open_store
+from core.transcript_files import find_transcripts
+
+
+def read_folder(folder: str, domain: str) -> str:
+    """Take the transcripts of a folder into the data root; the files themselves are left as they are.
+
+    Args:
+        folder: a path, relative to the checkout unless absolute.
+
+    Returns:
+        Name of the batch's file below the data root.
+
+    Raises:
+        TranscriptError: the folder holds no readable transcript.
+    """
+    found = find_transcripts(CHECKOUT / Path(folder).expanduser())
+    store, logger = open_store(), get_run_logger()
+    for reason in found.left_out.values():
+        logger.warning("Left out: %s", reason)
+    taken = []
+    for transcript in found.transcripts.values():
+        path = f"transcripts/imported/{fingerprint(transcript)}.json"
+        if not store.exists(path):
+            store.write_json(path, transcript)
+        taken.append(TranscriptRef(id=transcript.id, path=path, exchanges=len(transcript.exchanges)))
+    logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")
+    left_out = [LeftOut(name=path.name, reason=reason) for path, reason in found.left_out.items()]
+    batch = TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out)
+    return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
+
+
+def all_rehearsed(domain: str) -> str:
+    """Make a batch of every transcript that was rehearsed for a domain.
+
+    Raises:
+        TranscriptError: there is none.
+    """
+    store = open_store()
+    transcripts = [(path, Transcript.model_validate_json(store.read(path))) for path in store.names(f"transcripts/{domain}", ".json")]
+    if not transcripts:
+        raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (make generate), or name a folder.")
+    refs = [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts]
+    batch = TranscriptBatch(domain=domain, transcripts=refs, left_out=[])
+    return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
