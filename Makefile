@@ -34,9 +34,10 @@ generate:  ## Rehearse conversations [DOMAIN=… COUNT=… SETTINGS=file]
 	@$(BIN)/python -m flows generation $(filter-out transcripts=%,$(PARAMETERS)) $(CHOSEN)
 
 .PHONY: assess
-assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
+assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder CHECKPOINTS=files REPEAT=3 SAMPLE=20 SETTINGS=file]
 	@deployments/install.sh light
-	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(PARAMETERS)) $(CHOSEN)
+	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(PARAMETERS)) $(if $(CHECKPOINTS),checkpoints="$(CHECKPOINTS)") \
+	  $(if $(REPEAT),repeat=$(REPEAT)) $(if $(SAMPLE),sample=$(SAMPLE)) $(CHOSEN)
 
 .PHONY: personas
 personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMAIN=… COUNT=20]
@@ -84,6 +85,11 @@ bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limit
 bench-rehearsal:  ## 200 conversations of 3 to 50 exchanges, killed three times, against an uninterrupted run (6 minutes)
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/rehearsal.py $(COUNT) $(PARTS)
+
+.PHONY: bench-judging
+bench-judging:  ## Tokens billed in each mode of judging; a panel killed three times against an uninterrupted one (5 minutes) [TRANSCRIPTS=folder]
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/judging.py $(PARTS) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
 
 .PHONY: check
 check: setup  ## Format, lint, types, import law

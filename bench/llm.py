@@ -29,14 +29,12 @@ from blocks.openai_compatible import OpenAICompatible
 from core.calls import Caller
 from core.chat import ChatModel, ChatRequest, Message
 from core.errors import ModelError
-from core.judging import assess
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.model_settings import Budget, ModelSettings
 from core.pack import load_pack
 from core.personas import sample_persona
 from core.prices import price_list
-from core.records import Transcript
 from core.rehearsal import rehearse
 from core.settings import load_settings
 from core.store import Store
@@ -198,37 +196,14 @@ async def billed(stub: Stub, folder: str) -> None:
         stub.reset()
         caller = ours(client, folder)
         player = Player(caller, 2000, 10**6, guards=())  # the stub says the same things again and again
-        transcript = await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(), 50), f"bench-{name}")
+        await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(), 50), f"bench-{name}")
         told(f"{name}, a rehearsal of 50 exchanges", stub.stats())
-        # messages of 200 tokens, as people write them: a transcript of 20,000
-        longer = [turn.model_copy(update={"user": (turn.user * 9)[:800], "assistant": (turn.assistant * 9)[:800]}) for turn in transcript.exchanges]
-        await judged(stub, ours(client, folder), name, transcript.model_copy(update={"exchanges": longer}))
 
 
-async def judged(stub: Stub, caller: Caller, name: str, transcript: Transcript) -> None:
-    pack = load_pack("therapeutic-coaching")
-    criteria = [item.text for item in pack.rubric.criteria.values()]
-    stub.reset()
-    await assess(pack, caller, transcript, 16000)
-    (stats,) = stub.stats().values()
-    # 17 separate calls send the transcript each time, with one criterion
-    separate = 17 * (stats["tokens"]["input"] - sum(map(len, criteria)) // 4) + sum(map(len, criteria)) // 4
-    told(f"{name}, judging 17 criteria in one call", stub.stats(), separate)
-    text = "\n\n".join(f"{turn.user}\n{turn.assistant}" for turn in transcript.exchanges)
-
-    def one(criterion: str) -> ChatRequest:
-        return ChatRequest("judge", "You judge.", (Message("user", text), Message("user", criterion)), 800, 1, volatile=1, item=transcript.id)
-
-    stub.reset()
-    await caller.complete(one(criteria[0]))
-    await asyncio.gather(*(caller.complete(one(criterion)) for criterion in criteria[1:]))
-    told(f"{name}, 17 calls, the first one alone", stub.stats())
-
-
-def told(title: str, found: dict[str, Any], uncached: float | None = None) -> None:
+def told(title: str, found: dict[str, Any]) -> None:
     (stats,) = found.values()
     sent = stats["tokens"]["input"]
-    print(f"  {title:<46} sent {sent:>9,}  billed {stats['billed_input']:>11,.0f}  of uncached {stats['billed_input'] / (uncached or sent):.3f}")
+    print(f"  {title:<46} sent {sent:>9,}  billed {stats['billed_input']:>11,.0f}  of uncached {stats['billed_input'] / sent:.3f}")
 
 
 async def main(chosen: list[str]) -> None:

@@ -1,0 +1,156 @@
+"""Judges a folder of transcripts in each mode by each provider's SDK against the tests' server, and kills a panel in the middle of its work.
+
+    python bench/judging.py [billed | kill] [transcripts=folder]        (make bench-judging)
+
+`billed`: input tokens at the base price (a cache read 0.1, a write 1.25), as a share of the uncached form: one call for each criterion, nothing cached.
+`kill`: a panel of two, a call for each criterion, killed three times with SIGKILL and run again: the same verdicts as an uninterrupted run's, and no more
+calls paid twice than were under way. Ends with exit code 1 otherwise. Without a folder, conversations are made by the scripted company.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.flow import AT_ONCE
+from bench.llm import clients, ours
+from core.judging import Sitting, assess
+from core.ledger import read_entries
+from core.pack import load_pack
+from core.personas import sample_batch
+from core.records import Assessment, Outcome, Transcript
+from core.rehearsal import rehearse
+from core.scripted.chat import ScriptedChat
+from core.settings import Judging, load_settings
+from core.store import Store
+from core.transcript_files import find_transcripts
+from core.turns import Cast, Player
+from tests.stub.client import Stub, start_stub
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACK = load_pack("therapeutic-coaching")
+MODES = ("single", "category", "criterion")
+PROVIDERS = ("anthropic", "openai", "google")
+KILLS = (0.25, 0.5, 0.75)
+"""Shares of the calls after which it is killed."""
+LATENCY = 0.2
+UNDER_WAY = 16
+"""Calls of each judge at once while it is killed."""
+
+
+async def rehearsed(count: int) -> list[Transcript]:
+    user, assistant = (Player(ScriptedChat(name, PACK), 2000, 10**6, guards=()) for name in ("user", "mixed"))
+    cast = Cast(user, assistant, PACK.prompts["assistant"].render(), 3)
+    return [await rehearse(PACK, persona, cast, f"bench-{persona.seed}") for persona in sample_batch(PACK, 0, count, (3, 40))]
+
+
+async def billed(transcripts: list[Transcript]) -> list[str]:
+    exchanges = sum(len(item.exchanges) for item in transcripts)
+    print(f"{len(transcripts)} transcripts, {exchanges} exchanges; input tokens, billed at the base price, and as a share of 17 uncached calls")
+    how = load_settings().assessment.judging.model_dump()
+    with tempfile.TemporaryDirectory() as folder, start_stub() as stub:
+        for provider in PROVIDERS:
+            stub.set(min_prefix_tokens=4096 if provider == "google" else 1024, send_limit_headers=False, log_bodies=False)
+            found = {mode: await judge(stub, provider, folder, transcripts, Judging.model_validate(how | {"mode": mode})) for mode in MODES}
+            uncached = found["criterion"]["tokens"]["input"]
+            for mode, stats in found.items():
+                share, read = stats["billed_input"] / uncached, stats["tokens"]["cache_read"] / stats["tokens"]["input"]
+                print(
+                    f"  {provider:<10} {mode:<10} calls {stats['calls']:>5}  sent {stats['tokens']['input']:>11,}  read from the cache {read:4.0%}  "
+                    f"billed {stats['billed_input']:>11,.0f}  of uncached {share:.3f}  incomplete {stats['incomplete']}",
+                    flush=True,
+                )
+    return []
+
+
+async def judge(stub: Stub, provider: str, folder: str, transcripts: list[Transcript], how: Judging) -> dict[str, Any]:
+    """Judge all transcripts and return what the provider counted."""
+    stub.reset()
+    caller, slots = ours(clients(stub.url)[provider], folder), asyncio.Semaphore(8)
+
+    async def one(transcript: Transcript) -> Assessment:
+        async with slots:
+            return await assess(Sitting(PACK, caller, transcript, how, 16000))
+
+    made = await asyncio.gather(*(one(item) for item in transcripts))
+    (stats,) = stub.stats().values()
+    return stats | {"incomplete": sum(item.score.outcome is Outcome.INCOMPLETE for item in made)}
+
+
+async def kill(transcripts: list[Transcript]) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="understudy-judging-") as folder, start_stub(latency_s=LATENCY, log_bodies=False) as stub:
+        root = Path(folder)
+        (root / "transcripts").mkdir()
+        for item in transcripts:
+            (root / f"transcripts/{item.id}.json").write_text(item.model_dump_json(), encoding="utf-8")
+        config = settings(root, stub)
+        print(f"A panel of two, a call for each criterion: {len(transcripts)} transcripts")
+        code, seconds = run(root / "whole", config)
+        needed = calls(root / "whole")
+        print(f"  uninterrupted: exit code {code}, {seconds:.0f} s, {needed} calls", flush=True)
+        for share in KILLS:
+            code, _ = run(root / "killed", config, int(needed * share))
+            print(f"  killed at {share:.0%} of the calls: exit code {code}, {calls(root / 'killed')} sent", flush=True)
+        code, _ = run(root / "killed", config)
+        sent, same = calls(root / "killed"), verdicts(root / "whole") == verdicts(root / "killed")
+        left = list(root.glob("killed/judgements/*"))
+        print(f"  then to its end: exit code {code}; verdicts {'the same' if same else 'DIFFERENT'}; logs left {len(left)}")
+        print(f"  calls {sent} against {needed}: {sent - needed} paid twice; allowed {len(KILLS) * 2 * UNDER_WAY}")
+        failures = [] if same and verdicts(root / "whole") and not left else ["verdicts differ"]
+        return failures + ([f"{sent - needed} calls paid twice"] if sent - needed > len(KILLS) * 2 * UNDER_WAY else [])
+
+
+def settings(root: Path, stub: Stub) -> Path:
+    given = {
+        "extends": str(CHECKOUT / "config/pipeline.yaml"),
+        "roles": {"judges": ["anthropic/claude-haiku-5-5", "openai/gpt-6-luna"]},
+        "models": {name: {"concurrency": UNDER_WAY, "options": {"base_url": stub.url + path}} for name, path in (("anthropic", ""), ("openai", "/v1"))},
+        "assessment": {"concurrency": AT_ONCE, "judging": {"mode": "criterion"}},
+    }
+    path = root / "settings.yaml"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return path
+
+
+def run(data: Path, config: Path, until: int | None = None) -> tuple[int, float]:
+    """Run the flow to its end, or until so many calls were sent and it is killed."""
+    environment = {**os.environ, "UNDERSTUDY_DATA": str(data), "PREFECT_HOME": f"{data}-prefect", "ANTHROPIC_API_KEY": "good", "OPENAI_API_KEY": "good"}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "flows", "assessment", f"transcripts={config.parent / 'transcripts'}", f"settings={config}"]
+    process, started = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic()
+    while process.poll() is None:
+        time.sleep(0.2)
+        if until is not None and calls(data) >= until:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    return process.returncode, time.monotonic() - started
+
+
+def calls(data: Path) -> int:
+    """Count the calls on the ledger, sent ones without an answer too."""
+    return sum(len(read_entries(Store(str(data)), folder.name)) for folder in data.glob("ledger/*"))
+
+
+def verdicts(data: Path) -> dict[str, Any]:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/*.json")]
+    decided = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/panels/*.json")]
+    return {f"{item['transcript_id']} {item['judge']}": [item["verdicts"], item["score"]] for item in [*found, *decided]}
+
+
+async def main(words: list[str]) -> int:
+    given = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
+    transcripts = list(find_transcripts(Path(given).absolute()).transcripts.values()) if given else await rehearsed(40)
+    parts = {"billed": billed, "kill": kill}
+    failures = [failure for name in [word for word in words if word in parts] or list(parts) for failure in await parts[name](transcripts)]
+    print(failures or "all as it should be")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))
