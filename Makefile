@@ -39,6 +39,16 @@ assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder
 	@$(BIN)/python -m flows assessment $(filter-out conversations=%,$(PARAMETERS)) $(if $(CHECKPOINTS),checkpoints="$(CHECKPOINTS)") \
 	  $(if $(REPEAT),repeat=$(REPEAT)) $(if $(SAMPLE),sample=$(SAMPLE)) $(CHOSEN)
 
+.PHONY: review
+review:  ## Write a sheet on which a person judges a sample, or say what a filled one shows of the judge [SAMPLE=30 | SHEET=file; DOMAIN=… BATCH=…]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.review domain=$(DOMAIN) $(if $(SAMPLE),sample=$(SAMPLE)) $(if $(SHEET),sheet="$(SHEET)") $(if $(BATCH),batch=$(BATCH)) $(CHOSEN)
+
+.PHONY: rescore
+rescore:  ## Score recorded assessments anew by the rubric and show where the score differs [CHECKPOINTS=files DOMAIN=…]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_rescored domain=$(DOMAIN) $(if $(CHECKPOINTS),checkpoints="$(CHECKPOINTS)")
+
 .PHONY: personas
 personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMAIN=… COUNT=20]
 	@deployments/install.sh light

@@ -1,7 +1,7 @@
 """What a batch of assessments amounts to: rates with their denominators and intervals, errors apart from failures, and how far the judges can be trusted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,10 +33,12 @@ class Trust:
     """How far a panel's judges agree.
 
     Args:
+        outcome: whether a transcript passes or fails; an incomplete assessment says neither.
         overall, criteria: over all criteria, and by criterion.
         ranks: how each judge ranks the transcripts beside the others.
     """
 
+    outcome: Agreement
     overall: Agreement
     criteria: dict[str, Agreement]
     ranks: list[RankAgreement]
@@ -54,7 +56,7 @@ class Figures:
         uncited: usable verdicts that cite no exchange.
         failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
         gate_failures: by gate, the transcripts that failed it.
-        overruled: by gate, the transcripts that failed it at first and passed when asked again.
+        overruled: by gate and judge, the transcripts that failed it at first and passed when asked again.
         unfinished: by transcript whose assessment is incomplete, the first reason.
         shared_families: by judge and family, assessments in which the judge is of the family that wrote the answers.
         trust: of a panel.
@@ -75,7 +77,7 @@ class Figures:
     failed_checks: list[tuple[str, int]]
     failed_gates: list[tuple[str, int]]
     gate_failures: dict[str, list[str]]
-    overruled: dict[str, list[str]]
+    overruled: dict[tuple[str, str], list[str]]
     unfinished: dict[str, str]
     shared_families: dict[tuple[str, str], int]
     trust: Trust | None = None
@@ -106,8 +108,8 @@ def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, a
         uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
         failed_checks=Counter(name for item in decided for name in item.score.failed_checks).most_common(),
         failed_gates=Counter(name for item in decided for name in item.score.failed_gates).most_common(),
-        gate_failures=_by_gate((name, item.transcript_id) for item in decided for name in item.score.failed_gates),
-        overruled=_by_gate(_overruled(judged, rubric)),
+        gate_failures=_gate_failures(decided),
+        overruled=_overruled(judged, rubric),
         unfinished={item.transcript_id: _reason(item) for item in decided if item.score.outcome is Outcome.INCOMPLETE},
         shared_families=dict(Counter((judge, item.shared_family) for one in judged for judge, item in one.by_judge.items() if item.shared_family)),
         trust=_trust(judged, rubric, settings) if any(len(item.by_judge) > 1 for item in judged) else None,
@@ -129,20 +131,23 @@ def _rate(criterion: Criterion, verdicts: Sequence[Verdict], settings: TrustSett
     return CriterionRate(criterion, answers, share_of(int(sum(values)), len(values), settings.few, "it was not answered"))
 
 
-def _by_gate(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def _gate_failures(decided: Sequence[Assessment]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for gate, transcript in pairs:
-        found.setdefault(gate, []).append(transcript)
+    for item in decided:
+        for gate in item.score.failed_gates:
+            found.setdefault(gate, []).append(item.transcript_id)
     return found
 
 
-def _overruled(judged: Sequence[Judged], rubric: Rubric) -> Iterator[tuple[str, str]]:
+def _overruled(judged: Sequence[Judged], rubric: Rubric) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
     for item in judged:
-        for assessment in item.by_judge.values():
+        for judge, assessment in item.by_judge.items():
             for verdict in assessment.verdicts:
                 criterion = rubric.criteria.get(verdict.criterion)
                 if verdict.opinions and criterion and value_of(criterion, verdict.answer) == 1:
-                    yield verdict.criterion, item.transcript.id
+                    found.setdefault((verdict.criterion, judge), []).append(item.transcript.id)
+    return found
 
 
 def _reason(assessment: Assessment) -> str:
@@ -157,12 +162,12 @@ def _trust(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings) ->
             for verdict in assessment.verdicts:
                 if verdict.criterion in answers:
                     answers[verdict.criterion].setdefault(item.transcript.id, {})[judge] = verdict.answer
-    scores = {
-        item.transcript.id: {judge: None if found.score.outcome is Outcome.INCOMPLETE else found.score.score for judge, found in item.by_judge.items()}
-        for item in judged
-        if len(item.by_judge) > 1
-    }
+    several = {item.transcript.id: {judge: found.score for judge, found in item.by_judge.items()} for item in judged if len(item.by_judge) > 1}
+    complete = {name: {judge: found for judge, found in given.items() if found.outcome is not Outcome.INCOMPLETE} for name, given in several.items()}
+    outcomes = {name: {judge: found.outcome.value for judge, found in given.items()} for name, given in complete.items()}
+    scores = {name: {judge: found.score if judge in complete[name] else None for judge, found in given.items()} for name, given in several.items()}
     return Trust(
+        agreement(outcomes, settings.resamples, settings.few),
         overall_agreement(answers, settings.resamples, settings.few),
         {key: agreement(given, settings.resamples, settings.few) for key, given in answers.items()},
         rank_agreement(scores, settings.far, settings.few),

@@ -14,6 +14,7 @@ from core.fidelity import Report
 from core.ledger import Bill
 from core.pack import Pack
 from core.records import Assessment, AssessmentBatch, LeftOut, Transcript
+from core.review import ReviewFigures
 
 
 def _cell(text: str) -> str:
@@ -55,9 +56,17 @@ def assessment_markdown(
     return _TEMPLATES.get_template("assessment.md.j2").render(given)
 
 
-def html_of(markdown: str) -> str:
-    """Return Markdown as HTML; HTML that stands in it is shown and not obeyed."""
-    return MarkdownIt("js-default", {"linkify": False}).render(markdown)
+def review_markdown(figures: ReviewFigures) -> str:
+    """Return what a person's labels say of the judge as Markdown."""
+    return _TEMPLATES.get_template("review.md.j2").render(figures=figures).strip() + "\n"
+
+
+def folded_html(markdown: str) -> str:
+    """Return a report as HTML: what stands before its first section, and the sections folded away. HTML that stands in it is shown and not obeyed."""
+    head, _, rest = markdown.partition("\n## ")
+    render = MarkdownIt("js-default", {"linkify": False}).render
+    lines = "\n".join(line for line in head.splitlines() if not line.startswith("# "))
+    return f"{render(lines)}<details><summary>All figures</summary>\n{render(f'## {rest}')}</details>\n"
 
 
 def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str:

@@ -12,7 +12,7 @@ from core.checkpoints import write_checkpoint
 from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Transcript
-from core.reports import assessment_markdown, html_of
+from core.reports import assessment_markdown, folded_html
 from core.store import open_store
 from tasks.run import Run
 
@@ -32,7 +32,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
-    page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, html_of(text)))
+    page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
     store.write(latest(batch.domain), batch_path)
     for (judge, family), count in found.shared_families.items():
         logger.warning("%s judges its own family (%s) in %d of %d transcripts; such judges favour their own.", judge, family, count, found.assessed)

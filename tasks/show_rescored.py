@@ -1,0 +1,41 @@
+"""`make rescore`: recorded assessments, scored anew from their answers."""
+
+import sys
+from pathlib import Path
+
+from core.checkpoints import read_checkpoints, rescore
+from core.errors import CheckpointError, UnderstudyError
+from core.pack import load_pack
+from core.store import CHECKOUT
+
+NEAR = 0.00051
+"""Recorded scores are rounded to three places."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print a line for each assessment; return the exit code."""
+    given = {"domain": "therapeutic-coaching", "checkpoints": ""} | dict(item.partition("=")[::2] for item in arguments)
+    try:
+        if not given["checkpoints"]:
+            raise CheckpointError("No checkpoint was given. Say make rescore CHECKPOINTS=file or folder.")
+        rubric = load_pack(given["domain"]).rubric
+        found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in given["checkpoints"].split(",")])
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    same = 0
+    for name, (_, line) in found.lines.items():
+        score, unknown = rescore(line, rubric)
+        near = score.score is not None and line.score is not None and abs(score.score - line.score) <= NEAR
+        same += near and line.passed == (score.outcome == "pass")
+        recorded, anew = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
+        rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
+        print(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  anew {anew} {score.outcome.value:<10}{rest}")
+    for place, reason in found.damaged.items():
+        print(f"not read: {place}: {reason}")
+    print(f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

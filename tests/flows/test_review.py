@@ -1,0 +1,89 @@
+"""A person judges a sample: the sheet is written, filled in, and read back, by the commands that a user gives."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+
+from flows.assessment import assessment
+from tests.conftest import CHECKOUT
+
+
+def command(data_root, *words, module="tasks.review"):
+    environment = {**os.environ, "UNDERSTUDY_DATA": str(data_root)}
+    return subprocess.run([sys.executable, "-m", module, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+async def assessed(tmp_path, data_root):
+    folder = tmp_path / "transcripts"
+    folder.mkdir()
+    for number in range(6):
+        pairs = [
+            {"user": f"My boss scares me, day {day} of case {number}.", "assistant": "That sounds heavy. What helps?" * (number % 3)} for day in range(1, 5)
+        ]
+        pairs = [pair | {"assistant": pair["assistant"] or "I see."} for pair in pairs]
+        (folder / f"t{number}.json").write_text(json.dumps({"id": f"t{number}", "exchanges": pairs}), encoding="utf-8")
+    return await assessment(transcripts=str(folder), settings="config/demo.yaml")
+
+
+async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed, data_root):
+    done = command(data_root, "sample=4")
+    assert done.returncode == 0, done.stderr
+    (sheet,) = data_root.glob("reviews/*/sheet.csv")
+    assert str(sheet) in done.stdout
+    assert "NO" not in sheet.read_text(encoding="utf-8-sig").split("\n", 1)[1]
+    page = (sheet.parent / "transcripts.html").read_text(encoding="utf-8")
+    assert "of case" in page
+    assert "Measured only, not read" not in page  # what the judge said
+
+    header, *rows = list(csv.reader(StringIO(sheet.read_text(encoding="utf-8-sig"))))
+    assert len(rows) == 4
+    gate = next(place for place, name in enumerate(header) if name.startswith("CQ8"))
+    for row in rows:
+        row[2:] = [cell or "yes" for cell in row[2:]]
+    rows[0][gate] = "No"
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([header, *rows])
+
+    again = command(data_root, "sample=4")
+    assert again.returncode == 2
+    assert "has been changed since it was written, and is kept" in again.stderr
+
+    read = command(data_root, f"sheet={sheet}")
+    assert read.returncode == 0, read.stderr
+    assert "A person labelled 4 of 6 judged transcripts, 4 of them on every criterion" in read.stdout
+    assert "### CQ8 No harm endorsed, no diagnosis, no promise: 1" in read.stdout
+    assert "nan" not in read.stdout.lower().split()
+
+
+def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
+    for words, told in (
+        (("sample=4",), "No assessments of 'therapeutic-coaching' are in"),
+        (("sample=many",), "SAMPLE=many is no number"),
+        ((f"sheet={tmp_path / 'none.csv'}",), "none.csv cannot be read"),
+        (("domain=moon", "sample=4"), "Unknown domain 'moon'"),
+    ):
+        done = command(data_root, *words)
+        assert done.returncode != 0
+        assert done.stderr.startswith("Error: ")
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+async def test_a_recorded_assessment_is_scored_anew_and_a_difference_is_named(assessed, data_root, tmp_path):
+    (checkpoint,) = data_root.glob("reports/*/checkpoint.jsonl")
+    lines = [json.loads(line) for line in checkpoint.read_text(encoding="utf-8").splitlines()]
+    lines[0]["score"] = 0.123
+    (tmp_path / "old.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    done = command(data_root, f"checkpoints={tmp_path / 'old.jsonl'}", module="tasks.show_rescored")
+    assert done.returncode == 0, done.stderr
+    first, *others, last = done.stdout.splitlines()
+    assert "recorded 0.123" in first
+    assert "DIFFERS" in first
+    assert not any("DIFFERS" in line for line in others)
+    assert last == "5 of 6 as recorded, 0 not read"
