@@ -117,6 +117,15 @@ def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, a
     )
 
 
+def own_family(found: Figures) -> list[str]:
+    """Say of each judge that judged what a model of its own family wrote."""
+    return [
+        f"{judge} judges its own family: in {count} of {found.assessed} transcripts a model of the family {family} wrote the answers. Judges favour what their "
+        "own family writes; name one of another family, or a panel."
+        for (judge, family), count in found.shared_families.items()
+    ]
+
+
 def _mean(values: Sequence[float | None], settings: TrustSettings) -> Estimate:
     found = [value for value in values if value is not None]
     if len(found) < 2:

@@ -12,6 +12,7 @@ from core.errors import CheckpointError
 from core.families import shared_family
 from core.fingerprint import fingerprint
 from core.pack import Pack, Rubric
+from core.panel import JOIN
 from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
 from core.scoring import applicable, score
 from core.yaml_files import explain
@@ -124,7 +125,7 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
         return "the transcript has other words than the one that was judged"
     if lacking := [item.id for item in criteria if line.answers.get(item.id, Answer.ERROR) is Answer.ERROR]:
         return f"no answer to {', '.join(lacking)}"
-    reasonings = line.reasonings or {}
+    reasonings, writer = line.reasonings or {}, transcript.provenance.get("assistant")
     verdicts = [Verdict(criterion=item.id, answer=line.answers[item.id], reasoning=reasonings.get(item.id, "")) for item in criteria]
     return Assessment(
         transcript_id=transcript.id,
@@ -132,7 +133,7 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
         rubric_hash=pack.rubric.hash,
         verdicts=verdicts,
         score=score(pack.rubric, verdicts, len(transcript.exchanges)),
-        shared_family=shared_family(line.judge or "", transcript.provenance.get("assistant")),
+        shared_family=next(filter(None, (shared_family(judge, writer) for judge in (line.judge or "").split(JOIN))), None),
         provenance={"domain": pack.name, "checkpoint": source, "recorded_score": line.score, "recorded_pass": line.passed},
     )
 

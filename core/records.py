@@ -181,7 +181,9 @@ class AssessmentRef(Reference):
     transcript: TranscriptRef
     outcome: Outcome
     score: float | None
-    by_judge: dict[str, str] = Field(default_factory=dict, description="Of a panel: the path of each judge's own assessment.")
+    by_judge: dict[str, str] = Field(
+        default_factory=dict, description="Where the judge is no single one of the run's: the path of each judge's own assessment."
+    )
 
 
 class DatasetRef(Reference):

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from core.model_settings import Count
 from tasks.assessment import assess_batch, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.run import begin_run
@@ -14,8 +15,8 @@ async def assessment(
     transcripts: str | None = None,
     batch: str | None = None,
     checkpoints: str | None = None,
-    repeat: int = 1,
-    sample: int | None = None,
+    repeat: Count = 1,
+    sample: Count | None = None,
     settings: str = "config/pipeline.yaml",
 ) -> str:
     """Judge transcripts against the domain's rubric.

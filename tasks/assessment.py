@@ -42,7 +42,7 @@ class AssessmentPlan(Record):
     repeat: int = 0
 
 
-@task(name="assess", task_run_name="assess {plan.transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@task(name="assess", task_run_name="assess {plan.transcript.id} by {plan.judge.reference}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack, store = load_pack(plan.domain), open_store()
@@ -83,8 +83,8 @@ async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None
     assessed, left_out = await judge_transcripts([item for item in batch.transcripts if item.id not in adopted], run)
     found = {item.transcript.id: item for item in assessed} | adopted
     in_order = [found[item.id] for item in batch.transcripts if item.id in found]
-    judges = [judge.reference for judge in run.models["judge"]]
-    result = AssessmentBatch(domain=run.pack.name, judges=judges, assessments=in_order, left_out=[*batch.left_out, *left_out])
+    judges = dict.fromkeys([*(judge.reference for judge in run.models["judge"]), *(judge for item in adopted.values() for judge in item.by_judge)])
+    result = AssessmentBatch(domain=run.pack.name, judges=list(judges), assessments=in_order, left_out=[*batch.left_out, *left_out])
     passed, incomplete = (sum(item.outcome is outcome for item in in_order) for outcome in (Outcome.PASS, Outcome.INCOMPLETE))
     get_run_logger().info("%d of %d transcripts passed, %d are incomplete.", passed, len(in_order), incomplete)
     return store.write_json(f"batches/assessments-{fingerprint(result)}.json", result)

@@ -6,7 +6,7 @@ from typing import Any
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
-from core.assessment_figures import Figures, figures
+from core.assessment_figures import Figures, figures, own_family
 from core.assessment_page import assessment_page
 from core.checkpoints import write_checkpoint
 from core.fingerprint import fingerprint
@@ -28,14 +28,15 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     judged = read_judged(batch)
     repeats = {judge: [_assessment(path) for path in paths] for judge, paths in again.items()}
     found = figures(judged, rubric, run.settings.assessment.trust, repeats)
-    text = assessment_markdown(found, batch, run.pack, caveats_of(judged), bills(store, run.name), time.monotonic() - run.began)
+    caveats = caveats_of(judged, found)
+    text = assessment_markdown(found, batch, run.pack, caveats, bills(store, run.name), time.monotonic() - run.began)
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
     page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
     store.write(latest(batch.domain), batch_path)
-    for (judge, family), count in found.shared_families.items():
-        logger.warning("%s judges its own family (%s) in %d of %d transcripts; such judges favour their own.", judge, family, count, found.assessed)
+    for caveat in caveats:
+        logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
     await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
     await acreate_table_artifact(_table(found), key=f"criteria-{batch.domain}", description="How each criterion was answered")
@@ -51,9 +52,9 @@ def read_judged(batch: AssessmentBatch) -> list[Judged]:
     return [_judged(item) for item in batch.assessments]
 
 
-def caveats_of(judged: list[Judged]) -> list[str]:
+def caveats_of(judged: list[Judged], found: Figures) -> list[str]:
     """Return what must be known before the figures of a batch are believed."""
-    return sorted({item.decided.caveat for item in judged if item.decided.caveat})
+    return sorted({item.decided.caveat for item in judged if item.decided.caveat}) + own_family(found)
 
 
 def _judged(item: AssessmentRef) -> Judged:

@@ -35,13 +35,14 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
         source, line = found.lines[ref.id]
         assessment = adopt(line, source, Transcript.model_validate_json(store.read(ref.path)), pack)
         if not isinstance(assessment, Assessment):
-            logger.warning("Judged anew: %s, line %s: %s", ref.id, source, assessment)
+            logger.warning("Judged anew: %s (%s): %s", ref.id, source, assessment)
             continue
         path = f"assessments/{pack.name}/{pack.rubric.hash}/checkpoints/{fingerprint(assessment)}.json"
         if not store.exists(path):
             store.write_json(path, assessment)
         differing += assessment.provenance["recorded_pass"] != (assessment.score.outcome == "pass")
-        adopted[ref.id] = AssessmentRef(path=path, transcript=ref, outcome=assessment.score.outcome, score=assessment.score.score)
+        score, by_judge = assessment.score, {assessment.judge: path}
+        adopted[ref.id] = AssessmentRef(path=path, transcript=ref, outcome=score.outcome, score=score.score, by_judge=by_judge)
     logger.info(
         "Taken over from checkpoints: %d of %d transcripts%s.",
         len(adopted),

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from blocks.local_hub import LocalHub
 from core.dataset import card, describe_rows, gather, make_examples
 from core.pack import load_pack
-from core.records import AssessmentBatch, AssessmentRef, DatasetRef, Transcript
+from core.records import Assessment, AssessmentBatch, AssessmentRef, DatasetRef, Transcript
 from core.settings import DatasetSettings
 from core.slicing import Example, SliceReport
 from core.store import open_store
@@ -69,7 +69,12 @@ def _facts(
     rubric_hash: str,
 ) -> dict[str, Any]:
     tokens = [example.tokens for rows in splits.values() for example in rows]
-    caveats = {item.provenance.get("caveat") for item in transcripts} | {json.loads(open_store().read(item.path)).get("caveat") for item in passing}
+    assessments = [Assessment.model_validate_json(open_store().read(item.path)) for item in passing]
+    caveats = {item.provenance.get("caveat") for item in transcripts} | {item.caveat for item in assessments}
+    if own := [item for item in assessments if item.shared_family]:
+        caveats.add(
+            f"In {len(own)} transcripts a judge is of the family of models that wrote the answers ({own[0].shared_family}); such judges favour their own."
+        )
     return {
         "domain": batch.domain,
         "examples": len(splits["train"]),

@@ -42,20 +42,21 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
     judged = read_judged(batch)
     comparison = Comparison.model_validate(json.loads(store.read(evaluation.path))["comparison"])
+    found = figures(judged, run.pack.rubric, run.settings.assessment.trust)
     folder = f"runs/{batch.domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
     facts = {
         "domain": batch.domain,
         "criteria": _criteria(batch.domain),
         "batch": batch,
-        "assessment": figures(judged, run.pack.rubric, run.settings.assessment.trust),
+        "assessment": found,
         "dataset": dataset,
         "dataset_folder": f"{store.root}/{dataset.path}",
         "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
         "gguf": f"{store.root}/{gguf}",
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
-        "caveats": caveats_of(judged),
+        "caveats": caveats_of(judged, found),
         "bills": bills(store, run.name),
         "bill": run.ledger.bill,
     }

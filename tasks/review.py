@@ -6,7 +6,7 @@ from pathlib import Path
 from core.assessment_page import assessment_page
 from core.errors import ReviewError, UnderstudyError
 from core.fingerprint import seed_of
-from core.pack import load_pack
+from core.pack import Rubric, load_pack
 from core.records import AssessmentBatch, Judged
 from core.reports import review_markdown
 from core.review import review
@@ -24,7 +24,8 @@ def write(domain: str, batch: str, size: int) -> str:
     Raises:
         ReviewError: a sheet is there that somebody has begun to fill in.
     """
-    store, pack, judged = open_store(), load_pack(domain), _judged(batch)
+    store, pack = open_store(), load_pack(domain)
+    judged = _judged(batch, pack.rubric)
     chosen = sample(judged, size, seed_of("review", batch))
     folder = f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}-{len(chosen)}"
     sheet = write_sheet(chosen, pack.rubric, PAGE)
@@ -43,27 +44,43 @@ def read(domain: str, batch: str, sheet: Path, settings: str) -> str:
     """Read a filled sheet and return the report, which is written beside the other reviews too.
 
     Raises:
-        ReviewError: the sheet is not there or cannot be used.
+        ReviewError: the sheet cannot be used.
     """
-    try:
-        text = sheet.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ReviewError(f"{sheet} cannot be read: {error.strerror}. Give the sheet that make review wrote, filled in.") from error
-    except UnicodeDecodeError:
-        text = sheet.read_bytes().decode("latin-1")  # what a spreadsheet saves as plain CSV; ids and answers are the same in both
-    rubric, judged, trust = load_pack(domain).rubric, _judged(batch), load_settings(settings).assessment.trust
+    data = sheet.read_bytes()
+    # UTF-16 is what Excel calls Unicode text; latin-1 stands for its plain CSV, in which answers and nearly all ids are the same
+    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "latin-1")
+    text = next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
+    rubric, trust = load_pack(domain).rubric, load_settings(settings).assessment.trust
+    judged = _judged(batch, rubric)
     report = review_markdown(review(read_sheet(text, judged, rubric), judged, rubric, trust.resamples, trust.few))
     open_store().write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
     return report
 
 
-def _judged(batch: str) -> list[Judged]:
-    return read_judged(AssessmentBatch.model_validate_json(open_store().read(batch)))
+def _judged(batch: str, rubric: Rubric) -> list[Judged]:
+    """Read a batch, and see that labels and verdicts are of the same rubric."""
+    judged = read_judged(AssessmentBatch.model_validate_json(open_store().read(batch)))
+    if other := sorted({item.decided.rubric_hash for item in judged} - {rubric.hash}):
+        raise ReviewError(f"{batch} was judged by the rubric {other[0]}; the rubric is {rubric.hash} now. Judge again (make assess), then write a new sheet.")
+    return judged
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
 
 
 def _batch(given: dict[str, str], sheet: Path | None) -> str:
-    """Return the batch that is asked for, that a sheet was drawn from, or the domain's last."""
+    """Return the batch that is asked for, that a sheet was drawn from, or the domain's last.
+
+    Raises:
+        ReviewError: the sheet is not there, or there is no batch.
+    """
     store = open_store()
+    if sheet and not sheet.is_file():
+        raise ReviewError(f"{sheet} is not there. Give the sheet that make review wrote, filled in.")
     if given["batch"]:
         return given["batch"]
     if sheet and (beside := sheet.parent / BATCH).exists():

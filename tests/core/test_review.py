@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import reports
 from core.errors import ReviewError
 from core.label_statistics import rogan_gladen, wilson_interval
 from core.records import Answer
+from core.reports import review_markdown
 from core.review import review
 from core.review_sheet import Labels, read_sheet, sample, write_sheet
 from core.scoring import applicable
@@ -54,7 +54,7 @@ def test_each_outcome_and_each_length_within_it_has_its_share(size, seed):
 
 def test_neighbours_of_a_stratum_may_be_drawn_together():
     alike = [set(names(BATCH)[place : place + 6 : 5]) for place in range(13)]  # two of the same outcome and length, by their ids
-    drawn = [set(names(sample(BATCH, 20, seed))) for seed in range(500)]
+    drawn = [set(names(sample(BATCH, 18, seed))) for seed in range(500)]
     assert all(any(pair <= given for given in drawn) for pair in alike)
 
 
@@ -163,10 +163,10 @@ def test_an_id_is_no_formula_number_or_date_and_is_read_back(name):
             assert read_sheet(written(rows), batch, RUBRIC).answers == {name: {"CQ1": Answer.YES}}
 
 
-def test_ids_that_differ_by_an_apostrophe_are_told_apart():
-    batch = [single(conversation(name)) for name in ("=1", "'=1", "''=1")]
-    rows = filled(batch, {"=1": {"CQ1": "YES"}, "'=1": {"CQ1": "NO"}, "''=1": {"CQ2": "NA"}})
-    assert read_sheet(written(rows), batch, RUBRIC).answers == {"=1": {"CQ1": "YES"}, "'=1": {"CQ1": "NO"}, "''=1": {"CQ2": "NA"}}
+def test_ids_that_hardly_differ_are_told_apart():
+    typed = {"=1": {"CQ1": "YES"}, "'=1": {"CQ1": "NO"}, "''=1": {"CQ2": "NA"}, "a  b": {"CQ2": "YES"}, "a b": {"CQ2": "NO"}}
+    batch = [single(conversation(name)) for name in typed]
+    assert read_sheet(written(filled(batch, typed)), batch, RUBRIC).answers == typed
 
 
 def test_usual_ids_are_left_as_they_are():
@@ -231,7 +231,7 @@ def test_what_a_spreadsheet_does_on_its_own_is_understood():
     order = [19, 11, 3, 0, 6, 12, 18]  # some columns, in another order
     cut = [[row[place] for place in order] for row in rows]
     messy = [["", "", ""], *([*row, "", " "] for row in cut[:2]), [], *cut[2:], ["-", ""], ["", "", "", "", "", "", "", "", "", "", ""], []]
-    messy[1][3] = " Transcript_ID "
+    messy[1][3], messy[2][3] = " Transcript_ID ", " t-02 "
     found = read_sheet(written(messy, ";"), BATCH, RUBRIC)
     assert found.answers == {"t-02": {"CQ1": "YES", "MT1": "NO"}, "t-03": {"CQ9": "NA"}}
     assert found.notes == {}
@@ -435,10 +435,6 @@ def test_long_reasoning_is_shortened():
 # --- the report -----------------------------------------------------------------------------------------------------
 
 
-def page(figures):
-    return reports._TEMPLATES.get_template("review.md.j2").render(figures=figures)
-
-
 def table_widths(text):
     """The numbers of cells of each table's rows."""
     blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
@@ -446,7 +442,7 @@ def table_widths(text):
 
 
 def test_the_report_says_what_it_rests_on_and_gives_each_figure_with_its_interval():
-    text = page(reviewed(known_labels(KNOWN_BATCH[::2]), KNOWN_BATCH))
+    text = review_markdown(reviewed(known_labels(KNOWN_BATCH[::2]), KNOWN_BATCH))
     assert "labelled 100 of 200 judged transcripts, 100 of them on every criterion" in text
     assert "Judged by scripted/judge." in text
     row = next(line for line in text.splitlines() if line.startswith("| CQ8 "))
@@ -458,7 +454,7 @@ def test_the_report_says_what_it_rests_on_and_gives_each_figure_with_its_interva
 
 def test_a_figure_that_is_not_defined_says_why_and_is_never_a_number():
     batch = [single(conversation(name), {"CQ1": "ERROR"}, caveat="It measures nothing.") for name in "ab"]
-    text = page(reviewed(labelled({"a": {"CQ1": "YES", "CQ2": "YES"}}), batch))
+    text = review_markdown(reviewed(labelled({"a": {"CQ1": "YES", "CQ2": "YES"}}), batch))
     row = next(line for line in text.splitlines() if line.startswith("| CQ1 "))
     assert row.count("none: ") == 6
     assert "%" not in row
@@ -474,12 +470,12 @@ def test_free_text_does_not_break_the_tables():
     item = panel(conversation(hostile), {"CQ1": "NO"}, one={"CQ1": "NO"}, two={})
     verdicts = [verdict.model_copy(update={"reasoning": hostile}) for verdict in item.decided.verdicts]
     item = item.model_copy(update={"decided": item.decided.model_copy(update={"verdicts": verdicts})})
-    text = page(reviewed(labelled({hostile: {"CQ1": "YES"}}, {hostile: hostile}), [item]))
+    text = review_markdown(reviewed(labelled({hostile: {"CQ1": "YES"}}, {hostile: hostile}), [item]))
     assert table_widths(text) == [{9}, {9}, {9}, {6}]
     assert not re.search(r"<img|!\[|`|\n# e", text)
-    assert "| decided | YES | NO |" in text
+    assert "| decided | YES | NO | a &#124; b&#92;&#124; c" in text
 
 
 def test_a_review_without_disagreement_says_so():
-    text = page(reviewed(labelled({"a": {"CQ1": "YES"}}), [single(conversation("a"))]))
+    text = review_markdown(reviewed(labelled({"a": {"CQ1": "YES"}}), [single(conversation("a"))]))
     assert text.split("## Disagreements")[1].strip() == "None."

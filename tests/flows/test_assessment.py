@@ -77,7 +77,7 @@ async def test_a_panel_judges_each_transcript_once_a_judge_and_its_report_says_h
     assert "| judged by | anthropic/claude-haiku-5-5, openai/gpt-6-luna |" in text
     for said in ("Krippendorff's alpha", "Cohen's kappa", "Small n (4 transcripts)", "rank correlation", "| judge | openai/gpt-6-luna | 4 |"):
         assert said in text
-    assert "anthropic/claude-haiku-5-5 judges its own family:** in 1 of 4 transcripts" in text
+    assert "anthropic/claude-haiku-5-5 judges its own family: in 1 of 4 transcripts" in text
     page = report(batch, "report.html")
     assert all(judge in page for judge in JUDGES)
     assert "moved the deadline again, day 4 of case 3" in page

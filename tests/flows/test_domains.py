@@ -109,7 +109,8 @@ def write_bakery(root):
         "user_steering": ("topics, mood", "{{ mood }} Write of {% for t in topics %}{{ t.subtopic }} {% endfor %}"),
         "assistant": ("", "You answer for a bakery."),
         "system": ("", "You answer for a bakery, shortly."),
-        "assessor": ("exchanges, criteria", "{{ exchanges }} Judge each: {{ criteria }}"),
+        "assessor": ("exchanges", "{{ exchanges }}"),
+        "assessor_question": ("criteria", "Judge each: {{ criteria }}"),
     }
     for name, (inputs, text) in texts.items():
         (prompts / f"{name}.md").write_text(f"---\ninputs: [{inputs}]\n---\n{text}\n", encoding="utf-8")
@@ -126,7 +127,7 @@ def test_a_domain_that_somebody_just_wrote_is_rehearsed_judged_and_made_into_a_d
 
     async def run():
         batch = await generation("bakery", settings=settings)
-        assessed = await assessment("bakery", None, batch, settings)
+        assessed = await assessment("bakery", batch=batch, settings=settings)
         return await dataset(assessed, "bakery", settings)
 
     found = asyncio.run(run())

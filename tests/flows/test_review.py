@@ -60,12 +60,16 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
     assert "### CQ8 No harm endorsed, no diagnosis, no promise: 1" in read.stdout
     assert "nan" not in read.stdout.lower().split()
 
+    # as Excel saves what it calls Unicode text
+    sheet.write_bytes(sheet.read_text(encoding="utf-8").replace(";", "\t").encode("utf-16"))
+    assert command(data_root, f"sheet={sheet}").stdout == read.stdout
+
 
 def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
     for words, told in (
         (("sample=4",), "No assessments of 'therapeutic-coaching' are in"),
         (("sample=many",), "SAMPLE=many is no number"),
-        ((f"sheet={tmp_path / 'none.csv'}",), "none.csv cannot be read"),
+        ((f"sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
         (("domain=moon", "sample=4"), "Unknown domain 'moon'"),
     ):
         done = command(data_root, *words)
