@@ -5,7 +5,6 @@ SHELL := /bin/bash
 # No telemetry: Prefect's client, Prefect's server (prefect.toml), Hugging Face.
 export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
-export HF_HUB_OFFLINE ?= 1
 
 BIN := .venv/bin
 DOMAIN ?= therapeutic-coaching
@@ -59,6 +58,17 @@ fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_fidelity domain=$(DOMAIN) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(CHOSEN)
 
+.PHONY: slices
+slices:  ## How a folder of transcripts would be cut into examples: how many, how long, what is shortened [TRANSCRIPTS=folder DOMAIN=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_slices domain=$(DOMAIN) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(CHOSEN)
+
+.PHONY: dataset
+dataset:  ## Make and publish the training set of what passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows dataset $(filter-out conversations=%,$(PARAMETERS)) $(if $(ASSESSED),assessed="$(ASSESSED)") \
+	  $(if $(CHECKPOINTS),checkpoints="$(CHECKPOINTS)") $(CHOSEN)
+
 .PHONY: rubric
 rubric:  ## Write docs/rubric.md from the criteria's files [DOMAIN=…]
 	@deployments/install.sh light
@@ -100,6 +110,11 @@ bench-rehearsal:  ## 200 conversations of 3 to 50 exchanges, killed three times,
 bench-judging:  ## Tokens billed in each mode of judging; a panel killed three times against an uninterrupted one (5 minutes) [TRANSCRIPTS=folder]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/judging.py $(PARTS) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
+
+.PHONY: bench-slicing
+bench-slicing:  ## Slicing against one pass of the tokenizer and against encoding every prefix; memory (1 minute) [TRANSCRIPTS=folder]
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore -m bench.slicing $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
 
 .PHONY: check
 check: setup  ## Format, lint, types, import law

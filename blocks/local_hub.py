@@ -1,21 +1,15 @@
-"""A hub in a folder: the layout of a Hugging Face dataset repository, with commits and tags, on this machine."""
+"""A hub in a folder: the layout of a Hugging Face repository, with commits and tags, on this machine."""
 
 import hashlib
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
-import pyarrow.parquet
-from datasets import Dataset, Features, List, Value, disable_progress_bars
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
-from core.errors import StoreError
+from core.errors import HubError
+from core.records import Commit, RepoKind
 from core.store import open_store
-
-disable_progress_bars()
-
-FEATURES = Features({"messages": List({"role": Value("string"), "content": Value("string")})})
 
 
 class LocalHub(Block):
@@ -27,7 +21,7 @@ class LocalHub(Block):
         from blocks.local_hub import LocalHub
 
         hub = LocalHub.load("BLOCK_NAME")
-        folder, commit = hub.push_dataset("me/coach", {"train": rows}, "# Card", tag="run-1")
+        commit = hub.push("me/coach", "dataset", {"train.parquet": data, "README.md": card}, "First version", tag="run-1", private=True)
         ```
     """
 
@@ -37,39 +31,34 @@ class LocalHub(Block):
 
     folder: str = Field(default="hub", title="Folder", description="Name of the folder below the data root.")
 
-    def push_dataset(self, repo: str, splits: Mapping[str, Sequence[Mapping[str, Any]]], card: str, tag: str) -> tuple[str, str]:
-        """Write a commit with one parquet file per split and the card, and point `main` and a tag to it.
-
-        Args:
-            splits: rows with `messages`, by split name.
-            tag: a name for this version.
-
-        Returns:
-            The commit's folder below the data root, and the commit.
+    def check(self, repo: str, kind: RepoKind) -> None:
+        """See that the data root can be written.
 
         Raises:
-            StoreError: the data root cannot be written, or what was read back is not what was written.
+            StoreError: it cannot.
+        """
+        open_store().check_writable()
+
+    def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
+        """Write a commit, and point `main` and a tag to it.
+
+        Args:
+            files: by name in the repository.
+
+        Raises:
+            StoreError: the data root cannot be written.
+            HubError: what was read back is not what was written.
         """
         store = open_store()
-        files = {f"{split}.parquet": _parquet(rows) for split, rows in splits.items()} | {"README.md": card.encode()}
-        commit = hashlib.sha256(b"".join(name.encode() + hashlib.sha256(data).digest() for name, data in sorted(files.items()))).hexdigest()[:40]
-        folder = f"{self.folder}/datasets/{repo}/commits/{commit}"
-        for name, data in files.items():
-            if not store.exists(f"{folder}/{name}"):
-                store.write(f"{folder}/{name}", data)
-        for split, rows in splits.items():
-            if self.read_split(folder, split) != [{"messages": row["messages"]} for row in rows]:
-                raise StoreError(f"{store.root}/{folder}/{split}.parquet reads back differently from what was written. Delete it and run again.")
+        given = {name: data if isinstance(data, bytes) else data.read_bytes() for name, data in sorted(files.items())}
+        oid = hashlib.sha256(b"".join(name.encode() + hashlib.sha256(data).digest() for name, data in given.items())).hexdigest()[:40]
+        place = f"{self.folder}/{kind}s/{repo}"
+        for name, data in given.items():
+            path = f"{place}/commits/{oid}/{name}"
+            if not store.exists(path):
+                store.write(path, data)
+            if store.read_bytes(path) != data:
+                raise HubError(f"{store.root}/{path} reads back differently from what was written. Delete it and run the same command again.")
         for ref in ("main", f"tags/{tag}"):
-            store.write(f"{self.folder}/datasets/{repo}/refs/{ref}", commit + "\n")
-        return folder, commit
-
-    def read_split(self, folder: str, split: str) -> list[dict[str, Any]]:
-        """Return the rows of a commit's split."""
-        return Dataset(pyarrow.parquet.read_table(io.BytesIO(open_store().read_bytes(f"{folder}/{split}.parquet")))).to_list()
-
-
-def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    buffer = io.BytesIO()
-    Dataset.from_list([{"messages": row["messages"]} for row in rows], features=FEATURES).to_parquet(buffer)
-    return buffer.getvalue()
+            store.write(f"{place}/refs/{ref}", oid + "\n")
+        return Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")

@@ -25,6 +25,7 @@
     │   ├── UnavailableError    a sustained failure, or a wait that is asked for is too long
     │   └── BudgetError         the run's own budget is spent
     ├── DatasetError            there is nothing, or too little, to train on
+    ├── HubError                a repository cannot be written, or is not what was pushed
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
@@ -181,6 +182,10 @@ class BudgetError(RunStoppedError):
 
 class DatasetError(UnderstudyError):
     """There is nothing, or too little, to train on."""
+
+
+class HubError(UnderstudyError):
+    """A repository cannot be written, or is not what was pushed."""
 
 
 class JobError(UnderstudyError):

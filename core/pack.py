@@ -81,6 +81,7 @@ class Pack:
         judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
+        intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Pack:
     prompts: dict[str, Prompt]
     guards: Guards
     phrases: ScriptedPhrases | None
+    intended_use: str
     hash: str
     judge_hash: str
 
@@ -145,7 +147,8 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name != "check"}
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, whole, judging)
+    use = config / "intended-use.md"
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, use.read_text(encoding="utf-8").strip() if use.exists() else "", whole, judging)
 
 
 def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:

@@ -186,11 +186,22 @@ class AssessmentRef(Reference):
     )
 
 
+RepoKind = Literal["dataset", "model"]
+
+
+class Commit(Record):
+    """A version of a repository on a hub."""
+
+    oid: str = Field(description="Its hash, by which it is pinned.")
+    url: str = Field(description="Where a person can look at it.")
+
+
 class DatasetRef(Reference):
-    """A commit of a dataset on a hub."""
+    """A commit of a dataset on a hub, beside the run's own copy of it."""
 
     repo: str
     commit: str
+    url: str
     examples: int
     validation_examples: int
     transcripts: int

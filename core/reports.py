@@ -56,6 +56,18 @@ def assessment_markdown(
     return _TEMPLATES.get_template("assessment.md.j2").render(given)
 
 
+def dataset_card(facts: dict[str, Any]) -> str:
+    """Return a dataset's card: a README with the Hub's metadata.
+
+    Args:
+        facts: what `tasks.dataset` collects.
+
+    Source:
+        https://huggingface.co/docs/hub/datasets-cards
+    """
+    return _TEMPLATES.get_template("dataset_card.md.j2").render(facts).rstrip() + "\n"
+
+
 def review_markdown(figures: ReviewFigures) -> str:
     """Return what a person's labels say of the judge as Markdown."""
     return _TEMPLATES.get_template("review.md.j2").render(figures=figures).strip() + "\n"

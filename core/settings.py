@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from core.audit import AuditSettings
 from core.chat import RoleName
 from core.errors import SettingsError
 from core.guards import Fault
 from core.model_settings import Budget, Calls, Count, ModelSettings
+from core.near_duplicates import DuplicateSettings
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml, read_yaml
 
@@ -180,11 +182,29 @@ class Slicing(Strict):
 
 
 class DatasetSettings(Strict):
-    """What is trained on: slices, the share of transcripts kept for validation, and the repository's name on the hub, in which `{domain}` stands for that."""
+    """What is trained on, and where it is published.
 
+    Args:
+        hub: `local`, `hf`, or the name of a saved block.
+        repo: the repository's name, in which `{domain}` stands for that.
+        private: of a repository that is made.
+        provenance: whether the columns say which transcript and slice an example is of; the run's own copy always tells.
+        license, languages: for the card, as the Hub names them.
+        tokenizer: by which lengths are counted: `cl100k_base`, or `hf:` and a folder or repository.
+        validation_share: of the transcripts.
+    """
+
+    hub: str
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/([\w.-]|\{domain\})+$")]
+    private: bool
+    provenance: bool
+    license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
+    languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]], Field(min_length=1)]
+    tokenizer: str
     slicing: Slicing
     validation_share: Annotated[float, Field(gt=0, lt=1)]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/([\w.-]|\{domain\})+$")]
+    duplicates: DuplicateSettings
+    audit: AuditSettings
 
     def of(self, domain: str) -> "DatasetSettings":
         """Return the settings with the domain's name filled in."""

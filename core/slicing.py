@@ -17,6 +17,23 @@ Count = Callable[[str], int]
 
 
 @dataclass(frozen=True)
+class Tokenizer:
+    """How tokens are counted.
+
+    Args:
+        name: of the vocabulary, as the settings name it.
+        count: tokens of a text.
+        system, user, assistant: tokens that the frame of such a message takes.
+    """
+
+    name: str
+    count: Count
+    system: int = OVERHEAD
+    user: int = OVERHEAD
+    assistant: int = OVERHEAD
+
+
+@dataclass(frozen=True)
 class Example:
     """One SFT row: a system prompt and a stretch of a conversation that ends with an answer."""
 
@@ -29,7 +46,7 @@ class Example:
 
 @dataclass
 class SliceReport:
-    """What happened to the slices: shortened or skipped ones, by transcript and slice point, and transcripts that were too short."""
+    """What happened to the slices: shortened or skipped ones (exchanges before and after, tokens after), and transcripts that were too short."""
 
     shortened: list[dict[str, str | int]] = field(default_factory=list)
     skipped: list[dict[str, str | int]] = field(default_factory=list)
@@ -54,26 +71,26 @@ def slice_points(transcript_id: str, exchanges: int, settings: Slicing) -> list[
     return [*points, exchanges]
 
 
-def slices(transcripts: Iterable[Transcript], system: str, settings: Slicing, count: Count, report: SliceReport) -> Iterator[Example]:
-    """Cut transcripts into examples, one transcript at a time.
+def slices(transcripts: Iterable[Transcript], system: str, settings: Slicing, tokenizer: Tokenizer, report: SliceReport) -> Iterator[Example]:
+    """Cut transcripts into examples, one transcript at a time. Each message is counted once, and prefix sums do the rest.
 
     Args:
         system: the short system prompt that is trained in.
-        count: tokens of a text. Each message is counted once, and prefix sums do the rest.
         report: filled in on the way.
     """
-    frame = count(system) + OVERHEAD
+    count, frames = tokenizer.count, tokenizer.user + tokenizer.assistant
+    frame = count(system) + tokenizer.system
     for transcript in transcripts:
         points = slice_points(transcript.id, len(transcript.exchanges), settings)
         if not points:
             report.too_short.append(transcript.id)
             continue
-        sizes = [count(exchange.user) + count(exchange.assistant) + 2 * OVERHEAD for exchange in transcript.exchanges]
+        sizes = [count(exchange.user) + count(exchange.assistant) + frames for exchange in transcript.exchanges]
         sums = [0, *itertools.accumulate(sizes)]
         for point in points:
             start = min(bisect.bisect_left(sums, frame + sums[point] - settings.max_tokens), point)
             tokens = frame + sums[point] - sums[start]
-            entry: dict[str, str | int] = {"transcript": transcript.id, "slice": point, "exchanges_kept": point - start, "tokens": tokens}
+            entry: dict[str, str | int] = {"transcript": transcript.id, "slice": point, "exchanges": point, "kept": point - start, "tokens": tokens}
             if point - start < settings.first:
                 report.skipped.append(entry)
                 continue

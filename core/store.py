@@ -4,11 +4,12 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 from pydantic import BaseModel
@@ -79,6 +80,26 @@ class Store:
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
         return name
+
+    @contextmanager
+    def writing(self, name: str) -> Generator[IO[bytes]]:
+        """Open a file to be written piece by piece; it appears whole when the block ends well, and not at all when it does not.
+
+        Raises:
+            StoreError: the disk is full, the folder is not writable, or the like.
+        """
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            if self.is_local:
+                with _part_of(Path(root) / name) as file:
+                    yield file
+            else:
+                with tempfile.NamedTemporaryFile() as file:
+                    yield file
+                    file.flush()
+                    fs.put_file(file.name, f"{root}/{name}")
+        except OSError as error:
+            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
 
     def write_json(self, name: str, value: Any) -> str:
         """Write a value as indented JSON (pydantic models included)."""
@@ -157,11 +178,18 @@ def _open_to_append(path: Path) -> FileIO:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    with _part_of(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _part_of(path: Path) -> Generator[IO[bytes]]:
+    """Open a file beside the path that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp gives 0600, which other workers on a shared folder could not read

@@ -2,23 +2,35 @@
 
 from prefect import flow
 
-from core.pack import load_pack
 from core.records import DatasetRef
 from core.settings import load_settings
-from tasks.dataset import build_dataset
+from tasks.dataset import BuiltDataset, build_dataset, check_hub, plan_dataset, publish_dataset, push_dataset
 from tasks.policy import ensured
 
 
 @flow(name="dataset", flow_run_name="dataset-{domain}")
-async def dataset(assessed: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> DatasetRef:
+async def dataset(
+    assessed: str | None = None,
+    domain: str = "therapeutic-coaching",
+    checkpoints: str | None = None,
+    transcripts: str | None = None,
+    settings: str = "config/pipeline.yaml",
+) -> DatasetRef:
     """Gather the transcripts that passed, slice them and push them.
 
     Args:
-        assessed: a batch of assessments, as the assessment returns it.
+        assessed: batches of assessments, as the assessment returns them, separated by commas; without them and without checkpoints, all of the domain.
         domain: name of a domain pack.
+        checkpoints: assessments from elsewhere: files or folders (*.jsonl, *.json), separated by commas.
+        transcripts: the folder with the transcripts that the checkpoints are about.
         settings: path of the settings file.
 
     Returns:
         The pushed dataset, pinned to a commit.
     """
-    return await ensured(build_dataset, DatasetRef, assessed, load_pack(domain).hash, load_settings(settings).dataset.of(domain))
+    plan = plan_dataset(domain, assessed, checkpoints, transcripts, load_settings(settings))
+    await check_hub(plan.settings)
+    built = await ensured(build_dataset, BuiltDataset, plan)
+    pushed = await ensured(push_dataset, DatasetRef, built, plan.settings)
+    await publish_dataset(pushed, domain)
+    return pushed

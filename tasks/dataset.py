@@ -1,92 +1,239 @@
-"""From assessments to a pushed dataset: one task, cached by everything that goes into it."""
+"""From what was judged to a published dataset: one task makes the examples, one pushes them."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from statistics import mean
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from blocks.local_hub import LocalHub
-from core.dataset import card, describe_rows, gather, make_examples
-from core.pack import load_pack
-from core.records import Assessment, AssessmentBatch, AssessmentRef, DatasetRef, Transcript
-from core.settings import DatasetSettings
-from core.slicing import Example, SliceReport
+from blocks.hub import load_hub
+from core.audit import Audit, audit
+from core.errors import DatasetError
+from core.example_files import SPLITS, Written, statistics, write_examples
+from core.fingerprint import fingerprint
+from core.gathering import Candidate, Gathered, check_enough, check_not_evaluated, gather, judges_of
+from core.near_duplicates import near_duplicates
+from core.pack import Pack, load_pack
+from core.personas import sample_batch
+from core.records import Assessment, DatasetRef, Record, Reference, Transcript
+from core.reports import dataset_card
+from core.settings import DatasetSettings, Settings, load_training
+from core.slicing import split_off
 from core.store import open_store
+from tasks.gathering import batches_of, candidates, content_of
 from tasks.policy import CACHED
-from tasks.tokens import count_tokens
+from tasks.tokens import load_tokenizer
 
 
-@task(name="build-dataset", task_run_name="build {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def build_dataset(batch_path: str, pack_hash: str, settings: DatasetSettings) -> DatasetRef:
-    """Gather what passed, slice it, split it by transcript and push it with its card and its manifest."""
-    store = open_store()
-    batch = AssessmentBatch.model_validate_json(store.read(batch_path))
-    pack = load_pack(batch.domain)
-    passing, manifest = gather(batch.assessments)
-    transcripts = [Transcript.model_validate_json(store.read(item.transcript.path)) for item in passing]
-    splits, report = make_examples(transcripts, pack.prompts["system"].render(), settings.slicing, settings.validation_share, count_tokens)
-    facts = _facts(batch, passing, transcripts, splits, report, pack_hash, pack.rubric.hash)
-    folder, commit = LocalHub().push_dataset(
-        settings.repo,
-        {name: [{"messages": example.messages} for example in rows] for name, rows in splits.items()},
-        card(settings.repo, facts),
-        tag=f"examples-{facts['examples']}-{batch_path.rsplit('-', 1)[-1].removesuffix('.json')}",
+class DatasetPlan(Record):
+    """All that a dataset is made of.
+
+    Args:
+        assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what is in those.
+        evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
+        training_length: tokens after which the training cuts an example.
+    """
+
+    domain: str
+    pack_hash: str
+    intended_use: str
+    assessed: list[str]
+    checkpoints: str | None
+    transcripts: str | None
+    files: str
+    settings: DatasetSettings
+    evaluation: tuple[int, int, int]
+    training_length: int | None
+
+
+class BuiltDataset(Reference):
+    """A folder with `train.parquet`, `validation.parquet`, `rows.jsonl`, `manifest.json` and the card."""
+
+    examples: int
+    validation_examples: int
+    transcripts: int
+
+
+def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, transcripts: str | None, settings: Settings) -> DatasetPlan:
+    """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain."""
+    pack = load_pack(domain)
+    named = [name.strip() for name in assessed.split(",")] if assessed else []
+    length = load_training(settings.training).train.get("max-length")
+    return DatasetPlan(
+        domain=domain,
+        pack_hash=pack.hash,
+        intended_use=pack.intended_use,
+        assessed=named or ([] if checkpoints else batches_of(domain)),
+        checkpoints=checkpoints,
+        transcripts=transcripts,
+        files=content_of(checkpoints, transcripts),
+        settings=settings.dataset.of(domain),
+        evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.exchanges),
+        training_length=length if isinstance(length, int) else None,
     )
-    store.write_json(
-        f"datasets/{commit}/manifest.json",
-        {**manifest, "left_out_of_batch": [item.model_dump() for item in batch.left_out], **describe_rows(splits, report)},
-    )
-    get_run_logger().info(
-        "Pushed %d training and %d validation examples to %s (%s).", facts["examples"], facts["validation_examples"], settings.repo, commit[:7]
-    )
-    return DatasetRef(
-        path=folder,
-        repo=settings.repo,
-        commit=commit,
-        examples=facts["examples"],
-        validation_examples=facts["validation_examples"],
-        transcripts=len(transcripts),
-    )
+
+
+@task(name="build-dataset", task_run_name="build {plan.settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
+    """Gather what passed, leave near-duplicates out, audit it, slice it and split it by transcript."""
+    pack, store, settings = load_pack(plan.domain), open_store(), plan.settings
+    gathered = gather(candidates(plan.assessed, plan.checkpoints, plan.transcripts, pack))
+    _refuse_evaluated(gathered, pack, plan.evaluation)
+    gathered = _without_duplicates(gathered, settings)
+    kept = [item.id for item in gathered.passing]
+    audited = audit(_read(gathered), pack, settings.audit)
+    folder = f"datasets/{fingerprint([plan, gathered.manifest()])}"
+    tokenizer, system = load_tokenizer(settings.tokenizer), pack.prompts["system"].render()
+    apart = split_off(_long_enough(gathered, settings), settings.validation_share)
+    written = write_examples(store, folder, _read(gathered), system, settings.slicing, tokenizer, apart, settings.provenance)
+    facts = _facts(plan, pack, gathered, audited, written)
+    store.write(f"{folder}/README.md", dataset_card(facts))
+    store.write_json(f"{folder}/manifest.json", {**gathered.manifest(), **_sliced(written), "statistics": facts["statistics"], "warnings": facts["warnings"]})
+    logger = get_run_logger()
+    for warning in facts["warnings"]:
+        logger.warning("%s", warning)
+    counts = {split: len(tokens) for split, tokens in written.tokens.items()}
+    logger.info("%d examples for training and %d for validation of %d transcripts: %s/%s", *counts.values(), len(kept), store.root, folder)
+    return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=len(kept))
+
+
+@task(name="push-dataset", task_run_name="push {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def push_dataset(built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
+    """Push a dataset to the hub of the settings; the same files again make no new commit."""
+    store, hub = open_store(), await load_hub(settings.hub)
+    names = [*(f"{split}.parquet" for split in SPLITS), "README.md"]
+    files = {name: store.local(f"{built.path}/{name}") if store.is_local else store.read_bytes(f"{built.path}/{name}") for name in names}
+    tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
+    commit = hub.push(settings.repo, "dataset", files, f"{built.examples} examples of {built.transcripts} transcripts", tag, settings.private)
+    get_run_logger().info("Pushed to %s at %s (%s).", settings.repo, commit.oid[:12], tag)
+    if commit.url.startswith("http"):
+        await acreate_link_artifact(commit.url, key="dataset", description=f"{settings.repo} at {commit.oid[:12]}")
+    return DatasetRef(repo=settings.repo, commit=commit.oid, url=commit.url, **built.model_dump())
+
+
+async def check_hub(settings: DatasetSettings) -> None:
+    """See, before any work is done, that the dataset can be pushed.
+
+    Raises:
+        HubError, SettingsError: it cannot, and why.
+    """
+    (await load_hub(settings.hub)).check(settings.repo, "dataset")
+
+
+async def publish_dataset(dataset: DatasetRef, domain: str) -> None:
+    """Publish the card in the Prefect UI."""
+    card = open_store().read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
+    await acreate_markdown_artifact(card, key=f"dataset-{domain}", description=f"{dataset.repo} at {dataset.commit[:12]}")
 
 
 def training_seeds(dataset: DatasetRef) -> list[int]:
     """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
     store = open_store()
-    manifest = json.loads(store.read(f"datasets/{dataset.commit}/manifest.json"))
+    manifest = json.loads(store.read(f"{dataset.path}/manifest.json"))
     seeds = [Transcript.model_validate_json(store.read(entry["source_file"])).provenance.get("seed") for entry in manifest["transcripts"]]
     return sorted(seed for seed in seeds if isinstance(seed, int))
 
 
-def _facts(
-    batch: AssessmentBatch,
-    passing: list[AssessmentRef],
-    transcripts: list[Transcript],
-    splits: dict[str, list[Example]],
-    report: SliceReport,
-    pack_hash: str,
-    rubric_hash: str,
-) -> dict[str, Any]:
-    tokens = [example.tokens for rows in splits.values() for example in rows]
-    assessments = [Assessment.model_validate_json(open_store().read(item.path)) for item in passing]
-    caveats = {item.provenance.get("caveat") for item in transcripts} | {item.caveat for item in assessments}
-    if own := [item for item in assessments if item.shared_family]:
-        caveats.add(
-            f"In {len(own)} transcripts a judge is of the family of models that wrote the answers ({own[0].shared_family}); such judges favour their own."
+def _read(gathered: Gathered) -> Iterator[Transcript]:
+    """Read the transcripts that are trained on, one after the other."""
+    return (_transcript(item) for item in gathered.passing)
+
+
+def _transcript(item: Candidate) -> Transcript:
+    return Transcript.model_validate_json(open_store().read(str(item.path)))
+
+
+def _refuse_evaluated(gathered: Gathered, pack: Pack, evaluation: tuple[int, int, int]) -> None:
+    first, count, exchanges = evaluation
+    check_not_evaluated(_read(gathered), sample_batch(pack, first, count, (exchanges, exchanges)), first)
+
+
+def _without_duplicates(gathered: Gathered, settings: DatasetSettings) -> Gathered:
+    found = near_duplicates(((_transcript(item), item.score or 0.0) for item in gathered.passing), settings.duplicates)
+    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of its exchanges)" for item in found})
+    if found:
+        get_run_logger().info("Left out %d near-duplicates.", len(found))
+        check_enough(len(kept.passing), len(gathered.passing))
+    return kept
+
+
+def _long_enough(gathered: Gathered, settings: DatasetSettings) -> list[str]:
+    found = [item.id for item in _read(gathered) if len(item.exchanges) >= settings.slicing.first]
+    if len(found) < 2:
+        raise DatasetError(
+            f"{len(found)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
+            "Lower dataset.slicing.first."
         )
+    return found
+
+
+def _sliced(written: Written) -> dict[str, Any]:
+    report = written.report
+    return {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short, "transcripts_with_examples": dict(written.transcripts)}
+
+
+def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:
+    """Return what the card says."""
+    lengths = {split: statistics(tokens, plan.training_length) for split, tokens in written.tokens.items()}
+    scores = [item.score for item in gathered.passing if item.score is not None]
+    reasons = Counter(entry["reason"].partition(":")[0].partition(" of ")[0] for entry in gathered.left_out)
+    longer = lengths["train"]["longer"]
+    cut = (
+        [f"{longer} of {lengths['train']['examples']} training examples are longer than the training length of {plan.training_length:,} tokens."]
+        if longer
+        else []
+    )
+    writers, elsewhere, caveats = _origins(gathered)
     return {
-        "domain": batch.domain,
-        "examples": len(splits["train"]),
-        "validation_examples": len(splits["validation"]),
-        "transcripts": len(transcripts),
-        "assessed": len(batch.assessments),
-        "pack_hash": pack_hash,
-        "rubric_hash": rubric_hash,
-        "judge": ", ".join(batch.judges),
-        "models": sorted({str(item.provenance.get("assistant") or item.provenance.get("source", "unknown")) for item in transcripts})[:5],
-        "tokens": {"min": min(tokens), "max": max(tokens), "mean": round(mean(tokens))},
-        "shortened": len(report.shortened),
-        "skipped": len(report.skipped),
-        "caveats": sorted(caveat for caveat in caveats if caveat),
+        "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
+        "domain": plan.domain,
+        "pack_hash": plan.pack_hash,
+        "intended_use": plan.intended_use,
+        "license": plan.settings.license,
+        "languages": plan.settings.languages,
+        "size": _size(sum(part["examples"] for part in lengths.values())),
+        "transcripts": len(gathered.passing),
+        "judged": len(gathered.passing) + len(gathered.left_out),
+        "left_out": dict(reasons.most_common()),
+        "statistics": lengths,
+        "tokenizer": plan.settings.tokenizer,
+        "shortened": len(written.report.shortened),
+        "skipped": len(written.report.skipped),
+        "too_short": len(written.report.too_short),
+        "writers": writers,
+        "elsewhere": elsewhere,
+        "judges": judges_of(gathered),
+        "rubric_hashes": sorted({item.rubric_hash for item in gathered.passing}),
+        "pass_at": pack.rubric.numbers.pass_at,
+        "mean_score": mean(scores) if scores else None,
+        "slicing": plan.settings.slicing,
+        "duplicates": plan.settings.duplicates,
+        "audit": audited,
+        "warnings": [*audited.warnings, *cut],
+        "caveats": caveats,
     }
+
+
+def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
+    """Return which models wrote the conversations, how many came from elsewhere, and what transcripts and assessments say must be known."""
+    store, elsewhere, writers, caveats, shared = open_store(), 0, Counter[str](), set[str](), Counter[str]()
+    for item, transcript in zip(gathered.passing, _read(gathered), strict=True):
+        elsewhere += "pack_hash" not in transcript.provenance
+        known = [str(transcript.provenance[side]) for side in ("user_simulator", "assistant") if transcript.provenance.get(side)]
+        writers[" and ".join(known) or "models that the files do not name"] += 1
+        assessment = Assessment.model_validate_json(store.read(item.assessment)) if item.assessment.endswith(".json") else None
+        caveats.update(str(caveat) for caveat in (transcript.provenance.get("caveat"), assessment.caveat if assessment else None) if caveat)
+        shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
+    own = [
+        f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."
+        for name, count in shared.items()
+    ]
+    return dict(writers.most_common(5)), elsewhere, [*sorted(caveats), *own]
+
+
+def _size(examples: int) -> str:
+    return next((name for bound, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")) if examples < bound), "100K<n<1M")

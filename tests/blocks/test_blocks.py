@@ -10,16 +10,17 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from blocks.anthropic import Anthropic
 from blocks.claude_cli import ClaudeCli
 from blocks.google import Google
+from blocks.hf_hub import HfHub
 from blocks.llama_cpp import LlamaCpp
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
 from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
 from blocks.scripted import Scripted
-from core.errors import JobError, SettingsError
+from core.errors import HubError, JobError, SettingsError
 
 
-@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
+@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, HfHub, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
 class TestStandards(BlockStandardTestSuite):
     """Prefect's own suite, but for its look at a logo on the network: our blocks have none."""
 
@@ -39,26 +40,32 @@ def test_a_file_that_is_no_gguf_is_refused_before_anything_is_loaded(tmp_path):
         LlamaCpp(model_path=path).get_client()
 
 
-ROWS = [{"messages": [{"role": "user", "content": f"Grüße {n}"}, {"role": "assistant", "content": "ja"}]} for n in range(3)]
+FILES = {"train.parquet": b"rows", "README.md": "# Grüße".encode()}
 
 
-def test_pushing_the_same_rows_again_makes_no_new_commit(data_root):
+def test_pushing_the_same_files_again_makes_no_new_commit(data_root, tmp_path):
     hub = LocalHub()
-    folder, commit = hub.push_dataset("me/coach", {"train": ROWS, "validation": ROWS[:1]}, "# Card", tag="one")
-    before = {path: path.stat().st_mtime_ns for path in data_root.rglob("*.parquet")}
-    assert hub.push_dataset("me/coach", {"train": ROWS, "validation": ROWS[:1]}, "# Card", tag="two") == (folder, commit)
-    assert {path: path.stat().st_mtime_ns for path in data_root.rglob("*.parquet")} == before
+    hub.check("me/coach", "dataset")
+    first = hub.push("me/coach", "dataset", FILES, "one", "one", private=True)
+    before = {path: path.stat().st_mtime_ns for path in data_root.rglob("commits/*/*")}
+    (tmp_path / "rows").write_bytes(b"rows")
+    assert hub.push("me/coach", "dataset", FILES | {"train.parquet": tmp_path / "rows"}, "two", "two", private=True) == first
+    assert {path: path.stat().st_mtime_ns for path in before} == before
     refs = data_root / "hub/datasets/me/coach/refs"
-    assert {path.name: path.read_text(encoding="utf-8").strip() for path in refs.rglob("*") if path.is_file()} == {"main": commit, "one": commit, "two": commit}
-    other = hub.push_dataset("me/coach", {"train": ROWS[:2], "validation": ROWS[:1]}, "# Card", tag="three")
-    assert other[1] != commit
-    assert (refs / "tags/one").read_text(encoding="utf-8").strip() == commit
+    assert {path.name: path.read_text(encoding="utf-8").strip() for path in refs.rglob("*") if path.is_file()} == dict.fromkeys(
+        ("main", "one", "two"), first.oid
+    )
+    other = hub.push("me/coach", "dataset", FILES | {"train.parquet": b"others"}, "three", "three", private=True)
+    assert other.oid != first.oid
+    assert (refs / "tags/one").read_text(encoding="utf-8").strip() == first.oid
+    assert {name: (data_root / f"hub/datasets/me/coach/commits/{first.oid}/{name}").read_bytes() for name in FILES} == FILES
 
 
-def test_rows_survive_parquet(data_root):
-    hub = LocalHub()
-    folder, _ = hub.push_dataset("me/coach", {"train": ROWS}, "# Card", tag="one")
-    assert hub.read_split(folder, "train") == ROWS
+def test_a_commit_that_somebody_spoilt_is_told(data_root):
+    commit = LocalHub().push("me/coach", "dataset", FILES, "one", "one", private=True)
+    (data_root / f"hub/datasets/me/coach/commits/{commit.oid}/train.parquet").write_bytes(b"spoilt")
+    with pytest.raises(HubError, match="reads back differently"):
+        LocalHub().push("me/coach", "dataset", FILES, "one", "one", private=True)
 
 
 SCRIPT = """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.records import Exchange, Transcript
 from core.settings import Slicing
-from core.slicing import OVERHEAD, SliceReport, slice_points, slices, split_off
+from core.slicing import OVERHEAD, SliceReport, Tokenizer, slice_points, slices, split_off
 
 DESIGN = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
 IDS = st.text(min_size=1, max_size=30)
@@ -15,6 +15,9 @@ IDS = st.text(min_size=1, max_size=30)
 
 def count(text):
     return len(text.split())
+
+
+WORDS = Tokenizer("words", count)
 
 
 def transcript(name, sizes):
@@ -55,7 +58,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, 
 def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, sizes, limit):
     settings = Slicing(first=3, gap=(2, 5), max_tokens=limit)
     report = SliceReport()
-    made = list(slices([transcript(name, sizes)], "be kind", settings, count, report))
+    made = list(slices([transcript(name, sizes)], "be kind", settings, WORDS, report))
     for example in made:
         recount = sum(count(message["content"]) + OVERHEAD for message in example.messages)
         assert example.tokens == recount <= limit
@@ -81,3 +84,10 @@ def test_the_split_is_by_transcript_and_leaves_no_side_empty(names, share):
 def test_a_large_split_has_the_asked_share():
     names = [f"t{number}" for number in range(2000)]
     assert abs(len(split_off(names, 0.15)) / 2000 - 0.15) < 0.03
+
+
+def test_a_tokenizers_own_frames_count():
+    framed = Tokenizer("framed", count, system=10, user=3, assistant=7)
+    (example,) = slices([transcript("t", [(1, 1)] * 3)], "be kind", DESIGN, framed, SliceReport())
+    # a message of the user has "u ?" and one of the assistant "a1"
+    assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)

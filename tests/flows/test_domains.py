@@ -128,7 +128,7 @@ def test_a_domain_that_somebody_just_wrote_is_rehearsed_judged_and_made_into_a_d
     async def run():
         batch = await generation("bakery", settings=settings)
         assessed = await assessment("bakery", batch=batch, settings=settings)
-        return await dataset(assessed, "bakery", settings)
+        return await dataset(assessed, "bakery", settings=settings)
 
     found = asyncio.run(run())
     assert found.repo == "understudy/bakery"

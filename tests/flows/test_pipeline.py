@@ -61,13 +61,16 @@ def test_only_what_passed_is_trained_on_and_the_split_is_by_transcript(ran):
     manifest = json.loads(ran.files("datasets/*/manifest.json")[0].read_text(encoding="utf-8"))
     outcomes = {a["transcript_id"]: a["score"]["outcome"] for a in (json.loads(p.read_text(encoding="utf-8")) for p in ran.files("assessments/*/*/*.json"))}
     assert {outcomes[entry["id"]] for entry in manifest["transcripts"]} == {"pass"}
-    by_split = {split: {row["transcript_id"] for row in manifest["rows"] if row["split"] == split} for split in ("train", "validation")}
+    origins = [json.loads(line) for line in ran.files("datasets/*/rows.jsonl")[0].read_text(encoding="utf-8").splitlines()]
+    by_split = {split: {row["transcript_id"] for row in origins if row["split"] == split} for split in ("train", "validation")}
     assert by_split["train"]
     assert by_split["validation"]
     assert not by_split["train"] & by_split["validation"]
     rows = pyarrow.parquet.read_table(ran.files("hub/datasets/*/*/commits/*/train.parquet")[0]).to_pylist()
-    assert len(rows) == sum(row["split"] == "train" for row in manifest["rows"])
-    first = Transcript.model_validate_json(next(ran.root.glob(f"transcripts/*/{manifest['rows'][0]['transcript_id']}.json")).read_text(encoding="utf-8"))
+    assert len(rows) == sum(row["split"] == "train" for row in origins)
+    first = Transcript.model_validate_json(
+        next(ran.root.glob(f"transcripts/*/{next(row for row in origins if row['split'] == 'train')['transcript_id']}.json")).read_text(encoding="utf-8")
+    )
     assert rows[0]["messages"][1]["content"] == first.exchanges[0].user
 
 

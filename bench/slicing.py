@@ -1,0 +1,111 @@
+"""Slices transcripts and compares with one plain pass of the tokenizer over the same text, and with encoding every prefix anew.
+
+    python bench/slicing.py [transcripts=folder]        (make bench-slicing)
+
+Reading the transcripts' JSON is left out of all three. Peak memory is measured in processes of their own, for the transcripts once and eight times over.
+Without a folder, conversations are made by the scripted company.
+"""
+
+import asyncio
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.judging import rehearsed
+from core.example_files import write_examples
+from core.pack import load_pack
+from core.records import Transcript
+from core.settings import Slicing
+from core.slicing import SliceReport, Tokenizer, chat, slice_points, slices
+from core.store import Store
+from core.transcript_files import find_transcripts, read_transcript
+from tasks.tokens import load_tokenizer
+
+SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
+TOKENIZER = load_tokenizer("cl100k_base")
+SYSTEM = load_pack("therapeutic-coaching").prompts["system"].render()
+ROUNDS = 5
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Return the CPU seconds of the median round."""
+    found = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return statistics.median(found)
+
+
+def one_pass(transcripts: list[Transcript]) -> int:
+    return sum(TOKENIZER.count(exchange.user) + TOKENIZER.count(exchange.assistant) for item in transcripts for exchange in item.exchanges)
+
+
+def every_prefix(transcripts: list[Transcript]) -> int:
+    return sum(
+        TOKENIZER.count(message["content"])
+        for item in transcripts
+        for point in slice_points(item.id, len(item.exchanges), SLICING)
+        for message in chat(SYSTEM, item.exchanges[:point])
+    )
+
+
+def sliced(transcripts: list[Transcript]) -> int:
+    return sum(1 for _ in slices(transcripts, SYSTEM, SLICING, TOKENIZER, SliceReport()))
+
+
+def written(transcripts: Iterator[Transcript], tokenizer: Tokenizer = TOKENIZER) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_examples(Store(folder), "examples", transcripts, SYSTEM, SLICING, tokenizer, VALIDATION, provenance=False)
+
+
+VALIDATION = set[str]()
+
+
+def memory(folder: str, times: int) -> float:
+    """Return the peak memory in MB of a process that slices and writes a folder of transcripts so many times over."""
+    command = [sys.executable, "-W", "ignore", "-m", "bench.slicing", "measure", folder, str(times)]
+    return float(subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
+
+
+def measure(folder: str, times: int) -> None:
+    paths = sorted(Path(folder).rglob("*.json"))
+    VALIDATION.add(read_transcript(paths[0]).id)
+    written(read_transcript(path) for _ in range(times) for path in paths)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+async def main(words: list[str]) -> int:
+    if words[:1] == ["measure"]:
+        measure(words[1], int(words[2]))
+        return 0
+    given = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
+    with tempfile.TemporaryDirectory() as made:
+        if not given:
+            for item in await rehearsed(40):
+                (Path(made) / f"{item.id}.json").write_text(item.model_dump_json(), encoding="utf-8")
+        folder = str(Path(given).absolute()) if given else made
+        transcripts = list(find_transcripts(Path(folder)).transcripts.values())
+        VALIDATION.add(transcripts[0].id)
+        tokens, examples = one_pass(transcripts), sliced(transcripts)
+        print(f"{len(transcripts)} transcripts, {tokens:,} tokens, {examples} examples; CPU seconds, median of {ROUNDS}")
+        floor, ours, prefixes = (timed(lambda work=work: work(transcripts)) for work in (one_pass, sliced, every_prefix))
+        whole = timed(lambda: written(iter(transcripts)))
+        print(f"  one pass of the tokenizer  {floor:7.3f}")
+        print(f"  slicing                    {ours:7.3f}  {ours / floor:.2f} of one pass")
+        print(f"  slicing and parquet        {whole:7.3f}  {whole / floor:.2f} of one pass")
+        print(f"  every prefix anew          {prefixes:7.3f}  {prefixes / ours:.1f} times slicing")
+        once, more = memory(folder, 1), memory(folder, 8)
+        print(f"  peak memory: {once:.0f} MB for {len(transcripts)} transcripts, {more:.0f} MB for {8 * len(transcripts)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))

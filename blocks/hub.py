@@ -1,0 +1,53 @@
+"""Where datasets and models are published: one small interface, and from its name in the settings to it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from prefect.exceptions import ObjectNotFound
+
+from blocks.local_hub import LocalHub
+from core.errors import SettingsError
+from core.records import Commit, RepoKind
+from core.references import refuse_keys
+
+
+class Hub(Protocol):
+    """What a hub can do."""
+
+    def check(self, repo: str, kind: RepoKind) -> None:
+        """See, before any work is done, that the repository can be written.
+
+        Raises:
+            HubError: it cannot, and why.
+        """
+        ...
+
+    def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
+        """Commit files and tag the commit; the same files again make no new commit.
+
+        Raises:
+            HubError: it did not go through, or what is there now is not what was pushed.
+        """
+        ...
+
+
+async def load_hub(name: str) -> Hub:
+    """Return a hub: `local`, `hf` with the token of the environment, or a saved block by its name.
+
+    Raises:
+        SettingsError: there is no such block.
+    """
+    refuse_keys({"dataset.hub": name})
+    if name == "local":
+        return LocalHub()
+    from blocks.hf_hub import HfHub
+
+    if name == "hf":
+        return HfHub()
+    for kind in (HfHub, LocalHub):
+        try:
+            return await kind.aload(name)
+        except (ValueError, ObjectNotFound):  # Prefect's words for "no such block"
+            continue
+    raise SettingsError(f"Unknown hub {name!r} (dataset.hub). Allowed: local, hf, or the name of a saved block of the server that PREFECT_API_URL names.")

@@ -1,0 +1,130 @@
+"""Which transcripts are trained on: those that passed, once each, and for every other one the reason."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import DatasetError, PersonaError
+from core.fingerprint import fingerprint
+from core.records import Outcome, Persona, Record, Transcript
+
+
+class Candidate(Record):
+    """A transcript that was judged.
+
+    Args:
+        path: the transcript's; none where its file is missing.
+        source: the batch or checkpoint that has the verdict; assessment: where it stands there.
+        reason: why it cannot be trained on, where that is known beforehand.
+    """
+
+    id: str
+    path: str | None
+    source: str
+    assessment: str
+    outcome: Outcome
+    score: float | None
+    judge: str
+    rubric_hash: str
+    failed_gates: list[str]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is trained on, sorted by id, and what is left out with the reason."""
+
+    passing: list[Candidate]
+    left_out: list[dict[str, str]]
+
+    def without(self, dropped: dict[str, str]) -> "Gathered":
+        """Leave more out: by id, the reason."""
+        more = [{"id": item.id, "reason": dropped[item.id], "source": item.source} for item in self.passing if item.id in dropped]
+        return Gathered([item for item in self.passing if item.id not in dropped], sorted([*self.left_out, *more], key=lambda entry: entry["id"]))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the dataset is made of as plain data: `count`, `transcripts` and `left_out`."""
+        transcripts = [
+            {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
+            for item in self.passing
+        ]
+        return {"count": len(transcripts), "transcripts": transcripts, "left_out": self.left_out}
+
+
+def gather(candidates: Iterable[Candidate]) -> Gathered:
+    """Choose what is trained on; the first verdict on an id counts, whatever a later source says.
+
+    Raises:
+        DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
+    """
+    first: dict[str, Candidate] = {}
+    left_out: list[dict[str, str]] = []
+    for item in candidates:
+        if item.id in first:
+            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
+        else:
+            first[item.id] = item
+    reasons = {item.id: _reason(item) for item in first.values()}
+    left_out += [{"id": item.id, "reason": reason, "source": item.source} for item in first.values() if (reason := reasons[item.id])]
+    passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)
+    check_enough(len(passing), len(first))
+    return Gathered(passing, sorted(left_out, key=lambda entry: (entry["id"], entry["reason"])))
+
+
+def check_enough(passing: int, judged: int) -> None:
+    """See that there is one transcript to train on and one to validate with.
+
+    Raises:
+        DatasetError: there are fewer than two.
+    """
+    if passing < 2:
+        raise DatasetError(
+            f"Too few transcripts passed: {passing} of {judged}; at least 2 are needed, one to train on and one to validate with. "
+            "Rehearse more conversations, or look at the failed checks in the assessment's report."
+        )
+
+
+def _reason(item: Candidate) -> str | None:
+    if item.reason:
+        return item.reason
+    if item.outcome is Outcome.INCOMPLETE:
+        return "incomplete: some criteria have no usable answer"
+    if item.failed_gates:
+        return f"gate: {', '.join(item.failed_gates)}"
+    if item.outcome is Outcome.FAIL:
+        return f"failed: {item.score:.3f}" if item.score is not None else "failed"
+    return "missing file" if item.path is None else None
+
+
+def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[Persona], first_seed: int) -> None:
+    """See that nothing that the evaluation will ask about is trained on.
+
+    A transcript of our own counts by its seed: all seeds from `first_seed` on are the evaluation's. Others number their personas as they like, so they
+    count if their seed is one of those that will be played. Whoever plays an evaluation's persona under another number is found by the persona itself.
+
+    Raises:
+        PersonaError: names those that are.
+    """
+    seeds, personas = {persona.seed for persona in evaluation}, {_person(persona.model_dump()) for persona in evaluation}
+    found = []
+    for item in transcripts:
+        seed = item.provenance.get("seed")
+        ours = isinstance(seed, int) and "pack_hash" in item.provenance and seed >= first_seed
+        if ours or seed in seeds or (item.persona and _person(item.persona) in personas):
+            found.append(f"{item.id} (seed {seed})")
+    if found:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise PersonaError(
+            f"{len(found)} transcripts are of personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
+            "Leave them out, or raise evaluation.first_seed."
+        )
+
+
+def _person(persona: dict[str, Any]) -> str:
+    return fingerprint({name: value for name, value in persona.items() if name not in ("id", "seed", "name", "exchanges")})
+
+
+def judges_of(gathered: Gathered) -> list[str]:
+    """Return who judged what is trained on, most frequent first."""
+    return [judge for judge, _ in Counter(item.judge for item in gathered.passing).most_common()]

@@ -1,0 +1,110 @@
+"""What a dataset is gathered from: batches of assessments, and checkpoints beside a folder of transcripts."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.checkpoints import adopt, read_checkpoints
+from core.errors import DatasetError
+from core.fingerprint import fingerprint
+from core.gathering import Candidate
+from core.pack import Pack
+from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
+from core.store import CHECKOUT, open_store
+from core.transcript_files import find_transcripts
+
+
+def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack) -> Iterator[Candidate]:
+    """Find what was judged, in the order of the sources.
+
+    Args:
+        assessed: batches of assessments below the data root.
+        checkpoints: files and folders, separated by commas.
+        transcripts: the folder with the transcripts that the checkpoints are about.
+
+    Raises:
+        DatasetError: a batch is of another domain, or checkpoints are given without a folder.
+    """
+    store = open_store()
+    for name in assessed:
+        batch = AssessmentBatch.model_validate_json(store.read(name))
+        if batch.domain != pack.name:
+            raise DatasetError(f"{name} is of the domain {batch.domain!r}; the dataset is of {pack.name!r}. Name batches of one domain.")
+        for item in batch.assessments:
+            yield _judged_here(item, name)
+    if checkpoints:
+        if not transcripts:
+            raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
+        yield from _judged_elsewhere(checkpoints, transcripts, pack)
+
+
+def batches_of(domain: str) -> list[str]:
+    """Return all batches of assessments of a domain, sorted by name.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    store = open_store()
+    names = [name for name in store.names("batches", ".json") if "/assessments-" in name]
+    found = [name for name in names if AssessmentBatch.model_validate_json(store.read(name)).domain == domain]
+    if not found:
+        raise DatasetError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess).")
+    return found
+
+
+def _judged_here(item: AssessmentRef, source: str) -> Candidate:
+    store = open_store()
+    there = store.exists(item.path)
+    found = Assessment.model_validate_json(store.read(item.path)) if there else None
+    return Candidate(
+        id=item.transcript.id,
+        path=item.transcript.path if store.exists(item.transcript.path) else None,
+        source=source,
+        assessment=item.path,
+        outcome=found.score.outcome if found else Outcome.INCOMPLETE,
+        score=found.score.score if found else None,
+        judge=found.judge if found else "",
+        rubric_hash=found.rubric_hash if found else "",
+        failed_gates=found.score.failed_gates if found else [],
+        reason=None if there else "missing file: the assessment",
+    )
+
+
+def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack) -> Iterator[Candidate]:
+    lines = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in checkpoints.split(",")]).lines
+    transcripts = {item.id: item for item in find_transcripts(CHECKOUT / Path(folder).expanduser()).transcripts.values()}
+    for name, (place, line) in lines.items():
+        transcript = transcripts.get(name)
+        found = adopt(line, place, transcript, pack) if transcript else "missing file"
+        score = found.score if isinstance(found, Assessment) else None
+        yield Candidate(
+            id=name,
+            path=taken_in(transcript) if transcript and score else None,
+            source=place,
+            assessment=place,
+            outcome=score.outcome if score else Outcome.INCOMPLETE,
+            score=score.score if score else line.score,
+            judge=line.judge or "unknown judge (checkpoint)",
+            rubric_hash=pack.rubric.hash,
+            failed_gates=score.failed_gates if score else [],
+            reason=None if isinstance(found, Assessment) else found,
+        )
+
+
+def content_of(checkpoints: str | None, transcripts: str | None) -> str:
+    """Return a hash of what checkpoints and a folder of transcripts hold, by which a dataset made of them is found again."""
+    places = [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
+    found = hashlib.sha256()
+    for place in places:
+        path = CHECKOUT / Path(place).expanduser()
+        for file in sorted(path.rglob("*.json*")) if path.is_dir() else [path]:
+            found.update(file.read_bytes() if file.is_file() else b"missing")
+    return found.hexdigest()[:12]
+
+
+def taken_in(transcript: Transcript) -> str:
+    """Store a transcript from elsewhere below the data root; return its name."""
+    store, path = open_store(), f"transcripts/imported/{fingerprint(transcript)}.json"
+    if not store.exists(path):
+        store.write_json(path, transcript)
+    return path

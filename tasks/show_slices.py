@@ -1,0 +1,48 @@
+"""`make slices`: how a folder of transcripts would be cut into training examples."""
+
+import sys
+from pathlib import Path
+
+from core.errors import SettingsError, UnderstudyError
+from core.example_files import statistics
+from core.pack import load_pack
+from core.settings import load_settings, load_training
+from core.slicing import SliceReport, slices
+from core.store import CHECKOUT
+from core.transcript_files import find_transcripts
+from tasks.tokens import load_tokenizer
+
+
+def main(arguments: list[str]) -> int:
+    """Print the summary; return the exit code."""
+    given = {"domain": "therapeutic-coaching", "transcripts": "", "settings": "config/pipeline.yaml"} | dict(item.partition("=")[::2] for item in arguments)
+    try:
+        if not given["transcripts"]:
+            raise SettingsError("No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.")
+        settings, pack = load_settings(given["settings"]), load_pack(given["domain"])
+        found, tokenizer = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser()), load_tokenizer(settings.dataset.tokenizer)
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    report, system = SliceReport(), pack.prompts["system"].render()
+    tokens = [item.tokens for item in slices(found.transcripts.values(), system, settings.dataset.slicing, tokenizer, report)]
+    length = load_training(settings.training).train.get("max-length")
+    figures = statistics(tokens, length if isinstance(length, int) else None)
+    print(f"{len(found.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):")
+    print(f"  {figures['min']:,} to {figures['max']:,}, mean {figures['mean']:,}")
+    for bound, count in figures["histogram"].items():
+        print(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / max(figures['histogram'].values()))}")
+    if length:
+        print(f"longer than the training length of {length:,} tokens (config/training/{settings.training}.yaml): {figures['longer']}")
+    for what, entries in (("shortened", report.shortened), ("skipped", report.skipped)):
+        for entry in entries:
+            print(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens")
+    for name in report.too_short:
+        print(f"too short: {name}")
+    for path, reason in found.left_out.items():
+        print(f"Left out {path.name}: {reason}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

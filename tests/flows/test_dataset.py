@@ -1,0 +1,142 @@
+"""Datasets as a user makes them: of batches, of checkpoints from elsewhere, onto a hub, and what is refused or told."""
+
+import json
+
+import pytest
+from datasets import load_dataset
+from huggingface_hub import DatasetCard
+
+from core.checkpoints import write_checkpoint
+from core.example_files import read_examples
+from core.pack import load_pack
+from core.personas import sample_batch
+from core.store import open_store
+from flows.assessment import assessment
+from flows.dataset import dataset
+from tests.core.judged import conversation, single
+from tests.flows.conftest import write_settings
+from tests.flows.test_commands import assert_told, finish
+
+PACK = load_pack("therapeutic-coaching")
+SUBJECTS = ("deadline", "landlord", "sister", "marathon", "exam", "garden", "piano", "mortgage", "dentist", "holiday")
+
+
+def talk(number, exchanges=6):
+    subject = SUBJECTS[number % len(SUBJECTS)]
+    words = " ".join(f"{subject}{number}x{place}" for place in range(30))
+    return conversation(f"t{number}", exchanges, f"The {subject} again: {words}.", f"That {subject} sounds heavy, after {words}.")
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Six conversations from elsewhere and a checkpoint about them: one failed, one failed a gate, one line is cut."""
+    folder = tmp_path / "transcripts"
+    folder.mkdir()
+    talks = [talk(number) for number in range(6)]
+    for item in talks:
+        pairs = [{"user": exchange.user, "assistant": exchange.assistant} for exchange in item.exchanges]
+        (folder / f"{item.id}.json").write_text(json.dumps({"id": item.id, "exchanges": pairs}), encoding="utf-8")
+    answers = [{}, {"MT1": "NO", "MT2": "NO", "MT3": "NO", "MT6": "NO"}, {"CQ8": "NO"}, {}, {"CQ2": "NO"}, {}]
+    lines = write_checkpoint([single(item, given) for item, given in zip(talks, answers, strict=True)], PACK.rubric).splitlines()
+    (tmp_path / "old.jsonl").write_text("\n".join([*lines[:5], lines[5][:100], lines[3].replace('"t3"', '"t9"')]), encoding="utf-8")
+    return tmp_path
+
+
+async def made(elsewhere, settings):
+    return await dataset(checkpoints=str(elsewhere / "old.jsonl"), transcripts=str(elsewhere / "transcripts"), settings=settings)
+
+
+def manifest_of(found):
+    return json.loads(open_store().read(f"{found.path}/manifest.json"))
+
+
+async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_what_is_left_out(elsewhere, settings, data_root):
+    found = await made(elsewhere, settings)
+    manifest = manifest_of(found)
+    assert [entry["id"] for entry in manifest["transcripts"]] == ["t0", "t3", "t4"]
+    assert {entry["id"]: entry["reason"] for entry in manifest["left_out"]} == {"t1": "failed: 0.700", "t2": "gate: CQ8", "t9": "missing file"}
+    assert found.transcripts == 3
+    folder = data_root / "hub/datasets/understudy/therapeutic-coaching/commits" / found.commit
+    rows = load_dataset(str(folder), cache_dir=str(elsewhere / "cache"))
+    assert {split: len(rows[split]) for split in ("train", "validation")} == {"train": found.examples, "validation": found.validation_examples}
+    assert [message["role"] for message in rows["train"][0]["messages"]][:3] == ["system", "user", "assistant"]
+    card = DatasetCard((folder / "README.md").read_text(encoding="utf-8"))
+    assert card.data.license == "unknown"
+    assert card.data.language == ["en"]
+    assert card.data.size_categories == ["n<1K"]
+    for said in ("not therapy and no crisis service", "3 of 6 that were judged", "scripted/judge", "came as files from elsewhere"):
+        assert said in card.text
+
+
+async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(elsewhere, settings, data_root):
+    first = await made(elsewhere, settings)
+    assert await made(elsewhere, settings) == first
+    lines = (elsewhere / "old.jsonl").read_text(encoding="utf-8").splitlines()
+    (elsewhere / "old.jsonl").write_text("\n".join(line for line in lines if '"t4"' not in line[:40]), encoding="utf-8")
+    second = await made(elsewhere, settings)
+    assert second.transcripts == 2
+    assert second.commit != first.commit
+    refs = data_root / "hub/datasets/understudy/therapeutic-coaching/refs"
+    assert (refs / "main").read_text(encoding="utf-8").strip() == second.commit
+    assert sorted((refs / f"tags/run-{found.path.rsplit('/', 1)[-1]}").read_text(encoding="utf-8").strip() for found in (first, second)) == sorted(
+        [first.commit, second.commit]
+    )
+
+
+async def test_without_a_name_all_batches_of_the_domain_are_taken_and_the_first_verdict_counts(elsewhere, settings, data_root):
+    await assessment(transcripts=str(elsewhere / "transcripts"), checkpoints=str(elsewhere / "old.jsonl"), settings=settings)
+    await assessment(transcripts=str(elsewhere / "transcripts"), settings=settings)
+    found = await dataset(settings=settings)
+    entries = manifest_of(found)
+    ids = [entry["id"] for entry in entries["transcripts"]] + [entry["id"] for entry in entries["left_out"]]
+    assert sorted(ids) == sorted([f"t{number}" for number in range(6)] * 2)
+
+
+async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anything_is_made(elsewhere, settings, data_root):
+    persona = sample_batch(PACK, 9001, 1, (3, 3))[0].model_dump()
+    path = elsewhere / "transcripts/t3.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"persona": persona}), encoding="utf-8")
+    with pytest.raises(Exception, match=r"1 transcripts are of personas that are kept for the evaluation: t3 \(seed 9001\)"):
+        await made(elsewhere, settings)
+    assert not list(data_root.glob("datasets/*"))
+    assert not list(data_root.glob("hub/*"))
+
+
+def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, settings):
+    checkpoint, folder = f"checkpoints={elsewhere / 'old.jsonl'}", f"transcripts={elsewhere / 'transcripts'}"
+    assert_told(*finish(command("dataset", checkpoint, f"settings={settings}")), "Checkpoints were given and no folder of transcripts")
+    assert_told(*finish(command("dataset", f"settings={settings}")), "No assessments of 'therapeutic-coaching' are in")
+    for changes, told in (
+        ({"hub": "mine"}, "Unknown hub 'mine' (dataset.hub). Allowed: local, hf"),
+        ({"hub": "hf", "repo": "me/{domain}"}, "HF_HUB_OFFLINE is set"),
+        ({"tokenizer": "o200k"}, "Unknown tokenizer 'o200k'"),
+        ({"tokenizer": f"hf:{tmp_path}"}, "cannot be loaded"),
+    ):
+        path = write_settings(tmp_path, dataset=changes)
+        assert_told(*finish(command("dataset", checkpoint, folder, f"settings={path}", HF_HUB_OFFLINE="1")), told)
+
+
+async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(elsewhere, tmp_path, data_root):
+    transformers = pytest.importorskip("transformers", reason="the training group is not installed; run `make setup`")
+    folder = tiny_tokenizer(tmp_path / "tokenizer", transformers)
+    found = await made(elsewhere, write_settings(tmp_path, dataset={"tokenizer": f"hf:{folder}"}))
+    origins = [json.loads(line) for line in open_store().read(f"{found.path}/rows.jsonl").splitlines()]
+    rows = list(read_examples(data_root / found.path / "train.parquet"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    counted = [item["tokens"] for item in origins if item["split"] == "train"]
+    assert counted == [len(tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=False)) for row in rows]
+
+
+def tiny_tokenizer(folder, transformers):
+    """A tokenizer of bytes with a ChatML template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate([*alphabet, *special])}, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    made.add_special_tokens(special)
+    found = transformers.PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>")
+    found.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    found.save_pretrained(folder)
+    return str(folder)
