@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi, constants, set_client_factory
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import get_token, validate_repo_id
 from huggingface_hub.utils._http import hf_request_event_hook
@@ -24,6 +24,19 @@ Answer = TypeVar("Answer")
 
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
 """Statuses after which the same may go well a moment later: the Hub's own troubles, and somebody else's commit that came first."""
+
+FIRST, LONGEST, LONGEST_ASKED = 0.5, 30.0, 120.0
+"""Seconds: the pause after a failure doubles from the one to the other; and the longest that the Hub may ask for."""
+
+OFFLINE = "HF_HUB_OFFLINE is set, so that nothing can be pushed to the Hugging Face Hub. Unset it, or use dataset.hub: local."
+
+REMEDIES = {
+    401: "Check the token: it is wrong, expired or revoked.",
+    402: "The account has no credit for this.",
+    403: "The token may not do this. Make one that may write to this repository.",
+    404: "Check dataset.repo and the token: a private repository is not shown to those who may not see it.",
+}
+"""What to do, by status."""
 
 
 class HfHub(CredentialsBlock):
@@ -57,7 +70,7 @@ class HfHub(CredentialsBlock):
         """
         token = self.token.get_secret_value() or get_token()
         if constants.HF_HUB_OFFLINE:
-            raise HubError("HF_HUB_OFFLINE is set, so that nothing can be pushed to the Hugging Face Hub. Unset it, or use dataset.hub: local.")
+            raise HubError(OFFLINE)
         if not token:
             raise SettingsError("No token for the Hugging Face Hub. Set the environment variable HF_TOKEN, or name a saved block that has one (dataset.hub).")
         # the client's own factory sets no timeout at all
@@ -97,10 +110,11 @@ class HfHub(CredentialsBlock):
         """
         api = self.get_client()
         self._patiently("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in sorted(files.items())]
 
         def commit() -> str:
-            # a commit whose answer was lost is found by the client, which makes none where nothing is changed
+            # a commit whose answer was lost is found by the client, which makes none where nothing is changed: by new operations, for those that were
+            # used remember what the Hub had before
+            operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in sorted(files.items())]
             head = api.repo_info(repo, repo_type=kind).sha
             return api.create_commit(repo, operations, commit_message=message, repo_type=kind, parent_commit=head).oid
 
@@ -120,42 +134,36 @@ class HfHub(CredentialsBlock):
     def _patiently(self, doing: str, call: Callable[[], Answer]) -> Answer:
         """Call until it goes well, as long as what is wrong may pass."""
         for attempt in range(1, self.attempts + 1):
-            wait = min(30.0, 0.5 * 2**attempt) * random.uniform(0.5, 1)
             try:
                 return call()
-            except OfflineModeIsEnabled as error:
-                raise HubError("HF_HUB_OFFLINE is set, so that nothing can be pushed. Unset it, or use dataset.hub: local.") from error
-            except HfHubHTTPError as error:
-                status = error.response.status_code
-                if status not in PASSING or attempt == self.attempts:
-                    raise _explained(doing, error, attempt) from error
-                wait = _retry_after(error) or wait
-            except httpx2.TransportError as error:
-                if attempt == self.attempts:
-                    where = self.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
-                    said = str(error) or type(error).__name__
-                    raise HubError(f"The Hub cannot be reached at {where} ({doing}; {attempt} attempts): {said}. Try again later.") from error
-            time.sleep(wait)
+            except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled, RuntimeError) as raised:
+                # the client wraps what went wrong while a file was uploaded
+                error = raised.__cause__ if isinstance(raised, RuntimeError) and raised.__cause__ else raised
+                if not _may_pass(error) or attempt == self.attempts:
+                    raise self._explained(doing, error, attempt) from error
+                time.sleep(_retry_after(error) or min(LONGEST, FIRST * 2**attempt) * random.uniform(0.5, 1))
         raise AssertionError
 
-
-def _explained(doing: str, error: HfHubHTTPError, attempts: int) -> HubError:
-    status, said = error.response.status_code, (error.server_message or str(error)).splitlines()[0].rstrip(".")
-    remedy = {
-        401: "Check the token: it is wrong, expired or revoked.",
-        402: "The account has no credit for this.",
-        403: "The token may not do this. Make one that may write to this repository.",
-        404: "Check dataset.repo and the token: a private repository is not shown to those who may not see it.",
-    }.get(status, "Try again later.")
-    if isinstance(error, RepositoryNotFoundError):
-        remedy = "Check dataset.repo and the token: a private repository is not shown to those who may not see it."
-    tried = f" after {attempts} attempts" if attempts > 1 else ""
-    return HubError(f"The Hub answered {status} while {doing}{tried}: {said}. {remedy}")
+    def _explained(self, doing: str, error: BaseException, attempts: int) -> HubError:
+        tried = f" after {attempts} attempts" if attempts > 1 else ""
+        if isinstance(error, OfflineModeIsEnabled):
+            return HubError(OFFLINE)
+        if isinstance(error, HfHubHTTPError):
+            status, said = error.response.status_code, (error.server_message or str(error)).splitlines()[0].rstrip(".")
+            return HubError(f"The Hub answered {status} while {doing}{tried}: {said}. {REMEDIES.get(status, 'Try again later.')}")
+        if isinstance(error, httpx2.TransportError):
+            where = self.endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
+            return HubError(f"The Hub cannot be reached at {where} while {doing}{tried}: {str(error) or type(error).__name__}. Try again later.")
+        return HubError(f"The Hub's client failed while {doing}: {error}. Try again later.")
 
 
-def _retry_after(error: HfHubHTTPError) -> float | None:
-    given = error.response.headers.get("retry-after", "")
-    return min(120.0, float(given)) if given.replace(".", "", 1).isdigit() else None
+def _may_pass(error: BaseException) -> bool:
+    return error.response.status_code in PASSING if isinstance(error, HfHubHTTPError) else isinstance(error, httpx2.TransportError)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    given = error.response.headers.get("retry-after", "") if isinstance(error, HfHubHTTPError) else ""
+    return min(LONGEST_ASKED, float(given)) if given.replace(".", "", 1).isdigit() else None
 
 
 def _sha256(data: Path | bytes) -> str:

@@ -16,6 +16,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from blocks.chat import LOCAL, PROVIDERS, block_class
+from blocks.hf_hub import HfHub
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
 from core.errors import UnderstudyError
@@ -50,7 +51,7 @@ async def make_limits(client: PrefectClient, settings: Settings) -> None:
 
 
 async def register_blocks(client: PrefectClient) -> None:
-    for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, LocalJob]:
+    for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, HfHub, LocalJob]:
         await kind.register_type_and_schema(client=client)
         print(f"Registered the block {kind.get_block_type_slug()}.")
 

@@ -31,7 +31,7 @@ async def pipeline(
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
     assessed = await assessment(domain, transcripts, rehearsed, settings=settings)
-    examples = await dataset(assessed, domain, settings)
+    examples = await dataset(assessed, domain, settings=settings)
     base, adapter = await training(examples, domain, settings)
     base_gguf, understudy_gguf = await export(base, adapter, domain, settings)
     compared = await evaluation(base_gguf, understudy_gguf, examples, domain, settings)

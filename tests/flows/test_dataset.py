@@ -1,21 +1,32 @@
 """Datasets as a user makes them: of batches, of checkpoints from elsewhere, onto a hub, and what is refused or told."""
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
+import warnings
 
+import huggingface_hub.constants
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
+from pydantic import SecretStr
 
+from blocks.hf_hub import HfHub
 from core.checkpoints import write_checkpoint
+from core.errors import HubError
 from core.example_files import read_examples
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
+from flows.pipeline import pipeline
 from tests.core.judged import conversation, single
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import assert_told, finish
+from tests.hub_stub.client import start_hub
 
 PACK = load_pack("therapeutic-coaching")
 SUBJECTS = ("deadline", "landlord", "sister", "marathon", "exam", "garden", "piano", "mortgage", "dentist", "holiday")
@@ -61,9 +72,7 @@ async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_wh
     assert {split: len(rows[split]) for split in ("train", "validation")} == {"train": found.examples, "validation": found.validation_examples}
     assert [message["role"] for message in rows["train"][0]["messages"]][:3] == ["system", "user", "assistant"]
     card = DatasetCard((folder / "README.md").read_text(encoding="utf-8"))
-    assert card.data.license == "unknown"
-    assert card.data.language == ["en"]
-    assert card.data.size_categories == ["n<1K"]
+    assert card.data.to_dict() | {"license": "unknown", "language": ["en"], "size_categories": ["n<1K"]} == card.data.to_dict()
     for said in ("not therapy and no crisis service", "3 of 6 that were judged", "scripted/judge", "came as files from elsewhere"):
         assert said in card.text
 
@@ -140,3 +149,44 @@ def tiny_tokenizer(folder, transformers):
     found.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     found.save_pretrained(folder)
     return str(folder)
+
+
+LOAD = """
+import json, sys
+from datasets import load_dataset
+found = load_dataset(sys.argv[1], revision=sys.argv[2])
+print(json.dumps({split: found[split].to_list() for split in found}))
+"""
+
+
+async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(elsewhere, tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    with start_hub(tmp_path / "hub") as hub, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # of the Hub's own client
+        await HfHub(endpoint=hub.url, token=SecretStr("hf_write")).save("my-hub", overwrite=True)
+        settings = write_settings(tmp_path, dataset={"hub": "my-hub", "repo": "me/{domain}"})
+        found = await made(elsewhere, settings)
+        assert found.repo == "me/therapeutic-coaching"
+        assert found.url == f"{hub.url}/datasets/me/therapeutic-coaching/tree/{found.commit}"
+        words = [sys.executable, "-c", LOAD, found.repo, f"run-{found.path.rsplit('/', 1)[-1]}"]
+        environment = {**os.environ, **hub.environment(tmp_path / "home")}
+        done = await asyncio.to_thread(subprocess.run, words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)
+        assert rows == {split: list(read_examples(data_root / found.path / f"{split}.parquet")) for split in ("train", "validation")}
+        hub.clear_log()
+        assert await made(elsewhere, settings) == found
+        assert not [item for item in hub.log() if item["method"] == "POST"]
+
+
+async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with start_hub(tmp_path / "hub") as hub:
+        await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).save("reader", overwrite=True)
+        with pytest.raises(HubError, match="may only read"):
+            await made(elsewhere, write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
+        with pytest.raises(HubError, match="may only read"):
+            await pipeline(settings=write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
+    assert not list(data_root.glob("datasets/*"))
+    assert not list(data_root.glob("transcripts/therapeutic-coaching/*"))

@@ -1,0 +1,151 @@
+"""The Hugging Face Hub, by its real client against a server that speaks its protocol: what is pushed, what is refused, and what is borne."""
+
+import huggingface_hub.constants
+import pytest
+from huggingface_hub import HfApi
+from pydantic import SecretStr
+
+from blocks.hf_hub import HfHub
+from core.errors import HubError, SettingsError
+from tests.hub_stub.client import rate_limit, start_hub
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
+
+CARD = b"---\nlicense: unknown\n---\n# Card\n"
+FILES = {"train.parquet": b"PAR1" + b"rows" * 500_000, "README.md": CARD}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    server.reset()
+    server.faults()
+    server.clear_log()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    return server
+
+
+def block(hub, token="hf_write", attempts=4, **more):
+    return HfHub(endpoint=hub.url, token=SecretStr(token), attempts=attempts, **more)
+
+
+def push(hub, files=FILES, tag="run-1", **more):
+    return block(hub, **more).push("me/coach", "dataset", files, "First", tag, private=True)
+
+
+def commits(hub):
+    return [item.commit_id for item in HfApi(endpoint=hub.url, token="hf_write").list_repo_commits("me/coach", repo_type="dataset")]
+
+
+def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path):
+    (tmp_path / "train.parquet").write_bytes(FILES["train.parquet"])
+    block(hub).check("me/coach", "dataset")
+    commit = push(hub, FILES | {"train.parquet": tmp_path / "train.parquet"})
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    info = api.repo_info("me/coach", repo_type="dataset", revision="run-1")
+    assert (info.sha, info.private) == (commit.oid, True)
+    assert commit.url == f"{hub.url}/datasets/me/coach/tree/{commit.oid}"
+    for name, data in FILES.items():
+        assert hub.get(f"/datasets/me/coach/resolve/{commit.oid}/{name}") == data
+
+
+def test_the_same_again_makes_no_new_commit_and_others_do(hub):
+    first = push(hub)
+    there = commits(hub)
+    assert push(hub, tag="run-2") == first
+    assert commits(hub) == there
+    assert push(hub, FILES | {"README.md": CARD + b"More."}, tag="run-3").oid != first.oid
+    assert len(commits(hub)) == len(there) + 1
+
+
+PLACES = ["create$", "/revision/|/api/datasets/me/coach$", "/preupload/", "/commit/", "/tag/", "/paths-info/", "objects/batch"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 503}, rate_limit(1), {"status": 408}, {"drop": True}], ids=["500", "503", "429", "408", "dropped"]
+)
+def test_a_failure_that_passes_is_borne_wherever_it_comes(hub, place, fault):
+    hub.faults({"pattern": place, "times": 2, **fault})
+    commit = push(hub)
+    assert commits(hub)[0] == commit.oid
+
+
+@pytest.mark.parametrize("place", ["create$", "/commit/", "/tag/"])
+def test_a_lost_answer_makes_nothing_twice(hub, place):
+    push(hub)
+    before = commits(hub)
+    hub.faults({"pattern": place, "times": 1, "after": True})
+    commit = push(hub, FILES | {"README.md": CARD + b"More."}, tag="run-2")
+    assert len(commits(hub)) == len(before) + 1
+    assert commits(hub)[0] == commit.oid
+
+
+def test_somebody_elses_commit_in_between_is_kept_and_ours_comes_after_it(hub):
+    push(hub)
+    hub.faults({"pattern": "/commit/", "times": 1, "status": 412, "body": {"error": "A commit has happened since."}})
+    commit = push(hub, FILES | {"README.md": CARD + b"Ours."}, tag="run-2")
+    assert commits(hub)[0] == commit.oid
+
+
+def test_a_hub_that_stays_down_is_told_after_all_attempts(hub):
+    hub.faults({"pattern": "/commit/", "status": 503})
+    with pytest.raises(HubError, match=r"The Hub answered 503 while committing after 4 attempts: .* Try again later"):
+        push(hub)
+    assert sum("/commit/" in item["path"] for item in hub.log()) == 4
+
+
+def test_a_silent_hub_is_not_waited_for_for_ever(hub):
+    hub.faults({"pattern": "whoami", "delay": 5})
+    with pytest.raises(HubError, match="cannot be reached"):
+        block(hub, timeout_seconds=0.2, attempts=2).check("me/coach", "dataset")
+
+
+def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
+    push(hub)
+    other = [{"type": "file", "path": name, "size": 3, "oid": "0" * 40} for name in FILES]
+    hub.faults({"pattern": "/paths-info/", "status": 200, "body": other})
+    with pytest.raises(HubError, match="has another"):
+        push(hub, tag="run-2")
+
+
+@pytest.mark.parametrize(
+    ("token", "repo", "told"),
+    [
+        ("hf_unknown", "me/coach", "answered 401 while asking who the token is of"),
+        ("hf_read", "me/coach", "may only read"),
+        ("hf_write", "somebody/coach", r"is in 'somebody', where the token of me may not write. Allowed: me"),
+        ("hf_write", "me/coach--", "is no name of a repository"),
+        ("hf_write", "coach/of/mine", "is no name of a repository"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_any_work(hub, token, repo, told):
+    with pytest.raises((HubError, SettingsError), match=told):
+        block(hub, token).check(repo, "dataset")
+    assert not [item for item in hub.log() if item["method"] != "GET"]
+
+
+def test_no_token_offline_and_an_unreachable_hub_are_told_plainly(hub, monkeypatch):
+    monkeypatch.setattr("blocks.hf_hub.get_token", lambda: None)
+    with pytest.raises(SettingsError, match="Set the environment variable HF_TOKEN"):
+        HfHub(endpoint=hub.url).check("me/coach", "dataset")
+    with pytest.raises(HubError, match=r"cannot be reached at http://127.0.0.1:9 .* after 2 attempts"):
+        HfHub(endpoint="http://127.0.0.1:9", token=SecretStr("hf_write"), attempts=2).check("me/coach", "dataset")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
+        block(hub).check("me/coach", "dataset")
+
+
+def test_the_token_is_not_shown(hub):
+    hub.faults({"pattern": "whoami", "status": 401, "body": {"error": "Invalid credentials"}})
+    with pytest.raises(HubError) as refused:
+        block(hub, "hf_secret_of_mine").check("me/coach", "dataset")
+    assert "hf_secret_of_mine" not in str(refused.value)
+    assert "hf_secret_of_mine" not in repr(block(hub, "hf_secret_of_mine"))

@@ -1,0 +1,60 @@
+"""The application: one module per part of the Hub, each with its routes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tests.hub_stub import commits, control, lfs, repos, resolve, tree
+from tests.hub_stub.gate import Gate
+from tests.hub_stub.store import Store
+from tests.hub_stub.wire import Refused, read_callers
+
+PARTS = (control, repos, commits, tree, lfs, resolve)
+"""In the order in which they are asked; `resolve` last, as its paths begin with anybody's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the stub is told at its start."""
+
+    tokens: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"hf_write": {"user": "me", "role": "write"}, "hf_read": {"user": "me", "role": "read"}},
+    )
+    page_size: int = 1000
+    """The most items of a list in one answer."""
+    cdn: bool = False
+    """Send a client that downloads a large file elsewhere, as the Hub does."""
+
+
+def read_settings(values: Mapping[str, Any]) -> Settings:
+    """Return settings by name; an unknown name is a ValueError."""
+    known = {each.name for each in fields(Settings)}
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+    return Settings(**values)
+
+
+def make_app(folder: Path, settings: Settings) -> Gate:
+    """Return the application on a folder."""
+    app = Starlette(
+        routes=[route for part in PARTS for route in part.ROUTES],
+        exception_handlers={Refused: _refused, HTTPException: _no_such_path},  # ty: ignore[invalid-argument-type]  each gets its own kind
+    )
+    app.router.redirect_slashes = False
+    app.state.store, app.state.control = Store(folder), control.Control()
+    app.state.page_size, app.state.cdn = settings.page_size, settings.cdn
+    return Gate(app, app.state.control, read_callers(settings.tokens))
+
+
+async def _refused(_: Request, refused: Refused) -> Response:
+    return refused.answer()
+
+
+async def _no_such_path(request: Request, problem: HTTPException) -> Response:
+    return Refused(problem.status_code, f"The stub has no {request.method} {request.url.path}").answer()

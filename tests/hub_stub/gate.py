@@ -1,0 +1,141 @@
+"""What every call goes through: the log, faults, who calls, and the headers that every answer has."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tests.hub_stub.control import Control, Fault
+from tests.hub_stub.wire import Caller, Json, Refused, authenticate
+
+SIGNED = ("/_storage/", "/_cdn/", "/v1/", "/v2/")
+"""Addresses that need no token of the Hub."""
+
+
+class Gate:
+    """The outermost part of the application."""
+
+    def __init__(self, app: ASGIApp, control: Control, callers: Mapping[str, Caller]) -> None:
+        self.app, self.control, self.callers = app, control, callers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        # the router is to see revisions and paths as they were sent: a/b as one segment is a%2Fb
+        path = scope["path"] = scope["raw_path"].decode("ascii")
+        headers = Headers(scope=scope)
+        if path.startswith("/_stub/"):
+            await self.app(scope, receive, _with_headers(send, headers))
+            return
+        entry: Json = {
+            "method": scope["method"],
+            "path": path,
+            "query": scope["query_string"].decode(),
+            "status": None,
+            "received": 0,
+            "bytes": 0,
+            "user": None,
+        }
+        self.control.log.append(entry)
+        count_in, count_out = _counted(entry, receive, _with_headers(send, headers), head=scope["method"] == "HEAD")
+        fault = self.control.pick(scope["method"], path)
+        entry["fault"] = fault is not None
+        if fault and fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault and (fault.loses or fault.status is not None or fault.cut is not None):
+            await self._spoil(fault, scope, count_in, count_out, entry)
+        else:
+            await self._serve(scope, count_in, count_out, entry)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, entry: Json) -> None:
+        try:
+            header = Headers(scope=scope).get("authorization")
+            scope["hub.caller"] = Caller() if scope["path"].startswith(SIGNED) else authenticate(self.callers, header)
+        except Refused as refused:
+            await _drain(receive)
+            await refused.answer()(scope, receive, send)
+            return
+        entry["user"] = scope["hub.caller"].name
+        await self.app(scope, receive, send)
+
+    async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send, entry: Json) -> None:
+        if fault.cut is not None:
+            await self._serve(scope, receive, _cut(send, fault.cut), entry)
+        elif fault.after:
+            await self._serve(scope, receive, _lose, entry)
+        else:
+            await _drain(receive)
+        if fault.status is not None:
+            await fault.answer()(scope, receive, send)
+            return
+        transport = scope["extensions"]["stub.transport"]
+        transport.close() if fault.cut is not None else transport.abort()
+        await _gone(receive)
+
+
+async def _drain(receive: Receive) -> None:
+    while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+        pass
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the server knows that the connection is closed; it would send an answer of its own otherwise."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lose(_: Message) -> None:
+    pass
+
+
+def _cut(send: Send, size: int) -> Send:
+    left = size
+
+    async def sent(message: Message) -> None:
+        nonlocal left
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif left > 0:
+            body = message.get("body", b"")[:left]
+            left -= len(body)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    return sent
+
+
+def _with_headers(send: Send, asked: Headers) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["date"] = formatdate(usegmt=True)
+            headers["x-request-id"] = asked.get("x-amzn-trace-id") or f"Root=1-{uuid.uuid4()}"
+        await send(message)
+
+    return sent
+
+
+def _counted(entry: Json, receive: Receive, send: Send, head: bool) -> tuple[Receive, Send]:
+    async def received() -> Message:
+        message = await receive()
+        entry["received"] += len(message.get("body", b""))
+        return message
+
+    async def sent(message: Message) -> None:
+        entry["status"] = message.get("status", entry["status"])
+        entry["bytes"] += 0 if head else len(message.get("body", b""))
+        await send(message)
+
+    return received, sent
+
+
+def with_transport(app: Any, transport: asyncio.BaseTransport) -> Any:
+    """Return an application that can close the connection that a call came by."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("extensions", {})["stub.transport"] = transport
+        await app(scope, receive, send)
+
+    return wrapped

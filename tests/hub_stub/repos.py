@@ -1,0 +1,195 @@
+"""Repositories: who asks, making, showing and deleting them, branches and tags."""
+
+import re
+from collections.abc import Mapping
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.hub_stub.store import Entry, Repo, Store
+from tests.hub_stub.wire import Json, Refused, base_of, caller_of, check_name, find, is_on, no_repo, revision, segment, store_of
+
+CARD = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
+REF = re.compile(r"(?!.*(?:\.\.|//|@\{|[\x00-\x20~^:?*\[\\]))[^/.-][^\n]*(?<![/.])(?<!\.lock)")
+KINDS = ("model", "dataset")
+
+
+async def whoami(request: Request) -> Response:
+    """GET /api/whoami-v2."""
+    caller = caller_of(request)
+    if caller.name is None:
+        raise Refused(401, "Invalid username or password.")
+    orgs = [{"type": "org", "id": f"org-{name}", "name": name, "fullname": name, "roleInOrg": "admin", "isEnterprise": False} for name in caller.orgs]
+    token: Json = {"displayName": "stub", "role": caller.role, "createdAt": "2026-01-01T00:00:00.000Z"}
+    if caller.role == "fineGrained":
+        scoped = [
+            {"entity": {"_id": place, "type": "repo" if "/" in place else "user", "name": place}, "permissions": ["repo.write"]} for place in caller.writes
+        ]
+        token["fineGrained"] = {"global": [], "scoped": scoped, "canReadGatedRepos": True}
+    user = {"type": "user", "id": f"user-{caller.name}", "name": caller.name, "fullname": caller.name, "isPro": False, "orgs": orgs}
+    return JSONResponse(user | {"auth": {"type": "access_token", "accessToken": token}})
+
+
+async def create(request: Request) -> Response:
+    """POST /api/repos/create."""
+    given, caller, store = await request.json(), caller_of(request), store_of(request)
+    kind, repo_id = _named(request, given)
+    caller.must_write(repo_id.partition("/")[0], repo_id)
+    check_name(given["name"])
+    url = f"{base_of(request)}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
+    if (kind, repo_id) in store.repos:
+        message = f"You already created this {kind} repo: {repo_id}"
+        return JSONResponse({"error": message, "url": url}, 409, {"x-error-message": message})
+    store.create(kind, repo_id, given.get("visibility") == "private" or bool(given.get("private")), str(caller.name))
+    return JSONResponse({"url": url, "name": repo_id, "id": repo_id})
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /api/repos/delete."""
+    kind, repo_id = _named(request, await request.json())
+    repo, caller = store_of(request).repos.get((kind, repo_id)), caller_of(request)
+    if repo is None or (repo.private and not caller.belongs_to(repo.namespace)):
+        raise no_repo(caller)
+    caller.must_write(repo.namespace, repo.id)
+    store_of(request).delete(repo)
+    return JSONResponse({"success": True})
+
+
+def _named(request: Request, given: Json) -> tuple[str, str]:
+    kind, caller = given.get("type") or "model", caller_of(request)
+    if kind not in KINDS:
+        raise Refused(400, f"This stub has no repositories of type {kind!r}, only {', '.join(KINDS)}")
+    if caller.name is None:
+        raise Refused(401, "Invalid username or password.")
+    return kind, f"{given.get('organization') or caller.name}/{given['name']}"
+
+
+async def show(request: Request) -> Response:
+    """GET /api/{kind}/{id}, with /revision/{rev} or without."""
+    repo = find(request)
+    oid = revision(repo, segment(request, "rev") if "rev" in request.path_params else "main")
+    return JSONResponse(_shown(store_of(request), repo, oid, is_on(request, "blobs")))
+
+
+def _shown(store: Store, repo: Repo, oid: str, blobs: bool) -> Json:
+    commit, siblings = store.read(oid), []
+    for path, entry in sorted(commit.files.items()):
+        sibling: Json = {"rfilename": path}
+        if blobs:
+            sibling |= {"size": entry.size, "blobId": entry.oid}
+        if blobs and entry.lfs:
+            sibling["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": entry.pointer_size}
+        siblings.append(sibling)
+    found = _card(store, commit.files.get("README.md"))
+    return {
+        **{"_id": repo.id, "id": repo.id, "modelId": repo.id, "author": repo.namespace, "sha": oid, "private": repo.private, "gated": False, "disabled": False},
+        **{"createdAt": repo.created, "lastModified": commit.date, "downloads": 0, "likes": 0, "tags": [], "siblings": siblings},
+        **({"cardData": found} if found else {}),
+    }
+
+
+def _card(store: Store, readme: Entry | None) -> Json | None:
+    if readme is None:
+        return None
+    try:
+        found = _front_matter(store.blob(readme.sha256).read_text(encoding="utf-8", errors="replace"))
+    except yaml.YAMLError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def settings(request: Request) -> Response:
+    """PUT /api/{kind}/{id}/settings."""
+    repo, given = find(request, write=True), await request.json()
+    repo.private = given.get("visibility", "private" if repo.private else "public") == "private"
+    store_of(request).save(repo)
+    return JSONResponse({"private": repo.private})
+
+
+async def auth_check(request: Request) -> Response:
+    """GET /api/{kind}/{id}/auth-check, with /write or without."""
+    find(request, write=request.url.path.endswith("/write"))
+    return JSONResponse({"ok": True})
+
+
+async def refs(request: Request) -> Response:
+    """GET /api/{kind}/{id}/refs."""
+
+    def listed(place: str, names: Mapping[str, str]) -> list[Json]:
+        return [{"name": name, "ref": f"refs/{place}/{name}", "targetCommit": oid} for name, oid in sorted(names.items())]
+
+    repo = find(request)
+    return JSONResponse({"branches": listed("heads", repo.branches), "tags": listed("tags", repo.tags), "converts": [], "pullRequests": []})
+
+
+async def add_tag(request: Request) -> Response:
+    """POST /api/{kind}/{id}/tag/{rev}."""
+    given = await request.json()
+    return _add_ref(request, "tags", given["tag"], segment(request, "rev"))
+
+
+async def add_branch(request: Request) -> Response:
+    """POST /api/{kind}/{id}/branch/{rev}."""
+    given = await request.json()
+    return _add_ref(request, "branches", segment(request, "rev"), given.get("startingPoint") or "main")
+
+
+def _add_ref(request: Request, place: str, name: str, start: str) -> Response:
+    repo = find(request, write=True)
+    oid, names = revision(repo, start), getattr(repo, place)
+    if not REF.fullmatch(name):
+        raise Refused(400, f"Invalid reference name: {name}")
+    if name in names:
+        raise Refused(409, "Tag reference exists already" if place == "tags" else "Reference already exists")
+    names[name] = oid
+    store_of(request).save(repo)
+    return JSONResponse({"name": name, "targetCommit": oid}, 201)
+
+
+async def remove_ref(request: Request) -> Response:
+    """DELETE /api/{kind}/{id}/tag/{rev} and /branch/{rev}."""
+    repo, name = find(request, write=True), segment(request, "rev")
+    names = repo.tags if "/tag/" in request.url.path else repo.branches
+    if name not in names:
+        raise Refused(404, f"Invalid rev id: {name}", "RevisionNotFound")
+    if names is repo.branches and name == "main":
+        raise Refused(403, "You cannot delete the main branch")
+    del names[name]
+    store_of(request).save(repo)
+    return JSONResponse({"success": True})
+
+
+async def validate_yaml(request: Request) -> Response:
+    """POST /api/validate-yaml: of a card's header only whether it is YAML with fields, not what is in it."""
+    try:
+        found = _front_matter((await request.json())["content"])
+    except yaml.YAMLError as problem:
+        return JSONResponse({"errors": [{"message": str(problem)}], "warnings": [], "error": "Invalid YAML"}, 400)
+    if found is not None and not isinstance(found, dict):
+        return JSONResponse({"errors": [{"message": "YAML metadata is not an object"}], "warnings": [], "error": "Invalid YAML"}, 400)
+    return JSONResponse({"errors": [], "warnings": [] if found else [{"message": "empty or missing yaml metadata in repo card"}]})
+
+
+def _front_matter(card: str) -> object:
+    found = CARD.match(card)
+    return yaml.safe_load(found[1]) if found else None
+
+
+ROUTES = [
+    Route("/api/whoami-v2", whoami),
+    Route("/api/repos/create", create, methods=["POST"]),
+    Route("/api/repos/delete", delete, methods=["DELETE"]),
+    Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
+    Route("/api/{kind:kind}/{namespace}/{name}", show),
+    Route("/api/{kind:kind}/{namespace}/{name}/revision/{rev}", show),
+    Route("/api/{kind:kind}/{namespace}/{name}/settings", settings, methods=["PUT"]),
+    Route("/api/{kind:kind}/{namespace}/{name}/auth-check", auth_check),
+    Route("/api/{kind:kind}/{namespace}/{name}/auth-check/write", auth_check),
+    Route("/api/{kind:kind}/{namespace}/{name}/refs", refs),
+    Route("/api/{kind:kind}/{namespace}/{name}/tag/{rev}", add_tag, methods=["POST"]),
+    Route("/api/{kind:kind}/{namespace}/{name}/branch/{rev}", add_branch, methods=["POST"]),
+    Route("/api/{kind:kind}/{namespace}/{name}/tag/{rev}", remove_ref, methods=["DELETE"]),
+    Route("/api/{kind:kind}/{namespace}/{name}/branch/{rev}", remove_ref, methods=["DELETE"]),
+]
