@@ -44,13 +44,16 @@ def commits(hub):
     return [item.commit_id for item in HfApi(endpoint=hub.url, token="hf_write").list_repo_commits("me/coach", repo_type="dataset")]
 
 
-def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path):
+@pytest.mark.parametrize("xet", [False, True])
+def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path, monkeypatch, xet):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", not xet)
     (tmp_path / "train.parquet").write_bytes(FILES["train.parquet"])
     block(hub).check("me/coach", "dataset")
     commit = push(hub, FILES | {"train.parquet": tmp_path / "train.parquet"})
     api = HfApi(endpoint=hub.url, token="hf_write")
     info = api.repo_info("me/coach", repo_type="dataset", revision="run-1")
     assert (info.sha, info.private) == (commit.oid, True)
+    assert any("xet" in item["path"] for item in hub.log()) == xet
     assert commit.url == f"{hub.url}/datasets/me/coach/tree/{commit.oid}"
     for name, data in FILES.items():
         assert hub.get(f"/datasets/me/coach/resolve/{commit.oid}/{name}") == data

@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.hub_stub import commits, control, lfs, repos, resolve, tree
+from tests.hub_stub import commits, control, lfs, refs, repos, resolve, tree, xet
 from tests.hub_stub.gate import Gate
 from tests.hub_stub.store import Store
 from tests.hub_stub.wire import Refused, read_callers
 
-PARTS = (control, repos, commits, tree, lfs, resolve)
+PARTS = (control, repos, refs, commits, tree, lfs, xet, resolve)
 """In the order in which they are asked; `resolve` last, as its paths begin with anybody's name."""
 
 

@@ -21,15 +21,16 @@ class Hub:
         self.url = f"http://127.0.0.1:{port}"
         self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-    def environment(self, home: Path, token: str | None = "hf_write") -> dict[str, str]:
+    def environment(self, home: Path, token: str | None = "hf_write", xet: bool = False) -> dict[str, str]:
         """Return what the environment of a client's process needs, beside what is there already.
 
         Args:
             home: where the client keeps its downloads; another for each folder of a Hub.
             token: whom the client calls as.
+            xet: send large files as the clients do by default, not the classic way.
         """
         return {
-            **{"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},
+            **{"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "0" if xet else "1"},
             **{"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"},
             **({"HF_TOKEN": token} if token else {}),
         }

@@ -1,7 +1,6 @@
-"""Repositories: who asks, making, showing and deleting them, branches and tags."""
+"""Repositories: who asks, making, showing and deleting them."""
 
 import re
-from collections.abc import Mapping
 
 import yaml
 from starlette.requests import Request
@@ -12,7 +11,6 @@ from tests.hub_stub.store import Entry, Repo, Store
 from tests.hub_stub.wire import Json, Refused, base_of, caller_of, check_name, find, is_on, no_repo, revision, segment, store_of
 
 CARD = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
-REF = re.compile(r"(?!.*(?:\.\.|//|@\{|[\x00-\x20~^:?*\[\\]))[^/.-][^\n]*(?<![/.])(?<!\.lock)")
 KINDS = ("model", "dataset")
 
 
@@ -66,6 +64,11 @@ def _named(request: Request, given: Json) -> tuple[str, str]:
     return kind, f"{given.get('organization') or caller.name}/{given['name']}"
 
 
+async def nameless(request: Request) -> Response:
+    """A repository without a namespace, of which this stub has none."""
+    raise no_repo(caller_of(request))
+
+
 async def show(request: Request) -> Response:
     """GET /api/{kind}/{id}, with /revision/{rev} or without."""
     repo = find(request)
@@ -114,53 +117,6 @@ async def auth_check(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-async def refs(request: Request) -> Response:
-    """GET /api/{kind}/{id}/refs."""
-
-    def listed(place: str, names: Mapping[str, str]) -> list[Json]:
-        return [{"name": name, "ref": f"refs/{place}/{name}", "targetCommit": oid} for name, oid in sorted(names.items())]
-
-    repo = find(request)
-    return JSONResponse({"branches": listed("heads", repo.branches), "tags": listed("tags", repo.tags), "converts": [], "pullRequests": []})
-
-
-async def add_tag(request: Request) -> Response:
-    """POST /api/{kind}/{id}/tag/{rev}."""
-    given = await request.json()
-    return _add_ref(request, "tags", given["tag"], segment(request, "rev"))
-
-
-async def add_branch(request: Request) -> Response:
-    """POST /api/{kind}/{id}/branch/{rev}."""
-    given = await request.json()
-    return _add_ref(request, "branches", segment(request, "rev"), given.get("startingPoint") or "main")
-
-
-def _add_ref(request: Request, place: str, name: str, start: str) -> Response:
-    repo = find(request, write=True)
-    oid, names = revision(repo, start), getattr(repo, place)
-    if not REF.fullmatch(name):
-        raise Refused(400, f"Invalid reference name: {name}")
-    if name in names:
-        raise Refused(409, "Tag reference exists already" if place == "tags" else "Reference already exists")
-    names[name] = oid
-    store_of(request).save(repo)
-    return JSONResponse({"name": name, "targetCommit": oid}, 201)
-
-
-async def remove_ref(request: Request) -> Response:
-    """DELETE /api/{kind}/{id}/tag/{rev} and /branch/{rev}."""
-    repo, name = find(request, write=True), segment(request, "rev")
-    names = repo.tags if "/tag/" in request.url.path else repo.branches
-    if name not in names:
-        raise Refused(404, f"Invalid rev id: {name}", "RevisionNotFound")
-    if names is repo.branches and name == "main":
-        raise Refused(403, "You cannot delete the main branch")
-    del names[name]
-    store_of(request).save(repo)
-    return JSONResponse({"success": True})
-
-
 async def validate_yaml(request: Request) -> Response:
     """POST /api/validate-yaml: of a card's header only whether it is YAML with fields, not what is in it."""
     try:
@@ -182,14 +138,11 @@ ROUTES = [
     Route("/api/repos/create", create, methods=["POST"]),
     Route("/api/repos/delete", delete, methods=["DELETE"]),
     Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
+    Route("/api/{kind:kind}/{name}", nameless),
+    Route("/{name}/resolve/{rev}/{path:path}", nameless),
     Route("/api/{kind:kind}/{namespace}/{name}", show),
     Route("/api/{kind:kind}/{namespace}/{name}/revision/{rev}", show),
     Route("/api/{kind:kind}/{namespace}/{name}/settings", settings, methods=["PUT"]),
     Route("/api/{kind:kind}/{namespace}/{name}/auth-check", auth_check),
     Route("/api/{kind:kind}/{namespace}/{name}/auth-check/write", auth_check),
-    Route("/api/{kind:kind}/{namespace}/{name}/refs", refs),
-    Route("/api/{kind:kind}/{namespace}/{name}/tag/{rev}", add_tag, methods=["POST"]),
-    Route("/api/{kind:kind}/{namespace}/{name}/branch/{rev}", add_branch, methods=["POST"]),
-    Route("/api/{kind:kind}/{namespace}/{name}/tag/{rev}", remove_ref, methods=["DELETE"]),
-    Route("/api/{kind:kind}/{namespace}/{name}/branch/{rev}", remove_ref, methods=["DELETE"]),
 ]

@@ -56,6 +56,8 @@ class Repo:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    """The sha256 of large files that were put here the classic way, or committed."""
 
     @property
     def namespace(self) -> str:
@@ -86,10 +88,10 @@ class Store:
         del self.repos[repo.kind, repo.id]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but xorbs: a client remembers in its HF_HOME which of them it has sent."""
         self.repos.clear()
         self._commits.clear()
-        for part in ("repos", "commits", "blobs", "xorbs"):
+        for part in ("repos", "commits", "blobs"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
 
     def commit(self, repo: Repo, branch: str, parent: str | None, title: str, message: str, user: str, files: dict[str, Entry]) -> str:
@@ -101,6 +103,7 @@ class Store:
         self._commits[oid] = made
         repo.branches[branch] = oid
         repo.commits.append(oid)
+        repo.objects = sorted({*repo.objects, *(entry.sha256 for entry in files.values() if entry.lfs)})
         self.save(repo)
         return oid
 

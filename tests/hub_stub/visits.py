@@ -6,6 +6,8 @@ A process of its own, because the clients read HF_ENDPOINT, HF_HOME and HF_HUB_O
 import hashlib
 import io
 import json
+import random
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.hf_api import RepoFile
 
 from tests.hub_stub.client import rate_limit
 
@@ -172,8 +175,32 @@ def suffer(url: str) -> dict[str, Any]:
     except Exception as limited:
         found["limited"] = [str(limited), dict(getattr(limited, "response").headers)]  # noqa: B009
     found |= {"dropped": with_faults([{"pattern": "/refs$", "times": 1}], lambda: api.list_repo_refs(repo, **DATASET))[0]}
-    httpx2.post(f"{url}/_stub/faults", json=[{"method": "GET", "pattern": "/resolve/", "cut": 1000, "times": 1}])
-    return found | {"resumed": Path(hf_hub_download(repo, "x.bin", **DATASET)).read_bytes() == b"c" * 1000, "bytes": 1000}
+    large = bytes(range(256)) * 45000  # the client keeps what it has in steps of 10 MiB
+    api.upload_file(path_or_fileobj=large, path_in_repo="large.bin", repo_id=repo, **DATASET)
+    httpx2.post(f"{url}/_stub/faults", json=[{"method": "GET", "pattern": "/resolve/", "cut": 11_000_000, "times": 1}])
+    return found | {"resumed": Path(hf_hub_download(repo, "large.bin", **DATASET)).read_bytes() == large}
+
+
+def send(folder: str) -> dict[str, Any]:
+    api, repo = HfApi(), "me/large"
+    kinds = {"floats.gguf": struct.pack("<300000f", *(number / 1000 for number in range(300000))), "text.bin": b"again and " * 300000, "small.bin": b"small"}
+    files = kinds | {"random.bin": random.Random(1).randbytes(3_000_000)}
+    files["part.bin"] = files["random.bin"][:2_000_000] + kinds["floats.gguf"]
+    for name, content in files.items():
+        Path(folder, name).write_bytes(content)
+    api.create_repo(repo)
+
+    def commit() -> str:
+        given = [CommitOperationAdd(name, content if name in kinds else Path(folder, name)) for name, content in files.items()]
+        return api.create_commit(repo, given, commit_message="Large").oid
+
+    oids = [commit(), commit()]
+    api.upload_folder(repo_id=repo, folder_path=folder, path_in_repo="folder")
+    found = {name: Path(hf_hub_download(repo, name)).read_bytes() == content for name, content in files.items()}
+    inside = {item.path: item.lfs and item.lfs.sha256 for item in api.list_repo_tree(repo, "folder") if isinstance(item, RepoFile)}
+    expected = {f"folder/{name}": hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    api.delete_repo(repo)
+    return {"same": oids[0] == oids[1], "equal": found, "folder": inside == expected}
 
 
 def begin() -> str:
