@@ -101,7 +101,8 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
     """See that nothing that the evaluation will ask about is trained on.
 
     A transcript of our own counts by its seed: all seeds from `first_seed` on are the evaluation's. Others number their personas as they like, so they
-    count if their seed is one of those that will be played. Whoever plays an evaluation's persona under another number is found by the persona itself.
+    count if their seed is one of those that will be played, or if their persona is one of those under another number. (Of our own, two personas of a small
+    domain may well be alike and be two all the same.)
 
     Raises:
         PersonaError: names those that are.
@@ -110,8 +111,9 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
     found = []
     for item in transcripts:
         seed = item.provenance.get("seed")
-        ours = isinstance(seed, int) and "pack_hash" in item.provenance and seed >= first_seed
-        if ours or seed in seeds or (item.persona and _person(item.persona) in personas):
+        ours = "pack_hash" in item.provenance
+        later = ours and isinstance(seed, int) and seed >= first_seed
+        if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
             found.append(f"{item.id} (seed {seed})")
     if found:
         shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")

@@ -154,7 +154,7 @@ def _refuse_evaluated(gathered: Gathered, pack: Pack, evaluation: tuple[int, int
 
 def _without_duplicates(gathered: Gathered, settings: DatasetSettings) -> Gathered:
     found = near_duplicates(((_transcript(item), item.score or 0.0) for item in gathered.passing), settings.duplicates)
-    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of its exchanges)" for item in found})
+    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in found})
     if found:
         get_run_logger().info("Left out %d near-duplicates.", len(found))
         check_enough(len(kept.passing), len(gathered.passing))
@@ -214,6 +214,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         "duplicates": plan.settings.duplicates,
         "audit": audited,
         "warnings": [*audited.warnings, *cut],
+        "cut": cut,
         "caveats": caveats,
     }
 

@@ -164,7 +164,7 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     with start_hub(tmp_path / "hub") as hub, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # of the Hub's own client
-        await HfHub(endpoint=hub.url, token=SecretStr("hf_write")).save("my-hub", overwrite=True)
+        await HfHub(endpoint=hub.url, token=SecretStr("hf_write")).asave("my-hub", overwrite=True)
         settings = write_settings(tmp_path, dataset={"hub": "my-hub", "repo": "me/{domain}"})
         found = await made(elsewhere, settings)
         assert found.repo == "me/therapeutic-coaching"
@@ -183,7 +183,7 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
 async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with start_hub(tmp_path / "hub") as hub:
-        await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).save("reader", overwrite=True)
+        await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).asave("reader", overwrite=True)
         with pytest.raises(HubError, match="may only read"):
             await made(elsewhere, write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
         with pytest.raises(HubError, match="may only read"):
