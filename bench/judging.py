@@ -20,6 +20,7 @@ from typing import Any
 
 from bench.flow import AT_ONCE
 from bench.llm import clients, ours
+from core.assessment_settings import Judging
 from core.judging import Sitting, assess
 from core.ledger import read_entries
 from core.pack import load_pack
@@ -27,7 +28,7 @@ from core.personas import sample_batch
 from core.records import Assessment, Outcome, Transcript
 from core.rehearsal import rehearse
 from core.scripted.chat import ScriptedChat
-from core.settings import Judging, load_settings
+from core.settings import load_settings
 from core.store import Store
 from core.transcript_files import find_transcripts
 from core.turns import Cast, Player

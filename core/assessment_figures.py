@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.agreement import Agreement, RankAgreement, agreement, overall_agreement, rank_agreement
+from core.assessment_settings import TrustSettings
 from core.label_statistics import Estimate, FlipRates, flip_rates, ratio, resampled, share_of
 from core.pack import Criterion, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 from core.scoring import value_of
-from core.settings import TrustSettings
 
 
 @dataclass(frozen=True)

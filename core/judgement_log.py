@@ -1,8 +1,9 @@
 """The answered calls of an assessment that is under way, on disk as soon as they are there."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from core.line_log import LineLog
 from core.records import Verdict
 from core.store import Store
 
@@ -19,15 +20,8 @@ class JudgementLog:
 
     def __init__(self, store: Store | None = None, name: str = "") -> None:
         """Read what is there; a line that a kill cut short is a call that was not answered."""
-        self._store, self._path = store, f"{FOLDER}/{name}.jsonl"
-        self._append: Callable[[str], None] | None = None
-        self._found: dict[str, list[Verdict]] = {}
-        text = store.read(self._path) if store and store.exists(self._path) else ""
-        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        for line in map(json.loads, whole):
-            self._found[line["call"]] = [Verdict.model_validate(verdict) for verdict in line["verdicts"]]
-        if store and len(text) > sum(map(len, whole)):
-            store.write(self._path, "".join(whole))
+        self._log = LineLog(store, f"{FOLDER}/{name}.jsonl")
+        self._found = {line["call"]: [Verdict.model_validate(verdict) for verdict in line["verdicts"]] for line in self._log.lines}
 
     def find(self, call: str) -> list[Verdict] | None:
         """Return what was answered to a call, if it was."""
@@ -40,13 +34,8 @@ class JudgementLog:
             StoreError: the data root cannot be written.
         """
         self._found[call] = list(verdicts)
-        if not self._store:
-            return
-        if self._append is None:
-            self._append = self._store.appender(self._path)
-        self._append(json.dumps({"call": call, "verdicts": [verdict.model_dump(mode="json") for verdict in verdicts]}, ensure_ascii=False) + "\n")
+        self._log.add(json.dumps({"call": call, "verdicts": [verdict.model_dump(mode="json") for verdict in verdicts]}, ensure_ascii=False))
 
     def remove(self) -> None:
         """Delete the log of an assessment that is complete and stored."""
-        if self._store:
-            self._store.remove(self._path)
+        self._log.remove()

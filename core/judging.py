@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from core.assessment_settings import Judging
 from core.chat import ChatModel, ChatRequest, Message, Reply
 from core.errors import ContextError, InvalidOutputError, ModelError
 from core.families import shared_family
@@ -15,7 +16,6 @@ from core.measures import measure
 from core.pack import Criterion, Pack
 from core.records import Answer, Assessment, Opinion, Transcript, Verdict
 from core.scoring import applicable, score, value_of
-from core.settings import Judging
 
 Count = Callable[[str], int]
 MARGIN = 1.1

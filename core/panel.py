@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from core.assessment_settings import PanelSettings, Policy
 from core.errors import SettingsError
 from core.judgements import unusable
 from core.pack import Criterion, Pack, Rubric
 from core.records import Answer, Assessment, Opinion, Verdict
 from core.scoring import applicable, score, value_of
-from core.settings import PanelSettings, Policy
 
 JOIN = " + "
 """Between the judges' names in a panel's."""

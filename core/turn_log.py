@@ -1,10 +1,10 @@
 """The messages of a conversation that is under way, on disk as soon as they are there."""
 
-import json
 from collections.abc import Callable
 
 from core.chat import Reply, RoleName, Side, Usage
 from core.guards import Fault
+from core.line_log import LineLog
 from core.records import Record
 from core.store import Store
 
@@ -60,19 +60,14 @@ class TurnLog:
 
     def __init__(self, store: Store | None = None, name: str = "", told: Callable[[], None] | None = None) -> None:
         """Read what is there; a line that a kill cut short is a message that was not written."""
-        self._store, self._path, self._told = store, f"{FOLDER}/{name}.jsonl", told
+        self._log, self._told = LineLog(store, f"{FOLDER}/{name}.jsonl"), told
         self.turns: list[Turn] = []
         self.rejections: list[Rejection] = []
-        self._append: Callable[[str], None] | None = None
-        text = store.read(self._path) if store and store.exists(self._path) else ""
-        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        for line in map(json.loads, whole):
+        for line in self._log.lines:
             if "fault" in line:
                 self.rejections.append(Rejection.model_validate(line))
             else:
                 self.turns.append(Turn.model_validate(line))
-        if store and len(text) > sum(map(len, whole)):
-            store.write(self._path, "".join(whole))
 
     def add(self, turn: Turn) -> None:
         """Keep a message.
@@ -81,7 +76,7 @@ class TurnLog:
             StoreError: the data root cannot be written.
         """
         self.turns.append(turn)
-        self._write(turn)
+        self._log.add(turn.model_dump_json())
         if self._told and len(self.turns) % 2 == 0:
             self._told()
 
@@ -92,7 +87,7 @@ class TurnLog:
             StoreError: the data root cannot be written.
         """
         self.rejections.append(rejection)
-        self._write(rejection)
+        self._log.add(rejection.model_dump_json())
 
     def refused(self, side: Side, exchange_number: int) -> int:
         """Return how often a message was refused so far."""
@@ -111,15 +106,7 @@ class TurnLog:
 
     def remove(self) -> None:
         """Delete the log of a conversation whose transcript is stored."""
-        if self._store:
-            self._store.remove(self._path)
-
-    def _write(self, item: Turn | Rejection) -> None:
-        if not self._store:
-            return
-        if self._append is None:
-            self._append = self._store.appender(self._path)
-        self._append(item.model_dump_json() + "\n")
+        self._log.remove()
 
 
 def spent(usage: Usage) -> Spent:

@@ -7,13 +7,13 @@ from contextvars import ContextVar
 from prefect import task
 from prefect.logging import get_run_logger
 
+from core.assessment_settings import Judging
 from core.fingerprint import fingerprint, seed_of
 from core.judgement_log import JudgementLog
 from core.judging import Sitting, assess
 from core.pack import load_pack
 from core.panel import decide
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
-from core.settings import Judging
 from core.store import open_store
 from tasks.checkpoints import adopt_checkpoints
 from tasks.policy import CACHED, ensured, side_by_side

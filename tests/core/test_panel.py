@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
+from core.assessment_settings import PanelSettings
 from core.errors import SettingsError
 from core.pack import load_pack
 from core.panel import check_panel, decide
 from core.records import Answer, Outcome
-from core.settings import PanelSettings
 from tests.core.judged import assessment, conversation
 
 PACK = load_pack("therapeutic-coaching")

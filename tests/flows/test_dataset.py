@@ -23,6 +23,7 @@ from core.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.pipeline import pipeline
+from tests.conftest import CHECKOUT
 from tests.core.judged import conversation, single
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import assert_told, finish
@@ -190,3 +191,16 @@ async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsew
             await pipeline(settings=write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
     assert not list(data_root.glob("datasets/*"))
     assert not list(data_root.glob("transcripts/therapeutic-coaching/*"))
+
+
+def test_slices_are_shown_before_anything_is_made(elsewhere, data_root):
+    words = [sys.executable, "-m", "tasks.show_slices", f"transcripts={elsewhere / 'transcripts'}"]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("6 transcripts, ")
+    assert "tokens of an example (cl100k_base)" in first
+    assert any(line.strip().startswith("up to") for line in rest)
+    done = subprocess.run(words[:3], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (2, "Error: No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.\n")
+    assert not data_root.exists()
