@@ -59,7 +59,7 @@ class BuiltDataset(Reference):
 
 
 def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, transcripts: str | None, settings: Settings) -> DatasetPlan:
-    """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain."""
+    """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain by its present rubric."""
     pack = load_pack(domain)
     named = [name.strip() for name in assessed.split(",")] if assessed else []
     length = load_training(settings.training).train.get("max-length")
@@ -67,7 +67,7 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
         domain=domain,
         pack_hash=pack.hash,
         intended_use=pack.intended_use,
-        assessed=named or ([] if checkpoints else batches_of(domain)),
+        assessed=named or ([] if checkpoints else batches_of(pack)),
         checkpoints=checkpoints,
         transcripts=transcripts,
         files=content_of(checkpoints, transcripts),

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from prefect.logging import get_run_logger
+
 from core.checkpoints import adopt, read_checkpoints
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
@@ -38,17 +40,25 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
         yield from _judged_elsewhere(checkpoints, transcripts, pack)
 
 
-def batches_of(domain: str) -> list[str]:
-    """Return all batches of assessments of a domain, sorted by name.
+def batches_of(pack: Pack) -> list[str]:
+    """Return all batches of assessments of a domain that were judged by its present rubric, sorted by name.
 
     Raises:
         DatasetError: there is none.
     """
-    store = open_store()
-    names = [name for name in store.names("batches", ".json") if "/assessments-" in name]
-    found = [name for name in names if AssessmentBatch.model_validate_json(store.read(name)).domain == domain]
+    store, found, older = open_store(), [], 0
+    for name in store.names("batches", ".json"):
+        batch = AssessmentBatch.model_validate_json(store.read(name)) if "/assessments-" in name else None
+        if batch and batch.domain == pack.name and batch.assessments:
+            present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
+            found += [name] if present else []
+            older += not present
+    if older:
+        get_run_logger().warning(
+            "Not taken: %d batches that were judged by another rubric. Judge those transcripts again (make assess), or name the batches.", older
+        )
     if not found:
-        raise DatasetError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess).")
+        raise DatasetError(f"No assessments of {pack.name!r} by its present rubric are in {store.root}. Make some first (make assess).")
     return found
 
 

@@ -96,6 +96,10 @@ async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(e
 async def test_without_a_name_all_batches_of_the_domain_are_taken_and_the_first_verdict_counts(elsewhere, settings, data_root):
     await assessment(transcripts=str(elsewhere / "transcripts"), checkpoints=str(elsewhere / "old.jsonl"), settings=settings)
     await assessment(transcripts=str(elsewhere / "transcripts"), settings=settings)
+    # judged by another rubric: not taken
+    old = json.loads(next(data_root.glob("batches/assessments-*.json")).read_text(encoding="utf-8"))
+    old["assessments"] = [item | {"path": item["path"].replace(PACK.rubric.hash, "0" * 12), "by_judge": {}} for item in old["assessments"]]
+    (data_root / "batches/assessments-000000000000.json").write_text(json.dumps(old), encoding="utf-8")
     found = await dataset(settings=settings)
     entries = manifest_of(found)
     ids = [entry["id"] for entry in entries["transcripts"]] + [entry["id"] for entry in entries["left_out"]]
@@ -115,7 +119,7 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
 def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, settings):
     checkpoint, folder = f"checkpoints={elsewhere / 'old.jsonl'}", f"transcripts={elsewhere / 'transcripts'}"
     assert_told(*finish(command("dataset", checkpoint, f"settings={settings}")), "Checkpoints were given and no folder of transcripts")
-    assert_told(*finish(command("dataset", f"settings={settings}")), "No assessments of 'therapeutic-coaching' are in")
+    assert_told(*finish(command("dataset", f"settings={settings}")), "No assessments of 'therapeutic-coaching' by its present rubric are in")
     for changes, told in (
         ({"hub": "mine"}, "Unknown hub 'mine' (dataset.hub). Allowed: local, hf"),
         ({"hub": "hf", "repo": "me/{domain}"}, "HF_HUB_OFFLINE is set"),
