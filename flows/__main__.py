@@ -42,6 +42,7 @@ def main(words: list[str]) -> int:
 
 def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     # imported here, because Prefect must find the server's address when it is imported
+    from core.records import Record
     from core.reports import summary_table
     from tasks.preflight import check_before_start
     from tasks.reporting import ReportRef
@@ -51,7 +52,10 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     check_before_start(words[0], **{name: parameters.get(name, defaults[name]["default"]) for name in ("domain", "settings")})
     wait_for_server()
     result = asyncio.run(_run_and_settle(flow, parameters))
-    print(f"\n{summary_table(result.summary)}" if isinstance(result, ReportRef) else result)
+    if isinstance(result, Record):
+        print(f"\n{summary_table(result.summary if isinstance(result, ReportRef) else result.model_dump())}")
+    else:
+        print(result)
     return 0
 
 
