@@ -94,7 +94,10 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     store.write(f"{folder}/README.md", dataset_card(facts))
     store.write_json(f"{folder}/manifest.json", {**gathered.manifest(), **_sliced(written), "statistics": facts["statistics"], "warnings": facts["warnings"]})
     logger = get_run_logger()
-    for warning in facts["warnings"]:
+    if audited.warnings:
+        what = "The audit of what passed found %d things out of range; the card of the dataset has all. The first: %s"
+        logger.warning(what, len(audited.warnings), audited.warnings[0])
+    for warning in facts["cut"]:
         logger.warning("%s", warning)
     counts = {split: len(tokens) for split, tokens in written.tokens.items()}
     logger.info("%d examples for training and %d for validation of %d transcripts: %s/%s", *counts.values(), len(kept), store.root, folder)
