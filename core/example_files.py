@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -115,12 +115,6 @@ def _check_sides(written: Written) -> None:
                 f"No {split} example: {len(written.report.too_short)} transcripts are shorter than dataset.slicing.first and {len(written.report.skipped)} "
                 "slices do not fit dataset.slicing.max_tokens. Lower the one or raise the other."
             )
-
-
-def read_examples(file: Any) -> Iterator[dict[str, Any]]:
-    """Read the rows of a parquet file of examples, some at a time."""
-    for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
-        yield from batch.to_pylist()
 
 
 def statistics(tokens: Sequence[int], training_length: int | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ async def dataset(
     """Gather the transcripts that passed, slice them and push them.
 
     Args:
-        assessed: batches of assessments, as the assessment returns them, separated by commas; without them and without checkpoints, all of the domain.
+        assessed: batches of assessments, as the assessment returns them, separated by commas; without them and without checkpoints, all by the present rubric.
         domain: name of a domain pack.
         checkpoints: assessments from elsewhere: files or folders (*.jsonl, *.json), separated by commas.
         transcripts: the folder with the transcripts that the checkpoints are about.

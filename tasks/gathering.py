@@ -25,9 +25,13 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
         transcripts: the folder with the transcripts that the checkpoints are about.
 
     Raises:
-        DatasetError: a batch is of another domain, or checkpoints are given without a folder.
+        DatasetError: a batch is of another domain, or of checkpoints and their folder only one is given.
     """
     store = open_store()
+    if transcripts and not checkpoints:
+        raise DatasetError(
+            "A folder of transcripts was given and no checkpoints that judge them. Give the checkpoints too, or judge the folder first (make assess)."
+        )
     for name in assessed:
         batch = AssessmentBatch.model_validate_json(store.read(name))
         if batch.domain != pack.name:

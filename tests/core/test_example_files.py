@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from core.errors import DatasetError
-from core.example_files import read_examples, statistics, write_examples
+from core.example_files import statistics, write_examples
 from core.records import Exchange, Transcript
 from core.settings import Slicing
 from core.slicing import SliceReport, Tokenizer, slices
@@ -28,7 +28,7 @@ def write(folder, talks=TALKS, apart=frozenset({"b", "d"}), provenance=False):
 
 
 def rows(folder, split):
-    return list(read_examples(folder / f"x/{split}.parquet"))
+    return pyarrow.parquet.read_table(folder / f"x/{split}.parquet").to_pylist()
 
 
 def test_what_is_written_is_what_was_sliced_split_by_transcript(tmp_path):

@@ -15,6 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from core.settings import load_settings
 from tests.conftest import CHECKOUT
+from tests.stub.client import Stub, start_stub
 
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
@@ -54,6 +55,13 @@ def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Stub]:
+    """A loopback server that plays the providers of models."""
+    with start_stub() as stub:
+        yield stub
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from core.records import AssessmentBatch
 from core.store import Store, open_store
 from flows.assessment import assessment
 from tests.flows.conftest import write_settings
-from tests.stub.client import start_stub
 
 JUDGES = ["anthropic/claude-haiku-5-5", "openai/gpt-6-luna"]
-
-
-@pytest.fixture(scope="module")
-def provider():
-    with start_stub() as stub:
-        yield stub
 
 
 @pytest.fixture

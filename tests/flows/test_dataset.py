@@ -8,6 +8,7 @@ import sys
 import warnings
 
 import huggingface_hub.constants
+import pyarrow.parquet
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
@@ -16,7 +17,6 @@ from pydantic import SecretStr
 from blocks.hf_hub import HfHub
 from core.checkpoints import write_checkpoint
 from core.errors import HubError
-from core.example_files import read_examples
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.store import open_store
@@ -120,6 +120,8 @@ def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, set
     checkpoint, folder = f"checkpoints={elsewhere / 'old.jsonl'}", f"transcripts={elsewhere / 'transcripts'}"
     assert_told(*finish(command("dataset", checkpoint, f"settings={settings}")), "Checkpoints were given and no folder of transcripts")
     assert_told(*finish(command("dataset", f"settings={settings}")), "No assessments of 'therapeutic-coaching' by its present rubric are in")
+    batch = "assessed=batches/assessments-000000000000.json"
+    assert_told(*finish(command("dataset", batch, folder, f"settings={settings}")), "A folder of transcripts was given and no checkpoints")
     for changes, told in (
         ({"hub": "mine"}, "Unknown hub 'mine' (dataset.hub). Allowed: local, hf"),
         ({"hub": "hf", "repo": "me/{domain}"}, "HF_HUB_OFFLINE is set"),
@@ -135,7 +137,7 @@ async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(else
     folder = tiny_tokenizer(tmp_path / "tokenizer", transformers)
     found = await made(elsewhere, write_settings(tmp_path, dataset={"tokenizer": f"hf:{folder}"}))
     origins = [json.loads(line) for line in open_store().read(f"{found.path}/rows.jsonl").splitlines()]
-    rows = list(read_examples(data_root / found.path / "train.parquet"))
+    rows = pyarrow.parquet.read_table(data_root / found.path / "train.parquet").to_pylist()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     counted = [item["tokens"] for item in origins if item["split"] == "train"]
     assert counted == [len(tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=False)) for row in rows]
@@ -179,7 +181,7 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
         done = await asyncio.to_thread(subprocess.run, words, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         rows = json.loads(done.stdout)
-        assert rows == {split: list(read_examples(data_root / found.path / f"{split}.parquet")) for split in ("train", "validation")}
+        assert rows == {split: pyarrow.parquet.read_table(data_root / found.path / f"{split}.parquet").to_pylist() for split in ("train", "validation")}
         hub.clear_log()
         assert await made(elsewhere, settings) == found
         assert not [item for item in hub.log() if item["method"] == "POST"]

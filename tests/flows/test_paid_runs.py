@@ -17,13 +17,6 @@ from flows.generation import generation
 from tasks.check_models import check_models
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
-from tests.stub.client import start_stub
-
-
-@pytest.fixture(scope="module")
-def provider():
-    with start_stub() as stub:
-        yield stub
 
 
 @pytest.fixture
