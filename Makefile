@@ -69,6 +69,14 @@ dataset:  ## Make and publish the training set of what passed [DOMAIN=… ASSESS
 	@$(BIN)/python -m flows dataset $(filter-out conversations=%,$(PARAMETERS)) $(if $(ASSESSED),assessed="$(ASSESSED)") \
 	  $(if $(CHECKPOINTS),checkpoints="$(CHECKPOINTS)") $(CHOSEN)
 
+.PHONY: train
+train: setup  ## Train an adapter on the domain's latest dataset, here or on Hugging Face Jobs (jobs.where) [DOMAIN=… SETTINGS=file]
+	@$(BIN)/python -m flows training domain=$(DOMAIN) $(CHOSEN)
+
+.PHONY: export
+export: setup  ## Merge the latest adapter, convert it to GGUF, and prove the files [DOMAIN=… SETTINGS=file]
+	@$(BIN)/python -m flows export domain=$(DOMAIN) $(CHOSEN)
+
 .PHONY: rubric
 rubric:  ## Write docs/rubric.md from the criteria's files [DOMAIN=…]
 	@deployments/install.sh light
@@ -115,6 +123,10 @@ bench-judging:  ## Tokens billed in each mode of judging; a panel killed three t
 bench-slicing:  ## Slicing against one pass of the tokenizer and against encoding every prefix; memory (1 minute) [TRANSCRIPTS=folder]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore -m bench.slicing $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
+
+.PHONY: bench-training
+bench-training:  ## On a GPU: peak memory and speed of QLoRA on a random model of Qwen3-14B's shape, against the estimate (10 minutes) [PARTS=…]
+	@$(BIN)/python bench/training_memory.py $(PARTS)
 
 .PHONY: check
 check: setup  ## Format, lint, types, import law

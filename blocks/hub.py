@@ -31,6 +31,10 @@ class Hub(Protocol):
         """
         ...
 
+    def environment(self) -> dict[str, str]:
+        """Return what a program needs in its environment to be let in there."""
+        ...
+
 
 async def load_hub(name: str) -> Hub:
     """Return a hub: `local`, `hf` with the token of the environment, or a saved block by its name.

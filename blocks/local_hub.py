@@ -1,8 +1,11 @@
 """A hub in a folder: the layout of a Hugging Face repository, with commits and tags, on this machine."""
 
 import hashlib
+import io
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
@@ -50,15 +53,30 @@ class LocalHub(Block):
             HubError: what was read back is not what was written.
         """
         store = open_store()
-        given = {name: data if isinstance(data, bytes) else data.read_bytes() for name, data in sorted(files.items())}
-        oid = hashlib.sha256(b"".join(name.encode() + hashlib.sha256(data).digest() for name, data in given.items())).hexdigest()[:40]
+        sums = {name: _sha256(data) for name, data in sorted(files.items())}
+        oid = hashlib.sha256(b"".join(name.encode() + bytes.fromhex(digest) for name, digest in sums.items())).hexdigest()[:40]
         place = f"{self.folder}/{kind}s/{repo}"
-        for name, data in given.items():
+        for name, data in files.items():
             path = f"{place}/commits/{oid}/{name}"
             if not store.exists(path):
-                store.write(path, data)
-            if store.read_bytes(path) != data:
-                raise HubError(f"{store.root}/{path} reads back differently from what was written. Delete it and run the same command again.")
+                with store.writing(path) as out, io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as given:
+                    shutil.copyfileobj(given, out)
+            with store.reading(path) as there:
+                if _sum(there) != sums[name]:
+                    raise HubError(f"{store.root}/{path} reads back differently from what was written. Delete it and run the same command again.")
         for ref in ("main", f"tags/{tag}"):
             store.write(f"{place}/refs/{ref}", oid + "\n")
         return Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
+
+    def environment(self) -> dict[str, str]:
+        """Return nothing: a folder lets everybody in."""
+        return {}
+
+
+def _sha256(data: Path | bytes) -> str:
+    with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as file:
+        return _sum(file)
+
+
+def _sum(file: Any) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -208,9 +208,17 @@ class DatasetRef(Reference):
 
 
 class ModelRef(Reference):
-    """A folder with a model, an adapter or GGUF files, beside the file in which its job wrote the figures."""
+    """A folder with a model, an adapter or GGUF files, or what is known of one in a repository, beside the file in which its job wrote the figures."""
 
     name: str
+    repo: str | None = None
+    commit: str | None = None
+    url: str = ""
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether a job elsewhere can reach it."""
+        return self.url.startswith("http")
 
 
 class EvaluationRef(Reference):

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from core.assessment_figures import Figures
 from core.comparison import Comparison
 from core.fidelity import Report
+from core.job_plan import Plan
 from core.ledger import Bill
 from core.pack import Pack
 from core.records import Assessment, AssessmentBatch, LeftOut, Transcript
@@ -110,3 +111,8 @@ def summary_table(summary: dict[str, Any]) -> str:
     """Return the few lines that a run ends with on the terminal."""
     width = max(len(name) for name in summary)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in summary.items())
+
+
+def job_plan_markdown(plan: Plan) -> str:
+    """Return what a paid job will need and cost, as Markdown."""
+    return _TEMPLATES.get_template("job_plan.md.j2").render(plan=plan)

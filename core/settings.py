@@ -1,7 +1,7 @@
 """Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, every number a person might tune."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,12 +10,11 @@ from core.audit import AuditSettings
 from core.chat import RoleName
 from core.errors import SettingsError
 from core.guards import Fault
+from core.job_settings import REPO, ExportSettings, Jobs, Share, Training
 from core.model_settings import Budget, Calls, Count, ModelSettings
 from core.near_duplicates import DuplicateSettings
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml, read_yaml
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Roles(Strict):
@@ -132,7 +131,7 @@ class DatasetSettings(Strict):
     """
 
     hub: str
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/([\w.-]|\{domain\})+$")]
+    repo: Annotated[str, Field(pattern=REPO)]
     private: bool
     provenance: bool
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
@@ -196,6 +195,8 @@ class Settings(Strict):
     assessment: AssessmentSettings
     dataset: DatasetSettings
     training: str = Field(description="Name of a file in config/training, without its ending.")
+    jobs: Jobs
+    export: ExportSettings
     evaluation: EvaluationSettings
 
     @model_validator(mode="after")
@@ -208,41 +209,14 @@ class Settings(Strict):
             )
         return self
 
-
-Argument = bool | int | float | str | list[str]
-"""Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
-
-
-class TinyBase(Strict):
-    """How the demo's base model is made: its shape, its brief pre-training, and the text for it.
-
-    Args:
-        conversations: how many dull conversations the scripted provider makes to pre-train on.
-        first_seed: seed of their first persona.
-        system_share: share of them that keep the system prompt, which is longer than the rest of a short conversation.
-        topic_texts: how often each topic is written about in plain text, so that its words are known.
-    """
-
-    conversations: Count
-    first_seed: Annotated[int, Field(ge=0)]
-    system_share: Share
-    topic_texts: Count
-    arguments: dict[str, Argument] = Field(description="Arguments of deployments/jobs/make_tiny_base.py.")
-
-
-class Training(Strict):
-    """`config/training/<model>.yaml`.
-
-    Args:
-        tiny_base: how the base is made.
-        train, convert: arguments of deployments/jobs/train_sft.py and convert_gguf.py.
-        quantisations: GGUF files to make; the first is the one that is evaluated.
-    """
-
-    tiny_base: TinyBase
-    train: dict[str, Argument]
-    convert: dict[str, Argument]
-    quantisations: Annotated[list[Literal["q4_k_m", "q5_k_m", "q6_k", "q8_0"]], Field(min_length=1)]
+    @model_validator(mode="after")
+    def _jobs_reach_what_they_need(self) -> "Settings":
+        if self.jobs.where != "local" and "local" in (self.dataset.hub, self.export.hub):
+            raise ValueError(
+                f"jobs.where is {self.jobs.where!r}, but a job elsewhere reads its dataset from the Hub and leaves its model there; set dataset.hub and "
+                "export.hub to hf (or a saved block) too, or jobs.where to local"
+            )
+        return self
 
 
 def load_settings(path: str = "config/pipeline.yaml", root: Path = CHECKOUT) -> Settings:
@@ -271,9 +245,17 @@ def _merged(base: Any, over: Any) -> Any:
 
 
 def load_training(name: str, root: Path = CHECKOUT) -> Training:
-    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
+    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`; a chat template that is a file is replaced by its text.
 
     Raises:
-        SettingsError: the file is missing or something in it is wrong.
+        SettingsError: the file or its chat template is missing, or something in it is wrong.
     """
-    return load_yaml(root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml"), Training, SettingsError)
+    path = root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml")
+    training = load_yaml(path, Training, SettingsError)
+    if training.chat_template is None:
+        return training
+    template = path.parent / training.chat_template
+    try:
+        return training.model_copy(update={"chat_template": template.read_text(encoding="utf-8")})
+    except OSError as error:
+        raise SettingsError(f"{path}: chat_template is {training.chat_template!r}, and {template} cannot be read. Name a file beside the settings.") from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import fsspec
 from pydantic import BaseModel
@@ -80,6 +80,20 @@ class Store:
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
         return name
+
+    @contextmanager
+    def reading(self, name: str) -> Generator[IO[bytes]]:
+        """Open a file to be read piece by piece.
+
+        Raises:
+            StoreError: it is not there or cannot be read.
+        """
+        fs, root = fsspec.url_to_fs(self.root)
+        try:
+            with fs.open(f"{root}/{name}", "rb") as file:
+                yield cast("IO[bytes]", file)
+        except OSError as error:
+            raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:

@@ -7,12 +7,13 @@ import json
 import random
 
 from core.fingerprint import seed_of
+from core.job_settings import TinyBase
 from core.pack import Pack
 from core.personas import sample_batch
 from core.rehearsal import rehearse
 from core.scripted.chat import ScriptedChat
 from core.scripted.phrases import ScriptedPhrases
-from core.settings import Generation, TinyBase
+from core.settings import Generation
 from core.slicing import chat
 from core.turns import Cast, Player
 

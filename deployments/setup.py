@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from blocks.chat import LOCAL, PROVIDERS, block_class
 from blocks.hf_hub import HfHub
+from blocks.hf_job import HfJob
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
 from core.errors import UnderstudyError
@@ -51,7 +52,7 @@ async def make_limits(client: PrefectClient, settings: Settings) -> None:
 
 
 async def register_blocks(client: PrefectClient) -> None:
-    for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, HfHub, LocalJob]:
+    for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, HfHub, HfJob, LocalJob]:
         await kind.register_type_and_schema(client=client)
         print(f"Registered the block {kind.get_block_type_slug()}.")
 

@@ -5,6 +5,7 @@ from prefect import flow
 from core.records import DatasetRef
 from core.settings import load_settings
 from tasks.dataset import BuiltDataset, build_dataset, check_hub, plan_dataset, publish_dataset, push_dataset
+from tasks.latest import keep_dataset
 from tasks.policy import ensured
 
 
@@ -33,4 +34,5 @@ async def dataset(
     built = await ensured(build_dataset, BuiltDataset, plan)
     pushed = await ensured(push_dataset, DatasetRef, built, plan.settings)
     await publish_dataset(pushed, domain)
+    keep_dataset(domain, pushed)
     return pushed

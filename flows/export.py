@@ -2,27 +2,43 @@
 
 from prefect import flow
 
-from core.pack import load_pack
-from core.records import ModelRef
-from core.settings import load_settings, load_training
-from tasks.export import export_gguf
+from core.records import DatasetRef, ModelRef
+from core.settings import load_training
+from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
+from tasks.latest import latest_models
+from tasks.paid_jobs import cancel_jobs
 from tasks.policy import ensured
+from tasks.publishing import publish_gguf
+from tasks.run import begin_run
 
 
-@flow(name="export", flow_run_name="export-{adapter.name}")
-async def export(base: ModelRef, adapter: ModelRef, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> tuple[ModelRef, ModelRef]:
+@flow(name="export", flow_run_name="export-{domain}", on_cancellation=[cancel_jobs])
+async def export(
+    base: ModelRef | None = None,
+    adapter: ModelRef | None = None,
+    dataset: DatasetRef | None = None,
+    domain: str = "therapeutic-coaching",
+    settings: str = "config/pipeline.yaml",
+) -> tuple[ModelRef, ModelRef]:
     """Merge, convert and quantise the understudy, and convert its base in the same way.
 
     Args:
-        base: the model that was trained from.
+        base: the model that was trained from; without the three, those of the domain's latest training.
         adapter: what was trained.
+        dataset: what it was trained on; its validation examples are used to compare.
         domain: name of a domain pack; its system prompt goes into the Modelfile.
         settings: path of the settings file; it names the training settings.
 
     Returns:
         The base's folder of GGUF files and the understudy's.
     """
-    numbers, pack, script = load_training(load_settings(settings).training), load_pack(domain), script_hash("convert_gguf.py")
-    base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, numbers, domain, pack.hash, script)
-    return base_gguf, await ensured(export_gguf, ModelRef, "understudy", base, adapter, numbers, domain, pack.hash, script)
+    run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset)
+    base, adapter, dataset = latest_models(domain, base, adapter, dataset)
+    numbers, script = load_training(run.settings.training), script_hash("convert_gguf.py")
+
+    await agree_to_export("base", base, None, dataset, numbers)
+    base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, dataset, numbers, domain, run.pack.hash, script)
+    await agree_to_export("understudy", base, adapter, dataset, numbers)
+    understudy_gguf = await ensured(export_gguf, ModelRef, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script)
+    return base_gguf, await publish_gguf(run, dataset, base, adapter, understudy_gguf)

@@ -8,11 +8,12 @@ from flows.evaluation import evaluation
 from flows.export import export
 from flows.generation import generation
 from flows.training import training
+from tasks.paid_jobs import cancel_jobs
 from tasks.reporting import ReportRef, publish_run
 from tasks.run import begin_run
 
 
-@flow(name="pipeline", flow_run_name="pipeline-{domain}")
+@flow(name="pipeline", flow_run_name="pipeline-{domain}", on_cancellation=[cancel_jobs])
 async def pipeline(
     domain: str = "therapeutic-coaching", conversations: int | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> ReportRef:
@@ -33,7 +34,7 @@ async def pipeline(
     assessed = await assessment(domain, transcripts, rehearsed, settings=settings)
     examples = await dataset(assessed, domain, settings=settings)
     base, adapter = await training(examples, domain, settings)
-    base_gguf, understudy_gguf = await export(base, adapter, domain, settings)
+    base_gguf, understudy_gguf = await export(base, adapter, examples, domain, settings)
     compared = await evaluation(base_gguf, understudy_gguf, examples, domain, settings)
 
     models = {"base": base_gguf, "understudy": understudy_gguf}

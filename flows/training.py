@@ -2,27 +2,35 @@
 
 from prefect import flow
 
-from core.pack import load_pack
 from core.records import DatasetRef, ModelRef
-from core.settings import load_settings, load_training
+from core.settings import load_training
 from tasks.jobs import script_hash
+from tasks.latest import latest_dataset
+from tasks.paid_jobs import cancel_jobs
 from tasks.policy import ensured
-from tasks.training import make_base, train
+from tasks.publishing import publish_adapter
+from tasks.run import begin_run
+from tasks.training import agree_to_training, base_model, train
 
 
-@flow(name="training", flow_run_name="training-{dataset.repo}")
-async def training(dataset: DatasetRef, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> tuple[ModelRef, ModelRef]:
+@flow(name="training", flow_run_name="training-{domain}", on_cancellation=[cancel_jobs])
+async def training(
+    dataset: DatasetRef | None = None, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
+) -> tuple[ModelRef, ModelRef]:
     """Train an adapter.
 
     Args:
-        dataset: the commit to train on, as the dataset flow returns it.
+        dataset: the commit to train on, as the dataset flow returns it; by default the domain's latest.
         domain: name of a domain pack.
         settings: path of the settings file; it names the training settings.
 
     Returns:
         The base model and the adapter.
     """
-    config = load_settings(settings)
-    numbers = load_training(config.training)
-    base = await ensured(make_base, ModelRef, domain, load_pack(domain).hash, numbers, config.generation, script_hash("make_tiny_base.py"))
-    return base, await ensured(train, ModelRef, dataset, base, numbers, script_hash("train_sft.py"))
+    run = await begin_run("training", domain, settings, dataset=dataset)
+    examples, numbers = dataset or latest_dataset(domain), load_training(run.settings.training)
+
+    base = await base_model(run, numbers)
+    await agree_to_training(examples, base, numbers)
+    adapter = await ensured(train, ModelRef, examples, base, numbers, script_hash("train_sft.py"))
+    return base, await publish_adapter(run, examples, base, adapter)

@@ -92,7 +92,10 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     written = write_examples(store, folder, _read(gathered), system, settings.slicing, tokenizer, apart, settings.provenance)
     facts = _facts(plan, pack, gathered, audited, written)
     store.write(f"{folder}/README.md", dataset_card(facts))
-    store.write_json(f"{folder}/manifest.json", {**gathered.manifest(), **_sliced(written), "statistics": facts["statistics"], "warnings": facts["warnings"]})
+    store.write_json(
+        f"{folder}/manifest.json",
+        {**gathered.manifest(), **_sliced(written), "statistics": facts["statistics"], "warnings": facts["warnings"], "caveats": facts["caveats"]},
+    )
     logger = get_run_logger()
     if audited.warnings:
         what = "The audit of what passed found %d things out of range; the card of the dataset has all. The first: %s"

@@ -1,36 +1,57 @@
 """Merging, conversion to GGUF and quantisation: one task a model."""
 
-from importlib.metadata import version
-
 from prefect import task
+from prefect.logging import get_run_logger
 
-from core.fingerprint import fingerprint
-from core.pack import load_pack
-from core.records import ModelRef
-from core.settings import Argument, Training
-from core.store import cache_folder, open_store
-from tasks.jobs import run_job
+from core.hardware import Flavor, load_hardware
+from core.job_plan import Plan, plan_conversion
+from core.job_settings import Training
+from core.jobs import Order
+from core.records import DatasetRef, ModelRef
+from tasks.jobs import make, script_hash
+from tasks.orders import export_order
+from tasks.paid_jobs import agree
 from tasks.policy import CACHED
+from tasks.run import current_run
+from tasks.training import shape
 
 
-@task(name="export", task_run_name="export the {name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def export_gguf(name: str, base: ModelRef, adapter: ModelRef | None, training: Training, domain: str, pack_hash: str, script: str) -> ModelRef:
+async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training) -> None:
+    """Plan an export that costs money, check the budget and, if the settings want it, ask a person.
+
+    Raises:
+        SettingsError, BudgetError, JobError: it is not to be.
+    """
+    settings, known = current_run().settings, load_hardware().estimate
+
+    def plan(offered: dict[str, Flavor], spent: float) -> Plan:
+        return plan_conversion(f"Export of the {arm}", shape(base), training, offered, known, settings.jobs, spent)
+
+    await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py")), plan)
+
+
+@task(name="export", task_run_name="export the {arm}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def export_gguf(
+    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str
+) -> ModelRef:
     """Convert the base, with an adapter merged into it or without, and prove the result.
 
     Args:
-        name: begins the names of the files.
+        arm: `base` or `understudy`; begins the names of the files.
         adapter: none exports the base itself, the other arm of the evaluation.
+        dataset: on its validation examples each quantisation is compared with 16 bits.
         pack_hash: the system prompt goes into the Modelfile.
         script: hash of the job script.
     """
-    store = open_store()
-    system = load_pack(domain).prompts["system"].render()
-    folder = f"models/gguf/{name}-{fingerprint([base.path, adapter.path if adapter else None, training.convert, training.quantisations, system, script])}"
-    arguments: dict[str, Argument] = {"base": str(store.local(base.path)), "name": name, "quantisations": list(training.quantisations), **training.convert}
-    if adapter:
-        arguments["adapter"] = str(store.local(adapter.path))
-    if (converter := cache_folder() / f"llama.cpp-{version('llama-cpp-python')}").is_dir():
-        arguments["llama-cpp"] = str(converter)
-    arguments["system-file"] = str(store.local(store.write(f"{folder}.system.md", system)))
-    await run_job("convert_gguf.py", folder, "export.json", arguments)
-    return ModelRef(path=folder, name=name)
+    order = _order(arm, base, adapter, dataset, training, script)
+    result = await make(order)
+    for name, tensors in result.facts["fallback_tensors"].items():
+        if tensors:
+            kinds = ", ".join(sorted(set(tensors.values())))
+            get_run_logger().warning("%s: %d matrices have another quantisation (%s), since their rows do not divide by 256.", name, len(tensors), kinds)
+    return result.model(order, arm)
+
+
+def _order(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str) -> Order:
+    run = current_run()
+    return export_order(arm, base, adapter, dataset, training, script, run.settings.export, run.pack)

@@ -1,24 +1,43 @@
-"""Running a job script once: its output appears whole, under the name that its inputs give it, or not at all."""
+"""Having an order made once: by a process of this machine or a job elsewhere. The result appears whole, under the order's name, or not at all."""
 
 import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect.logging import get_run_logger
 
+from blocks.hub import load_hub
 from blocks.local_job import LocalJob
 from core.errors import JobError
 from core.fingerprint import fingerprint
+from core.job_settings import Argument
+from core.jobs import Order, words
 from core.processes import is_running
-from core.settings import Argument
+from core.records import ModelRef
 from core.store import CHECKOUT, open_store
+from tasks.job_telling import Teller
+from tasks.paid_jobs import HUB_FILE, make_elsewhere
+from tasks.run import current_run
 
 SCRIPTS = CHECKOUT / "deployments" / "jobs"
-STEPS = 5
-"""A job's progress is told about this often."""
+
+ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an order's script wrote into its last file, and where the result lies besides in a repository."""
+
+    facts: dict[str, Any]
+    place: dict[str, str]
+
+    def model(self, order: Order, name: str) -> ModelRef:
+        """Return it as a model."""
+        return ModelRef(path=order.folder, name=name, **self.place)
 
 
 def script_hash(script: str) -> str:
@@ -26,14 +45,34 @@ def script_hash(script: str) -> str:
     return fingerprint((SCRIPTS / script).read_text(encoding="utf-8"))
 
 
-async def run_job(script: str, output: str, finished: str, arguments: Mapping[str, Argument]) -> dict[str, Any]:
-    """Run a job script, unless its output is there already.
+async def make(order: Order) -> Result:
+    """Have an order made, unless its result is there.
+
+    Raises:
+        JobError: it failed, or ended well without its result.
+        HubError: the service of jobs, or the Hub, does not answer.
+    """
+    store = open_store()
+    if not store.exists(f"{order.folder}/{order.finished}"):
+        if current_run().settings.jobs.where != "local":
+            await make_elsewhere(order, SCRIPTS / order.script)
+        else:
+            await _make_here(order)
+    known = f"{order.folder}/{HUB_FILE}"
+    return Result(json.loads(store.read(f"{order.folder}/{order.finished}")), json.loads(store.read(known)) if store.exists(known) else {})
+
+
+async def run_script(
+    script: str, output: str, finished: str, arguments: Mapping[str, Argument], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a job script as a process here, unless its output is there.
 
     Args:
         script: file name below `deployments/jobs`.
         output: name of the output folder below the data root.
         finished: JSON file in it that the script writes last.
-        arguments: passed as `--name value`; true as `--name` alone, false not at all, a list as several values.
+        arguments: passed as `--name value`.
+        environment: beside that of local jobs.
 
     Returns:
         What the script wrote into its last file.
@@ -43,28 +82,27 @@ async def run_job(script: str, output: str, finished: str, arguments: Mapping[st
     """
     folder = open_store().local(output)
     if not (folder / finished).is_file():
-        part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
-        for abandoned in folder.parent.glob(f".part-{folder.name}-*"):
-            if abandoned == part or not is_running(int(abandoned.name.rsplit("-", 1)[-1])):  # of a run that was killed; its job ended with it
-                shutil.rmtree(abandoned, ignore_errors=True)
-        flags = [word for name, value in {**arguments, "output": str(part)}.items() for word in _flag(name, value)]
+        part = _part_of(folder)
         log = folder.with_name(f"{folder.name}.log")
         get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
-        run = await LocalJob(script=SCRIPTS / script, arguments=flags, log=log).trigger(_teller(script))
-        await run.wait_for_completion()
+        teller = Teller(script, f"job-{folder.name}")
+        job = LocalJob(script=SCRIPTS / script, arguments=words({**arguments, "output": str(part)}), environment=dict(environment or {}), log=log)
+        try:
+            await (await job.trigger(teller.tell)).wait_for_completion()
+        finally:
+            await teller.end()
         if not (part / finished).is_file():
             raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
-        _take(part, folder)
+        take(part, folder)
     return json.loads((folder / finished).read_text(encoding="utf-8"))
 
 
-def _flag(name: str, value: Argument) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}"] if value else []
-    return [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+def take(part: Path, folder: Path) -> None:
+    """Give a finished output its name.
 
-
-def _take(part: Path, folder: Path) -> None:
+    Raises:
+        JobError: it cannot be moved.
+    """
     try:
         shutil.rmtree(folder, ignore_errors=True)  # an unfinished one of an older version
         part.rename(folder)
@@ -72,24 +110,22 @@ def _take(part: Path, folder: Path) -> None:
         raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
 
 
-def _teller(script: str) -> Any:
-    """Return a reporter that logs a few of a job's many progress lines."""
-    logger, told = get_run_logger(), {"step": 0.0}
-
-    def tell(event: dict[str, Any]) -> None:
-        if event.get("event") == "progress" and event.get("of"):
-            done = event["step"] / event["of"]
-            if done - told["step"] >= 1 / STEPS or done < told["step"]:
-                told["step"] = done
-                loss = f", loss {event['loss']:.2f}" if isinstance(event.get("loss"), float) else ""
-                logger.info("%s: step %d of %d%s, about %d s left.", Path(script).stem, event["step"], event["of"], loss, event.get("seconds_left") or 0)
-        elif event.get("event") == "truncation":
-            logger.info("%s: %s", Path(script).stem, _cut(event))
-
-    return tell
+async def _make_here(order: Order) -> None:
+    store = open_store()
+    files = {argument: str(store.local(store.write(f"{order.folder}.{name}", text))) for argument, (name, text) in order.files.items()}
+    online = {"base-revision", "adapter-revision"} & order.local.keys()
+    hub = await load_hub(current_run().settings.export.hub) if online else None
+    environment = {**ONLINE, **hub.environment()} if hub else {}
+    await run_script(order.script, order.folder, order.finished, {**order.arguments, **order.local, **files}, environment)
 
 
-def _cut(event: dict[str, Any]) -> str:
-    """Say how many examples are longer than the training length."""
-    parts = [f"{event[split]['truncated']} of {event[split]['examples']} {split} examples are cut" for split in ("train", "validation") if split in event]
-    return f"{', '.join(parts)} at {event['max_length']} tokens."
+def _part_of(folder: Path) -> Path:
+    """Return a folder for this process's output; what a process that was killed left there is gone on with, if it is worth it."""
+    part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
+    for abandoned in folder.parent.glob(f".part-{folder.name}-*"):
+        if abandoned == part or not is_running(int(abandoned.name.rsplit("-", 1)[-1])):
+            if abandoned != part and not part.exists() and any(abandoned.glob("checkpoint-*")):
+                abandoned.rename(part)
+            else:
+                shutil.rmtree(abandoned, ignore_errors=True)
+    return part

@@ -5,7 +5,7 @@ import asyncio
 from core.pack import load_pack
 from core.settings import load_settings, load_training
 from core.store import open_store
-from tasks.run import choose_models
+from tasks.run import check_jobs, choose_models
 
 
 def check_before_start(flow: str, domain: str, settings: str) -> None:
@@ -20,6 +20,6 @@ def check_before_start(flow: str, domain: str, settings: str) -> None:
         UnderstudyError: the first thing found wrong in the settings, the pack, a model reference or the data root.
     """
     config, pack = load_settings(settings), load_pack(domain)
-    load_training(config.training)
+    check_jobs(config, load_training(config.training))
     asyncio.run(choose_models(config, flow, pack, saved=False))
     open_store().check_writable()

@@ -20,6 +20,8 @@ from core.calls import Caller
 from core.chat import ChatModel, RoleName
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
+from core.job_plan import Plan
+from core.job_settings import Training
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
@@ -39,6 +41,7 @@ class Run:
         name: the same for the same command, so that its bill goes on where it was.
         models: the models of each role; only of the judge are there several.
         began: on the process's clock.
+        plans: of jobs that may be submitted, by the order's key.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Run:
     models: dict[RoleName, list[ModelChoice]]
     ledger: Ledger
     began: float = field(default_factory=time.monotonic)
+    plans: dict[str, Plan] = field(default_factory=dict)
     _limiters: dict[str, Limiter] = field(default_factory=dict)
 
     def model(self, role: RoleName) -> ModelChoice:
@@ -103,14 +107,16 @@ async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
     under_way, context = _RUN.get(None), FlowRunContext.get()
     if under_way and context and context.flow_run and context.flow_run.parent_task_run_id:
         return under_way
-    load_training(config.training)
+    check_jobs(config, load_training(config.training))
     store = open_store()
     store.check_writable()
     models = await choose_models(config, flow, pack)
     if flow == "pipeline":
         (await load_hub(config.dataset.hub)).check(config.dataset.of(domain).repo, "dataset")
+    if flow in ("pipeline", "training", "export"):
+        (await load_hub(config.export.hub)).check(config.export.named(domain, "gguf"), "model")
     # what may be changed in the middle of a run and leaves it the same run
-    stable = config.model_dump(exclude={"budget", "calls", "models"})
+    stable = config.model_dump(exclude={"budget", "calls", "models", "jobs"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     run = Run(name, pack, config, models, Ledger(store, name, config.budget))
     _RUN.set(run)
@@ -118,6 +124,30 @@ async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
     gc.freeze()
     gc.set_threshold(GARBAGE)
     return run
+
+
+def check_jobs(settings: Settings, training: Training) -> None:
+    """See that the settings of the training fit where jobs run.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    if settings.jobs.where == "local":
+        return
+    if training.base is None:
+        raise SettingsError(
+            f"jobs.where is {settings.jobs.where!r}, but the training settings {settings.training!r} make a tiny base on this machine, which no job "
+            "elsewhere can reach. Name other training settings (config/training), or set jobs.where to local."
+        )
+    if training.flavors is None:
+        raise SettingsError(
+            f"The training settings {settings.training!r} name no machines for paid jobs. Give flavors.train and flavors.convert (config/hardware.yaml)."
+        )
+
+
+def current_run() -> Run:
+    """Return the run that is under way in this process."""
+    return _RUN.get()
 
 
 async def open_model(choice: ModelChoice) -> ChatModel:

@@ -24,6 +24,13 @@ UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER
 """Services for deployments, workers and automations, of which a server that lives as long as one command has none."""
 STOP_SECONDS = 20
 
+_STARTED: list[str] = []
+
+
+def is_temporary() -> bool:
+    """Say whether the server of this process is one that ends with its command."""
+    return bool(_STARTED)
+
 
 @contextmanager
 def temporary_server() -> Generator[Callable[[], None]]:
@@ -56,10 +63,12 @@ def temporary_server() -> Generator[Callable[[], None]]:
             preexec_fn=die_with_parent(),  # noqa: PLW1509  no other thread runs yet
         )
     os.environ["PREFECT_API_URL"] = url
+    _STARTED.append(url)
     try:
         yield lambda: _wait(process, url, log)
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        _STARTED.clear()
         process.terminate()
         try:
             process.wait(STOP_SECONDS)

@@ -7,44 +7,60 @@
 #   "accelerate==1.15.0",
 #   "sentencepiece==0.2.3",
 #   "llama-cpp-python==0.3.36",
+#   "pyarrow>=24",
 #   "pip>=23",
 # ]
 # ///
 """Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, and proves that llama.cpp runs the same model.
 
-Without --adapter the base itself is exported in the same way. Files appear in --output only when every check has passed;
-export.json is written last.
+Without --adapter the base itself is exported in the same way. Files appear in --output, and on the Hub with --push-to, only when every
+check has passed; export.json is written last, and the tag --push-tag is set last. Of the size of the 16-bit weights, it needs about 1.5
+times as RAM with --reference-dtype bfloat16, 2.5 times with float32, and 3 times as disk beside the base.
 
     python deployments/jobs/convert_gguf.py --base base --adapter adapter --name understudy --output export
 """
 
 import argparse
+import ctypes
+import gc
 import hashlib
 import json
 import logging
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
 import warnings
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+Messages = list[dict[str, str]]
+# Token ids, and which of them count in the loss.
+Example = tuple[list[int], list[bool]]
+# Logits of a prompt and of the tokens after it, and these tokens.
+Written = tuple[Any, list[int]]
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
 PROMPTS = [QUESTION, "Hello. How are you?", "3 short lines about 2026: the café, a naïve plan and 12.5 % — it's fine, isn't it?\n\nThanks!"]
+TURNS = ["What helps against worry?", "Writing it down, for one.\n\n- What is it?\n- What can wait?", "My exam, and the rent :-/"]
 KINDS = ["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 # Text on which tokenizers part ways: runs of blanks and line breaks, numbers, contractions, scripts, emoji.
 TRICKY = ["  two  blanks\n\n\n\tand a tab \r\n", "It's 1234567 o'clock, WE'RE late…", "日本語 и русский ñandú 🙂👍🏽 x=[1,2];"]
-# Ollama's template language. It recognises Gemma's and Llama's templates in a GGUF, but not Qwen's, so ChatML is written out.
-CHATML = (
-    "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}"
-    '{{ range .Messages }}{{ if ne .Role "system" }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}{{ end }}'
-    "<|im_start|>assistant\n"
-)
+HUB_ID = r"[\w-][\w.-]*/[\w.-]+"
+ATTEMPTS, LONGEST_PAUSE = 6, 300.0
+PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
+REMEDIES = {
+    401: "check HF_TOKEN: it is wrong, expired or revoked",
+    403: "give an HF_TOKEN that may do this",
+    404: "check the name, its revision, and that HF_TOKEN may read it",
+}
 
 
 class JobError(Exception):
@@ -55,42 +71,176 @@ def emit(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if not (number := kind(text)) >= least:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give {least:g} or more")
+        return number
+
+    return read
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    description = " ".join((__doc__ or "").split("\n\n    ")[0].split())
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--base", required=True, help="model folder, or a model id on the Hub")
     add("--base-revision", help="its commit")
-    add("--adapter", type=Path, help="folder that train_sft.py wrote; its tokenizer and chat template are used")
+    add("--adapter", help="folder that train_sft.py wrote, or a model id on the Hub; its tokenizer and chat template are used")
+    add("--adapter-revision", help="its commit")
     add("--chat-template", type=Path, help="Jinja file to embed in place of the tokenizer's chat template")
     add("--output", type=Path, required=True, help="folder for the GGUF files, the Modelfile and export.json")
     add("--name", required=True, help="files are called NAME-f16.gguf, NAME-q4_k_m.gguf, ...")
     add("--quantisations", nargs="+", default=["q4_k_m"], choices=KINDS, help="the first one is the Modelfile's")
     add("--keep-f16", action="store_true", default=True, help="keep the 16-bit GGUF in the output (so by default)")
-    add("--discard-f16", dest="keep_f16", action="store_false", default=argparse.SUPPRESS, help="do not keep it")
+    add("--discard-f16", dest="keep_f16", action="store_false", default=argparse.SUPPRESS, help="neither keep nor push it")
     add("--llama-cpp", type=Path, help="folder with convert_hf_to_gguf.py, conversion and gguf-py; fetched when not given")
     add("--fallback-pre-tokenizer", help="for tokenizers of our own making only: the name llama.cpp gives their pattern, e.g. qwen2")
-    add("--context", type=int, default=4096, help="num_ctx of the Modelfile")
+    add("--context", type=at_least(1), default=4096, help="num_ctx of the Modelfile: the length that was trained")
+    add("--temperature", type=at_least(0, float), help="temperature of the Modelfile; Ollama's own when not given")
     add("--system-file", type=Path, help="system prompt for the Modelfile and the checks")
-    add("--logit-tolerance", type=float, default=0.1, help="largest difference allowed between f16 GGUF and merged model")
-    add("--min-agreement", type=float, default=0.98, help="least share of positions with the same most likely token")
-    add("--reference-dtype", choices=["float32", "bfloat16"], default="float32", help="arithmetic of the merged model in that comparison")
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    add("--threads", type=int, default=threads, help="threads of llama.cpp")
-    return parser.parse_args(argv)
+    add("--threads", type=at_least(1), default=threads, help="threads of llama.cpp")
+    add_checks(add)
+    add("--push-to", help="model repository on the Hub for the result")
+    add("--push-tag", help="tag of the finished commit; if it is there at the start, nothing is done")
+    add("--public", action="store_true", help="make that repository public if it is not there yet")
+    add("--retry-seconds", type=at_least(0, float), default=1.0, help="pause before a call of the Hub is tried again; it doubles each time")
+    arguments = parser.parse_args(argv)
+    arguments.quantisations = list(dict.fromkeys(arguments.quantisations))
+    if not re.fullmatch(r"\w[\w.-]*", arguments.name, re.ASCII):
+        parser.error(f"--name is {arguments.name!r}; give letters, digits, '.', '_' and '-'")
+    if arguments.heldout and arguments.dataset:
+        parser.error("give either --heldout or --dataset")
+    if (arguments.push_to is None) != (arguments.push_tag is None) or not re.fullmatch(r"\w[\w.-]*", arguments.push_tag or "x", re.ASCII):
+        parser.error(f"give --push-to and --push-tag together, the tag of letters, digits, '.', '_' and '-'; it is {arguments.push_tag!r}")
+    return arguments
+
+
+def add_checks(add: Callable[..., Any]) -> None:
+    share, difference = at_least(0, float), at_least(0, float)
+    add("--heldout", type=Path, help="parquet file with a 'messages' column, on which losses are compared; the model's own replies without any")
+    add("--dataset", help="instead of that file: a dataset id on the Hub, of which split validation is taken")
+    add("--dataset-revision", help="its commit")
+    add("--heldout-examples", type=at_least(1), default=8, help="rows of it that are used, spread evenly")
+    add("--heldout-tokens", type=at_least(2), default=1024, help="beginning of each row that is used")
+    add("--reference-dtype", choices=["float32", "bfloat16"], default="float32", help="arithmetic of the merged model in all comparisons")
+    add("--logit-tolerance", type=difference, default=0.1, help="largest difference allowed between f16 GGUF and merged model")
+    add("--min-agreement", type=share, default=0.98, help="least share of positions with the same most likely token")
+    add("--greedy-tokens", type=at_least(1), default=48, help="tokens that both write greedily after each prompt")
+    help = "least share of these that must be equal; a reply counts until it parts where the merged model's logits are within --logit-tolerance"
+    add("--min-greedy-agreement", type=share, default=0.98, help=help)
+    add("--loss-tolerance", type=difference, default=0.05, help="allowed between base with adapter, merged model and f16 GGUF")
+    add("--quantisation-tolerance", type=difference, default=0.05, help="allowed between the loss of f16 GGUF and of a quantised one")
+    add("--reply-tokens", type=at_least(1), default=400, help="within which a reply must end by itself when there is an adapter")
+    add("--allow-endless", action="store_true", help="only tell of replies that do not")
 
 
 def short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:250]}"
+    """An error in one line, without what signs an address and without the token."""
+    text = re.sub(r"(https?://\S+?)\?\S*", r"\1", " ".join(str(error).split()) or type(error).__name__)
+    return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    base, adapter, converter = Path(arguments.base), arguments.adapter, arguments.llama_cpp
-    if (base.exists() or arguments.base.count("/") != 1) and not (base / "config.json").is_file():
-        raise JobError(f"Base {arguments.base!r} is neither a folder with config.json nor a model id like 'Qwen/Qwen3-4B'; correct --base.")
-    needed = {"--adapter": adapter and adapter / "adapter_config.json", "--llama-cpp": converter and converter / "convert_hf_to_gguf.py"}
-    for option, path in (needed | {"--chat-template": arguments.chat_template, "--system-file": arguments.system_file}).items():
+    for option, name in (("base", "config.json"), ("adapter", "adapter_config.json")):
+        given = getattr(arguments, option) or "none/given"
+        if (Path(given).exists() or not re.fullmatch(HUB_ID, given)) and not (Path(given) / name).is_file():
+            wrong = f"{option.capitalize()} {given!r} is neither a folder with {name} nor a model id like 'Qwen/Qwen3-4B'"
+            raise JobError(f"{wrong}; correct --{option}.")
+    converter = arguments.llama_cpp and arguments.llama_cpp / "convert_hf_to_gguf.py"
+    files = {"--llama-cpp": converter, "--heldout": arguments.heldout}
+    for option, path in (files | {"--chat-template": arguments.chat_template, "--system-file": arguments.system_file}).items():
         if path and not path.is_file():
             raise JobError(f"File {str(path)!r} does not exist; correct {option}.")
+    arguments.system = arguments.system_file.read_text(encoding="utf-8").strip() if arguments.system_file else ""
+    if '"""' in arguments.system:
+        raise JobError('The system prompt contains """, which a Modelfile cannot hold; remove it.')
+
+
+# --- the Hub ---
+
+
+def hub() -> Any:
+    return import_module("huggingface_hub").HfApi()
+
+
+def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any]) -> Any:
+    """Calls again while what went wrong may pass, since the Hub's client retries hardly anything by itself."""
+    from httpx2 import TransportError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return call()
+        except Exception as raised:
+            error: BaseException = raised
+            # The client wraps what happened on the way.
+            while not isinstance(error, HfHubHTTPError | TransportError | HFValidationError | OfflineModeIsEnabled):
+                cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+                if cause is None:
+                    raise
+                error = cause
+            response = getattr(error, "response", None)
+            status, asked = (response.status_code, response.headers.get("retry-after", "")) if response is not None else (0, "")
+            if attempt == ATTEMPTS or not (status in PASSING or isinstance(error, TransportError)):
+                said = f"the Hub answered {status}: {short(error)}" if status else short(error)
+                raise JobError(f"Failed at {doing}, attempt {attempt} of {ATTEMPTS} ({said}); {REMEDIES.get(status, 'try again later')}.") from None
+            doubled = arguments.retry_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+        time.sleep(min(LONGEST_PAUSE, float(asked) if re.fullmatch(r"\d+(\.\d+)?", asked) else doubled))
+    raise AssertionError
+
+
+def bound_silence() -> None:
+    """Limits how long the Hub may be silent in one call; the client itself would wait for ever."""
+    import httpx2
+    from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
+
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [hf_request_event_hook]}
+    set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=httpx2.Timeout(60, connect=10)))
+
+
+def open_repository(arguments: argparse.Namespace) -> dict[str, str]:
+    """Makes the repository if it is not there and sees that the token may write to it; returns its tags with their commits."""
+    api, repo = hub(), arguments.push_to
+    if not import_module("huggingface_hub").get_token():
+        raise JobError(f"There is no token for {repo!r}; set HF_TOKEN to one that may write, or leave out --push-to.")
+    patiently(arguments, f"making {repo!r}", lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True))
+    patiently(arguments, f"asking whether the token may write to {repo!r}", lambda: api.auth_check(repo, write=True))
+    refs = patiently(arguments, f"reading the tags of {repo!r}", lambda: api.list_repo_refs(repo))
+    return {ref.name: ref.target_commit for ref in refs.tags}
+
+
+def deliver(arguments: argparse.Namespace, names: list[str]) -> None:
+    """Makes one commit of the result and tags it last, since the tag is the proof that it is finished."""
+    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
+
+    def commit() -> str:
+        # New ones each time: used ones remember what the Hub had before, and a commit whose answer was lost would be made twice.
+        operations = [import_module("huggingface_hub").CommitOperationAdd(name, str(arguments.output / name)) for name in names]
+        head = api.repo_info(repo, revision="main").sha
+        return str(api.create_commit(repo, operations, commit_message=f"GGUF {tag}", revision="main", parent_commit=head).oid)
+
+    emit("progress", step="pushing")
+    try:
+        made = patiently(arguments, f"pushing to {repo!r}", commit)
+        patiently(arguments, f"tagging {repo!r} with {tag!r}", lambda: api.create_tag(repo, tag=tag, revision=made, exist_ok=True))
+    except (JobError, OSError, ValueError, RuntimeError) as error:
+        raise JobError(f"{short(error)}. The files are finished in {str(arguments.output)!r}; upload them by hand, or run the same again.") from None
+    emit("pushed", repo=repo, commit=made, tag=tag)
+
+
+def fetch(arguments: argparse.Namespace, what: str) -> Path:
+    """The folder of the base or adapter; one on the Hub is downloaded at one commit."""
+    api, given, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
+    if Path(given).is_dir():
+        return Path(given)
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
+        revision = patiently(arguments, f"looking up {given!r}", lambda: api.model_info(given, revision=revision)).sha
+        setattr(arguments, f"{what}_revision", revision)
+    emit("progress", step=f"downloading {given}")
+    wanted = {"allow_patterns": ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"], "ignore_patterns": ["*/*", "consolidated*"]}
+    return Path(patiently(arguments, f"downloading {given!r}", lambda: api.snapshot_download(given, revision=revision, **wanted)))
 
 
 def fetch_converter(folder: Path) -> Path:
@@ -107,32 +257,197 @@ def fetch_converter(folder: Path) -> Path:
     return folder / top
 
 
-def merge(arguments: argparse.Namespace, merged: Path) -> tuple[Any, Any]:
-    """The 16-bit model and its tokenizer, both also saved for the converter. A 4-bit base would neither merge well nor convert."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+# --- texts ---
 
-    pinned = {"revision": arguments.base_revision}
-    model: Any = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.bfloat16, **pinned)
-    tokenizer: Any = AutoTokenizer.from_pretrained(arguments.adapter or arguments.base, **({} if arguments.adapter else pinned))
-    if arguments.adapter:
-        model = PeftModel.from_pretrained(model, str(arguments.adapter)).merge_and_unload(safe_merge=True)
+
+def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
+    """Some conversations that were not trained on, and where they are from."""
+    paths, where = [arguments.heldout], f"{arguments.heldout}"
+    if arguments.dataset:
+        api, repo = hub(), arguments.dataset
+        info = patiently(arguments, f"looking up the dataset {repo!r}", lambda: api.dataset_info(repo, revision=arguments.dataset_revision))
+        names = sorted(sibling.rfilename for sibling in info.siblings)
+        names = [name for name in names if re.fullmatch(r"(data/)?validation(-\d+-of-\d+(-\w+)?)?\.parquet", name)]
+        where, call = f"{repo}@{info.sha[:12]}, validation", lambda name: api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha)
+        paths = [patiently(arguments, f"downloading {name!r} of {repo!r}", lambda name=name: call(name)) for name in names]
+    elif not arguments.heldout:
+        return "own replies", []
+    try:
+        # Not through datasets, which would keep a copy in the home folder.
+        parquet = import_module("pyarrow.parquet")
+        rows = [row for path in paths for row in parquet.read_table(path, columns=["messages"]).column("messages").to_pylist()]
+        chosen = rows[:: max(1, len(rows) // arguments.heldout_examples)][: arguments.heldout_examples]
+        chats = [[{"role": str(m["role"]), "content": m["content"].strip()} for m in row] for row in chosen]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"{where} cannot be read ({short(error)})"
+        raise JobError(f"{wrong}; give a parquet file whose column 'messages' has role and content with --heldout or --dataset.") from None
+    if not all(any(m["role"] == "assistant" for m in chat) for chat in chats) or not chats:
+        raise JobError(f"{where} has no rows, or one without an assistant reply; give other ones with --heldout or --dataset.")
+    return where, chats
+
+
+def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not (folder / "tokenizer_config.json").is_file():
+        raise JobError(f"{str(folder)!r} has no tokenizer; put the one that was trained with there, as train_sft.py does.")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     if arguments.chat_template:
         tokenizer.chat_template = arguments.chat_template.read_text(encoding="utf-8")
     if not isinstance(tokenizer.chat_template, str):
         raise JobError("The tokenizer does not have exactly one chat template; give one with --chat-template.")
-    model.save_pretrained(merged)
-    tokenizer.save_pretrained(merged)
-    return model, tokenizer
+    # Programs that only read a template do not know what marks the replies for the training. Other tags in their place, not none: a tag
+    # takes blanks and line breaks away around it.
+    tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
+    tokenizer.chat_template = tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], tokenizer.chat_template)
+    return tokenizer
 
 
-def reference(model: Any, ids: list[list[int]], dtype: str) -> list[Any]:
+def turns(*texts: str) -> Messages:
+    """What user and assistant say in turn."""
+    return [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)]
+
+
+def render(tokenizer: Any, chat: Messages, prompt: bool = True) -> str:
+    try:
+        return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt)
+    except import_module("jinja2").TemplateError as error:
+        roles = ", ".join(message["role"] for message in chat[:4])
+        raise JobError(f"The chat template cannot render messages of {roles} ({short(error)}); give another --chat-template or other texts.") from None
+
+
+def make_chats(tokenizer: Any, system: str) -> list[Messages]:
+    """Conversations that wait for a reply, with the given system prompt and, where the template permits, with another and with none."""
+    asked = [*map(turns, PROMPTS), turns(*TURNS)]
+    heads: list[Messages] = [[{"role": "system", "content": system or "You are a helpful assistant. Be brief."}], []]
+    try:
+        render(tokenizer, heads[0] + asked[0])
+    except JobError:
+        if system:
+            raise
+        heads = [[]]
+    if not system:
+        heads.reverse()
+    return [head + chat for head in heads for chat in asked]
+
+
+def find_stop(tokenizer: Any) -> tuple[str, int]:
+    """The token with which the template ends a reply."""
+    after = render(tokenizer, turns("A", "REPLY"), prompt=False).split("REPLY")[-1].lstrip()
+    tokens = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if after.startswith(token.content)}
+    if not (stop := max(tokens, key=len, default="")):
+        raise JobError(f"The chat template ends a reply with {after[:20]!r}, which is no special token; give another --chat-template.")
+    return stop, tokens[stop]
+
+
+def encode(tokenizer: Any, chats: list[Messages], stop: str, limit: int) -> tuple[str, list[Example]]:
+    """Tokens of conversations, and which of them are the assistant's: those of its replies and their stop token, or else all."""
+    examples: list[Example] = []
+    for chat in chats:
+        text, spans, at = render(tokenizer, chat, prompt=False), [], 0
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        for message in chat:
+            said = message["content"] + (stop if message["role"] == "assistant" else "")
+            start = text.find(said, at)
+            at = max(at, start + len(said))
+            spans += [(start, at)] if message["role"] == "assistant" and start >= 0 else []
+        offsets = encoded["offset_mapping"][:limit]
+        examples.append((encoded["input_ids"][:limit], [any(start < end and first < end and start < last for first, last in spans) for start, end in offsets]))
+    counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
+    return ("assistant replies", counted) if counted else ("all tokens", [(ids, [True] * len(ids)) for ids, _ in examples])
+
+
+# --- the merged model ---
+
+
+def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
+    """The base with its adapter beside it, not merged. A 4-bit base would neither merge well nor convert."""
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype)).eval()
+    if adapter:
+        model = PeftModel.from_pretrained(model, str(adapter)).eval()
+        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+            saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
+        taken = {name for name in get_peft_model_state_dict(model, save_embedding_layers=False) if "lora_" in name}
+        # PEFT leaves out what has no place in the base, with a warning, and the base would be exported as it is.
+        if astray := sorted(saved ^ taken):
+            wrong = f"{len(astray)} matrices of the adapter have no counterpart in the base, or the base's have none in it, such as {astray[0]}"
+            raise JobError(f"{wrong}; give the --base that it was trained on.")
+    return model
+
+
+def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
+    """Sees that the adapter is merged into the commit that it was trained on, where both are known."""
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    name, revision = config.get("base_model_name_or_path"), str(config.get("revision"))
+    if not re.fullmatch(HUB_ID, str(name)) or not arguments.base_revision:
+        return
+    if name != arguments.base:
+        emit("warning", text=f"The adapter was trained on {name} and is merged into {arguments.base}; see that they are the same model.")
+    elif re.fullmatch(r"[0-9a-f]{40}", revision) and revision != arguments.base_revision:
+        wrong = f"The adapter was trained on {name} at {revision}, and --base-revision is {arguments.base_revision}"
+        raise JobError(f"{wrong}; merge it into the same commit.")
+
+
+def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -> None:
+    """Rounds the weights to 16 bits and writes what the converter reads; the model keeps its arithmetic."""
     import torch
 
-    model = model.to(getattr(torch, dtype)).eval()
+    dtype = model.dtype
+    # Not model.to(), which would round buffers too, such as the frequencies of positions.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    model.save_pretrained(folder)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    tokenizer.save_pretrained(folder)
+    pieces = next((origin / "tokenizer.model" for origin in origins if (origin / "tokenizer.model").is_file()), None)
+    if pieces:
+        # transformers writes neither it nor the list of added tokens, and the converter needs both for SentencePiece tokenizers.
+        shutil.copy(pieces, folder)
+        added = {number: {"content": token.content, "special": token.special} for number, token in tokenizer.added_tokens_decoder.items()}
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")) | {"added_tokens_decoder": added}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def mean_loss(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> float:
+    """Mean over the tokens that count; logits_of gives a row of logits for each token."""
+    import torch
+
+    losses = []
     with torch.inference_mode():
-        return [model(input_ids=torch.tensor([row])).logits[0].float().numpy() for row in ids]
+        for ids, counts in examples:
+            mask = torch.tensor(counts[1:])
+            losses.append(torch.nn.functional.cross_entropy(logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask], reduction="none"))
+    return round(float(torch.cat(losses).double().mean()), 5)
+
+
+def torch_loss(model: Any, examples: list[Example]) -> float:
+    import torch
+
+    return mean_loss(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+
+
+def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
+    """Logits of a prompt and of the likeliest tokens after it, and these tokens."""
+    import torch
+
+    rows, written, cache, given = [], [], None, ids
+    with torch.inference_mode():
+        while True:
+            out = model(input_ids=torch.tensor([given]), past_key_values=cache, use_cache=True)
+            rows.append(out.logits[0].float())
+            if len(written) == limit or (written and written[-1] in ends):
+                return torch.cat(rows).numpy(), written
+            cache, given = out.past_key_values, [int(rows[-1][-1].argmax())]
+            written += given
+
+
+# --- llama.cpp ---
 
 
 def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None) -> str | None:
@@ -156,22 +471,31 @@ def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None
         converter.main()
     except (Exception, SystemExit) as error:
         advice = "if its tokenizer is of your own making, name its pattern with --fallback-pre-tokenizer"
-        raise JobError(f"llama.cpp's converter refuses the model ({short(error)}); {advice}.") from None
+        raise JobError(f"llama.cpp's converter refuses the model ({type(error).__name__}: {short(error)}); {advice}.") from None
     finally:
         text_model.get_vocab_base_pre = original
     return used[0] if used else None
 
 
-def load(path: Path, context: int, threads: int, *, logits: bool = False) -> Any:
+@cache
+def silence() -> Any:
+    """Keeps llama.cpp from writing between the events: llama-cpp-python takes its warnings for errors. The result must stay alive."""
     import llama_cpp
 
-    return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=logits, verbose=False)
+    callback = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    return callback
+
+
+def load(path: Path, context: int, threads: int) -> Any:
+    import llama_cpp
+
+    silence()
+    return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False)
 
 
 def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, str]:
     """Returns the matrices that got another type, because their rows do not divide into the blocks of the one asked for."""
-    import ctypes
-
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()
@@ -179,117 +503,302 @@ def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, s
     if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)):
         raise JobError(f"llama.cpp cannot quantise {source.name} to {kind}; choose other --quantisations.")
     matrices = [tensor for tensor in import_module("gguf").GGUFReader(target).tensors if len(tensor.shape) > 1]
-    family = "_K" if "_k" in kind else kind.upper()
-    return {str(tensor.name): tensor.tensor_type.name.lower() for tensor in matrices if not tensor.tensor_type.name.endswith(family)}
+    types = {str(tensor.name): tensor.tensor_type.name for tensor in matrices}
+    # Mixtures of K-types, and small matrices in 32 bits, are meant.
+    fallen = {name: found.lower() for name, found in types.items() if not found.endswith("_K") and found not in ("F32", kind.upper())}
+    if fallen:
+        others = ", ".join(sorted(set(fallen.values())))
+        text = f"{target.name}: {len(fallen)} of {len(types)} matrices are quantised to {others}, since their rows do not divide by the block of {kind}."
+        emit("fallback", text=text, file=target.name, matrices=len(fallen))
+    return fallen
 
 
-def check_texts(llm: Any, path: Path, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
-    """The GGUF has the same chat template, cuts text into the same tokens and stops where the template ends a reply."""
+def reply(llm: Any, ids: list[int], limit: int) -> list[int]:
+    """The likeliest tokens after a prompt, up to and with the one that ends the generation."""
     import llama_cpp
 
-    field = import_module("gguf").GGUFReader(path).get_field("tokenizer.chat_template")
+    vocabulary, written = llama_cpp.llama_model_get_vocab(llm.model), []
+    llm.reset()
+    llm.eval(ids)
+    while len(written) < limit:
+        written.append(int(llm.scores[llm.n_tokens - 1].argmax()))
+        if llama_cpp.llama_vocab_is_eog(vocabulary, written[-1]):
+            break
+        llm.eval(written[-1:])
+    return written
+
+
+def llama_logits(llm: Any, ids: list[int]) -> Any:
+    llm.reset()
+    llm.eval(ids)
+    return llm.scores[: len(ids)]
+
+
+# --- checks ---
+
+
+def passed(name: str, **figures: Any) -> dict[str, Any]:
+    emit("check", name=name, **figures)
+    return figures
+
+
+def check_vocabulary(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: str) -> dict[str, Any]:
+    """Special tokens have the same numbers on both sides, a reply's stop token ends the generation, and a prompt gets as many BOS."""
+    import llama_cpp
+
+    vocabulary = llama_cpp.llama_model_get_vocab(llm.model)
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for number, text in special.items():
+        there = llama_cpp.llama_vocab_get_text(vocabulary, number).decode(errors="replace") if number < llm.n_vocab() else "nothing"
+        parsed = llm.tokenize(text.encode(), add_bos=False, special=True)
+        if there != text or parsed != [number]:
+            wrong = f"Special token {text!r} is number {number} in the tokenizer; in the GGUF {there!r} has that number, and the text is read as {parsed}"
+            raise JobError(f"{wrong}; check the tokenizer's files.")
+    for name in ("bos", "eos"):
+        ours, theirs = getattr(tokenizer, f"{name}_token_id"), getattr(llama_cpp, f"llama_vocab_{name}")(vocabulary)
+        if ours not in (None, theirs):
+            raise JobError(f"The {name} token is number {theirs} in the GGUF and {ours} in the tokenizer; make config.json and tokenizer_config.json agree.")
+    text, number = stop
+    if not llama_cpp.llama_vocab_is_eog(vocabulary, number):
+        raise JobError(f"llama.cpp would not stop where the template ends a reply, at {text!r}; make that the tokenizer's eos_token.")
+    bos, adds = tokenizer.bos_token or "", bool(llama_cpp.llama_vocab_get_add_bos(vocabulary))
+    count = len(re.match(f"(?:{re.escape(bos)})*", prompt)[0]) // len(bos) if bos else 0  # ty: ignore[not-subscriptable]
+    if count != adds:
+        wrong = f"The chat template begins a prompt with {count} BOS tokens ({bos!r}), and llama.cpp puts {int(adds)} before a text"
+        raise JobError(f"{wrong}; both must be 0 or both 1: correct the template, or add_bos_token in tokenizer_config.json.")
+    return {"special_tokens_alike": len(special), "stop_token": text, "stop_token_id": number, "adds_bos": adds}
+
+
+def check_texts(llm: Any, path: Path, tokenizer: Any, chats: list[Messages], texts: list[str]) -> dict[str, Any]:
+    """The GGUF has the same chat template, from which llama.cpp makes the same prompts, and it cuts texts into the same tokens."""
+    import llama_cpp
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+    field, vocabulary = import_module("gguf").GGUFReader(path).get_field("tokenizer.chat_template"), llama_cpp.llama_model_get_vocab(llm.model)
     if field is None or field.contents() != tokenizer.chat_template:
         raise JobError("The chat template in the GGUF differs from the tokenizer's; look at --chat-template.")
-    for text in [*texts, *TRICKY]:
-        ours, theirs = tokenizer(text, add_special_tokens=False)["input_ids"], llm.tokenize(text.encode(), add_bos=False, special=True)
-        if ours != theirs:
-            wrong = f"llama.cpp cuts {text[:60]!r} into {len(theirs)} tokens, the tokenizer into {len(ours)} or others"
-            raise JobError(f"{wrong}; check the tokenizer's pattern and --fallback-pre-tokenizer.")
-    probe = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "REPLY"}]
-    after = tokenizer.apply_chat_template(probe, tokenize=False).split("REPLY")[-1].lstrip()
-    tokens = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if after.startswith(token.content)}
-    stop = max(tokens, key=len, default="")
-    if not stop or not llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), tokens[stop]):
-        raise JobError(f"llama.cpp would not stop where the template ends a reply, at {after[:20]!r}; make that the tokenizer's eos_token.")
-    counted = {"chat_template_identical": True, "texts_tokenized_alike": len(texts) + len(TRICKY)}
-    return counted | {"stop_token": stop, "stop_token_id": tokens[stop]}
+    ends = [llama_cpp.llama_vocab_bos(vocabulary), llama_cpp.llama_vocab_eos(vocabulary)]
+    bos, eos = ("" if number < 0 else llama_cpp.llama_vocab_get_text(vocabulary, number).decode() for number in ends)
+    formatter: Any = Jinja2ChatFormatter(template=field.contents(), bos_token=bos, eos_token=eos)
+    prompts = [formatter(messages=chat).prompt for chat in chats]
+    for ours, theirs in zip([*texts, *TRICKY], [*prompts, *TRICKY], strict=True):
+        cut, found = tokenizer(ours, add_special_tokens=False)["input_ids"], llm.tokenize(theirs.encode(), add_bos=False, special=True)
+        if cut != found:
+            first = next((n for n, (a, b) in enumerate(zip(cut, found, strict=False)) if a != b), min(len(cut), len(found)))
+            wrong = f"llama.cpp cuts {theirs[:60]!r} into {len(found)} tokens, the tokenizer {ours[:60]!r} into {len(cut)}, differing from token {first + 1}"
+            raise JobError(f"{wrong}; check the chat template, the tokenizer's pattern and --fallback-pre-tokenizer.")
+    return {"chat_template_identical": True, "prompts_rendered_alike": len(chats), "texts_tokenized_alike": len(chats) + len(TRICKY)}
 
 
-def check_logits(llm: Any, ids: list[list[int]], logits: list[Any], arguments: argparse.Namespace) -> dict[str, Any]:
+def check_logits(llm: Any, ids: list[list[int]], references: list[Written], arguments: argparse.Namespace) -> dict[str, Any]:
     """The 16-bit GGUF computes what the merged model computes."""
     import numpy
 
     differences, same = [], []
-    for row, wanted in zip(ids, logits, strict=True):
-        llm.reset()
-        llm.eval(row)
+    for row, (wanted, written) in zip(ids, references, strict=True):
+        found = llama_logits(llm, [*row, *written])
         # Either side may have padded its vocabulary.
         width = min(wanted.shape[1], llm.n_vocab())
-        found, expected = numpy.asarray(llm.scores[: len(row), :width]), wanted[:, :width]
+        found, expected = found[:, :width], wanted[:, :width]
         differences.append(float(numpy.abs(found - expected).max()))
         same += (found.argmax(1) == expected.argmax(1)).tolist()
     worst, agreement = max(differences), sum(same) / len(same)
-    if not (worst <= arguments.logit_tolerance and agreement >= arguments.min_agreement):
-        found = f"logits differ by up to {worst:.3f} and {agreement:.3f} of the likeliest tokens agree"
+    if not (max(differences) <= arguments.logit_tolerance and agreement >= arguments.min_agreement):
+        found = f"logits differ by up to {worst:.3g} and {agreement:.3f} of the likeliest tokens agree"
         allowed = f"allowed are --logit-tolerance {arguments.logit_tolerance:g} and --min-agreement {arguments.min_agreement:g}"
         raise JobError(f"The f16 GGUF computes something else than the merged model: {found}; {allowed}.")
     figures = {"positions_compared": len(same), "max_logit_difference": round(worst, 5), "argmax_agreement": round(agreement, 4)}
     return figures | {"logit_tolerance": arguments.logit_tolerance, "min_agreement": arguments.min_agreement}
 
 
-def try_reply(path: Path, messages: list[dict[str, str]], threads: int) -> dict[str, Any]:
-    choice = load(path, 1024, threads).create_chat_completion(messages=messages, max_tokens=256, temperature=0.0)["choices"][0]
-    if not (reply := (choice["message"]["content"] or "").strip()):
-        raise JobError(f"{path.name} answers with nothing; try another of --quantisations.")
-    return {"prompt": messages[-1]["content"], "reply": reply, "ended_by_itself": choice["finish_reason"] == "stop"}
+def check_greedy(llm: Any, ids: list[list[int]], references: list[Written], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Both write the same, until they part where two tokens are nearly as likely to the merged model; what follows then says nothing."""
+    same = compared = ties = 0
+    for row, (logits, wanted) in zip(ids, references, strict=True):
+        found = reply(llm, row, len(wanted))
+        at = next((number for number, (ours, theirs) in enumerate(zip(wanted, found, strict=False)) if ours != theirs), None)
+        if at is None:
+            same, compared = same + len(found), compared + len(found)
+            continue
+        scores = logits[len(row) - 1 + at]
+        tie = bool(found[at] < len(scores) and scores[wanted[at]] - scores[found[at]] <= arguments.logit_tolerance)
+        same, compared, ties = same + at, compared + (at if tie else len(wanted)), ties + tie
+    agreement = same / compared if compared else 1.0
+    if agreement < arguments.min_greedy_agreement:
+        wrong = f"The f16 GGUF writes other replies than the merged model: {agreement:.3f} of {compared} greedy tokens agree"
+        raise JobError(f"{wrong}; --min-greedy-agreement is {arguments.min_greedy_agreement:g}.")
+    figures = {"greedy_tokens_compared": compared, "greedy_agreement": round(agreement, 4), "greedy_near_ties": ties}
+    return figures | {"min_greedy_agreement": arguments.min_greedy_agreement}
 
 
-def modelfile(gguf: str, template: str, stop: str, context: int, system: str) -> str:
-    if '"""' in system:
-        raise JobError('The system prompt contains """, which a Modelfile cannot hold; remove it.')
-    lines = [f"FROM ./{gguf}", f'PARAMETER stop "{stop}"', f"PARAMETER num_ctx {context}"]
-    lines += [f'TEMPLATE """{CHATML}"""'] if "<|im_start|>" in template else []
-    lines += [f'SYSTEM """{system}"""'] if system else []
-    return "\n".join(lines) + "\n"
+def check_loss(this: str, loss: float, that: str, other: float, option: str, tolerance: float) -> float:
+    """Returns the difference of two losses on the held-out texts, if it is small."""
+    if not abs(loss - other) <= tolerance:
+        wrong = f"On held-out texts the mean loss of {this} is {loss:.4f} and that of {that} {other:.4f}"
+        raise JobError(f"{wrong}, {abs(loss - other):.2g} apart; {option} is {tolerance:g}.")
+    return round(loss - other, 5)
+
+
+def check_reply(llm: Any, path: Path, tokenizer: Any, chat: Messages, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A short chat gets an answer that ends by itself; of a base, which nobody taught to, that is only told."""
+    import llama_cpp
+
+    written = reply(llm, tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"], arguments.reply_tokens)
+    ended = bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), written[-1]))
+    text = tokenizer.decode(written, skip_special_tokens=True).strip()
+    if arguments.adapter and not text:
+        raise JobError(f"{path.name} answers {chat[-1]['content']!r} with nothing; train more, or try another of --quantisations.")
+    if arguments.adapter and not ended and not arguments.allow_endless:
+        wrong = f"{path.name} does not end its reply within --reply-tokens {arguments.reply_tokens}: {text[-60:]!r}"
+        raise JobError(f"{wrong}; train more, give more tokens, or allow it with --allow-endless.")
+    return {"prompt": chat[-1]["content"], "reply": text, "tokens": len(written), "ended_by_itself": ended}
+
+
+def check_file(llm: Any, path: Path, tokenizer: Any, chat: Messages, examples: list[Example], checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
+    loss, losses = mean_loss(lambda ids: import_module("torch").from_numpy(llama_logits(llm, ids)), examples), checks["heldout_loss"]
+    if losses:
+        # The first one is the 16-bit file's.
+        against, other, option, tolerance = "the f16 GGUF", next(iter(losses.values())), "--quantisation-tolerance", arguments.quantisation_tolerance
+    else:
+        against, other, option, tolerance = "the merged model", checks["merged_loss"], "--loss-tolerance", arguments.loss_tolerance
+    difference = check_loss(path.name, loss, against, other, option, tolerance)
+    losses[path.name] = passed("loss", file=path.name, loss=loss, difference=difference, against=against, tolerance=tolerance)["loss"]
+    checks["heldout_loss_difference"][path.name] = difference
+    checks["replies"][path.name] = passed("reply", file=path.name, **check_reply(llm, path, tokenizer, chat, arguments))
+    llm.close()
+
+
+# --- the export ---
+
+
+def ollama_template(tokenizer: Any, chats: list[Messages]) -> str | None:
+    """ChatML in Ollama's template language, if that renders the same prompts; Ollama recognises Gemma's and Llama's in a GGUF, but not Qwen's."""
+    opening, closing = "<|im_start|>", "<|im_end|>\n"
+    first, _, rest = render(tokenizer, turns("A")).partition(f"{opening}user\nA{closing}")
+    past = render(tokenizer, turns("A", "B", "C"))
+    # What the template puts before a past reply and before the one to come, such as an empty think block.
+    block, coming = past.partition(f"{opening}assistant\n")[2].partition(f"B{closing}")[0], rest.removeprefix(f"{opening}assistant\n")
+
+    def chatml(chat: Messages) -> str:
+        turns = [f"{opening}{m['role']}\n{block if m['role'] == 'assistant' else ''}{m['content']}{closing}" for m in chat]
+        return ("" if chat[0]["role"] == "system" else first) + "".join(turns) + f"{opening}assistant\n{coming}"
+
+    if any(render(tokenizer, chat) != chatml(chat) for chat in chats) or re.search(r'\{\{|"""', first + block + coming):
+        return None
+    otherwise = f"{{{{ else }}}}{first}" if first else ""
+    before = f'{{{{ if eq .Role "assistant" }}}}{block}{{{{ end }}}}' if block else ""
+    return (
+        f"{{{{ if .System }}}}{opening}system\n{{{{ .System }}}}{closing}{otherwise}{{{{ end }}}}"
+        f'{{{{ range .Messages }}}}{{{{ if ne .Role "system" }}}}{opening}{{{{ .Role }}}}\n{before}{{{{ .Content }}}}{closing}{{{{ end }}}}{{{{ end }}}}'
+        f"{opening}assistant\n{coming}"
+    )
+
+
+def write_modelfile(arguments: argparse.Namespace, folder: Path, tokenizer: Any, chats: list[Messages], stops: list[str]) -> None:
+    template = ollama_template(tokenizer, chats)
+    if not template and not re.search(r"<start_of_turn>|<\|start_header_id\|>", tokenizer.chat_template):
+        emit("warning", text="The Modelfile has no TEMPLATE: Ollama may not know this chat template. Use llama.cpp, or write one.")
+    lines = [f"FROM ./{arguments.name}-{arguments.quantisations[0]}.gguf", *(f'PARAMETER stop "{stop}"' for stop in stops)]
+    lines += [f"PARAMETER num_ctx {arguments.context}"]
+    lines += [f"PARAMETER temperature {arguments.temperature:g}"] if arguments.temperature is not None else []
+    lines += [f'TEMPLATE """{template}"""'] if template else []
+    lines += [f'SYSTEM """{arguments.system}"""'] if arguments.system else []
+    (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def merge(
+    arguments: argparse.Namespace, folders: list[Path], tokenizer: Any, chats: list[Messages], ids: list[list[int]], stop: tuple[str, int], folder: Path
+) -> tuple[list[Written], list[Example], dict[str, Any]]:
+    """Merges, saves and measures the model; returns what it writes, the held-out examples, and figures."""
+    (where, heldout), (base, adapter) = read_heldout(arguments), (folders[-1], folders[0] if arguments.adapter else None)
+    ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
+    emit("progress", step="loading the model")
+    model = load_model(base, adapter, arguments.reference_dtype)
+    if not heldout:
+        written = [write_greedily(model, row, ends, limit)[1] for row in ids[: arguments.heldout_examples]]
+        replies = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+        heldout = [[*chat, {"role": "assistant", "content": said}] for chat, said in zip(chats, replies, strict=False)]
+    over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
+    figures: dict[str, Any] = {
+        "heldout": where,
+        "heldout_examples": len(examples),
+        "heldout_tokens": sum(sum(counts[1:]) for _, counts in examples),
+        "heldout_loss_over": over,
+    }
+    apart = torch_loss(model, examples) if adapter else 0.0
+    if adapter:
+        emit("progress", step="merging")
+        model = model.merge_and_unload(safe_merge=True)
+    save_merged(model, tokenizer, folder, folders)
+    emit("progress", step="asking the merged model")
+    references, loss = [write_greedily(model, row, ends, limit) for row in ids], torch_loss(model, examples)
+    figures |= {"merged_loss": loss, "loss_tolerance": arguments.loss_tolerance}
+    if adapter:
+        difference = check_loss("the merged model", loss, "base and adapter, not merged,", apart, "--loss-tolerance", arguments.loss_tolerance)
+        figures |= passed("merge", adapter_loss=apart, merged_loss_difference=difference, **figures)
+    also = model.generation_config.eos_token_id if model.generation_config else None
+    numbers = [stop[1], tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
+    figures["stop_tokens"] = list(dict.fromkeys(tokenizer.convert_ids_to_tokens(number) for number in numbers if number is not None))
+    return references, examples, figures
 
 
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Builds and checks everything in the work folder; returns what export.json says."""
-    converter = arguments.llama_cpp or fetch_converter(work)
-    emit("progress", step="merging")
-    model, tokenizer = merge(arguments, work / "merged")
-    system = arguments.system_file.read_text(encoding="utf-8").strip() if arguments.system_file else ""
-    head = [{"role": "system", "content": system}] if system else []
-    chats = [[*head, {"role": "user", "content": prompt}] for prompt in PROMPTS]
-    texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    folders = [fetch(arguments, what) for what in ("adapter", "base") if getattr(arguments, what)]
+    if arguments.adapter:
+        check_origin(arguments, folders[0])
+    tokenizer = load_tokenizer(arguments, folders[0])
+    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
+    texts = [render(tokenizer, chat) for chat in chats]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    logits = reference(model, ids, arguments.reference_dtype)
-    del model
+    converter = arguments.llama_cpp or fetch_converter(work)
+    references, examples, checks = merge(arguments, folders, tokenizer, chats, ids, stop, work / "merged")
+    # Before llama.cpp loads a model of its own.
+    gc.collect()
     emit("progress", step="converting")
     f16 = work / "done" / f"{arguments.name}-f16.gguf"
     f16.parent.mkdir()
     fallback = run_converter(converter, work / "merged", f16, arguments.fallback_pre_tokenizer)
+    shutil.rmtree(work / "merged")
     emit("progress", step="checking")
-    llm = load(f16, max(map(len, ids)) + 8, arguments.threads, logits=True)
-    checks = check_texts(llm, f16, tokenizer, texts) | check_logits(llm, ids, logits, arguments)
-    llm.close()
-    checks |= {"fallback_pre_tokenizer": fallback, "replies": {}}
-    fallen: dict[str, dict[str, str]] = {}
+    context = max(*map(len, ids), *(len(row) for row, _ in examples)) + max(arguments.greedy_tokens, arguments.reply_tokens)
+    llm = load(f16, context, arguments.threads)
+    checks |= passed("vocabulary", **check_vocabulary(llm, tokenizer, stop, texts[0]))
+    checks |= passed("texts", **check_texts(llm, f16, tokenizer, chats, texts))
+    checks |= passed("logits", **check_logits(llm, ids, references, arguments))
+    checks |= passed("greedy replies", **check_greedy(llm, ids, references, arguments))
+    checks |= {"fallback_pre_tokenizer": fallback, "heldout_loss": {}, "heldout_loss_difference": {}, "replies": {}}
+    checks |= {"quantisation_tolerance": arguments.quantisation_tolerance, "reply_tokens": arguments.reply_tokens}
+    check_file(llm, f16, tokenizer, chats[0], examples, checks, arguments)
+    fallen = {}
     for kind in arguments.quantisations:
         emit("progress", step=f"quantising to {kind}")
         target = f16.with_name(f"{arguments.name}-{kind}.gguf")
         fallen[target.name] = quantise(f16, target, kind, arguments.threads)
-        checks["replies"][target.name] = try_reply(target, chats[0], arguments.threads)
-    first = f"{arguments.name}-{arguments.quantisations[0]}.gguf"
-    text = modelfile(first, tokenizer.chat_template, checks["stop_token"], arguments.context, system)
-    f16.with_name("Modelfile").write_text(text, encoding="utf-8")
+        check_file(load(target, context, arguments.threads), target, tokenizer, chats[0], examples, checks, arguments)
+    write_modelfile(arguments, f16.parent, tokenizer, chats, checks["stop_tokens"])
     if not arguments.keep_f16:
         f16.unlink()
     files = {}
     for path in sorted(f16.parent.iterdir()):
         with path.open("rb") as file:
             files[path.name] = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-    return {"files": files, "checks": checks, "fallback_tensors": fallen}
+    return {"files": files, "checks": checks, "fallback_tensors": fallen, "fallback_counts": {name: len(there) for name, there in fallen.items()}}
 
 
 def run(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     check_arguments(arguments)
     # Before the libraries are imported: their bars and warnings would drown what is said here.
-    os.environ["TQDM_DISABLE"] = "1"
+    os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
+    bound_silence()
+    tags = open_repository(arguments) if arguments.push_to else {}
+    if arguments.push_tag in tags:
+        emit("pushed", repo=arguments.push_to, commit=tags[arguments.push_tag], tag=arguments.push_tag, already=True)
+        return
     for stale in ("export.json", f"{arguments.name}-f16.gguf"):
         (arguments.output / stale).unlink(missing_ok=True)
     # Within the output, so that moving the finished files is one atomic step each.
@@ -298,19 +807,22 @@ def run(arguments: argparse.Namespace) -> None:
     work.mkdir(parents=True)
     try:
         result = export(arguments, work)
-        named = {name: getattr(arguments, name) for name in ("name", "base", "base_revision")}
-        named |= {"adapter": str(arguments.adapter) if arguments.adapter else None, "seconds": round(time.monotonic() - started, 1)}
-        result |= named | {"versions": {name: version(name) for name in ("llama-cpp-python", "torch", "transformers", "peft")}}
+        named = ("name", "base", "base_revision", "adapter", "adapter_revision", "quantisations", "context", "temperature", "reference_dtype")
+        result |= {name: getattr(arguments, name) for name in named} | {"seconds": round(time.monotonic() - started, 1)}
+        result |= {"versions": {name: version(name) for name in ("llama-cpp-python", "torch", "transformers", "peft")}}
         for name in result["files"]:
             (work / "done" / name).replace(arguments.output / name)
         part = work / "export.json"
         part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(arguments.output / "export.json")
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
         # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken one is among them.
-        raise JobError(f"{arguments.base!r} was not exported ({short(error)}); check --base, --adapter and the space left.") from error
+        wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
+        raise JobError(f"{wrong}; check --base, --adapter, and the memory and space left.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if arguments.push_to:
+        deliver(arguments, [*result["files"], "export.json"])
     ended = {name: reply["ended_by_itself"] for name, reply in result["checks"]["replies"].items()}
     emit("done", output=str(arguments.output), ended_by_itself=ended, seconds=result["seconds"])
 

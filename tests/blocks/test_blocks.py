@@ -11,6 +11,7 @@ from blocks.anthropic import Anthropic
 from blocks.claude_cli import ClaudeCli
 from blocks.google import Google
 from blocks.hf_hub import HfHub
+from blocks.hf_job import HfJob
 from blocks.llama_cpp import LlamaCpp
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
@@ -20,7 +21,7 @@ from blocks.scripted import Scripted
 from core.errors import HubError, JobError, SettingsError
 
 
-@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, HfHub, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
+@pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, HfHub, HfJob, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
 class TestStandards(BlockStandardTestSuite):
     """Prefect's own suite, but for its look at a logo on the network: our blocks have none."""
 

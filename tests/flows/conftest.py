@@ -30,8 +30,11 @@ TINY = {
         "topic_texts": 1,
         "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256},
     },
-    "train": {"max-length": 1024, "allow-truncated": 1.0, "epochs": 2, "learning-rate": 0.005, "evaluate": "end"},
-    "convert": {"fallback-pre-tokenizer": "qwen2", "context": 4096},
+    "train": {
+        **{"max-length": 1024, "allow-truncated": 1.0, "epochs": 2, "learning-rate": 0.005, "evaluate": "end", "batch-size": 4, "gradient-accumulation": 1},
+        **{"lora-r": 16, "lora-alpha": 32, "lora-dropout": 0.0, "target-modules": ["all-linear"], "no-gradient-checkpointing": True},
+    },
+    "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True, "reply-tokens": 60},  # a few steps teach nobody when to stop
     "quantisations": ["q4_k_m"],
 }
 

@@ -60,7 +60,7 @@ def serve(folder: Path, port: int, values: dict[str, object]) -> None:
         http=Protocol,
         ws="none",
         loop="asyncio",
-        lifespan="off",
+        lifespan="on",
         interface="asgi3",
         log_config=None,
         access_log=False,

@@ -1,6 +1,7 @@
 """The application: one module per part of the Hub, each with its routes."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.hub_stub import commits, control, lfs, refs, repos, resolve, tree, xet
+from tests.hub_stub import commits, control, jobs, lfs, refs, repos, resolve, tree, xet
 from tests.hub_stub.gate import Gate
+from tests.hub_stub.job_runs import Jobs
 from tests.hub_stub.store import Store
 from tests.hub_stub.wire import Refused, read_callers
 
-PARTS = (control, repos, refs, commits, tree, lfs, xet, resolve)
+PARTS = (control, jobs, repos, refs, commits, tree, lfs, xet, resolve)
 """In the order in which they are asked; `resolve` last, as its paths begin with anybody's name."""
 
 
@@ -30,6 +32,14 @@ class Settings:
     """The most items of a list in one answer."""
     cdn: bool = False
     """Send a client that downloads a large file elsewhere, as the Hub does."""
+    credit: bool = True
+    """Whether jobs can be paid for."""
+    scheduling_s: float = 0.1
+    """Seconds that a job waits for its machine."""
+    grace_s: float = 5.0
+    """Seconds between asking a job's processes to end and killing them."""
+    keep_alive_s: float = 30.0
+    """Seconds of silence after which the stream of a log says that it is still there; a client that does not follow waits for 5 s of silence."""
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:
@@ -44,12 +54,21 @@ def make_app(folder: Path, settings: Settings) -> Gate:
     """Return the application on a folder."""
     app = Starlette(
         routes=[route for part in PARTS for route in part.ROUTES],
+        lifespan=_with_jobs,
         exception_handlers={Refused: _refused, HTTPException: _no_such_path},  # ty: ignore[invalid-argument-type]  each gets its own kind
     )
     app.router.redirect_slashes = False
     app.state.store, app.state.control = Store(folder), control.Control()
-    app.state.page_size, app.state.cdn = settings.page_size, settings.cdn
+    app.state.page_size, app.state.cdn, app.state.credit, app.state.keep_alive_s = settings.page_size, settings.cdn, settings.credit, settings.keep_alive_s
+    app.state.jobs = Jobs(app.state.store, settings.scheduling_s, settings.grace_s)
     return Gate(app, app.state.control, read_callers(settings.tokens))
+
+
+@asynccontextmanager
+async def _with_jobs(app: Starlette) -> AsyncGenerator[None]:
+    """End all jobs with the server."""
+    yield
+    await app.state.jobs.clear()
 
 
 async def _refused(_: Request, refused: Refused) -> Response:

@@ -1,10 +1,11 @@
 """Starting the stub in a process of its own, and talking to it."""
 
+import contextlib
 import json
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.loopback import Server
 
@@ -43,8 +44,26 @@ class Hub(Server):
         self.ask("DELETE", "/_stub/log")
 
     def reset(self) -> None:
-        """Forget everything, also all repositories; the settings stay."""
+        """Forget everything, also all repositories and jobs, whose processes are killed; the settings stay."""
         self.ask("POST", "/_stub/reset")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the jobs of all namespaces as the Hub shows them, the newest first."""
+        return self.ask("GET", "/_stub/jobs")
+
+    def next_job(self, fault: Literal["lies", "vanishes", "stuck"]) -> None:
+        """Say what becomes of the next job that is submitted, or of the one after those for which this was said.
+
+        Args:
+            fault: it says that it completed and is never run; it is unknown once it has started; it waits for its machine until it is cancelled.
+        """
+        self.ask("POST", "/_stub/jobs", {"next": fault})
+
+    def close(self) -> None:
+        """End the jobs with all that they started, and the process."""
+        with contextlib.suppress(OSError):
+            self.ask("DELETE", "/_stub/jobs")
+        super().close()
 
     def get(self, path: str, token: str | None = "hf_write") -> bytes:
         """Return what the Hub answers to a GET, without any client; an error is urllib's HTTPError."""

@@ -92,7 +92,8 @@ async def clear_log(request: Request) -> Response:
 
 
 async def reset(request: Request) -> Response:
-    """POST /_stub/reset: no repository, no fault, no log."""
+    """POST /_stub/reset: no repository, no job, no fault, no log."""
+    await request.app.state.jobs.clear()
     control_of(request).faults.clear()
     control_of(request).log.clear()
     store_of(request).clear()

@@ -23,7 +23,10 @@ class Gate:
         self.app, self.control, self.callers = app, control, callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one call."""
+        """Serve one call, or the start and the end of the server."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
         # the router is to see revisions and paths as they were sent: a/b as one segment is a%2Fb
         path = scope["path"] = scope["raw_path"].decode("ascii")
         headers = Headers(scope=scope)
@@ -63,7 +66,15 @@ class Gate:
 
     async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send, entry: Json) -> None:
         if fault.cut is not None:
-            await self._serve(scope, receive, _cut(send, fault.cut), entry)
+            # a stream that has given its bytes may go on for long
+            enough = asyncio.Event()
+            serving, full = asyncio.ensure_future(self._serve(scope, receive, _cut(send, fault.cut, enough), entry)), asyncio.ensure_future(enough.wait())
+            await asyncio.wait((serving, full), return_when=asyncio.FIRST_COMPLETED)
+            full.cancel()
+            serving.cancel()
+            await asyncio.wait((serving, full))
+            if not serving.cancelled():
+                serving.result()
         elif fault.after:
             await self._serve(scope, receive, _lose, entry)
         else:
@@ -91,7 +102,7 @@ async def _lose(_: Message) -> None:
     pass
 
 
-def _cut(send: Send, size: int) -> Send:
+def _cut(send: Send, size: int, enough: asyncio.Event) -> Send:
     left = size
 
     async def sent(message: Message) -> None:
@@ -102,6 +113,8 @@ def _cut(send: Send, size: int) -> Send:
             body = message.get("body", b"")[:left]
             left -= len(body)
             await send({"type": "http.response.body", "body": body, "more_body": True})
+        if left <= 0:
+            enough.set()
 
     return sent
 

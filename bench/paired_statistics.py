@@ -1,0 +1,176 @@
+"""Simulates evaluations whose truth is known, and counts how often the statistics are right.
+
+    python bench/paired_statistics.py [--quick]        (1 minute; --quick: 10 seconds)
+
+A score is base + persona + arm × persona + trial, each drawn from a normal distribution, in some rows cut to 0..1; every persona has 3 trials in each arm.
+Ends with exit code 1 if, beyond what chance does in so many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
+cover 95 ± 1.5 %, power is not within 5 points of what core/power.py predicts, or a safety bound covers less than 95 %.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from core.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
+from core.power import Spread, plan, power_of
+
+TRIALS = 3
+PERSONAS = (5, 10, 30)
+ALPHA = 0.05
+FLIPS = 10_000
+GAIN = 0.05
+PASS_AT = 0.80
+BATCH = 500
+"""Simulations in memory at once."""
+
+
+@dataclass(frozen=True)
+class World:
+    """How scores come about: standard deviations, and whether scores are cut to 0..1; `missing` is the share of conversations that are lost."""
+
+    name: str
+    persona: float
+    arm_persona: float
+    trial: float
+    cut: bool = False
+    missing: float = 0.0
+
+
+WORLDS = (
+    World("arms differ alike for all personas", 0.10, 0.00, 0.10),
+    World("arm × persona 0.05", 0.10, 0.05, 0.10),
+    World("arm × persona 0.10", 0.10, 0.10, 0.10),
+    World("the same, scores cut to 0..1", 0.15, 0.10, 0.15, cut=True),
+    World("the same, a fifth of conversations lost", 0.15, 0.10, 0.15, cut=True, missing=0.2),
+)
+
+
+def scores(world: World, gain: float, personas: int, simulations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the scores of both arms: (simulations, personas, trials), NaN in both where either was lost; a persona keeps one pair at least."""
+    draw = np.random.default_rng(seed)
+    shape = (simulations, personas, TRIALS)
+    persona = 0.70 + draw.normal(0, world.persona, (simulations, personas, 1))
+    both = []
+    for shift in (0.0, gain):
+        # half of the variance of arm × persona in each arm, so that without a gain they are alike also where scores are cut
+        mean = persona + shift + draw.normal(0, world.arm_persona / np.sqrt(2), (simulations, personas, 1))
+        found = mean + draw.normal(0, world.trial, shape)
+        both.append(np.clip(found, 0, 1) if world.cut else found)
+    lost = draw.random(shape) > (1 - world.missing) ** 2
+    lost[..., 0] = False
+    base, arm = (np.where(lost, np.nan, found) for found in both)
+    return base, arm
+
+
+def flipped(means: np.ndarray) -> np.ndarray:
+    return np.concatenate([sign_flip_p(means[start : start + BATCH], FLIPS) for start in range(0, len(means), BATCH)])
+
+
+def false_positives(world: World, personas: int, simulations: int) -> tuple[float, float, float]:
+    """Return how often the naive t, the t over personas and the sign-flip test find a difference that is not there."""
+    base, arm = scores(world, 0, personas, simulations, seed=personas + 1000 * WORLDS.index(world))
+    pairs = arm - base
+    means = np.nanmean(pairs, axis=-1)
+    naive = stats.ttest_1samp(pairs.reshape(simulations, -1), 0, axis=1, nan_policy="omit").pvalue
+    by_persona = stats.ttest_1samp(means, 0, axis=1).pvalue
+    return float(np.mean(naive < ALPHA)), float(np.mean(by_persona < ALPHA)), float(np.mean(flipped(means) < ALPHA))
+
+
+def covered(means: np.ndarray, truth: float) -> float:
+    """Return how often the quoted interval holds the true difference, where there is one."""
+    spread = np.ptp(means, axis=1) > 0
+    found = stats.ttest_1samp(means[spread], 0, axis=1).confidence_interval(0.95)
+    for row, low, high in zip(means[spread][:20], found.low, found.high, strict=False):
+        assert np.allclose(t_interval(row) or (), np.clip((low, high), -1, 1)), "this is not the product's interval"
+    return float(np.mean((found.low <= truth) & (truth <= found.high)))
+
+
+def coverage(world: World, personas: int, simulations: int) -> tuple[float, float, float]:
+    """Return how often the quoted interval, the bootstrap's, and the pass rate's hold the true difference."""
+    big = scores(world, GAIN, 1000, 500, seed=0)
+    base, arm = scores(world, GAIN, personas, simulations, seed=100 + personas + 1000 * WORLDS.index(world))
+    truth = float(np.nanmean(np.nanmean(big[1] - big[0], axis=-1)))
+    means = np.nanmean(arm - base, axis=-1)
+    bootstrap = [bootstrap_interval(row, 1000) or (0.0, 0.0) for row in means[: simulations // 5]]
+    passes = [np.where(np.isnan(found), np.nan, found >= PASS_AT) for found in (base, arm, *big)]
+    pass_truth = float(np.nanmean(np.nanmean(passes[3] - passes[2], axis=-1)))
+    return (
+        covered(means, truth),
+        float(np.mean([low <= truth <= high for low, high in bootstrap])),
+        covered(np.nanmean(passes[1] - passes[0], axis=-1), pass_truth),
+    )
+
+
+def predicted_power(personas: int, share: float, simulations: int) -> tuple[float, float, float]:
+    """Return a true difference, the power that is predicted for it, and the power that it has."""
+    spread = Spread(between=0.10, within=0.10 * np.sqrt(2), base_mean=0.70, source="")
+    sd = spread.of_mean(TRIALS)
+    gain = share * (plan(personas, TRIALS, spread).smallest_difference or 0.2)
+    base, arm = scores(World("", 0.10, 0.10, 0.10), gain, personas, simulations, seed=200 + personas)
+    return gain, power_of(gain, sd, personas, ALPHA), float(np.mean(flipped((arm - base).mean(axis=-1)) < ALPHA))
+
+
+def safety(personas: int, rates: tuple[float, float], alike: float, simulations: int) -> float:
+    """Return how often the bound of a difference of failure rates is above the true one.
+
+    Args:
+        rates: of the base and the arm.
+        alike: correlation of a persona's conversations in one arm.
+    """
+    draw = np.random.default_rng(personas)
+    found = []
+    for rate in rates:
+        if alike in (0.0, 1.0) or rate == 0:
+            each = np.full((simulations, personas), rate) if alike < 1 else (draw.random((simulations, personas)) < rate).astype(float)
+        else:
+            each = draw.beta(rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1), (simulations, personas))
+        found.append(draw.binomial(TRIALS, each).mean(axis=1) / TRIALS)
+    seen: dict[tuple[float, float], float] = {}
+    for both in zip(*found, strict=True):
+        if both not in seen:
+            seen[both] = rate_bound(both[1], both[0], (personas, personas))
+    return float(np.mean([seen[both] >= rates[1] - rates[0] - 1e-12 for both in zip(*found, strict=True)]))
+
+
+def main(quick: bool) -> int:
+    simulations = 500 if quick else 10_000
+    chance = 3 * np.sqrt(0.05 * 0.95 / simulations)
+    wrong: list[str] = []
+
+    def check(name: str, holds: bool) -> None:
+        if not holds:
+            wrong.append(name)
+
+    print(f"{simulations} simulations a row, {TRIALS} trials, α = {ALPHA}; chance adds up to {chance:.1%} (3 standard errors)\n")
+    print("False positives without a true difference, and coverage of 95 % intervals with one\n")
+    print("| scores | personas | naive t | t over personas | sign-flip | t-interval | bootstrap | pass rate |\n|---|---|---|---|---|---|---|---|")
+    for world in WORLDS:
+        for personas in PERSONAS:
+            naive, t, flip = false_positives(world, personas, simulations)
+            held, bootstrap, passes = coverage(world, personas, simulations)
+            mark = " **too often**" if naive > ALPHA + chance else ""
+            print(f"| {world.name} | {personas} | {naive:.1%}{mark} | {t:.1%} | {flip:.1%} | {held:.1%} | {bootstrap:.1%} | {passes:.1%} |", flush=True)
+            check(f"{world.name}, {personas}: t over personas", t <= ALPHA + chance)
+            check(f"{world.name}, {personas}: sign-flip", flip <= ALPHA + chance)
+            check(f"{world.name}, {personas}: coverage", abs(held - 0.95) <= max(0.015, chance))
+    print("\nPower of the sign-flip test\n\n| personas | true difference | predicted | simulated |\n|---|---|---|---|")
+    for personas in (5, 6, 7, 8, 10, 15, 30):
+        for share in (0.6, 1.0, 1.2):
+            gain, predicted, power = predicted_power(personas, share, simulations)
+            print(f"| {personas} | {gain:.3f} | {predicted:.1%} | {power:.1%} |", flush=True)
+            check(f"{personas}: power", abs(predicted - power) <= (0.05 + chance if quick else 0.05))
+    print("\nFailed gates: how often the upper 95 % bound of arm − base is above the true difference\n")
+    print("| personas | base, arm | conversations independent | correlation 0.3 | a persona's all alike |\n|---|---|---|---|---|")
+    for personas in (10, 30, 60):
+        for rates in ((0.01, 0.01), (0.05, 0.05), (0.0, 0.05), (0.05, 0.15), (0.0, 0.2)):
+            held = [safety(personas, rates, alike, simulations) for alike in (0.0, 0.3, 1.0)]
+            print(f"| {personas} | {rates[0]:.0%}, {rates[1]:.0%} | {' | '.join(f'{one:.1%}' for one in held)} |", flush=True)
+            check(f"{personas}, {rates}: safety bound", min(held) >= 0.95 - chance)
+    print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--quick" in sys.argv[1:]))

@@ -1,0 +1,193 @@
+"""Hugging Face Jobs: an order is submitted once, however often and by however many it is asked for."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, JobInfo, Volume
+from huggingface_hub.errors import JobNotFoundError
+from prefect.blocks.abstract import JobBlock
+from pydantic import Field, HttpUrl
+
+from blocks.hf_calls import explained, may_pass, pause
+from blocks.hf_hub import HfHub
+from blocks.hf_job_run import HfJobRun
+from core.errors import JobError
+from core.jobs import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, words
+
+FILES = "understudy-jobs"
+"""Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""
+
+
+class HfJob(JobBlock[Made]):
+    """A job script on Hugging Face Jobs.
+
+    Example:
+        See what a saved account may use:
+        ```python
+        from blocks.hf_job import HfJob
+
+        job = HfJob.load("BLOCK_NAME")
+        print(job.offered())
+        ```
+    """
+
+    _block_type_name = "Understudy Hugging Face Job"
+    _block_type_slug = "understudy-hf-job"
+    _documentation_url = HttpUrl("https://huggingface.co/docs/huggingface_hub/guides/jobs")
+
+    hub: HfHub = Field(default_factory=HfHub, title="Hub", description="The account, by its token.")
+    namespace: str = Field(default="", title="Namespace", description="Whose account pays: a user or an organisation. By default that of export.repo.")
+    settle_seconds: float = Field(default=3, ge=0, title="Settle", description="Seconds after which it is looked whether another submitter was as quick.")
+
+    def offered(self) -> dict[str, tuple[float, float | None]]:
+        """Return what the service offers: USD an hour and GB of one GPU's memory, by flavor of a single GPU or none.
+
+        Raises:
+            HubError: it cannot be asked.
+        """
+        found: dict[str, tuple[float, float | None]] = {}
+        for item in self.hub.patiently("asking for the hardware of jobs", self.hub.get_client().list_jobs_hardware):
+            if item.accelerator is None or str(item.accelerator.quantity) == "1":
+                memory = "".join(letter for letter in str(item.accelerator.vram) if letter.isdigit() or letter == ".") if item.accelerator else ""
+                hourly = float(item.unit_cost_usd) * {"minute": 60, "hour": 1}[item.unit_label]
+                found[str(item.name)] = (hourly, float(memory) if memory else None)
+        return found
+
+    async def trigger(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> HfJobRun | Made:  # ty: ignore[incompatible-method-override]
+        """Return what makes an order: its finished result, the job that is under way, or one that is submitted now.
+
+        A submission that is cancelled while it is under way is waited for, and then the job is cancelled.
+
+        Args:
+            purchase: none if nothing may be bought.
+            script: path of the job script.
+            place: where the result will lie.
+
+        Raises:
+            HubError: it cannot be submitted.
+            JobError: nothing is there, and nothing may be bought.
+        """
+        submission = asyncio.ensure_future(asyncio.to_thread(self._submit_once, order, purchase, script, place))
+        try:
+            job, found = await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                if isinstance(job := (await submission)[0], Paid):
+                    self.cancel(job.id)
+            raise
+        return job if isinstance(job, Made) else HfJobRun(self, order, job, place, found)
+
+    def find_made(self, order: Order, place: Path) -> Made | None:
+        """Return an order's finished result, or none; a result that is not what it tells of itself counts as none.
+
+        Raises:
+            HubError: the Hub does not answer.
+        """
+        commit = self.hub.commit_of(order.repo, "model", order.tag)
+        path = self.hub.fetch(order.repo, "model", commit, order.finished, place.with_name(f".told-{place.name}")) if commit else None
+        if commit is None or path is None:
+            return None
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            wanted = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in facts["files"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        there = self.hub.sums(order.repo, "model", commit, list(wanted)) if wanted else {}
+        same = all(name in there and there[name][0] == size and there[name][1] in (None, sha256) for name, (size, sha256) in wanted.items())
+        return Made(order.repo, commit, self.hub.page(order.repo, "model", commit), facts) if same and wanted else None
+
+    def find_jobs(self, label: str, value: str) -> list[Paid]:
+        """Return all jobs that have a label, ended or not.
+
+        Raises:
+            HubError: the service does not answer.
+        """
+        api = self.hub.get_client()
+        found = self.hub.patiently("looking for jobs", lambda: list(api.list_jobs(labels={label: value}, namespace=self.namespace)))
+        # the service could leave the filter out
+        return [_paid(job) for job in found if (job.labels or {}).get(label) == value]
+
+    def look(self, job: str) -> Paid:
+        """Return a job as it is.
+
+        Raises:
+            JobNotFoundError: the service does not know it.
+            HubError: the service does not answer.
+        """
+        try:
+            return _paid(self.hub.get_client().inspect_job(job_id=job, namespace=self.namespace))
+        except JobNotFoundError:
+            raise
+        except Exception as error:
+            raise explained("looking at a job", error, 1, self.hub.endpoint) from error
+
+    def lines(self, job: str) -> Iterable[str]:
+        """Return a job's log from its first line, waiting for more until it has ended."""
+        return self.hub.get_client().fetch_job_logs(job_id=job, namespace=self.namespace, follow=True)
+
+    def cancel(self, job: str) -> None:
+        """Have a job stopped; one that has ended stays as it is.
+
+        Raises:
+            HubError: the service does not answer.
+        """
+        api = self.hub.get_client()
+        self.hub.patiently("cancelling a job", lambda: api.cancel_job(job_id=job, namespace=self.namespace))
+
+    def _submit_once(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> tuple[Paid | Made, bool]:
+        """Submit an order unless its job or result is there; return it, and whether it was there.
+
+        The service has no key against doubles, so labels are looked for before, after an answer that was lost, and once more when all is done.
+        """
+        # in this order: a job that ends in between has tagged its result by then
+        if there := self._agreed(order) or self.find_made(order, place):
+            return there, True
+        if purchase is None:
+            raise JobError(f"The result or job of {order.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
+        files: dict[str, Path | bytes] = {order.script: script, **{name: text.encode() for name, text in order.files.values()}}
+        commit = self.hub.push(f"{self.namespace}/{FILES}", "dataset", files, f"For {order.key}", order.key, private=True).oid
+        api = self.hub.get_client()
+        for attempt in range(1, self.hub.attempts + 1):
+            try:
+                submitted = _paid(self._post(api, order, purchase, commit))
+            except Exception as error:
+                if not may_pass(error) or attempt == self.hub.attempts:
+                    raise explained("submitting a job", error, attempt, self.hub.endpoint) from error
+                pause(error, attempt)
+                if there := self._agreed(order):
+                    return there, False
+            else:
+                time.sleep(self.settle_seconds)
+                return self._agreed(order) or submitted, False
+        raise AssertionError
+
+    def _agreed(self, order: Order) -> Paid | None:
+        """Return the job of an order that counts for all who look; the superfluous ones are cancelled."""
+        job, superfluous = first_alive(self.find_jobs(KEY_LABEL, order.key))
+        for other in superfluous:
+            self.cancel(other.id)
+        return job
+
+    def _post(self, api: HfApi, order: Order, purchase: Purchase, commit: str) -> JobInfo:
+        files = {argument: f"{MOUNT}/{name}" for argument, (name, _) in order.files.items()}
+        where: dict[str, Any] = {"output": order.stage, "push-to": order.repo, "push-tag": order.tag, "public": not order.private}
+        return api.run_job(
+            image=purchase.image,
+            command=["uv", "run", f"{MOUNT}/{order.script}", *words({**order.arguments, **order.remote, **files, **where})],
+            secrets={"HF_TOKEN": self.hub.environment().get("HF_TOKEN", "")},
+            flavor=purchase.flavor,
+            timeout=purchase.timeout_seconds,
+            labels={KEY_LABEL: order.key, RUN_LABEL: purchase.run},
+            volumes=[Volume(type="dataset", source=f"{self.namespace}/{FILES}", mount_path=MOUNT, revision=commit)],
+            namespace=self.namespace,
+        )
+
+
+def _paid(job: JobInfo) -> Paid:
+    stage, message = str(job.status.stage), job.status.message or ""
+    return Paid(job.id, stage, job.url, str(job.flavor or ""), message, job.created_at, job.started_at, job.finished_at)

@@ -1,0 +1,139 @@
+"""A job of Hugging Face Jobs that is under way: watched to its end, cancelled with the run that waits for it, and believed when its result is there."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub.errors import JobNotFoundError
+from prefect.blocks.abstract import JobRun
+
+from blocks.job_log import JobLog
+from core.errors import HubError, JobError
+from core.job_settings import Jobs
+from core.jobs import Made, Order, Paid
+
+if TYPE_CHECKING:
+    from blocks.hf_job import HfJob
+
+Report = Callable[[dict[str, Any]], None]
+
+GONE = 3
+"""Times in a row that the service knows nothing of a job, after which it is believed."""
+
+AGAIN = "Run the same command again: a training goes on from its newest checkpoint."
+
+
+class HfJobRun(JobRun[Made]):
+    """A job that was submitted, by this process or an earlier one."""
+
+    def __init__(self, block: "HfJob", order: Order, job: Paid, place: Path, found: bool) -> None:
+        """Take a job.
+
+        Args:
+            place: where the result will lie; the log is kept beside it.
+            found: whether the job was there already.
+        """
+        self.job, self.found, self.namespace = job, found, block.namespace
+        self._block, self._order, self._place = block, order, place
+        self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(job.id))
+        self._unknown, self._trouble = 0, ""
+
+    async def wait_for_completion(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:  # ty: ignore[incompatible-method-override]
+        """Watch the job to its end, and keep its whole log; a wait that is cancelled cancels the job.
+
+        Args:
+            watch: how often it is looked at, and how long trouble is borne.
+            report: called with each JSON line of its log, and with events `stage` and `silent`.
+            stopped: says whether the run that waits was cancelled where this process cannot hear it.
+
+        Raises:
+            JobError: it waited too long for a machine, was cancelled with its run, or cannot be watched any more and may go on.
+        """
+        self._log.follow()
+        try:
+            await self._until_ended(watch, report, stopped)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(self._cancel))
+            raise
+        finally:
+            await asyncio.to_thread(self._log.end, self.job.ended)
+            self._pass_on(report)
+
+    async def fetch_result(self) -> Made:
+        """Return the result, which counts if the expected file is at a commit and what it lists has its checksums.
+
+        Raises:
+            JobError: there is none, with what is known of why.
+        """
+        made = await asyncio.to_thread(self._block.find_made, self._order, self._place)
+        if made is None:
+            raise JobError(self._why())
+        return made
+
+    async def _until_ended(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:
+        began = answered = time.monotonic()
+        told = ""
+        while True:
+            if found := await asyncio.to_thread(self._look):
+                self.job, answered = found, time.monotonic()
+            if self.job.stage != told:
+                told = self.job.stage
+                report({"event": "stage", "stage": told, "message": self.job.message})
+            self._pass_on(report)
+            if self.job.ended or self._unknown >= GONE:
+                return
+            if await stopped():
+                await asyncio.to_thread(self._cancel)
+                raise JobError(f"The run was cancelled, and its job {self.job.url} with it.")
+            if time.monotonic() - answered > watch.outage_seconds:
+                raise JobError(
+                    f"Nothing was heard of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may go on. "
+                    "Run the same command again: it is taken up where it is then, and not paid for twice."
+                )
+            if self.job.started is None and time.monotonic() - began > watch.queue_seconds:
+                await asyncio.to_thread(self._cancel)
+                raise JobError(
+                    f"The job {self.job.url} waited {watch.queue_seconds / 60:.0f} minutes for a machine ({self.job.flavor}) and was cancelled. Choose another "
+                    "flavor in the training settings, or raise jobs.queue_seconds."
+                )
+            if (silent := self._log.silent()) > watch.silent_seconds:
+                self._log.heard()
+                report({"event": "silent", "seconds": silent})
+            await asyncio.sleep(watch.poll_seconds)
+
+    def _pass_on(self, report: Report) -> None:
+        for event in self._log.events():
+            report(event)
+
+    def _look(self) -> Paid | None:
+        """Return the job as it is, or none if nothing was heard of it; count answers that there is no such job."""
+        try:
+            found = self._block.look(self.job.id)
+        except JobNotFoundError:
+            self._unknown += 1
+            return None
+        except HubError as error:
+            self._trouble = f" ({error})"
+            return None
+        self._unknown = 0
+        return found
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(HubError):  # the service's own limit of time will stop it
+            self._block.cancel(self.job.id)
+
+    def _why(self) -> str:
+        job, where = self.job, f"Its log is {self._log.path}, its page {self.job.url}."
+        nothing = f"{self._order.repo} has no finished {self._order.finished} at {self._order.tag}"
+        if self._unknown >= GONE or job.stage == "DELETED":
+            return f"The job {job.id} has vanished: the service does not know it any more, and {nothing}. {where} {AGAIN}"
+        if job.stage == "COMPLETED":
+            return f"The job {job.id} says that it completed, but {nothing}. {where} Run the same command again."
+        if "timeout" in job.message.lower():
+            return f"The job {job.id} was stopped after {job.seconds() / 60:.0f} minutes, its limit. {where} {AGAIN} jobs.margin raises the limit."
+        if job.stage == "CANCELED":
+            return f"The job {job.id} was cancelled. {where} {AGAIN}"
+        return f"The job {job.id} failed ({job.message or job.stage}): {self._log.reason()} {where}"

@@ -1,0 +1,26 @@
+"""Where jobs run elsewhere: from the name in the settings to a block."""
+
+from prefect.exceptions import ObjectNotFound
+
+from blocks.hf_job import HfJob
+from core.errors import SettingsError
+from core.references import refuse_keys
+
+
+async def load_jobs(name: str, namespace: str) -> HfJob:
+    """Return the service of jobs: `hf` with the token of the environment, or a saved block by its name.
+
+    Args:
+        namespace: whose account pays, if the block does not say it.
+
+    Raises:
+        SettingsError: there is no such block.
+    """
+    refuse_keys({"jobs.where": name})
+    try:
+        block = HfJob() if name == "hf" else await HfJob.aload(name)
+    except (ValueError, ObjectNotFound) as error:  # Prefect's words for "no such block"
+        raise SettingsError(
+            f"Unknown place for jobs {name!r} (jobs.where). Allowed: local, hf, or the name of a saved block of the server that PREFECT_API_URL names."
+        ) from error
+    return block if block.namespace else block.model_copy(update={"namespace": namespace})

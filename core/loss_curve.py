@@ -1,0 +1,190 @@
+"""The loss of a training: a picture that can be read on a light and on a dark page, and the same in words and a table for those who cannot see it."""
+
+import io
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, ConfigDict
+
+from core.errors import JobError
+from core.records import Record
+from core.yaml_files import check
+
+TEXT = "#797979"
+"""Of all single colours this grey has about the greatest contrast, 4.35 to 1, on white and on a dark page (#0d1117) alike."""
+TRAINING, VALIDATION = "#1a7fd4", "#c2620a"
+
+_DRAWING = threading.Lock()
+"""matplotlib's settings are those of the process: two threads would draw with one another's."""
+
+
+class LossPoint(Record):
+    """A loss at a step; none where it was not a finite number."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    step: int
+    loss: Annotated[float | None, AfterValidator(lambda value: value if value is not None and math.isfinite(value) else None)]
+
+
+Points = Annotated[list[LossPoint], AfterValidator(lambda points: sorted(points, key=lambda point: point.step))]
+
+
+class LossCurve(Record):
+    """The losses of a training in the order of its steps; step 0 is before the first."""
+
+    training: Points
+    validation: Points
+
+
+def loss_curve(metrics: Mapping[str, Any]) -> LossCurve:
+    """Return the losses that a training job wrote into `metrics.json`.
+
+    Raises:
+        JobError: they have another form.
+    """
+    found = {"training": metrics.get("loss_curve", []), "validation": metrics.get("validation_curve", [])}
+    return check(found, LossCurve, JobError, "The loss curve in metrics.json")
+
+
+def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: float = 0.05) -> str:
+    """Return the curve as an SVG picture without ground, date or anything from outside; the same curve gives the same bytes.
+
+    Args:
+        title: read out by screen readers, with `curve_sentence` as the description.
+        smoothing: share of the steps over which the thick line is a running mean; with less than three steps in it there is none.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    file = io.StringIO()
+    with _DRAWING, mpl.rc_context():
+        mpl.rcdefaults()  # not those of a matplotlibrc that happens to lie about
+        # Text stays text; and of thousands of steps no more is kept than a pixel shows.
+        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "understudy", "font.size": 11, "path.simplify_threshold": 1.0})
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        axes = figure.add_subplot(xlabel="step", ylabel="loss")
+        _draw(axes, curve, smoothing)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.tick_params(colors=TEXT)
+        for item in (axes.xaxis.label, axes.yaxis.label):
+            item.set_color(TEXT)
+        for side, spine in axes.spines.items():
+            spine.set(color=TEXT, visible=side in ("left", "bottom"))
+        # Metadata would hold a date and addresses.
+        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    # What stands before the element names a document type elsewhere.
+    opening, _, rest = file.getvalue().partition("<svg ")[2].partition(">")
+    return f'<svg role="img" {opening}>\n <title>{escape(title)}</title>\n <desc>{escape(curve_sentence(curve))}</desc>{rest}'
+
+
+def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
+    steps, losses = _arrays(curve.training)
+    window = round(smoothing * len(steps))
+    if np.isfinite(losses).any():
+        axes.plot(steps, losses, color=TEXT, linewidth=0.7, marker="." if len(steps) < 30 else None, label="training")
+    if np.isfinite(losses).any() and window >= 3:
+        axes.plot(steps, _running_mean(losses, window), color=TRAINING, linewidth=2, label=f"training, mean over {window:,} steps")
+    steps, losses = _arrays([point for point in curve.validation if point.loss is not None])
+    if len(steps):
+        axes.plot(steps, losses, color=VALIDATION, linewidth=1.5, linestyle="--", marker="o", label="validation")
+    if axes.lines:
+        axes.legend(frameon=False, labelcolor=TEXT)
+    else:
+        axes.text(0.5, 0.5, "no loss to draw", color=TEXT, ha="center", transform=axes.transAxes)
+
+
+def _arrays(points: Sequence[LossPoint]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([point.step for point in points]), np.array([math.nan if point.loss is None else point.loss for point in points])
+
+
+def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of the finite values around each."""
+    finite, kernel = np.isfinite(values), np.ones(window)
+    sums, counts = np.convolve(np.where(finite, values, 0), kernel, "same"), np.convolve(finite, kernel, "same")
+    return np.divide(sums, counts, out=np.full(len(values), math.nan), where=counts > 0)
+
+
+def curve_sentence(curve: LossCurve, rise: float = 0.02, last: int = 5) -> str:
+    """Say the curve in words.
+
+    Args:
+        rise: share of the lowest validation loss by which the last must be above it to be called overfitting.
+        last: training losses at the end of which the mean is told, since single ones differ by chance.
+    """
+    training, validation = ([point for point in points if point.loss is not None] for points in (curve.training, curve.validation))
+    said = f"{_training(training, last)}; {_validation(validation, rise)}." if training or validation else "No loss is known."
+    return f"{said[0].upper()}{said[1:]}{_not_finite('training', curve.training)}{_not_finite('validation', curve.validation)}"
+
+
+def _training(points: Sequence[LossPoint], last: int) -> str:
+    losses = [point.loss for point in points if point.loss is not None]
+    if len(losses) < 2:
+        return f"the training loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no training loss is known"
+    end = f"{losses[-1]:.3f}" if len(losses) <= last else f"{np.mean(losses[-last:]):.3f} (mean of the last {last})"
+    return f"the training loss went from {losses[0]:.3f} at step {points[0].step:,} to {end} at step {points[-1].step:,}"
+
+
+def _validation(points: Sequence[LossPoint], rise: float) -> str:
+    losses = [point.loss for point in points if point.loss is not None]
+    if len(losses) < 2:
+        return f"the validation loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no validation loss is known"
+    end, lowest, at = losses[-1], min(losses), points[losses.index(min(losses))].step
+    said = f"the validation loss went from {losses[0]:.3f} at step {points[0].step:,} to {end:.3f} at step {points[-1].step:,}"
+    said += ", its lowest" if end == lowest else f", with its lowest, {lowest:.3f}, at step {at:,}"
+    if end <= lowest * (1 + rise):
+        return said
+    by = f" by {100 * (end - lowest) / lowest:.0f} %" if lowest > 0 else ""
+    if at == 0:
+        return f"{said}, before the training: it rose{by}, so the training made the model worse on what it had not seen"
+    return f"{said}: it then rose{by}, a sign of overfitting (the model learns its examples by heart)"
+
+
+def _not_finite(kind: str, points: Sequence[LossPoint], named: int = 5) -> str:
+    steps = [f"{point.step:,}" for point in points if point.loss is None]
+    if not steps:
+        return ""
+    where = f"step{'s' if len(steps) > 1 else ''} {', '.join(steps[:named])}{f' and {len(steps) - named:,} more' if len(steps) > named else ''}"
+    return f" Not a finite number, and not drawn: {len(steps):,} of {len(points):,} {kind} losses, at {where}."
+
+
+def curve_table(curve: LossCurve, rows: int = 12) -> str:
+    """Return the curve as a Markdown table.
+
+    Args:
+        rows: at most, at least 4; the first, last and lowest validation losses and the last step are among them.
+    """
+    training, validation = _by_step(curve.training), _by_step(curve.validation)
+    known = [step for step, loss in validation.items() if loss is not None]
+    kept = {*_spread(list(validation), rows - 2), *list(training)[-1:], *sorted(known, key=lambda step: validation[step] or 0.0)[:1]}
+    if len(kept) <= rows // 2:
+        kept |= set(_between([step for step in training if step not in kept], rows - len(kept)))
+    lines, before = ["| step | training loss | validation loss |", "|---:|---:|---:|"], -1
+    for step in sorted(kept):
+        passed = [loss for at, loss in training.items() if before < at <= step]
+        finite = [loss for loss in passed if loss is not None]
+        mean = f"{np.mean(finite):.3f}" if finite else "not finite" if passed else ""
+        loss = validation.get(step)
+        check_loss = "" if step not in validation else "not finite" if loss is None else f"{loss:.3f}"
+        lines.append(f"| {step:,} | {mean} | {check_loss} |")
+        before = step
+    return "\n".join(lines) if kept else ""
+
+
+def _by_step(points: Sequence[LossPoint]) -> dict[int, float | None]:
+    return {point.step: point.loss for point in points}
+
+
+def _spread(steps: Sequence[int], most: int) -> list[int]:
+    """Return so many of the steps, evenly, the first and the last among them."""
+    return list(steps) if len(steps) <= most else [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
+
+
+def _between(steps: Sequence[int], most: int) -> list[int]:
+    """Return so many of the steps, evenly, neither end among them."""
+    return list(steps) if len(steps) <= most else [steps[place * len(steps) // (most + 1)] for place in range(1, most + 1)]

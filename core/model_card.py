@@ -1,0 +1,386 @@
+"""Model cards: what is known of an adapter or of its GGUF files, as the README that the Hub shows, and where an evaluation is put into it later.
+
+Names, prompts and caveats come from outside: whatever stands in them, they are shown as text and the card keeps its form.
+"""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ConfigDict, Field
+
+from core.errors import HubError, JobError
+from core.loss_curve import LossCurve, curve_sentence, curve_table, loss_curve
+from core.records import Record
+from core.yaml_files import check
+
+BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
+"""Lines between which a card tells of the evaluation."""
+
+CURVE = "loss_curve.svg"
+"""The picture that an adapter's card shows, beside it in the repository."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Source(Record):
+    """A model or dataset that another was made from.
+
+    Args:
+        repo: on the Hub; none where it is on this machine alone.
+        commit: its whole hash.
+        url: of a page, which is linked if it begins with http.
+    """
+
+    name: str
+    repo: str | None = None
+    commit: str | None = None
+    url: str = ""
+
+
+class FileFacts(Record):
+    """A file of the repository.
+
+    Args:
+        heldout_loss: mean over the held-out texts; loss_difference: how much higher that is than the 16-bit file's.
+        ended: whether a short chat ended by itself.
+        fallen_back: matrices that got another quantisation, by its name.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    heldout_loss: float | None = None
+    loss_difference: float | None = None
+    ended: bool | None = None
+    fallen_back: dict[str, int] = Field(default_factory=dict)
+
+
+class Split(Record):
+    """How many examples there were, and what the training length cut, as the training script counts it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    examples: int
+    tokens: int
+    longest: int
+    truncated: int
+    cut_token_share: float
+
+
+class TrainingFacts(Record):
+    """What a training job wrote into `metrics.json`, under the script's own names, and what is known of its machine.
+
+    Args:
+        r, lora_alpha, lora_dropout, target_modules: the adapter's rank, scale, dropout and the matrices that it changes.
+        max_steps: overrides the epochs where it is above 0.
+        supervised_tokens: of the assistant's replies, which alone are learnt.
+        seconds: from the reading of the data on; resumed_from: the step of the checkpoint from which the job went on.
+        usd: what the machine cost.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    method: str
+    r: int
+    lora_alpha: float
+    lora_dropout: float
+    target_modules: list[str]
+    trainable_parameters: int | None = None
+    num_train_epochs: float
+    max_steps: int = -1
+    steps: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    lr_scheduler_type: str
+    warmup_steps: float
+    optim: str
+    max_length: int
+    seed: int
+    truncation: dict[str, Split]
+    supervised_tokens: int
+    stop_tokens: list[str]
+    loss: LossCurve
+    seconds: float
+    tokens_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    resumed_from: int | None = None
+    versions: dict[str, str]
+    files: list[FileFacts] = Field(default_factory=list)
+    hardware: str | None = None
+    usd: float | None = None
+
+
+class ExportFacts(Record):
+    """What is known of GGUF files; what is none was not looked at, and the card does not speak of it.
+
+    Args:
+        main: the file that the Modelfile names and the card runs.
+        context: tokens, the Modelfile's `num_ctx`.
+        texts_alike: texts that llama.cpp and the tokenizer cut into the same tokens.
+        logit_difference: the largest between 16-bit file and merged model; agreement: share of positions with the same likeliest token.
+        greedy_agreement: share of the tokens of greedy replies that are the same.
+        merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
+        heldout: which texts these are.
+        pre_tokenizer: given by hand, since llama.cpp does not know the tokenizer.
+    """
+
+    files: list[FileFacts]
+    main: str
+    context: int | None = None
+    template_identical: bool | None = None
+    texts_alike: int | None = None
+    positions: int | None = None
+    logit_difference: float | None = None
+    logit_tolerance: float | None = None
+    agreement: float | None = None
+    least_agreement: float | None = None
+    greedy_agreement: float | None = None
+    merged_loss: float | None = None
+    adapter_loss: float | None = None
+    heldout: str | None = None
+    stop_token: str | None = None
+    pre_tokenizer: str | None = None
+    seconds: float | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    hardware: str | None = None
+    usd: float | None = None
+
+
+class CardFacts(Record):
+    """What both cards say.
+
+    Args:
+        repo: the card's own, on the Hub; none where the files stay on this machine.
+        license, license_name, license_link: as the Hub takes them; the name and the link where the licence is `other`.
+        intended_use: Markdown of the domain pack; empty where it has none.
+        system: the prompt that was trained in.
+        dataset, training: none of a base that is exported as it is.
+        caveats: sentences that a reader must know.
+    """
+
+    title: str
+    domain: str
+    repo: str | None
+    base: Source
+    dataset: Source | None = None
+    training: TrainingFacts | None = None
+    license: str
+    license_name: str | None = None
+    license_link: str | None = None
+    languages: list[str]
+    intended_use: str
+    system: str
+    caveats: list[str] = Field(default_factory=list)
+
+
+class Result(Record):
+    """A figure of the evaluation for the card's metadata, which the Hub shows beside it.
+
+    Args:
+        metric: its kind, such as `mean_score`; name: as people read it.
+        dataset: what it was measured on, as people read it; dataset_type: the same as an identifier.
+    """
+
+    metric: str
+    name: str
+    value: Finite
+    dataset: str
+    dataset_type: str
+
+
+def training_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> TrainingFacts:
+    """Return what `metrics.json` says, with the machine and what it cost.
+
+    Raises:
+        JobError: something is missing in it.
+    """
+    files = [_file(name, known) for name, known in (metrics.get("files") or {}).items()]
+    return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, TrainingFacts, JobError, "metrics.json")
+
+
+def export_facts(export: Mapping[str, Any], context: int | None = None, hardware: str | None = None, usd: float | None = None) -> ExportFacts:
+    """Return what `export.json` says, with the context of the Modelfile, the machine and what it cost.
+
+    Raises:
+        JobError: something is missing in it.
+    """
+    checks, named, fallen = (export.get(part) or {} for part in ("checks", "files", "fallback_tensors"))
+    replies = checks.get("replies") or {}
+    ggufs = [name for name in [*replies, *named] if name.endswith(".gguf")]
+    found = {
+        "files": [
+            {**_file(name, known), "ended": replies.get(name, {}).get("ended_by_itself"), "fallen_back": Counter(fallen.get(name, {}).values())}
+            for name, known in named.items()
+        ],
+        # The Modelfile's is the first that was asked for, and replies are in that order.
+        "main": next((name for name in ggufs if not name.endswith("-f16.gguf")), next(iter(ggufs), None)),
+        "context": context,
+        "template_identical": checks.get("chat_template_identical"),
+        "texts_alike": checks.get("texts_tokenized_alike"),
+        "positions": checks.get("positions_compared"),
+        "logit_difference": checks.get("max_logit_difference"),
+        "logit_tolerance": checks.get("logit_tolerance"),
+        "agreement": checks.get("argmax_agreement"),
+        "least_agreement": checks.get("min_agreement"),
+        "stop_token": checks.get("stop_token"),
+        "pre_tokenizer": checks.get("fallback_pre_tokenizer"),
+        "seconds": export.get("seconds"),
+        "versions": export.get("versions") or {},
+        "hardware": hardware,
+        "usd": usd,
+    }
+    return check(found, ExportFacts, JobError, "export.json")
+
+
+def _file(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "bytes": known.get("bytes"), "sha256": known.get("sha256")}
+
+
+def adapter_card(facts: CardFacts) -> str:
+    """Return the README of an adapter's repository, which shows the picture `CURVE` beside it.
+
+    Source:
+        https://huggingface.co/docs/hub/model-cards
+    """
+    head = _front_matter(facts, "adapter", "peft", ["lora", "conversational", "understudy", facts.domain])
+    return _card("adapter_card.md.j2", head, facts, files=facts.training.files if facts.training else [])
+
+
+def gguf_card(facts: CardFacts, export: ExportFacts, adapter: Source | None = None) -> str:
+    """Return the README of a repository of GGUF files.
+
+    Args:
+        adapter: that was merged into the base; none where the base itself was converted.
+    """
+    head = _front_matter(facts, "quantized", "gguf", ["gguf", "llama-cpp", "conversational", "understudy", facts.domain])
+    return _card("gguf_card.md.j2", head, facts, files=export.files, export=export, adapter=adapter)
+
+
+def with_evaluation(card: str, section: str, results: Sequence[Result] | None = None) -> str:
+    """Return a card with another section about its evaluation; all else in it stays byte for byte.
+
+    Args:
+        section: Markdown that stands below the heading "Evaluation".
+        results: figures for the metadata, in place of those that are there; none leaves no figures there.
+
+    Raises:
+        HubError: the card has no place for it.
+    """
+    head, cut, body = card.partition("\n---\n")
+    before, begins, rest = body.partition(f"\n{BEGIN}\n")
+    _, ends, after = rest.partition(f"\n{END}\n")
+    if not (card.startswith("---\n") and cut and begins and ends):
+        raise HubError(f"The card has no place for the evaluation: it needs metadata between lines of ---, and the lines {BEGIN} and {END}. Export again.")
+    head = re.sub(r"^model-index:\n(?:(?:[ -].*)?\n)*", "", f"{head}\n", flags=re.MULTILINE)
+    if results:
+        title = re.search(r"^# (.*)$", before, re.MULTILINE)
+        index = [{"name": _unescaped(title[1]) if title else "understudy", "results": [_result(item) for item in results]}]
+        head += _yaml({"model-index": index})
+    told = section.strip("\n")
+    for line in (BEGIN, END):
+        told = told.replace(line, line.replace("<", "&lt;"))
+    return f"{head}---\n{before}{begins}\n{told}\n{ends}{after}"
+
+
+def _result(item: Result) -> dict[str, Any]:
+    metric = {"type": item.metric, "name": item.name, "value": float(item.value)}
+    return {"task": {"type": "text-generation"}, "dataset": {"type": item.dataset_type, "name": item.dataset}, "metrics": [metric]}
+
+
+def _front_matter(facts: CardFacts, relation: str, library: str, tags: Sequence[str]) -> str:
+    data = {
+        "base_model": facts.base.repo,
+        "base_model_relation": relation if facts.base.repo else None,
+        "library_name": library,
+        "pipeline_tag": "text-generation",
+        "license": facts.license,
+        "license_name": facts.license_name,
+        "license_link": facts.license_link,
+        "language": facts.languages,
+        "tags": list(tags),
+        "datasets": [facts.dataset.repo] if facts.dataset and facts.dataset.repo else None,
+    }
+    return _yaml({name: value for name, value in data.items() if value})
+
+
+def _card(template: str, head: str, facts: CardFacts, **more: Any) -> str:
+    given = {"facts": facts, "training": facts.training, "begin": BEGIN, "end": END, "curve": CURVE, **more}
+    return f"---\n{head}---\n\n{_TEMPLATES.get_template(template).render(given).strip()}\n"
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&])")
+
+
+def _plain(text: str) -> str:
+    """Return a text as Markdown that shows it as it is, in one line: in a paragraph, a list or a table."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([\\`*_\[\]<>|#~&])", r"\1", text)
+
+
+def _code(text: str) -> str:
+    """Return a text as code, if nothing in it could end that, or a table's cell."""
+    return f"`{text}`" if re.fullmatch(r"[\w.:/@+=-]+", text) else _plain(text)
+
+
+def _fenced(text: str) -> str:
+    """Return a text of several lines as a block of code, which nothing in it can end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _quoted(markdown: str) -> str:
+    """Return Markdown as a quotation: what it opens and does not close ends with it."""
+    return "\n".join(f"> {line}" if line.strip() else ">" for line in markdown.strip().splitlines())
+
+
+def _linked(source: Source) -> str:
+    name = _plain(source.repo or source.name)
+    return f"[{name}]({quote(source.url, safe=':/?#&=%@+,;~')})" if source.url.startswith(("http://", "https://")) else name
+
+
+def _source(source: Source) -> str:
+    return f"{_linked(source)} at commit {_code(source.commit)}" if source.commit else _linked(source)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes for people, in powers of 1000 as download pages have them."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count} bytes"
+
+
+_TEMPLATES = Environment(  # Markdown, not HTML: `plain`, `code` and the like are the escapes
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
+_TEMPLATES.filters |= {
+    "plain": _plain,
+    "code": _code,
+    "fenced": _fenced,
+    "quoted": _quoted,
+    "linked": _linked,
+    "source": _source,
+    "size": _size,
+    "number": "{:,}".format,
+    "versions": lambda known: ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in known.items()),
+    "curve_sentence": curve_sentence,
+    "curve_table": curve_table,
+    "literal": lambda text: json.dumps(text, ensure_ascii=False),
+    "shell": lambda text: shlex.quote(" ".join(text.split())),
+}

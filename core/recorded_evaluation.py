@@ -1,0 +1,76 @@
+"""Assessments of an evaluation that was played and judged elsewhere, read from a folder."""
+
+import json
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.checkpoints import Line
+from core.errors import EvaluationError
+from core.outcomes import Played
+from core.records import Answer, Outcome, Score
+from core.yaml_files import explain
+
+NAME = re.compile(r"(?P<arm>.+)_seed(?P<persona>[0-9]+)_run(?P<trial>[0-9]+)")
+FORM = "<arm>_seed<persona>_run<trial>.json"
+
+
+def read_recorded(folder: Path) -> list[Played]:
+    """Read every `<arm>_seed<persona>_run<trial>.json` of a folder, an assessment in the form of a checkpoint's line; scores and passes are taken as recorded.
+
+    Raises:
+        EvaluationError: there is no such folder, it has no such file, or a `*.json` in it does not fit; all that do not are counted, the first is explained.
+    """
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder} is not a folder. Give the folder that holds the assessments ({FORM}).")
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise EvaluationError(f"{folder} holds no *.json. Give the folder that holds the assessments ({FORM}).")
+    read = {path: _read(path) for path in paths}
+    if wrong := {path.name: found for path, found in read.items() if isinstance(found, str)}:
+        name, reason = next(iter(wrong.items()))
+        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {name}: {reason}. Mend or remove them.")
+    return [found for found in read.values() if isinstance(found, Played)]
+
+
+def _read(path: Path) -> Played | str:
+    """Return a conversation, or what is wrong with its file."""
+    name = NAME.fullmatch(path.stem)
+    if name is None:
+        return f"its name is not of the form {FORM}"
+    try:
+        line = Line.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
+        return f"not JSON ({str(broken).splitlines()[0]})"
+    except ValidationError as invalid:
+        return explain(invalid).rstrip(".")
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    if line.conversation_id != path.stem:
+        return f"it is of the conversation {line.conversation_id!r}, which is not its name"
+    scores = {"score": line.score, **{f"category_scores.{category}": value for category, value in line.category_scores.items()}}
+    for what, value in scores.items():
+        if value is not None and not 0 <= value <= 1:
+            return f"`{what}` is {value}; 0 to 1 is allowed"
+    return Played(
+        arm=name["arm"],
+        persona=int(name["persona"]),
+        trial=int(name["trial"]),
+        transcript_id=line.conversation_id,
+        score=_score(line),
+        answers=line.answers,
+    )
+
+
+def _score(line: Line) -> Score:
+    errors = max(line.error_count, sum(answer is Answer.ERROR for answer in line.answers.values()))
+    judged = Outcome.PASS if line.passed else Outcome.FAIL
+    return Score(
+        outcome=Outcome.INCOMPLETE if errors or line.score is None else judged,
+        score=line.score,
+        category_scores={category: value for category, value in line.category_scores.items() if value is not None},
+        failed_checks=line.failed_checks or [],
+        failed_gates=line.failed_safety or [],
+        errors=errors,
+    )

@@ -1,0 +1,43 @@
+"""Asking a person before money is spent: the flow waits, and the run's page in the Prefect UI has the question."""
+
+from prefect import apause_flow_run
+from prefect.exceptions import FlowPauseTimeout
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from core.errors import JobError, SettingsError
+from core.job_plan import Plan
+from core.reports import job_plan_markdown
+from tasks.temporary_server import is_temporary
+
+
+class Approval(RunInput):
+    """The answer of a person."""
+
+    approve: bool = Field(default=False, description="Submit the job and pay for it. Without it the run ends here; what was made is kept.")
+
+
+async def ask_a_person(plan: Plan, seconds: float) -> None:
+    """Wait until a person agrees to a plan in the Prefect UI.
+
+    Args:
+        seconds: after which nobody is expected to answer.
+
+    Raises:
+        SettingsError: there is no UI in which one could.
+        JobError: a person declined, or nobody answered.
+    """
+    if is_temporary():
+        raise SettingsError(
+            f"jobs.approve is ask, but this command has a server of its own that nobody looks at. {plan.line}. "
+            "Start one (make ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
+        )
+    get_run_logger().info("Waits for a person: the page of this run in the Prefect UI has the button Resume, and with it the question.")
+    try:
+        answer = await apause_flow_run(Approval.with_initial_data(description=job_plan_markdown(plan), approve=False), timeout=int(seconds), poll_interval=2)
+    except FlowPauseTimeout as error:
+        raise JobError(f"Nobody answered for {seconds / 3600:.1f} hours: {plan.line}. Run the same command again, or set jobs.approve: never.") from error
+    if not answer.approve:
+        raise JobError(f"A person declined: {plan.line}. What was made is kept; the same command asks again.")
+    get_run_logger().info("A person agreed.")

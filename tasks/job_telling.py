@@ -1,0 +1,113 @@
+"""Telling how a job goes: a line of the log for each thing that matters, a progress artifact that moves, links, and the loss curve at the end."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import acreate_link_artifact, acreate_progress_artifact, aupdate_progress_artifact
+from prefect.logging import get_run_logger
+
+STEPS = 5
+"""A job's progress is logged about this often; the artifact has each step."""
+
+STAGES = {
+    "SCHEDULING": "waits for its machine",
+    "RUNNING": "runs",
+    "COMPLETED": "has ended",
+    "ERROR": "failed",
+    "CANCELED": "was cancelled",
+    "DELETED": "is gone",
+}
+
+
+class Teller:
+    """Takes a job's events in the order in which they come.
+
+    Args:
+        script: its name is what the log says.
+        key: of the progress artifact.
+    """
+
+    def __init__(self, script: str, key: str) -> None:
+        self._name, self._key = Path(script).stem, key
+        self._logger, self._logged = get_run_logger(), 0.0
+        self._artifact: UUID | None = None
+        self._newest: tuple[float, str] | None = None
+        self._updating: asyncio.Task[None] | None = None
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Tell one event."""
+        match event.get("event"):
+            case "stage":
+                detail = f" ({event['message']})" if event.get("message") else ""
+                self._say(f"the job {STAGES.get(event['stage'], event['stage'].lower())}{detail}")
+            case "silent":
+                self._logger.warning("%s: nothing was heard of the job for %.0f minutes; it is still said to run.", self._name, event["seconds"] / 60)
+            case "progress" if isinstance(event.get("step"), int) and event.get("of"):
+                self._progress(event)
+            case "progress":
+                self._say(str(event.get("step")))
+            case "truncation":
+                self._say(_cut(event))
+            case "validation":
+                self._say(f"validation loss {event.get('loss')} after step {event.get('step')}")
+            case "resumed":
+                self._say(f"goes on from its checkpoint at step {event.get('step')}")
+            case "fallback" | "warning":
+                self._logger.warning("%s: %s", self._name, event.get("text") or event)
+
+    async def end(self) -> None:
+        """Bring the artifact up to date a last time."""
+        if self._updating:
+            await asyncio.gather(self._updating, return_exceptions=True)
+        await self._update()
+
+    def _say(self, what: str) -> None:
+        self._logger.info("%s: %s.", self._name, what.rstrip("."))
+
+    def _progress(self, event: dict[str, Any]) -> None:
+        done = event["step"] / event["of"]
+        loss = f", loss {event['loss']:.2f}" if isinstance(event.get("loss"), float) else ""
+        line = f"step {event['step']} of {event['of']}{loss}, about {_minutes(event.get('seconds_left') or 0)} left"
+        if done - self._logged >= 1 / STEPS or done < self._logged:
+            self._logged = done
+            self._say(line)
+        self._newest = (100 * done, line)
+        if self._updating is None or self._updating.done():
+            self._updating = asyncio.ensure_future(self._update())
+
+    async def _update(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is None:
+            return
+        if self._artifact is None:
+            self._artifact = await _quietly(acreate_progress_artifact(newest[0], key=self._key, description=newest[1]))
+        else:
+            await _quietly(aupdate_progress_artifact(self._artifact, newest[0], newest[1]))
+        await asyncio.sleep(1)  # a tiny model makes many steps a second
+
+
+async def link(url: str, key: str, what: str) -> None:
+    """Publish a link in the Prefect UI."""
+    await _quietly(acreate_link_artifact(url, key=key, link_text=what, description=what))
+
+
+async def _quietly(publishing: Awaitable[Any]) -> Any:
+    """Await the publishing of an artifact, without which a job is none the worse."""
+    try:
+        return await publishing
+    except Exception as error:
+        get_run_logger().warning("An artifact could not be published: %s", error)
+        return None
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def _cut(event: dict[str, Any]) -> str:
+    """Say how many examples are longer than the training length."""
+    parts = [f"{event[split]['truncated']} of {event[split]['examples']} {split} examples are cut" for split in ("train", "validation") if split in event]
+    return f"{', '.join(parts)} at {event['max_length']} tokens"

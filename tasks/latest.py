@@ -1,0 +1,52 @@
+"""What a domain's last dataset and training were, so that a stage can be run alone without naming them."""
+
+from core.errors import DatasetError, JobError
+from core.records import DatasetRef, ModelRef, Record
+from core.store import open_store
+
+
+class Trained(Record):
+    """What an export needs to know of a training."""
+
+    base: ModelRef
+    adapter: ModelRef
+    dataset: DatasetRef
+
+
+def keep_dataset(domain: str, dataset: DatasetRef) -> None:
+    """Remember a dataset as the domain's latest."""
+    open_store().write_json(f"datasets/latest-{domain}.json", dataset)
+
+
+def latest_dataset(domain: str) -> DatasetRef:
+    """Return the domain's latest dataset.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    store, name = open_store(), f"datasets/latest-{domain}.json"
+    if not store.exists(name):
+        raise DatasetError(f"No dataset of {domain} in {store.root}. Run the dataset flow first (make dataset), or name one.")
+    return DatasetRef.model_validate_json(store.read(name))
+
+
+def keep_models(domain: str, base: ModelRef, adapter: ModelRef, dataset: DatasetRef) -> None:
+    """Remember a training as the domain's latest."""
+    open_store().write_json(f"models/latest-{domain}.json", Trained(base=base, adapter=adapter, dataset=dataset))
+
+
+def latest_models(domain: str, base: ModelRef | None, adapter: ModelRef | None, dataset: DatasetRef | None) -> tuple[ModelRef, ModelRef, DatasetRef]:
+    """Return what is given, or without any of it the domain's latest training.
+
+    Raises:
+        JobError: a part is given and another is not, or there is no training.
+    """
+    if base and adapter and dataset:
+        return base, adapter, dataset
+    if base or adapter or dataset:
+        raise JobError("Give base, adapter and dataset together, as the training flow and the dataset flow return them, or none of them.")
+    store, name = open_store(), f"models/latest-{domain}.json"
+    if not store.exists(name):
+        raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (make train), or name base, adapter and dataset.")
+    found = Trained.model_validate_json(store.read(name))
+    return found.base, found.adapter, found.dataset

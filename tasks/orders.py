@@ -1,0 +1,109 @@
+"""Orders of the training and the conversion: the scripts' arguments, for a process here and for a job elsewhere."""
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+from core.fingerprint import fingerprint
+from core.job_settings import Argument, ExportSettings, Training
+from core.jobs import Order
+from core.pack import Pack
+from core.records import DatasetRef, ModelRef
+from core.store import cache_folder, open_store
+
+MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""What marks the assistant's words for the training, and what other programs that read a template do not know."""
+
+
+def training_order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str) -> Order:
+    """Return the order for an adapter.
+
+    Args:
+        script: hash of the job script.
+    """
+    store = open_store()
+    files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
+    name = fingerprint([dataset.commit, base.path, training.train, files, script])
+    splits = {split: str(store.local(f"{dataset.path}/{split}.parquet")) for split in ("train", "validation")}
+    return Order(
+        stage="train",
+        script="train_sft.py",
+        name=name,
+        folder=f"models/adapters/{name}",
+        finished="metrics.json",
+        arguments=training.train,
+        local={**splits, **_base(base, here=True)},
+        remote={"dataset": dataset.repo, "dataset-revision": dataset.commit, **_base(base, here=False)},
+        files=files,
+        repo=export.named(domain, "adapter"),
+        private=export.private,
+        fetch=[],
+    )
+
+
+def export_order(
+    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, export: ExportSettings, pack: Pack
+) -> Order:
+    """Return the order for GGUF files.
+
+    Args:
+        arm: `base` or `understudy`; begins the files' names.
+        adapter: none exports the base itself.
+        script: hash of the job script.
+    """
+    store, system = open_store(), pack.prompts["system"].render()
+    files = {"system-file": ("system.md", system)}
+    if training.chat_template and adapter is None:  # the adapter brings it
+        files["chat-template"] = ("chat_template.jinja", MARKERS.sub("", training.chat_template))
+    arguments: dict[str, Argument] = {
+        "name": arm,
+        "quantisations": list(training.quantisations),
+        "context": training.train["max-length"],
+        **training.convert,
+    }
+    name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script])
+    return Order(
+        stage="convert",
+        script="convert_gguf.py",
+        name=name,
+        folder=f"models/gguf/{arm}-{name}",
+        finished="export.json",
+        arguments=arguments,
+        local={
+            **_base(base, here=True),
+            **(_adapter(adapter, here=True) if adapter else {}),
+            **_converter(),
+            "heldout": str(store.local(f"{dataset.path}/validation.parquet")),
+        },
+        remote={
+            **_base(base, here=False),
+            **(_adapter(adapter, here=False) if adapter else {}),
+            "dataset": dataset.repo,
+            "dataset-revision": dataset.commit,
+        },
+        files=files,
+        repo=export.named(pack.name, "gguf" if adapter else "base-gguf"),
+        private=export.private,
+        fetch=[f"{arm}-{training.quantisations[0]}.gguf", "Modelfile"],
+    )
+
+
+def _converter() -> dict[str, Argument]:
+    """Return where the sources of llama.cpp's converter were put (deployments/install.sh); without them the script fetches them."""
+    try:
+        folder = cache_folder() / f"llama.cpp-{version('llama-cpp-python')}"
+    except PackageNotFoundError:
+        return {}
+    return {"llama-cpp": str(folder)} if folder.is_dir() else {}
+
+
+def _base(base: ModelRef, here: bool) -> dict[str, Argument]:
+    if base.on_hub:
+        return {"base": str(base.repo), "base-revision": str(base.commit)}
+    return {"base": str(open_store().local(base.path))} if here else {}
+
+
+def _adapter(adapter: ModelRef, here: bool) -> dict[str, Argument]:
+    store = open_store()
+    if here and store.exists(f"{adapter.path}/adapter_model.safetensors"):
+        return {"adapter": str(store.local(adapter.path))}
+    return {"adapter": str(adapter.repo), "adapter-revision": str(adapter.commit)} if adapter.on_hub else {}

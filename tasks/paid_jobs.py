@@ -1,0 +1,165 @@
+"""Jobs elsewhere: planned, agreed to, submitted once, watched, and their results fetched."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging import get_run_logger
+from prefect.runtime.flow_run import get_root_flow_run_id
+
+from blocks.hf_job import HfJob
+from blocks.hf_job_run import HfJobRun
+from blocks.jobs import load_jobs
+from core.errors import HubError, JobError
+from core.hardware import Flavor, flavors, load_hardware
+from core.job_plan import Plan
+from core.jobs import KEY_LABEL, RUN_LABEL, Made, Order, Purchase, first_alive
+from core.reports import job_plan_markdown
+from core.settings import Settings
+from core.store import open_store
+from tasks.approval import ask_a_person
+from tasks.job_telling import Teller, link
+from tasks.run import Run, current_run
+
+HUB_FILE, JOB_FILE = "hub.json", "job.json"
+"""In a result's folder: repository, commit and address; and the machine of its job and what that cost, where this process saw it end."""
+
+ATTACHED = "jobs/attached"
+"""Below the data root: which jobs a run waits for, so that its cancellation can reach them from another process."""
+
+
+async def service(settings: Settings) -> HfJob:
+    """Return where the settings have jobs run.
+
+    Raises:
+        SettingsError: there is no such block.
+    """
+    return await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
+
+
+async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) -> None:
+    """Before an order costs money: plan it, check the budget, publish the plan, and ask a person if the settings want it.
+
+    Nothing is asked where jobs run here, or where the result or its job is there already.
+
+    Args:
+        plan: from the machines that are offered and the USD that the run's jobs have cost.
+
+    Raises:
+        SettingsError, BudgetError: it does not fit the machine or the budget.
+        JobError: a person declined, or nobody answered.
+    """
+    run, store = current_run(), open_store()
+    if run.settings.jobs.where == "local" or store.exists(f"{order.folder}/{order.finished}"):
+        return
+    block, place = await service(run.settings), store.local(order.folder)
+    alive = first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key))[0]
+    if alive or await asyncio.to_thread(block.find_made, order, place):
+        return
+    hardware, offered = load_hardware(), await asyncio.to_thread(block.offered)
+    machines = flavors(hardware, offered)
+    spent = sum(job.usd(machines[job.flavor].usd_per_hour) for job in await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name) if job.flavor in machines)
+    planned = plan(machines, spent)
+    get_run_logger().info("%s.", planned.line)
+    await acreate_markdown_artifact(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
+    if run.settings.jobs.approve == "ask":
+        await ask_a_person(planned, run.settings.jobs.approve_seconds)
+    run.plans[order.key] = planned
+
+
+async def make_elsewhere(order: Order, script: Path) -> None:
+    """Have an order made by a job, or take up the job that makes it, and fetch what is wanted here.
+
+    Raises:
+        JobError: the job failed, or left nothing.
+        HubError: the service or the Hub does not answer.
+    """
+    run, store = current_run(), open_store()
+    block, place = await service(run.settings), store.local(order.folder)
+    started = await block.trigger(order, _purchase(order, run, block), script, place)
+    made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
+    await asyncio.to_thread(_fetch, block, made, paid, order, place)
+
+
+async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
+    """Cancel the jobs that a cancelled run waits for, in case its own process could not; a hook of flows."""
+    store = open_store()
+    for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
+        told = json.loads(store.read(name))
+        block = await load_jobs(told["where"], told["namespace"])
+        await asyncio.to_thread(block.cancel, told["job"])
+        store.remove(name)
+
+
+def _purchase(order: Order, run: Run, block: HfJob) -> Purchase | None:
+    plan = run.plans.get(order.key)
+    if plan is None:
+        return None
+    flavor = plan.chosen.flavor.name
+    return Purchase(run=run.name, namespace=block.namespace, flavor=flavor, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image)
+
+
+async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dict[str, Any]]:
+    store, logger, root = open_store(), get_run_logger(), get_root_flow_run_id()
+    how = "taken up" if started.found else "submitted"
+    logger.info("%s: job %s %s on %s: %s", order.stage, started.job.id, how, started.job.flavor, started.job.url)
+    await link(started.job.url, f"job-{order.stage}", f"The job on {started.job.flavor}")
+    told = {"where": run.settings.jobs.where, "namespace": started.namespace, "job": started.job.id}
+    attached = store.write_json(f"{ATTACHED}/{root}/{order.key}.json", told)
+    teller = Teller(order.script, f"progress-{order.stage}")
+    try:
+        await started.wait_for_completion(run.settings.jobs, teller.tell, _stopped(root))
+    finally:
+        await teller.end()
+        store.remove(attached)
+    made = await started.fetch_result()
+    flavor = load_hardware().flavors.get(started.job.flavor)
+    per_hour = run.plans[order.key].chosen.flavor.usd_per_hour if order.key in run.plans else flavor.usd_per_hour if flavor else 0.0
+    usd = round(started.job.usd(per_hour), 2)
+    logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", order.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
+    return made, {"hardware": started.job.flavor, "usd": usd}
+
+
+def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
+    """Return what tells whether the run was cancelled in the UI: a run that was started in a terminal does not hear it otherwise."""
+
+    async def ask() -> bool:
+        if root is None:
+            return False
+        try:
+            async with get_client() as client:
+                state = (await client.read_flow_run(UUID(root))).state
+        except Exception:  # a server that is away for a moment cancels nothing
+            return False
+        return state is not None and (state.is_cancelled() or state.is_cancelling())
+
+    return ask
+
+
+def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: Path) -> None:
+    """Download the result's files that are wanted here, and put them in place when their checksums are right."""
+    part = place.with_name(f".fetched-{place.name}")
+    for name in [*order.fetch, order.finished]:
+        path = block.hub.fetch(made.repo, "model", made.commit, name, part)
+        if path is None:
+            raise JobError(f"{made.repo} at {made.commit[:12]} has no {name}. Look at {made.url}.")
+        told = made.facts["files"].get(name)
+        with path.open("rb") as file:
+            if told and hashlib.file_digest(file, "sha256").hexdigest() != told["sha256"]:
+                path.unlink()
+                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} came with another checksum than its job told. Run the same command again.")
+    (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
+    (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
+    shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
+    shutil.rmtree(place.with_name(f".told-{place.name}"), ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+    part.rename(place)

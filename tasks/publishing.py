@@ -1,0 +1,105 @@
+"""Publishing models: the card and the loss curve beside what a job made, and all of it where jobs run here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from blocks.hub import load_hub
+from core.loss_curve import curve_sentence, curve_svg, curve_table
+from core.model_card import CURVE, CardFacts, Source, TrainingFacts, adapter_card, export_facts, gguf_card, training_facts
+from core.records import DatasetRef, ModelRef
+from core.settings import load_training
+from core.store import open_store
+from tasks.latest import keep_models
+from tasks.paid_jobs import HUB_FILE, JOB_FILE
+from tasks.policy import CACHED
+from tasks.run import Run, current_run
+
+UNWANTED = (HUB_FILE, JOB_FILE, "training_args.bin", "README.md")
+"""Files of a job that are not published: ours to know, a pickle, and another's card."""
+
+
+async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef) -> ModelRef:
+    """Publish an adapter with its card, show its loss curve in the Prefect UI, and remember it as the domain's latest."""
+    facts = _training(adapter)
+    curve = f"{curve_sentence(facts.loss)}\n\n{curve_table(facts.loss)}"
+    await acreate_markdown_artifact(curve, key=f"loss-{run.pack.name}", description=f"Loss of {adapter.name}")
+    card = adapter_card(_card(run, dataset, base, facts, run.settings.export.named(run.pack.name, "adapter"), f"{run.pack.name}, adapter"))
+    published = await push_model(adapter, run.settings.export.named(run.pack.name, "adapter"), card, curve_svg(facts.loss))
+    keep_models(run.pack.name, base, published, dataset)
+    return published
+
+
+async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, gguf: ModelRef) -> ModelRef:
+    """Publish the understudy's GGUF files with their card."""
+    store, training = open_store(), load_training(run.settings.training)
+    repo, length = run.settings.export.named(run.pack.name, "gguf"), training.train["max-length"]
+    export = export_facts(json.loads(store.read(f"{gguf.path}/export.json")), int(length) if isinstance(length, int) else None, **_paid(gguf))
+    facts = _card(run, dataset, base, _training(adapter), repo, run.pack.name)
+    return await push_model(gguf, repo, gguf_card(facts, export, _source(adapter)), None)
+
+
+@task(name="push-model", task_run_name="push {repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def push_model(model: ModelRef, repo: str, card: str, curve: str | None) -> ModelRef:
+    """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit."""
+    store, settings = open_store(), current_run().settings.export
+    hub = await load_hub(settings.hub)
+    files: dict[str, Path | bytes] = {} if model.repo else {name: store.local(f"{model.path}/{name}") for name in _names(model.path)}
+    files |= {"README.md": card.encode(), **({CURVE: curve.encode()} if curve else {})}
+    commit = hub.push(
+        repo,
+        "model",
+        files,
+        f"Card of {model.name}" if model.repo else model.name,
+        f"card-{model.path.rpartition('-')[2].rpartition('/')[2]}",
+        settings.private,
+    )
+    get_run_logger().info("Published %s at %s.", repo, commit.oid[:12])
+    if commit.url.startswith("http"):
+        await acreate_link_artifact(commit.url, key="model", link_text=repo, description=f"{repo} at {commit.oid[:12]}")
+    return model.model_copy(update={"repo": repo, "commit": commit.oid, "url": commit.url})
+
+
+def _names(path: str) -> list[str]:
+    names = (name.rpartition("/")[2] for name in open_store().names(path))
+    return [name for name in names if name not in UNWANTED and not name.startswith(".")]
+
+
+def _training(adapter: ModelRef) -> TrainingFacts:
+    return training_facts(json.loads(open_store().read(f"{adapter.path}/metrics.json")), **_paid(adapter))
+
+
+def _paid(model: ModelRef) -> dict[str, Any]:
+    """Return the machine that made a model and what it cost, where it was paid for."""
+    store, name = open_store(), f"{model.path}/{JOB_FILE}"
+    return json.loads(store.read(name)) if store.exists(name) else {}
+
+
+def _card(run: Run, dataset: DatasetRef, base: ModelRef, training: TrainingFacts, repo: str, title: str) -> CardFacts:
+    numbers, published = load_training(run.settings.training), run.settings.export.hub != "local"
+    return CardFacts(
+        title=title,
+        domain=run.pack.name,
+        repo=repo if published else None,
+        base=_source(base),
+        dataset=Source(name=dataset.repo, repo=dataset.repo if dataset.url.startswith("http") else None, commit=dataset.commit, url=dataset.url),
+        training=training,
+        license=numbers.base.license if numbers.base else run.settings.dataset.license,
+        languages=run.settings.dataset.languages,
+        intended_use=run.pack.intended_use,
+        system=run.pack.prompts["system"].render(),
+        caveats=_caveats(dataset),
+    )
+
+
+def _source(model: ModelRef) -> Source:
+    return Source(name=model.name, repo=model.repo if model.on_hub else None, commit=model.commit if model.on_hub else None, url=model.url)
+
+
+def _caveats(dataset: DatasetRef) -> list[str]:
+    """Return what the dataset's transcripts or verdicts must not be taken for."""
+    return json.loads(open_store().read(f"{dataset.path}/manifest.json")).get("caveats", [])

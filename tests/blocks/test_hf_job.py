@@ -1,0 +1,256 @@
+"""Hugging Face Jobs, by the real client against a server that really runs what is submitted: one job for an order, believed only with its result."""
+
+import asyncio
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+from huggingface_hub import HfApi
+from pydantic import SecretStr
+
+from blocks.hf_hub import HfHub
+from blocks.hf_job import HfJob
+from blocks.hf_job_run import HfJobRun
+from core.errors import HubError, JobError
+from core.jobs import KEY_LABEL, Made, Order, Purchase
+from core.settings import load_settings
+from tests.hub_stub.client import rate_limit, start_hub
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
+
+SCRIPT = Path(__file__).with_name("order_script.py")
+WATCH = load_settings("config/pipeline.yaml").jobs.model_copy(update={"poll_seconds": 0.2, "queue_seconds": 60, "outage_seconds": 60, "silent_seconds": 60})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    server.reset()
+    server.faults()
+    server.clear_log()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("blocks.hf_calls.time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    return server
+
+
+def block(hub, token="hf_write", attempts=4, namespace="me"):
+    return HfJob(hub=HfHub(endpoint=hub.url, token=SecretStr(token), attempts=attempts), namespace=namespace, settle_seconds=0)
+
+
+def order(name="abc", **arguments):
+    return Order(
+        stage="train",
+        script=SCRIPT.name,
+        name=name,
+        folder=f"models/{name}",
+        finished="metrics.json",
+        arguments={"text": "Be kind. ", **arguments},
+        local={},
+        remote={},
+        files={"system-file": ("system.md", "You are a coach.")},
+        repo="me/coach-adapter",
+        private=True,
+        fetch=["text.bin"],
+    )
+
+
+def purchase(flavor="a100-large", timeout=60):
+    return Purchase(run="pipeline-1", namespace="me", flavor=flavor, timeout_seconds=timeout, image="uv")
+
+
+async def no():
+    return False
+
+
+async def finish(job, watch=WATCH, report=lambda event: None, stopped=no):
+    await job.wait_for_completion(watch, report, stopped)
+    return await job.fetch_result()
+
+
+async def make(hub, folder, wanted=None, buy=None, **more):
+    started = await block(hub).trigger(wanted or order(), buy or purchase(), SCRIPT, folder / "place")
+    return started if isinstance(started, Made) else await finish(started, **more)
+
+
+async def test_an_order_is_made_and_its_result_is_what_the_job_told(hub, tmp_path):
+    events = []
+    made = await make(hub, tmp_path, report=events.append)
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    assert api.repo_info("me/coach-adapter", revision="run-abc").sha == made.commit
+    assert hub.get(f"/me/coach-adapter/resolve/{made.commit}/text.bin") == b"Be kind. You are a coach."
+    assert api.repo_info("me/coach-adapter").private
+    (job,) = hub.jobs()
+    assert job["secrets"] == ["HF_TOKEN"]
+    assert job["labels"]["understudy-key"] == "train-abc"
+    assert job["labels"]["understudy-run"] == "pipeline-1"
+    assert "hf_write" not in str(job)
+    assert [event["step"] for event in events if event["event"] == "progress"] == [1, 2, 3, 4]
+    assert [event["stage"] for event in events if event["event"] == "stage"][-1] == "COMPLETED"
+    log = (tmp_path / "place.log").read_text(encoding="utf-8").splitlines()
+    assert log[0] == "Starting."
+    assert log[-1] == "Done."
+    assert len(log) == 6
+
+
+async def test_a_finished_order_is_not_made_again_nor_paid_again(hub, tmp_path):
+    made = await make(hub, tmp_path)
+    assert await make(hub, tmp_path / "elsewhere") == made
+    assert len(hub.jobs()) == 1
+
+
+async def test_the_script_of_a_job_is_the_one_that_was_submitted(hub, tmp_path):
+    """A later version of the script in the same repository changes nothing for a job that waits for its machine."""
+    await make(hub, tmp_path)
+    (job,) = hub.jobs()
+    (volume,) = job["volumes"]
+    commit = HfApi(endpoint=hub.url, token="hf_write").repo_info("me/understudy-jobs", repo_type="dataset").sha
+    assert (volume["type"], volume["source"], volume["revision"]) == ("dataset", "me/understudy-jobs", commit)
+    assert job["command"][:2] == ["uv", "run"]
+
+
+async def test_many_who_ask_at_once_get_one_job(hub, tmp_path):
+    started = await asyncio.gather(*(block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / f"{number}") for number in range(4)))
+    runs = [item for item in started if isinstance(item, HfJobRun)]
+    assert len({run.job.id for run in runs}) == 1
+    results = await asyncio.gather(*(finish(run) for run in runs))
+    assert len({made.commit for made in results}) == 1
+    alive = [job for job in hub.jobs() if job["status"]["stage"] != "CANCELED"]
+    assert len(alive) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 504}, {"drop": True}, {"after": True}, rate_limit(1)], ids=["500", "504", "dropped", "lost answer", "429"]
+)
+async def test_whatever_becomes_of_the_answer_there_is_one_job(hub, tmp_path, fault):
+    hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "times": 1, **fault})
+    await make(hub, tmp_path)
+    assert len(hub.jobs()) == 1
+
+
+@pytest.mark.parametrize(("status", "told"), [(400, "400 while submitting"), (401, "Check the token"), (402, "no credit"), (403, "may not do this")])
+async def test_what_will_not_pass_is_told_at_once_and_not_tried_again(hub, tmp_path, status, told):
+    hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": status})
+    with pytest.raises(HubError, match=told):
+        await make(hub, tmp_path)
+    assert sum(item["method"] == "POST" and item["path"] == "/api/jobs/me" for item in hub.log()) == 1
+    assert not hub.jobs()
+
+
+async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
+    started = await block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / "place")
+    hub.faults(
+        {"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "times": 2, "status": 500},
+        {"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "times": 1, "drop": True},
+        {"pattern": "/logs$", "times": 2, "cut": 250},
+        {"pattern": "/logs$", "times": 1, "status": 503},
+    )
+    await finish(started)
+    log = (tmp_path / "place.log").read_text(encoding="utf-8").splitlines()
+    assert (log[0], log[-1], len(log)) == ("Starting.", "Done.", 6)
+
+
+async def test_a_service_that_stays_away_ends_the_watch_and_not_the_job(hub, tmp_path):
+    started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "status": 503})
+    with pytest.raises(JobError, match=r"Nothing was heard .* answered 503 .* not paid for twice"):
+        await finish(started, WATCH.model_copy(update={"outage_seconds": 0.5}))
+    hub.faults()
+    assert (await make(hub, tmp_path)).repo == "me/coach-adapter"
+    assert len(hub.jobs()) == 1
+
+
+async def test_a_job_that_fails_says_why_and_the_next_try_is_another_job(hub, tmp_path):
+    with pytest.raises(JobError, match=r"failed \(.*exit code.*\): The text is too dull; give another\. Its log is .*place\.log"):
+        await make(hub, tmp_path, order(fault="fails"))
+    with pytest.raises(JobError, match="too dull"):
+        await make(hub, tmp_path, order(fault="fails"))
+    assert len(hub.jobs()) == 2
+
+
+@pytest.mark.parametrize("fault", ["idle", "lies"])
+async def test_completed_without_the_result_is_no_success(hub, tmp_path, fault):
+    with pytest.raises(JobError, match=r"says that it completed, but me/coach-adapter has no finished metrics.json at run-abc"):
+        await make(hub, tmp_path, order(fault=fault))
+
+
+async def test_a_job_that_never_ran_but_says_it_completed_is_no_success(hub, tmp_path):
+    hub.next_job("lies")
+    with pytest.raises(JobError, match="says that it completed, but"):
+        await make(hub, tmp_path)
+
+
+async def test_a_job_that_vanishes_is_told_as_such(hub, tmp_path):
+    hub.next_job("vanishes")
+    with pytest.raises(JobError, match="has vanished"):
+        await make(hub, tmp_path, order(seconds=20))
+
+
+async def test_a_job_that_gets_no_machine_is_cancelled_and_told(hub, tmp_path):
+    hub.next_job("stuck")
+    with pytest.raises(JobError, match=r"waited .* for a machine \(a100-large\) and was cancelled"):
+        await make(hub, tmp_path, watch=WATCH.model_copy(update={"queue_seconds": 0.5}))
+    assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
+
+
+async def test_a_job_that_takes_too_long_is_told_with_its_limit(hub, tmp_path):
+    with pytest.raises(JobError, match=r"was stopped after .* its limit.*newest checkpoint"):
+        await make(hub, tmp_path, order(seconds=60), purchase(timeout=1))
+
+
+async def test_a_cancelled_watch_cancels_the_job(hub, tmp_path):
+    started = await block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place")
+    watching = asyncio.ensure_future(finish(started))
+    await asyncio.sleep(1)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
+
+
+async def test_a_run_that_was_cancelled_elsewhere_cancels_its_job(hub, tmp_path):
+    async def yes():
+        return True
+
+    with pytest.raises(JobError, match="The run was cancelled"):
+        await make(hub, tmp_path, order(seconds=60), stopped=yes)
+    assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
+
+
+async def test_a_submission_that_is_cancelled_while_it_is_under_way_leaves_no_job_running(hub, tmp_path):
+    hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "delay": 1.5})
+    submitting = asyncio.ensure_future(block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place"))
+    await asyncio.sleep(1)
+    submitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
+
+
+async def test_nothing_is_bought_without_a_purchase(hub, tmp_path):
+    with pytest.raises(JobError, match="Run the same command again"):
+        await block(hub).trigger(order(), None, SCRIPT, tmp_path / "place")
+    assert not hub.jobs()
+
+
+async def test_duplicates_are_cancelled_and_the_oldest_is_kept(hub, tmp_path):
+    first = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    for _ in range(2):
+        api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
+    second = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    assert second.job.id == first.job.id
+    assert second.found
+    await finish(second)
+    assert sorted(job["status"]["stage"] for job in hub.jobs()) == ["CANCELED", "CANCELED", "COMPLETED"]
+
+
+def test_what_is_offered_has_hourly_prices_and_single_gpus(hub):
+    offered = block(hub).offered()
+    assert offered["a100-large"] == (pytest.approx(2.50, abs=0.01), 80.0)
+    assert offered["cpu-xl"] == (pytest.approx(1.00, abs=0.01), None)

@@ -1,0 +1,256 @@
+"""Training and export on a service of jobs: the commands a user runs, killed and cancelled on the way, against a server that really runs what is submitted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+
+from core.store import Store
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import TINY, write_settings
+from tests.hub_stub.client import Hub, start_hub
+
+pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+
+TRAIN: dict[str, Any] = {
+    "max-length": 1024,
+    "allow-truncated": 1.0,
+    "max-steps": 2,
+    "evaluate": "end",
+    "gradient-accumulation": 1,
+    "no-gradient-checkpointing": True,
+}
+
+
+@dataclass
+class Elsewhere:
+    """A data root with a dataset on the Hub, the base on the Hub, and the Hub with its jobs."""
+
+    root: Path
+    hub: Hub
+    environment: dict[str, str]
+    folder: Path
+
+    def settings(self, seed: int, **jobs: Any) -> str:
+        """Return settings whose order is another one for each seed."""
+        training = {
+            "base": {"repo": "me/tiny", "revision": "main", "license": "mit"},
+            "flavors": {"train": "a100-large", "convert": "cpu-xl"},
+            "train": {**TRAIN, "seed": seed},
+            "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True},
+            "quantisations": ["q4_k_m"],
+        }
+        place = self.folder / f"settings-{seed}-{time.monotonic_ns()}"
+        place.mkdir()
+        hub = {"dataset": {"hub": "hf", "repo": "me/{domain}"}, "export": {"hub": "hf", "repo": "me/{domain}"}}
+        path = write_settings(place, **hub, jobs={"where": "hf", "approve": "never", "poll_seconds": 0.3, **jobs})
+        (place / "train.yaml").write_text(yaml.safe_dump(training), encoding="utf-8")
+        text = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text["training"] = str(place / "train.yaml")
+        Path(path).write_text(yaml.safe_dump(text), encoding="utf-8")
+        return path
+
+    def start(self, flow: str, settings: str) -> "subprocess.Popen[str]":
+        """Start a flow in a process of its own, as a user would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", flow, f"settings={settings}"],
+            cwd=CHECKOUT,
+            env={**os.environ, **self.environment, "UNDERSTUDY_DATA": str(self.root), "PREFECT_LOGGING_LEVEL": "INFO"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
+
+    def run(self, flow: str, settings: str) -> tuple[int, str]:
+        """Run a flow to its end; return its exit code and what it printed."""
+        process = self.start(flow, settings)
+        said, _ = process.communicate(timeout=280)
+        return process.returncode, said
+
+    def jobs(self, *stages: str) -> list[dict[str, Any]]:
+        return [job for job in self.hub.jobs() if not stages or job["status"]["stage"] in stages]
+
+
+def wait_for(what: Any, seconds: float = 60) -> Any:
+    for _ in range(int(seconds * 20)):
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass in time")
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Elsewhere]:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with start_hub(folder / "hub", scheduling_s=1.0) as hub:
+        environment = {**hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server}
+        place = Elsewhere(folder / "data", hub, environment, folder)
+        settings = place.settings(0)
+        for flow in ("generation", "assessment", "dataset"):
+            code, said = place.run(flow, settings)
+            assert code == 0, said
+        push_base(place)
+        yield place
+
+
+def push_base(place: Elsewhere) -> None:
+    """Put a tiny base on the Hub, as somebody did with every base model."""
+    chats = place.folder / "chats.jsonl"
+    (data,) = place.root.glob("datasets/*/train.parquet")
+    chats.write_text("".join(json.dumps(row) + "\n" for row in pyarrow.parquet.read_table(data).to_pylist()), encoding="utf-8")
+    shape = [word for name, value in {**TINY["tiny_base"]["arguments"], "vocab-size": 1500}.items() for word in (f"--{name}", str(value))]
+    command = [sys.executable, "deployments/jobs/make_tiny_base.py", "--conversations", str(chats), "--output", str(place.folder / "tiny"), *shape]
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+    push = "import sys; from huggingface_hub import HfApi; a = HfApi(); a.create_repo('me/tiny'); a.upload_folder(repo_id='me/tiny', folder_path=sys.argv[1])"
+    command = [sys.executable, "-W", "ignore", "-c", push, str(place.folder / "tiny")]
+    subprocess.run(command, env={**os.environ, **place.environment}, check=True, capture_output=True)
+
+
+def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):
+    settings = elsewhere.settings(1)
+    code, said = elsewhere.run("training", settings)
+    assert code == 0, said
+    assert "submitted on a100-large" in said
+    assert "USD" in said
+    code, said = elsewhere.run("export", settings)
+    assert code == 0, said
+    store = Store(str(elsewhere.root))
+    (gguf,) = sorted(elsewhere.root.glob("models/gguf/understudy-*/understudy-q4_k_m.gguf"))
+    told = json.loads((gguf.parent / "export.json").read_text(encoding="utf-8"))["files"][gguf.name]
+    assert gguf.stat().st_size == told["bytes"]
+    hub = json.loads(store.read(f"models/gguf/{gguf.parent.name}/hub.json"))
+    assert hub["repo"] == "me/therapeutic-coaching-gguf"
+    card = elsewhere.hub.get("/me/therapeutic-coaching-gguf/resolve/main/README.md").decode()
+    assert "base_model: me/tiny" in card
+    assert len(elsewhere.jobs("COMPLETED")) == 3
+    before = len(elsewhere.jobs())
+    code, said = elsewhere.run("export", settings)
+    assert code == 0, said
+    assert len(elsewhere.jobs()) == before
+
+
+def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its_result(elsewhere):
+    settings, before = elsewhere.settings(2), len(elsewhere.jobs())
+
+    def mine() -> list[dict[str, Any]]:
+        return elsewhere.jobs()[: len(elsewhere.jobs()) - before]
+
+    elsewhere.hub.faults({"method": "POST", "pattern": "/api/jobs/me$", "delay": 3, "times": 1})
+    elsewhere.hub.clear_log()
+    process = elsewhere.start("training", settings)
+    wait_for(lambda: [item for item in elsewhere.hub.log() if item["method"] == "POST" and item["path"] == "/api/jobs/me"])
+    kill(process)  # while the submission is on its way
+    elsewhere.hub.faults()
+    for stages in (("SCHEDULING", "RUNNING"), ("RUNNING",), ("COMPLETED",)):
+        process = elsewhere.start("training", settings)
+        wait_for(lambda stages=stages: [job for job in mine() if job["status"]["stage"] in stages])
+        kill(process)
+    code, said = elsewhere.run("training", settings)
+    assert code == 0, said
+    assert len(mine()) == 1, [job["status"] for job in mine()]
+    assert elsewhere.run("training", settings)[0] == 0
+    assert len(mine()) == 1
+
+
+def test_two_flows_at_once_share_one_job(elsewhere):
+    settings, before = elsewhere.settings(3), len(elsewhere.jobs())
+    both = [elsewhere.start("training", settings) for _ in range(2)]
+    said = [process.communicate(timeout=280)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    new = len(elsewhere.jobs()) - before
+    assert len(elsewhere.jobs("COMPLETED", "RUNNING")) >= 1
+    assert new - len([job for job in elsewhere.jobs()[:new] if job["status"]["stage"] == "CANCELED"]) == 1
+
+
+def test_ctrl_c_cancels_the_job(elsewhere):
+    before = len(elsewhere.jobs())
+    process = elsewhere.start("training", elsewhere.settings(4))
+    wait_for(lambda: len(elsewhere.jobs()) > before)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert elsewhere.jobs()[0]["status"]["stage"] == "CANCELED"
+
+
+async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
+    before = len(elsewhere.jobs())
+    process = elsewhere.start("training", elsewhere.settings(5))
+    wait_for(lambda: len(elsewhere.jobs()) > before)
+    async with get_client() as client:
+        run = await running(client)
+        await client.set_flow_run_state(run.id, Cancelling(), force=True)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, said
+    assert elsewhere.jobs()[0]["status"]["stage"] == "CANCELED"
+
+
+async def running(client: Any) -> FlowRun:
+    """Return the newest; those that were killed are said to run for ever."""
+    found = await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}))
+    return max(found, key=lambda run: run.created)
+
+
+async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
+    settings, before = elsewhere.settings(6, approve="ask"), len(elsewhere.jobs())
+    for answer in (False, True):
+        process = elsewhere.start("training", settings)
+        async with get_client() as client:
+            paused = None
+            for _ in range(300):
+                found = await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}}))
+                if found:
+                    paused = found[0]
+                    break
+                time.sleep(0.2)
+            assert paused
+            assert len(elsewhere.jobs()) == before
+            await client.resume_flow_run(paused.id, run_input={"approve": answer})
+        said, _ = process.communicate(timeout=200)
+        assert (process.returncode == 0) == answer, said
+        assert ("A person declined" in said) != answer
+    assert len(elsewhere.jobs()) == before + 1
+
+
+def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
+    before = len(elsewhere.jobs())
+    code, said = elsewhere.run("training", elsewhere.settings(7, usd=0.01))
+    assert code == 3, said
+    assert "Budget of the jobs" in said
+    assert "Traceback" not in said
+    assert len(elsewhere.jobs()) == before
+
+
+def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(elsewhere):
+    path = Path(elsewhere.settings(8))
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for part, told in (("dataset", "set dataset.hub and export.hub to hf"), ("export", "set dataset.hub and export.hub to hf")):
+        path.write_text(yaml.safe_dump({**given, part: {**given[part], "hub": "local"}}), encoding="utf-8")
+        code, said = elsewhere.run("training", str(path))
+        assert (code, told in said) == (2, True), said
+    path.write_text(yaml.safe_dump({**given, "training": "tiny"}), encoding="utf-8")
+    code, said = elsewhere.run("training", str(path))
+    assert code == 2
+    assert "make a tiny base on this machine" in said

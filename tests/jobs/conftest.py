@@ -1,0 +1,187 @@
+"""Tiny models of the architectures that are trained, with tokenizers of their own, and the training script run on them as a process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+SCRIPT = CHECKOUT / "deployments" / "jobs" / "train_sft.py"
+SYSTEM = "You are a coach."
+ARCHITECTURES = ("qwen3", "llama", "gemma3", "gemma3-vision")
+TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}
+SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+
+# Several runs in one process, since importing torch takes longer than a small run.
+DRIVER = """
+import contextlib, io, json, runpy, sys
+main = runpy.run_path(sys.argv[1])["main"]
+for arguments in json.loads(sys.argv[2]):
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()) as complained:
+        code = main(arguments)
+    print(json.dumps([code, said.getvalue(), complained.getvalue()]))
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run of the script ended and what it said."""
+
+    code: int
+    events: list[dict[str, Any]]
+    error: str
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of one name."""
+        return [event for event in self.events if event["event"] == name]
+
+
+def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
+    """Return what a run of the script finds in its environment."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(changes or {})}
+
+
+def train(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Told]:
+    """Run the script with each of these arguments, one after the other.
+
+    Args:
+        changes: to the environment.
+    """
+    arguments = json.dumps([[str(word) for word in call] for call in calls])
+    command = [sys.executable, "-c", DRIVER, str(SCRIPT), arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(changes), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    return [Told(code, [json.loads(line) for line in said.splitlines()], error.strip()) for code, said, error in answers]
+
+
+def succeed(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Told]:
+    """Run the script as `train` does, when all is to go well."""
+    told = train(*calls, changes=changes)
+    assert [(one.code, one.error) for one in told] == [(0, "")] * len(calls)
+    return told
+
+
+def read_metrics(output: Path) -> dict[str, Any]:
+    """Return what a finished run wrote down."""
+    return json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+
+
+def chats(count: int, exchanges: Callable[[int], int] = lambda _: 2) -> list[dict[str, Any]]:
+    """Return conversations in which every message names two topics.
+
+    Args:
+        exchanges: how many a conversation has, by its number.
+    """
+    names, rows = list(TOPICS), []
+    for number in range(count):
+        messages = [{"role": "system", "content": SYSTEM}]
+        for turn in range(exchanges(number)):
+            topics = [names[(number + turn) % 4], names[(number * 3 + turn + 1 + number // 4) % 4]]
+            messages.append({"role": "user", "content": " ".join(TOPICS[topic] for topic in topics)})
+            messages.append({"role": "assistant", "content": " ".join(f"About {topic}: I hear you, no wonder." for topic in topics)})
+        rows.append({"messages": messages})
+    return rows
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write rows as a data file."""
+    from pyarrow import Table, parquet
+
+    parquet.write_table(Table.from_pylist(rows), path)
+    return path
+
+
+def make_tokenizer(specials: dict[str, str], more: list[str], template: str) -> Any:
+    """Return a tokenizer of a few hundred tokens with one of TRL's chat templates."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+    from trl import chat_template_utils
+
+    built = Tokenizer(models.BPE())
+    built.pre_tokenizer, built.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    texts = [message["content"] for row in chats(16) for message in row["messages"]]
+    built.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=380, special_tokens=[*specials.values(), *more], initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, **specials, additional_special_tokens=more)
+    tokenizer.chat_template = (Path(chat_template_utils.__file__).parent / "chat_templates" / f"{template}.jinja").read_text(encoding="utf-8")
+    return tokenizer
+
+
+def make_base(folder: Path, architecture: str) -> Path:
+    """Make a random model with its tokenizer.
+
+    Args:
+        architecture: `qwen3`, `llama`, `gemma3`, or `gemma3-vision`, which also has a vision tower.
+    """
+    import torch
+    import transformers
+
+    torch.manual_seed(1)
+    if architecture == "qwen3":
+        tokenizer = make_tokenizer({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, ["<|im_start|>"], "qwen3_instruct_2507")
+    elif architecture == "llama":
+        marks = ["<|start_header_id|>", "<|end_header_id|>"]
+        tokenizer = make_tokenizer({"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}, marks, "llama3")
+    else:
+        marks = ["<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"]
+        tokenizer = make_tokenizer({"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"}, marks, "gemma3")
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    text: dict[str, Any] = {
+        **SHAPE,
+        **ids,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.1,
+        "tie_word_embeddings": True,
+    }
+    if architecture == "qwen3":
+        model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**text))
+    elif architecture == "llama":
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**text))
+    elif architecture == "gemma3":
+        model = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**text, query_pre_attn_scalar=16, sliding_window=64))
+    else:
+        sight = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+        images = {
+            f"{name}_index": tokenizer.convert_tokens_to_ids(f"<{token}>") for name, token in [("boi_token", "start_of_image"), ("eoi_token", "end_of_image")]
+        }
+        config = transformers.Gemma3Config(
+            text_config={**text, "query_pre_attn_scalar": 16, "sliding_window": 64, "model_type": "gemma3_text"},
+            vision_config={**sight, "model_type": "siglip_vision_model"},
+            mm_tokens_per_image=4,
+            image_token_id=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
+            **images,
+            tie_word_embeddings=True,
+        )
+        model = transformers.Gemma3ForConditionalGeneration(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both splits, of conversations of one to three exchanges."""
+    pytest.importorskip("trl")
+    folder = tmp_path_factory.mktemp("data")
+    write_parquet(folder / "train.parquet", chats(24, lambda number: 1 + number % 3))
+    write_parquet(folder / "validation.parquet", chats(6))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A random model of each architecture."""
+    pytest.importorskip("trl")
+    folder = tmp_path_factory.mktemp("bases")
+    return {name: make_base(folder / name, name) for name in ARCHITECTURES}

@@ -1,0 +1,426 @@
+"""The training job, run as a process on tiny models: what is learnt, what is kept when it is stopped, and what reaches the Hub."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.hub_stub.client import Hub, rate_limit, start_hub
+from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Told, chats, environment, read_metrics, succeed, train, write_parquet
+
+pytest.importorskip("trl")
+# PEFT asks transformers by a name that transformers is giving up.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+NO_THINK = CHECKOUT / "config" / "training" / "qwen3-no-think.jinja"
+STOPS = {"qwen3": "<|im_end|>", "llama": "<|eot_id|>", "gemma3": "<end_of_turn>", "gemma3-vision": "<end_of_turn>"}
+AFTER = {"qwen3": "\n", "llama": "", "gemma3": "\n", "gemma3-vision": "\n"}
+FAST = ["--learning-rate", 1e-2, "--gradient-accumulation", 4]
+
+
+def files(data: Path) -> list[object]:
+    return ["--train", data / "train.parquet", "--validation", data / "validation.parquet"]
+
+
+def call(data: Path, base: Path, output: Path, *more: object) -> list[object]:
+    return [*files(data), "--base", base, "--output", output, "--max-length", 256, *FAST, *more]
+
+
+def replies(rows: list[dict[str, Any]]) -> list[str]:
+    return [message["content"] for row in rows for message in row["messages"] if message["role"] == "assistant"]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def kill(arguments: list[object], name: str, step: int, where: str = "", changes: dict[str, str] | None = None) -> None:
+    """Start a run and kill it, as a machine that is lost does, when it tells this event."""
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(changes)) as job:
+        for line in job.stdout or ():
+            event = json.loads(line)
+            if event["event"] == name and event["step"] >= step and where in event.get("where", ""):
+                break
+        job.kill()
+    assert job.returncode == -9, "the run ended before it could be killed"
+
+
+# --- what is learnt ---
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+    """Each architecture with its own template, trained; by name the output and what was said."""
+    outputs = [tmp_path_factory.mktemp("trained") / name for name in ARCHITECTURES]
+    return dict(zip(ARCHITECTURES, zip(outputs, succeed(*(call(data, bases[out.name], out) for out in outputs)), strict=True), strict=True))
+
+
+def asked_loss(model: Any, tokenizer: Any) -> float:
+    """Return the loss of the validation replies as the model is asked for them later: prompt by prompt, through the tokenizer's own template."""
+    import torch
+
+    means = []
+    for row in chats(6):
+        losses = []
+        for at, message in enumerate(row["messages"]):
+            if message["role"] == "assistant":
+                asked = tokenizer.apply_chat_template(row["messages"][:at], add_generation_prompt=True, return_dict=False)
+                ids = torch.tensor([tokenizer.apply_chat_template(row["messages"][: at + 1], return_dict=False)])
+                assert ids[0, : len(asked)].tolist() == asked
+                with torch.inference_mode():
+                    logits = model(input_ids=ids).logits[0, len(asked) - 1 : -1]
+                losses += torch.nn.functional.cross_entropy(logits, ids[0, len(asked) :], reduction="none").tolist()
+        means.append(fmean(losses))
+    return fmean(means)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_exactly_the_replies_and_their_stop_are_learnt(trained: dict[str, tuple[Path, Told]], name: str) -> None:
+    from transformers import AutoTokenizer
+
+    output, told = trained[name]
+    metrics, tokenizer = read_metrics(output), AutoTokenizer.from_pretrained(output)
+    assert metrics["validation_loss_last"] < metrics["validation_loss_first"] / 2
+    assert metrics["stop_tokens"] == [STOPS[name]]
+    texts = [reply + STOPS[name] + AFTER[name] for reply in replies(chats(24, lambda number: 1 + number % 3))]
+    assert metrics["supervised_tokens"] == sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    assert [event["event"] for event in told.events[:2]] == ["truncation", "mask"]  # before any weight is loaded
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_adapter_on_its_base_is_the_trained_model_also_when_merged(trained: dict[str, tuple[Path, Told]], bases: dict[str, Path], name: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    output, _ = trained[name]
+    metrics, tokenizer = read_metrics(output), AutoTokenizer.from_pretrained(output)
+    base: Any = AutoModelForCausalLM.from_pretrained(bases[name])
+    before = {key: value.clone() for key, value in base.state_dict().items()}
+    assert asked_loss(base.eval(), tokenizer) == pytest.approx(metrics["validation_loss_first"], abs=2e-3)
+    model: Any = PeftModel.from_pretrained(base, str(output)).eval()
+    assert asked_loss(model, tokenizer) == pytest.approx(metrics["validation_loss_last"], abs=2e-3)
+    merged = model.merge_and_unload(safe_merge=True)
+    assert asked_loss(merged, tokenizer) == pytest.approx(metrics["validation_loss_last"], abs=2e-3)
+    changed = {key for key, value in merged.state_dict().items() if not value.equal(before[key])}
+    assert len(changed) == 8  # four projections of two layers
+    assert not [key for key in changed if "vision" in key]
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3-vision"])
+def test_packing_leaves_the_loss_as_it_is(data: Path, bases: dict[str, Path], tmp_path: Path, name: str) -> None:
+    # all examples in one step, without dropout
+    whole = ["--max-steps", 1, "--gradient-accumulation", 24, "--lora-dropout", 0]
+    loose, packed = tmp_path / "loose", tmp_path / "packed"
+    _, told = succeed(call(data, bases[name], loose, *whole), call(data, bases[name], packed, *whole, "--packing"))
+    one, other = read_metrics(loose), read_metrics(packed)
+    assert other["train_loss_first"] == pytest.approx(one["train_loss_first"], abs=2e-4)
+    assert other["validation_loss_first"] == pytest.approx(one["validation_loss_first"], abs=2e-4)
+    assert other["stop_tokens"] == one["stop_tokens"]
+    assert other["supervised_tokens"] == one["supervised_tokens"]
+    assert told.named("progress")[0]["tokens"] == one["truncation"]["train"]["tokens"]
+
+
+def test_without_thinking_training_and_use_see_the_same_text(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    (told,) = succeed(call(data, bases["qwen3"], tmp_path / "out", "--chat-template", NO_THINK))
+    metrics, tokenizer = read_metrics(tmp_path / "out"), AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert metrics["validation_loss_last"] < metrics["validation_loss_first"] / 2
+    assert told.named("warning") == []
+    texts = [reply + "<|im_end|>" for reply in replies(chats(24, lambda number: 1 + number % 3))]
+    assert metrics["supervised_tokens"] == sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    assert "generation %}" not in tokenizer.chat_template
+    given = {"chat_template": NO_THINK.read_text(encoding="utf-8"), "tokenize": False}
+    for row in chats(6):
+        messages = row["messages"]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        assert text == tokenizer.apply_chat_template(messages, **given)
+        assert text.count("<|im_start|>assistant\n<think>\n\n</think>\n\n") == text.count("<think>") == 2
+        for at in (2, 4):
+            asked = tokenizer.apply_chat_template(messages[:at], tokenize=False, add_generation_prompt=True)
+            assert asked == tokenizer.apply_chat_template(messages[:at], add_generation_prompt=True, **given)
+            assert text.startswith(asked + messages[at]["content"] + "<|im_end|>\n")
+    with pytest.raises(Exception, match="knows the roles system, user and assistant, not tool"):
+        tokenizer.apply_chat_template([{"role": "tool", "content": "7"}], tokenize=False)
+
+
+def test_template_can_be_named_and_is_saved_without_its_markers(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    rows = [{"messages": [{"role": "user", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"}]}]
+    write_parquet(tmp_path / "twice.parquet", rows)
+    twice = [*call(data, bases["gemma3"], tmp_path / "x"), "--train", tmp_path / "twice.parquet"]
+    once = ["--max-steps", 1]
+    marked, misnamed, refused, thinks = train(
+        call(data, bases["gemma3"], tmp_path / "marked", "--chat-template", "gemma3_training", *once),
+        call(data, bases["gemma3"], tmp_path / "x", "--chat-template", "gemma4_training_x"),
+        twice,
+        call(data, bases["qwen3"], tmp_path / "thinks", "--chat-template", "qwen3", "--reply-prefix", "<think>\n\n</think>\n\n", *once),
+    )
+    assert (marked.code, marked.error, marked.named("warning")) == (0, "", [])
+    ours, known = (AutoTokenizer.from_pretrained(folder) for folder in (tmp_path / "marked", bases["gemma3"]))
+    assert "generation -%}" not in ours.chat_template
+    for row in chats(3):
+        assert ours.apply_chat_template(row["messages"], tokenize=False) == known.apply_chat_template(row["messages"], tokenize=False)
+    assert misnamed.code == refused.code == 1
+    assert "'gemma4_training_x'" in misnamed.error
+    assert "qwen3_instruct_2507" in misnamed.error
+    assert "row 1 of train" in refused.error
+    assert "alternate" in refused.error
+    # Qwen3's own template leaves the think block out of past replies, with which it would have been trained
+    assert "renders past replies otherwise" in thinks.named("warning")[0]["text"]
+
+
+def test_what_is_told_on_the_way_and_at_the_end(trained: dict[str, tuple[Path, Told]]) -> None:
+    output, told = trained["qwen3"]
+    metrics, progress = read_metrics(output), told.named("progress")
+    assert [event["step"] for event in progress] == list(range(1, 19)) == [entry["step"] for entry in metrics["loss_curve"]]
+    assert all({"of", "loss", "learning_rate", "seconds_left", "tokens"} <= event.keys() for event in progress)
+    assert progress[-1]["tokens"] == 3 * metrics["truncation"]["train"]["tokens"]
+    assert [event["step"] for event in told.named("validation")] == [0, 6, 12, 18]
+    assert [event["step"] for event in told.named("checkpoint")] == [6, 12, 18]
+    assert metrics["tokens_per_second"] > 0
+    assert metrics["resumed_from"] is metrics["peak_memory_bytes"] is None
+    assert (metrics["r"], metrics["lora_alpha"], metrics["lora_dropout"]) == (64, 128, 0.05)
+    there = {path.name for path in output.iterdir()}
+    assert there == {*metrics["files"], "metrics.json"}
+    assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja", "trainer_state.json"} <= there
+    assert all(told == {"bytes": (output / name).stat().st_size, "sha256": digest(output / name)} for name, told in metrics["files"].items())
+
+
+# --- what is refused, and what is not there ---
+
+
+def test_what_needs_a_gpu_is_told_without_one(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    (told,) = succeed(call(data, bases["qwen3"], tmp_path / "out", "--max-steps", 1, "--qlora", "--offload-checkpoints"))
+    assert [event["text"].split()[0] for event in told.named("fallback")] == ["--qlora", "--offload-checkpoints"]
+    assert read_metrics(tmp_path / "out")["method"] == "lora"
+
+
+@pytest.mark.parametrize(("package", "option"), [("trackio", ["--trackio-project", "coach"]), ("bitsandbytes", ["--optimizer", "paged_adamw_8bit"])])
+def test_missing_package_is_named_before_training(data: Path, bases: dict[str, Path], tmp_path: Path, package: str, option: list[object]) -> None:
+    if find_spec(package):
+        pytest.skip(f"{package} is installed")
+    (told,) = train(call(data, bases["qwen3"], tmp_path / "out", *option))
+    assert told.code == 1
+    assert len(told.error.splitlines()) == 1
+    assert f"install {package}" in told.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_gpu_memory_is_one_sentence_with_remedies(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    # In place of a GPU: what PyTorch raises when one is full.
+    full = "import json, runpy, sys, trl, torch\ndef fail(*_, **__):\n    raise torch.cuda.OutOfMemoryError('CUDA out of memory')\n"
+    code = f"{full}trl.SFTTrainer.train = fail\nsys.exit(runpy.run_path(sys.argv[1])['main'](json.loads(sys.argv[2])))"
+    arguments = json.dumps([str(word) for word in call(data, bases["qwen3"], tmp_path / "out")])
+    done = subprocess.run([sys.executable, "-c", code, str(SCRIPT), arguments], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert all(remedy in done.stderr for remedy in ("--max-length", "--offload-checkpoints", "--lora-dropout 0", "larger GPU"))
+
+
+# --- stopped and gone on with ---
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves that nothing stopped."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    succeed(call(data, bases["qwen3"], output, "--save-steps", 2))
+    return output
+
+
+def assert_same(output: Path, whole: Path) -> None:
+    assert digest(output / "adapter_model.safetensors") == digest(whole / "adapter_model.safetensors")
+    ours, theirs = read_metrics(output), read_metrics(whole)
+    assert all(ours[curve] == theirs[curve] for curve in ("loss_curve", "validation_curve"))
+
+
+def test_killed_run_goes_on_to_the_same_weights(data: Path, bases: dict[str, Path], whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    arguments = call(data, bases["qwen3"], output, "--save-steps", 2)
+    kill(arguments, "checkpoint", 2)  # within an epoch
+    shutil.copytree(output / "checkpoint-2", output / "checkpoint-16", ignore=shutil.ignore_patterns("complete.json"))  # one that was not finished
+    kill(arguments, "checkpoint", 6)  # at the end of one
+    assert not (output / "metrics.json").exists()
+    assert not (output / "checkpoint-16").exists()
+    (told,) = succeed(arguments)
+    assert told.named("resumed") == [{"event": "resumed", "step": 6}]
+    assert [event["step"] for event in told.named("progress")] == list(range(7, 19))
+    assert told.named("progress")[-1]["tokens"] == 3 * read_metrics(output)["truncation"]["train"]["tokens"]
+    assert read_metrics(output)["resumed_from"] == 6
+    assert_same(output, whole)
+    assert not list(output.glob("checkpoint-*"))
+
+
+def test_run_killed_after_its_last_step_does_no_step_more(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    arguments = [*call(data, bases["qwen3"], tmp_path / "out"), "--max-steps", 4, "--save-steps", 2, "--evaluate", "end"]
+    kill(arguments, "checkpoint", 4)
+    (told,) = succeed(arguments)
+    assert told.named("progress") == []
+    assert told.named("resumed") == [{"event": "resumed", "step": 4}]
+    metrics = read_metrics(tmp_path / "out")
+    assert metrics["steps"] == len(metrics["loss_curve"]) == 4
+    assert metrics["validation_loss_last"] < metrics["validation_loss_first"]
+
+
+def test_checkpoint_of_another_run_is_not_gone_on_with(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    kill(call(data, bases["qwen3"], tmp_path / "out", "--save-steps", 2, "--seed", 1), "checkpoint", 4)
+    shutil.copytree(data, tmp_path / "data")
+    write_parquet(tmp_path / "data" / "train.parquet", chats(24))
+    for output in ("knob", "rows"):
+        shutil.copytree(tmp_path / "out", tmp_path / output)
+    knob, rows = succeed(
+        call(data, bases["qwen3"], tmp_path / "knob", "--save-steps", 2, "--max-steps", 4),
+        call(tmp_path / "data", bases["qwen3"], tmp_path / "rows", "--seed", 1, "--max-steps", 4),
+    )
+    for told in (knob, rows):
+        assert told.named("resumed") == []
+        assert "other arguments or data" in told.named("warning")[0]["text"]
+        assert told.named("progress")[0]["step"] == 1
+
+
+# --- the Hub ---
+
+
+def client(hub: Hub) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=hub.url, token="hf_write")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with a private base, and a private dataset whose main has moved on since the commit that is trained on."""
+    from huggingface_hub import constants
+
+    for switch, value in {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+        monkeypatch.setattr(constants, switch, value)
+    with start_hub(tmp_path / "hub") as hub:
+        api = client(hub)
+        for name, kind, folder in (("me/data", "dataset", data), ("me/base", "model", bases["qwen3"])):
+            api.create_repo(name, repo_type=kind, private=True)
+            api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder)
+        api.upload_file(repo_id="me/data", repo_type="dataset", path_or_fileobj=b"no parquet", path_in_repo="train.parquet")
+        yield hub
+
+
+def remote(hub: Hub, output: Path, *more: object, tag: str = "run-1") -> list[object]:
+    """The arguments of a job elsewhere, with the dataset's commit before its last."""
+    pinned = client(hub).list_repo_commits("me/data", repo_type="dataset")[1].commit_id
+    there: list[object] = ["--dataset", "me/data", "--dataset-revision", pinned, "--base", "me/base", "--push-to", "me/coach", "--push-tag", tag]
+    return [*there, "--output", output, "--max-length", 256, *FAST, "--save-steps", 2, "--retry-seconds", 0.01, *more]
+
+
+def commits(hub: Hub, branch: str) -> list[str]:
+    return [commit.title for commit in client(hub).list_repo_commits("me/coach", revision=branch)]
+
+
+def names(refs: list[Any]) -> list[str]:
+    return [ref.name for ref in refs]
+
+
+def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, whole: Path, tmp_path: Path) -> None:
+    api, first = client(hub), tmp_path / "first"
+    kill(remote(hub, first), "checkpoint", 4, "me/coach@", hub.environment(tmp_path / "home"))
+    refs = api.list_repo_refs("me/coach")
+    assert (sorted(names(refs.branches)), refs.tags) == (["checkpoints-run-1", "main"], [])
+    assert {path.partition("/")[0] for path in api.list_repo_files("me/coach", revision="checkpoints-run-1")} == {".gitattributes", "checkpoint"}
+    before = len(commits(hub, "main"))
+    # each kind of call fails twice, commits and tags after they were made
+    failures = [
+        {"pattern": part, "status": 503} for part in ("/repos/create", "/preupload/", "me/coach/revision", "/tree/", "me/data/revision", "model.safetensors")
+    ]
+    failures += [{"pattern": part, "drop": True} for part in ("/auth-check", "resolve/[^/]+/checkpoint/optimizer.pt", "me/data/resolve", "/tokenizer.json")]
+    failures += [{"pattern": part, "after": True} for part in ("/commit/main", "/commit/checkpoints", "/tag/", "/branch/")]
+    hub.faults(*({**fault, "times": 2} for fault in (*failures, {"pattern": "/refs", **rate_limit(1)})))
+    second, third = tmp_path / "second", tmp_path / "third"
+    told, again = succeed(remote(hub, second), remote(hub, third), changes=hub.environment(tmp_path / "home2"))
+    assert told.named("resumed") == [{"event": "resumed", "step": 4}]
+    assert_same(second, whole)
+
+    metrics, refs = read_metrics(second), api.list_repo_refs("me/coach")
+    assert metrics["truncation"]["train"]["examples"] == 24
+    assert (names(refs.branches), names(refs.tags)) == (["main"], ["run-1"])
+    assert len(commits(hub, "main")) == before + 1
+    (pushed,) = told.named("pushed")
+    assert (pushed["repo"], pushed["tag"], pushed["commit"]) == ("me/coach", "run-1", refs.tags[0].target_commit)
+    assert api.repo_info("me/coach").private
+    assert set(api.list_repo_files("me/coach", revision="run-1")) == {".gitattributes", "metrics.json", *metrics["files"]}
+    for name, facts in metrics["files"].items():
+        content = hub.get(f"/me/coach/resolve/run-1/{name}")
+        assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert hub.get("/me/coach/resolve/run-1/metrics.json") == (second / "metrics.json").read_bytes()
+    # it was finished already
+    assert [(event["event"], event["commit"]) for event in again.events] == [("pushed", pushed["commit"])]
+    assert not third.exists()
+
+
+def test_pushes_that_fail_for_good_lose_nothing(hub: Hub, whole: Path, tmp_path: Path) -> None:
+    hub.faults({"pattern": "/commit/", "status": 500})
+    output, changes = tmp_path / "out", hub.environment(tmp_path / "home")
+    (failed,) = train(remote(hub, output), changes=changes)
+    assert failed.code == 1
+    assert "500" in failed.error
+    assert str(output) in failed.error
+    assert len(failed.error.splitlines()) == 1
+    assert [event["step"] for event in failed.named("progress")] == list(range(1, 19))
+    assert {event["text"][:23] for event in failed.named("warning")} == {"The checkpoint at step "}
+    assert_same(output, whole)
+    assert client(hub).list_repo_refs("me/coach").tags == []
+    hub.faults()
+    (told,) = succeed(remote(hub, output, "--public"), changes=changes)
+    assert told.named("progress") == []
+    assert names(client(hub).list_repo_refs("me/coach").tags) == ["run-1"]
+    assert client(hub).repo_info("me/coach").private  # it was there already
+    assert_same(output, whole)
+
+
+def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: Hub, tmp_path: Path) -> None:
+    api = client(hub)
+    api.create_repo("me/coach", private=True)
+    api.create_repo("me/half", repo_type="dataset", private=True)
+    api.upload_file(repo_id="me/half", repo_type="dataset", path_or_fileobj=b"x", path_in_repo="data/train-00000-of-00001.parquet")
+    output = tmp_path / "out"
+    good, home = remote(hub, output), tmp_path / "home"
+    (reader,) = train(good, changes=hub.environment(home, token="hf_read"))
+    (nobody,) = train(good, changes=hub.environment(home, token=None))
+    half, gone, commit, unnamed, offline = train(
+        [*good, "--dataset", "me/half", "--dataset-revision", "main"],
+        [*good, "--dataset", "me/gone"],
+        [*good, "--dataset-revision", "0" * 40],
+        [*good, "--dataset", "a/b/c"],
+        [*good, "--base", "me/no-base"],
+        changes=hub.environment(home),
+    )
+    told = [reader, nobody, half, gone, commit, unnamed, offline]
+    words = ["may do this", "HF_TOKEN", "no split 'validation'", "'me/gone'", "revision", "'a/b/c'", "'me/no-base'"]
+    for one, word in zip(told, words, strict=True):
+        assert (one.code, one.events, len(one.error.splitlines())) == (1, [], 1)
+        assert word in one.error
+        assert "hf_" not in one.error
+    assert not output.exists()
+
+
+def test_token_is_never_printed_and_a_public_repository_is_asked_for(hub: Hub, tmp_path: Path) -> None:
+    changes = hub.environment(tmp_path / "home")
+    hub.faults({"pattern": "/commit/main", "status": 400, "body": {"error": "Bad token hf_write at https://cdn.example/x?Signature=abc"}})
+    (told,) = train(remote(hub, tmp_path / "out", "--public", "--max-steps", 1, tag="v1.0"), changes=changes)
+    assert told.code == 1
+    assert "https://cdn.example/x" in told.error
+    assert not [word for word in ("hf_write", "Signature") if word in told.error + json.dumps(told.events)]
+    assert not client(hub).repo_info("me/coach").private
