@@ -214,11 +214,17 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
         JobError: something is missing in it.
     """
     checks, named, fallen = (export.get(part) or {} for part in ("checks", "files", "fallback_tensors"))
-    replies = checks.get("replies") or {}
+    replies, losses, differences = (checks.get(part) or {} for part in ("replies", "heldout_loss", "heldout_loss_difference"))
     ggufs = [name for name in [*replies, *named] if name.endswith(".gguf")]
     found = {
         "files": [
-            {**_file(name, known), "ended": replies.get(name, {}).get("ended_by_itself"), "fallen_back": Counter(fallen.get(name, {}).values())}
+            {
+                **_file(name, known),
+                "ended": replies.get(name, {}).get("ended_by_itself"),
+                "fallen_back": Counter(fallen.get(name, {}).values()),
+                "heldout_loss": losses.get(name),
+                "loss_difference": differences.get(name),
+            }
             for name, known in named.items()
         ],
         # The Modelfile's is the first that was asked for, and replies are in that order.
@@ -231,6 +237,10 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
         "logit_tolerance": checks.get("logit_tolerance"),
         "agreement": checks.get("argmax_agreement"),
         "least_agreement": checks.get("min_agreement"),
+        "greedy_agreement": checks.get("greedy_agreement"),
+        "merged_loss": checks.get("merged_loss"),
+        "adapter_loss": checks.get("adapter_loss"),
+        "heldout": _heldout(checks),
         "stop_token": checks.get("stop_token"),
         "pre_tokenizer": checks.get("fallback_pre_tokenizer"),
         "seconds": export.get("seconds"),
@@ -239,6 +249,15 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
         "usd": usd,
     }
     return check(found, ExportFacts, JobError, "export.json")
+
+
+def _heldout(checks: Mapping[str, Any]) -> str | None:
+    """Say on which texts losses were taken; a path of the machine that looked says nothing to a reader."""
+    source = checks.get("heldout")
+    if source is None:
+        return None
+    texts = "the model's own replies" if source == "own replies" else "validation examples of its dataset"
+    return f"{checks.get('heldout_examples', 'some')} {texts}, {checks.get('heldout_tokens', 0):,} tokens ({checks.get('heldout_loss_over', 'all tokens')})"
 
 
 def _file(name: str, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -419,7 +419,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
     facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
     emit("mask", **facts)
-    sample = splits["train"][0]
+    sample = max(splits["train"], key=len)
     if tokenizer.apply_chat_template(sample, tokenize=False) != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
         emit("warning", text="The chat template in use later renders past replies otherwise than the one that is trained with; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
