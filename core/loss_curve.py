@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict
 
 from core.errors import JobError
 from core.records import Record
+from core.store import cache_folder
 from core.yaml_files import check
 
 TEXT = "#797979"
@@ -58,6 +60,8 @@ def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: 
         title: read out by screen readers, with `curve_sentence` as the description.
         smoothing: share of the steps over which the thick line is a running mean; with less than three steps in it there is none.
     """
+    # its cache of fonts would go into the home folder
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

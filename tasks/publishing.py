@@ -9,8 +9,9 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
+from core.card_facts import CardFacts, Source, TrainingFacts, export_facts, training_facts
 from core.loss_curve import curve_sentence, curve_svg, curve_table
-from core.model_card import CURVE, CardFacts, Source, TrainingFacts, adapter_card, export_facts, gguf_card, training_facts
+from core.model_card import CURVE, adapter_card, gguf_card
 from core.records import DatasetRef, ModelRef
 from core.settings import load_training
 from core.store import open_store

@@ -542,8 +542,8 @@ def passed(name: str, **figures: Any) -> dict[str, Any]:
     return figures
 
 
-def check_vocabulary(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: str) -> dict[str, Any]:
-    """Special tokens have the same numbers on both sides, a reply's stop token ends the generation, and a prompt gets as many BOS."""
+def check_vocabulary(llm: Any, tokenizer: Any) -> dict[str, Any]:
+    """Special tokens have the same numbers on both sides."""
     import llama_cpp
 
     vocabulary = llama_cpp.llama_model_get_vocab(llm.model)
@@ -558,7 +558,14 @@ def check_vocabulary(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: st
         ours, theirs = getattr(tokenizer, f"{name}_token_id"), getattr(llama_cpp, f"llama_vocab_{name}")(vocabulary)
         if ours not in (None, theirs):
             raise JobError(f"The {name} token is number {theirs} in the GGUF and {ours} in the tokenizer; make config.json and tokenizer_config.json agree.")
-    text, number = stop
+    return {"special_tokens_alike": len(special)}
+
+
+def check_ends(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: str) -> dict[str, Any]:
+    """A reply's stop token ends the generation, and a prompt gets one BOS from either side, or none."""
+    import llama_cpp
+
+    (text, number), vocabulary = stop, llama_cpp.llama_model_get_vocab(llm.model)
     if not llama_cpp.llama_vocab_is_eog(vocabulary, number):
         raise JobError(f"llama.cpp would not stop where the template ends a reply, at {text!r}; make that the tokenizer's eos_token.")
     bos, adds = tokenizer.bos_token or "", bool(llama_cpp.llama_vocab_get_add_bos(vocabulary))
@@ -566,7 +573,7 @@ def check_vocabulary(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: st
     if count != adds:
         wrong = f"The chat template begins a prompt with {count} BOS tokens ({bos!r}), and llama.cpp puts {int(adds)} before a text"
         raise JobError(f"{wrong}; both must be 0 or both 1: correct the template, or add_bos_token in tokenizer_config.json.")
-    return {"special_tokens_alike": len(special), "stop_token": text, "stop_token_id": number, "adds_bos": adds}
+    return {"stop_token": text, "stop_token_id": number, "adds_bos": adds}
 
 
 def check_texts(llm: Any, path: Path, tokenizer: Any, chats: list[Messages], texts: list[str]) -> dict[str, Any]:
@@ -764,8 +771,9 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     emit("progress", step="checking")
     context = max(*map(len, ids), *(len(row) for row, _ in examples)) + max(arguments.greedy_tokens, arguments.reply_tokens)
     llm = load(f16, context, arguments.threads)
-    checks |= passed("vocabulary", **check_vocabulary(llm, tokenizer, stop, texts[0]))
+    checks |= passed("vocabulary", **check_vocabulary(llm, tokenizer))
     checks |= passed("texts", **check_texts(llm, f16, tokenizer, chats, texts))
+    checks |= passed("ends", **check_ends(llm, tokenizer, stop, texts[0]))
     checks |= passed("logits", **check_logits(llm, ids, references, arguments))
     checks |= passed("greedy replies", **check_greedy(llm, ids, references, arguments))
     checks |= {"fallback_pre_tokenizer": fallback, "heldout_loss": {}, "heldout_loss_difference": {}, "replies": {}}

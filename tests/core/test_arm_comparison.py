@@ -247,6 +247,18 @@ def test_the_least_telling_evaluations_have_figures_or_say_why_not(played):
     assert found.score.p > 0
 
 
+def test_what_is_said_of_single_conversations_does_not_hang_on_their_order():
+    rows = [one(arm, persona, 0, 0.7, answers={"C1": "YES"} if persona > 1 else {}) for arm in ("base", "arm") for persona in range(6)]
+    found = compared(rows)
+    assert "base, persona 0, trial 0 (2); base, persona 1, trial 0 (2); arm, persona 0, trial 0 (2); and 1 more" in found.notes[0]
+    assert compared(rows[::-1]) == found
+
+
+@pytest.mark.parametrize(("differ", "exact"), [(20, True), (21, False)])
+def test_it_is_told_whether_every_sign_pattern_was_looked_at(differ, exact):
+    assert against(evaluation(base=[0.5] * 30, arm=[0.6] * differ + [0.5] * (30 - differ))).score.exact == exact
+
+
 def test_rounding_is_no_difference():
     found = against(evaluation(base=[0.3, 0.3], arm=[0.3, 0.1 + 0.2]))
     assert (found.score.difference, found.score.p) == (0.0, 1.0)

@@ -88,7 +88,7 @@ def test_nothing_outside_the_picture_is_needed_to_show_it():
 
 def test_the_same_curve_gives_the_same_picture_in_every_process_folder_and_thread(tmp_path):
     points = [{"step": step, "loss": 9 / step} for step in range(1, 40)]
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nlines.linewidth: 9\nsvg.fonttype: path\n", encoding="utf-8")
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\nxtick.labelsize: 30\naxes.grid: True\nsvg.fonttype: path\n", encoding="utf-8")
     script = f"from core.loss_curve import *; print(curve_svg(loss_curve({{'loss_curve': {points}}})), end='')"
     environment = {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path), "SOURCE_DATE_EPOCH": "1"}
     command = [sys.executable, "-W", "error", "-c", script]
@@ -189,6 +189,12 @@ def test_the_table_is_short_and_keeps_first_last_and_lowest(training, validation
         html = MarkdownIt("commonmark").enable("table").render(curve_table(shown, most))
         assert html.count("<tr>") == len(found) + 1
     assert curve_sentence(shown).endswith((".", ")."))
+
+
+def test_losses_that_are_out_of_order_are_put_in_order():
+    points = [{"step": step, "loss": 9 / step} for step in range(1, 9)]
+    for name in ("loss_curve", "validation_curve"):
+        assert loss_curve({name: points[::-1]}) == loss_curve({name: points})
 
 
 def test_a_curve_of_another_form_is_refused_in_a_sentence():

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import yaml
@@ -12,22 +13,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from core.card_facts import CardFacts, ExportFacts, FileFacts, Source, export_facts, training_facts
 from core.errors import HubError, JobError
-from core.model_card import (
-    BEGIN,
-    CURVE,
-    END,
-    CardFacts,
-    ExportFacts,
-    FileFacts,
-    Result,
-    Source,
-    adapter_card,
-    export_facts,
-    gguf_card,
-    training_facts,
-    with_evaluation,
-)
+from core.model_card import BEGIN, CURVE, END, Result, adapter_card, gguf_card, with_evaluation
 from core.pack import load_pack
 
 PACK = load_pack("therapeutic-coaching")
@@ -37,7 +25,7 @@ DATASET = Source(name="coach", repo="me/coach", commit="d" * 40, url=f"https://h
 ADAPTER = Source(name="adapter-1", repo="me/coach-adapter", commit="a" * 40, url="https://huggingface.co/me/coach-adapter")
 RESULT = Result(metric="mean_score", name="mean score", value=0.875, dataset="8 fresh personas", dataset_type="understudy-personas")
 
-METRICS = {  # of a job, by the names that deployments/jobs/train_sft.py gives
+METRICS: dict[str, Any] = {  # of a job, by the names that deployments/jobs/train_sft.py gives
     "validation_loss_first": 7.9,
     "steps": 3,
     "stop_tokens": ["<|im_end|>"],
@@ -69,7 +57,7 @@ METRICS = {  # of a job, by the names that deployments/jobs/train_sft.py gives
     "loss_curve": [{"step": 1, "loss": 7.5}, {"step": 2, "loss": 3.0}, {"step": 3, "loss": 1.0}],
     "validation_curve": [{"step": 0, "loss": 7.9}, {"step": 3, "loss": 0.75}],
 }
-EXPORT = {  # by the names that deployments/jobs/convert_gguf.py gives
+EXPORT: dict[str, Any] = {  # by the names that deployments/jobs/convert_gguf.py gives
     "files": {
         "Modelfile": {"bytes": 900, "sha256": "0" * 64},
         "coach-f16.gguf": {"bytes": 29_540_000_000, "sha256": "1" * 64},
@@ -96,7 +84,7 @@ EXPORT = {  # by the names that deployments/jobs/convert_gguf.py gives
 
 
 def facts(**changes):
-    known = {
+    known: dict[str, Any] = {
         "title": "coach",
         "domain": "therapeutic-coaching",
         "repo": "me/coach-gguf",
@@ -155,8 +143,12 @@ def shown(card):
     return page
 
 
+def metadata(card) -> Any:
+    return ModelCard(card, ignore_metadata_errors=False).data
+
+
 def test_the_hub_reads_what_each_repository_is_and_where_it_comes_from():
-    adapter, gguf = (ModelCard(card, ignore_metadata_errors=False).data.to_dict() for card in cards(license="gemma", languages=["en", "no"]))
+    adapter, gguf = (metadata(card).to_dict() for card in cards(license="gemma", languages=["en", "no"]))
     common = {
         "base_model": "Qwen/Qwen3-14B",
         "pipeline_tag": "text-generation",
@@ -178,13 +170,13 @@ def test_the_hub_reads_what_each_repository_is_and_where_it_comes_from():
 
 def test_a_licence_of_ones_own_has_its_name_and_link():
     for card in cards(license="other", license_name="house: terms #1", license_link="https://example.org/terms"):
-        data = ModelCard(card).data
+        data = metadata(card)
         assert (data.license, data.license_name, data.license_link) == ("other", "house: terms #1", "https://example.org/terms")
 
 
 def test_what_is_not_on_the_hub_is_not_named_to_it():
     for card in cards(base=Source(name="tiny-1"), dataset=Source(name="understudy/coach", url="/data/hub"), repo=None):
-        assert {"base_model", "base_model_relation", "datasets"}.isdisjoint(ModelCard(card).data.to_dict())
+        assert {"base_model", "base_model_relation", "datasets"}.isdisjoint(metadata(card).to_dict())
         text = shown(card).text
         assert "tiny-1" in text
         assert "understudy/coach" in text
@@ -246,7 +238,7 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
         "coach-q4_k_m.gguf 9.00 GB " + "2" * 64,
         "coach-f16.gguf 29.54 GB",
         "Modelfile 900 bytes",
-        "the tokenizer's, character by character",
+        "The chat template in the file is the tokenizer's, character by character",
         "cut 6 texts",
         "at most 0.0123 (0.1 was allowed), over 1,200 positions",
         "the same at 99.5 % of the positions (at least 98 % was asked)",
@@ -296,7 +288,7 @@ def test_a_base_that_was_only_converted_is_not_said_to_be_trained():
     assert "Qwen/Qwen3-14B at commit " + "b" * 40 in text
     assert "unchanged" in text
     assert not re.search(r"learnt|It was trained|merged into", text)
-    assert "datasets" not in ModelCard(card).data.to_dict()
+    assert "datasets" not in metadata(card).to_dict()
 
 
 def test_the_adapters_files_are_listed_where_the_job_told_them():
@@ -320,6 +312,17 @@ def test_the_commands_name_the_repository_the_modelfiles_file_and_the_context():
     assert 'Llama("coach-q4_k_m.gguf", n_ctx=16384)' in gguf
     assert f'from_pretrained("Qwen/Qwen3-14B", revision="{"b" * 40}", dtype=torch.bfloat16)' in adapter
     assert "hf download" not in cards(repo=None)[1]
+
+
+def test_the_card_runs_a_quantised_file_where_there_is_one():
+    files, no_replies = EXPORT["files"], {**EXPORT["checks"], "replies": {}}
+    for names, main in ((["coach-f16.gguf", "coach-q8_0.gguf", "Modelfile"], "coach-q8_0.gguf"), (["Modelfile", "coach-f16.gguf"], "coach-f16.gguf")):
+        assert export_facts({**EXPORT, "files": dict.fromkeys(names, files["Modelfile"]), "checks": no_replies}).main == main
+
+
+def test_a_chat_template_that_is_another_is_told():
+    export = export_facts({**EXPORT, "checks": EXPORT["checks"] | {"chat_template_identical": False}})
+    assert "The chat template in the file is not the tokenizer's" in shown(gguf_card(facts(), export, ADAPTER)).text
 
 
 def test_what_a_job_wrote_must_be_whole():
@@ -418,11 +421,15 @@ def test_an_evaluation_takes_the_place_of_the_last_and_nothing_else_changes(resu
         assert after[1] == f"\nWorse, after all.\n\n{END}\n" + before[1].split(f"\n{END}\n", maxsplit=1)[1]
         assert re.sub(r"\nmodel-index:\n.*?\n---\n", "\n---\n", after[0], flags=re.DOTALL) == before[0]
         assert "Better." not in second
-        read = ModelCard(second).data
+        read = metadata(second)
         assert [result.metric_value for result in read.eval_results or []] == [result.value for result in results or []]
         if results:
             assert read.model_name == "coach"
             assert {result.metric_type for result in read.eval_results} == {result.metric for result in results}
+
+
+def test_the_hub_is_told_the_figures_under_the_models_own_name():
+    assert metadata(with_evaluation(cards(title="my_coach *2*")[0], "Better.", [RESULT])).model_name == "my_coach *2*"
 
 
 def test_a_section_cannot_end_itself_early():
@@ -442,3 +449,26 @@ def test_a_card_without_the_place_for_it_is_refused(spoil):
 def test_a_figure_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="finite"):
         Result(**json.loads(RESULT.model_dump_json()) | {"value": float("nan")})
+
+
+def test_the_losses_of_an_export_are_read_by_file_and_its_texts_are_named_without_a_path():
+    checks = {
+        "heldout": "/somewhere/on/a/machine/validation.parquet",
+        "heldout_examples": 8,
+        "heldout_tokens": 2406,
+        "heldout_loss_over": "assistant replies",
+        "heldout_loss": {"x-f16.gguf": 0.5, "x-q4_k_m.gguf": 0.52},
+        "heldout_loss_difference": {"x-f16.gguf": 0.0, "x-q4_k_m.gguf": 0.02},
+        "merged_loss": 0.5,
+        "adapter_loss": 0.49,
+        "greedy_agreement": 0.99,
+    }
+    files = {name: {"bytes": 5, "sha256": "0" * 64} for name in ("x-f16.gguf", "x-q4_k_m.gguf", "Modelfile")}
+    found = export_facts({"files": files, "checks": checks})
+    assert {file.name: (file.heldout_loss, file.loss_difference) for file in found.files} == {
+        "x-f16.gguf": (0.5, 0.0),
+        "x-q4_k_m.gguf": (0.52, 0.02),
+        "Modelfile": (None, None),
+    }
+    assert (found.merged_loss, found.adapter_loss, found.greedy_agreement) == (0.5, 0.49, 0.99)
+    assert found.heldout == "8 validation examples of its dataset, 2,406 tokens (assistant replies)"

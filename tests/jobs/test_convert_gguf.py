@@ -5,10 +5,13 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +156,10 @@ def sentence_pieces(folder: Path) -> Any:
     from transformers.convert_slow_tokenizer import generate_merges
 
     written, marks = io.BytesIO(), ["<start_of_turn>", "<end_of_turn>"]
-    numbers = {f"{name}_id": number for number, name in enumerate(["pad", "eos", "bos", "unk"])}
-    pieces = {f"{name}_piece": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
+    options: dict[str, Any] = {f"{name}_id": number for number, name in enumerate(["pad", "eos", "bos", "unk"])}
+    options |= {f"{name}_piece": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
     sentencepiece.SentencePieceTrainer.train(
-        **numbers,
-        **pieces,
+        **options,
         sentence_iterator=iter(texts()),
         model_writer=written,
         model_type="bpe",
@@ -189,20 +191,26 @@ def save(model: Any, tokenizer: Any, folder: Path) -> Path:
     return folder
 
 
+def read_tokenizer(model: Path, part: str = "adapter") -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model / part)
+
+
 def add_adapter(folder: Path, name: str = "adapter", targets: Iterable[str] = LORA, scale: float = 0.05, **more: Any) -> Path:
     """A LoRA that changes something, on the base in the folder, with its tokenizer."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(2)
     model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.bfloat16)
-    tuned = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=list(targets), task_type="CAUSAL_LM", **more))
+    tuned: Any = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=list(targets), task_type="CAUSAL_LM", **more))
     for weights_of, weights in tuned.named_parameters():
-        if "lora_B" in weights_of or "lora_embedding_B" in weights_of:
+        if re.search("lora_B|lora_embedding_", weights_of):
             torch.nn.init.normal_(weights, std=scale)
     tuned.save_pretrained(folder / name, save_embedding_layers=False)
-    AutoTokenizer.from_pretrained(folder / "base").save_pretrained(folder / name)
+    read_tokenizer(folder, "base").save_pretrained(folder / name)
     return folder / name
 
 
@@ -214,8 +222,8 @@ def shape_of(tokenizer: Any, **more: Any) -> dict[str, Any]:
 def make_random(folder: Path, architecture: str) -> Path:
     """A random model with a random adapter; of `gemma3-vision`, which also sees, the adapter changes the language model alone."""
     import torch
-    import transformers
 
+    transformers: Any = import_module("transformers")
     torch.manual_seed(1)
     if architecture == "qwen3":
         tokenizer = byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "qwen3_instruct_2507", "<|im_end|>")
@@ -254,19 +262,19 @@ def make_random(folder: Path, architecture: str) -> Path:
 def make_speaker(folder: Path, hidden: int = 256) -> Path:
     """A model that answers everything with SAYS and ends: each of these tokens makes the next one likely. It has learnt nothing else."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
+    transformers: Any = import_module("transformers")
     torch.manual_seed(3)
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|done|>"]
     tokenizer = byte_level(specials, "qwen3_instruct_2507", "<|im_end|>")
-    model = Qwen3ForCausalLM(Qwen3Config(**shape_of(tokenizer, hidden_size=hidden, tie_word_embeddings=False)))
+    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape_of(tokenizer, hidden_size=hidden, tie_word_embeddings=False)))
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight.data *= 0.02
         layer.mlp.down_proj.weight.data *= 0.02
     chain = [*tokenizer("\n")["input_ids"], *tokenizer(SAYS)["input_ids"], tokenizer.eos_token_id]
     assert len(set(chain)) == len(chain)
     model.lm_head.weight.data *= 0.1
-    for this, following in zip(chain, chain[1:], strict=False):
+    for this, following in pairwise(chain):
         seen = model.model.embed_tokens.weight.data[this]
         model.lm_head.weight.data[following] += 20 * seen / (seen.norm() * hidden**0.5)
     return save(model, tokenizer, folder)
@@ -287,16 +295,19 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARCHITECTURES = ["qwen3", "llama", "gemma3", "gemma3-vision"]
 # What random models say does not end, and quantising noise costs them more than it costs a trained one.
-UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 40, "--greedy-tokens", 48, "--quantisation-tolerance", 0.5]
+UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 40, "--greedy-tokens", 24, "--quantisation-tolerance", 0.5]
+
+
+Exported = dict[str, tuple[Path, Path, Told]]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path, Told]]:
+def exported(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Of each architecture the model, the output of its export and what the job said."""
     folder = tmp_path_factory.mktemp("architectures")
     models = [make_random(folder / name, name) for name in ARCHITECTURES]
     outputs = [folder / f"{name}-gguf" for name in ARCHITECTURES]
-    told = succeed(*(exporting(model, output, *UNTRAINED) for model, output in zip(models, outputs, strict=True)))
+    told = jobs.succeed(*(exporting(model, output, *UNTRAINED) for model, output in zip(models, outputs, strict=True)))
     return {name: (model, output, one) for name, model, output, one in zip(ARCHITECTURES, models, outputs, told, strict=True)}
 
 
@@ -305,14 +316,14 @@ def open_gguf(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_file_computes_what_was_trained(exported: dict[str, tuple[Path, Path, Told]], architecture: str) -> None:
+def test_the_file_computes_what_was_trained(exported: Exported, architecture: str) -> None:
     import numpy
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     model, output, _ = exported[architecture]
-    tokenizer = AutoTokenizer.from_pretrained(model / "adapter")
+    tokenizer = read_tokenizer(model)
     ids = tokenizer(tokenizer.apply_chat_template(CHAT[:-1], tokenize=False, add_generation_prompt=True), add_special_tokens=False)["input_ids"]
     base = AutoModelForCausalLM.from_pretrained(model / "base", dtype=torch.float32)
     with torch.inference_mode():
@@ -329,13 +340,11 @@ def test_the_file_computes_what_was_trained(exported: dict[str, tuple[Path, Path
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: dict[str, tuple[Path, Path, Told]], architecture: str) -> None:
-    from transformers import AutoTokenizer
-
+def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Exported, architecture: str) -> None:
     model, output, told = exported[architecture]
     report, files = export_of(output), {"coach-f16.gguf", "coach-q4_k_m.gguf"}
-    checks, tokenizer = report["checks"], AutoTokenizer.from_pretrained(model / "adapter")
-    names = ["merge", "vocabulary", "texts", "logits", "greedy replies", *["loss", "reply"] * 2]
+    checks, tokenizer = report["checks"], read_tokenizer(model)
+    names = ["merge", "vocabulary", "texts", "ends", "logits", "greedy replies", *["loss", "reply"] * 2]
     assert [event["name"] for event in told.named("check")] == names
     assert checks["special_tokens_alike"] == sum(token.special for token in tokenizer.added_tokens_decoder.values())
     assert checks["adds_bos"] == (architecture != "qwen3")
@@ -359,7 +368,7 @@ def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: di
     assert report["fallback_counts"] == {"coach-q4_k_m.gguf": 0}
 
 
-def test_ollama_gets_stops_and_context_and_recognises_the_template_itself(exported: dict[str, tuple[Path, Path, Told]]) -> None:
+def test_ollama_gets_stops_and_context_and_recognises_the_template_itself(exported: Exported) -> None:
     for architecture, stops in (("llama", ["<|eot_id|>"]), ("gemma3", ["<end_of_turn>", "<eos>"])):
         modelfile = (exported[architecture][1] / "Modelfile").read_text(encoding="utf-8")
         assert re.findall(r'^PARAMETER stop "(.*)"$', modelfile, re.MULTILINE) == stops
@@ -381,14 +390,14 @@ def loss_of(model: Path, chats: list[list[dict[str, str]]]) -> float:
     """Mean over the assistants' tokens and stop tokens, by the model's own arithmetic."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from trl.chat_template_utils import get_training_chat_template
 
-    tokenizer = AutoTokenizer.from_pretrained(model / "adapter")
+    tokenizer = read_tokenizer(model)
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model / "base", dtype=torch.float32), model / "adapter").eval()
     total, count = 0.0, 0
     for chat in chats:
-        asked = {"chat_template": get_training_chat_template(tokenizer), "return_dict": True, "return_assistant_tokens_mask": True}
+        asked: dict[str, Any] = {"chat_template": get_training_chat_template(tokenizer), "return_dict": True, "return_assistant_tokens_mask": True}
         encoded = tokenizer.apply_chat_template(chat, **asked)
         learnt = torch.tensor(encoded["assistant_masks"], dtype=torch.bool)[1:]
         ids = torch.tensor(encoded["input_ids"])
@@ -401,7 +410,7 @@ def loss_of(model: Path, chats: list[list[dict[str, str]]]) -> float:
     return total / count
 
 
-def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(speaker: Path, tmp_path: Path) -> None:
+def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     other = [{"role": "user", "content": "assistant\nHm?"}, {"role": "assistant", "content": " a \n"}]
     rows = [CHAT, other, CHAT[1:3], other]
     path = write_parquet(tmp_path / "heldout.parquet", rows)
@@ -409,7 +418,7 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(speaker: 
         exporting(speaker, tmp_path / "all", "--heldout", path, "--quantisations", "q8_0", "q4_k_m"),
         exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-examples", 2, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
     ]
-    succeed(*calls)
+    jobs.succeed(*calls)
     report, few = export_of(tmp_path / "all"), export_of(tmp_path / "few")
     checks = report["checks"]
     assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == (str(path), 4, "assistant replies")
@@ -456,15 +465,14 @@ def go_render(template: str, system: str, messages: list[dict[str, str]]) -> str
 
 
 def test_the_evaluation_of_go_templates_is_right() -> None:
-    template = '{{ if .System }}[{{ .System }}]{{ else }}none{{ end }}{{ range .Messages }}{{ if ne .Role "system" }}<{{ .Role }}{{ if eq .Role "user" }}!{{ end }}{{ .Content }}>{{ end }}{{ end }}.'
+    turn = '{{ if ne .Role "system" }}<{{ .Role }}{{ if eq .Role "user" }}!{{ end }}{{ .Content }}>{{ end }}'
+    template = f"{{{{ if .System }}}}[{{{{ .System }}}}]{{{{ else }}}}none{{{{ end }}}}{{{{ range .Messages }}}}{turn}{{{{ end }}}}."
     said = [{"role": "system", "content": "S"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert go_render(template, "S", said) == "[S]<user!a><assistantb>."
     assert go_render(template, "", []) == "none."
 
 
-def test_ollama_renders_what_the_model_was_trained_on(speaker: Path, tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
+def test_ollama_renders_what_the_model_was_trained_on(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     system = tmp_path / "system.md"
     system.write_text("Be kind.\nAnd brief.\n", encoding="utf-8")
     # Qwen2.5's puts a system prompt of its own where none is given.
@@ -478,8 +486,8 @@ def test_ollama_renders_what_the_model_was_trained_on(speaker: Path, tmp_path: P
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         more: Call = ["--chat-template", tmp_path / f"{name}.jinja", "--system-file", system, "--context", 512, "--temperature", 0.7]
         calls.append(exporting(speaker, tmp_path / name, *more, "--allow-endless"))
-    succeed(*calls)
-    tokenizer = AutoTokenizer.from_pretrained(speaker / "adapter")
+    jobs.succeed(*calls)
+    tokenizer = read_tokenizer(speaker)
     for name, template in templates.items():
         modelfile = (tmp_path / name / "Modelfile").read_text(encoding="utf-8")
         written = re.search(r'^TEMPLATE """(.*?)"""$', modelfile, re.MULTILINE | re.DOTALL)
@@ -496,17 +504,17 @@ def test_ollama_renders_what_the_model_was_trained_on(speaker: Path, tmp_path: P
     llm.close()
 
 
-def test_a_model_that_ends_its_replies_is_exported_and_one_that_does_not_is_refused(speaker: Path, tmp_path: Path) -> None:
+def test_a_model_that_ends_its_replies_is_exported_and_one_that_does_not_is_refused(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     endless = exporting(speaker, tmp_path / "endless", "--reply-tokens", 3)
-    (refused,) = refuse(tmp_path / "endless", endless)
-    assert "does not end its reply within --reply-tokens 3" in refused
-    assert "--allow-endless" in refused
+    (refused,) = jobs.refuse(tmp_path / "endless", endless)
+    assert "does not end its reply within --reply-tokens 3" in refused.error
+    assert "--allow-endless" in refused.error
     calls = [
         exporting(speaker, tmp_path / "good"),
         [*endless, "--allow-endless"],
         exporting(speaker, tmp_path / "base", "--reply-tokens", 3, adapter=None),
     ]
-    good, _, base = succeed(*calls)
+    good, _, base = jobs.succeed(*calls)
     said = export_of(tmp_path / "good")["checks"]["replies"]
     assert {name: (reply["reply"], reply["ended_by_itself"]) for name, reply in said.items()} == dict.fromkeys(said, (SAYS, True))
     assert len(said) == 2
@@ -519,15 +527,21 @@ def test_a_model_that_ends_its_replies_is_exported_and_one_that_does_not_is_refu
 # --- what is refused ---
 
 
-def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(speaker: Path, tmp_path: Path) -> None:
-    options = ["--logit-tolerance", "--loss-tolerance", "--quantisation-tolerance"]
-    sentences = refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, 0) for option in options))
-    for option, sentence, what in zip(options, sentences, ["logits differ", "the mean loss of the merged model", "coach-q4_k_m.gguf"], strict=True):
-        assert what in sentence
-        assert re.search(rf"{option} (is )?0\b", sentence)
+def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
+    options = {
+        "--logit-tolerance": (0, "logits differ"),
+        "--min-agreement": (1.01, "likeliest tokens"),
+        "--min-greedy-agreement": (1.01, "greedy tokens"),
+        "--loss-tolerance": (0, "the mean loss of the merged model"),
+        "--quantisation-tolerance": (0, "the mean loss of coach-q4_k_m.gguf"),
+    }
+    told = jobs.refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, value) for option, (value, _) in options.items()))
+    for (option, (value, words)), one in zip(options.items(), told, strict=True):
+        assert words in one.error
+        assert re.search(rf"{option} (is )?{value}\b", one.error)
 
 
-def test_an_adapter_that_does_not_merge_into_this_base_is_refused(speaker: Path, exported: dict[str, tuple[Path, Path, Told]], tmp_path: Path) -> None:
+def test_an_adapter_that_does_not_merge_into_this_base_is_refused(jobs: Jobs, speaker: Path, exported: Exported, tmp_path: Path) -> None:
     qwen3 = exported["qwen3"][0]
     # The embeddings are also the output matrix: beside it the adapter changes one of them, merged into it both.
     with pytest.warns(UserWarning, match="tie_word_embeddings"):
@@ -538,12 +552,13 @@ def test_an_adapter_that_does_not_merge_into_this_base_is_refused(speaker: Path,
     for path in (speaker / "adapter").iterdir():
         (deeper / path.name).write_bytes(path.read_bytes())
     (deeper / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj"]}), encoding="utf-8")
-    wrong_place, partly, other_width = refuse(
+    told = jobs.refuse(
         tmp_path / "out",
         exporting(qwen3, tmp_path / "out", *UNTRAINED, adapter="embeddings"),
         exporting(speaker, tmp_path / "out", adapter=str(deeper)),
         exporting(exported["gemma3-vision"][0], tmp_path / "out", adapter=str(speaker / "adapter")),
     )
+    wrong_place, partly, other_width = (one.error for one in told)
     assert "base and adapter, not merged" in wrong_place
     assert "--loss-tolerance" in wrong_place
     assert "have no counterpart" in partly
@@ -556,13 +571,13 @@ CHATML = (
 )
 
 
-def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(speaker: Path, exported: dict[str, tuple[Path, Path, Told]], tmp_path: Path) -> None:
+def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(jobs: Jobs, speaker: Path, exported: Exported, tmp_path: Path) -> None:
     def call(model: Path, name: str, template: str) -> Call:
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         return exporting(model, tmp_path / "out", "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED)
 
     llama, llama3 = exported["llama"][0], template_named("llama3")
-    other_stop, no_stop, two, none, unknown, silent = refuse(
+    told = jobs.refuse(
         tmp_path / "out",
         call(speaker, "other", CHATML.replace("<|im_end|>", "<|done|>")),
         call(speaker, "no-stop", CHATML.replace("<|im_end|>", "")),
@@ -571,6 +586,7 @@ def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(speak
         call(speaker, "unknown", CHATML.replace("{{ m.role }}", "{{ m.role | dunno }}")),
         call(speaker, "silent", "{{ raise_exception('No, thanks.') }}"),
     )
+    other_stop, no_stop, two, none, unknown, silent = (one.error for one in told)
     assert "<|done|>" in other_stop
     assert "eos_token" in other_stop
     assert "no special token" in no_stop
@@ -580,7 +596,7 @@ def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(speak
     assert "No, thanks" in silent
 
 
-def test_what_is_asked_for_is_checked_before_anything_is_loaded(speaker: Path, tmp_path: Path) -> None:
+def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     quoted = tmp_path / "quoted.md"
     quoted.write_text('Say """.', encoding="utf-8")
     mute = write_parquet(tmp_path / "mute.parquet", [CHAT[:2]])
@@ -588,7 +604,8 @@ def test_what_is_asked_for_is_checked_before_anything_is_loaded(speaker: Path, t
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "adapter_config.json").write_text("{}", encoding="utf-8")
-    told = run(
+    told = jobs.refuse(
+        tmp_path / "out",
         exporting(speaker, tmp_path / "out", "--system-file", quoted),
         exporting(speaker, tmp_path / "out", "--heldout", mute),
         exporting(speaker, tmp_path / "out", "--heldout", tmp_path / "text.parquet"),
@@ -596,16 +613,14 @@ def test_what_is_asked_for_is_checked_before_anything_is_loaded(speaker: Path, t
         exporting(speaker, tmp_path / "out", adapter=str(bare)),
     )
     for one, words in zip(told, ['"""', "without an assistant reply", "cannot be read", "does not exist", "has no tokenizer"], strict=True):
-        assert one.code == 1
         assert words in one.error
-        assert len(one.error.splitlines()) == 1
         assert one.events == []
 
 
-def test_rows_that_do_not_divide_are_told_and_do_not_fail(tmp_path: Path) -> None:
+def test_rows_that_do_not_divide_are_told_and_do_not_fail(jobs: Jobs, tmp_path: Path) -> None:
     model = make_speaker(tmp_path / "narrow", hidden=64)
     add_adapter(model, scale=0.01)
-    (told,) = succeed(exporting(model, tmp_path / "out", "--quantisations", "q8_0", "q4_k_m", "--quantisation-tolerance", 0.5))
+    (told,) = jobs.succeed(exporting(model, tmp_path / "out", "--quantisations", "q8_0", "q4_k_m", "--quantisation-tolerance", 0.5))
     report = export_of(tmp_path / "out")
     (event,) = told.named("fallback")
     fallen = report["fallback_tensors"]["coach-q4_k_m.gguf"]
@@ -623,22 +638,20 @@ import json, sys
 from huggingface_hub import HfApi
 api = HfApi()
 for repo, folder, kind in json.loads(sys.argv[1]):
-    api.create_repo(repo, repo_type=kind, private=True)
+    api.create_repo(repo, repo_type=kind, private=True, exist_ok=True)
     print(api.upload_folder(repo_id=repo, folder_path=folder, repo_type=kind).oid)
 """
 
 
 @pytest.fixture(scope="module")
-def uploaded(hub: Hub, speaker: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Base, adapter and held-out rows as private repositories; returns their commits."""
-    rows = tmp_path_factory.mktemp("rows")
-    (rows / "data").mkdir()
-    write_parquet(rows / "data" / "validation-00000-of-00001.parquet", [CHAT, CHAT[1:3]])
-    config = speaker / "adapter" / "adapter_config.json"
-    mine = tmp_path_factory.mktemp("adapter")
-    for path in config.parent.iterdir():
-        (mine / path.name).write_bytes(path.read_bytes())
-    environment = {**os.environ, **hub.environment(tmp_path_factory.mktemp("home"))}
+def commits(hub: Hub, speaker: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Base, adapter and held-out rows as private repositories; of the base also a later commit, which says the same."""
+    folder = tmp_path_factory.mktemp("uploads")
+    environment = {**os.environ, **hub.environment(folder / "home")}
+    (folder / "rows" / "data").mkdir(parents=True)
+    write_parquet(folder / "rows" / "data" / "validation-00000-of-00001.parquet", [CHAT, CHAT[1:3]])
+    shutil.copytree(speaker / "base", folder / "base")
+    (folder / "base" / "notes.txt").write_text("Hm.", encoding="utf-8")
 
     def upload(*repos: tuple[str, Path, str]) -> list[str]:
         given = json.dumps([(repo, str(folder), kind) for repo, folder, kind in repos])
@@ -646,69 +659,78 @@ def uploaded(hub: Hub, speaker: Path, tmp_path_factory: pytest.TempPathFactory) 
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
-    base, data = upload(("me/base", speaker / "base", "model"), ("me/rows", rows, "dataset"))
-    trained = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": "me/base", "revision": base}
-    (mine / config.name).write_text(json.dumps(trained), encoding="utf-8")
-    (adapter,) = upload(("me/adapter", mine, "model"))
-    return {"base": base, "adapter": adapter, "data": data}
+    base, later, data = upload(("me/base", speaker / "base", "model"), ("me/base", folder / "base", "model"), ("me/rows", folder / "rows", "dataset"))
+    shutil.copytree(speaker / "adapter", folder / "adapter")
+    config = json.loads((folder / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    config |= {"base_model_name_or_path": "me/base", "revision": base}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (adapter,) = upload(("me/adapter", folder / "adapter", "model"))
+    return {"base": base, "later": later, "adapter": adapter, "data": data}
 
 
-def from_hub(commits: dict[str, str], output: Path, *more: object) -> Call:
+def from_hub(commits: dict[str, str], output: Path, repo: str, *more: object) -> Call:
     models: Call = ["--base", "me/base", "--base-revision", commits["base"], "--adapter", "me/adapter", "--adapter-revision", commits["adapter"]]
     rows: Call = ["--dataset", "me/rows", "--dataset-revision", commits["data"]]
-    return [*models, *rows, "--output", output, *COMMON, "--fallback-pre-tokenizer", "qwen2", "--retry-seconds", 0.01, *more]
+    push: Call = ["--push-to", repo, "--push-tag", "run-1", "--retry-seconds", 0.01]
+    return [*models, *rows, "--output", output, *COMMON, "--fallback-pre-tokenizer", "qwen2", *push, *more]
 
 
-def test_a_job_reads_and_leaves_everything_on_the_hub(hub: Hub, uploaded: dict[str, str], tmp_path: Path) -> None:
-    push: Call = ["--push-to", "me/coach-gguf", "--push-tag", "run-1"]
-    call = from_hub(uploaded, tmp_path / "out", "--reference-dtype", "bfloat16", "--logit-tolerance", 0.5, "--discard-f16", *push)
-    # Each kind of call fails for a while, and an answer to the commit is lost.
-    faults = [
-        {"method": "GET", "pattern": r"^/api/models/me/base/revision", "status": 503, "times": 2},
-        {"method": "POST", "pattern": r"^/api/repos/create$", **rate_limit(0), "times": 1},
+def test_a_job_reads_and_leaves_everything_on_the_hub(jobs: Jobs, hub: Hub, commits: dict[str, str], tmp_path: Path) -> None:
+    call = from_hub(commits, tmp_path / "out", "me/coach-gguf", "--reference-dtype", "bfloat16", "--logit-tolerance", 0.5, "--discard-f16")
+    # Calls of each kind fail for a while, and the first answer to the commit is lost.
+    hub.faults(
+        {"pattern": r"^/api/models/me/base/(revision|tree)", "status": 503, "times": 2},
+        {"pattern": r"^/api/datasets/me/rows", "drop": True, "times": 2},
+        {"pattern": r"^/api/repos/create$", **rate_limit(0), "times": 1},
         {"method": "POST", "pattern": r"^/api/models/me/coach-gguf/commit/main$", "after": True, "times": 1},
-        {"method": "POST", "pattern": r"^/api/models/me/coach-gguf/tag/", "status": 500, "times": 2},
-    ]
-    hub.faults(*faults)
-    (told,) = succeed(call, changes=hub.environment(tmp_path / "home"))
+        {"pattern": r"^/api/models/me/coach-gguf/tag/", "status": 500, "times": 2},
+    )
+    (told,) = jobs.succeed(call)
     (pushed,) = told.named("pushed")
     assert (pushed["repo"], pushed["tag"]) == ("me/coach-gguf", "run-1")
     info = json.loads(hub.get("/api/models/me/coach-gguf/revision/run-1"))
-    assert info["sha"] == pushed["commit"]
-    assert info["private"] is True
-    names = {sibling["rfilename"] for sibling in info["siblings"]} - {".gitattributes"}
-    assert names == {"coach-q4_k_m.gguf", "Modelfile", "export.json"}
+    assert (info["sha"], info["private"]) == (pushed["commit"], True)
+    assert {sibling["rfilename"] for sibling in info["siblings"]} - {".gitattributes"} == {"coach-q4_k_m.gguf", "Modelfile", "export.json"}
     report = json.loads(hub.get("/me/coach-gguf/resolve/run-1/export.json"))
     for name, known in report["files"].items():
         content = hub.get(f"/me/coach-gguf/resolve/run-1/{name}")
         assert known == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert report["base_revision"], report["adapter_revision"] == (uploaded["base"], uploaded["adapter"])
-    assert report["checks"]["heldout"] == f"me/rows@{uploaded['data'][:12]}, validation"
+    assert (report["base_revision"], report["adapter_revision"]) == (commits["base"], commits["adapter"])
+    assert report["checks"]["heldout"] == f"me/rows@{commits['data'][:12]}, validation"
     assert report["checks"]["heldout_examples"] == 2
+    # That of the repository, and one of the result.
     assert len(json.loads(hub.get("/api/models/me/coach-gguf/commits/main"))) == 2
     assert "hf_write" not in json.dumps(told.events)
 
     hub.clear_log()
-    (again,) = succeed(call, changes=hub.environment(tmp_path / "home"))
-    assert [event["event"] for event in again.events] == ["pushed"]
-    assert again.events[0]["commit"] == pushed["commit"]
+    (again,) = jobs.succeed(call)
+    assert [(event["event"], event["commit"]) for event in again.events] == [("pushed", pushed["commit"])]
+    assert not any("/commit/" in asked["path"] or "/resolve/" in asked["path"] for asked in hub.log())
 
 
-def test_what_the_hub_refuses_is_told_in_one_sentence(hub: Hub, uploaded: dict[str, str], tmp_path: Path) -> None:
-    def call(*more: object) -> Call:
-        return from_hub(uploaded, tmp_path / "out", "--push-to", "me/refused", "--push-tag", "run-1", *more)
+def test_what_cannot_be_read_or_written_is_told_before_the_model_is_loaded(jobs: Jobs, hub: Hub, commits: dict[str, str], tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    call = from_hub(commits, output, "me/refused")
+    told = jobs.refuse(output, call, token="hf_read")
+    told += jobs.refuse(output, call, token="")
+    told += jobs.refuse(output, [*call, "--adapter", "me/nothing"], [*call, "--base-revision", commits["later"]])
+    reader, nobody, gone, later = (one.error for one in told)
+    assert "an HF_TOKEN that may" in reader
+    assert "There is no token" in nobody
+    assert "me/nothing" in gone
+    assert commits["base"] in later
+    assert commits["later"] in later
+    assert not any(event["step"] == "loading the model" for one in told for event in one.named("progress"))
 
-    (reader,) = run(call(), changes=hub.environment(tmp_path / "home", token="hf_read"))
-    (nobody,) = run(call(), changes=hub.environment(tmp_path / "home", token=None))
-    other_commit, gone = run(
-        call("--base-revision", "main", "--adapter-revision", uploaded["adapter"]),
-        call("--adapter", "me/nothing"),
-        changes=hub.environment(tmp_path / "home"),
-    )
-    assert (reader.code, nobody.code, gone.code) == (1, 1, 1)
-    assert "HF_TOKEN" in reader.error
-    assert "HF_TOKEN" in nobody.error
-    assert "me/nothing" in gone.error
-    assert [len(one.error.splitlines()) for one in (reader, nobody, gone)] == [1, 1, 1]
-    assert reader.events == nobody.events == gone.events == []
-    assert other_commit.code == 0, other_commit.error
+
+def test_a_result_that_cannot_be_pushed_stays_and_is_told_of(jobs: Jobs, hub: Hub, speaker: Path, tmp_path: Path) -> None:
+    hub.faults({"method": "POST", "pattern": r"^/api/models/me/stuck/commit/main$", "status": 500})
+    push: Call = ["--push-to", "me/stuck", "--push-tag", "run-1", "--retry-seconds", 0.01]
+    (told,) = jobs.run(exporting(speaker, tmp_path / "out", *push))
+    hub.faults()
+    assert told.code == 1
+    assert len(told.error.splitlines()) == 1
+    assert "attempt 6 of 6" in told.error
+    assert str(tmp_path / "out") in told.error
+    assert {"export.json", *export_of(tmp_path / "out")["files"]} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert json.loads(hub.get("/api/models/me/stuck/refs"))["tags"] == []
