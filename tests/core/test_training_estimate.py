@@ -51,6 +51,7 @@ def total(shape=None, length=16384, **knobs):
 
 def plan(name="qwen3-14b", flavor=None, spent=0.0, usd=50.0, offered=OFFERED, **train):
     training = load_training(name)
+    assert training.flavors
     chosen = training.flavors.model_copy(update={"train": flavor or training.flavors.train})
     training = training.model_copy(update={"train": {**training.train, **train}, "flavors": chosen})
     return plan_training("Training on me/coach", shape_of(QWEN, "qwen"), training, LOAD, offered, KNOWN, JOBS.model_copy(update={"usd": usd}), spent)
@@ -137,6 +138,7 @@ def test_a_conversion_is_planned_by_ram():
     training, shape = load_training("qwen3-14b"), shape_of(QWEN, "qwen")
     made = plan_conversion("Export", shape, training, OFFERED, KNOWN, JOBS, 0.0)
     assert made.gb == pytest.approx(conversion_memory(shape, KNOWN))
+    assert training.flavors
     small = training.model_copy(update={"flavors": training.flavors.model_copy(update={"convert": "cpu-upgrade"})})
     with pytest.raises(SettingsError, match=r"cpu-upgrade \(32 GB\) is too small; set flavors.convert to one of: "):
         plan_conversion("Export", shape, small, OFFERED, KNOWN, JOBS, 0.0)

@@ -22,7 +22,7 @@ SMALL = {
     "generation": {"conversations": 10, "concurrency": 4},
     "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
 }
-TINY = {
+TINY: dict[str, Any] = {
     "tiny_base": {
         "conversations": 12,
         "first_seed": 500000,
