@@ -46,7 +46,7 @@ class HfJobRun(JobRun[Made]):
 
         Args:
             watch: how often it is looked at, and how long trouble is borne.
-            report: called with each JSON line of its log, and with events `stage` and `silent`.
+            report: called with each JSON line of its log, and with events `line`, `stage` and `silent`.
             stopped: says whether the run that waits was cancelled where this process cannot hear it.
 
         Raises:

@@ -36,7 +36,7 @@ class JobLog:
         threading.Thread(target=self._read_on, name=f"log {self.path.name}", daemon=True).start()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Yield what the script has told in JSON lines since the last time."""
+        """Yield what came since the last time: the script's JSON lines, and events `line` for all others."""
         while self._events:
             yield self._events.popleft()
 
@@ -88,9 +88,12 @@ class JobLog:
         self._seen += 1
         self._heard = time.monotonic()
         self._last.append(line)
-        if line.startswith("{"):
-            with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(json.JSONDecodeError):
+            if line.startswith("{"):
                 self._events.append(json.loads(line))
+                return
+        if line.strip():
+            self._events.append({"event": "line", "text": line})
 
 
 def _line(text: str) -> str:

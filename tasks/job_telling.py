@@ -12,6 +12,9 @@ from prefect.logging import get_run_logger
 STEPS = 5
 """A job's progress is logged about this often; the artifact has each step."""
 
+LINES = 200
+"""So many lines of a job's log that are no events are in the run's log too; the file has all."""
+
 STAGES = {
     "SCHEDULING": "waits for its machine",
     "RUNNING": "runs",
@@ -32,7 +35,7 @@ class Teller:
 
     def __init__(self, script: str, key: str) -> None:
         self._name, self._key = Path(script).stem, key
-        self._logger, self._logged = get_run_logger(), 0.0
+        self._logger, self._logged, self._lines = get_run_logger(), 0.0, 0
         self._artifact: UUID | None = None
         self._newest: tuple[float, str] | None = None
         self._updating: asyncio.Task[None] | None = None
@@ -49,6 +52,9 @@ class Teller:
                 self._progress(event)
             case "progress":
                 self._say(str(event.get("step")))
+            case "line" if self._lines < LINES:
+                self._lines += 1
+                self._logger.info("%s | %s", self._name, event["text"])
             case "truncation":
                 self._say(_cut(event))
             case "validation":

@@ -195,6 +195,19 @@ def test_ctrl_c_cancels_the_job(elsewhere):
     assert elsewhere.jobs()[0]["status"]["stage"] == "CANCELED"
 
 
+def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_by_the_hook(elsewhere):
+    """A worker that cancels a run calls the flow's hook in a process of its own."""
+    process = elsewhere.start("training", elsewhere.settings(9))
+    attached = wait_for(lambda: list(elsewhere.root.glob("jobs/attached/*/*.json")))[0]
+    kill(process)
+    assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
+    call = "import asyncio, sys, types; from tasks.paid_jobs import cancel_jobs; asyncio.run(cancel_jobs(None, types.SimpleNamespace(id=sys.argv[1]), None))"
+    environment = {**os.environ, **elsewhere.environment, "UNDERSTUDY_DATA": str(elsewhere.root)}
+    subprocess.run([sys.executable, "-c", call, attached.parent.name], cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    wait_for(lambda: elsewhere.jobs()[0]["status"]["stage"] == "CANCELED")
+    assert not attached.exists()
+
+
 async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
     before = len(elsewhere.jobs())
     process = elsewhere.start("training", elsewhere.settings(5))
