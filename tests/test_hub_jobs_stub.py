@@ -28,10 +28,11 @@ TOKENS = {
     "hf_other": {"user": "somebody", "role": "write"},
 }
 BREATHE = "import time\nwhile True: time.sleep(0.05)\n"
-HOLD = "import fcntl, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nfile = open(sys.argv[1], 'a')\nfcntl.flock(file, 2)\n"
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+HOLD = f"{DEAF}import fcntl, sys\nfile = open(sys.argv[1], 'a')\nfcntl.flock(file, 2)\n"
 """Holds a lock as long as it lives, and does not end when it is asked to."""
-NURSE = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {HOLD + BREATHE!r}, sys.argv[1]])\n"
-"""Has a child that holds the lock."""
+NURSE = f"{DEAF}import subprocess, sys\nsubprocess.run([sys.executable, '-c', {HOLD + BREATHE!r}, sys.argv[1]])\n"
+"""Has a child that holds the lock, and does not end when it is asked to either."""
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +389,17 @@ def test_who_may_look_may_not_therefore_cancel(hub):
 def test_what_the_service_does_not_take_is_refused_and_named(hub, wanted, said):
     with pytest.raises(BadRequestError, match=said):
         submit(hub, "true", **wanted)
+    assert not hub.jobs()
+
+
+@pytest.mark.parametrize(
+    "wrong", ['{"command": ["true"]', "[]", '{"volumes": [5]}', '{"volumes": [{"source": [1]}]}', '{"command": [1]}', '{"command": []}', '{"labels": 5}']
+)
+def test_a_body_that_is_no_job_is_refused(hub, wrong):
+    good = {"command": ["true"], "dockerImage": "python:3.12", "flavor": "cpu-basic"}
+    body = json.dumps(good | json.loads(wrong)) if wrong.endswith("}") else wrong
+    answer = httpx2.post(f"{hub.url}/api/jobs/me", content=body, headers={"authorization": "Bearer hf_write"})
+    assert (answer.status_code, answer.headers["x-error-message"]) == (400, answer.json()["error"])
     assert not hub.jobs()
 
 

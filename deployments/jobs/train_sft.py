@@ -39,7 +39,6 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import groupby, zip_longest
 from os.path import commonpath
 from pathlib import Path
@@ -431,10 +430,12 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
     """Sees that the packages that options need are there, and tells which options do nothing without a GPU."""
     needed = {"trackio": arguments.trackio_project, "bitsandbytes": "8bit" in arguments.optim or "bnb" in arguments.optim or (arguments.qlora and cuda)}
-    for package, wanted in needed.items():
-        if wanted and not find_spec(package):
-            option = "--trackio-project" if package == "trackio" else "--qlora and 8-bit optimisers"
-            raise JobError(f"The package {package}, which {option} need, is not installed; run this script with 'uv run', or install {package}.")
+    for package in [name for name, wanted in needed.items() if wanted]:
+        try:
+            import_module(package)
+        except ImportError as error:
+            option = "--trackio-project needs" if package == "trackio" else "--qlora and 8-bit optimisers need"
+            raise JobError(f"{option} {package}, which cannot be loaded ({short(error)}); run this script with 'uv run', or install {package}.") from None
     if arguments.qlora and not cuda:
         emit("fallback", text="--qlora needs CUDA, which is not here; the base stays in 32 bits and a plain LoRA is trained.")
     if arguments.offload_checkpoints and not (cuda and arguments.activation_checkpointing):
@@ -569,10 +570,10 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, told: dict[str,
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             folder = arguments.output / f"checkpoint-{state.global_step}"
             write_json(folder / COMPLETE, {"step": state.global_step, **told})
-            emit("checkpoint", step=state.global_step, where=str(folder))
             for old in arguments.output.glob("checkpoint-*"):
                 if old != folder:
                     shutil.rmtree(old, ignore_errors=True)
+            emit("checkpoint", step=state.global_step, where=str(folder))
             if arguments.push_to:
                 push_checkpoint(arguments, folder, state.global_step)
 

@@ -3,10 +3,12 @@
 import asyncio
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.hub_stub.control import Control, Fault
@@ -62,7 +64,8 @@ class Gate:
             await refused.answer()(scope, receive, send)
             return
         entry["user"] = scope["hub.caller"].name
-        await self.app(scope, receive, send)
+        with suppress(ClientDisconnect):
+            await self.app(scope, receive, send)
 
     async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send, entry: Json) -> None:
         if fault.cut is not None:

@@ -53,11 +53,7 @@ async def hardware(request: Request) -> Response:
 async def submit(request: Request) -> Response:
     """POST /api/jobs/{namespace}: an answer that is lost does not undo the job, and the same again is another job."""
     namespace = _account(request, write=True)
-    try:
-        given = await request.json()
-    except ValueError:
-        raise Refused(400, "Invalid JSON") from None
-    spec, secrets, labels = _read_spec(given)
+    spec, secrets, labels = _read_spec(await _body(request))
     initiator = {"type": "user", "id": f"id-{caller_of(request).name}", "name": caller_of(request).name}
     return _add(request, namespace, spec, secrets, labels, initiator)
 
@@ -109,7 +105,7 @@ async def cancel(request: Request) -> Response:
 async def relabel(request: Request) -> Response:
     """PUT /api/jobs/{namespace}/{id}/labels: these in place of those before."""
     job = _find(request, write=True)
-    job.labels = _read_labels((await request.json()).get("labels"))
+    job.labels = _read_labels((await _body(request)).get("labels"))
     return JSONResponse(job.shown())
 
 
@@ -204,10 +200,18 @@ def _find(request: Request, write: bool = False) -> Job:
     return job
 
 
-def _read_spec(given: Any) -> tuple[Json, dict[str, str], dict[str, str]]:
-    """Return what a job is asked for, its secrets and its labels; refusals never tell a secret's value."""
+async def _body(request: Request) -> Json:
+    try:
+        given = await request.json()
+    except ValueError:
+        given = None
     if not isinstance(given, dict):
-        raise Refused(400, "A job is an object")
+        raise Refused(400, "The body is no JSON object")
+    return given
+
+
+def _read_spec(given: Json) -> tuple[Json, dict[str, str], dict[str, str]]:
+    """Return what a job is asked for, its secrets and its labels; refusals never tell a secret's value."""
     if unknown := sorted(name for name, value in given.items() if name not in FIELDS and value is not None):
         raise Refused(400, f"The jobs of this stub know no {', '.join(unknown)}, only {', '.join(sorted(FIELDS))}")
     timeout = given.get("timeoutSeconds", DEFAULT_TIMEOUT_S)
@@ -250,8 +254,11 @@ def _read_labels(given: Any) -> dict[str, str]:
     return given
 
 
-def _read_volumes(given: list[Json]) -> list[Json]:
-    places = [str(volume.get("mountPath", "")).rstrip("/") for volume in given]
+def _read_volumes(given: Any) -> list[Json]:
+    texts = ("type", "source", "mountPath", "revision", "path")
+    if not isinstance(given, list) or not all(isinstance(item, dict) and all(isinstance(item.get(name) or "", str) for name in texts) for item in given):
+        raise Refused(400, f"volumes is a list of objects whose {', '.join(texts)} are texts")
+    places = [(volume.get("mountPath") or "").rstrip("/") for volume in given]
     for volume, place in zip(given, places, strict=True):
         if volume.get("type") == "bucket":
             raise Refused(400, f"This stub has no buckets: {volume.get('source')} cannot be mounted. Put the files into a dataset and mount that.")

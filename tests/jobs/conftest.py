@@ -152,16 +152,11 @@ def make_base(folder: Path, architecture: str) -> Path:
         model = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**text, query_pre_attn_scalar=16, sliding_window=64))
     else:
         sight = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
-        images = {
-            f"{name}_index": tokenizer.convert_tokens_to_ids(f"<{token}>") for name, token in [("boi_token", "start_of_image"), ("eoi_token", "end_of_image")]
-        }
+        tokens = {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>", "image_token_id": "<image_soft_token>"}
+        images: dict[str, Any] = {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
+        decoder = {**text, "query_pre_attn_scalar": 16, "sliding_window": 64, "model_type": "gemma3_text"}
         config = transformers.Gemma3Config(
-            text_config={**text, "query_pre_attn_scalar": 16, "sliding_window": 64, "model_type": "gemma3_text"},
-            vision_config={**sight, "model_type": "siglip_vision_model"},
-            mm_tokens_per_image=4,
-            image_token_id=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
-            **images,
-            tie_word_embeddings=True,
+            text_config=decoder, vision_config={**sight, "model_type": "siglip_vision_model"}, mm_tokens_per_image=4, tie_word_embeddings=True, **images
         )
         model = transformers.Gemma3ForConditionalGeneration(config)
     model.save_pretrained(folder)

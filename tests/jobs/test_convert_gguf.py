@@ -421,7 +421,7 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
     jobs.succeed(*calls)
     report, few = export_of(tmp_path / "all"), export_of(tmp_path / "few")
     checks = report["checks"]
-    assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == (str(path), 4, "assistant replies")
+    assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == ("heldout.parquet", 4, "assistant replies")
     stripped = [[{**message, "content": message["content"].strip()} for message in row] for row in rows]
     expected = loss_of(speaker, stripped)
     for loss in (checks["adapter_loss"], checks["merged_loss"], *checks["heldout_loss"].values()):
@@ -594,6 +594,25 @@ def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(jobs:
     assert "with 0 BOS" in none
     assert "dunno" in unknown
     assert "No, thanks" in silent
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--name", "../x"], "--name is '../x'"),
+        (["--heldout-examples", "0"], "1 or more"),
+        (["--loss-tolerance", "-1"], "0 or more"),
+        (["--quantisations", "q9"], "q4_k_m"),
+        (["--push-to", "me/coach"], "--push-tag"),
+        (["--heldout", "a.parquet", "--dataset", "me/rows"], "either --heldout or --dataset"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused_at_once(given: list[str], words: str) -> None:
+    # -S and -I leave out site-packages: nothing needs to be imported for that.
+    command = [sys.executable, "-S", "-I", str(SCRIPT), "--base", "b", "--output", "o", "--name", "x", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
 
 
 def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:

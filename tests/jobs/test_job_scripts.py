@@ -269,7 +269,8 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     if not converter.is_dir():
         pytest.skip(f"no converter in {converter}; deployments/install.sh puts it there")
     started = time.monotonic()
-    knobs = ["--epochs", 8, "--batch-size", 4, "--learning-rate", 1e-2, "--evaluate", "end"]
+    lora = ["--lora-r", 16, "--lora-alpha", 32, "--lora-dropout", 0, "--target-modules", "all-linear"]
+    knobs = ["--epochs", 8, "--batch-size", 4, "--gradient-accumulation", 1, "--learning-rate", 1e-2, "--warmup", 0.03, "--evaluate", "end", *lora]
     events = succeed("train_sft", *training(base, data, tmp_path / "adapter", *knobs))
     metrics = json.loads((tmp_path / "adapter" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["validation_loss_first"] > 2 > 1 > metrics["validation_loss_last"]
