@@ -39,8 +39,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from itertools import groupby, zip_longest
-from os.path import commonpath
+from itertools import groupby, takewhile, zip_longest
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -74,6 +73,12 @@ def emit(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def count(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
@@ -87,9 +92,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--chat-template", help="Jinja file, or name of one of TRL's (qwen3_instruct_2507), in place of the base's chat template")
     add("--reply-prefix", default="", help="text the template itself puts before each reply and has learnt, such as a think block")
     add_knobs(add)
-    add("--max-length", type=int, required=True, help="tokens of an example; what is longer loses its end")
+    add("--max-length", type=count, required=True, help="tokens of an example; what is longer loses its end")
     add("--allow-truncated", type=float, default=0.0, help="share of examples that may be cut before the job stops with exit code 2")
-    add("--save-steps", type=int, help="steps between checkpoints, in place of one each epoch; the newest is kept")
+    add("--save-steps", type=count, help="steps between checkpoints, in place of one each epoch; the newest is kept")
     add("--push-to", help="model repository on the Hub for the result and, while it trains, the newest checkpoint")
     add("--push-tag", help="tag of the finished commit; if it is there at the start, nothing is trained")
     add("--public", action="store_true", help="make that repository public if it is not there yet")
@@ -101,13 +106,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("give either --train with --validation, or --dataset")
     if (arguments.push_to or arguments.push_tag) and not re.fullmatch(r"[\w.-]+/[\w.-]+ \w+([.-]\w+)*", f"{arguments.push_to} {arguments.push_tag}", re.ASCII):
         parser.error(f"give --push-to owner/name together with --push-tag word-1.2; they are {arguments.push_to!r} and {arguments.push_tag!r}")
-    if arguments.save_steps is not None and arguments.save_steps < 1:
-        parser.error(f"--save-steps is {arguments.save_steps}; give 1 or more")
     return arguments
 
 
 def add_knobs(add: Callable[..., Any]) -> None:
-    add("--lora-r", dest="r", type=int, default=64, help="rank of the adapter")
+    add("--lora-r", dest="r", type=count, default=64, help="rank of the adapter")
     add("--lora-alpha", type=int, default=128, help="its scale is alpha / rank")
     add("--lora-dropout", type=float, default=0.05, help="dropout before the adapter; costs half as much memory again on long texts")
     add("--target-modules", nargs="+", default=["q_proj", "k_proj", "v_proj", "o_proj"], help="such names, or all-linear")
@@ -115,8 +118,8 @@ def add_knobs(add: Callable[..., Any]) -> None:
     add("--attention", default="sdpa", help="transformers' attn_implementation")
     add("--epochs", dest="num_train_epochs", type=float, default=3.0, help="passes over the training examples")
     add("--max-steps", type=int, default=-1, help="exact number of optimiser steps; -1 leaves it to --epochs")
-    add("--batch-size", dest="per_device_train_batch_size", type=int, default=1, help="examples on the device at once")
-    add("--gradient-accumulation", dest="gradient_accumulation_steps", type=int, default=8, help="batches of an optimiser step")
+    add("--batch-size", dest="per_device_train_batch_size", type=count, default=1, help="examples on the device at once")
+    add("--gradient-accumulation", dest="gradient_accumulation_steps", type=count, default=8, help="batches of an optimiser step")
     add("--packing", action="store_true", help="put several short examples into one row of --max-length tokens, which do not see each other")
     add("--learning-rate", type=float, default=2e-4, help="peak of the schedule")
     add("--schedule", dest="lr_scheduler_type", default="cosine", help="transformers' lr_scheduler_type")
@@ -279,8 +282,8 @@ def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
             raise JobError(f"Dataset {repo!r} at {info.sha[:12]} has no split {split!r}; it needs {split}.parquet or data/{split}-*.parquet.")
 
     def fetch(name: str) -> Path:
-        call = lambda: api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha)  # noqa: E731
-        return Path(patiently(arguments, f"downloading {name!r} of {repo!r}", call))
+        doing = f"downloading {name!r} of {repo!r}"
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha)))
 
     return {split: [fetch(name) for name in names] for split, names in files.items()}
 
@@ -398,7 +401,8 @@ def check_labels(examples: list[Example], conversations: list[Messages], tokeniz
                 stops.add(stop)
             # The last reply of a cut example may be a beginning only, and end within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                part = slice(max(0, len(commonpath([text, reply])) - 20), None)
+                alike = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(text, reply, strict=False))))
+                part = slice(max(0, alike - 20), None)
                 wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of {reply[part][:80]!r} and a stop token"
                 raise JobError(f"{wrong}; use another --chat-template, or name what it adds with --reply-prefix.")
     return stops

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,12 @@ pytestmark = [
 NO_THINK = CHECKOUT / "config" / "training" / "qwen3-no-think.jinja"
 STOPS = {"qwen3": "<|im_end|>", "no-think": "<|im_end|>", "llama": "<|eot_id|>", "gemma3": "<end_of_turn>", "gemma3-vision": "<end_of_turn>"}
 AFTER = {"qwen3": "\n", "no-think": "", "llama": "", "gemma3": "\n", "gemma3-vision": "\n"}
+# A template whose markers take away the blanks and the line breaks around them.
+TRIMMED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' %}  {%- generation -%}  \n  {{ m.content }}<|im_end|>  {%- endgeneration -%} \n"
+    "{% else %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+)
 FAST = ["--learning-rate", 1e-2, "--gradient-accumulation", 4]
 
 
@@ -70,6 +77,7 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("batch")
     twice = [{"messages": [{"role": "user", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"}]}]
     write_parquet(folder / "twice.parquet", twice)
+    (folder / "trimmed.jinja").write_text(TRIMMED, encoding="utf-8")
     once: list[object] = ["--max-steps", 1]
     together: list[object] = [*once, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
     asked: dict[str, tuple[str, list[object]]] = {
@@ -78,7 +86,8 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
         "no-think": ("qwen3", ["--chat-template", NO_THINK]),
         **{f"{name}-loose": (name, together) for name in ("qwen3", "gemma3-vision")},
         **{f"{name}-packed": (name, [*together, "--packing"]) for name in ("qwen3", "gemma3-vision")},
-        "marked": ("gemma3", ["--chat-template", "gemma3_training", *once]),
+        "named": ("gemma3", ["--chat-template", "gemma3_training", *once]),
+        "trimmed": ("qwen3", ["--chat-template", folder / "trimmed.jinja", *once]),
         "misnamed": ("gemma3", ["--chat-template", "gemma4_training_x"]),
         "twice": ("gemma3", ["--train", folder / "twice.parquet"]),
         "thinks": ("qwen3", ["--chat-template", "qwen3", "--reply-prefix", "<think>\n\n</think>\n\n", *once]),
@@ -148,12 +157,12 @@ def test_adapter_on_its_base_is_the_trained_model_also_when_merged(batch: Batch,
     before = {key: value.clone() for key, value in base.state_dict().items()}
     assert asked_loss(base.eval(), tokenizer) == pytest.approx(metrics["validation_loss_first"], abs=2e-3)
     model: Any = PeftModel.from_pretrained(base, str(output)).eval()
+    assert not [key for key in model.state_dict() if "lora" in key and "vision" in key]
     assert asked_loss(model, tokenizer) == pytest.approx(metrics["validation_loss_last"], abs=2e-3)
     merged = model.merge_and_unload(safe_merge=True)
     assert asked_loss(merged, tokenizer) == pytest.approx(metrics["validation_loss_last"], abs=2e-3)
     changed = {key for key, value in merged.state_dict().items() if not value.equal(before[key])}
     assert len(changed) == 8  # four projections of two layers
-    assert not [key for key in changed if "vision" in key]
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gemma3-vision"])
@@ -185,16 +194,20 @@ def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> No
         tokenizer.apply_chat_template([{"role": "tool", "content": "7"}], tokenize=False)
 
 
-def test_template_can_be_named_and_is_saved_without_its_markers(batch: Batch, bases: dict[str, Path]) -> None:
+@pytest.mark.parametrize("name", ["named", "trimmed"])
+def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from transformers import AutoTokenizer
 
-    output, _, told = good(batch, "marked")
+    output, _, told = good(batch, name)
     assert told.named("warning") == []
     ours: Any = AutoTokenizer.from_pretrained(output)
-    known: Any = AutoTokenizer.from_pretrained(bases["gemma3"])
-    assert "generation -%}" not in ours.chat_template
+    given = TRIMMED if name == "trimmed" else (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
+    assert not re.search(r"\{%-? *(end)?generation", ours.chat_template.rpartition("#}")[2])
     for row in chats(3):
-        assert ours.apply_chat_template(row["messages"], tokenize=False) == known.apply_chat_template(row["messages"], tokenize=False)
+        assert ours.apply_chat_template(row["messages"], tokenize=False) == ours.apply_chat_template(row["messages"], chat_template=given, tokenize=False)
+
+
+def test_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Batch) -> None:
     assert all(word in bad(batch, "misnamed") for word in ("'gemma4_training_x'", "qwen3_instruct_2507"))
     assert all(word in bad(batch, "twice") for word in ("row 1 of train", "alternate"))
 
