@@ -197,8 +197,13 @@ def test_ctrl_c_cancels_the_job(elsewhere):
 
 def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_by_the_hook(elsewhere):
     """A worker that cancels a run calls the flow's hook in a process of its own."""
+
+    def waiting() -> set[Path]:
+        return {*elsewhere.root.glob("jobs/attached/*/*.json")}
+
+    before = waiting()  # of runs that were killed
     process = elsewhere.start("training", elsewhere.settings(9))
-    attached = wait_for(lambda: list(elsewhere.root.glob("jobs/attached/*/*.json")))[0]
+    (attached,) = wait_for(lambda: waiting() - before)
     kill(process)
     assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
     call = "import asyncio, sys, types; from tasks.paid_jobs import cancel_jobs; asyncio.run(cancel_jobs(None, types.SimpleNamespace(id=sys.argv[1]), None))"
