@@ -109,17 +109,3 @@ def flavors(hardware: Hardware, told: Mapping[str, tuple[float, float | None]]) 
         if name in told or not told:
             found[name] = flavor
     return found
-
-
-def flavor_of(name: str, offered: Mapping[str, Flavor], setting: str) -> Flavor:
-    """Return a machine by its name in the settings.
-
-    Raises:
-        SettingsError: there is none, or none of those that the scripts can use.
-    """
-    if name not in offered:
-        raise SettingsError(
-            f"{setting} is {name!r}, which is not offered or has several GPUs, of which the job scripts would use one. Allowed: {', '.join(sorted(offered))} "
-            "(config/hardware.yaml)."
-        )
-    return offered[name]

@@ -66,13 +66,11 @@ class Purchase(Record):
 
     Args:
         run: that pays for it.
-        namespace: whose account pays.
         timeout_seconds: after which the service stops it.
         image: container in which `uv run` starts the script.
     """
 
     run: str
-    namespace: str
     flavor: str
     timeout_seconds: int
     image: str

@@ -85,7 +85,7 @@ async def make_elsewhere(order: Order, script: Path) -> None:
     """
     run, store = current_run(), open_store()
     block, place = await service(run.settings), store.local(order.folder)
-    started = await block.trigger(order, _purchase(order, run, block), script, place)
+    started = await block.trigger(order, _purchase(order, run), script, place)
     made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
     await asyncio.to_thread(_fetch, block, made, paid, order, place)
 
@@ -100,12 +100,12 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
         store.remove(name)
 
 
-def _purchase(order: Order, run: Run, block: HfJob) -> Purchase | None:
+def _purchase(order: Order, run: Run) -> Purchase | None:
     plan = run.plans.get(order.key)
     if plan is None:
         return None
     flavor = plan.chosen.flavor.name
-    return Purchase(run=run.name, namespace=block.namespace, flavor=flavor, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image)
+    return Purchase(run=run.name, flavor=flavor, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image)
 
 
 async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dict[str, Any]]:

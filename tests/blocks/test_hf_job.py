@@ -61,7 +61,7 @@ def order(name="abc", **arguments):
 
 
 def purchase(flavor="a100-large", timeout=60):
-    return Purchase(run="pipeline-1", namespace="me", flavor=flavor, timeout_seconds=timeout, image="uv")
+    return Purchase(run="pipeline-1", flavor=flavor, timeout_seconds=timeout, image="uv")
 
 
 async def no():
