@@ -77,6 +77,36 @@ train: setup  ## Train an adapter on the domain's latest dataset, here or on Hug
 export: setup  ## Merge the latest adapter, convert it to GGUF, and prove the files [DOMAIN=… SETTINGS=file]
 	@$(BIN)/python -m flows export domain=$(DOMAIN) $(CHOSEN)
 
+.PHONY: evaluate
+evaluate: setup  ## Compare the latest understudy with its base, and with other models [ARMS=name=provider/model,… PERSONAS=file DOMAIN=… SETTINGS=file]
+	@$(BIN)/python -m flows evaluation domain=$(DOMAIN) $(if $(ARMS),arms="$(ARMS)") $(if $(PERSONAS),personas="$(PERSONAS)") $(CHOSEN)
+
+.PHONY: evaluate-recorded
+evaluate-recorded:  ## The same statistics on assessments that were recorded elsewhere [DIR=folder TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_recorded domain=$(DOMAIN) $(if $(DIR),dir="$(DIR)") $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") \
+	  $(if $(BASE),base="$(BASE)") $(CHOSEN)
+
+.PHONY: power
+power:  ## What evaluations of several sizes can find [PILOT=comparison.json or folder N=personas TRIALS=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_power $(if $(PILOT),pilot="$(PILOT)") $(if $(N),personas=$(N)) $(if $(TRIALS),trials=$(TRIALS)) $(CHOSEN)
+
+.PHONY: costs
+costs:  ## What a run will cost, by stage, computed from the settings [DOMAIN=… SIZES=10,150,1000 SETTINGS=file WRITE=1: docs/costs.md]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_costs domain=$(DOMAIN) $(if $(SIZES),sizes=$(SIZES)) $(if $(WRITE),write=1) $(CHOSEN)
+
+.PHONY: configuration
+configuration:  ## Write docs/configuration.md from the typed settings
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.write_configuration
+
+.PHONY: bench-statistics
+bench-statistics:  ## False positives, coverage and power of the evaluation's statistics, by simulation (1 minute)
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/paired_statistics.py
+
 .PHONY: rubric
 rubric:  ## Write docs/rubric.md from the criteria's files [DOMAIN=…]
 	@deployments/install.sh light
@@ -95,6 +125,20 @@ blocks:  ## Register the blocks with a running Prefect server, so that they can 
 .PHONY: ui
 ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
 	@deployments/ui.sh
+
+.PHONY: deploy
+deploy:  ## Work pool, limits, blocks, automations and deployments on a running server; a second time nothing changes [PREFECT_API_URL=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python deployments/setup.py deploy $(CHOSEN)
+
+.PHONY: nightly
+nightly:  ## A night's batch now: new conversations, and a verdict on all that has none [DOMAIN=… COUNT=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows nightly $(filter-out transcripts=%,$(PARAMETERS)) $(CHOSEN)
+
+.PHONY: release-candidate
+release-candidate: setup  ## From all that passed to an evaluated understudy [DOMAIN=… SETTINGS=file]
+	@$(BIN)/python -m flows release domain=$(DOMAIN) $(CHOSEN)
 
 .PHONY: test
 test: setup  ## Install what is needed and run the test suite
@@ -127,6 +171,11 @@ bench-slicing:  ## Slicing against one pass of the tokenizer and against encodin
 .PHONY: bench-training
 bench-training:  ## On a GPU: peak memory and speed of QLoRA on a random model of Qwen3-14B's shape, against the estimate (10 minutes) [PARTS=…]
 	@$(BIN)/python bench/training_memory.py $(PARTS)
+
+.PHONY: bench-scale
+bench-scale:  ## Batches over 1, 2 and 4 workers on PostgreSQL, with faults, and how time and memory grow (40 minutes) [PARTS="workers faults growth" COUNT=2000]
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: check
 check: setup  ## Format, lint, types, import law

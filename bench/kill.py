@@ -61,7 +61,7 @@ def result(root: Path) -> dict[str, str]:
         "dataset": digest([path.name for path in sorted(data.glob("hub/datasets/*/*/commits/*"))]),
         "models": digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(data.glob("models/gguf/*/*.gguf"))]),
         "evaluation": read("evaluations/transcripts/*/*.json", "id", "exchanges"),
-        "comparison": read("evaluations/comparison-*.json", "comparison"),
+        "comparison": read("evaluations/*/comparison.json", "comparison", "general"),
     }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from prefect.blocks.abstract import CredentialsBlock
@@ -21,6 +21,7 @@ from core.yaml_files import explain
 PROVIDERS = {
     "scripted": "Scripted",
     "llama-cpp": "LlamaCpp",
+    "llama-server": "LlamaServer",
     "anthropic": "Anthropic",
     "openai": "OpenAI",
     "openai-compatible": "OpenAICompatible",
@@ -29,11 +30,24 @@ PROVIDERS = {
 }
 """Providers and their blocks, each in the module of its name: an SDK takes up to a second to import, so only what is used is."""
 
-LOCAL = ("scripted", "llama-cpp")
+LOCAL = ("scripted", "llama-cpp", "llama-server")
 """Providers whose calls cost nothing."""
+
+FILES = ("llama-cpp", "llama-server")
+"""Providers whose models are GGUF files."""
 
 CACHED_INPUT_IS_FREE = ("anthropic", "claude-cli")
 """Providers that do not count cached input towards the limit on input tokens."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A model that holds something."""
+
+    async def aclose(self) -> None:
+        """Let it go."""
+        ...
+
 
 _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, ChatModel]] = WeakKeyDictionary()
 
@@ -96,9 +110,16 @@ async def load_chat_model(choice: ModelChoice, pack: Pack) -> ChatModel:
     return clients[key]
 
 
+async def close_chat_model(choice: ModelChoice) -> None:
+    """Let a model of this event loop go, if it holds memory or a process of its own; the next request for it loads it again."""
+    model = _CLIENTS.get(asyncio.get_running_loop(), {}).pop(fingerprint(choice), None)
+    if isinstance(model, Closing):
+        await model.aclose()
+
+
 def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
     kind, model = block_class(provider), reference.partition("/")[2]
-    named = {"scripted": {"name": model}, "llama-cpp": {"model_path": model}}.get(provider, {"model": model})
+    named = {"scripted": {"name": model}, **{key: {"model_path": model} for key in FILES}}.get(provider, {"model": model})
     allowed = sorted(set(kind.model_fields) - set(named) - {"api_key"})
     if unknown := sorted(set(options) - set(allowed)):
         raise SettingsError(
@@ -106,7 +127,7 @@ def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
         )
     refuse_keys({f"{reference}, option {name}": value for name, value in options.items()})
     try:
-        if provider == "llama-cpp":
+        if provider in FILES:
             named = {"model_path": str(open_store().local(model))}
         return kind(**named, **options)
     except ValidationError as invalid:

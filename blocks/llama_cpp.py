@@ -54,12 +54,21 @@ class LlamaCpp(CredentialsBlock):
         """
         if importlib.util.find_spec("llama_cpp") is None:
             raise SettingsError("llama-cpp-python is not installed, so no GGUF can be played here. Run `make setup`.")
-        if not self.model_path.is_file():
-            raise SettingsError(f"{self.model_path} does not exist. Give the path of a GGUF file, as in llama-cpp/path/to/model.gguf.")
-        with self.model_path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise SettingsError(f"{self.model_path} is not a GGUF file. Convert the model first (flows/export.py).")
+        check_gguf(self.model_path, "llama-cpp")
         return LlamaCppChat(self.model_path, self.context, self.temperature, self.threads)
+
+
+def check_gguf(path: Path, provider: str) -> None:
+    """See that a file is a GGUF.
+
+    Raises:
+        SettingsError: it is not, or there is none.
+    """
+    if not path.is_file():
+        raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider}/path/to/model.gguf.")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise SettingsError(f"{path} is not a GGUF file. Convert the model first (flows/export.py).")
 
 
 class LlamaCppChat:
@@ -80,6 +89,10 @@ class LlamaCppChat:
             SettingsError: the file cannot be loaded, or has no chat template.
         """
         return await asyncio.to_thread(self._complete, request)
+
+    async def aclose(self) -> None:
+        """Take the model out of memory, if it is the one that is there."""
+        await asyncio.to_thread(_forget, str(self._path))
 
     def _complete(self, request: ChatRequest) -> Reply:
         with _TURN:
@@ -127,6 +140,17 @@ def llama_is_end(llama: "Llama", token: int) -> bool:
     return bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llama.model), token))
 
 
+def _forget(path: str) -> None:
+    with _TURN:
+        if {path} == _LOADED:
+            _load.cache_clear()
+            _LOADED.clear()
+
+
+_LOADED: set[str] = set()
+"""The file whose model is in memory, if there is one."""
+
+
 @lru_cache(maxsize=1)  # one model in memory at a time
 def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[list[dict[str, str]]], str]]:
     from llama_cpp import Llama
@@ -136,6 +160,8 @@ def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[lis
         llama = Llama(path, n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
     except (ValueError, OSError) as error:
         raise SettingsError(f"llama.cpp cannot load {path}: {error}. Convert the model again.") from error
+    _LOADED.clear()
+    _LOADED.add(path)
     template = llama.metadata.get("tokenizer.chat_template")
     if not template:
         raise SettingsError(f"{path} has no chat template. Convert it from a model folder that has one.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import FiniteFloat
 
-from core.arm_decision import Decided, DecisionRule, decide
+from core.arm_decision import Decided, decide
 from core.arm_safety import GateFailures, Safety, compare_safety, gate_failures
 from core.errors import EvaluationError
 from core.mean_differences import (
@@ -21,6 +21,7 @@ from core.missing import Bounds, Missing, MissingShare, bounds, count_missing, j
 from core.outcomes import Pairs, Played, by_arm, pair_up, passed, points
 from core.paired_statistics import holm, mean_of, personas_for_p, sign_flip_p
 from core.records import Record
+from core.settings import Decision
 
 FLIPS = 100_000
 """Sign patterns that are sampled where there are too many to look at each; p then has a standard error of 0.0007 at 0.05."""
@@ -77,13 +78,13 @@ class Comparison(Record):
     """Every arm, and every arm but the base compared with it."""
 
     base: str
-    rule: DecisionRule
+    rule: Decision
     arms: dict[str, Arm]
     comparisons: dict[str, ArmComparison]
     notes: list[str]
 
 
-def compare_arms(played: Sequence[Played], base: str, gates: Sequence[str], rule: DecisionRule, resamples: int, flips: int = FLIPS) -> Comparison:
+def compare_arms(played: Sequence[Played], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
     """Compare each arm with the base.
 
     A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas then count the same whatever their number of

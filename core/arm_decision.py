@@ -6,21 +6,10 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from core.arm_safety import Safety
-from core.job_settings import Share
 from core.mean_differences import ScoreDifference
 from core.missing import MissingShare
 from core.records import Record
 from core.settings import Decision
-
-
-class DecisionRule(Decision):
-    """When an arm is worth shipping.
-
-    Args:
-        missing_difference: how much larger a share of its conversations one arm may miss than the other.
-    """
-
-    missing_difference: Share
 
 
 class Condition(Record):
@@ -44,7 +33,7 @@ class Decided(Record):
     conditions: list[Condition]
 
 
-def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: DecisionRule) -> Decided:
+def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
     """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate."""
     conditions = [*_score_conditions(score, rule), _safety_condition(safety), _missing_condition(lost)]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
@@ -56,7 +45,7 @@ def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare],
     return Decided(decision="ship", reason="Every condition holds.", conditions=conditions)
 
 
-def _score_conditions(score: ScoreDifference, rule: DecisionRule) -> list[Condition]:
+def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
     better, relative, interval = score.difference > 0, score.relative, score.interval
     return [
         Condition(

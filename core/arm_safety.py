@@ -86,7 +86,7 @@ def compare_safety(base: Sequence[Played], arm: Sequence[Played], gates: Sequenc
     overall = _difference(base, arm, lambda item: _any_failed(item, gates))
     if overall is None:
         raise EvaluationError(f"No persona has usable answers to the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
-    least, needed = rate_bound(0, 0, (overall.personas, overall.personas)), units_for(margin)
+    least, needed = least_bound(overall.personas), units_for(margin)
     return Safety(
         overall=overall,
         gates={gate: found for gate in gates if (found := _difference(base, arm, lambda item, gate=gate: _failed(item, gate)))},
@@ -97,6 +97,22 @@ def compare_safety(base: Sequence[Played], arm: Sequence[Played], gates: Sequenc
         personas_needed=needed,
         text=_text(overall, margin, least, needed, name) if gates else "The rubric has no safety gate, so there is nothing to compare.",
     )
+
+
+def least_bound(personas: int) -> float:
+    """Return the bound on the difference of failures if no gate fails in either arm: what so many personas can show at best."""
+    return rate_bound(0, 0, (personas, personas))
+
+
+def safety_in_reach(personas: int, margin: float) -> str:
+    """Say, before anything is played, whether so many personas can show that an arm is as safe as the base within a margin."""
+    least, needed = least_bound(personas), units_for(margin)
+    if needed is None:
+        return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
+    able = f"Without any failed gate {personas} personas show that an arm fails in at most {least:.1%} of conversations more than the base"
+    if least < margin:
+        return f"{able}; the margin is {margin:.1%}."
+    return f"{able}: that is not within the margin of {margin:.1%}, for which it takes {needed} personas, so nothing can be shipped by the rule."
 
 
 def _text(found: RateDifference, margin: float, least: float, needed: int | None, name: str) -> str:

@@ -29,7 +29,7 @@
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
-    └── ServerError             the temporary Prefect server did not start
+    └── ServerError             a Prefect server did not start, or does not answer any more
 
 Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
 without a traceback, and end with `exit_code`.
@@ -88,6 +88,8 @@ class ModelError(UnderstudyError):
 
     retryable = False
     """Whether the same request may go well a moment later."""
+    side: str | None = None
+    """Which side of a rehearsal it was that gave none: `user` or `assistant`."""
 
     def __init__(self, message: str, retry_after: float | None = None, allowances: Sequence[Any] = ()) -> None:
         super().__init__(message)
@@ -203,4 +205,4 @@ class ReviewError(UnderstudyError):
 
 
 class ServerError(UnderstudyError):
-    """The temporary Prefect server did not start."""
+    """A Prefect server did not start, or does not answer any more."""

@@ -21,6 +21,9 @@ from core.store import Store
 LINES = 200
 """Of one file: an object store writes it anew for each line."""
 
+SHARD = "-shard-"
+"""What stands between the name of a run and the rest of its shard's."""
+
 SENT = "sent"
 """Outcome of a call of which nothing is known yet."""
 
@@ -84,6 +87,12 @@ class Ledger:
         self._append: Callable[[str], None] | None = None
         self._held_usd, self._held_tokens = 0.0, 0
         self._settled = asyncio.Event()
+
+    @property
+    def used(self) -> float:
+        """Share of the budget that is spent: of the money or of the tokens, whichever is more."""
+        limits = [(self.bill.usd, self.budget.usd), (self.bill.tokens, self.budget.tokens)]
+        return max((spent / limit if limit else float(spent > 0) for spent, limit in limits if limit is not None), default=0.0)
 
     async def hold(self, usd: float | None, tokens: int) -> None:
         """Set the most that a call can cost aside until `release`; wait where others under way hold what is left.
@@ -181,12 +190,13 @@ class Ledger:
 
 
 def read_entries(store: Store, run: str) -> list[dict[str, Any]]:
-    """Return the calls of a run, in the order in which they were sent: what came of each, or that it was sent where nothing is known of its answer.
+    """Return the calls of a run and of its shards, in the order in which they were sent: what came of each, or that it was sent where no more is known.
 
     A line that a kill cut short is left out.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name in store.names(f"ledger/{run}", ".jsonl"):
+    folders = [folder for folder in store.names("ledger") if folder == f"ledger/{run}" or folder.startswith(f"ledger/{run}{SHARD}")]
+    for name in [name for folder in folders for name in store.names(folder, ".jsonl")]:
         for line in store.read(name).splitlines():
             try:
                 entry = json.loads(line)
@@ -196,9 +206,14 @@ def read_entries(store: Store, run: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def bills(store: Store, run: str) -> dict[tuple[str, str], Bill]:
-    """Return what each role and model of a run cost."""
+def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[tuple[str, str], Bill]:
+    """Return what each role and model of a run cost.
+
+    Args:
+        wanted: says of a transcript's id, or of whatever else a call was for, whether it belongs to the bill.
+    """
     found: dict[tuple[str, str], Bill] = defaultdict(Bill)
     for entry in read_entries(store, run):
-        found[entry["role"], entry["model"]].add(entry)
+        if wanted(entry["item"]):
+            found[entry["role"], entry["model"]].add(entry)
     return dict(sorted(found.items()))

@@ -123,7 +123,7 @@ def _yaml(data: Mapping[str, Any]) -> str:
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text as Markdown that shows it as it is, in one line: in a paragraph, a list or a table."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
@@ -134,7 +134,7 @@ def _unescaped(text: str) -> str:
 
 def _code(text: str) -> str:
     """Return a text as code, if nothing in it could end that, or a table's cell."""
-    return f"`{text}`" if re.fullmatch(r"[\w.:/@+=-]+", text) else _plain(text)
+    return f"`{text}`" if re.fullmatch(r"[\w.:/@+=-]+", text) else plain(text)
 
 
 def _fenced(text: str) -> str:
@@ -149,7 +149,7 @@ def _quoted(markdown: str) -> str:
 
 
 def _linked(source: Source) -> str:
-    name = _plain(source.repo or source.name)
+    name = plain(source.repo or source.name)
     return f"[{name}]({quote(source.url, safe=':/?#&=%@+,;~')})" if source.url.startswith(("http://", "https://")) else name
 
 
@@ -169,7 +169,7 @@ _TEMPLATES = Environment(  # Markdown, not HTML: `plain`, `code` and the like ar
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
 )
 _TEMPLATES.filters |= {
-    "plain": _plain,
+    "plain": plain,
     "code": _code,
     "fenced": _fenced,
     "quoted": _quoted,
@@ -177,7 +177,7 @@ _TEMPLATES.filters |= {
     "source": _source,
     "size": _size,
     "number": "{:,}".format,
-    "versions": lambda known: ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in known.items()),
+    "versions": lambda known: ", ".join(f"{plain(name)} {plain(version)}" for name, version in known.items()),
     "curve_sentence": curve_sentence,
     "curve_table": curve_table,
     "literal": lambda text: json.dumps(text, ensure_ascii=False),

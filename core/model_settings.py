@@ -95,3 +95,7 @@ class Budget(Strict):
 
     usd: Amount | None = None
     tokens: Annotated[int, Field(ge=0)] | None = None
+
+    def part(self, share: float) -> "Budget":
+        """Return a share of it."""
+        return Budget(usd=None if self.usd is None else self.usd * share, tokens=None if self.tokens is None else int(self.tokens * share))

@@ -37,7 +37,10 @@ class Spread(Record):
         return math.sqrt(self.between**2 + self.within**2 / trials)
 
 
-ASSUMED = Spread(between=0.05, within=0.15, base_mean=0.70, source="spread 0.05 between personas and 0.15 within, base at 0.70: assumed, for want of a pilot")
+def assumed_spread(between: float, within: float, base_mean: float) -> Spread:
+    """Return a spread that nobody has measured."""
+    source = f"spread {between:g} between personas and {within:g} within, base at {base_mean:g}: assumed, for want of a pilot"
+    return Spread(between=between, within=within, base_mean=base_mean, source=source)
 
 
 class Plan(Record):

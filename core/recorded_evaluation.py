@@ -7,9 +7,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.checkpoints import Line
-from core.errors import EvaluationError
+from core.errors import EvaluationError, TranscriptError
+from core.evaluation_facts import Conversation
 from core.outcomes import Played
-from core.records import Answer, Outcome, Score
+from core.records import Answer, Assessment, Outcome, Score, Verdict
+from core.transcript_files import read_transcript
 from core.yaml_files import explain
 
 NAME = re.compile(r"(?P<arm>.+)_seed(?P<persona>[0-9]+)_run(?P<trial>[0-9]+)")
@@ -32,6 +34,33 @@ def read_recorded(folder: Path) -> list[Played]:
         name, reason = next(iter(wrong.items()))
         raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {name}: {reason}. Mend or remove them.")
     return [found for found in read.values() if isinstance(found, Played)]
+
+
+def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conversation], dict[str, str]]:
+    """Read what was said in recorded conversations, with their verdicts.
+
+    Args:
+        folder: as for `read_recorded`, which has read it.
+        transcripts: a folder in which each transcript has the name of its assessment.
+
+    Returns:
+        The conversations by persona, trial and arm; and why others cannot be read, by name.
+    """
+    found, left_out = [], {}
+    for path in sorted(folder.glob("*.json")):
+        name = NAME.fullmatch(path.stem)
+        line = Line.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            transcript = read_transcript(transcripts / path.name)
+        except TranscriptError as error:
+            left_out[path.stem] = str(error)
+            continue
+        assert name  # read_recorded takes no other
+        reasonings = line.reasonings or {}
+        verdicts = [Verdict(criterion=key, answer=answer, reasoning=reasonings.get(key, "")) for key, answer in line.answers.items()]
+        judged = Assessment(transcript_id=transcript.id, judge=line.judge or "recorded", rubric_hash="", verdicts=verdicts, score=_score(line))
+        found.append(Conversation(name["arm"], int(name["persona"]), int(name["trial"]), transcript, judged))
+    return sorted(found, key=lambda item: (item.persona, item.trial, item.arm)), left_out
 
 
 def _read(path: Path) -> Played | str:

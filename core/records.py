@@ -159,6 +159,13 @@ class Judged(Record):
     by_judge: dict[str, Assessment]
 
 
+class Shard(Record):
+    """That a run is a part of another: whose bill it is on, and how much of its budget it may spend."""
+
+    run: str
+    share: float = Field(gt=0, le=1)
+
+
 # --- references between stages: small, so that an orchestrator can keep them ------------------------------------------
 
 
@@ -222,9 +229,9 @@ class ModelRef(Reference):
 
 
 class EvaluationRef(Reference):
-    """A comparison, and each conversation of it as arm, transcript and assessment."""
+    """The figures of an evaluation as a file, and those that it ends with in words."""
 
-    conversations: list[tuple[str, str, str]]
+    summary: dict[str, str]
 
 
 class LeftOut(Record):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.chat import Side
-from core.errors import InvalidOutputError, RefusedError, TruncatedError
+from core.errors import InvalidOutputError, ModelError, RefusedError, TruncatedError
 from core.pack import Pack
 from core.records import EndReason, Persona, Transcript
 from core.steering import steer
@@ -29,17 +29,18 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
     """
     brief = pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))
     scene = Scene(pack, persona, cast, name, trial, log or TurnLog(), brief)
-    turns, problem = scene.log.turns, None
+    turns, problem = scene.log.turns, {}
     while (reason := _ended(scene)) is None:
         number = len(turns) // 2 + 1
         try:
             if len(turns) % 2 == 0:
                 scene.log.add(await user_turn(scene, steer(pack, persona, number, cast.minimum)))
             scene.log.add(await assistant_turn(scene, number))
-        except (InvalidOutputError, TruncatedError, RefusedError) as error:
-            if number <= cast.minimum:
+        except ModelError as error:
+            error.side = "assistant" if len(turns) % 2 else "user"
+            if number <= cast.minimum or not isinstance(error, InvalidOutputError | TruncatedError | RefusedError):
                 raise
-            reason, problem = EndReason.ERROR, str(error)
+            reason, problem = EndReason.ERROR, {"problem": str(error), "problem_side": error.side}
             break
     return Transcript(
         id=name,
@@ -49,7 +50,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
         end_reason=reason,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         system=pack.prompts["system"].render(),
-        provenance=_provenance(scene) | ({"problem": problem} if problem else {}),
+        provenance=_provenance(scene) | problem,
     )
 
 

@@ -1,7 +1,6 @@
-"""The run's report: figures in, Markdown and one self-contained HTML page out. Nothing is written here."""
+"""Reports: figures in, Markdown out. Nothing is written here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 
 from core.assessment_figures import Figures
-from core.comparison import Comparison
 from core.fidelity import Report
 from core.job_plan import Plan
 from core.ledger import Bill
+from core.nights import NightReport, bar
 from core.pack import Pack
-from core.records import Assessment, AssessmentBatch, LeftOut, Transcript
+from core.records import AssessmentBatch, LeftOut
 from core.review import ReviewFigures
 
 
@@ -30,16 +29,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters["cell"] = _cell
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """A conversation with its assessment, to be read side by side."""
-
-    arm: str
-    transcript: Transcript
-    assessment: Assessment
+_TEMPLATES.filters |= {"cell": _cell, "bar": bar}
 
 
 def assessment_markdown(
@@ -87,24 +77,49 @@ def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str
     return _TEMPLATES.get_template("rehearsal.md.j2").render(fidelity=fidelity, left_out=left_out)
 
 
+def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> str:
+    """Return what a night came to, beside the nights before it, as Markdown.
+
+    Args:
+        earlier: the nights before, the latest first.
+        fidelity: of its own conversations; none where it made none.
+        bills: what each role and model cost.
+    """
+    rates = [one.pass_rate for one in earlier if one.pass_rate is not None]
+    criteria = pack.rubric.criteria
+    given = {
+        "report": report,
+        "earlier": list(earlier),
+        "usual": sum(rates) / len(rates) if rates else None,
+        "fidelity": fidelity,
+        "bills": bills,
+        "names": {key: criterion.head.name for key, criterion in criteria.items()},
+        "gates": [key for key, criterion in criteria.items() if criterion.head.gate],
+    }
+    return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
+
+
+def costs_markdown(given: dict[str, Any]) -> str:
+    """Return what a run will cost as Markdown.
+
+    Args:
+        given: what `tasks.show_costs` collects.
+    """
+    return _TEMPLATES.get_template("costs.md.j2").render(given).strip() + "\n"
+
+
 def rubric_markdown(pack: Pack) -> str:
     """Return a domain's rubric as a page for people."""
     return _TEMPLATES.get_template("rubric.md.j2").render(pack=pack).rstrip() + "\n"
 
 
-def run_markdown(facts: dict[str, Any], comparison: Comparison) -> str:
-    """Return the run's report as Markdown.
+def run_markdown(facts: dict[str, Any]) -> str:
+    """Return how a run's model was made, as Markdown that follows on its evaluation.
 
     Args:
         facts: what `tasks.reporting` collects from the stages.
-        comparison: base against understudy.
     """
-    return _TEMPLATES.get_template("report.md.j2").render(facts=facts, comparison=comparison)
-
-
-def run_html(facts: dict[str, Any], comparison: Comparison, conversations: Sequence[Conversation]) -> str:
-    """Return the run's report as one HTML page without outside resources: the figures, and every conversation with its verdicts."""
-    return _TEMPLATES.get_template("report.html.j2").render(facts=facts, comparison=comparison, conversations=conversations)
+    return _TEMPLATES.get_template("report.md.j2").render(facts=facts).strip() + "\n"
 
 
 def summary_table(summary: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ class Store:
         Raises:
             StoreError: it is not there or cannot be read.
         """
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         try:
             return fs.cat_file(f"{root}/{name}")
         except OSError as error:
@@ -52,12 +52,12 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         return fs.exists(f"{root}/{name}")
 
     def names(self, folder: str, ending: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; none if there is no such folder."""
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         try:
             found = fs.ls(f"{root}/{folder}", detail=False)
         except FileNotFoundError:
@@ -71,7 +71,7 @@ class Store:
             StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
         """
         data = content.encode() if isinstance(content, str) else content
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         try:
             if self.is_local:
                 _replace(Path(root) / name, data)
@@ -88,7 +88,7 @@ class Store:
         Raises:
             StoreError: it is not there or cannot be read.
         """
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         try:
             with fs.open(f"{root}/{name}", "rb") as file:
                 yield cast("IO[bytes]", file)
@@ -102,7 +102,7 @@ class Store:
         Raises:
             StoreError: the disk is full, the folder is not writable, or the like.
         """
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         try:
             if self.is_local:
                 with _part_of(Path(root) / name) as file:
@@ -122,7 +122,7 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         if fs.exists(f"{root}/{name}"):
             fs.rm_file(f"{root}/{name}")
 
@@ -131,7 +131,7 @@ class Store:
 
         Raises (both): StoreError: it cannot be written.
         """
-        fs, root = fsspec.url_to_fs(self.root)
+        fs, root = _filesystem(self.root)
         written = [self.read(name)] if not self.is_local and self.exists(name) else []
         try:
             file = _open_to_append(Path(root) / name) if self.is_local else None
@@ -153,7 +153,7 @@ class Store:
     @property
     def is_local(self) -> bool:
         """Whether the root is a folder of this machine."""
-        return isinstance(fsspec.url_to_fs(self.root)[0], fsspec.get_filesystem_class("file"))
+        return isinstance(_filesystem(self.root)[0], fsspec.get_filesystem_class("file"))
 
     def local(self, name: str) -> Path:
         """Return a path that programs of this machine can open (models, logs); its folder is made.
@@ -163,7 +163,7 @@ class Store:
         """
         if not self.is_local:
             raise StoreError(f"{self.root} is not a local folder; training and export run on local files. Set {ROOT_VARIABLE} to a folder.")
-        path = Path(fsspec.url_to_fs(self.root)[1]) / name
+        path = Path(_filesystem(self.root)[1]) / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -184,6 +184,11 @@ def cache_folder() -> Path:
     """Return the folder of downloads and built wheels, the one place outside the checkout that is written (see deployments/install.sh)."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UNDERSTUDY_CACHE") or Path(home) / "understudy")
+
+
+def _filesystem(root: str) -> tuple[Any, str]:
+    """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
+    return fsspec.url_to_fs(root, use_listings_cache=False)
 
 
 def _open_to_append(path: Path) -> FileIO:

@@ -72,7 +72,7 @@ locked() { "$uv" export --frozen --no-hashes --no-emit-project --quiet "$@"; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ "$group" = light ]; then
-  locked --group dev > "$work/requirements.txt"
+  locked --group dev --extra s3 > "$work/requirements.txt"
   "$uv" pip install --quiet --python .venv/bin/python -r "$work/requirements.txt"
 else
   command -v "${CC:-cc}" >/dev/null || { say "No C compiler found: llama.cpp is built from source. Install one (Debian: apt-get install build-essential) or use 'deployments/install.sh light'."; exit 1; }
@@ -80,8 +80,8 @@ else
   converter
   # torch and the CUDA packages that its registry build pulls in are left to the installer, which then takes a local CPU build where there is one;
   # all other versions stay those of the lock.
-  locked --group dev --extra train --extra serve --prune torch --prune llama-cpp-python > "$work/requirements.txt"
-  locked --group dev --extra train --extra serve --prune llama-cpp-python > "$work/constraints.txt"
+  locked --group dev --extra s3 --extra train --extra serve --prune torch --prune llama-cpp-python > "$work/requirements.txt"
+  locked --group dev --extra s3 --extra train --extra serve --prune llama-cpp-python > "$work/constraints.txt"
   "$uv" pip install --quiet --python .venv/bin/python -r "$work/requirements.txt" -c "$work/constraints.txt" "torch==$torch_version" "$wheel"
 fi
 "$uv" pip install --quiet --python .venv/bin/python --no-deps -e .

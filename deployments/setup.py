@@ -1,10 +1,12 @@
 """Prepares a Prefect server for Understudy; running it again changes nothing.
 
 PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [settings=config/pipeline.yaml]
+… python deployments/setup.py deploy        makes the deployments of prefect.yaml too
 … python deployments/setup.py blocks        registers the types of blocks alone
 """
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from blocks.local_job import LocalJob
 from core.errors import UnderstudyError
 from core.references import model_settings
 from core.settings import Settings, load_settings
+from core.store import CHECKOUT
+from deployments.automations import make_automations
 from tasks.run import limit_name
 
 POOL = "understudy"
@@ -57,6 +61,23 @@ async def register_blocks(client: PrefectClient) -> None:
         print(f"Registered the block {kind.get_block_type_slug()}.")
 
 
+async def deploy(client: PrefectClient) -> int:
+    """The deployments of prefect.yaml. A schedule that is new is off: it costs money, and a person is to switch it on."""
+    before = {deployment.name for deployment in await client.read_deployments()}
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{done.stdout}{done.stderr}\nError: `prefect deploy --all` ended with exit code {done.returncode}.", file=sys.stderr)
+        return 1
+    for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
+        new = deployment.name not in before
+        for schedule in deployment.schedules if new else []:
+            await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        schedules = "".join(f", its schedule is {'on' if schedule.active and not new else 'off'}" for schedule in deployment.schedules)
+        print(f"{'Made the' if new else 'The'} deployment {deployment.name}{'' if new else ' is there'}{schedules}.")
+    return 0
+
+
 async def main(words: list[str]) -> int:
     if not PREFECT_API_URL.value():
         print("Error: no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.", file=sys.stderr)
@@ -66,8 +87,9 @@ async def main(words: list[str]) -> int:
         if "blocks" not in words:
             await make_pool(client)
             await make_limits(client, load_settings(settings))
+            await make_automations(client)
         await register_blocks(client)
-    return 0
+        return await deploy(client) if "deploy" in words else 0
 
 
 if __name__ == "__main__":

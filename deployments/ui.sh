@@ -33,8 +33,7 @@ for _ in $(seq 180); do
   curl -sf -o /dev/null "$PREFECT_API_URL/health" && break
   sleep 1
 done
-"$bin/python" deployments/setup.py
-"$bin/prefect" --no-prompt deploy --all >"$logs/deploy.log" 2>&1 || { cat "$logs/deploy.log" >&2; exit 1; }
+"$bin/python" deployments/setup.py deploy >"$logs/deploy.log" 2>&1 || { cat "$logs/deploy.log" >&2; exit 1; }
 printf '\nOpen http://127.0.0.1:%s and run the deployment "demo" (or "pipeline", with your keys in the environment). Ctrl-C stops the server and the worker.\n\n' "$PREFECT_SERVER_API_PORT"
 apart "$bin/prefect" worker start --pool understudy --name "understudy-$$" &
 worker=$!

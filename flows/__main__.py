@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ from tasks.temporary_server import temporary_server
 if TYPE_CHECKING:
     from prefect import Flow
 
-FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation")
+FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation", "nightly", "release")
 CATCH_UP_SECONDS = 30
 
 
@@ -42,8 +43,9 @@ def main(words: list[str]) -> int:
 
 def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     # imported here, because Prefect must find the server's address when it is imported
-    from core.records import Record
+    from core.records import EvaluationRef, Record
     from core.reports import summary_table
+    from tasks.nightly import NightRef
     from tasks.preflight import check_before_start
     from tasks.reporting import ReportRef
 
@@ -53,7 +55,7 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     wait_for_server()
     result = asyncio.run(_run_and_settle(flow, parameters))
     if isinstance(result, Record):
-        print(f"\n{summary_table(result.summary if isinstance(result, ReportRef) else result.model_dump())}")
+        print(f"\n{summary_table(result.summary if isinstance(result, ReportRef | EvaluationRef | NightRef) else result.model_dump())}")
     else:
         print(result)
     return 0
@@ -81,12 +83,24 @@ def _parse(words: list[str]) -> tuple["Flow[..., Any]", dict[str, Any]]:
         key, separator, value = pair.partition("=")
         if key not in known or not separator:
             raise SettingsError(f"Unknown parameter {pair!r} of {name}. Allowed: {', '.join(f'{known_key}=…' for known_key in known)}.")
-        parameters[key] = value
+        parameters[key] = _value(known[key], value)
     logging.getLogger("prefect.flows").disabled = True  # it would tell the same mistake a second time
     try:
         return flow, flow.validate_parameters(parameters)
     except (ParameterTypeError, ParameterBindError) as error:
         raise SettingsError(f"Parameters of {name}:{' '.join(str(error).splitlines()[1:]) or str(error)}.") from error
+
+
+def _value(schema: dict[str, Any], text: str) -> Any:
+    """Return a parameter that has parts, given as JSON or as `name=value,name=value`; any other is left as it is."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    if any("additionalProperties" in kind and "properties" not in kind for kind in schema.get("anyOf", [])):
+        return dict(part.strip().partition("=")[::2] for part in text.split(","))
+    return text
 
 
 async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:

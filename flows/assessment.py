@@ -3,9 +3,11 @@
 from prefect import flow
 
 from core.model_settings import Count
+from core.records import Shard
 from tasks.assessment import assess_batch, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.run import begin_run
+from tasks.shards import judging
 from tasks.transcripts import all_rehearsed, read_folder
 
 
@@ -18,6 +20,8 @@ async def assessment(
     repeat: Count = 1,
     sample: Count | None = None,
     settings: str = "config/pipeline.yaml",
+    shards: Count = 1,
+    shard: Shard | None = None,
 ) -> str:
     """Judge transcripts against the domain's rubric.
 
@@ -29,14 +33,17 @@ async def assessment(
         repeat: 3 judges a sample three times in all and reports how often the answers differ.
         sample: transcripts of that sample; by default as many as the settings say.
         settings: path of the settings file.
+        shards: over how many runs of this deployment, and so over how many workers, the batch is spread.
+        shard: leave it empty; a run that is one of several shards is told so here.
 
     Returns:
         Name of the batch of assessments below the data root.
     """
-    run = await begin_run("assessment", domain, settings, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
+    run = await begin_run("assessment", domain, settings, shard, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
     if transcripts:
         batch = read_folder(transcripts, domain)
-    assessed = await assess_batch(batch or all_rehearsed(domain), run, checkpoints)
+    assessed = await assess_batch(batch or all_rehearsed(domain), run, checkpoints, judging(shards, settings))
     again = await judge_again(assessed, run, repeat, sample)
-    await publish_assessment(assessed, run, again)
+    if shard is None:
+        await publish_assessment(assessed, run, again)
     return assessed

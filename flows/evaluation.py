@@ -1,28 +1,46 @@
-"""Base against understudy: fresh personas, the same simulator, the same judge."""
+"""Is the understudy better than its base? Fresh personas, the same simulator, the same judge, and honest statistics."""
 
 from prefect import flow
 
 from core.records import DatasetRef, EvaluationRef, ModelRef
-from core.settings import load_training
-from tasks.evaluation import evaluate_arms
+from tasks.arms import choose_arms
+from tasks.evaluation import choose_personas, compare, play_and_judge, tell_beforehand
+from tasks.evaluation_report import publish_evaluation
+from tasks.general_prompts import ask_general
+from tasks.latest import latest_exports
 from tasks.run import begin_run
 
 
 @flow(name="evaluation", flow_run_name="evaluation-{domain}")
 async def evaluation(
-    base: ModelRef, understudy: ModelRef, dataset: DatasetRef, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
+    base: ModelRef | None = None,
+    understudy: ModelRef | None = None,
+    dataset: DatasetRef | None = None,
+    domain: str = "therapeutic-coaching",
+    settings: str = "config/pipeline.yaml",
+    arms: dict[str, str] | None = None,
+    personas: str | None = None,
 ) -> EvaluationRef:
-    """Let both models play the same personas, judge the conversations and compare them in pairs.
+    """Let all arms play the same personas, judge the conversations blindly and compare them in pairs.
 
     Args:
-        base: the base's folder of GGUF files.
+        base: the base's folder of GGUF files; without the three, those of the domain's latest export.
         understudy: the understudy's.
         dataset: what the understudy was trained on; a persona of it is refused here.
         domain: name of a domain pack.
         settings: path of the settings file.
+        arms: models by the arm's name, as provider/model, in place of the files or beside them; all are compared with the arm `base`.
+        personas: a JSON or YAML file of personas, or of seeds, in place of sampled ones.
 
     Returns:
-        The comparison and the conversations.
+        The figures; the report lies beside them.
     """
-    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset)
-    return await evaluate_arms(run, {"base": base, "understudy": understudy}, dataset, load_training(run.settings.training))
+    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas)
+    exported = latest_exports(domain, base, understudy, dataset)
+    chosen = await choose_arms(run, exported, arms or {})
+    met = choose_personas(run, personas, exported.dataset if exported else None)
+    planned = tell_beforehand(run, met, chosen)
+
+    general = await ask_general(run, chosen)
+    parts, outcomes = await play_and_judge(run, met, chosen)
+    return await publish_evaluation(run, compare(run, met, chosen, planned, general, parts, outcomes), exported)

@@ -6,7 +6,7 @@ from core.records import DatasetRef, ModelRef
 from core.settings import load_training
 from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
-from tasks.latest import latest_models
+from tasks.latest import keep_exports, latest_models
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import ensured
 from tasks.publishing import publish_gguf
@@ -41,4 +41,5 @@ async def export(
     base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, dataset, numbers, domain, run.pack.hash, script)
     await agree_to_export("understudy", base, adapter, dataset, numbers)
     understudy_gguf = await ensured(export_gguf, ModelRef, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script)
-    return base_gguf, await publish_gguf(run, dataset, base, adapter, understudy_gguf)
+    published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
+    return keep_exports(domain, base_gguf, published, dataset)

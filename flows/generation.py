@@ -2,14 +2,22 @@
 
 from prefect import flow
 
+from core.model_settings import Count
+from core.records import Shard
 from tasks.generation import plan_batch, rehearse_batch
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
+from tasks.shards import rehearse_in_shards
 
 
 @flow(name="generation", flow_run_name="generation-{domain}")
 async def generation(
-    domain: str = "therapeutic-coaching", conversations: int | None = None, first_seed: int | None = None, settings: str = "config/pipeline.yaml"
+    domain: str = "therapeutic-coaching",
+    conversations: int | None = None,
+    first_seed: int | None = None,
+    settings: str = "config/pipeline.yaml",
+    shards: Count = 1,
+    shard: Shard | None = None,
 ) -> str:
     """Rehearse conversations between a simulated user and an assistant.
 
@@ -18,12 +26,15 @@ async def generation(
         conversations: how many; by default as many as the settings say.
         first_seed: seed of the first persona; the others follow. Seeds that are kept for the evaluation are refused.
         settings: path of the settings file.
+        shards: over how many runs of this deployment, and so over how many workers, the batch is spread.
+        shard: leave it empty; a run that is one of several shards is told so here.
 
     Returns:
         Name of the batch of transcripts below the data root.
     """
-    run = await begin_run("generation", domain, settings, conversations=conversations, first_seed=first_seed)
+    run = await begin_run("generation", domain, settings, shard, conversations=conversations, first_seed=first_seed)
     plans = plan_batch(run, conversations, first_seed)
-    batch = await rehearse_batch(plans, run)
-    await publish_rehearsals(batch, run)
+    batch = await (rehearse_in_shards(plans, run, shards, settings) if shards > 1 else rehearse_batch(plans, run))
+    if shard is None:
+        await publish_rehearsals(batch, run)
     return batch

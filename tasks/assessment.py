@@ -1,7 +1,7 @@
 """Judging: one task for each transcript and judge."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 
 from prefect import task
@@ -47,8 +47,7 @@ async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack, store = load_pack(plan.domain), open_store()
     transcript = Transcript.model_validate_json(store.read(plan.transcript.path))
-    name = fingerprint([transcript.id, transcript.exchanges, plan.judge, plan.judge_hash, plan.judging, plan.repeat])
-    path = f"assessments/{plan.domain}/{pack.rubric.hash}/{name}.json"
+    name, path = _place(plan, transcript)
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
         log = JudgementLog(store, name)
@@ -61,17 +60,47 @@ async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     return AssessmentRef(path=path, transcript=plan.transcript, outcome=found.score.outcome, score=found.score.score)
 
 
-async def judge_transcripts(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
-    """Judge transcripts by the run's judge, or by its panel, and decide what comes of each."""
+def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[TranscriptRef]:
+    """Return those of which an assessment by the run's judge, or by one of its panel, is not there or not complete."""
+
+    def is_complete(found: AssessmentRef | None) -> bool:
+        return found is not None and found.outcome is not Outcome.INCOMPLETE
+
+    return [item for item in transcripts if not all(is_complete(_found(_plan(run, item, judge))) for judge in run.models["judge"])]
+
+
+def found_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:
+    """Return what came of those transcripts of which any assessment by the run's judge, or by its panel, is there."""
+    judges, decided = run.models["judge"], []
+    for item in transcripts:
+        by_judge = {judge.reference: _found(_plan(run, item, judge)) for judge in judges}
+        there = [found for found in by_judge.values() if found]
+        if there:
+            decided.append(there[0] if len(judges) == 1 else _decided(run, by_judge))
+    return decided
+
+
+async def judge_transcripts(
+    transcripts: Sequence[TranscriptRef], run: Run, over: Callable[[], bool] = lambda: False
+) -> tuple[list[AssessmentRef], list[LeftOut]]:
+    """Judge transcripts by the run's judge, or by its panel, and decide what comes of each.
+
+    Args:
+        over: says whether no assessment may be begun any more.
+    """
     judges = run.models["judge"]
-    made, left_out = await _judge([_plan(run, transcript, judge) for transcript in transcripts for judge in judges], run, "Assessed")
+    made, left_out = await _judge([_plan(run, transcript, judge) for transcript in transcripts for judge in judges], run, "Assessed", over)
     if len(judges) == 1:
         return list(made.values()), left_out
     found = {item.id: {judge.reference: made.get((item.id, judge.reference, 0)) for judge in judges} for item in transcripts}
     return [_decided(run, by_judge) for by_judge in found.values() if any(by_judge.values())], left_out
 
 
-async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None) -> str:
+Judge = Callable[[Sequence[TranscriptRef], Run], Awaitable[tuple[list[AssessmentRef], list[LeftOut]]]]
+"""Judges transcripts: what came of each, and what was left out."""
+
+
+async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None, judge: Judge = judge_transcripts) -> str:
     """Judge a batch of transcripts, but for those that prior checkpoints hold.
 
     Returns:
@@ -80,7 +109,7 @@ async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None
     store = open_store()
     batch = TranscriptBatch.model_validate_json(store.read(batch_path))
     adopted = adopt_checkpoints(checkpoints, batch.transcripts, run.pack) if checkpoints else {}
-    assessed, left_out = await judge_transcripts([item for item in batch.transcripts if item.id not in adopted], run)
+    assessed, left_out = await judge([item for item in batch.transcripts if item.id not in adopted], run)
     found = {item.transcript.id: item for item in assessed} | adopted
     in_order = [found[item.id] for item in batch.transcripts if item.id in found]
     judges = dict.fromkeys([*(judge.reference for judge in run.models["judge"]), *(judge for item in adopted.values() for judge in item.by_judge)])
@@ -112,6 +141,22 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
     return found
 
 
+def _place(plan: AssessmentPlan, transcript: Transcript) -> tuple[str, str]:
+    """Return an assessment's name and its file."""
+    name = fingerprint([transcript.id, transcript.exchanges, plan.judge, plan.judge_hash, plan.judging, plan.repeat])
+    return name, f"assessments/{plan.domain}/{load_pack(plan.domain).rubric.hash}/{name}.json"
+
+
+def _found(plan: AssessmentPlan) -> AssessmentRef | None:
+    """Return an assessment that is there, complete or not."""
+    store = open_store()
+    _, path = _place(plan, Transcript.model_validate_json(store.read(plan.transcript.path)))
+    if not store.exists(path):
+        return None
+    score = Assessment.model_validate_json(store.read(path)).score
+    return AssessmentRef(path=path, transcript=plan.transcript, outcome=score.outcome, score=score.score)
+
+
 def _plan(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0) -> AssessmentPlan:
     settings = run.settings.assessment
     return AssessmentPlan(
@@ -127,7 +172,9 @@ def _plan(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int =
     )
 
 
-async def _judge(plans: Sequence[AssessmentPlan], run: Run, doing: str) -> tuple[dict[tuple[str, str, int], AssessmentRef], list[LeftOut]]:
+async def _judge(
+    plans: Sequence[AssessmentPlan], run: Run, doing: str, over: Callable[[], bool] = lambda: False
+) -> tuple[dict[tuple[str, str, int], AssessmentRef], list[LeftOut]]:
     """Run a task for each plan; an incomplete assessment that an earlier run left is made again.
 
     Returns:
@@ -145,7 +192,7 @@ async def _judge(plans: Sequence[AssessmentPlan], run: Run, doing: str) -> tuple
 
     names = [f"{plan.transcript.id} by {plan.judge.reference}" for plan in plans]
     async with turn(run, ("judge",)):
-        _, left_out = await side_by_side(one, plans, names, run.settings.assessment.concurrency, doing)
+        _, left_out = await side_by_side(one, plans, names, run.settings.assessment.concurrency, doing, over=over)
     log_bill(run)
     return {key: made[key] for key in map(_key, plans) if key in made}, left_out
 

@@ -1,5 +1,6 @@
 """Rehearsal: one task a conversation."""
 
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from prefect import task
@@ -10,7 +11,7 @@ from core.guards import Fault
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.progress import Progress
-from core.records import ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.rehearsal import rehearse
 from core.store import open_store
 from core.turn_log import TurnLog
@@ -48,17 +49,23 @@ class Rehearsal(Record):
     folder: str
 
 
+def rehearsal_name(plan: Rehearsal) -> str:
+    """Return the id of the transcript that a rehearsal makes."""
+    guidance = load_pack(plan.domain).prompts[plan.guidance].render()
+    return f"{plan.persona.seed:05d}-{fingerprint([plan.model_dump(exclude={'folder'}), guidance])}"
+
+
 @task(name="rehearse", task_run_name="rehearse persona {plan.persona.seed}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     """Play one conversation and store it; one that is there already is not played again."""
     pack = load_pack(plan.domain)
-    guidance = pack.prompts[plan.guidance].render()
-    name = f"{plan.persona.seed:05d}-{fingerprint([plan.model_dump(exclude={'folder'}), guidance])}"
+    name = rehearsal_name(plan)
     path = f"{plan.folder}/{name}.json"
     store = open_store()
     if store.exists(path):
         transcript = Transcript.model_validate_json(store.read(path))
     else:
+        guidance = pack.prompts[plan.guidance].render()
         user = Player(await open_model(plan.user_simulator), *plan.user_tokens, tuple(plan.guards))
         assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, () if plan.evaluated else tuple(plan.guards))
         cast = Cast(user, assistant, guidance, plan.minimum)
@@ -87,6 +94,12 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> l
             f"Asked for {count} conversations from seed {first} on; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. "
             "Ask for fewer, or raise evaluation.first_seed."
         )
+    return plan_personas(run, sample_batch(pack, first, count, generation.exchanges))
+
+
+def plan_personas(run: Run, personas: Sequence[Persona]) -> list[Rehearsal]:
+    """Plan a rehearsal with each persona."""
+    pack, generation = run.pack, run.settings.generation
     return [
         Rehearsal(
             domain=pack.name,
@@ -103,12 +116,15 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> l
             evaluated=False,
             folder=f"transcripts/{pack.name}",
         )
-        for persona in sample_batch(pack, first, count, generation.exchanges)
+        for persona in personas
     ]
 
 
-async def rehearse_batch(plans: list[Rehearsal], run: Run) -> str:
+async def rehearse_batch(plans: list[Rehearsal], run: Run, over: Callable[[], bool] = lambda: False) -> str:
     """Rehearse many conversations side by side.
+
+    Args:
+        over: says whether no conversation may be begun any more.
 
     Returns:
         Name of the batch's file below the data root.
@@ -123,7 +139,23 @@ async def rehearse_batch(plans: list[Rehearsal], run: Run) -> str:
         return ref
 
     async with turn(run, ("user_simulator", "assistant")), told(run, progress, f"generation-{run.pack.name}"):
-        made, left_out = await side_by_side(one, plans, names, run.settings.generation.concurrency, "Rehearsed", lambda: progress.line(run.ledger.bill))
+        limit = run.settings.generation.concurrency
+        made, left_out = await side_by_side(one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), over)
     log_bill(run)
     batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
     return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
+
+
+def collect_batch(plans: Sequence[Rehearsal]) -> str:
+    """Make a batch of what is there of the planned conversations, made by whatever run; return its name."""
+    store, made, left_out = open_store(), [], []
+    for plan in plans:
+        name = rehearsal_name(plan)
+        path = f"{plan.folder}/{name}.json"
+        if store.exists(path):
+            transcript = Transcript.model_validate_json(store.read(path))
+            made.append(TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges)))
+        else:
+            left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason="its shard did not make it; the log of that run says why"))
+    batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
+    return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

@@ -1,6 +1,6 @@
 """What a domain's last dataset and training were, so that a stage can be run alone without naming them."""
 
-from core.errors import DatasetError, JobError
+from core.errors import DatasetError, EvaluationError, JobError
 from core.records import DatasetRef, ModelRef, Record
 from core.store import open_store
 
@@ -10,6 +10,14 @@ class Trained(Record):
 
     base: ModelRef
     adapter: ModelRef
+    dataset: DatasetRef
+
+
+class Exported(Record):
+    """What an evaluation needs to know of an export: folders of GGUF files, and what the understudy was trained on."""
+
+    base: ModelRef
+    understudy: ModelRef
     dataset: DatasetRef
 
 
@@ -50,3 +58,23 @@ def latest_models(domain: str, base: ModelRef | None, adapter: ModelRef | None, 
         raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (make train), or name base, adapter and dataset.")
     found = Trained.model_validate_json(store.read(name))
     return found.base, found.adapter, found.dataset
+
+
+def keep_exports(domain: str, base: ModelRef, understudy: ModelRef, dataset: DatasetRef) -> tuple[ModelRef, ModelRef]:
+    """Remember GGUF files as the domain's latest."""
+    open_store().write_json(f"models/latest-export-{domain}.json", Exported(base=base, understudy=understudy, dataset=dataset))
+    return base, understudy
+
+
+def latest_exports(domain: str, base: ModelRef | None, understudy: ModelRef | None, dataset: DatasetRef | None) -> Exported | None:
+    """Return what is given, or without any of it the domain's latest export; none if there is none.
+
+    Raises:
+        EvaluationError: a part is given and another is not.
+    """
+    if base and understudy and dataset:
+        return Exported(base=base, understudy=understudy, dataset=dataset)
+    if base or understudy or dataset:
+        raise EvaluationError("Give base, understudy and dataset together, as the export flow and the dataset flow return them, or none of them.")
+    store, name = open_store(), f"models/latest-export-{domain}.json"
+    return Exported.model_validate_json(store.read(name)) if store.exists(name) else None

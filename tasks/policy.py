@@ -7,16 +7,20 @@ from typing import Any, TypeVar
 
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from core.errors import ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.errors import BudgetError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
 from core.records import LeftOut, Reference
 from core.store import open_store
 
 SCHEMA = 1
 """Raised when the meaning of a stored result changes, so that older ones are not found."""
+
+BUDGET_EVENT = "understudy.budget-spent"
+"""Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
 
 STEPS = 4
 """Progress is told about this often in a batch."""
@@ -42,7 +46,13 @@ async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref
 
 
 async def side_by_side(
-    make: Callable[[Item], Awaitable[Ref]], items: Sequence[Item], names: Sequence[str], limit: int, doing: str, how_far: Callable[[], str] | None = None
+    make: Callable[[Item], Awaitable[Ref]],
+    items: Sequence[Item],
+    names: Sequence[str],
+    limit: int,
+    doing: str | None,
+    how_far: Callable[[], str] | None = None,
+    over: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
 
@@ -53,8 +63,9 @@ async def side_by_side(
     Args:
         make: awaits the task for one item.
         limit: how many at once.
-        doing: what is logged with the counts, such as "Rehearsed".
+        doing: what is logged with the counts, such as "Rehearsed"; none logs no counts.
         how_far: says more than the counts.
+        over: says whether no item may be begun any more.
     """
     slots = asyncio.Semaphore(limit)
     made: dict[int, Ref] = {}
@@ -65,7 +76,7 @@ async def side_by_side(
 
     async def one(number: int) -> None:
         async with slots:
-            if stopped:
+            if stopped or over():
                 return
             try:
                 made[number] = await make(items[number])
@@ -76,7 +87,7 @@ async def side_by_side(
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
                 logger.warning("Left out %s: %s", names[number], error)
         done = len(made) + len(left_out)
-        if done == len(items) or done % max(1, len(items) // STEPS) == 0:
+        if doing and (done == len(items) or done % max(1, len(items) // STEPS) == 0):
             counts = how_far() if how_far else f"{done} of {len(items)}"
             logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out" if left_out else "")
 
@@ -85,14 +96,24 @@ async def side_by_side(
             for number in range(len(items)):
                 group.create_task(one(number))
     except* UnderstudyError as errors:
-        raise _first(errors) from None
+        raise first_of(errors) from None
     if stopped:
-        logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing, len(made), len(items))
+        logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing or "Done:", len(made), len(items))
+        if isinstance(stopped[0], BudgetError):
+            _tell_budget(stopped[0])
         raise stopped[0]
     return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+def _tell_budget(error: BudgetError) -> None:
+    context = FlowRunContext.get()
+    if context and context.flow_run:
+        run = context.flow_run
+        emit_event(BUDGET_EVENT, {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}, payload={"reason": str(error)})
+
+
+def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the first of several errors."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,6 +1,7 @@
 """Publishing models: the card and the loss curve beside what a job made, and all of it where jobs run here."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from prefect.logging import get_run_logger
 from blocks.hub import load_hub
 from core.card_facts import CardFacts, Source, TrainingFacts, export_facts, training_facts
 from core.loss_curve import curve_sentence, curve_svg, curve_table
-from core.model_card import CURVE, adapter_card, gguf_card
+from core.model_card import CURVE, Result, adapter_card, gguf_card, with_evaluation
 from core.records import DatasetRef, ModelRef
 from core.settings import load_training
 from core.store import open_store
@@ -41,7 +42,18 @@ async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: M
     repo, length = run.settings.export.named(run.pack.name, "gguf"), training.train["max-length"]
     export = export_facts(json.loads(store.read(f"{gguf.path}/export.json")), int(length) if isinstance(length, int) else None, **_paid(gguf))
     facts = _card(run, dataset, base, _training(adapter), repo, run.pack.name)
-    return await push_model(gguf, repo, gguf_card(facts, export, _source(adapter)), None)
+    card = gguf_card(facts, export, _source(adapter))
+    if not store.exists(_card_of(gguf)) or store.read(_card_of(gguf)) != card:
+        store.write(_card_of(gguf), card)
+    return await push_model(gguf, repo, card, None)
+
+
+async def publish_results(run: Run, gguf: ModelRef, section: str, results: Sequence[Result]) -> None:
+    """Put an evaluation into the card of the GGUF files that were evaluated, where they were published with one."""
+    store = open_store()
+    if store.exists(_card_of(gguf)):
+        card = with_evaluation(store.read(_card_of(gguf)), section, results)
+        await push_model(gguf, run.settings.export.named(run.pack.name, "gguf"), card, None)
 
 
 @task(name="push-model", task_run_name="push {repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -49,13 +61,13 @@ async def push_model(model: ModelRef, repo: str, card: str, curve: str | None) -
     """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit."""
     store, settings = open_store(), current_run().settings.export
     hub = await load_hub(settings.hub)
-    files: dict[str, Path | bytes] = {} if model.repo else {name: store.local(f"{model.path}/{name}") for name in _names(model.path)}
+    files: dict[str, Path | bytes] = {} if model.on_hub else {name: store.local(f"{model.path}/{name}") for name in _names(model.path)}
     files |= {"README.md": card.encode(), **({CURVE: curve.encode()} if curve else {})}
     commit = hub.push(
         repo,
         "model",
         files,
-        f"Card of {model.name}" if model.repo else model.name,
+        f"Card of {model.name}" if model.on_hub else model.name,
         f"card-{model.path.rpartition('-')[2].rpartition('/')[2]}",
         settings.private,
     )
@@ -63,6 +75,10 @@ async def push_model(model: ModelRef, repo: str, card: str, curve: str | None) -
     if commit.url.startswith("http"):
         await acreate_link_artifact(commit.url, key="model", link_text=repo, description=f"{repo} at {commit.oid[:12]}")
     return model.model_copy(update={"repo": repo, "commit": commit.oid, "url": commit.url})
+
+
+def _card_of(gguf: ModelRef) -> str:
+    return f"models/cards/{gguf.path.rpartition('/')[2]}.md"
 
 
 def _names(path: str) -> list[str]:

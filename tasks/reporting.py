@@ -7,16 +7,18 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.assessment_figures import figures
-from core.comparison import Comparison
+from core.comparison_page import evaluation_page
+from core.comparison_report import evaluation_markdown
 from core.fidelity import Report, measure_fidelity
 from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.pack import load_pack
-from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
-from core.reports import Conversation, fidelity_markdown, run_html, run_markdown
+from core.records import AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
+from core.reports import fidelity_markdown, run_markdown
 from core.settings import load_training
 from core.store import open_store
 from tasks.assessment_report import caveats_of, read_judged
+from tasks.evaluation_report import read_evaluation
 from tasks.run import Run
 
 
@@ -41,7 +43,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     store, training = open_store(), load_training(run.settings.training)
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
     judged = read_judged(batch)
-    comparison = Comparison.model_validate(json.loads(store.read(evaluation.path))["comparison"])
+    evaluated = read_evaluation(run, evaluation.path)
     found = figures(judged, run.pack.rubric, run.settings.assessment.trust)
     folder = f"runs/{batch.domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
@@ -60,24 +62,20 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "bills": bills(store, run.name),
         "bill": run.ledger.bill,
     }
-    conversations = [
-        Conversation(arm, Transcript.model_validate_json(store.read(transcript)), Assessment.model_validate_json(store.read(assessment)))
-        for arm, transcript, assessment in evaluation.conversations
-    ]
-    text = run_markdown(facts, comparison)
+    made = run_markdown(facts)
+    text = f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}"
     store.write(f"{folder}/report.md", text)
-    store.write(f"{folder}/report.html", run_html(facts, comparison, conversations))
-    summary = _summary(facts, comparison, f"{store.root}/{folder}/report.html")
+    store.write(f"{folder}/report.html", evaluation_page(evaluated, made))
+    summary = _summary(facts, evaluation.summary, f"{store.root}/{folder}/report.html")
     store.write_json(f"{folder}/summary.json", summary)
     await acreate_markdown_artifact(text, key=f"run-{batch.domain}", description="Report of a run of the pipeline")
     get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
     return ReportRef(path=folder, summary=summary)
 
 
-def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict[str, str]:
+def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> dict[str, str]:
     assessment, training = facts["assessment"], facts["training"]
     size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
-    low, high = comparison.interval or (comparison.difference, comparison.difference)
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
     return {
         "made": f"{assessment.assessed} transcripts{left_out}",
@@ -86,9 +84,7 @@ def _summary(facts: dict[str, Any], comparison: Comparison, report: str) -> dict
         "training loss": f"{training['train_loss_first']:.2f} first, {training['train_loss_last']:.2f} last",
         "validation loss": f"{training['validation_loss_first']:.2f} first, {training['validation_loss_last']:.2f} last",
         "GGUF": f"{size / 1e6:.1f} MB",
-        "base score": f"{comparison.base_mean:.3f}",
-        "understudy score": f"{comparison.understudy_mean:.3f} (difference {comparison.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})",
-        "decision": f"{comparison.decision}: {comparison.reason}",
+        **{name: text for name, text in evaluated.items() if name != "report"},
         "cost": str(facts["bill"]),
         "note": " ".join(facts["caveats"]) or "none",
         "report": report,

@@ -22,12 +22,12 @@ from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.job_plan import Plan
 from core.job_settings import Training
-from core.ledger import Ledger
+from core.ledger import SHARD, Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
 from core.panel import check_panel
 from core.prices import Unknown, context_window, price_list
-from core.records import ModelChoice
+from core.records import ModelChoice, Shard
 from core.references import model_settings, refuse_keys
 from core.settings import Settings, load_settings, load_training
 from core.store import open_store
@@ -83,6 +83,8 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "generation": ("user_simulator", "assistant"),
     "assessment": ("judge",),
     "evaluation": ("user_simulator", "judge"),
+    "nightly": ("user_simulator", "assistant", "judge"),
+    "release": ("user_simulator", "judge"),
 }
 """Whose models a flow asks."""
 
@@ -92,11 +94,12 @@ GARBAGE = 20_000
 _RUN: ContextVar[Run] = ContextVar("run")
 
 
-async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
+async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None = None, **asked: Any) -> Run:
     """Load and check all that a run will read, before it makes or pays for anything; a stage of a run that is under way joins it.
 
     Args:
         flow: the flow's name.
+        shard: says of which run it is a part, where it is one.
         asked: its other parameters.
 
     Raises:
@@ -111,14 +114,17 @@ async def begin_run(flow: str, domain: str, settings: str, **asked: Any) -> Run:
     store = open_store()
     store.check_writable()
     models = await choose_models(config, flow, pack)
-    if flow == "pipeline":
+    if flow in ("pipeline", "release"):
         (await load_hub(config.dataset.hub)).check(config.dataset.of(domain).repo, "dataset")
-    if flow in ("pipeline", "training", "export"):
+    if flow in ("pipeline", "release", "training", "export"):
         (await load_hub(config.export.hub)).check(config.export.named(domain, "gguf"), "model")
     # what may be changed in the middle of a run and leaves it the same run
-    stable = config.model_dump(exclude={"budget", "calls", "models", "jobs"})
+    stable = config.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
-    run = Run(name, pack, config, models, Ledger(store, name, config.budget))
+    budget = config.nightly.budget if flow == "nightly" else config.budget
+    if shard:
+        name, budget = f"{shard.run}{SHARD}{name}", budget.part(shard.share)
+    run = Run(name, pack, config, models, Ledger(store, name, budget))
     _RUN.set(run)
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
     gc.freeze()
@@ -158,9 +164,13 @@ async def open_model(choice: ModelChoice) -> ChatModel:
 
 
 @asynccontextmanager
-async def turn(run: Run, roles: Sequence[RoleName]) -> AsyncGenerator[None]:
-    """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py)."""
-    wanted = {limit_name(choice.block or choice.reference) for role in roles for choice in run.models[role]}
+async def turn(run: Run, roles: Sequence[RoleName], *others: ModelChoice) -> AsyncGenerator[None]:
+    """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py).
+
+    Args:
+        others: models beside those of the roles.
+    """
+    wanted = {limit_name(choice.block or choice.reference) for choice in [*others, *(choice for role in roles for choice in run.models[role])]}
     async with get_client() as client:
         there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     if names := sorted(wanted & there):

@@ -23,7 +23,14 @@ os.environ |= {
 }
 # a key in the environment of the person who runs the tests is never used
 _PROVIDERS = ("ANTHROPIC", "OPENAI", "OPENAI_COMPATIBLE", "GEMINI", "GOOGLE", "HF")
-for _name in ("PREFECT_API_URL", "UNDERSTUDY_DATA", "HF_TOKEN", *(f"{name}_{end}" for name in _PROVIDERS for end in ("API_KEY", "AUTH_TOKEN", "BASE_URL"))):
+_AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
+for _name in (
+    *_AWS,
+    "PREFECT_API_URL",
+    "UNDERSTUDY_DATA",
+    "HF_TOKEN",
+    *(f"{name}_{end}" for name in _PROVIDERS for end in ("API_KEY", "AUTH_TOKEN", "BASE_URL")),
+):
     os.environ.pop(_name, None)
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -73,3 +80,22 @@ def pack_copy(tmp_path: Path) -> Path:
     for folder in ("config/domains", "prompts"):
         shutil.copytree(CHECKOUT / folder / "therapeutic-coaching", tmp_path / "root" / folder / "therapeutic-coaching")
     return tmp_path / "root"
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """A data root in a bucket of a loopback server that speaks S3."""
+    server_module = pytest.importorskip("moto.server", reason="moto is not installed; run `make setup`")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed; run `make setup`")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+        for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("rehearsals")
+        yield "s3://rehearsals/data"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

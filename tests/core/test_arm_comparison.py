@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.arm_comparison import Comparison, compare_arms
-from core.arm_decision import DecisionRule
 from core.errors import EvaluationError
+from core.settings import Decision
 from tests.core.arms import evaluation, incomplete, lost, one
 
-RULE = DecisionRule(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
 """With eight personas a margin of 0.4 is what can be shown."""
 GATES = ("G1", "G2")
 GAIN = [0.70, 0.75, 0.80, 0.85, 0.72, 0.81, 0.78, 0.69]

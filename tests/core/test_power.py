@@ -10,8 +10,10 @@ from scipy import stats
 
 from core.errors import EvaluationError
 from core.paired_statistics import sign_flip_p
-from core.power import ASSUMED, Spread, pilot_spread, plan, power_of
+from core.power import Spread, assumed_spread, pilot_spread, plan, power_of
 from tests.core.arms import evaluation, lost
+
+ASSUMED = assumed_spread(0.05, 0.15, 0.70)
 
 
 def spread(sd, base_mean=0.5):

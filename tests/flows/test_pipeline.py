@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
 
 def test_the_report_needs_nothing_from_outside(ran):
     page = (ran.root / ran.report.path / "report.html").read_text(encoding="utf-8")
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "<script" not in page
+    assert re.findall(r"""(?:src|href|action|data)\s*=\s*["']?(?:https?:)?//""", page) == []
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)  # a picture's own parts
+    assert "default-src 'none'" in page
 
 
 def test_only_what_passed_is_trained_on_and_the_split_is_by_transcript(ran):

@@ -1,0 +1,312 @@
+"""Batches over several workers, on real PostgreSQL and a real Prefect server, with loopback providers: throughput, faults, and how time and memory grow.
+
+    python bench/scale.py [workers] [faults] [growth] [conversations=2000] [sizes=500,2000,8000]
+
+Workers: the batch by 1, 2 and 4 workers against one. Faults: a worker and its flow killed with -9, the server restarted, the database stopped for ten
+seconds, each in the middle. Nothing may be lost, and no call made twice but those that were under way at a kill. Ends with exit code 1 if something is.
+It needs PostgreSQL's programs (Debian: apt-get install postgresql).
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+from core.ledger import read_entries
+from core.settings import load_settings
+from core.store import Store
+from tests.stub.client import Stub, start_stub
+
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+EXCHANGES, LATENCY, AT_ONCE = 3, 0.2, 10
+CALLS = 2 * EXCHANGES
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Postgres:
+    """A database of its own, which is gone with the folder; PostgreSQL does not run as root."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+        found = str(programs[-1]) if programs else shutil.which("pg_ctl")
+        if found is None:
+            sys.exit("PostgreSQL's programs are not here. Install them (Debian: apt-get install postgresql).")
+        self.programs, self.folder, self.port = Path(found).parent, folder / "postgres", free_port()
+        self.folder.mkdir()
+        self.who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        if self.who:
+            folder.chmod(0o755)
+            shutil.chown(self.folder, "postgres")
+        self._run("initdb", "-D", str(self.folder / "data"), "-U", "understudy", "--auth=trust", "--no-sync")
+        self.start()
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "understudy", "prefect")
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+asyncpg://understudy@127.0.0.1:{self.port}/prefect"
+
+    def start(self) -> None:
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c fsync=off"
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *words: str) -> None:
+        subprocess.run([*self.who, str(self.programs / program), *words], check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+
+class Fleet:
+    """A database, a server, and workers with one data root."""
+
+    def __init__(self, folder: Path, stub: Stub) -> None:
+        self.folder, self.stub, self.port, self.workers = folder, stub, free_port(), []
+        self.database = Postgres(folder)
+        self.environment = {
+            **os.environ,
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_DATABASE_CONNECTION_URL": self.database.url,
+            "PREFECT_SERVER_API_PORT": str(self.port),
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "PREFECT_LOGGING_LEVEL": "INFO",
+            "UNDERSTUDY_DATA": str(folder / "data"),
+            "ANTHROPIC_API_KEY": "good",
+            "DO_NOT_TRACK": "1",
+        }
+        self.settings = str(_settings(folder, stub))
+        self.start_server()
+        self.call([sys.executable, "deployments/setup.py", "deploy", f"settings={self.settings}"])
+
+    def start_server(self) -> None:
+        self.server = self.spawn([PREFECT, "server", "start"], "server.log")
+        until = time.monotonic() + 180
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"{self.environment['PREFECT_API_URL']}/health", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.5)
+        sys.exit(f"The server did not start; see {self.folder / 'server.log'}.")
+
+    def stop_server(self) -> None:
+        end(self.server)
+
+    def start_workers(self, count: int) -> None:
+        for number in range(len(self.workers), count):
+            words = [PREFECT, "worker", "start", "--pool", "understudy", "--name", f"worker-{number}-{time.monotonic_ns()}", "--limit", "1"]
+            self.workers.append(self.spawn(words, f"worker-{number}.log"))
+
+    def stop_workers(self) -> None:
+        for process in self.workers:
+            end(process)
+        self.workers.clear()
+
+    def spawn(self, words: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self.folder / log).open("a", encoding="utf-8") as out:
+            return subprocess.Popen(words, cwd=CHECKOUT, env=self.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def call(self, words: list[str]) -> str:
+        done = subprocess.run(words, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(map(str, words))}: exit code {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        return done.stdout
+
+    def batch(self, first: int, count: int, shards: int, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
+        """Make a batch over so many shards; return what it took."""
+        self.stub.reset()
+        parameters = {"conversations": count, "first_seed": first, "shards": shards, "settings": self.settings}
+        words = [sys.executable, "-m", "flows", "generation", *(f"{name}={value}" for name, value in parameters.items())]
+        began, peak = time.monotonic(), 0
+        process = self.spawn(words, f"batch-{first}.log")
+        disturbance = threading.Thread(target=meanwhile) if meanwhile else None
+        if disturbance:
+            disturbance.start()
+        while process.poll() is None:
+            peak = max(peak, *(_memory(pid) for pid in [process.pid, *self.flow_processes()]))
+            time.sleep(0.5)
+        seconds = time.monotonic() - began
+        if disturbance:
+            disturbance.join()
+        seeds = range(first, first + count)
+        made = sum(1 for seed in seeds if any((self.folder / "data" / "transcripts" / "therapeutic-coaching").glob(f"{seed:05d}-*.json")))
+        sent = self.stub.stats().get("anthropic", {}).get("calls", 0)
+        return {"seconds": seconds, "made": made, "calls": sent, "memory": peak, "exit": process.returncode, "wanted": count}
+
+    def flow_processes(self) -> list[int]:
+        """Processes of shards, children of the workers."""
+        found = []
+        for worker in self.workers:
+            try:
+                found += [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def close(self) -> None:
+        self.stop_workers()
+        self.stop_server()
+        self.database.stop()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    except ProcessLookupError:
+        process.wait()
+
+
+def _memory(pid: int) -> int:
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _settings(folder: Path, stub: Stub) -> Path:
+    """Short conversations; each run may ask for ten at once, so that more workers can do more."""
+    settings = load_settings("config/demo.yaml").model_dump(mode="json")
+    settings["roles"] |= {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"}
+    settings["models"] |= {"anthropic": {"concurrency": 4 * AT_ONCE, "runs_at_once": 4, "options": {"base_url": stub.url}}}
+    settings["budget"] = {"usd": None, "tokens": None}
+    settings["generation"] |= {"exchanges": [EXCHANGES, EXCHANGES], "concurrency": AT_ONCE, "conversations": 10}
+    settings["evaluation"] |= {"first_seed": 1_000_000}
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def told(name: str, found: dict[str, float], floor: float | None = None) -> None:
+    rate, doubled = found["made"] / found["seconds"], found["calls"] - CALLS * found["made"]
+    against = f"  {floor:5.2f} of one worker's" if floor else ""
+    print(
+        f"{name:<34} {found['made']:6.0f} of {found['wanted']:.0f} made  {found['seconds']:7.1f} s  {rate:6.1f}/s{against}  "
+        f"calls beyond {CALLS} each {doubled:4.0f}  {found['memory'] / 1e6:6.0f} MB a process",
+        flush=True,
+    )
+
+
+def lost(found: dict[str, float], allowed: int) -> list[str]:
+    """Say what is not as it must be.
+
+    Args:
+        allowed: calls that a kill may have had under way.
+    """
+    doubled = found["calls"] - CALLS * found["made"]
+    wrong = [f"{found['wanted'] - found['made']:.0f} conversations lost"] if found["made"] != found["wanted"] else []
+    wrong += [f"exit code {found['exit']:.0f}"] if found["exit"] else []
+    return wrong + ([f"{doubled:.0f} calls doubled, {allowed} were under way"] if doubled > allowed else [])
+
+
+def by_workers(fleet: Fleet, count: int) -> list[str]:
+    failures, alone = [], 0.0
+    for workers in (1, 2, 4):
+        fleet.start_workers(workers)
+        found = fleet.batch(100_000 * workers, count, workers)
+        alone = alone or found["made"] / found["seconds"]
+        told(f"{workers} workers", found, found["made"] / found["seconds"] / alone)
+        failures += lost(found, 0)
+    fleet.stop_workers()
+    return failures
+
+
+def with_faults(fleet: Fleet, count: int) -> list[str]:
+    """Each fault comes when a third of the batch may be made."""
+
+    def kill_worker() -> None:
+        wait_for_calls(fleet.stub, CALLS * count // 3)
+        victim = fleet.workers.pop()
+        children = psutil.Process(victim.pid).children(recursive=True)
+        for process in [*children, psutil.Process(victim.pid)]:
+            process.kill()
+        victim.wait()
+
+    def restart_server() -> None:
+        wait_for_calls(fleet.stub, CALLS * count // 3)
+        fleet.stop_server()
+        time.sleep(3)
+        fleet.start_server()
+
+    def stop_database() -> None:
+        wait_for_calls(fleet.stub, CALLS * count // 3)
+        fleet.database.stop()
+        time.sleep(10)
+        fleet.database.start()
+
+    failures = []
+    faults = {"a worker killed with -9": (kill_worker, AT_ONCE), "the server restarted": (restart_server, 0), "no database for 10 s": (stop_database, 0)}
+    for number, (name, (fault, allowed)) in enumerate(faults.items(), start=1):
+        fleet.start_workers(2)
+        found = fleet.batch(500_000 + 10_000 * number, count, 2, fault)
+        told(name, found)
+        failures += [f"{name}: {wrong}" for wrong in lost(found, allowed)]
+    fleet.stop_workers()
+    return failures
+
+
+def by_size(fleet: Fleet, sizes: list[int]) -> list[str]:
+    failures, began = [], 600_000
+    fleet.start_workers(2)
+    for size in sizes:
+        found = fleet.batch(began, size, 2)
+        told(f"{size} conversations, 2 workers", found)
+        failures += lost(found, 0)
+        began += size
+    fleet.stop_workers()
+    return failures
+
+
+def wait_for_calls(stub: Stub, count: int) -> None:
+    while stub.stats().get("anthropic", {}).get("calls", 0) < count:
+        time.sleep(0.2)
+
+
+def main(words: list[str]) -> int:
+    given = {"conversations": "2000", "sizes": "500,2000,8000"} | dict(word.split("=") for word in words if "=" in word)
+    parts = [word for word in words if "=" not in word] or ["workers", "faults", "growth"]
+    count, failures = int(given["conversations"]), []
+    with tempfile.TemporaryDirectory(prefix="understudy-scale-") as name, start_stub(latency_s=LATENCY, log_bodies=False) as stub:
+        fleet = Fleet(Path(name), stub)
+        try:
+            if "workers" in parts:
+                failures += by_workers(fleet, count)
+            if "faults" in parts:
+                failures += with_faults(fleet, max(60, count // 4))
+            if "growth" in parts:
+                failures += by_size(fleet, [int(size) for size in given["sizes"].split(",")])
+            entries = [entry for path in (fleet.folder / "data/ledger").iterdir() for entry in read_entries(Store(str(fleet.folder / "data")), path.name)]
+            print(json.dumps({"calls on the bills": len({entry["call"] for entry in entries})}))
+        finally:
+            fleet.close()
+            if failures and (keep := os.environ.get("KEEP")):
+                shutil.copytree(name, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("postgres"))
+    print(failures or "nothing lost, nothing doubled")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""Personas that a person brings to an evaluation, in place of sampled ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import PersonaError
+from core.pack import Pack
+from core.personas import sample_persona
+from core.records import Persona
+from core.yaml_files import explain, read_yaml
+
+FORM = "a list of seeds, or of whole personas as a transcript has one under `persona`"
+
+
+def read_personas(path: Path, pack: Pack, exchanges: int) -> list[Persona]:
+    """Read personas from a JSON or YAML file; of a seed alone, the pack's persona is taken.
+
+    Args:
+        exchanges: length of the conversations with personas that are given by their seed.
+
+    Raises:
+        PersonaError: the file is missing or not of this form, two have the same seed, or one is of a value that the pack does not know.
+    """
+    found = read_yaml(path, PersonaError)
+    if not isinstance(found, list) or not found:
+        raise PersonaError(f"{path} holds {'no list' if found else 'nothing'}. Allowed: {FORM}.")
+    personas = [_persona(path, place, item, pack, exchanges) for place, item in enumerate(found, start=1)]
+    seeds = [persona.seed for persona in personas]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise PersonaError(f"{path}: {len(twice)} seeds are there more than once, such as {twice[0]}. A persona that counts twice is no second persona.")
+    return personas
+
+
+def check_enough(personas: Sequence[Persona], where: str) -> None:
+    """Refuse an evaluation that could not compare anything.
+
+    Raises:
+        PersonaError: there are fewer than two personas.
+    """
+    if len(personas) < 2:
+        raise PersonaError(
+            f"{where} gives {len(personas)} persona. The arms are compared over personas, and one shows no spread between them: give at least 2, and 6 to "
+            "reach p < 0.05."
+        )
+
+
+def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> Persona:
+    if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
+        return sample_persona(pack, item, (exchanges, exchanges))
+    if not isinstance(item, dict):
+        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}.")
+    try:
+        persona = Persona.model_validate(item)
+    except ValidationError as invalid:
+        raise PersonaError(f"{path}: entry {place}: {explain(invalid)}") from invalid
+    known = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
+    drawn = {**persona.dimensions, "trajectory": persona.trajectory}
+    if lacking := sorted(known.keys() - drawn.keys()):
+        raise PersonaError(f"{path}: entry {place} has no value for {', '.join(lacking)}. Give it one of {', '.join(known[lacking[0]])}.")
+    for kind, allowed, values in (("dimension", known, drawn), ("flaw", dict.fromkeys(pack.flaws.kinds), {flaw.name: None for flaw in persona.flaws})):
+        for name, value in values.items():
+            if name not in allowed:
+                raise PersonaError(f"{path}: entry {place} has the {kind} {name!r}, which {pack.name} does not know. Allowed: {', '.join(allowed)}.")
+            if value is not None and value not in (allowed[name] or []):
+                raise PersonaError(f"{path}: entry {place}: {name} is {value!r}. Allowed: {', '.join(allowed[name] or [])}.")
+    return persona

@@ -1,0 +1,34 @@
+"""Every night: a batch of new conversations, and a verdict on all that has none."""
+
+from prefect import flow
+
+from core.model_settings import Count
+from tasks.nightly import NightRef, assess_night, begin_night, name_of_night, publish_night, rehearse_night
+from tasks.reconciling import end_dead_runs
+from tasks.run import begin_run
+
+
+@flow(name="nightly", flow_run_name="nightly-{domain}")
+async def nightly(
+    domain: str = "therapeutic-coaching", conversations: Count | None = None, night: str | None = None, settings: str = "config/pipeline.yaml"
+) -> NightRef:
+    """Rehearse with personas that no night had before, judge what is not yet judged, and say what the night came to.
+
+    A spent budget, the hour, or a provider that is down end the night early, and the next one goes on; what needs a person fails the run.
+
+    Args:
+        domain: name of a domain pack.
+        conversations: new ones; by default as many as the settings say.
+        night: its name, by default the date on which the run was due; a night that was begun keeps its personas.
+        settings: path of the settings file.
+
+    Returns:
+        The night's report.
+    """
+    await end_dead_runs()
+    name = night or name_of_night(settings)
+    run = await begin_run("nightly", domain, settings, conversations=conversations, night=name)
+    work = begin_night(run, conversations, name)
+    await rehearse_night(run, work)
+    await assess_night(run, work)
+    return await publish_night(run, work)

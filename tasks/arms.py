@@ -1,0 +1,101 @@
+"""The arms of an evaluation: by default the GGUF files of an export, besides whatever models are named."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+from blocks.chat import close_chat_model
+from core.card_facts import ExportFacts, export_facts
+from core.errors import EvaluationError, SettingsError
+from core.evaluation_facts import HeldOutLoss
+from core.records import ModelChoice, Record
+from core.store import open_store
+from tasks.latest import Exported
+from tasks.run import Run, choose_model
+
+BASE, UNDERSTUDY = "base", "understudy"
+
+
+class Arm(Record):
+    """An arm: the model that plays it, and the loss of its file on what nothing was trained on."""
+
+    name: str
+    choice: ModelChoice
+    heldout: HeldOutLoss
+
+
+async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> list[Arm]:
+    """Return the arms, the base first.
+
+    Args:
+        exported: whose GGUF files are the arms `base` and `understudy`, unless other models are named for them.
+        named: models by the arm's name, as `provider/model` or as the name of a saved block.
+
+    Raises:
+        SettingsError: a model that cannot be asked, or an arm's name of another form.
+        EvaluationError: there is no base or no understudy, or the two files cannot be compared.
+    """
+    for name in named:
+        if not re.fullmatch(r"[A-Za-z0-9][\w. -]{0,39}", name):
+            raise SettingsError(f"An arm is called {name!r}. Allowed: up to 40 letters, digits, blanks, dots and dashes, as in {{'opus': 'anthropic/…'}}.")
+    files = _files(exported) if exported and not {BASE, UNDERSTUDY} <= named.keys() else {}
+    references = {name: f"{run.settings.evaluation.serve}/{path}" for name, (path, _) in files.items()} | dict(named)
+    if BASE not in references or len(references) < 2:
+        raise EvaluationError(
+            f"Nothing to compare: {', '.join(references) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
+            "(make export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
+        )
+    order = sorted(references, key=lambda name: (name != BASE, name != UNDERSTUDY, name))
+    unknown = HeldOutLoss(loss=None, reason="only a file of an export has one")
+    arms = [
+        Arm(name=name, choice=await choose_model(run.settings, references[name], run.pack), heldout=unknown if name in named else files[name][1])
+        for name in order
+    ]
+    _check_apart(run, arms)
+    return arms
+
+
+@asynccontextmanager
+async def in_memory(arm: Arm) -> AsyncGenerator[None]:
+    """Let an arm's model go afterwards: its memory is the next one's, and its server is stopped."""
+    try:
+        yield
+    finally:
+        await close_chat_model(arm.choice)
+
+
+def _files(exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
+    """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
+    models = {BASE: exported.base, UNDERSTUDY: exported.understudy}
+    told = {name: json.loads(open_store().read(f"{model.path}/export.json")) for name, model in models.items()}
+    facts = {name: export_facts(found) for name, found in told.items()}
+    origins = {name: (found.get("base"), found.get("base_revision")) for name, found in told.items()}
+    if origins[BASE] != origins[UNDERSTUDY]:
+        raise EvaluationError(
+            f"The understudy was trained from {origins[UNDERSTUDY][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "
+            "that of the training. Export both from the same base (make export)."
+        )
+    kinds = {name: facts[name].main.removeprefix(f"{model.name}-") for name, model in models.items()}
+    if kinds[BASE] != kinds[UNDERSTUDY]:
+        raise EvaluationError(f"The base's file is {kinds[BASE]} and the understudy's {kinds[UNDERSTUDY]}. Export both with the same quantisations.")
+    return {name: (f"{model.path}/{facts[name].main}", _heldout(facts[name])) for name, model in models.items()}
+
+
+def _heldout(found: ExportFacts) -> HeldOutLoss:
+    loss = next((file.heldout_loss for file in found.files if file.name == found.main), None)
+    return HeldOutLoss(loss=loss, on=found.heldout, reason=None if loss is not None else "its export measured none")
+
+
+def _check_apart(run: Run, arms: list[Arm]) -> None:
+    """Refuse arms that could not be told apart, or not be held in memory."""
+    known = [json.dumps(arm.choice.model_dump(), sort_keys=True) for arm in arms]
+    for place, choice in enumerate(known):
+        if choice in known[:place]:
+            raise EvaluationError(f"{arms[known.index(choice)].name} and {arms[place].name} are the same model ({arms[place].choice.reference}). Name another.")
+    here = [arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")]
+    if run.settings.evaluation.arms_at_once > 1 and len(here) > 1:
+        raise SettingsError(
+            f"evaluation.arms_at_once is {run.settings.evaluation.arms_at_once}, but {' and '.join(here)} play in this process, which holds one model. Set it "
+            "to 1, or evaluation.serve to llama-server."
+        )

@@ -1,0 +1,55 @@
+"""What an evaluation ends with: its figures as a file, a report, a page, an artifact in the Prefect UI, and a section of the understudy's card."""
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from core.comparison_page import evaluation_page
+from core.comparison_report import card_results, evaluation_markdown, evaluation_section
+from core.evaluation_facts import Conversation, EvaluationFacts
+from core.evaluation_record import FILE, EvaluationRecord, PlayedFiles, facts_of, summary
+from core.fingerprint import fingerprint
+from core.ledger import bills
+from core.records import Assessment, EvaluationRef, Transcript
+from core.store import open_store
+from tasks.arms import UNDERSTUDY
+from tasks.general_prompts import ITEM
+from tasks.latest import Exported
+from tasks.publishing import publish_results
+from tasks.run import Run
+
+
+async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Exported | None) -> EvaluationRef:
+    """Write and publish all that an evaluation tells.
+
+    Args:
+        exported: the published files of which the understudy's card is to tell, where it was they that played.
+    """
+    store, facts = open_store(), evaluation_facts(run, record)
+    folder = f"evaluations/{record.domain}-{fingerprint(record)}"
+    path = store.write_json(f"{folder}/{FILE}", record)
+    text = evaluation_markdown(facts)
+    store.write(f"{folder}/report.md", text)
+    page = store.write(f"{folder}/report.html", evaluation_page(facts))
+    await acreate_markdown_artifact(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
+    get_run_logger().info("The evaluation: %s/%s", store.root, page)
+    if exported and exported.understudy.path in record.models.get(UNDERSTUDY, ""):
+        await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))
+    return EvaluationRef(path=path, summary=summary(record) | {"report": f"{store.root}/{page}"})
+
+
+def read_evaluation(run: Run, path: str) -> EvaluationFacts:
+    """Read a finished evaluation with all its words and its bill."""
+    return evaluation_facts(run, EvaluationRecord.model_validate_json(open_store().read(path)))
+
+
+def evaluation_facts(run: Run, record: EvaluationRecord) -> EvaluationFacts:
+    """Return all that is known of an evaluation."""
+    ids = {item.transcript_id for item in record.played}
+    spent = bills(open_store(), run.name, lambda item: item in ids or item.startswith(ITEM))
+    return facts_of(record, run.pack, [_conversation(item) for item in record.conversations], spent)
+
+
+def _conversation(item: PlayedFiles) -> Conversation:
+    store = open_store()
+    transcript, assessment = store.read(item.transcript), store.read(item.assessment)
+    return Conversation(item.arm, item.persona, item.trial, Transcript.model_validate_json(transcript), Assessment.model_validate_json(assessment))

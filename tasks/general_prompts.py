@@ -1,0 +1,97 @@
+"""General prompts: every arm is asked them before it plays, so that one that does not load, or says nothing, is found before others are paid for."""
+
+import json
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from core.chat import ChatRequest, Message
+from core.errors import EvaluationError
+from core.evaluation_facts import GeneralAnswer
+from core.fingerprint import fingerprint, seed_of
+from core.general_prompts import GeneralPrompt, load_general_prompts
+from core.records import ModelChoice, Record, Reference
+from core.store import open_store
+from tasks.arms import Arm, in_memory
+from tasks.policy import CACHED, ensured, side_by_side
+from tasks.run import Run, log_bill, open_model, turn
+
+ITEM = "general-"
+"""With which the names of these calls begin on the bill."""
+
+
+class GeneralRef(Reference):
+    """An answer to a general prompt."""
+
+
+class GeneralPlan(Record):
+    """All that the answer to a general prompt depends on."""
+
+    choice: ModelChoice
+    name: str
+    prompt: str
+    max_tokens: int
+
+    @property
+    def item(self) -> str:
+        """Its name on the bill."""
+        return f"{ITEM}{fingerprint(self)}"
+
+
+@task(name="general-prompt", task_run_name="ask {plan.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def general_task(plan: GeneralPlan) -> GeneralRef:
+    """Ask a model a general prompt, without a system prompt, and store its answer."""
+    store, path = open_store(), f"evaluations/general/{fingerprint(plan)}.json"
+    if not store.exists(path):
+        model, seed = await open_model(plan.choice), seed_of("general", plan.name)
+        reply = await model.complete(ChatRequest("assistant", "", (Message("user", plan.prompt),), plan.max_tokens, seed, item=plan.item))
+        store.write_json(path, {"answer": reply.text.strip()})
+    return GeneralRef(path=path)
+
+
+async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAnswer]]:
+    """Ask every arm all general prompts, one model in memory at a time.
+
+    Raises:
+        EvaluationError: an arm has no words for any of them.
+        SettingsError: an arm's model does not load.
+    """
+    found: dict[str, list[GeneralAnswer]] = {}
+    for arm in arms:
+        async with in_memory(arm), turn(run, (), arm.choice):
+            found[arm.name] = await _ask(run, arm)
+    log_bill(run)
+    return found
+
+
+def _plans(run: Run, arm: Arm) -> dict[str, GeneralPlan]:
+    room = run.settings.evaluation.general_max_tokens
+    asked = load_general_prompts() if room else ()
+    return {item.name: GeneralPlan(choice=arm.choice, name=item.name, prompt=item.prompt, max_tokens=room) for item in asked}
+
+
+async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
+    plans, made, logger = _plans(run, arm), {}, get_run_logger()
+
+    async def one(plan: GeneralPlan) -> GeneralRef:
+        made[plan.name] = await ensured(general_task, GeneralRef, plan)
+        return made[plan.name]
+
+    _, lost = await side_by_side(one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
+    reasons = {item.name: item.reason for item in lost}
+    answers = {name: json.loads(open_store().read(ref.path))["answer"] for name, ref in made.items()}
+    found = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
+    if found and not any(item.answer for item in found):
+        why = next(iter(reasons.values()), "every answer was empty")
+        raise EvaluationError(
+            f"{arm.name} ({arm.choice.reference}) has no words for any of {len(found)} general prompts: {why}. See that the model loads, that it has its own "
+            "chat template, and that evaluation.general_max_tokens leaves it room."
+        )
+    logger.info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in found), len(found))
+    return found
+
+
+def _answer(asked: GeneralPrompt, answer: str | None, lost: str | None) -> GeneralAnswer:
+    right = None if answer is None else asked.is_right(answer)
+    return GeneralAnswer(name=asked.name, prompt=asked.prompt, expected=asked.expected, answer=answer, right=right, lost=lost)

@@ -1,0 +1,228 @@
+"""A night's batch: new personas and those that earlier nights left, then whatever is not yet judged, until the budget or the hour ends it."""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.context import FlowRunContext
+from prefect.logging import get_run_logger
+
+from core.errors import BudgetError, PersonaError, RunStoppedError, UnavailableError
+from core.fidelity import measure_fidelity
+from core.fingerprint import fingerprint
+from core.ledger import bills
+from core.nights import Night, NightReport, ends_at, left_by, plan_night
+from core.personas import sample_persona
+from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Outcome, Reference, Transcript, TranscriptBatch, TranscriptRef
+from core.reports import night_markdown
+from core.settings import load_settings
+from core.store import open_store
+from tasks.assessment import found_assessments, judge_transcripts, not_assessed
+from tasks.assessment_report import publish_assessment
+from tasks.generation import plan_personas, rehearsal_name, rehearse_batch
+from tasks.run import Run
+
+
+class NightRef(Reference):
+    """A night's report, and its figures in words."""
+
+    summary: dict[str, str]
+
+
+@dataclass
+class Work:
+    """A night under way.
+
+    Args:
+        night: its own personas.
+        taken_up: seeds that earlier nights left.
+        over: says whether nothing more may be begun.
+        made: its conversations; assessed: what was judged, of whatever night; left_out: what was gone on without.
+        stopped: why it ended early; trouble: what needs a person.
+    """
+
+    night: Night
+    taken_up: list[int]
+    over: Callable[[], bool]
+    made: list[TranscriptRef] = field(default_factory=list)
+    assessed: list[AssessmentRef] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    stopped: str | None = None
+    trouble: list[RunStoppedError] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All that it is to make."""
+        return [*self.taken_up, *self.night.seeds]
+
+
+def name_of_night(settings: str) -> str:
+    """Return the date on which the run was due, by the nightly's clock."""
+    context = FlowRunContext.get()
+    due = context.flow_run.expected_start_time if context and context.flow_run else None
+    return f"{(due or datetime.now(UTC)).astimezone(ZoneInfo(load_settings(settings).nightly.timezone)):%Y-%m-%d}"
+
+
+def begin_night(run: Run, conversations: int | None, name: str) -> Work:
+    """Give a night its personas; one that was begun before keeps those that it was given.
+
+    Args:
+        conversations: new ones; by default as many as the settings say.
+        name: of the night.
+
+    Raises:
+        PersonaError: the seeds below those of the evaluation are used up.
+    """
+    store, settings, folder = open_store(), run.settings, _folder(run)
+    earlier = {found.name: found for found in (Night.model_validate_json(store.read(path)) for path in store.names(folder, ".json"))}
+    made = _made_seeds(run)
+    night = earlier.pop(name, None)
+    if night is None:
+        count = settings.nightly.conversations if conversations is None else conversations
+        night = plan_night(name, count, list(earlier.values()), made, settings.generation.first_seed)
+        if night.seeds.stop > settings.evaluation.first_seed:
+            raise PersonaError(
+                f"The night would use the seeds {night.first_seed} to {night.seeds.stop - 1}, and those from {settings.evaluation.first_seed} on are kept for "
+                "the evaluation. Raise evaluation.first_seed, or lower nightly.conversations."
+            )
+        store.write_json(f"{folder}/{name}.json", night)
+    taken_up = left_by(list(earlier.values()), made)
+    end = ends_at(settings.nightly.until, settings.nightly.timezone, datetime.now(UTC))
+    logger = get_run_logger()
+    logger.info("The night of %s: personas %d to %d, until %s.", name, night.first_seed, night.seeds.stop - 1, f"{end:%Y-%m-%d %H:%M %Z}")
+    if taken_up:
+        logger.info("%d personas of earlier nights have no conversation yet and are taken up.", len(taken_up))
+    return Work(night, taken_up, lambda: datetime.now(UTC) >= end)
+
+
+async def rehearse_night(run: Run, work: Work) -> None:
+    """Rehearse with the night's personas; what was made before is found."""
+    share = 1 - run.settings.nightly.for_judging
+
+    def over() -> bool:
+        if run.ledger.used >= share > 0 and work.stopped is None:
+            work.stopped = f"{share:.0%} of the budget was spent, and the rest is the judges' (nightly.for_judging)."
+        return work.stopped is not None or work.over()
+
+    plans = plan_personas(run, [sample_persona(run.pack, seed, run.settings.generation.exchanges) for seed in work.seeds])
+
+    async def rehearse() -> None:
+        work.left_out += TranscriptBatch.model_validate_json(open_store().read(await rehearse_batch(plans, run, over))).left_out
+
+    await _until_stopped(work, rehearse())
+    store, folder = open_store(), f"transcripts/{run.pack.name}"
+    for plan in plans:
+        path = f"{folder}/{rehearsal_name(plan)}.json"
+        if store.exists(path):
+            work.made.append(_ref(path))
+
+
+async def assess_night(run: Run, work: Work) -> None:
+    """Judge every conversation of the domain that is not yet judged, whichever night made it."""
+    there = [_ref(path) for path in open_store().names(f"transcripts/{run.pack.name}", ".json")]
+    waiting = not_assessed(there, run)
+
+    async def judge() -> None:
+        _, left_out = await judge_transcripts(waiting, run, work.over)
+        work.left_out += left_out
+
+    if waiting and not work.trouble:
+        await _until_stopped(work, judge())
+        work.assessed = found_assessments(waiting, run)
+        batch = AssessmentBatch(
+            domain=run.pack.name, judges=[judge.reference for judge in run.models["judge"]], assessments=work.assessed, left_out=work.left_out
+        )
+        if work.assessed:
+            await publish_assessment(open_store().write_json(f"batches/assessments-{fingerprint(batch)}.json", batch), run, {})
+
+
+async def publish_night(run: Run, work: Work) -> NightRef:
+    """Write and publish what the night came to.
+
+    Raises:
+        RunStoppedError: something needs a person.
+    """
+    store, domain = open_store(), run.pack.name
+    report = _report(run, work)
+    path = store.write_json(f"nights/{domain}/reports/{work.night.name}.json", report)
+    names = store.names(f"nights/{domain}/reports", ".json")
+    before = [NightReport.model_validate_json(store.read(name)) for name in names if name < path]
+    read = [Transcript.model_validate_json(store.read(ref.path)) for ref in work.made]
+    fidelity = measure_fidelity(run.pack, read, run.settings.fidelity) if read else None
+    earlier = before[::-1][: run.settings.nightly.nights]
+    text = night_markdown(report, earlier, fidelity, bills(store, run.name), run.pack)
+    page = store.write(path.replace(".json", ".md"), text)
+    await acreate_markdown_artifact(text, key=f"nightly-{domain}", description=f"The night of {work.night.name}")
+    get_run_logger().info("The night's report: %s/%s", store.root, page)
+    if work.trouble:
+        raise work.trouble[0]
+    return NightRef(path=path, summary=_summary(report) | {"report": f"{store.root}/{page}"})
+
+
+def _report(run: Run, work: Work) -> NightReport:
+    assessments = [Assessment.model_validate_json(open_store().read(item.path)) for item in work.assessed]
+    outcomes = Counter(item.score.outcome for item in assessments)
+    failed = Counter(check for item in assessments for check in {*item.score.failed_checks, *item.score.failed_gates})
+    left, bill = len(work.seeds) - len(work.made), run.ledger.bill
+    read = [Transcript.model_validate_json(open_store().read(ref.path)) for ref in work.made]
+    return NightReport(
+        night=work.night,
+        made=len(work.made),
+        taken_up=len(set(work.taken_up) & {_seed(ref.path) for ref in work.made}),
+        left=left,
+        assessed=len(assessments),
+        passed=outcomes[Outcome.PASS],
+        failed=outcomes[Outcome.FAIL],
+        incomplete=outcomes[Outcome.INCOMPLETE],
+        failed_checks=dict(failed.most_common()),
+        left_out=dict(Counter(item.reason for item in work.left_out).most_common()),
+        out_of_range=measure_fidelity(run.pack, read, run.settings.fidelity).out if read else [],
+        usd=bill.usd,
+        calls=bill.calls,
+        unpriced=bill.unpriced,
+        seconds=time.monotonic() - run.began,
+        stopped=work.stopped or ("the hour had come." if work.over() and left else None),
+        trouble=[str(error) for error in work.trouble],
+    )
+
+
+def _summary(report: NightReport) -> dict[str, str]:
+    rate = f", {report.pass_rate:.0%}" if report.pass_rate is not None else ""
+    return {
+        "made": f"{report.made} conversations, {report.taken_up} of them of earlier nights; {report.left} left",
+        "assessed": f"{report.assessed}: {report.passed} passed{rate}, {report.failed} failed, {report.incomplete} incomplete",
+        "cost": f"{report.usd:.4f} USD, {report.calls:,} calls",
+        "ended early": report.stopped or "no",
+    }
+
+
+async def _until_stopped(work: Work, doing: Awaitable[object]) -> None:
+    """Await what may be stopped: a spent budget and a provider that is down leave the rest to the next night, anything else needs a person."""
+    try:
+        await doing
+    except (BudgetError, UnavailableError) as error:
+        work.stopped = str(error)
+    except RunStoppedError as error:
+        work.trouble.append(error)
+
+
+def _made_seeds(run: Run) -> set[int]:
+    return {_seed(path) for path in open_store().names(f"transcripts/{run.pack.name}", ".json")}
+
+
+def _seed(path: str) -> int:
+    """Return the persona's seed, with which a transcript's name begins."""
+    return int(path.rpartition("/")[2].partition("-")[0])
+
+
+def _ref(path: str) -> TranscriptRef:
+    transcript = Transcript.model_validate_json(open_store().read(path))
+    return TranscriptRef(id=transcript.id, path=path, exchanges=len(transcript.exchanges))
+
+
+def _folder(run: Run) -> str:
+    return f"nights/{run.pack.name}/plans"

@@ -1,0 +1,37 @@
+"""What an evaluation can find, told before it is paid for."""
+
+from pathlib import Path
+
+from core.errors import EvaluationError
+from core.evaluation_record import read_pilot
+from core.outcomes import Played
+from core.power import Plan, Spread, assumed_spread, pilot_spread, plan
+from core.settings import EvaluationSettings
+from core.store import CHECKOUT
+
+
+def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, trials: int | None = None) -> Plan:
+    """Say what the planned personas and trials can find, with the spread of the settings' pilot or their assumed one.
+
+    Raises:
+        EvaluationError: the pilot cannot be read, or a number is out of its range.
+    """
+    rule, how_many = numbers.decision, numbers.personas if personas is None else personas
+    return plan(how_many, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
+
+
+def _spread(numbers: EvaluationSettings) -> Spread:
+    given = numbers.power
+    if given.pilot is None:
+        return assumed_spread(given.between, given.within, given.base_mean)
+    played, base = read_pilot(CHECKOUT / Path(given.pilot).expanduser())
+    return pilot_spread(played, *_two_arms(played, base, given.pilot))
+
+
+def _two_arms(played: list[Played], base: str | None, pilot: str) -> tuple[str, str]:
+    arms = sorted({item.arm for item in played})
+    base = base or "base"
+    others = [arm for arm in arms if arm != base]
+    if base not in arms or not others:
+        raise EvaluationError(f"{pilot} has the arms {', '.join(arms)}; a pilot needs one called {base} and another.")
+    return base, "understudy" if "understudy" in others else others[0]

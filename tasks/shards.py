@@ -1,0 +1,138 @@
+"""A batch over several machines: parts of it are runs of a deployment, which the workers of the pool take up."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging import get_run_logger
+from prefect.states import State
+
+from core.errors import ServerError, SettingsError
+from core.fingerprint import fingerprint
+from core.records import AssessmentRef, LeftOut, Shard, TranscriptBatch, TranscriptRef
+from core.store import open_store
+from tasks.assessment import Judge, found_assessments, judge_transcripts, not_assessed
+from tasks.generation import Rehearsal, collect_batch
+from tasks.run import Run
+
+ATTEMPTS = 3
+"""Runs of a part; each goes on where the one before it was."""
+POLL_SECONDS = 2
+AWAY_SECONDS = 600
+"""For which a server may be away."""
+
+
+async def rehearse_in_shards(plans: Sequence[Rehearsal], run: Run, shards: int, settings: str) -> str:
+    """Rehearse a batch over runs of the deployment `generation/generation`.
+
+    Args:
+        plans: of personas whose seeds follow on one another.
+
+    Returns:
+        Name of the batch's file below the data root.
+    """
+    parts = []
+    for begin, size in split(len(plans), shards):
+        share = Shard(run=run.name, share=size / len(plans))
+        parts.append({**_common(run, settings, share), "conversations": size, "first_seed": plans[begin].persona.seed})
+    await run_shards("generation/generation", parts)
+    return collect_batch(plans)
+
+
+def judging(shards: int, settings: str) -> Judge:
+    """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment`."""
+
+    async def judge(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
+        store, waiting, parts = open_store(), not_assessed(transcripts, run), []
+        for begin, size in split(len(waiting), shards):
+            part = TranscriptBatch(domain=run.pack.name, transcripts=waiting[begin : begin + size], left_out=[])
+            name = store.write_json(f"batches/transcripts-{fingerprint(part)}.json", part)
+            parts.append({**_common(run, settings, Shard(run=run.name, share=size / len(waiting))), "batch": name})
+        if parts:
+            await run_shards("assessment/assessment", parts)
+        found = found_assessments(transcripts, run)
+        there = {item.transcript.id for item in found}
+        reason = "its shard did not judge it; the log of that run says why"
+        return found, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in there]
+
+    return judge if shards > 1 else judge_transcripts
+
+
+def _common(run: Run, settings: str, shard: Shard) -> dict[str, Any]:
+    return {"domain": run.pack.name, "settings": settings, "shard": shard.model_dump()}
+
+
+async def run_shards(deployment: str, parts: Sequence[Mapping[str, Any]]) -> None:
+    """Run a deployment once for each part and wait for all; a part whose run fails, or whose worker is gone, is given to another.
+
+    A run whose worker was killed is known as crashed once its heartbeat is missed, for which the server needs the automation that `make deploy` makes.
+
+    Args:
+        deployment: flow/deployment.
+        parts: the parameters of each run.
+
+    Raises:
+        SettingsError: the server has no such deployment.
+    """
+    async with get_client() as client:
+        try:
+            await client.read_deployment_by_name(deployment)
+        except ObjectNotFound as missing:
+            raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run `make deploy` against it.") from missing
+    get_run_logger().info("Spread over %d runs of %s.", len(parts), deployment)
+    await asyncio.gather(*[_run(deployment, part, f"{number} of {len(parts)}") for number, part in enumerate(parts, start=1)])
+
+
+def split(count: int, shards: int) -> list[tuple[int, int]]:
+    """Return where each shard begins and how many items it has; they differ by one at most, and none is empty."""
+    if count == 0:
+        return []
+    shards = min(shards, count)
+    sizes = [count // shards + (number < count % shards) for number in range(shards)]
+    return [(sum(sizes[:number]), size) for number, size in enumerate(sizes)]
+
+
+async def _run(deployment: str, parameters: Mapping[str, Any], name: str) -> None:
+    context, logger = FlowRunContext.get(), get_run_logger()
+    parent = context.flow_run.id if context and context.flow_run else "none"
+    for attempt in range(1, ATTEMPTS + 1):
+        run: FlowRun = await arun_deployment(
+            deployment,
+            parameters=dict(parameters),
+            flow_run_name=f"shard {name}" + (f", attempt {attempt}" if attempt > 1 else ""),
+            timeout=0,
+            idempotency_key=f"{parent}-{name}-{attempt}",
+        )
+        state = await _end_of(run.id)
+        if state.is_completed():
+            logger.info("Shard %s is done.", name)
+            return
+        logger.warning("Shard %s ended as %s: %s", name, state.name, state.message or "")
+        if state.is_cancelled():
+            return
+    logger.warning("Shard %s did not come to its end in %d attempts; what it made is kept.", name, ATTEMPTS)
+
+
+async def _end_of(run: UUID) -> State[Any]:
+    """Wait for the end of a run; a server that is away for a while is asked again (Prefect's own waiting ends with the connection)."""
+    away_since = None
+    while True:
+        try:
+            async with get_client() as client:
+                state = (await client.read_flow_run(run)).state
+            away_since = None
+            if state and state.is_final():
+                return state
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > AWAY_SECONDS:
+                raise ServerError(f"The Prefect server does not answer since {AWAY_SECONDS} seconds ({error}). What was made is kept; run it again.") from error
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,69 @@
+"""`make costs`: what a run will cost, before anything is asked of a model."""
+
+import sys
+
+from blocks.chat import LOCAL
+from core.costs import measure_prompts, run_costs, training_tokens
+from core.errors import SettingsError, UnderstudyError
+from core.pack import load_pack
+from core.prices import price_list
+from core.references import model_settings
+from core.reports import costs_markdown
+from core.settings import load_settings
+from core.store import CHECKOUT
+from tasks.tokens import count_tokens
+
+SIZES = "10,150,1000"
+PAGE = "docs/costs.md"
+
+
+def costs_page(domain: str, settings: str, sizes: str) -> str:
+    """Return the page.
+
+    Args:
+        sizes: numbers of transcripts, separated by commas.
+
+    Raises:
+        SettingsError: a size is no number.
+    """
+    if not all(size.strip().isdecimal() and int(size) for size in sizes.split(",")):
+        raise SettingsError(f"The sizes are {sizes!r}; numbers of transcripts separated by commas are allowed, as in {SIZES}.")
+    config, pack = load_settings(settings), load_pack(domain)
+    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
+    prices = {name: price_list(name, model_settings(config, name).price, name.partition("/")[0] in LOCAL) for name in names}
+    tables = []
+    for transcripts in map(int, sizes.split(",")):
+        rows = run_costs(pack, config, transcripts, prices, count_tokens)
+        known = sum(row.usd or 0.0 for row in rows)
+        unknown = ", and what has no known price" if any(row.usd is None for row in rows) else ""
+        tables.append((transcripts, rows, training_tokens(pack, config, transcripts, count_tokens), f"{known:.2f} USD{unknown}"))
+    versions = sorted({price.version for price in prices.values() if price.version})
+    return costs_markdown(
+        {
+            "prices": ", ".join(versions) or "none",
+            "taken": config.costs,
+            "domain": domain,
+            "exchanges": measure_prompts(pack, config, count_tokens).exchanges,
+            "tables": tables,
+        }
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Print the page, or write it where the docs have it; return the exit code."""
+    given = {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml", "sizes": SIZES, "write": ""}
+    given |= dict(item.partition("=")[::2] for item in arguments)
+    try:
+        page = costs_page(given["domain"], given["settings"], given["sizes"])
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    if given["write"]:
+        (CHECKOUT / PAGE).write_text(page, encoding="utf-8")
+    else:
+        print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""`make evaluate-recorded`: the statistics of an evaluation that was played and judged elsewhere."""
+
+import sys
+from pathlib import Path
+
+from core.arm_comparison import Comparison, compare_arms
+from core.comparison_page import evaluation_page
+from core.comparison_report import evaluation_markdown
+from core.errors import EvaluationError, UnderstudyError
+from core.evaluation_record import FILE, EvaluationRecord, facts_of, summary
+from core.fingerprint import fingerprint
+from core.pack import load_pack
+from core.recorded_evaluation import read_recorded, recorded_conversations
+from core.reports import summary_table
+from core.settings import load_settings
+from core.store import CHECKOUT, open_store
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, write the report and print the figures; return the exit code."""
+    given = {"dir": "", "transcripts": "", "base": "base", "domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"}
+    given |= dict(item.partition("=")[::2] for item in arguments)
+    try:
+        print(summary_table(_evaluate(given)))
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _evaluate(given: dict[str, str]) -> dict[str, str]:
+    if not given["dir"]:
+        raise EvaluationError("No folder of assessments was given. Say make evaluate-recorded DIR=folder.")
+    folder, store, pack = CHECKOUT / Path(given["dir"]).expanduser(), open_store(), load_pack(given["domain"])
+    played, numbers = read_recorded(folder), load_settings(given["settings"]).evaluation
+    gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
+    comparison = compare_arms(played, given["base"], gates, numbers.decision, numbers.resamples)
+    beside = CHECKOUT / Path(given["transcripts"]).expanduser() if given["transcripts"] else folder.parent / "transcripts"
+    conversations, left_out = recorded_conversations(folder, beside) if beside.is_dir() else ([], {})
+    for name, reason in left_out.items():
+        print(f"Its words are left out: {name}: {reason}", file=sys.stderr)
+    models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
+    record = EvaluationRecord(domain=given["domain"], models=models, comparison=comparison, played=played)
+    facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"
+    store.write_json(f"{place}/{FILE}", record)
+    store.write(f"{place}/report.md", evaluation_markdown(facts))
+    page = store.write(f"{place}/report.html", evaluation_page(facts))
+    naive = {f"naive comparison of {name}": _naive(comparison, name) for name in comparison.comparisons}
+    return naive | summary(record) | {"report": f"{store.root}/{page}"}
+
+
+def _naive(comparison: Comparison, arm: str) -> str:
+    """Say what a t-test over conversations makes of an arm, which takes those of one persona for independent."""
+    score, means = comparison.comparisons[arm].score, [comparison.arms[name].mean_score for name in (arm, comparison.base)]
+    test = f"t = {score.naive_t.t:.3f}, p = {score.naive_t.p:.4f}" if score.naive_t.t is not None and score.naive_t.p is not None else "no t"
+    return f"means {means[0]:.3f} and {means[1]:.3f}, {score.pairs} pairs of conversations, {test}; it takes conversations of one persona for independent"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

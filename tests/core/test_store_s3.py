@@ -1,0 +1,58 @@
+"""The data root on an object store, on a server that speaks S3."""
+
+import json
+
+import pytest
+
+from core.errors import StoreError
+from core.store import Store
+
+
+def test_what_is_written_is_read_found_listed_and_removed(bucket):
+    store = Store(bucket)
+    store.write_json("transcripts/x/a.json", {"words": "ä"})
+    store.write("transcripts/x/b.json", b"{}")
+    assert json.loads(store.read("transcripts/x/a.json")) == {"words": "ä"}
+    assert store.names("transcripts/x", ".json") == ["transcripts/x/a.json", "transcripts/x/b.json"]
+    assert store.names("nowhere") == []
+    assert store.exists("transcripts/x/a.json")
+    assert not store.exists("transcripts/x/c.json")
+    store.remove("transcripts/x/b.json")
+    assert store.names("transcripts/x") == ["transcripts/x/a.json"]
+
+
+def test_another_process_s_file_is_seen_at_once(bucket):
+    """Listings and reads are not those of a cache that knows only its own writes."""
+    import boto3
+
+    mine, other = Store(bucket), boto3.client("s3")
+    mine.write("shared/zero", "0")
+    assert mine.names("shared") == ["shared/zero"]
+    assert not mine.exists("shared/one")
+    other.put_object(Bucket="rehearsals", Key="data/shared/one", Body=b"1")
+    assert mine.names("shared") == ["shared/one", "shared/zero"]
+    assert mine.exists("shared/one")
+    assert mine.read("shared/one") == "1"
+
+
+def test_lines_are_appended_and_large_files_stream(bucket):
+    store = Store(bucket)
+    append = store.appender("ledger/run/x.jsonl")
+    for number in range(3):
+        append(f"{number}\n")
+    assert store.read("ledger/run/x.jsonl") == "0\n1\n2\n"
+    with store.writing("big.bin") as file:
+        for _ in range(3):
+            file.write(b"x" * 1_000_000)
+    with store.reading("big.bin") as file:
+        assert len(file.read()) == 3_000_000
+
+
+def test_a_file_that_is_not_there_is_an_error_of_ours(bucket):
+    with pytest.raises(StoreError, match="nothing"):
+        Store(bucket).read("nothing.json")
+
+
+def test_a_wrong_bucket_or_a_server_that_is_gone_is_told(bucket):
+    with pytest.raises(StoreError):
+        Store("s3://no-such-bucket/data").check_writable()

@@ -1,0 +1,174 @@
+"""Nights as they follow on one another: new personas each, nothing judged twice, nothing forgotten, and green unless a person is needed."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter
+
+from core.errors import AuthError, PersonaError
+from core.nights import NightReport
+from core.records import AssessmentBatch, Transcript
+from core.store import open_store
+from flows.dataset import dataset
+from flows.generation import generation
+from flows.nightly import nightly
+from tests.flows.conftest import write_settings
+
+HAIKU = "anthropic/claude-haiku-5-5"
+
+
+@pytest.fixture
+def stub(provider, monkeypatch):
+    provider.set(faults=[], latency_s=0, send_limit_headers=True)
+    provider.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    return provider
+
+
+def nightly_settings(tmp_path, **changes):
+    given = {"conversations": 4, "budget": {"usd": 5, "tokens": None}, "for_judging": 0.3, "until": "06:00", "timezone": "Europe/Berlin", "nights": 3}
+    return write_settings(tmp_path, nightly=given | changes.pop("nightly", {}), **changes)
+
+
+def paid(tmp_path, stub, **changes):
+    return nightly_settings(
+        tmp_path,
+        roles={"user_simulator": HAIKU, "assistant": HAIKU},
+        models={"anthropic": {"concurrency": 10, "options": {"base_url": stub.url}}},
+        generation={"exchanges": [3, 3], "concurrency": 1},
+        calls={"attempts": 2, "first_backoff_seconds": 0.01},
+        **changes,
+    )
+
+
+def report(found):
+    return NightReport.model_validate_json(open_store().read(found.path))
+
+
+def seeds(data_root):
+    return sorted(json.loads(path.read_text(encoding="utf-8"))["provenance"]["seed"] for path in data_root.glob("transcripts/*/*.json"))
+
+
+async def test_each_night_has_new_personas_and_all_are_judged_once(tmp_path, data_root):
+    settings = nightly_settings(tmp_path)
+    first, second = [report(await nightly(night=name, settings=settings)) for name in ("2026-11-01", "2026-11-02")]
+    assert seeds(data_root) == list(range(8))
+    assert (first.made, second.made) == (first.assessed, second.assessed) == (4, 4)
+    assert first.passed + first.failed + first.incomplete == 4
+    assert len(list(data_root.glob("assessments/*/*/*.json"))) == 8
+
+
+async def test_the_same_night_again_goes_on_with_its_own_personas(tmp_path, data_root):
+    settings = nightly_settings(tmp_path)
+    await nightly(night="2026-11-01", settings=settings)
+    gone = next(data_root.glob("transcripts/*/*.json"))
+    gone.unlink()
+    again = report(await nightly(night="2026-11-01", settings=settings))
+    assert again.made == 4
+    assert seeds(data_root) == list(range(4))
+
+
+async def test_what_was_rehearsed_by_day_is_judged_too_and_its_personas_are_not_met_again(tmp_path, data_root):
+    settings = nightly_settings(tmp_path)
+    await generation(conversations=3, first_seed=10, settings=settings)
+    found = report(await nightly(settings=settings))
+    assert (found.made, found.assessed) == (4, 7)
+    assert found.night.first_seed == 13
+    assert abs((datetime.fromisoformat(found.night.name) - datetime.now()).days) <= 1
+
+
+async def test_the_report_is_in_the_ui_with_the_nights_before_it(tmp_path, data_root):
+    settings = nightly_settings(tmp_path)
+    for name in ("2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"):
+        found = await nightly(night=name, conversations=2, settings=settings)
+    async with get_client() as client:
+        wanted = ArtifactFilter.model_validate({"key": {"any_": ["nightly-therapeutic-coaching"]}})
+        (artifact, *_) = await client.read_artifacts(artifact_filter=wanted, limit=1)
+    text = open_store().read(found.path.replace(".json", ".md"))
+    assert artifact.data is not None
+    assert "| 2026-11-05 **this one** |" in text
+    rows = [line for line in text.splitlines() if line.startswith("| 2026-11-")]
+    assert [row[2:12] for row in rows] == ["2026-11-05", "2026-11-04", "2026-11-03", "2026-11-02"]  # this one and three before
+    assert "The simulated users" in text
+
+
+async def test_what_a_night_could_not_make_the_next_one_takes_up(tmp_path, data_root, stub):
+    settings = paid(tmp_path, stub)
+    whole = report(await nightly(night="2026-11-01", settings=settings))
+    assert whole.made == 4
+    (victim,) = data_root.glob("transcripts/*/00002-*.json")
+    persona = Transcript.model_validate_json(victim.read_text(encoding="utf-8")).persona
+    assert persona is not None
+    victim.unlink()
+    stub.set(faults=[{"when": {"contains": f"You play one person, {persona['name']}"}, "fault": {"status": 500}}])
+    second = report(await nightly(night="2026-11-02", settings=settings))
+    assert (second.made, second.left) == (4, 1)
+    assert any("500" in reason for reason in second.left_out)
+    stub.set(faults=[])
+    third = report(await nightly(night="2026-11-03", settings=settings))
+    assert (third.made, third.taken_up, third.left) == (5, 1, 0)
+    assert seeds(data_root) == list(range(12))
+
+
+async def test_a_spent_budget_ends_a_night_green_and_the_next_goes_on(tmp_path, data_root, stub):
+    small = paid(tmp_path, stub, nightly={"budget": {"usd": None, "tokens": 60_000}})
+    first = report(await nightly(night="2026-11-01", settings=small))
+    assert first.stopped
+    assert 0 < first.made < 4
+    second = report(await nightly(night="2026-11-02", settings=paid(tmp_path, stub)))
+    assert second.taken_up == first.left
+    assert second.left == 0
+    assert seeds(data_root) == list(range(8))
+
+
+async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, stub):
+    settings = paid(tmp_path, stub, nightly={"conversations": 8, "budget": {"usd": None, "tokens": 200_000}, "for_judging": 0.6})
+    found = report(await nightly(night="2026-11-01", settings=settings))
+    assert found.stopped
+    assert "the rest is the judges'" in found.stopped
+    assert 0 < found.made < 8
+    assert found.assessed == found.made
+
+
+async def test_after_its_hour_a_night_begins_nothing_more(tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr("tasks.nightly.ends_at", lambda *_: datetime.now(UTC))
+    found = report(await nightly(night="2026-11-01", settings=nightly_settings(tmp_path)))
+    assert (found.made, found.left, found.stopped) == (0, 4, "the hour had come.")
+    monkeypatch.undo()
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(data_root))
+    assert report(await nightly(night="2026-11-02", settings=nightly_settings(tmp_path))).made == 8
+
+
+async def test_a_wrong_key_fails_the_run_and_the_report_says_so(tmp_path, data_root, stub, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "bad-key-of-mine")
+    with pytest.raises(AuthError):
+        await nightly(night="2026-11-01", settings=paid(tmp_path, stub))
+    (text,) = data_root.glob("nights/*/reports/*.md")
+    assert "Needs a person" in text.read_text(encoding="utf-8")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+
+
+async def test_a_dead_provider_is_no_matter_for_a_person(tmp_path, data_root, stub):
+    stub.set(faults=[{"fault": {"status": 503}}])
+    settings = paid(tmp_path, stub)
+    found = report(await nightly(night="2026-11-01", settings=settings))
+    assert (found.made, found.left, found.trouble) == (0, 4, [])
+
+
+async def test_personas_of_the_evaluation_are_never_used(tmp_path, data_root):
+    settings = nightly_settings(tmp_path, generation={"conversations": 1, "first_seed": 8998})
+    with pytest.raises(PersonaError, match="from 9000 on are kept for the evaluation"):
+        await nightly(settings=settings)
+    assert seeds(data_root) == []
+
+
+async def test_what_the_nights_made_becomes_a_dataset(tmp_path, data_root):
+    settings = nightly_settings(tmp_path)
+    nights = [await nightly(night=name, conversations=6, settings=settings) for name in ("2026-11-01", "2026-11-02")]
+    passed = sum(report(night).passed for night in nights)
+    found = await dataset(settings=settings)
+    assert found.transcripts == passed > 2
+    batches = [AssessmentBatch.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("batches/assessments-*.json")]
+    assert sum(len(batch.assessments) for batch in batches) == 12
