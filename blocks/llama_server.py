@@ -20,12 +20,14 @@ import core.tethered
 from blocks.llama_cpp import check_gguf
 from blocks.openai_compatible import OpenAICompatible, OpenAICompatibleChat
 from core.chat import ChatRequest, Reply
-from core.errors import BadRequestError, ConnectError, ContextError, SettingsError
+from core.errors import BadRequestError, ConnectError, ContextError, ProviderError, SettingsError, TruncatedError
 
 PROGRAM_VARIABLE = "UNDERSTUDY_LLAMA_SERVER"
 TRIES = 3
 """Ports that are tried; between its choice and the server's start another program may take one."""
 SETTLE_SECONDS = 1
+UNPARSED = "does not match the expected"
+"""Of the server's 500 for an answer that was cut off before its form was complete."""
 LINES = 15
 """Of the server's log, in an error."""
 
@@ -92,6 +94,7 @@ class LlamaServerChat:
 
         Raises:
             ContextError: the conversation does not fit the context.
+            TruncatedError: a structured answer did not come to its end.
             ConnectError: the server died; the next request starts it anew.
             SettingsError: it does not start.
         """
@@ -106,6 +109,10 @@ class LlamaServerChat:
             if process:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     await asyncio.to_thread(process.wait, SETTLE_SECONDS)
+            raise
+        except ProviderError as error:
+            if UNPARSED in str(error):
+                raise TruncatedError(f"{self.reference} did not come to the end of a structured answer within {request.max_tokens} tokens.") from error
             raise
         except BadRequestError as error:
             if "context" in str(error) and ("exceed" in str(error) or "larger" in str(error)):

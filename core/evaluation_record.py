@@ -35,12 +35,13 @@ class EvaluationRecord(Record):
     """All of an evaluation but its words and its bill.
 
     Args:
-        models: by arm, the base's first.
+        models: by arm, the base's first; files: of those that are files, where they are below the data root.
         others: as `core.evaluation_facts.EvaluationFacts` has them.
     """
 
     domain: str
     models: dict[str, str]
+    files: dict[str, str] = Field(default_factory=dict)
     comparison: Comparison
     played: list[Played]
     conversations: list[PlayedFiles] = Field(default_factory=list)

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
-from blocks.chat import close_chat_model
+from blocks.chat import FILES, close_chat_model
 from core.card_facts import ExportFacts, export_facts
 from core.errors import EvaluationError, SettingsError
 from core.evaluation_facts import HeldOutLoss
@@ -23,6 +23,18 @@ class Arm(Record):
     name: str
     choice: ModelChoice
     heldout: HeldOutLoss
+
+    @property
+    def file(self) -> str | None:
+        """Path of its GGUF, if that is what it is."""
+        provider, _, path = self.choice.reference.partition("/")
+        return path if provider in FILES else None
+
+    @property
+    def shown(self) -> str:
+        """What reports call its model: a path of this machine says nothing to others."""
+        provider, _, path = self.choice.reference.partition("/")
+        return f"{provider}/{path.rpartition('/')[2]}" if self.file else self.choice.reference
 
 
 async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> list[Arm]:

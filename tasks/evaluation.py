@@ -140,7 +140,8 @@ def compare(
     ]
     return EvaluationRecord(
         domain=run.pack.name,
-        models={arm.name: arm.choice.reference for arm in arms},
+        models={arm.name: arm.shown for arm in arms},
+        files={arm.name: arm.file for arm in arms if arm.file},
         comparison=comparison,
         played=played,
         conversations=files,

@@ -32,7 +32,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     page = store.write(f"{folder}/report.html", evaluation_page(facts))
     await acreate_markdown_artifact(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
     get_run_logger().info("The evaluation: %s/%s", store.root, page)
-    if exported and exported.understudy.path in record.models.get(UNDERSTUDY, ""):
+    if exported and record.files.get(UNDERSTUDY, "").startswith(f"{exported.understudy.path}/"):
         await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))
     return EvaluationRef(path=path, summary=summary(record) | {"report": f"{store.root}/{page}"})
 
