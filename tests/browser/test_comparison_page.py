@@ -1,0 +1,71 @@
+"""The page of an evaluation in a browser: read without scripts, filtered with them, on a phone and in the dark."""
+
+import pytest
+
+from core.comparison_page import evaluation_page
+from tests.core.arms import evaluation, lost
+from tests.core.evaluated import facts_of
+
+
+@pytest.fixture(scope="module")
+def page_html():
+    played = evaluation(base=[[0.5, 0.9]] * 6, understudy=[[0.7 + number / 50, 0.7] for number in range(6)])
+    played[0] = lost(played[0], "the provider was down")
+    return evaluation_page(facts_of(played))
+
+
+def shown(page):
+    return page.locator(".pair:visible").count()
+
+
+def test_filters_show_what_they_say(opened, page_html):
+    page = opened(page_html)
+    assert page.locator("#count").inner_text() == "12 of 12"
+    page.select_option("[name=which]", "better")
+    assert shown(page) == 5
+    page.select_option("[name=which]", "worse")
+    assert shown(page) == 6
+    page.select_option("[name=which]", "lost")
+    assert shown(page) == 1
+    page.select_option("[name=which]", "")
+    page.fill("[name=text]", "I am 9003")
+    assert shown(page) == 2
+    page.get_by_role("button", name="open all shown").click()
+    assert page.locator(".pair[open]").count() == 2
+
+
+def test_a_link_opens_its_conversation(opened, page_html):
+    page = opened(page_html, "#p9002-t1")
+    assert page.locator("#p9002-t1[open]").is_visible()
+    assert page.locator(".pair[open]").count() == 1
+
+
+def test_keys_go_from_one_conversation_to_the_next(opened, page_html):
+    page = opened(page_html)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.locator(".pair[open]").count() == 2
+    page.fill("[name=text]", "jjj")
+    assert page.locator("[name=text]").input_value() == "jjj"
+
+
+def test_without_scripts_everything_can_be_read(opened, page_html):
+    page = opened(page_html, java_script_enabled=False)
+    assert not page.locator("#filters").is_visible()
+    assert (
+        page.get_by_role("heading", name="Iterate")
+        .or_(page.get_by_role("heading", name="Do not deploy"))
+        .or_(page.get_by_role("heading", name="Ship"))
+        .is_visible()
+    )
+    pair = page.locator("#p9003-t0")
+    pair.locator("summary").first.click()
+    assert pair.get_by_text("understudy hears 9003, 1.").is_visible()
+    assert pair.get_by_text("base hears 9003, 1.").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(opened, page_html, scheme):
+    page = opened(page_html, viewport={"width": 360, "height": 700}, color_scheme=scheme)
+    page.get_by_role("button", name="open all shown").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,0 +1,56 @@
+"""Facts of small evaluations, for reports and pages."""
+
+from core.arm_comparison import compare_arms
+from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.ledger import Bill
+from core.power import assumed_spread, plan
+from core.records import Assessment, Exchange, Transcript, Verdict
+from core.settings import Decision
+from tests.core.arms import evaluation
+
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </details> $x$ & "q" <!--"""
+
+
+def facts_of(played, base="base", **more):
+    """All that is known of an evaluation; what is not given is made up."""
+    comparison = compare_arms(played, base, ("G1", "G2"), RULE, 200)
+    arms = [base, *comparison.comparisons]
+    given = {
+        "domain": "tea-tasting",
+        "comparison": comparison,
+        "models": {arm: f"provider/{arm}" for arm in arms},
+        "played": played,
+        "conversations": [conversation(item) for item in played if item.score],
+        "criteria": {"G1": "No harm", "G2": "No promise", "C1": "Listens"},
+        "gates": ["G1", "G2"],
+        "categories": {"warmth": 1.0},
+        "judges": ["provider/judge"],
+        "simulator": "provider/user",
+        "exchanges": 2,
+        "plan": plan(10, 3, assumed_spread(0.05, 0.15, 0.7)),
+        "heldout": {arm: HeldOutLoss(loss=2.5, on="10 examples") for arm in arms},
+        "general": {arm: [answer("capital", "Paris" if arm == base else "Rome")] for arm in arms},
+        "bills": {("judge", "provider/judge"): Bill(calls=12, usd=0.5)},
+        "caveats": ["Made up."],
+    }
+    return EvaluationFacts(**{**given, **more})
+
+
+def answer(name, text):
+    return GeneralAnswer(name=name, prompt="What is the capital of France?", expected="Paris", answer=text, right=text == "Paris")
+
+
+def conversation(item, words="Good morning."):
+    exchanges = [
+        Exchange(exchange_number=number, user=f"{words} I am {item.persona}, day {number}.", assistant=f"{item.arm} hears {item.persona}, {number}.")
+        for number in (1, 2)
+    ]
+    verdicts = [Verdict(criterion=name, answer=said, reasoning=f"{item.arm} on {name} with {item.persona}", cited=[1]) for name, said in item.answers.items()]
+    assessment = Assessment(transcript_id=item.transcript_id, judge="provider/judge", rubric_hash="x", verdicts=verdicts, score=item.score)
+    return Conversation(item.arm, item.persona, item.trial, Transcript(id=item.transcript_id, exchanges=exchanges), assessment)
+
+
+def usual():
+    """Eight personas, two trials, a clear gain."""
+    return evaluation(base=[[0.5, 0.6]] * 8, understudy=[[0.7 + number / 50, 0.8] for number in range(8)])
