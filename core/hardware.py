@@ -27,7 +27,13 @@ class Gpu(Strict):
 
 
 class FlavorData(Strict):
-    """A machine as the file has it."""
+    """A machine as the file has it.
+
+    Args:
+        usd_per_hour: its price.
+        ram_gb: memory of the processors; gpu_gb: memory of the GPU.
+        gpu: its kind, one of `gpus`.
+    """
 
     usd_per_hour: Positive
     ram_gb: Positive
@@ -36,7 +42,22 @@ class FlavorData(Strict):
 
 
 class Estimate(Strict):
-    """What an estimate assumes beyond the model's shape (core/training_estimate.py says how each number is used)."""
+    """What an estimate assumes beyond the model's shape (core/training_estimate.py says how each number is used).
+
+    Args:
+        efficiency: share of a GPU's arithmetic that training uses.
+        spare: share of the memory that is kept free.
+        fixed_gb: memory of the GPU that is taken before anything is loaded.
+        bytes_a_weight_4bit: of a frozen weight, with the scales of its block.
+        bytes_a_trained_weight, bytes_a_trained_weight_8bit: of a weight of the adapter with gradient and optimizer, and with the 8-bit optimizer.
+        recompute_hidden, recompute_intermediate: bytes for each token that a layer takes while it is computed again, for each of its hidden and
+            intermediate units.
+        recompute_dropout: bytes for each token and input of a matrix that the adapter's dropout adds.
+        loss_tokens: whose logits are in memory at once.
+        start_minutes: from a job's start to its first step.
+        convert_bytes_a_weight: RAM of the conversion.
+        convert_gb_a_minute: weights in 16 bits that are merged, converted and checked in a minute.
+    """
 
     efficiency: Positive
     spare: Annotated[float, Field(ge=0, lt=1)]

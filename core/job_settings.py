@@ -88,6 +88,7 @@ class HubBase(Strict):
     """A base model on the Hugging Face Hub.
 
     Args:
+        repo: its name there.
         revision: branch, tag or commit; a branch is resolved to its commit once, before anything is paid.
         license: for the model cards, as the Hub names it.
     """
@@ -98,7 +99,12 @@ class HubBase(Strict):
 
 
 class Flavors(Strict):
-    """Which hardware the jobs are given (config/hardware.yaml)."""
+    """Which hardware the jobs are given (config/hardware.yaml).
+
+    Args:
+        train: for the training, with a GPU.
+        convert: for merging, conversion and checks, by its RAM.
+    """
 
     train: str
     convert: str

@@ -14,7 +14,12 @@ Option = bool | int | float | str
 
 
 class Price(Strict):
-    """USD for a million tokens, for a model that the price data lacks. What is left out costs as much as input."""
+    """USD for a million tokens, for a model that the price data lacks. What is left out costs as much as input.
+
+    Args:
+        input, output: tokens of prompts, and of answers with their thinking.
+        cache_read, cache_write: tokens of prompts that are read from the provider's cache, and put there.
+    """
 
     input: Amount
     output: Amount

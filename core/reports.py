@@ -99,6 +99,15 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
     return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
 
 
+def configuration_markdown(given: dict[str, Any]) -> str:
+    """Return the reference of all settings as Markdown.
+
+    Args:
+        given: what `tasks.write_configuration` collects.
+    """
+    return _TEMPLATES.get_template("configuration.md.j2").render(given).strip() + "\n"
+
+
 def costs_markdown(given: dict[str, Any]) -> str:
     """Return what a run will cost as Markdown.
 

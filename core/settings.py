@@ -22,6 +22,8 @@ class Roles(Strict):
     """Which model plays which role: `provider/model`, or the name of a saved block.
 
     Args:
+        user_simulator: plays the users.
+        assistant: plays the part that is to be learnt, with the pack's rich guidance.
         judges: several are a panel.
         repairer: mends transcripts that almost passed.
     """

@@ -1,0 +1,121 @@
+"""The reference of all settings, from the typed settings themselves: name, type, value and meaning of each."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+Schema = Mapping[str, Any]
+
+ENTRY = re.compile(r"^(?P<names>[a-z_0-9]+(?:, [a-z_0-9]+)*): (?P<text>.*)$")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting.
+
+    Args:
+        name: with its sections, joined by dots.
+        kind: its type in words.
+        meaning: empty where nobody has written it down.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+
+
+def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
+    """Return every setting of a file, sections in their order; the parts of a mapping stand for each of its entries."""
+    rows, meanings, properties = [], described(model), model.model_json_schema()
+    for name, field in model.model_fields.items():
+        told = field.description or meanings.get(name, "")
+        part, many = _part(field.annotation)
+        if part is None:
+            rows.append(Row(f"{prefix}{name}", _kind(properties["properties"][name], properties), told))
+            continue
+        section = f"{prefix}{name}.<name>." if many else f"{prefix}{name}."
+        rows.append(Row(f"{prefix}{name}", "by name" if many else "section", told or _first_sentence(part)))
+        rows += setting_rows(part, section)
+    return rows
+
+
+def described(model: type[BaseModel]) -> dict[str, str]:
+    """Return what a class's docstring says of its fields under `Args:`."""
+    _, _, block = (inspect.getdoc(model) or "").partition("Args:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in block.splitlines():
+        text = line.strip()
+        entry = ENTRY.match(text) if line.startswith("    ") and not line.startswith("     ") else None
+        if entry:
+            names = entry["names"].split(", ")
+            found |= dict.fromkeys(names, entry["text"])
+        elif text and names:
+            found |= {name: f"{found[name]} {text}" for name in names}
+    return found | {name: text for known in list(found.values()) for name, text in _within(known, model)}
+
+
+def value_of(data: Any, name: str) -> str:
+    """Return a setting's value in a file as YAML would write it, or nothing where there is none."""
+    for part in name.split("."):
+        if not isinstance(data, dict) or part not in data:
+            return ""
+        data = data[part]
+    if isinstance(data, dict):
+        return ""
+    if isinstance(data, bool) or data is None:
+        return str(data).lower().replace("none", "null")
+    return ", ".join(map(str, data)) if isinstance(data, list) else str(data)
+
+
+def _within(text: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Find fields that are told of in another's line: `low: …; high: …`."""
+    for part in text.split("; ")[1:]:
+        entry = ENTRY.match(part)
+        if entry:
+            yield from ((name, str(entry["text"])) for name in str(entry["names"]).split(", ") if name in model.model_fields)
+
+
+def _part(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Return the model that a field holds, if it is a section of its own, and whether it is a mapping of several."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return annotation, False
+    found = [inner for inner in get_args(annotation) if inspect.isclass(inner) and issubclass(inner, BaseModel)]
+    return (found[0], annotation.__class__.__name__ == "GenericAlias") if found else (None, False)
+
+
+def _kind(schema: Schema, whole: Schema) -> str:
+    """Return a type in words."""
+    if "$ref" in schema:
+        return _kind(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+    if "anyOf" in schema:
+        return " or ".join("nothing" if option.get("type") == "null" else _kind(option, whole) for option in schema["anyOf"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    match schema.get("type"):
+        case "integer" | "number":
+            return ("whole number" if schema["type"] == "integer" else "number") + _bounds(schema)
+        case "boolean":
+            return "true or false"
+        case "array":
+            inner = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
+            return f"{'two' if 'prefixItems' in schema else 'list'} of {_kind(inner, whole)}"
+        case "object":
+            return "by name"
+    return "text"
+
+
+def _bounds(schema: Schema) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    told = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return f" {' and '.join(told)}" if told else ""
+
+
+def _first_sentence(model: type[BaseModel]) -> str:
+    return (inspect.getdoc(model) or "").splitlines()[0]

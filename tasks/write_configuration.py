@@ -1,0 +1,88 @@
+"""`make configuration`: the reference of all settings, docs/configuration.md."""
+
+import sys
+from typing import Any
+
+from pydantic import SecretStr
+
+from blocks.chat import PROVIDERS, block_class
+from core.hardware import Hardware
+from core.job_settings import Training
+from core.reports import configuration_markdown
+from core.settings import Settings, load_settings
+from core.settings_reference import Row, setting_rows, value_of
+from core.store import CHECKOUT
+from core.yaml_files import read_yaml
+
+PAGE = "docs/configuration.md"
+NAMED = ("model", "name", "model_path")
+"""Fields of a block that stand in the model's reference."""
+
+
+def configuration_page() -> str:
+    """Return the page."""
+    files = {name: load_settings(f"config/{name}.yaml").model_dump(mode="json") for name in ("pipeline", "demo")}
+    demo = {"demo.yaml": _differing(files["demo"], files["pipeline"])}
+    tables = [
+        (
+            "The pipeline: `config/pipeline.yaml`",
+            "What `config/demo.yaml` sets otherwise is beside it.",
+            setting_rows(Settings),
+            {"value": files["pipeline"], **demo},
+        ),
+        ("A model: `config/training/<model>.yaml`", "[training.md](training.md) says which there are.", setting_rows(Training), {}),
+        ("Machines for paid jobs: `config/hardware.yaml`", "How each number is used is in `core/training_estimate.py`.", setting_rows(Hardware), _hardware()),
+    ]
+    return configuration_markdown({"tables": tables, "value": value_of, "options": _options(), "variables": _variables()})
+
+
+def undescribed() -> list[Row]:
+    """Return the settings whose meaning nobody has written down."""
+    return [row for model in (Settings, Training, Hardware) for row in setting_rows(model) if not row.meaning]
+
+
+def _hardware() -> dict[str, Any]:
+    return {"value": read_yaml(CHECKOUT / "config/hardware.yaml", ValueError)}  # ty: ignore[invalid-argument-type]
+
+
+def _differing(data: Any, base: Any) -> Any:
+    """Return what of one file's values is not the same in the other."""
+    if not isinstance(data, dict) or not isinstance(base, dict):
+        return data
+    return {name: _differing(value, base.get(name)) for name, value in data.items() if value != base.get(name)}
+
+
+def _options() -> list[tuple[str, str, str, str]]:
+    found = []
+    for provider in PROVIDERS:
+        for name, field in block_class(provider).model_fields.items():
+            if name in NAMED or field.annotation is SecretStr:
+                continue
+            default = "none" if field.default in (None, "") else str(field.default)
+            found.append((provider, name, default, field.description or field.title or ""))
+    return found
+
+
+def _variables() -> list[tuple[str, str]]:
+    """Return the variables of .env.example with what stands above them."""
+    found, above = [], []
+    for line in (CHECKOUT / ".env.example").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            above.append(line.lstrip("# "))
+        elif "=" in line:
+            found.append((line.partition("=")[0], " ".join(above)))
+        else:
+            above = []
+    return found
+
+
+def main(_: list[str]) -> int:
+    """Write the page; return the exit code."""
+    (CHECKOUT / PAGE).write_text(configuration_page(), encoding="utf-8")
+    for row in undescribed():
+        print(f"No meaning is written down for {row.name}.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

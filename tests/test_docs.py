@@ -1,0 +1,138 @@
+"""What the docs name exists: files, anchors, commands, settings, variables."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from core.settings import Settings
+from core.settings_reference import setting_rows
+from tests.conftest import CHECKOUT
+
+PAGES = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / ".claude").rglob("*.md")])
+FOLDERS = ("config", "prompts", "docs", "core", "flows", "tasks", "blocks", "deployments", "bench", "tests", ".ci", ".claude")
+MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+SOURCES = (
+    "\n".join(
+        path.read_text(encoding="utf-8", errors="replace")
+        for folder in ("core", "flows", "tasks", "blocks", "deployments", "tests", ".ci")
+        for path in (CHECKOUT / folder).rglob("*")
+        if path.is_file() and path.suffix in (".py", ".sh", ".yaml", "") and "__pycache__" not in path.parts
+    )
+    + MAKEFILE
+)
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def code_of(page):
+    """Everything that stands as code in a page: fences and spans."""
+    found = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text_of(page)):
+        found += [token.content] if token.type in ("fence", "code_block") else []
+        found += [child.content for child in token.children or [] if child.type == "code_inline"]
+    return found
+
+
+def anchors_of(page):
+    """GitHub's names of a page's headings."""
+    tokens, found = MarkdownIt("commonmark").parse(text_of(page)), []
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            words = "".join(child.content for child in tokens[place + 1].children or [] if child.type in ("text", "code_inline"))
+            found.append(re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-"))
+    return found
+
+
+def names(pages):
+    return [str(page.relative_to(CHECKOUT)) for page in pages]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_links_lead_somewhere(page):
+    wrong = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text_of(page)):
+        for child in token.children or []:
+            target = child.attrGet("href") if child.type == "link_open" else child.attrGet("src") if child.type == "image" else None
+            if not target or str(target).startswith(("http://", "https://", "mailto:")):
+                continue
+            path, _, anchor = str(target).partition("#")
+            file = (page.parent / path).resolve() if path else page
+            if not file.is_relative_to(CHECKOUT) or not file.exists() or (anchor and anchor not in anchors_of(file)):
+                wrong.append(target)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_commands_of_make_exist_with_their_variables(page):
+    wrong = []
+    for code in code_of(page):
+        for line in code.splitlines():
+            for command, rest in re.findall(r"\bmake ([a-z][a-z-]*)((?: [A-Z]+=\S+)*)", line):
+                wrong += [] if command in TARGETS else [f"make {command}"]
+                wrong += [f"make {command} {name}=" for name in re.findall(r" ([A-Z]+)=", rest) if f"$({name})" not in MAKEFILE and name != "PORT"]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_modules_and_flows_that_are_run_exist(page):
+    wrong = []
+    for code in code_of(page):
+        wrong += [f"flows {name}" for name in re.findall(r"-m flows ([a-z]+)", code) if not (CHECKOUT / f"flows/{name}.py").is_file()]
+        wrong += [f"tasks.{name}" for name in re.findall(r"-m tasks\.([a-z_]+)", code) if not (CHECKOUT / f"tasks/{name}.py").is_file()]
+        deployed = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
+        for flow, name in re.findall(r"(?:deployment run|run_and_watch\.sh) '?([a-z]+)/([a-z-]+)", code):
+            known = f"- name: {name}\n" in deployed and f"flows.{flow}:{flow}" in deployed
+            wrong += [] if known or (flow, name) == ("flow", "deployment") else [f"{flow}/{name}"]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_paths_in_the_checkout_exist(page):
+    wrong = []
+    for code in code_of(page):
+        for path in re.findall(rf"(?<![\w/.])((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./*<>{{}}…-]+)", code):
+            plain = re.split(r"[<{*…]", path)[0].rstrip(".,:")
+            file = CHECKOUT / (plain if plain == path.rstrip(".,:") else plain.rpartition("/")[0])
+            wrong += [] if file.exists() or "mine" in path else [path]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=names(page for page in PAGES if page.name != "CHANGELOG.md"))
+def test_settings_that_are_named_exist(page):
+    known = {row.name for row in setting_rows(Settings)}
+    sections = {name.partition(".")[0] for name in known}
+    free = ("models.", "assessment.panel.by_criterion")
+    wrong = []
+    for code in code_of(page):
+        found = re.fullmatch(r"([a-z_]+)\.([a-z_.]+)", code.partition(":")[0].strip())
+        if (
+            found
+            and found[1] in sections
+            and not code.startswith(free)
+            and f"{found[1]}.{found[2]}" not in known
+            and not code.endswith((".py", ".yaml", ".json", ".md"))
+        ):
+            wrong.append(code)
+    assert wrong == []
+
+
+def test_variables_are_read_somewhere_and_those_that_are_read_are_told():
+    told = set(re.findall(r"^(\w+)=", (CHECKOUT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"\bUNDERSTUDY_[A-Z_]+", text_of(page))}
+    read = set(re.findall(r"\bUNDERSTUDY_[A-Z_]+", SOURCES))
+    assert named - read == set()
+    assert {name for name in read if not name.startswith("UNDERSTUDY_TEST")} - told - {"UNDERSTUDY_CLAUDE"} == set()
+
+
+def test_python_in_the_docs_is_python():
+    for page in PAGES:
+        for token in MarkdownIt("commonmark").parse(text_of(page)):
+            if token.type == "fence" and token.info.strip() == "python":
+                ast.parse(token.content)
+    assert Path(PAGES[0]).exists()
