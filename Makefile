@@ -63,6 +63,11 @@ slices:  ## How a folder of transcripts would be cut into examples: how many, ho
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_slices domain=$(DOMAIN) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)") $(CHOSEN)
 
+.PHONY: repair
+repair:  ## Mend transcripts that almost passed, and judge them anew [DOMAIN=… BATCH=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows repair domain=$(DOMAIN) $(if $(BATCH),assessed=$(BATCH)) $(CHOSEN)
+
 .PHONY: dataset
 dataset:  ## Make and publish the training set of what passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light

@@ -16,6 +16,7 @@ class Candidate(Record):
     Args:
         path: the transcript's; none where its file is missing.
         source: the batch or checkpoint that has the verdict; assessment: where it stands there.
+        mended: id of the transcript that it was mended from (core/repair.py), where it was.
         reason: why it cannot be trained on, where that is known beforehand.
     """
 
@@ -28,6 +29,7 @@ class Candidate(Record):
     judge: str
     rubric_hash: str
     failed_gates: list[str]
+    mended: str | None = None
     reason: str | None = None
 
 
@@ -47,6 +49,7 @@ class Gathered:
         """Return what the dataset is made of as plain data: `count`, `transcripts` and `left_out`."""
         transcripts = [
             {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
+            | ({"mended_from": item.mended} if item.mended else {})
             for item in self.passing
         ]
         return {"count": len(transcripts), "transcripts": transcripts, "left_out": self.left_out}
@@ -70,6 +73,19 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
     passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)
     check_enough(len(passing), len(first))
     return Gathered(passing, sorted(left_out, key=lambda entry: (entry["id"], entry["reason"])))
+
+
+def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
+    """Leave mended transcripts out: all of them, or those beyond a share of what is trained on, the lowest scores first.
+
+    Args:
+        share: mended transcripts may be at most this share of all that remain.
+    """
+    mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
+    others = len(gathered.passing) - len(mended)
+    most = 0 if not allowed else len(mended) if share >= 1 else int(share * others / (1 - share) + 1e-9)
+    reason = f"mended: beyond {share:.0%} of the dataset" if allowed else "mended: left out by the settings"
+    return gathered.without({item.id: reason for item in mended[most:]})
 
 
 def check_enough(passing: int, judged: int) -> None:

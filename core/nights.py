@@ -33,6 +33,7 @@ class NightReport(Record):
     Args:
         made: conversations, of which `taken_up` were left by earlier nights; left: those that the next night takes up.
         assessed: of whatever night; incomplete ones are judged again the next night.
+        mended: transcripts that almost passed, were mended and pass now; they are not among `passed`.
         failed_checks: how many transcripts failed each criterion, gates among them.
         left_out: reasons, and how often each was given.
         out_of_range: measures of the simulated users.
@@ -49,6 +50,7 @@ class NightReport(Record):
     passed: int
     failed: int
     incomplete: int
+    mended: int = 0
     failed_checks: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     out_of_range: list[str] = Field(default_factory=list)

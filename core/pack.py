@@ -81,6 +81,7 @@ class Pack:
         judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
+        repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: nothing is made anew because of it.
         intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
     """
 
@@ -92,6 +93,7 @@ class Pack:
     guards: Guards
     phrases: ScriptedPhrases | None
     intended_use: str
+    repair: Prompt | None
     hash: str
     judge_hash: str
 
@@ -144,11 +146,13 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         load_yaml(config / "guards.yaml", DomainGuards, PackError) if (config / "guards.yaml").exists() else DomainGuards(),
     )
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
-    shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name != "check"}
+    shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name not in ("check", "repair_follows")}
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
     use = config / "intended-use.md"
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, use.read_text(encoding="utf-8").strip() if use.exists() else "", whole, judging)
+    told = use.read_text(encoding="utf-8").strip() if use.exists() else ""
+    repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, whole, judging)
 
 
 def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:

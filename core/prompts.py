@@ -23,11 +23,15 @@ SUPPLIED = {
 }
 """What the code gives each prompt of a pack; a prompt may use less."""
 
+SUPPLIED_IF_THERE = {"repair": frozenset({"exchanges", "answer", "findings", "next_message"})}
+"""The same of the prompts that a pack may do without."""
+
 SUPPLIED_SHARED = {
     "answer_in_json": frozenset({"schema"}),
     "conversation": frozenset({"messages"}),
     "no_system": frozenset[str](),
     "check": frozenset[str](),
+    "repair_follows": frozenset({"exchanges", "answer", "message"}),
 }
 """What the code gives each prompt that belongs to no domain."""
 
@@ -95,7 +99,7 @@ def load_prompt(path: Path) -> Prompt:
         raise PackError(f"{path}: not a Jinja2 template: {broken}.") from broken
     if declared != used:
         raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
-    supplied = (SUPPLIED | SUPPLIED_SHARED)[path.stem]
+    supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[path.stem]
     if unknown_inputs := sorted(used - supplied):
         raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")
     if not text:

@@ -99,6 +99,15 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
     return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
 
 
+def repair_markdown(facts: dict[str, Any]) -> str:
+    """Return what became of transcripts that almost passed as Markdown.
+
+    Args:
+        facts: what `tasks.repair` collects.
+    """
+    return _TEMPLATES.get_template("repair.md.j2").render(facts=facts).strip() + "\n"
+
+
 def configuration_markdown(given: dict[str, Any]) -> str:
     """Return the reference of all settings as Markdown.
 

@@ -219,6 +219,27 @@ class EvaluationSettings(Strict):
     power: PowerSettings
 
 
+class RepairSettings(Strict):
+    """Transcripts that almost passed.
+
+    Args:
+        below: how far below the rubric's threshold a score may be.
+        most: share of a transcript's answers that may be rewritten.
+        max_tokens: room for one answer, thinking included.
+        concurrency: transcripts under way at once.
+        by_night: whether the nightly mends what almost passed.
+        in_dataset: whether mended transcripts are trained on; dataset_share: at most this share of a dataset's transcripts, those with the highest scores.
+    """
+
+    below: Share
+    most: Share
+    max_tokens: Count
+    concurrency: Count
+    by_night: bool
+    in_dataset: bool
+    dataset_share: Share
+
+
 class CostSettings(Strict):
     """What `make costs` takes for granted, because only real conversations would tell.
 
@@ -280,6 +301,7 @@ class Settings(Strict):
     export: ExportSettings
     evaluation: EvaluationSettings
     nightly: NightlySettings
+    repair: RepairSettings
     costs: CostSettings
 
     @model_validator(mode="after")

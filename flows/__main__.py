@@ -17,7 +17,7 @@ from tasks.temporary_server import temporary_server
 if TYPE_CHECKING:
     from prefect import Flow
 
-FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation", "nightly", "release")
+FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation", "nightly", "release", "repair")
 CATCH_UP_SECONDS = 30
 
 
@@ -47,6 +47,7 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     from core.reports import summary_table
     from tasks.nightly import NightRef
     from tasks.preflight import check_before_start
+    from tasks.repair import RepairRef
     from tasks.reporting import ReportRef
 
     flow, parameters = _parse(words)
@@ -55,7 +56,7 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     wait_for_server()
     result = asyncio.run(_run_and_settle(flow, parameters))
     if isinstance(result, Record):
-        print(f"\n{summary_table(result.summary if isinstance(result, ReportRef | EvaluationRef | NightRef) else result.model_dump())}")
+        print(f"\n{summary_table(result.summary if isinstance(result, ReportRef | EvaluationRef | NightRef | RepairRef) else result.model_dump())}")
     else:
         print(result)
     return 0

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.model_settings import Count
-from tasks.nightly import NightRef, assess_night, begin_night, name_of_night, publish_night, rehearse_night
+from tasks.nightly import NightRef, assess_night, begin_night, mend_night, name_of_night, publish_night, rehearse_night
 from tasks.reconciling import end_dead_runs
 from tasks.run import begin_run
 
@@ -31,4 +31,5 @@ async def nightly(
     work = begin_night(run, conversations, name)
     await rehearse_night(run, work)
     await assess_night(run, work)
+    await mend_night(run, work)
     return await publish_night(run, work)

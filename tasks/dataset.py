@@ -15,7 +15,7 @@ from core.audit import Audit, audit
 from core.errors import DatasetError
 from core.example_files import SPLITS, Written, statistics, write_examples
 from core.fingerprint import fingerprint
-from core.gathering import Candidate, Gathered, check_enough, check_not_evaluated, gather, judges_of
+from core.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
 from core.near_duplicates import near_duplicates
 from core.pack import Pack, load_pack
 from core.personas import sample_batch
@@ -36,6 +36,7 @@ class DatasetPlan(Record):
         assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what is in those.
         evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
         training_length: tokens after which the training cuts an example.
+        mended: whether mended transcripts are trained on, and at most which share of all.
     """
 
     domain: str
@@ -48,6 +49,7 @@ class DatasetPlan(Record):
     settings: DatasetSettings
     evaluation: tuple[int, int, int]
     training_length: int | None
+    mended: tuple[bool, float] = (True, 1.0)
 
 
 class BuiltDataset(Reference):
@@ -74,6 +76,7 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
         settings=settings.dataset.of(domain),
         evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.exchanges),
         training_length=length if isinstance(length, int) else None,
+        mended=(settings.repair.in_dataset, settings.repair.dataset_share),
     )
 
 
@@ -83,7 +86,8 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     pack, store, settings = load_pack(plan.domain), open_store(), plan.settings
     gathered = gather(candidates(plan.assessed, plan.checkpoints, plan.transcripts, pack))
     _refuse_evaluated(gathered, pack, plan.evaluation)
-    gathered = _without_duplicates(gathered, settings)
+    gathered = bound_mended(_without_duplicates(gathered, settings), *plan.mended)
+    check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
     kept = [item.id for item in gathered.passing]
     audited = audit(_read(gathered), pack, settings.audit)
     folder = f"datasets/{fingerprint([plan, gathered.manifest()])}"
@@ -203,6 +207,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         "languages": plan.settings.languages,
         "size": _size(sum(part["examples"] for part in lengths.values())),
         "transcripts": len(gathered.passing),
+        "mended": sum(item.mended is not None for item in gathered.passing),
         "judged": len(gathered.passing) + len(gathered.left_out),
         "left_out": dict(reasons.most_common()),
         "statistics": lengths,

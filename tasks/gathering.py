@@ -68,7 +68,9 @@ def batches_of(pack: Pack) -> list[str]:
 
 def _judged_here(item: AssessmentRef, source: str) -> Candidate:
     store = open_store()
-    there = store.exists(item.path)
+    there, mended = store.exists(item.path), None
+    if item.transcript.path.startswith("repaired/") and store.exists(item.transcript.path):
+        mended = str(Transcript.model_validate_json(store.read(item.transcript.path)).provenance["repair"]["of"])
     found = Assessment.model_validate_json(store.read(item.path)) if there else None
     return Candidate(
         id=item.transcript.id,
@@ -80,6 +82,7 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
         judge=found.judge if found else "",
         rubric_hash=found.rubric_hash if found else "",
         failed_gates=found.score.failed_gates if found else [],
+        mended=mended,
         reason=None if there else "missing file: the assessment",
     )
 

@@ -21,9 +21,10 @@ from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Ou
 from core.reports import night_markdown
 from core.settings import load_settings
 from core.store import open_store
-from tasks.assessment import found_assessments, judge_transcripts, not_assessed
+from tasks.assessment import assess_batch, found_assessments, judge_transcripts, not_assessed
 from tasks.assessment_report import publish_assessment
 from tasks.generation import plan_personas, rehearsal_name, rehearse_batch
+from tasks.repair import choose_repairs, publish_repairs, repair_batch
 from tasks.run import Run
 
 
@@ -41,6 +42,7 @@ class Work:
         night: its own personas.
         taken_up: seeds that earlier nights left.
         over: says whether nothing more may be begun.
+        batch: name of its batch of assessments; mended: transcripts that almost passed and do now.
         made: its conversations; assessed: what was judged, of whatever night; left_out: what was gone on without.
         stopped: why it ended early; trouble: what needs a person.
     """
@@ -51,6 +53,8 @@ class Work:
     made: list[TranscriptRef] = field(default_factory=list)
     assessed: list[AssessmentRef] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    batch: str | None = None
+    mended: int = 0
     stopped: str | None = None
     trouble: list[RunStoppedError] = field(default_factory=list)
 
@@ -137,7 +141,21 @@ async def assess_night(run: Run, work: Work) -> None:
             domain=run.pack.name, judges=[judge.reference for judge in run.models["judge"]], assessments=work.assessed, left_out=work.left_out
         )
         if work.assessed:
-            await publish_assessment(open_store().write_json(f"batches/assessments-{fingerprint(batch)}.json", batch), run, {})
+            work.batch = open_store().write_json(f"batches/assessments-{fingerprint(batch)}.json", batch)
+            await publish_assessment(work.batch, run, {})
+
+
+async def mend_night(run: Run, work: Work) -> None:
+    """Mend what almost passed this night, where the settings want it."""
+
+    async def mend() -> None:
+        chosen = choose_repairs(run, work.batch)
+        if chosen.plans:
+            found = await publish_repairs(run, chosen, await assess_batch(await repair_batch(run, chosen), run))
+            work.mended = int(found.summary["passed"])
+
+    if run.settings.repair.by_night and work.batch and not (work.trouble or work.stopped or work.over()):
+        await _until_stopped(work, mend())
 
 
 async def publish_night(run: Run, work: Work) -> NightRef:
@@ -178,6 +196,7 @@ def _report(run: Run, work: Work) -> NightReport:
         passed=outcomes[Outcome.PASS],
         failed=outcomes[Outcome.FAIL],
         incomplete=outcomes[Outcome.INCOMPLETE],
+        mended=work.mended,
         failed_checks=dict(failed.most_common()),
         left_out=dict(Counter(item.reason for item in work.left_out).most_common()),
         out_of_range=measure_fidelity(run.pack, read, run.settings.fidelity).out if read else [],

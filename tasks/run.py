@@ -85,6 +85,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "evaluation": ("user_simulator", "judge"),
     "nightly": ("user_simulator", "assistant", "judge"),
     "release": ("user_simulator", "judge"),
+    "repair": ("repairer", "judge"),
 }
 """Whose models a flow asks."""
 
@@ -202,7 +203,9 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
     """
     check_panel(pack.rubric, settings.assessment.panel)
     bound = settings.roles.bound()
-    models = {role: [await choose_model(settings, name, pack) for name in bound[role] if saved or "/" in name] for role in ROLES.get(flow, ())}
+    mends: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
+    roles = [*ROLES.get(flow, ()), *mends]
+    models = {role: [await choose_model(settings, name, pack) for name in bound.get(role, []) if saved or "/" in name] for role in roles}
     judges = [choice.reference for choice in models.get("judge", [])]
     if twice := sorted({judge for judge in judges if judges.count(judge) > 1}):
         raise SettingsError(f"roles.judges names {twice[0]} more than once. A panel is of different models; repeat=… says how stable one judge is.")

@@ -1,9 +1,11 @@
 """The scripted assistant: answers whose quality is a dial, so that good and bad conversations come out."""
 
+import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
-from core.chat import ChatRequest
+from core.chat import ChatRequest, Message
 from core.fingerprint import seed_of
 from core.scripted.lexicon import Lexicon
 from core.scripted.phrases import AssistantScript, ScriptedPhrases
@@ -45,6 +47,15 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     if level < script.harm_below and draw.random() < script.harm_share:
         parts.append(draw.choice(script.harms))
     return " ".join(parts)
+
+
+def mended(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
+    """Answer as the repairer: a message as well as the phrases can, or that the next one follows."""
+    if request.schema:
+        return json.dumps({"reasoning": "Scripted users go on with their own matters.", "follows": True})
+    exchanges = request.inputs["exchanges"]
+    said = [message for exchange in exchanges for message in (Message("user", exchange.user), Message("assistant", exchange.assistant))]
+    return answer(phrases, lexicon, replace(request, role="assistant", messages=tuple(said[:-1])), (1.0, 1.0))
 
 
 def earlier_suggestion(lexicon: Lexicon, answered: Sequence[str]) -> bool:

@@ -6,10 +6,12 @@ from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
 from core.measures import words
 from core.pack import Pack
-from core.scripted.assistant import answer
+from core.scripted.assistant import answer, mended
 from core.scripted.judge import judgement
 from core.scripted.lexicon import Lexicon
 from core.scripted.user import user_message
+
+ROLES = ("user", "judge", "mixed", "repairer")
 
 CAVEAT = "Scripted: made by fixed phrases and word lists, for demonstration. It is no measure of real quality."
 
@@ -18,7 +20,7 @@ class ScriptedChat:
     """A model of the scripted provider.
 
     Args:
-        name: `user`, `judge`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
+        name: `user`, `judge`, `repairer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
             1, such as `0.9`.
         pack: the domain, with a `scripted.yaml`.
 
@@ -34,13 +36,15 @@ class ScriptedChat:
             raise SettingsError(
                 f"The scripted provider cannot play {pack.name!r}: config/domains/{pack.name}/scripted.yaml does not exist. Write it or name another model."
             )
-        if name not in ("user", "judge", "mixed") and not re.fullmatch(r"0(\.\d+)?|1(\.0+)?", name):
-            raise SettingsError(f"Unknown model 'scripted/{name}'. Allowed: scripted/user, scripted/judge, scripted/mixed, or scripted/<quality from 0 to 1>.")
+        if name not in ROLES and not re.fullmatch(r"0(\.\d+)?|1(\.0+)?", name):
+            raise SettingsError(
+                f"Unknown model 'scripted/{name}'. Allowed: {', '.join(f'scripted/{role}' for role in ROLES)}, or scripted/<quality from 0 to 1>."
+            )
         self.reference = f"scripted/{name}"
         self._pack = pack
         self._phrases = pack.phrases
         self._lexicon = Lexicon(pack)
-        self._quality = pack.phrases.assistant.quality if name in ("user", "judge", "mixed") else (float(name), float(name))
+        self._quality = pack.phrases.assistant.quality if name in ROLES else (float(name), float(name))
 
     async def complete(self, request: ChatRequest) -> Reply:
         """Answer a request from its inputs and its seed."""
@@ -48,6 +52,8 @@ class ScriptedChat:
             text = user_message(self._pack, self._phrases, request)
         elif request.role == "judge":
             text = judgement(self._phrases, self._lexicon, request)
+        elif request.role == "repairer":
+            text = mended(self._phrases, self._lexicon, request)
         else:
             text = answer(self._phrases, self._lexicon, request, self._quality)
         read = sum(len(words(message.content)) for message in request.messages) + len(words(request.system))

@@ -1,5 +1,7 @@
 """Facts of small evaluations, for reports and pages."""
 
+from typing import Any
+
 from core.arm_comparison import compare_arms
 from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.ledger import Bill
@@ -16,7 +18,7 @@ def facts_of(played, base="base", **more):
     """All that is known of an evaluation; what is not given is made up."""
     comparison = compare_arms(played, base, ("G1", "G2"), RULE, 200)
     arms = [base, *comparison.comparisons]
-    given = {
+    given: dict[str, Any] = {
         "domain": "tea-tasting",
         "comparison": comparison,
         "models": {arm: f"provider/{arm}" for arm in arms},

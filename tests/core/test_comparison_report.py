@@ -15,7 +15,7 @@ NO_NUMBERS = re.compile(r"\b(nan|None|inf|-inf|Infinity)\b")
 
 def tables(text):
     """Numbers of cells of the rows of each table."""
-    found, rows = [], None
+    found, rows = [], []
     for token in MarkdownIt("js-default").parse(text):
         if token.type == "table_open":
             rows = []

@@ -1,0 +1,26 @@
+"""Transcripts that almost passed: the answers that failed are rewritten, and the same judges judge the whole anew."""
+
+from prefect import flow
+
+from tasks.assessment import assess_batch
+from tasks.repair import RepairRef, choose_repairs, publish_repairs, repair_batch
+from tasks.run import begin_run
+
+
+@flow(name="repair", flow_run_name="repair-{domain}")
+async def repair(domain: str = "therapeutic-coaching", assessed: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
+    """Mend what failed without failing a gate, close to the threshold; the originals stay as they are.
+
+    Args:
+        domain: name of a domain pack.
+        assessed: a batch of assessments, as the assessment returns it; by default the domain's latest.
+        settings: path of the settings file; `repair` says how much may be rewritten.
+
+    Returns:
+        The assessments of the mended transcripts, which the dataset finds, and what came of it.
+    """
+    run = await begin_run("repair", domain, settings, assessed=assessed)
+    chosen = choose_repairs(run, assessed)
+    mended = await repair_batch(run, chosen)
+    judged = await assess_batch(mended, run)
+    return await publish_repairs(run, chosen, judged)

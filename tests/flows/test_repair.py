@@ -1,0 +1,97 @@
+"""Repair as a flow: what almost passed is rescued, told, marked in the dataset and bounded there."""
+
+import json
+
+import pytest
+import yaml
+
+from core.errors import SettingsError, TranscriptError
+from core.records import AssessmentBatch, Outcome, Transcript
+from core.store import open_store
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.generation import generation
+from flows.repair import repair
+from tests.flows.conftest import write_settings
+
+
+def repair_settings(tmp_path, **changes):
+    return write_settings(
+        tmp_path,
+        roles={"user_simulator": "scripted/user", "assistant": "scripted/mixed", "judges": ["scripted/judge"], "repairer": "scripted/repairer"},
+        repair={"below": 0.5, "most": 1.0, **changes.pop("repair", {})},
+        generation={"conversations": 24, "exchanges": [4, 6], "concurrency": 8},
+        **changes,
+    )
+
+
+async def made(settings):
+    await generation(settings=settings)
+    return await assessment(settings=settings)
+
+
+async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked(tmp_path, data_root):
+    settings = repair_settings(tmp_path)
+    before = AssessmentBatch.model_validate_json(open_store().read(await made(settings)))
+    found = await repair(settings=settings)
+    batch = AssessmentBatch.model_validate_json(open_store().read(found.path))
+    rescued = [item for item in batch.assessments if item.outcome is Outcome.PASS]
+    assert rescued
+    failed_gates = {item.transcript.id for item in before.assessments if json.loads(open_store().read(item.path))["score"]["failed_gates"]}
+    for item in batch.assessments:
+        mended = Transcript.model_validate_json(open_store().read(item.transcript.path))
+        told = mended.provenance["repair"]
+        assert told["of"] not in failed_gates
+        original = Transcript.model_validate_json(open_store().read(f"transcripts/therapeutic-coaching/{told['of']}.json"))
+        assert [e.user for e in mended.exchanges] == [e.user for e in original.exchanges][: len(mended.exchanges)]
+        assert "repair" not in original.provenance
+    made_of = await dataset(settings=settings)
+    manifest = json.loads(open_store().read(f"{made_of.path}/manifest.json"))
+    marked = [entry for entry in manifest["transcripts"] if "mended_from" in entry]
+    passed = sum(item.outcome is Outcome.PASS for item in before.assessments)
+    most = int(0.2 * passed / 0.8)
+    assert len(marked) == min(len(rescued), most)
+    assert ("| mended |" in open_store().read(f"{made_of.path}/README.md")) == bool(marked)
+    beyond = [entry for entry in manifest["left_out"] if entry["reason"].startswith("mended: beyond 20%")]
+    assert len(beyond) == len(rescued) - len(marked)
+
+
+async def test_they_can_be_left_out_of_the_dataset(tmp_path, data_root):
+    settings = repair_settings(tmp_path)
+    await made(settings)
+    await repair(settings=settings)
+    given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
+    given["repair"]["in_dataset"] = False
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
+    manifest = json.loads(open_store().read(f"{(await dataset(settings=settings)).path}/manifest.json"))
+    assert not any("mended_from" in entry for entry in manifest["transcripts"])
+
+
+async def test_run_again_nothing_is_mended_anew(tmp_path, data_root):
+    settings = repair_settings(tmp_path)
+    judged = await made(settings)
+    first = await repair(assessed=judged, settings=settings)
+    before = {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")}
+    assert await repair(assessed=judged, settings=settings) == first
+    assert {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")} == before
+    mended_again = await repair(assessed=first.path, settings=settings)
+    assert mended_again.summary["mended"].startswith("0 of ")
+
+
+async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root):
+    settings = repair_settings(tmp_path, repair={"below": 0.0})
+    await made(settings)
+    found = await repair(settings=settings)
+    assert found.summary["mended"].startswith("0 of ")
+    text = next(data_root.glob("reports/*/repairs.md")).read_text(encoding="utf-8")
+    assert "is more than … below" in text
+
+
+async def test_without_a_repairer_or_assessments_it_says_what_to_do(tmp_path, data_root):
+    with pytest.raises(TranscriptError, match="make assess"):
+        await repair(settings=repair_settings(tmp_path))
+    given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
+    given["roles"]["repairer"] = None
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"roles\.repairer is null"):
+        await repair(settings=str(tmp_path / "settings.yaml"))
