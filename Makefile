@@ -53,6 +53,11 @@ personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMA
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_personas domain=$(DOMAIN) $(if $(COUNT),count=$(COUNT))
 
+.PHONY: check-domain
+check-domain:  ## What a domain pack lacks, and each of its prompts as a model reads it [DOMAIN=… PROMPTS=1]
+	@deployments/install.sh light
+	@$(BIN)/python -m tasks.show_domain domain=$(DOMAIN) $(if $(PROMPTS),prompts=1)
+
 .PHONY: fidelity
 fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light

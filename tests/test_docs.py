@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from core.prompts import read_front_matter
 from core.settings import Settings
 from core.settings_reference import setting_rows
 from tests.conftest import CHECKOUT
@@ -136,3 +137,18 @@ def test_python_in_the_docs_is_python():
             if token.type == "fence" and token.info.strip() == "python":
                 ast.parse(token.content)
     assert Path(PAGES[0]).exists()
+
+
+SKILLS = sorted((CHECKOUT / ".claude/skills").glob("*/SKILL.md"))
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=[skill.parent.name for skill in SKILLS])
+def test_a_skill_says_when_it_is_used_and_has_gates_and_flows_that_exist(skill):
+    front, text = read_front_matter(skill)
+    assert front["name"] == skill.parent.name
+    assert "Use when" in front["description"]
+    assert len(front["description"]) <= 1024
+    assert text.count("**Gate ") >= 3
+    for beside in skill.parent.glob("*.md"):
+        for flow in re.findall(r"^\| `make [a-z-]+` \| `([a-z]+)` \|", text_of(beside), re.MULTILINE):
+            assert (CHECKOUT / f"flows/{flow}.py").is_file(), flow
