@@ -58,6 +58,11 @@ check-domain:  ## What a domain pack lacks, and each of its prompts as a model r
 	@deployments/install.sh light
 	@$(BIN)/python -m tasks.show_domain domain=$(DOMAIN) $(if $(PROMPTS),prompts=1)
 
+.PHONY: design
+design:  ## Draft a domain pack from a brief, and have it reviewed [BRIEF=file DOMAIN=name INSTALL=true OVERWRITE=true SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows design brief="$(BRIEF)" domain=$(DOMAIN) $(if $(INSTALL),install=$(INSTALL)) $(if $(OVERWRITE),overwrite=$(OVERWRITE)) $(CHOSEN)
+
 .PHONY: fidelity
 fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light

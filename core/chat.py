@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Side = Literal["user", "assistant"]
-RoleName = Literal["user_simulator", "assistant", "judge", "repairer"]
+RoleName = Literal["user_simulator", "assistant", "judge", "repairer", "designer"]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@
     ├── HubError                a repository cannot be written, or is not what was pushed
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
+    ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that is there already
     ├── RepairError             a transcript cannot be mended, or a mended one is not what it says
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
     └── ServerError             a Prefect server did not start, or does not answer any more
@@ -197,6 +198,12 @@ class JobError(UnderstudyError):
 
 class EvaluationError(UnderstudyError):
     """The arms cannot be compared."""
+
+
+class DesignError(UnderstudyError):
+    """A pack cannot be drafted."""
+
+    exit_code = 2
 
 
 class RepairError(UnderstudyError):

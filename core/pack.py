@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from core.errors import PackError
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
-from core.prompts import SUPPLIED, SUPPLIED_SHARED, Prompt, load_prompt, load_shared, read_front_matter
+from core.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
@@ -146,7 +146,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         load_yaml(config / "guards.yaml", DomainGuards, PackError) if (config / "guards.yaml").exists() else DomainGuards(),
     )
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
-    shared = {name: load_shared(name).text for name in SUPPLIED_SHARED if name not in ("check", "repair_follows")}
+    shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
     use = config / "intended-use.md"

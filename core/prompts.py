@@ -32,8 +32,15 @@ SUPPLIED_SHARED = {
     "no_system": frozenset[str](),
     "check": frozenset[str](),
     "repair_follows": frozenset({"exchanges", "answer", "message"}),
+    "design_system": frozenset({"brief", "domain"}),
+    "design_step": frozenset({"file", "guidance", "example", "drafted"}),
+    "design_critique": frozenset({"expert", "brief", "files"}),
+    "design_revise": frozenset({"file", "text", "findings"}),
 }
 """What the code gives each prompt that belongs to no domain."""
+
+READ_IN_REHEARSALS = ("answer_in_json", "conversation", "no_system")
+"""Of the shared prompts, those that the models of a rehearsal and its judges read."""
 
 SHARED = CHECKOUT / "prompts/shared"
 
@@ -70,10 +77,18 @@ def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
     Raises:
         PackError: the file is missing or its front matter is not a YAML mapping between two lines of `---`.
     """
+    return _split(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        head, separator, body = path.read_text(encoding="utf-8").removeprefix("---\n").partition("\n---\n")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as missing:
         raise PackError(f"{path} does not exist. Write it; docs/domain-packs.md says what belongs in it.") from missing
+
+
+def _split(path: Path, whole: str) -> tuple[Mapping[str, Any], str]:
+    head, separator, body = whole.removeprefix("---\n").partition("\n---\n")
     try:
         front = yaml.safe_load(head) if separator else None
     except yaml.YAMLError as broken:
@@ -89,7 +104,19 @@ def load_prompt(path: Path) -> Prompt:
     Raises:
         PackError: a name is used and not declared, declared and not used, or not supplied by the code.
     """
-    front, text = read_front_matter(path)
+    return check_prompt(path, _text(path))
+
+
+def check_prompt(path: Path, whole: str) -> Prompt:
+    """Check a prompt's text as if it had been read from a file.
+
+    Args:
+        path: its stem is the prompt's role.
+
+    Raises:
+        PackError: as for `load_prompt`.
+    """
+    front, text = _split(path, whole)
     if unknown := sorted(set(front) - {"inputs"}):
         raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
     declared = frozenset(front.get("inputs") or [])

@@ -99,6 +99,15 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
     return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
 
 
+def design_markdown(facts: dict[str, Any]) -> str:
+    """Return what was drafted from a brief as Markdown.
+
+    Args:
+        facts: what `tasks.design` collects.
+    """
+    return _TEMPLATES.get_template("design.md.j2").render(facts=facts).strip() + "\n"
+
+
 def repair_markdown(facts: dict[str, Any]) -> str:
     """Return what became of transcripts that almost passed as Markdown.
 

@@ -26,12 +26,14 @@ class Roles(Strict):
         assistant: plays the part that is to be learnt, with the pack's rich guidance.
         judges: several are a panel.
         repairer: mends transcripts that almost passed.
+        designer: drafts and reviews domain packs; the strongest model that you have.
     """
 
     user_simulator: str
     assistant: str
     judges: Annotated[list[str], Field(min_length=1)]
     repairer: str | None = None
+    designer: str | None = None
 
     @model_validator(mode="after")
     def _judges_differ(self) -> "Roles":
@@ -42,7 +44,8 @@ class Roles(Strict):
     def bound(self) -> dict[RoleName, list[str]]:
         """Return the models of each role, by the role's name."""
         bound: dict[RoleName, list[str]] = {"user_simulator": [self.user_simulator], "assistant": [self.assistant], "judge": self.judges}
-        return bound | {"repairer": [self.repairer]} if self.repairer else bound
+        others: dict[RoleName, str | None] = {"repairer": self.repairer, "designer": self.designer}
+        return bound | {role: [name] for role, name in others.items() if name}
 
 
 class Generation(Strict):
@@ -240,6 +243,20 @@ class RepairSettings(Strict):
     dataset_share: Share
 
 
+class DesignSettings(Strict):
+    """Drafting of domain packs.
+
+    Args:
+        attempts: at each file; after a failed one the designer is shown what the loader said.
+        max_tokens: room for one file, thinking included.
+        critique: whether the experts review what was drafted.
+    """
+
+    attempts: Count
+    max_tokens: Count
+    critique: bool
+
+
 class CostSettings(Strict):
     """What `make costs` takes for granted, because only real conversations would tell.
 
@@ -302,6 +319,7 @@ class Settings(Strict):
     evaluation: EvaluationSettings
     nightly: NightlySettings
     repair: RepairSettings
+    design: DesignSettings
     costs: CostSettings
 
     @model_validator(mode="after")

@@ -86,6 +86,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "nightly": ("user_simulator", "assistant", "judge"),
     "release": ("user_simulator", "judge"),
     "repair": ("repairer", "judge"),
+    "design": ("designer",),
 }
 """Whose models a flow asks."""
 

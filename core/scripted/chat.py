@@ -7,11 +7,12 @@ from core.errors import SettingsError
 from core.measures import words
 from core.pack import Pack
 from core.scripted.assistant import answer, mended
+from core.scripted.designer import designed
 from core.scripted.judge import judgement
 from core.scripted.lexicon import Lexicon
 from core.scripted.user import user_message
 
-ROLES = ("user", "judge", "mixed", "repairer")
+ROLES = ("user", "judge", "mixed", "repairer", "designer")
 
 CAVEAT = "Scripted: made by fixed phrases and word lists, for demonstration. It is no measure of real quality."
 
@@ -20,7 +21,7 @@ class ScriptedChat:
     """A model of the scripted provider.
 
     Args:
-        name: `user`, `judge`, `repairer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
+        name: `user`, `judge`, `repairer`, `designer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
             1, such as `0.9`.
         pack: the domain, with a `scripted.yaml`.
 
@@ -52,6 +53,8 @@ class ScriptedChat:
             text = user_message(self._pack, self._phrases, request)
         elif request.role == "judge":
             text = judgement(self._phrases, self._lexicon, request)
+        elif request.role == "designer":
+            text = designed(request)
         elif request.role == "repairer":
             text = mended(self._phrases, self._lexicon, request)
         else:

@@ -1,0 +1,268 @@
+"""Writing a domain pack from a brief: file by file, each checked as the loader would, then reviewed from several points of view."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from core.chat import ChatModel, ChatRequest, Message
+from core.errors import DesignError, PackError
+from core.fingerprint import seed_of
+from core.pack import CriterionHead, RubricNumbers
+from core.prompts import SHARED, check_prompt, load_shared
+from core.records import Record
+from core.store import CHECKOUT
+from core.taxonomy import Flaws, Taxonomy
+from core.yaml_files import Strict, check, explain, load_yaml
+
+EXAMPLE = "coding-mentor"
+"""The shipped pack whose files show the form."""
+LEAST_WORDS = 80
+"""Of a brief; with fewer a pack would be made up."""
+
+
+class Expert(Strict):
+    """Who reviews, and what they look for."""
+
+    name: str
+    view: str
+
+
+class DesignTexts(Strict):
+    """`prompts/shared/design.yaml`."""
+
+    files: dict[str, str]
+    experts: list[Expert]
+
+
+class Finding(Record):
+    """What a reviewer would not let pass."""
+
+    file: str
+    expert: str
+    problem: str
+    proposal: str
+    applied: bool | None = None
+    reason: str = ""
+
+
+Save = Callable[[str, str], None]
+Read = Callable[[str], str | None]
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+TEXT, TRUTH = {"type": "string"}, {"type": "boolean"}
+FILE_SCHEMA = _object(text=TEXT)
+CRITERION = _object(
+    id=TEXT, slug=TEXT, name=TEXT, category=TEXT, gate=TRUTH, na={"type": "string", "enum": ["never", "allowed"]}, from_exchange={"type": "integer"}, text=TEXT
+)
+CRITERIA_SCHEMA = _object(criteria={"type": "array", "items": CRITERION})
+FINDINGS_SCHEMA = _object(findings={"type": "array", "items": _object(file=TEXT, problem=TEXT, proposal=TEXT)})
+REVISION_SCHEMA = _object(decisions={"type": "array", "items": _object(applied=TRUTH, reason=TEXT)}, text=TEXT)
+
+
+@cache
+def design_texts() -> DesignTexts:
+    """Return what the designer is told of each file, and the experts."""
+    return load_yaml(SHARED / "design.yaml", DesignTexts, PackError)
+
+
+def check_brief(brief: str) -> str:
+    """Return a brief that something can be made of.
+
+    Raises:
+        DesignError: it is empty or says too little.
+    """
+    count = len(brief.split())
+    if count < LEAST_WORDS:
+        raise DesignError(
+            f"The brief has {count} words; at least {LEAST_WORDS} are needed. Say who talks to whom about what, what good looks like, what must never happen, "
+            "and where it will run (docs/adapting.md)."
+        )
+    return brief.strip()
+
+
+def place_of(file: str, domain: str) -> str:
+    """Return where a file stands below a pack's root."""
+    return f"prompts/{domain}/{file}" if file.endswith(".md") and file != "intended-use.md" else f"config/domains/{domain}/{file}"
+
+
+async def draft_pack(model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int, read: Read, save: Save) -> None:
+    """Write every file of a pack that is not there yet; what is there is kept.
+
+    Args:
+        attempts: at each file; after a failed one the designer is shown what the loader said.
+        read: returns a file's text below the pack's root, or nothing; save: writes one.
+
+    Raises:
+        DesignError: a file does not come into its form.
+        ModelError, RunStoppedError: the model cannot be asked.
+    """
+    asked = Designer(model, brief, domain, attempts, max_tokens)
+    for file in design_texts().files:
+        if file == "criteria":
+            if read(f"prompts/{domain}/criteria.done") is None:
+                await _draft_criteria(asked, read, save)
+        elif read(place_of(file, domain)) is None:
+            save(place_of(file, domain), await asked.write(file, _context(file, domain, read), lambda text, file=file: check_file(file, text)))
+
+
+class Designer:
+    """A model that writes files, and is told what was wrong with one until it has its form."""
+
+    def __init__(self, model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int) -> None:
+        """Take what all requests share."""
+        self.domain, self._model, self._attempts, self._max_tokens = domain, model, attempts, max_tokens
+        self._system = load_shared("design_system").render(brief=brief, domain=domain)
+
+    async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
+        """Have a file written."""
+        prompt = load_shared("design_step").render(file=file, guidance=design_texts().files[file], example=_example(file), drafted=drafted)
+
+        def take(answer: dict[str, Any]) -> str:
+            text = str(answer["text"]).strip() + "\n"
+            valid(text)
+            return text
+
+        return await self.ask(file, prompt, FILE_SCHEMA, take)
+
+    async def ask(self, what: str, prompt: str, schema: Mapping[str, Any], take: Callable[[dict[str, Any]], Any]) -> Any:
+        """Ask until an answer can be taken.
+
+        Raises:
+            DesignError: none could, with the last reason.
+        """
+        messages, reason = [Message("user", prompt)], ""
+        for attempt in range(self._attempts):
+            seed = seed_of("design", self.domain, what, attempt)
+            request = ChatRequest(
+                "designer", self._system, tuple(messages), self._max_tokens, seed, schema, item=f"design-{self.domain}", inputs={"what": what}
+            )
+            reply = await self._model.complete(request)
+            try:
+                return take(_parsed(reply.text))
+            except (PackError, ValueError, KeyError, TypeError) as wrong:
+                reason = str(wrong)
+                messages += [
+                    Message("assistant", reply.text),
+                    Message("user", f"The loader refuses that: {reason}\nWrite the whole of it again, with that mended."),
+                ]
+        raise DesignError(
+            f"{what} did not come into its form in {self._attempts} attempts. The last reason: {reason} What was drafted before it is kept; run it again."
+        )
+
+
+async def review(model: ChatModel, brief: str, domain: str, files: Mapping[str, str], max_tokens: int) -> list[Finding]:
+    """Have every file reviewed by each expert."""
+    found, shown = [], [{"name": name, "text": text} for name, text in files.items()]
+    for expert in design_texts().experts:
+        prompt = load_shared("design_critique").render(expert=expert.model_dump(), brief=brief, files=shown)
+        seed = seed_of("critique", domain, expert.name)
+        reply = await model.complete(
+            ChatRequest("designer", "", (Message("user", prompt),), max_tokens, seed, FINDINGS_SCHEMA, item=f"design-{domain}", inputs={"what": "critique"})
+        )
+        for item in _parsed(reply.text)["findings"]:
+            if item["file"] in files:
+                found.append(Finding(expert=expert.name, **item))
+    return found
+
+
+async def revise(designer: Designer, file: str, text: str, findings: Sequence[Finding], valid: Callable[[str], None]) -> tuple[str, list[Finding]]:
+    """Have a file written anew with those findings that are applied; each is decided with a reason."""
+    prompt = load_shared("design_revise").render(file=file, text=text, findings=[finding.model_dump() for finding in findings])
+
+    def take(answer: dict[str, Any]) -> tuple[str, list[Finding]]:
+        if len(answer["decisions"]) != len(findings):
+            raise ValueError(f"{len(findings)} findings need as many decisions, found {len(answer['decisions'])}")
+        new = str(answer["text"]).strip() + "\n"
+        valid(new)
+        pairs = zip(findings, answer["decisions"], strict=True)
+        return new, [finding.model_copy(update={"applied": bool(told["applied"]), "reason": str(told["reason"])}) for finding, told in pairs]
+
+    return await designer.ask(f"the revision of {file}", prompt, REVISION_SCHEMA, take)
+
+
+def check_file(file: str, text: str) -> None:
+    """See that a file has the form that the loader wants.
+
+    Raises:
+        PackError: it has not.
+    """
+    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers}
+    if file in models:
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as broken:
+            raise PackError(f"{file} is not YAML: {str(broken).splitlines()[0]}.") from broken
+        check(data, models[file], PackError, file)
+    elif file.endswith(".md") and file not in ("intended-use.md",):
+        check_prompt(Path(file), text)
+
+
+async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
+    domain, guidance = designer.domain, design_texts().files["criteria"]
+    numbers = check(yaml.safe_load(read(place_of("rubric.yaml", domain)) or ""), RubricNumbers, PackError, "rubric.yaml")
+    prompt = load_shared("design_step").render(file="criteria", guidance=guidance, example=_example("criteria"), drafted=_context("criteria", domain, read))
+
+    def take(answer: dict[str, Any]) -> list[tuple[str, str]]:
+        written = [_criterion(item, numbers) for item in answer["criteria"]]
+        names = [name for name, _ in written]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two criteria have the same id: {', '.join(names)}")
+        heads = [yaml.safe_load(text.split("---\n")[1]) for _, text in written]
+        if empty := sorted(set(numbers.categories) - {head.get("category") for head in heads}):
+            raise ValueError(f"the categories {', '.join(empty)} of rubric.yaml have no criterion")
+        if not any(head.get("gate") for head in heads):
+            raise ValueError("no criterion is a gate, and the brief says what must never happen")
+        return written
+
+    for name, text in await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take):
+        save(f"prompts/{domain}/criteria/{name}.md", text)
+    save(f"prompts/{domain}/criteria.done", "")
+
+
+def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, str]:
+    """Return a criterion's file without its ending, and its text."""
+    head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
+    head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
+    try:
+        CriterionHead.model_validate(head)
+    except ValidationError as invalid:
+        raise ValueError(f"criterion {item['id']}: {explain(invalid)}") from invalid
+    if not item["gate"] and item["category"] not in numbers.categories:
+        raise ValueError(f"criterion {item['id']} is of the category {item['category']!r}; rubric.yaml has {', '.join(numbers.categories)}")
+    return f"{item['id']}-{item['slug']}", f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{str(item['text']).strip()}\n"
+
+
+def _context(file: str, domain: str, read: Read) -> list[dict[str, str]]:
+    """Return the files that were written before, which this one must fit."""
+    before = list(design_texts().files)
+    wanted = before[: before.index(file)]
+    found = [{"name": name, "text": text} for name in wanted if (text := read(place_of(name, domain)))]
+    return found + ([{"name": "criteria", "text": text}] if (text := read(f"prompts/{domain}/criteria")) else [])
+
+
+def _example(file: str) -> str:
+    """Return the example's file; of the criteria two."""
+    if file != "criteria":
+        return (CHECKOUT / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
+    paths = sorted((CHECKOUT / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
+    return "\n\n".join(path.read_text(encoding="utf-8") for path in (paths[0], paths[5]))
+
+
+def _request(domain: str, what: str, system: str, messages: Sequence[Message], room: int, seed: int, schema: Mapping[str, Any]) -> ChatRequest:
+    return ChatRequest("designer", system, tuple(messages), room, seed, schema, item=f"design-{domain}", inputs={"what": what})
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("the answer is no JSON object")
+    return found

@@ -1,0 +1,34 @@
+"""The scripted designer: the files of a shipped pack, as far as form goes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from core.chat import ChatRequest
+from core.prompts import read_front_matter
+from core.store import CHECKOUT
+
+PACK = "coding-mentor"
+
+
+def designed(request: ChatRequest) -> str:
+    """Answer a designer's request: a file of the pack, one finding for each expert, and revisions that apply the first of them."""
+    what = str(request.inputs["what"])
+    if what == "critique":
+        return json.dumps({"findings": [{"file": "system.md", "problem": "It says nothing of languages.", "proposal": "Say in which language it answers."}]})
+    if what == "criteria":
+        return json.dumps({"criteria": [_criterion(path) for path in sorted((CHECKOUT / f"prompts/{PACK}/criteria").glob("*.md"))]})
+    if what.startswith("the revision of "):
+        count = len(re.findall(r"^\d+\. \(", request.messages[0].content, re.MULTILINE))
+        text = request.messages[0].content.partition("<file>\n")[2].partition("\n</file>")[0]
+        decisions = [{"applied": number == 0, "reason": "Scripted."} for number in range(count)]
+        return json.dumps({"decisions": decisions, "text": f"{text}\nAnswer in the language of the message."})
+    folder = f"prompts/{PACK}" if what.endswith(".md") and what != "intended-use.md" else f"config/domains/{PACK}"
+    return json.dumps({"text": (CHECKOUT / folder / what).read_text(encoding="utf-8")})
+
+
+def _criterion(path: Path) -> dict[str, Any]:
+    front, text = read_front_matter(path)
+    slug = path.stem.partition("-")[2]
+    return {"category": "", "gate": False, "from_exchange": 1, **front, "slug": slug, "text": text}

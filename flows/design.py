@@ -1,0 +1,29 @@
+"""A brief → a domain pack: drafted, reviewed, checked."""
+
+from prefect import flow
+
+from core.design import EXAMPLE
+from core.fingerprint import fingerprint
+from tasks.design import DesignRef, criticise, draft, publish_design, read_brief
+from tasks.run import begin_run
+
+
+@flow(name="design", flow_run_name="design-{domain}")
+async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml", install: bool = False, overwrite: bool = False) -> DesignRef:
+    """Draft a pack from a brief, have it reviewed from several points of view, and say what it lacks.
+
+    Args:
+        brief: a Markdown file: who talks to whom about what, what good looks like, what must never happen, where it will run.
+        domain: the new domain's name.
+        settings: path of the settings file; roles.designer drafts.
+        install: whether the pack is put among those that are loaded (UNDERSTUDY_PACKS, or the checkout); else it stays below the data root.
+        overwrite: whether a domain of that name may be replaced; the old files are kept beside the new ones.
+
+    Returns:
+        The draft with its report.
+    """
+    made = read_brief(brief, domain, overwrite)
+    run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(made.brief))
+    await draft(run, made)
+    findings = await criticise(run, made)
+    return await publish_design(run, made, findings, install)

@@ -1,0 +1,171 @@
+"""A pack drafted from a brief: file by file into the data root, reviewed, checked by the loader, and installed when somebody says so."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from core.design import Designer, Finding, check_brief, check_file, design_texts, draft_pack, place_of, review, revise
+from core.errors import DesignError, SettingsError
+from core.fingerprint import fingerprint
+from core.ledger import bills
+from core.pack import PACKS_VARIABLE, domains, load_pack
+from core.pack_review import review_pack
+from core.records import Reference
+from core.reports import design_markdown
+from core.store import CHECKOUT, Store, open_store
+from tasks.run import Run, log_bill, open_model, turn
+
+
+class DesignRef(Reference):
+    """A drafted pack below the data root, and what came of it in words."""
+
+    summary: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pack being drafted.
+
+    Args:
+        folder: below the data root; the same brief and domain have the same, so that a stopped draft goes on.
+    """
+
+    domain: str
+    brief: str
+    folder: str
+    store: Store
+
+    def read(self, file: str) -> str | None:
+        """Return a file's text, or nothing; of the criteria's folder all of them."""
+        if file.endswith("/criteria"):
+            names = self.store.names(f"{self.folder}/{file}", ".md")
+            return "\n\n".join(self.store.read(name) for name in names) or None
+        name = f"{self.folder}/{file}"
+        return self.store.read(name) if self.store.exists(name) else None
+
+    def save(self, file: str, text: str) -> None:
+        """Write a file."""
+        self.store.write(f"{self.folder}/{file}", text)
+
+    def unpack(self, root: Path) -> None:
+        """Write the pack's files below a folder."""
+        for place in (f"config/domains/{self.domain}", f"prompts/{self.domain}", f"prompts/{self.domain}/criteria"):
+            for name in self.store.names(f"{self.folder}/{place}"):
+                if Path(name).suffix in (".md", ".yaml"):
+                    target = root / place / Path(name).name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(self.store.read(name), encoding="utf-8")
+
+
+def read_brief(path: str, domain: str, overwrite: bool) -> Draft:
+    """Read a brief and say where its pack is drafted.
+
+    Raises:
+        DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
+        raise DesignError(f"A domain is called {domain!r}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
+    if domain in domains() and not overwrite:
+        raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
+    file = CHECKOUT / Path(path).expanduser()
+    try:
+        brief = check_brief(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DesignError(f"{file} cannot be read ({error}). Give a Markdown file with the brief.") from error
+    return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", open_store())
+
+
+async def draft(run: Run, made: Draft) -> None:
+    """Write what is not there yet of the pack.
+
+    Raises:
+        SettingsError: nobody is named who designs. DesignError: a file does not come into its form.
+    """
+    if not run.models.get("designer"):
+        raise SettingsError("roles.designer is null, so nobody drafts. Name the strongest model that you have.")
+    numbers = run.settings.design
+    async with turn(run, ("designer",)):
+        model = await open_model(run.model("designer"))
+        await draft_pack(model, made.brief, made.domain, numbers.attempts, numbers.max_tokens, made.read, made.save)
+    get_run_logger().info("Drafted: %s/%s", made.store.root, made.folder)
+    log_bill(run)
+
+
+async def criticise(run: Run, made: Draft) -> list[Finding]:
+    """Have the experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
+    if not run.settings.design.critique:
+        return []
+    if (kept := made.read("critique.json")) is not None:
+        return [Finding.model_validate(item) for item in json.loads(kept)]
+    numbers, decided = run.settings.design, []
+    files = {name: text for name in design_texts().files if (text := made.read(_place(name, made.domain)))}
+    async with turn(run, ("designer",)):
+        model = await open_model(run.model("designer"))
+        found = await review(model, made.brief, made.domain, files, numbers.max_tokens)
+        designer = Designer(model, made.brief, made.domain, numbers.attempts, numbers.max_tokens)
+        for name, old in files.items():
+            about = [finding for finding in found if finding.file == name]
+            if about and name == "criteria":
+                # many files: a person decides, with the finding before them
+                decided += [finding.model_copy(update={"applied": False, "reason": "For a person: it is about a criterion."}) for finding in about]
+            elif about:
+                text, told = await revise(designer, name, old, about, lambda new, name=name: check_file(name, new))
+                made.save(place_of(name, made.domain), text)
+                decided += told
+    made.store.write_json(f"{made.folder}/critique.json", [finding.model_dump() for finding in decided])
+    log_bill(run)
+    return decided
+
+
+async def publish_design(run: Run, made: Draft, findings: list[Finding], install: bool) -> DesignRef:
+    """Load the draft as a pack, say what it lacks, and install it when asked."""
+    with tempfile.TemporaryDirectory() as folder:
+        made.unpack(Path(folder))
+        pack = load_pack(made.domain, Path(folder))
+        lacking = review_pack(pack)
+    place = _install(made) if install else None
+    facts = {
+        "domain": made.domain,
+        "folder": f"{made.store.root}/{made.folder}",
+        "installed": place,
+        "pack": pack,
+        "lacking": lacking,
+        "findings": findings,
+        "bills": bills(made.store, run.name),
+        "variable": PACKS_VARIABLE,
+    }
+    text = design_markdown(facts)
+    page = made.store.write(f"{made.folder}/design.md", text)
+    await acreate_markdown_artifact(text, key=f"design-{made.domain}", description=f"The pack {made.domain}, drafted from its brief")
+    applied = sum(finding.applied is True for finding in findings)
+    summary = {
+        "pack": place or f"{facts['folder']} (not installed: install=true)",
+        "criteria": f"{len(pack.rubric.criteria)}, {sum(item.head.gate for item in pack.rubric.criteria.values())} of them gates",
+        "findings": f"{len(findings)}, {applied} applied",
+        "lacking": str(len(lacking)),
+        "cost": str(run.ledger.bill),
+        "report": f"{made.store.root}/{page}",
+    }
+    return DesignRef(path=f"{made.folder}/design.md", summary=summary)
+
+
+def _place(name: str, domain: str) -> str:
+    return f"prompts/{domain}/criteria" if name == "criteria" else place_of(name, domain)
+
+
+def _install(made: Draft) -> str:
+    """Put the pack among those that are loaded; one that is replaced is kept beside it."""
+    root = Path(os.environ.get(PACKS_VARIABLE) or CHECKOUT)
+    for place in (root / "config/domains" / made.domain, root / "prompts" / made.domain):
+        if place.exists():
+            shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
+            place.rename(place.with_name(f".{place.name}.before"))
+    made.unpack(root)
+    return str(root / "config/domains" / made.domain)
