@@ -63,6 +63,11 @@ design:  ## Draft a domain pack from a brief, and have it reviewed [BRIEF=file D
 	@deployments/install.sh light
 	@$(BIN)/python -m flows design brief="$(BRIEF)" domain=$(DOMAIN) $(if $(INSTALL),install=$(INSTALL)) $(if $(OVERWRITE),overwrite=$(OVERWRITE)) $(CHOSEN)
 
+.PHONY: pilot
+pilot:  ## Try a pack, or a base before any training, on a few personas, and compare with the rounds before [DOMAIN=… COUNT=5 MODEL=provider/base SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows pilot domain=$(DOMAIN) $(if $(COUNT),conversations=$(COUNT)) $(if $(MODEL),model="$(MODEL)") $(CHOSEN)
+
 .PHONY: fidelity
 fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light

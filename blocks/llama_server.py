@@ -188,7 +188,8 @@ class LlamaServerChat:
     def _last_lines(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
         told = [line for line in text.splitlines() if "error" in line.lower() or "fail" in line.lower() or "bind" in line] or text.splitlines()
-        return " | ".join(" ".join(line.split()) for line in told[-LINES:])[-600:] or f"it said nothing in {self._block.startup_seconds} seconds."
+        reason = sorted(told[-LINES:], key=lambda line: "error loading" not in line)  # why, before what became of it
+        return " | ".join(dict.fromkeys(" ".join(line.split()) for line in reason))[:600] or f"it said nothing in {self._block.startup_seconds} seconds."
 
 
 def _free_port() -> int:

@@ -108,6 +108,15 @@ def design_markdown(facts: dict[str, Any]) -> str:
     return _TEMPLATES.get_template("design.md.j2").render(facts=facts).strip() + "\n"
 
 
+def pilot_markdown(facts: dict[str, Any]) -> str:
+    """Return what a round of a pilot came to, beside the rounds before, as Markdown.
+
+    Args:
+        facts: what `tasks.pilot` collects.
+    """
+    return _TEMPLATES.get_template("pilot.md.j2").render(facts=facts).strip() + "\n"
+
+
 def repair_markdown(facts: dict[str, Any]) -> str:
     """Return what became of transcripts that almost passed as Markdown.
 

@@ -244,17 +244,23 @@ class RepairSettings(Strict):
 
 
 class DesignSettings(Strict):
-    """Drafting of domain packs.
+    """Drafting and trying of domain packs.
 
     Args:
         attempts: at each file; after a failed one the designer is shown what the loader said.
         max_tokens: room for one file, thinking included.
         critique: whether the experts review what was drafted.
+        ready: share of a pilot's conversations that must pass; a base that passes more without training may need none.
+        able: share below which a base is far from the part.
+        often: share of failures from which a pilot's report names a criterion.
     """
 
     attempts: Count
     max_tokens: Count
     critique: bool
+    ready: Share
+    able: Share
+    often: Share
 
 
 class CostSettings(Strict):

@@ -83,7 +83,7 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
         rubric_hash=found.rubric_hash if found else "",
         failed_gates=found.score.failed_gates if found else [],
         mended=mended,
-        reason=None if there else "missing file: the assessment",
+        reason="of a pilot" if item.transcript.path.startswith("pilots/") else None if there else "missing file: the assessment",
     )
 
 

@@ -31,6 +31,7 @@ from core.records import ModelChoice, Shard
 from core.references import model_settings, refuse_keys
 from core.settings import Settings, load_settings, load_training
 from core.store import open_store
+from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "release": ("user_simulator", "judge"),
     "repair": ("repairer", "judge"),
     "design": ("designer",),
+    "pilot": ("user_simulator", "assistant", "judge"),
 }
 """Whose models a flow asks."""
 

@@ -15,6 +15,7 @@ from tests.blocks.conftest import ask
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make setup brings it")
 
 WIDTH, HIDDEN, CONTEXT = 32, 64, 512
+NORMAL, CONTROL = 1, 3
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>"
 SCHEMA = {
     "type": "object",
@@ -38,6 +39,8 @@ def _value(value: Any) -> bytes:
             return struct.pack("<If", 6, value)
         case str():
             return struct.pack("<I", 8) + _text(value)
+    if isinstance(value[0], int):
+        return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
     items = [_value(item) for item in value]
     return struct.pack("<I", 9) + items[0][:4] + struct.pack("<Q", len(items)) + b"".join(item[4:] for item in items)
 
@@ -63,6 +66,7 @@ def write_gguf(path: Path, **metadata: Any) -> Path:
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "qwen2",
         "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [*[NORMAL] * 256, CONTROL],
         "tokenizer.ggml.merges": ["Ġ Ġ"],
         "tokenizer.ggml.eos_token_id": 256,
         **metadata,

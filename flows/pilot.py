@@ -1,0 +1,30 @@
+"""A pack, or a model before any training, tried on a few personas: the same ones each round."""
+
+from prefect import flow
+
+from core.model_settings import Count
+from tasks.assessment import assess_batch
+from tasks.assessment_report import publish_assessment
+from tasks.generation import rehearse_batch
+from tasks.pilot import PilotRef, plan_pilot, publish_pilot
+from tasks.run import begin_run
+
+
+@flow(name="pilot", flow_run_name="pilot-{domain}")
+async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, model: str | None = None, settings: str = "config/pipeline.yaml") -> PilotRef:
+    """Rehearse and judge a few conversations, and say what to change, beside the rounds before.
+
+    Args:
+        domain: name of a domain pack.
+        conversations: of a pack five are enough to see what is wrong; to know whether a base needs training, ten to twenty.
+        model: a base, as provider/model, that plays the part with the short system prompt; by default the settings' assistant with the rich guidance.
+        settings: path of the settings file.
+
+    Returns:
+        The round and its report.
+    """
+    run = await begin_run("pilot", domain, settings, conversations=conversations, model=model)
+    batch = await rehearse_batch(await plan_pilot(run, conversations, model), run)
+    assessed = await assess_batch(batch, run)
+    await publish_assessment(assessed, run, {})
+    return await publish_pilot(run, assessed, model)

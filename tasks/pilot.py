@@ -1,0 +1,75 @@
+"""Pilots of a pack, or of a model that was not trained: the same personas each round, and what changed since the last."""
+
+from pathlib import Path
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from core.assessment_figures import figures
+from core.pack import domains
+from core.personas import sample_batch
+from core.pilots import Round, advice, round_of
+from core.records import AssessmentBatch, ModelChoice, Reference
+from core.reports import pilot_markdown
+from core.store import open_store
+from tasks.assessment_report import read_judged
+from tasks.generation import Rehearsal, plan_personas
+from tasks.run import Run, choose_model
+
+
+class PilotRef(Reference):
+    """A round of a pilot, and what came of it in words."""
+
+    summary: dict[str, str]
+
+
+async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[Rehearsal]:
+    """Plan the conversations, which are kept apart from those that are trained on.
+
+    Args:
+        model: plays the part with the short system prompt, as the small model will; by default the settings' assistant plays it with the rich guidance.
+
+    Raises:
+        SettingsError: a model that cannot be asked.
+    """
+    generation, evaluation = run.settings.generation, run.settings.evaluation
+    personas = sample_batch(run.pack, generation.first_seed, conversations, generation.exchanges)
+    plans = [plan.model_copy(update={"folder": f"pilots/{run.pack.name}"}) for plan in plan_personas(run, personas)]
+    if model is None:
+        return plans
+    choice: ModelChoice = await choose_model(run.settings, model, run.pack)
+    tokens = (evaluation.max_tokens, run.most_tokens(choice))
+    return [plan.model_copy(update={"assistant": choice, "guidance": "system", "assistant_tokens": tokens, "evaluated": True}) for plan in plans]
+
+
+async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
+    """Keep the round with the pack's files as they were, and say what it came to beside the rounds before."""
+    store, pack = open_store(), run.pack
+    batch = AssessmentBatch.model_validate_json(store.read(assessed))
+    folder = f"pilots/{pack.name}/rounds"
+    before = [Round.model_validate_json(store.read(name)) for name in store.names(folder, ".json")]
+    found = figures(read_judged(batch), pack.rubric, run.settings.assessment.trust)
+    same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
+    number = same[0].number if same else len(before) + 1
+    this = round_of(number, pack, model, found)
+    earlier = [one for one in before if one.number < number]
+    path = store.write_json(f"{folder}/{number:03d}.json", this)
+    _keep_files(pack.name, f"{folder}/{number:03d}")
+    told = advice(this, earlier, pack, run.settings.design)
+    report = assessed.replace("batches/", "reports/").removesuffix(".json")
+    text = pilot_markdown({"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report})
+    page = store.write(f"{folder}/{number:03d}.md", text)
+    await acreate_markdown_artifact(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
+    get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)
+    rate = f" ({this.pass_rate:.0%})" if this.pass_rate is not None else ""
+    summary = {"round": str(number), "passed": f"{this.passed} of {this.conversations}{rate}", "next": " ".join(told), "report": f"{store.root}/{page}"}
+    return PilotRef(path=path, summary=summary)
+
+
+def _keep_files(domain: str, folder: str) -> None:
+    """Keep what the models read in this round, so that rounds can be compared."""
+    store, root = open_store(), domains()[domain]
+    for place in (root / "config/domains" / domain, root / "prompts" / domain):
+        for file in sorted(Path(place).rglob("*")):
+            if file.is_file() and file.suffix in (".md", ".yaml"):
+                store.write(f"{folder}/{file.relative_to(root)}", file.read_bytes())

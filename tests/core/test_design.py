@@ -1,0 +1,130 @@
+"""Designing a pack: drafts that do not load are asked for again with the reason, what is there is kept, and findings are decided one by one."""
+
+import json
+
+import pytest
+
+from core.chat import ChatRequest, Reply, Usage
+from core.design import Designer, check_brief, check_file, design_texts, draft_pack, place_of, review, revise
+from core.errors import DesignError, PackError
+from core.pack import load_pack
+from core.pack_review import review_pack
+from core.scripted.designer import designed
+
+BRIEF = "Home cooks write to a tutor about dishes that went wrong. " * 12
+
+
+class Scribe:
+    """A designer that writes what the scripted one does, but for what it is told to spoil."""
+
+    reference, caveat = "scribe/one", None
+
+    def __init__(self, spoil=None):
+        self.spoil, self.asked = spoil or {}, []
+
+    async def complete(self, request):
+        self.asked.append(request)
+        what = str(request.inputs["what"])
+        queue = self.spoil.get(what, [])
+        text = queue.pop(0) if queue else designed(request)
+        return Reply(text, "stop", Usage())
+
+
+class Folder(dict[str, str]):
+    """A draft in memory."""
+
+    def read(self, name):
+        if name.endswith("/criteria"):
+            return "\n".join(text for key, text in self.items() if key.startswith(f"{name}/")) or None
+        return self.get(name)
+
+    def save(self, name, text):
+        self[name] = text
+
+
+async def drafted(model, folder, attempts=3):
+    await draft_pack(model, BRIEF, "home-cooking", attempts, 1000, folder.read, folder.save)
+
+
+async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_path):
+    folder = Folder()
+    await drafted(Scribe(), folder)
+    for name, text in folder.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert review_pack(load_pack("home-cooking", tmp_path)) == []
+    assert {place_of(file, "home-cooking") for file in design_texts().files if file != "criteria"} <= folder.keys()
+
+
+async def test_a_draft_that_does_not_load_is_asked_for_again_with_what_the_loader_said():
+    scribe = Scribe({"rubric.yaml": [json.dumps({"text": "pass_at: 0.8\ncategories: {a: 0.5, b: 0.4}\n"}), "no json"]})
+    folder = Folder()
+    await drafted(scribe, folder)
+    asked = [request for request in scribe.asked if request.inputs["what"] == "rubric.yaml"]
+    assert len(asked) == 3
+    assert "0.9" in asked[1].messages[-1].content  # what the weights add up to
+    assert "The loader refuses that" in asked[2].messages[-1].content
+    assert len({request.seed for request in asked}) == 3
+
+
+async def test_what_never_comes_into_its_form_is_told_and_nothing_drafted_is_lost():
+    bad = json.dumps({"text": "topics: {}"})
+    scribe = Scribe({"flaw-taxonomy.yaml": [bad] * 9})
+    folder = Folder()
+    with pytest.raises(DesignError, match=r"flaw-taxonomy\.yaml did not come into its form in 3 attempts"):
+        await drafted(scribe, folder)
+    assert place_of("input-taxonomy.yaml", "home-cooking") in folder
+    before = len(scribe.asked)
+    scribe.spoil.clear()
+    await drafted(scribe, folder)
+    again = [request.inputs["what"] for request in scribe.asked[before:]]
+    assert "input-taxonomy.yaml" not in again
+    assert again[0] == "flaw-taxonomy.yaml"
+
+
+async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
+    good = json.loads(designed(ChatRequest("designer", "", (), 1000, 0, inputs={"what": "criteria"})))["criteria"]
+    no_gate = json.dumps({"criteria": [item for item in good if not item["gate"]]})
+    astray = json.dumps({"criteria": [item | {"category": "nowhere"} if not item["gate"] else item for item in good]})
+    scribe = Scribe({"criteria": [no_gate, astray]})
+    await drafted(scribe, Folder())
+    asked = [request for request in scribe.asked if request.inputs["what"] == "criteria"]
+    assert "no criterion is a gate" in asked[1].messages[-1].content
+    assert "nowhere" in asked[2].messages[-1].content
+
+
+async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
+    files = {"system.md": "---\ninputs: []\n---\nYou are a tutor."}
+    scribe = Scribe()
+    found = await review(scribe, BRIEF, "home-cooking", files, 1000)
+    assert [finding.expert for finding in found] == [expert.name for expert in design_texts().experts]
+    assert all("home-cooking" not in request.system for request in scribe.asked)  # nothing of the designer's own view
+    designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
+    text, decided = await revise(designer, "system.md", files["system.md"], found, lambda text: check_file("system.md", text))
+    assert text.startswith(files["system.md"])
+    assert [item.applied for item in decided] == [True, False, False, False, False]
+    assert all(item.reason for item in decided)
+
+
+async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
+    scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
+    found = await review(Scribe(), BRIEF, "home-cooking", {"system.md": "x"}, 1000)
+    designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
+    _, decided = await revise(designer, "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
+    assert len(decided) == len(found)
+
+
+def test_a_brief_that_says_next_to_nothing_is_refused():
+    for brief in ("", "  \n", "A tutor for cooks."):
+        with pytest.raises(DesignError, match="at least 80 are needed"):
+            check_brief(brief)
+    assert check_brief(BRIEF)
+
+
+def test_files_are_checked_as_the_loader_does():
+    with pytest.raises(PackError):
+        check_file("input-taxonomy.yaml", "topics: [")
+    with pytest.raises(PackError, match="declares"):
+        check_file("assistant.md", "---\ninputs: [persona]\n---\nHello.")
+    check_file("intended-use.md", "For cooks.")
