@@ -8,6 +8,7 @@ from pydantic import FiniteFloat
 from core.arm_safety import Safety
 from core.mean_differences import ScoreDifference
 from core.missing import MissingShare
+from core.paired_statistics import told_p
 from core.records import Record
 from core.settings import Decision
 
@@ -58,7 +59,7 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
         Condition(
             text=f"p below {rule.alpha:g}",
             figure=score.p_holm,
-            found=f"p = {score.p_holm:.4f}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
+            found=f"p {told_p(score.p_holm)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
             holds=score.p_holm < rule.alpha,
         ),
         Condition(

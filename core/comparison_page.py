@@ -13,12 +13,17 @@ from core import comparison_plots as plots
 from core.comparison_report import evaluation_markdown
 from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer
 from core.outcomes import Played
+from core.paired_statistics import told_p
 from core.records import Outcome
 
 _FOLDER = Path(__file__).parent / "templates"
 _TEMPLATES = Environment(
     loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(["html.j2"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
+_TEMPLATES.filters["p"] = told_p
+
+LONG = 20
+"""Lines of a section of the report beyond which it is folded up."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,19 @@ class Pair:
     tags: list[str]
 
 
+@dataclass(frozen=True)
+class Section:
+    """A section of the report, as HTML.
+
+    Args:
+        long: it is folded up.
+    """
+
+    title: Markup
+    body: Markup
+    long: bool
+
+
 def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
     """Return the page. It works without scripts; they filter and open the conversations.
 
@@ -72,20 +90,22 @@ def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
         general=_general(facts),
         pairs=_pairs(facts),
-        folded=_folded(f"{evaluation_markdown(facts).rstrip()}\n\n{made}"),
+        sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{made}"),
+        rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
         style=Markup((_FOLDER / "comparison_page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _general(facts: EvaluationFacts) -> list[tuple[GeneralAnswer, ...]]:
-    return list(zip(*facts.general.values(), strict=True))
+def _general(facts: EvaluationFacts) -> list[tuple[GeneralAnswer, list[GeneralAnswer | None]]]:
+    """Return each prompt, as one of its answers has it, with the answer of each arm; none where an arm was not asked."""
+    answers = {arm: {item.name: item for item in found} for arm, found in facts.general.items()}
+    asked = {item.name: item for found in facts.general.values() for item in found}
+    return [(item, [answers[arm].get(name) for arm in answers]) for name, item in asked.items()]
 
 
 def _pairs(facts: EvaluationFacts) -> list[Pair]:
-    if not facts.conversations:
-        return []
     words = {(item.arm, item.persona, item.trial): item for item in facts.conversations}
     played = {(item.arm, item.persona, item.trial): item for item in facts.played}
     keys = sorted({(item.persona, item.trial) for item in facts.played})
@@ -101,10 +121,16 @@ def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, C
     for other in others:
         if base and other and base.complete and other.complete and base.score and other.score:
             difference = (other.score.score or 0.0) - (base.score.score or 0.0)
-            tags |= {"better"} if difference > 0 else {"worse"} if difference < 0 else set()
+            tags |= {"better" if difference > 0 else "worse" if difference < 0 else "equal"}
             tags |= {"split"} if base.score.outcome is not other.score.outcome else set()
-    sides = [Side(arm, _outcome(item), words, (item.lost if item else None) or "There is no such conversation.") for arm, words, item in found]
+    sides = [Side(arm, _outcome(item), words, _lost(item)) for arm, words, item in found]
     return Pair(*key, topics, sides, sorted(tags))
+
+
+def _lost(item: Played | None) -> str:
+    if item is None:
+        return "There is no such conversation."
+    return item.lost or "Its words are not here."
 
 
 def _outcome(item: Played | None) -> str:
@@ -116,10 +142,10 @@ def _outcome(item: Played | None) -> str:
     return {Outcome.PASS: "passes", Outcome.FAIL: "fails", Outcome.INCOMPLETE: "is judged incompletely"}[item.score.outcome] + score
 
 
-def _folded(markdown: str) -> list[tuple[str, Markup]]:
-    """Return the sections of a report with their titles; HTML that stands in it is shown and not obeyed."""
-    render = MarkdownIt("js-default", {"linkify": False}).render
+def _sections(markdown: str) -> list[Section]:
+    """Return the sections of a report; HTML that stands in it is shown and not obeyed."""
+    reader = MarkdownIt("js-default", {"linkify": False})
     head, *sections = f"\n{markdown}".split("\n## ")
     text = "\n".join(line for line in head.splitlines() if not line.startswith("# "))
     parts = [("Decision and conditions", text), *(section.partition("\n")[::2] for section in sections)]
-    return [(MarkdownIt().render(title).removeprefix("<p>").removesuffix("</p>\n"), Markup(render(body))) for title, body in parts]
+    return [Section(Markup(reader.renderInline(title)), Markup(reader.render(body)), body.count("\n") > LONG) for title, body in parts]

@@ -7,10 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from core.arm_safety import GateFailures
 from core.evaluation_facts import EvaluationFacts
 from core.model_card import Result, plain
-from core.paired_statistics import Interval, PairedT
-
-LEAST_P = 0.0001
-"""Below this a p is only said to be smaller."""
+from core.paired_statistics import Interval, PairedT, told_p
 
 
 def evaluation_markdown(facts: EvaluationFacts) -> str:
@@ -40,13 +37,6 @@ def card_results(facts: EvaluationFacts, arm: str) -> list[Result]:
     return [Result(metric=metric, name=name, value=value, dataset=where, dataset_type=kind) for metric, (name, value) in figures.items()]
 
 
-def _p(value: float, told: bool = True) -> str:
-    """Return a p value; told with its sign of equality."""
-    if value < LEAST_P:
-        return f"< {LEAST_P}"
-    return f"{'= ' if told else ''}{value:.4f}"
-
-
 def _interval(found: Interval | None, form: str, otherwise: str) -> str:
     return form.replace("%s", f"{found[0]:+.3f} to {found[1]:+.3f}") if found else otherwise
 
@@ -61,7 +51,7 @@ def _percents(found: Interval | None, bracketed: bool = True) -> str:
 def _t(found: PairedT) -> str:
     if found.t is None or found.p is None:
         return "none: all differences are equal"
-    return f"t = {found.t:.3f}, p {_p(found.p)}, n = {found.n}"
+    return f"t = {found.t:.3f}, p {told_p(found.p)}, n = {found.n}"
 
 
 def _gates(found: GateFailures) -> str:
@@ -90,7 +80,7 @@ _TEMPLATES.filters |= {
     "percent": lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
     "percents": _percents,
     "interval": _interval,
-    "p": _p,
+    "p": told_p,
     "t": _t,
     "gates": _gates,
     "apart": _apart,

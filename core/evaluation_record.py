@@ -13,6 +13,7 @@ from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer, 
 from core.ledger import Bill
 from core.outcomes import Played
 from core.pack import Pack
+from core.paired_statistics import told_p
 from core.power import Plan
 from core.recorded_evaluation import read_recorded
 from core.records import Persona, Record
@@ -86,7 +87,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
         score = one.score
         interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
         found[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
-        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p = {score.p:.4f})"
+        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {told_p(score.p)})"
         found["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
     return found
 

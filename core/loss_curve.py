@@ -1,27 +1,18 @@
 """The loss of a training: a picture that can be read on a light and on a dark page, and the same in words and a table for those who cannot see it."""
 
-import io
 import math
-import os
-import threading
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, ConfigDict
 
 from core.errors import JobError
+from core.pictures import TEXT, picture
 from core.records import Record
-from core.store import cache_folder
 from core.yaml_files import check
 
-TEXT = "#797979"
-"""Of all single colours this grey has about the greatest contrast, 4.35 to 1, on white and on a dark page (#0d1117) alike."""
 TRAINING, VALIDATION = "#1a7fd4", "#c2620a"
-
-_DRAWING = threading.Lock()
-"""matplotlib's settings are those of the process: two threads would draw with one another's."""
 
 
 class LossPoint(Record):
@@ -60,34 +51,14 @@ def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: 
         title: read out by screen readers, with `curve_sentence` as the description.
         smoothing: share of the steps over which the thick line is a running mean; with less than three steps in it there is none.
     """
-    # its cache of fonts would go into the home folder
-    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    file = io.StringIO()
-    with _DRAWING, mpl.rc_context():
-        mpl.rcdefaults()  # not those of a matplotlibrc that happens to lie about
-        # Text stays text; and of thousands of steps no more is kept than a pixel shows.
-        mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "understudy", "font.size": 11, "path.simplify_threshold": 1.0})
-        figure = Figure(figsize=(8, 4.2), layout="constrained")
-        axes = figure.add_subplot(xlabel="step", ylabel="loss")
-        _draw(axes, curve, smoothing)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.tick_params(colors=TEXT)
-        for item in (axes.xaxis.label, axes.yaxis.label):
-            item.set_color(TEXT)
-        for side, spine in axes.spines.items():
-            spine.set(color=TEXT, visible=side in ("left", "bottom"))
-        # Metadata would hold a date and addresses.
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    # What stands before the element names a document type elsewhere.
-    opening, _, rest = file.getvalue().partition("<svg ")[2].partition(">")
-    return f'<svg role="img" {opening}>\n <title>{escape(title)}</title>\n <desc>{escape(curve_sentence(curve))}</desc>{rest}'
+    return picture(lambda axes: _draw(axes, curve, smoothing), title, curve_sentence(curve), (8, 4.2), sides=("left", "bottom"), alone=True)
 
 
 def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlabel="step", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     steps, losses = _arrays(curve.training)
     window = round(smoothing * len(steps))
     if np.isfinite(losses).any():

@@ -19,6 +19,9 @@ CHUNK = 10_000
 LARGEST_T = 100.0
 """Beyond it the differences are as good as equal, and the noncentral t is not computed."""
 
+LEAST_P = 0.0001
+"""Below this a p is only said to be smaller."""
+
 Interval = tuple[FiniteFloat, FiniteFloat]
 
 
@@ -49,6 +52,11 @@ class EffectSize(Record):
     hedges_g: FiniteFloat | None
     interval: Interval | None
     reason: str | None = None
+
+
+def told_p(value: float, equals: str = "= ") -> str:
+    """Return what stands after the letter p."""
+    return f"< {LEAST_P}" if value < LEAST_P else f"{equals}{value:.4f}"
 
 
 def sign_flip_p(differences: np.ndarray, flips: int, seed: int = 0) -> np.ndarray:

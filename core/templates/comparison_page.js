@@ -19,7 +19,8 @@ function filter() {
 function openTarget() {
   const target = location.hash.startsWith("#p") && document.getElementById(location.hash.slice(1));
   if (target && target.classList.contains("pair")) {
-    target.hidden = false;
+    if (target.hidden) form.reset();
+    filter();
     target.open = true;
     target.scrollIntoView();
   }
@@ -27,7 +28,9 @@ function openTarget() {
 
 function step(by) {
   const list = shown();
-  const at = list.findIndex((pair) => pair.contains(document.activeElement));
+  const focused = list.findIndex((pair) => pair.contains(document.activeElement));
+  // after a link, the browser takes the focus away
+  const at = focused < 0 ? list.indexOf(document.querySelector(".pair:target")) : focused;
   const next = list[at < 0 ? 0 : Math.min(list.length - 1, Math.max(0, at + by))];
   if (next) {
     next.open = true;

@@ -1,5 +1,7 @@
 """The page of an evaluation in a browser: read without scripts, filtered with them, on a phone and in the dark."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.comparison_page import evaluation_page
@@ -16,6 +18,10 @@ def page_html():
 
 def shown(page):
     return page.locator(".pair:visible").count()
+
+
+def long_winded(transcript):
+    return transcript.model_copy(update={"exchanges": [one.model_copy(update={"assistant": "Well. " * 200}) for one in transcript.exchanges]})
 
 
 def test_filters_show_what_they_say(opened, page_html):
@@ -38,6 +44,30 @@ def test_a_link_opens_its_conversation(opened, page_html):
     page = opened(page_html, "#p9002-t1")
     assert page.locator("#p9002-t1[open]").is_visible()
     assert page.locator(".pair[open]").count() == 1
+
+
+def test_a_link_to_a_hidden_conversation_shows_it_and_counts_right(opened, page_html):
+    page = opened(page_html)
+    page.select_option("[name=which]", "lost")
+    page.evaluate("location.hash = '#p9004-t0'")
+    page.locator("#p9004-t0[open]").wait_for(state="visible")
+    assert page.locator("#count").inner_text() == f"{shown(page)} of 12"
+
+
+def test_keys_go_on_from_a_linked_conversation(opened, page_html):
+    page = opened(page_html, "#p9003-t1")
+    page.keyboard.press("j")
+    assert page.locator("#p9004-t0[open]").is_visible()
+
+
+def test_each_exchange_begins_at_the_same_height_in_all_arms(opened):
+    facts = facts_of(evaluation(base=[0.5] * 3, understudy=[0.7] * 3))
+    wordy = [replace(item, transcript=long_winded(item.transcript)) if item.arm == "base" else item for item in facts.conversations]
+    page = opened(evaluation_page(replace(facts, conversations=wordy)), "#p9001-t0")
+    sides = [page.locator(f"#p9001-t0 .side:nth-child({side}) .exchange").all() for side in (1, 2)]
+    tops = [[exchange.bounding_box()["y"] for exchange in side] for side in sides]
+    assert tops[0] == tops[1]
+    assert tops[0][1] - tops[0][0] > 200
 
 
 def test_keys_go_from_one_conversation_to_the_next(opened, page_html):
