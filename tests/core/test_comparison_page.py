@@ -19,7 +19,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def distribution_heights(values):
     """How high the base's scores stand in the picture of all scores, from its bottom up."""
     picture = ElementTree.fromstring(plots.distributions(facts_of(evaluation(base=values, understudy=[0.9] * len(values)))))
-    dots = [float(use.get("y")) for group in picture.iter(f"{SVG}g") if "PathCollection_2" in (group.get("id") or "") for use in group.iter(f"{SVG}use")]
+    dots = [float(use.attrib["y"]) for group in picture.iter(f"{SVG}g") if "PathCollection_2" in (group.get("id") or "") for use in group.iter(f"{SVG}use")]
     return [max(dots) - dot for dot in dots]
 
 
