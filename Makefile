@@ -63,6 +63,11 @@ design:  ## Draft a domain pack from a brief, and have it reviewed [BRIEF=file D
 	@deployments/install.sh light
 	@$(BIN)/python -m flows design brief="$(BRIEF)" domain=$(DOMAIN) $(if $(INSTALL),install=$(INSTALL)) $(if $(OVERWRITE),overwrite=$(OVERWRITE)) $(CHOSEN)
 
+.PHONY: critique
+critique:  ## A domain pack reviewed by its experts (experts.yaml), each from their own point of view; changes nothing [DOMAIN=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python -m flows critique domain=$(DOMAIN) $(CHOSEN)
+
 .PHONY: pilot
 pilot:  ## Try a pack, or a base before any training, on a few personas, and compare with the rounds before [DOMAIN=… COUNT=5 MODEL=provider/base SETTINGS=file]
 	@deployments/install.sh light

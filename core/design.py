@@ -1,4 +1,4 @@
-"""Writing a domain pack from a brief: file by file, each checked as the loader would, then reviewed from several points of view."""
+"""Writing a domain pack from a brief: file by file, each checked as the loader would."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from core.chat import ChatModel, ChatRequest, Message
 from core.errors import DesignError, PackError
 from core.fingerprint import seed_of
-from core.pack import CriterionHead, RubricNumbers
+from core.pack import CriterionHead, Experts, RubricNumbers
 from core.prompts import SHARED, check_prompt, load_shared
 from core.records import Record
 from core.store import CHECKOUT
-from core.taxonomy import Flaws, Taxonomy
+from core.taxonomy import Flaws, Taxonomy, check_not_with
 from core.yaml_files import Strict, check, explain, load_yaml
 
 EXAMPLE = "coding-mentor"
@@ -25,52 +25,48 @@ LEAST_WORDS = 80
 """Of a brief; with fewer a pack would be made up."""
 
 
-class Expert(Strict):
-    """Who reviews, and what they look for."""
-
-    name: str
-    view: str
-
-
 class DesignTexts(Strict):
     """`prompts/shared/design.yaml`."""
 
     files: dict[str, str]
-    experts: list[Expert]
 
 
-class Finding(Record):
-    """What a reviewer would not let pass."""
+class Contradiction(Record):
+    """Two passages of a brief that no answer can meet at once."""
 
-    file: str
-    expert: str
-    problem: str
-    proposal: str
-    applied: bool | None = None
-    reason: str = ""
+    one: str
+    other: str
+    why: str
+
+
+class BriefReading(Record):
+    """What a brief leaves unsettled."""
+
+    contradictions: list[Contradiction]
+    open: list[str]
 
 
 Save = Callable[[str, str], None]
 Read = Callable[[str], str | None]
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def json_object(**properties: Any) -> dict[str, Any]:
+    """Return the schema of an object that has all of these."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 TEXT, TRUTH = {"type": "string"}, {"type": "boolean"}
-FILE_SCHEMA = _object(text=TEXT)
-CRITERION = _object(
+FILE_SCHEMA = json_object(text=TEXT)
+CRITERION = json_object(
     id=TEXT, slug=TEXT, name=TEXT, category=TEXT, gate=TRUTH, na={"type": "string", "enum": ["never", "allowed"]}, from_exchange={"type": "integer"}, text=TEXT
 )
-CRITERIA_SCHEMA = _object(criteria={"type": "array", "items": CRITERION})
-FINDINGS_SCHEMA = _object(findings={"type": "array", "items": _object(file=TEXT, problem=TEXT, proposal=TEXT)})
-REVISION_SCHEMA = _object(decisions={"type": "array", "items": _object(applied=TRUTH, reason=TEXT)}, text=TEXT)
+CRITERIA_SCHEMA = json_object(criteria={"type": "array", "items": CRITERION})
+BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object(one=TEXT, other=TEXT, why=TEXT)}, open={"type": "array", "items": TEXT})
 
 
 @cache
 def design_texts() -> DesignTexts:
-    """Return what the designer is told of each file, and the experts."""
+    """Return what the designer is told of each file, in the order in which they are written."""
     return load_yaml(SHARED / "design.yaml", DesignTexts, PackError)
 
 
@@ -89,37 +85,53 @@ def check_brief(brief: str) -> str:
     return brief.strip()
 
 
+def check_reading(reading: BriefReading) -> None:
+    """See that a brief does not contradict itself.
+
+    Raises:
+        DesignError: it does.
+    """
+    if reading.contradictions:
+        told = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
+        raise DesignError(
+            f"The brief contradicts itself: {told}. A rubric made from both would fail everything. Nothing was drafted. Settle it there and run it again, "
+            "or set design.contradictions to tell."
+        )
+
+
 def place_of(file: str, domain: str) -> str:
     """Return where a file stands below a pack's root."""
     return f"prompts/{domain}/{file}" if file.endswith(".md") and file != "intended-use.md" else f"config/domains/{domain}/{file}"
 
 
-async def draft_pack(model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int, read: Read, save: Save) -> None:
+async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) -> None:
     """Write every file of a pack that is not there yet; what is there is kept.
 
     Args:
-        attempts: at each file; after a failed one the designer is shown what the loader said.
         read: returns a file's text below the pack's root, or nothing; save: writes one.
 
     Raises:
         DesignError: a file does not come into its form.
         ModelError, RunStoppedError: the model cannot be asked.
     """
-    asked = Designer(model, brief, domain, attempts, max_tokens)
     for file in design_texts().files:
         if file == "criteria":
             if read(f"prompts/{domain}/criteria.done") is None:
-                await _draft_criteria(asked, read, save)
+                await _draft_criteria(designer, read, save)
         elif read(place_of(file, domain)) is None:
-            save(place_of(file, domain), await asked.write(file, _context(file, domain, read), lambda text, file=file: check_file(file, text)))
+            save(place_of(file, domain), await designer.write(file, _context(file, domain, read), lambda text, file=file: _check(file, text, domain, read)))
 
 
 class Designer:
     """A model that writes files, and is told what was wrong with one until it has its form."""
 
     def __init__(self, model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int) -> None:
-        """Take what all requests share."""
-        self.domain, self._model, self._attempts, self._max_tokens = domain, model, attempts, max_tokens
+        """Take what all requests share.
+
+        Args:
+            attempts: at each file; after a failed one the designer is shown what the loader said.
+        """
+        self.domain, self.model, self._brief, self._attempts, self._max_tokens = domain, model, brief, attempts, max_tokens
         self._system = load_shared("design_system").render(brief=brief, domain=domain)
 
     async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
@@ -133,6 +145,10 @@ class Designer:
 
         return await self.ask(file, prompt, FILE_SCHEMA, take)
 
+    async def read_brief(self) -> BriefReading:
+        """Look for what contradicts itself in the brief, and for what it leaves open."""
+        return await self.ask("the reading of the brief", load_shared("design_brief").render(brief=self._brief), BRIEF_SCHEMA, BriefReading.model_validate)
+
     async def ask(self, what: str, prompt: str, schema: Mapping[str, Any], take: Callable[[dict[str, Any]], Any]) -> Any:
         """Ask until an answer can be taken.
 
@@ -145,9 +161,9 @@ class Designer:
             request = ChatRequest(
                 "designer", self._system, tuple(messages), self._max_tokens, seed, schema, item=f"design-{self.domain}", inputs={"what": what}
             )
-            reply = await self._model.complete(request)
+            reply = await self.model.complete(request)
             try:
-                return take(_parsed(reply.text))
+                return take(parsed_object(reply.text))
             except (PackError, ValueError, KeyError, TypeError) as wrong:
                 reason = str(wrong)
                 messages += [
@@ -159,51 +175,30 @@ class Designer:
         )
 
 
-async def review(model: ChatModel, brief: str, domain: str, files: Mapping[str, str], max_tokens: int) -> list[Finding]:
-    """Have every file reviewed by each expert."""
-    found, shown = [], [{"name": name, "text": text} for name, text in files.items()]
-    for expert in design_texts().experts:
-        prompt = load_shared("design_critique").render(expert=expert.model_dump(), brief=brief, files=shown)
-        seed = seed_of("critique", domain, expert.name)
-        reply = await model.complete(
-            ChatRequest("designer", "", (Message("user", prompt),), max_tokens, seed, FINDINGS_SCHEMA, item=f"design-{domain}", inputs={"what": "critique"})
-        )
-        for item in _parsed(reply.text)["findings"]:
-            if item["file"] in files:
-                found.append(Finding(expert=expert.name, **item))
-    return found
-
-
-async def revise(designer: Designer, file: str, text: str, findings: Sequence[Finding], valid: Callable[[str], None]) -> tuple[str, list[Finding]]:
-    """Have a file written anew with those findings that are applied; each is decided with a reason."""
-    prompt = load_shared("design_revise").render(file=file, text=text, findings=[finding.model_dump() for finding in findings])
-
-    def take(answer: dict[str, Any]) -> tuple[str, list[Finding]]:
-        if len(answer["decisions"]) != len(findings):
-            raise ValueError(f"{len(findings)} findings need as many decisions, found {len(answer['decisions'])}")
-        new = str(answer["text"]).strip() + "\n"
-        valid(new)
-        pairs = zip(findings, answer["decisions"], strict=True)
-        return new, [finding.model_copy(update={"applied": bool(told["applied"]), "reason": str(told["reason"])}) for finding, told in pairs]
-
-    return await designer.ask(f"the revision of {file}", prompt, REVISION_SCHEMA, take)
-
-
 def check_file(file: str, text: str) -> None:
     """See that a file has the form that the loader wants.
 
     Raises:
         PackError: it has not.
     """
-    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers}
+    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers, "experts.yaml": Experts}
     if file in models:
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as broken:
             raise PackError(f"{file} is not YAML: {str(broken).splitlines()[0]}.") from broken
         check(data, models[file], PackError, file)
-    elif file.endswith(".md") and file not in ("intended-use.md",):
+    elif file.endswith(".md") and file != "intended-use.md" and not file.startswith("criteria/"):
         check_prompt(Path(file), text)
+
+
+def _check(file: str, text: str, domain: str, read: Read) -> None:
+    """See that a file has its form, and fits those before it."""
+    check_file(file, text)
+    if file == "flaw-taxonomy.yaml":
+        flaws = check(yaml.safe_load(text), Flaws, PackError, file)
+        taxonomy = check(yaml.safe_load(read(place_of("input-taxonomy.yaml", domain)) or ""), Taxonomy, PackError, "input-taxonomy.yaml")
+        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
 
 
 async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
@@ -257,11 +252,12 @@ def _example(file: str) -> str:
     return "\n\n".join(path.read_text(encoding="utf-8") for path in (paths[0], paths[5]))
 
 
-def _request(domain: str, what: str, system: str, messages: Sequence[Message], room: int, seed: int, schema: Mapping[str, Any]) -> ChatRequest:
-    return ChatRequest("designer", system, tuple(messages), room, seed, schema, item=f"design-{domain}", inputs={"what": what})
+def parsed_object(text: str) -> dict[str, Any]:
+    """Return an answer's JSON object.
 
-
-def _parsed(text: str) -> dict[str, Any]:
+    Raises:
+        ValueError, TypeError: it is none.
+    """
     found = json.loads(text)
     if not isinstance(found, dict):
         raise TypeError("the answer is no JSON object")

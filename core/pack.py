@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from core.errors import PackError
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
-from core.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
+from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
@@ -49,6 +49,19 @@ class CriterionHead(Strict):
         return self
 
 
+class Expert(Strict):
+    """Who reviews a pack, as a sentence that goes on from "You are", and what they look for."""
+
+    name: Text
+    view: Text
+
+
+class Experts(Strict):
+    """`experts.yaml`."""
+
+    experts: list[Expert] = Field(min_length=1)
+
+
 @dataclass(frozen=True)
 class Criterion:
     """A yes/no question with its rules."""
@@ -81,6 +94,7 @@ class Pack:
         judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
+        experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
         repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: nothing is made anew because of it.
         intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
     """
@@ -94,6 +108,7 @@ class Pack:
     phrases: ScriptedPhrases | None
     intended_use: str
     repair: Prompt | None
+    experts: list[Expert]
     hash: str
     judge_hash: str
 
@@ -152,7 +167,8 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     use = config / "intended-use.md"
     told = use.read_text(encoding="utf-8").strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, whole, judging)
+    experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else SHARED / "experts.yaml", Experts, PackError).experts
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, whole, judging)
 
 
 def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:

@@ -32,6 +32,7 @@ SUPPLIED_SHARED = {
     "no_system": frozenset[str](),
     "check": frozenset[str](),
     "repair_follows": frozenset({"exchanges", "answer", "message"}),
+    "design_brief": frozenset({"brief"}),
     "design_system": frozenset({"brief", "domain"}),
     "design_step": frozenset({"file", "guidance", "example", "drafted"}),
     "design_critique": frozenset({"expert", "brief", "files"}),

@@ -108,6 +108,15 @@ def design_markdown(facts: dict[str, Any]) -> str:
     return _TEMPLATES.get_template("design.md.j2").render(facts=facts).strip() + "\n"
 
 
+def critique_markdown(facts: dict[str, Any]) -> str:
+    """Return what a pack's experts found as Markdown.
+
+    Args:
+        facts: what `tasks.critique` collects.
+    """
+    return _TEMPLATES.get_template("critique.md.j2").render(facts=facts).strip() + "\n"
+
+
 def pilot_markdown(facts: dict[str, Any]) -> str:
     """Return what a round of a pilot came to, beside the rounds before, as Markdown.
 

@@ -249,7 +249,8 @@ class DesignSettings(Strict):
     Args:
         attempts: at each file; after a failed one the designer is shown what the loader said.
         max_tokens: room for one file, thinking included.
-        critique: whether the experts review what was drafted.
+        contradictions: `refuse` drafts nothing from a brief that contradicts itself; `tell` names it in the report.
+        critique: whether the pack's experts review what was drafted.
         ready: share of a pilot's conversations that must pass; a base that passes more without training may need none.
         able: share below which a base is far from the part.
         often: share of failures from which a pilot's report names a criterion.
@@ -257,6 +258,7 @@ class DesignSettings(Strict):
 
     attempts: Count
     max_tokens: Count
+    contradictions: Literal["refuse", "tell"]
     critique: bool
     ready: Share
     able: Share

@@ -17,7 +17,7 @@ from tasks.temporary_server import temporary_server
 if TYPE_CHECKING:
     from prefect import Flow
 
-FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation", "nightly", "release", "repair", "design", "pilot")
+FLOWS = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation", "nightly", "release", "repair", "design", "critique", "pilot")
 CATCH_UP_SECONDS = 30
 
 

@@ -5,13 +5,16 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from core.design import Designer, Finding, check_brief, check_file, design_texts, draft_pack, place_of, review, revise
+from core.critique import Finding, pack_files, review, revise
+from core.design import BriefReading, Designer, check_brief, check_file, check_reading, draft_pack, place_of
 from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
 from core.ledger import bills
@@ -21,6 +24,9 @@ from core.records import Reference
 from core.reports import design_markdown
 from core.store import CHECKOUT, Store, open_store
 from tasks.run import Run, log_bill, open_model, turn
+
+READING, CRITIQUE = "reading.json", "critique.json"
+FOR_A_PERSON = "For a person: it is not about one of the files as they stand."
 
 
 class DesignRef(Reference):
@@ -54,6 +60,24 @@ class Draft:
         """Write a file."""
         self.store.write(f"{self.folder}/{file}", text)
 
+    @contextmanager
+    def unpacked(self) -> Generator[Path]:
+        """Write the pack's files below a folder that is gone afterwards."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.unpack(Path(folder))
+            yield Path(folder)
+
+    def check_changed(self, file: str, text: str) -> None:
+        """See that the pack would load with this text of a file.
+
+        Raises:
+            PackError: it would not.
+        """
+        check_file(file, text)
+        with self.unpacked() as root:
+            (root / place_of(file, self.domain)).write_text(text, encoding="utf-8")
+            load_pack(self.domain, root)
+
     def unpack(self, root: Path) -> None:
         """Write the pack's files below a folder."""
         for place in (f"config/domains/{self.domain}", f"prompts/{self.domain}", f"prompts/{self.domain}/criteria"):
@@ -83,52 +107,61 @@ def read_brief(path: str, domain: str, overwrite: bool) -> Draft:
 
 
 async def draft(run: Run, made: Draft) -> None:
-    """Write what is not there yet of the pack.
+    """Read the brief for contradictions, then write what is not there yet of the pack.
 
     Raises:
-        SettingsError: nobody is named who designs. DesignError: a file does not come into its form.
+        SettingsError: nobody is named who designs. DesignError: the brief contradicts itself, or a file does not come into its form.
     """
-    if not run.models.get("designer"):
-        raise SettingsError("roles.designer is null, so nobody drafts. Name the strongest model that you have.")
     numbers = run.settings.design
     async with turn(run, ("designer",)):
-        model = await open_model(run.model("designer"))
-        await draft_pack(model, made.brief, made.domain, numbers.attempts, numbers.max_tokens, made.read, made.save)
+        designer = await _designer(run, made)
+        if (kept := made.read(READING)) is None:
+            reading = await designer.read_brief()
+            made.save(READING, reading.model_dump_json(indent=2))
+        else:
+            reading = BriefReading.model_validate_json(kept)
+        if numbers.contradictions == "refuse":
+            check_reading(reading)
+        await draft_pack(designer, made.domain, made.read, made.save)
     get_run_logger().info("Drafted: %s/%s", made.store.root, made.folder)
     log_bill(run)
 
 
 async def criticise(run: Run, made: Draft) -> list[Finding]:
-    """Have the experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
+    """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
     if not run.settings.design.critique:
         return []
-    if (kept := made.read("critique.json")) is not None:
+    if (kept := made.read(CRITIQUE)) is not None:
         return [Finding.model_validate(item) for item in json.loads(kept)]
-    numbers, decided = run.settings.design, []
-    files = {name: text for name in design_texts().files if (text := made.read(_place(name, made.domain)))}
+    with made.unpacked() as root:
+        files, experts = pack_files(root, made.domain), load_pack(made.domain, root).experts
+    decided = []
     async with turn(run, ("designer",)):
-        model = await open_model(run.model("designer"))
-        found = await review(model, made.brief, made.domain, files, numbers.max_tokens)
-        designer = Designer(model, made.brief, made.domain, numbers.attempts, numbers.max_tokens)
+        designer = await _designer(run, made)
+        found = await review(designer.model, made.brief, made.domain, files, experts, run.settings.design.max_tokens)
         for name, old in files.items():
-            about = [finding for finding in found if finding.file == name]
-            if about and name == "criteria":
-                # many files: a person decides, with the finding before them
-                decided += [finding.model_copy(update={"applied": False, "reason": "For a person: it is about a criterion."}) for finding in about]
-            elif about:
-                text, told = await revise(designer, name, old, about, lambda new, name=name: check_file(name, new))
+            if about := [finding for finding in found if finding.file == name]:
+                text, told = await revise(designer, name, old, about, lambda new, name=name: made.check_changed(name, new))
                 made.save(place_of(name, made.domain), text)
                 decided += told
-    made.store.write_json(f"{made.folder}/critique.json", [finding.model_dump() for finding in decided])
+    # what is to be added, or stands between files
+    decided += [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in found if finding.file not in files]
+    made.store.write_json(f"{made.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
     log_bill(run)
     return decided
 
 
+async def _designer(run: Run, made: Draft) -> Designer:
+    if not run.models.get("designer"):
+        raise SettingsError("roles.designer is null, so nobody drafts. Name the strongest model that you have.")
+    numbers = run.settings.design
+    return Designer(await open_model(run.model("designer")), made.brief, made.domain, numbers.attempts, numbers.max_tokens)
+
+
 async def publish_design(run: Run, made: Draft, findings: list[Finding], install: bool) -> DesignRef:
     """Load the draft as a pack, say what it lacks, and install it when asked."""
-    with tempfile.TemporaryDirectory() as folder:
-        made.unpack(Path(folder))
-        pack = load_pack(made.domain, Path(folder))
+    with made.unpacked() as root:
+        pack = load_pack(made.domain, root)
         lacking = review_pack(pack)
     place = _install(made) if install else None
     facts = {
@@ -138,6 +171,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         "pack": pack,
         "lacking": lacking,
         "findings": findings,
+        "reading": BriefReading.model_validate_json(made.read(READING) or '{"contradictions": [], "open": []}'),
         "bills": bills(made.store, run.name),
         "variable": PACKS_VARIABLE,
     }
@@ -154,10 +188,6 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         "report": f"{made.store.root}/{page}",
     }
     return DesignRef(path=f"{made.folder}/design.md", summary=summary)
-
-
-def _place(name: str, domain: str) -> str:
-    return f"prompts/{domain}/criteria" if name == "criteria" else place_of(name, domain)
 
 
 def _install(made: Draft) -> str:

@@ -14,6 +14,7 @@ from core.reports import pilot_markdown
 from core.store import open_store
 from tasks.assessment_report import read_judged
 from tasks.generation import Rehearsal, plan_personas
+from tasks.review import write
 from tasks.run import Run, choose_model
 
 
@@ -57,12 +58,19 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     _keep_files(pack.name, f"{folder}/{number:03d}")
     told = advice(this, earlier, pack, run.settings.design)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
-    text = pilot_markdown({"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report})
+    sheet = write(pack.name, assessed, len(batch.assessments), keep=True)
+    text = pilot_markdown({"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet})
     page = store.write(f"{folder}/{number:03d}.md", text)
     await acreate_markdown_artifact(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)
     rate = f" ({this.pass_rate:.0%})" if this.pass_rate is not None else ""
-    summary = {"round": str(number), "passed": f"{this.passed} of {this.conversations}{rate}", "next": " ".join(told), "report": f"{store.root}/{page}"}
+    summary = {
+        "round": str(number),
+        "passed": f"{this.passed} of {this.conversations}{rate}",
+        "next": " ".join(told),
+        "report": f"{store.root}/{page}",
+        "sheet": f"{store.root}/{sheet}/sheet.csv, for a person beside transcripts.html",
+    }
     return PilotRef(path=path, summary=summary)
 
 

@@ -18,11 +18,14 @@ from tasks.assessment_report import latest, read_judged
 SHEET, PAGE, BATCH = "sheet.csv", "transcripts.html", "batch"
 
 
-def write(domain: str, batch: str, size: int) -> str:
+def write(domain: str, batch: str, size: int, keep: bool = False) -> str:
     """Write the sheet and the page with the transcripts, which says nothing of the judge; return the folder's name.
 
+    Args:
+        keep: whether a sheet that somebody has begun to fill in is left as it is.
+
     Raises:
-        ReviewError: a sheet is there that somebody has begun to fill in.
+        ReviewError: there is such a sheet, and it is not to be kept.
     """
     store, pack = open_store(), load_pack(domain)
     judged = _judged(batch, pack.rubric)
@@ -30,6 +33,8 @@ def write(domain: str, batch: str, size: int) -> str:
     folder = f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}-{len(chosen)}"
     sheet = write_sheet(chosen, pack.rubric, PAGE)
     if store.exists(f"{folder}/{SHEET}") and store.read(f"{folder}/{SHEET}") != sheet:
+        if keep:
+            return folder
         raise ReviewError(
             f"{store.root}/{folder}/{SHEET} has been changed since it was written, and is kept. Read it back with make review "
             f"SHEET={store.root}/{folder}/{SHEET}, or move it away to have it written anew."

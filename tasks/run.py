@@ -88,6 +88,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "release": ("user_simulator", "judge"),
     "repair": ("repairer", "judge"),
     "design": ("designer",),
+    "critique": ("designer",),
     "pilot": ("user_simulator", "assistant", "judge"),
 }
 """Whose models a flow asks."""

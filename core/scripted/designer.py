@@ -17,15 +17,23 @@ def designed(request: ChatRequest) -> str:
     what = str(request.inputs["what"])
     if what == "critique":
         return json.dumps({"findings": [{"file": "system.md", "problem": "It says nothing of languages.", "proposal": "Say in which language it answers."}]})
+    if what == "the reading of the brief":
+        return json.dumps({"contradictions": _contradictions(request.messages[0].content), "open": ["In which languages does it answer?"]})
     if what == "criteria":
         return json.dumps({"criteria": [_criterion(path) for path in sorted((CHECKOUT / f"prompts/{PACK}/criteria").glob("*.md"))]})
     if what.startswith("the revision of "):
         count = len(re.findall(r"^\d+\. \(", request.messages[0].content, re.MULTILINE))
-        text = request.messages[0].content.partition("<file>\n")[2].partition("\n</file>")[0]
+        text = request.messages[0].content.partition("<file>\n")[2].partition("\n</file>")[0].rstrip()
         decisions = [{"applied": number == 0, "reason": "Scripted."} for number in range(count)]
         return json.dumps({"decisions": decisions, "text": f"{text}\nAnswer in the language of the message."})
     folder = f"prompts/{PACK}" if what.endswith(".md") and what != "intended-use.md" else f"config/domains/{PACK}"
     return json.dumps({"text": (CHECKOUT / folder / what).read_text(encoding="utf-8")})
+
+
+def _contradictions(brief: str) -> list[dict[str, str]]:
+    """Return what the brief says is always and never done."""
+    always, never = (dict.fromkeys(re.findall(rf"\b{word} ([^.;\n]+)", brief, re.IGNORECASE)) for word in ("always", "never"))
+    return [{"one": f"always {what}", "other": f"never {what}", "why": "Scripted."} for what in always if what in never]
 
 
 def _criterion(path: Path) -> dict[str, Any]:

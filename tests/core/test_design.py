@@ -3,13 +3,18 @@
 import json
 
 import pytest
+import yaml
 
 from core.chat import ChatRequest, Reply, Usage
-from core.design import Designer, check_brief, check_file, design_texts, draft_pack, place_of, review, revise
+from core.critique import pack_files, review, revise
+from core.design import Designer, check_brief, check_file, check_reading, design_texts, draft_pack, place_of
 from core.errors import DesignError, PackError
-from core.pack import load_pack
+from core.pack import Experts, load_pack
 from core.pack_review import review_pack
+from core.prompts import SHARED
 from core.scripted.designer import designed
+from core.yaml_files import load_yaml
+from tests.conftest import CHECKOUT
 
 BRIEF = "Home cooks write to a tutor about dishes that went wrong. " * 12
 
@@ -43,7 +48,7 @@ class Folder(dict[str, str]):
 
 
 async def drafted(model, folder, attempts=3):
-    await draft_pack(model, BRIEF, "home-cooking", attempts, 1000, folder.read, folder.save)
+    await draft_pack(Designer(model, BRIEF, "home-cooking", attempts, 1000), "home-cooking", folder.read, folder.save)
 
 
 async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_path):
@@ -97,8 +102,10 @@ async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
 async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
     files = {"system.md": "---\ninputs: []\n---\nYou are a tutor."}
     scribe = Scribe()
-    found = await review(scribe, BRIEF, "home-cooking", files, 1000)
-    assert [finding.expert for finding in found] == [expert.name for expert in design_texts().experts]
+    experts = load_pack("coding-mentor").experts
+    found = await review(scribe, BRIEF, "home-cooking", files, experts, 1000)
+    assert [finding.expert for finding in found] == [expert.name for expert in experts]
+    assert all(expert.view in request.messages[0].content for expert, request in zip(experts, scribe.asked, strict=True))
     assert all("home-cooking" not in request.system for request in scribe.asked)  # nothing of the designer's own view
     designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
     text, decided = await revise(designer, "system.md", files["system.md"], found, lambda text: check_file("system.md", text))
@@ -109,10 +116,37 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
 
 async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
     scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
-    found = await review(Scribe(), BRIEF, "home-cooking", {"system.md": "x"}, 1000)
+    found = await review(Scribe(), BRIEF, "home-cooking", {"system.md": "x"}, load_pack("coding-mentor").experts, 1000)
     designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
     _, decided = await revise(designer, "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
     assert len(decided) == len(found)
+
+
+async def test_a_brief_that_contradicts_itself_is_refused_with_both_passages():
+    asked = Designer(Scribe(), f"{BRIEF} It always gives the whole recipe. It never gives the whole recipe.", "home-cooking", 2, 1000)
+    reading = await asked.read_brief()
+    with pytest.raises(DesignError, match=r"“always gives the whole recipe” against “never gives the whole recipe”"):
+        check_reading(reading)
+    check_reading(await Designer(Scribe(), BRIEF, "home-cooking", 2, 1000).read_brief())
+
+
+async def test_a_flaw_that_goes_not_with_what_the_taxonomy_lacks_is_asked_for_again():
+    spoilt = yaml.safe_load((CHECKOUT / "config/domains/coding-mentor/flaw-taxonomy.yaml").read_text(encoding="utf-8"))
+    spoilt["categories"]["leaving_out"]["half_the_facts"]["not_with"] = {"nowhere": ["x"]}
+    scribe = Scribe({"flaw-taxonomy.yaml": [json.dumps({"text": yaml.safe_dump(spoilt)})]})
+    await drafted(scribe, Folder())
+    asked = [request for request in scribe.asked if request.inputs["what"] == "flaw-taxonomy.yaml"]
+    assert "nowhere" in asked[1].messages[-1].content
+
+
+@pytest.mark.parametrize("domain", ["coding-mentor", "therapeutic-coaching"])
+def test_each_shipped_pack_has_experts_of_its_own_who_read_all_of_it(domain):
+    own = load_pack(domain).experts
+    assert own != load_yaml(SHARED / "experts.yaml", Experts, PackError).experts
+    assert len(own) == 5
+    files = pack_files(CHECKOUT, domain)
+    assert {"system.md", "rubric.yaml", "input-taxonomy.yaml"} <= files.keys()
+    assert sum(name.startswith("criteria/") for name in files) == len(load_pack(domain).rubric.criteria)
 
 
 def test_a_brief_that_says_next_to_nothing_is_refused():

@@ -4,15 +4,21 @@ import json
 
 import pytest
 
+from core.critique import pack_files
 from core.errors import DesignError, SettingsError
 from core.pack import load_pack
+from core.scripted.designer import designed
 from core.store import open_store
 from flows.assessment import assessment
+from flows.critique import critique
 from flows.dataset import dataset
 from flows.design import design
 from flows.generation import generation
 from flows.pilot import pilot
+from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
+
+CRITERIA = [path.name for path in (CHECKOUT / "prompts/coding-mentor/criteria").glob("*.md")]
 
 BRIEF = "Home cooks write to a tutor about dishes that went wrong, and what to try next time. " * 10
 
@@ -45,7 +51,8 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert found.summary["pack"].endswith("(not installed: install=true)")
     assert not list(packs.iterdir())
     text = open_store().read(found.path)
-    assert "a methodologist who measures for a living" in text
+    assert "a methodologist who measures how people learn" in text  # of the experts that were drafted
+    assert "In which languages does it answer?" in text  # what the brief leaves open
     assert "make pilot DOMAIN=home-cooking" in text
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("designs/*/*/**/*.yaml")}
     again = await design(brief, "home-cooking", settings, install=True)
@@ -93,6 +100,68 @@ async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_ot
     seeds = {path.name.split("-")[0] for path in data_root.glob("pilots/coding-mentor/*.json")}
     assert seeds == {"00000", "00001", "00002", "00003"}
     assert (data_root / "pilots/coding-mentor/rounds/001/prompts/coding-mentor/assistant.md").is_file()
+
+
+async def test_a_round_of_a_pilot_has_a_sheet_for_a_person_and_says_how_far_its_judges_agree(tmp_path, data_root):
+    settings = design_settings(tmp_path, judges=["scripted/judge", "scripted/0.5"])
+    found = await pilot("coding-mentor", 4, settings=settings)
+    text = open_store().read(found.path.replace(".json", ".md"))
+    assert "Krippendorff's alpha" in text
+    assert "| scripted/0.5 and scripted/judge |" in text
+    (sheet,) = data_root.glob("reviews/*/sheet.csv")
+    assert str(sheet) in found.summary["sheet"]
+    filled = sheet.read_text(encoding="utf-8").replace(",,", ",YES,")
+    sheet.write_text(filled, encoding="utf-8")
+    await pilot("coding-mentor", 4, settings=settings)
+    assert sheet.read_text(encoding="utf-8") == filled
+
+
+async def test_a_brief_that_contradicts_itself_is_refused_before_anything_is_drafted(tmp_path, data_root, packs):
+    path = tmp_path / "brief.md"
+    path.write_text(f"{BRIEF}\nIt always gives the whole recipe. It never gives the whole recipe.", encoding="utf-8")
+    settings = design_settings(tmp_path)
+    with pytest.raises(DesignError, match="The brief contradicts itself"):
+        await design(str(path), "home-cooking", settings)
+    assert not list(data_root.glob("designs/*/config"))
+
+
+async def test_findings_on_a_criterion_are_applied_as_well_and_what_would_not_load_is_not_taken(tmp_path, data_root, packs, brief, monkeypatch):
+    def critical(request):
+        what = str(request.inputs["what"])
+        if what == "critique":
+            (file,) = [name for name in CRITERIA if name.startswith("CO1-")]
+            return json.dumps(
+                {
+                    "findings": [
+                        {"file": f"criteria/{file}", "problem": "Wide.", "proposal": "Narrow."},
+                        {"file": "criteria", "problem": "One lacks.", "proposal": "x"},
+                    ]
+                }
+            )
+        if what.startswith("the revision of criteria/"):
+            text = (CHECKOUT / "prompts/coding-mentor" / what.removeprefix("the revision of ")).read_text(encoding="utf-8")
+            spoilt = text.replace("category: ", "category: un") if len(request.messages) == 1 else f"{text}\nNarrower."
+            count = request.messages[0].content.count("Wide.")
+            return json.dumps({"decisions": [{"applied": True, "reason": "Right."}] * count, "text": spoilt})
+        return designed(request)
+
+    monkeypatch.setattr("core.scripted.chat.designed", critical)
+    found = await design(brief, "home-cooking", design_settings(tmp_path), install=True)
+    assert load_pack("home-cooking").rubric.criteria["CO1"].text.endswith("Narrower.")
+    text = open_store().read(found.path)
+    assert "For a person" in text
+
+
+async def test_a_pack_that_is_there_is_reviewed_by_its_experts_and_not_changed(tmp_path, data_root):
+    settings = design_settings(tmp_path)
+    before = pack_files(CHECKOUT, "therapeutic-coaching")
+    found = await critique("therapeutic-coaching", settings)
+    text = open_store().read(found.path.replace(".json", ".md"))
+    assert all(expert.name in text for expert in load_pack("therapeutic-coaching").experts)
+    assert pack_files(CHECKOUT, "therapeutic-coaching") == before
+    made = next(data_root.glob("critiques/*.json")).stat().st_mtime_ns
+    await critique("therapeutic-coaching", settings)
+    assert next(data_root.glob("critiques/*.json")).stat().st_mtime_ns == made
 
 
 async def test_conversations_of_pilots_are_never_trained_on(tmp_path, data_root):

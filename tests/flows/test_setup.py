@@ -1,6 +1,7 @@
 """The server is prepared once: work pool, limits and blocks; and the limits bound what several runs do together."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
 
 from core.records import TranscriptBatch
 from core.store import open_store
@@ -32,6 +35,9 @@ async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_p
         given["roles"] |= roles
         Path(settings).write_text(yaml.safe_dump(given), encoding="utf-8")
 
+        async with get_client() as client:  # another test may have made it on this server
+            with contextlib.suppress(ObjectNotFound):
+                await client.delete_global_concurrency_limit_by_name("understudy-anthropic-claude-sonnet-5-5")
         first = set_up(prefect_server, settings)
         assert "Made the limit understudy-anthropic-claude-sonnet-5-5: 1 at once." in first
         assert "Registered the block understudy-openai-compatible." in first

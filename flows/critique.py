@@ -1,0 +1,20 @@
+"""A domain pack that is there → what its experts would not let pass."""
+
+from prefect import flow
+
+from tasks.critique import CritiqueRef, criticise_pack
+from tasks.run import begin_run
+
+
+@flow(name="critique", flow_run_name="critique-{domain}")
+async def critique(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> CritiqueRef:
+    """Have a pack reviewed by the experts that it names, each from their own point of view; nothing is changed.
+
+    Args:
+        domain: name of a domain pack.
+        settings: path of the settings file; roles.designer reviews.
+
+    Returns:
+        The findings with their report.
+    """
+    return await criticise_pack(await begin_run("critique", domain, settings))

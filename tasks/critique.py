@@ -1,0 +1,52 @@
+"""A pack that is there, reviewed by its experts: what they found, for a person to decide."""
+
+import json
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
+
+from core.critique import Finding, pack_files, review
+from core.errors import SettingsError
+from core.fingerprint import fingerprint
+from core.ledger import bills
+from core.pack import domains
+from core.records import Reference
+from core.reports import critique_markdown
+from core.store import open_store
+from tasks.run import Run, log_bill, open_model, turn
+
+
+class CritiqueRef(Reference):
+    """A pack's findings, and what came of it in words."""
+
+    summary: dict[str, str]
+
+
+async def criticise_pack(run: Run) -> CritiqueRef:
+    """Have each of the pack's experts review all its files; what was found of the same files is kept and not asked for again.
+
+    Raises:
+        SettingsError: nobody is named who reviews.
+    """
+    if not run.models.get("designer"):
+        raise SettingsError("roles.designer is null, so nobody reviews. Name the strongest model that you have.")
+    store, pack = open_store(), run.pack
+    files = pack_files(domains()[pack.name], pack.name)
+    name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
+    if store.exists(f"{name}.json"):
+        found = [Finding.model_validate(item) for item in json.loads(store.read(f"{name}.json"))]
+    else:
+        async with turn(run, ("designer",)):
+            model = await open_model(run.model("designer"))
+            found = await review(model, pack.intended_use, pack.name, files, pack.experts, run.settings.design.max_tokens)
+        store.write_json(f"{name}.json", [finding.model_dump() for finding in found])
+        log_bill(run)
+    text = critique_markdown({"pack": pack, "findings": found, "bills": bills(store, run.name)})
+    page = store.write(f"{name}.md", text)
+    await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
+    get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)
+    by_file = {finding.file: sum(other.file == finding.file for other in found) for finding in found}
+    told = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"
+    return CritiqueRef(
+        path=f"{name}.json", summary={"findings": str(len(found)), "files": told, "cost": str(run.ledger.bill), "report": f"{store.root}/{page}"}
+    )
