@@ -4,7 +4,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
 from core.pack import Pack
-from core.scripted.chat import ScriptedChat
+from core.scripted.chat import ScriptedChat, ScriptedDesigner
 
 
 class Scripted(CredentialsBlock):
@@ -25,12 +25,12 @@ class Scripted(CredentialsBlock):
     _block_type_slug = "understudy-scripted"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
-    name: str = Field(default="mixed", title="Model", description="user, judge, mixed, or an assistant's quality from 0 to 1.")
+    name: str = Field(default="mixed", title="Model", description="user, judge, repairer, designer, mixed, or an assistant's quality from 0 to 1.")
 
-    def get_client(self, pack: Pack) -> ScriptedChat:
+    def get_client(self, pack: Pack) -> ScriptedChat | ScriptedDesigner:
         """Return the model.
 
         Args:
             pack: the domain that is played.
         """
-        return ScriptedChat(self.name, pack)
+        return ScriptedDesigner() if self.name == "designer" else ScriptedChat(self.name, pack)

@@ -69,7 +69,7 @@ class Persons(Strict):
 
     Args:
         sentences: how many in a row are looked at.
-        user: so many words of the second person, at most so many of the first, and one of the domain's `coaching` patterns.
+        user: so many words of the second person, at most so many of the first, and one of the domain's `answering` patterns.
         assistant: so many words of the first person and at most so many of the second.
     """
 
@@ -88,7 +88,7 @@ class Guards(Strict):
         foreign_share: share of a message's letters in other scripts from which it is refused; foreign_run: letters in a row.
         punctuated: words from which a message of whole sentences must end like one.
         verbatim: patterns that are searched in quotations, too.
-        coaching: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
+        answering: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
     """
 
     script: str
@@ -101,7 +101,7 @@ class Guards(Strict):
     verbatim: tuple[Pattern, ...]
     meta: Patterns
     role_inversion: Patterns = Patterns()
-    coaching: tuple[Pattern, ...] = ()
+    answering: tuple[Pattern, ...] = ()
 
 
 class DomainGuards(Strict):
@@ -109,7 +109,7 @@ class DomainGuards(Strict):
 
     script: str | None = None
     persons: Persons | None = None
-    coaching: tuple[Pattern, ...] = ()
+    answering: tuple[Pattern, ...] = ()
     leaked_reasoning: Patterns = Patterns()
     meta: Patterns = Patterns()
     role_inversion: Patterns = Patterns()
@@ -123,7 +123,7 @@ def merged(general: Guards, domain: DomainGuards) -> Guards:
         return Patterns(**{side: (*mine[side], *more[side]) for side in mine})
 
     added = {name: both(name) for name in ("leaked_reasoning", "meta", "role_inversion")}
-    own = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "coaching": domain.coaching}
+    own = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "answering": domain.answering}
     return general.model_copy(update=own | added)
 
 
@@ -187,7 +187,7 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
         first, second = sum(firsts[window]), sum(seconds[window])
         if side == "assistant" and first >= rule.assistant[0] and second <= rule.assistant[1]:
             return " ".join(parts[window])
-        if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.coaching, " ".join(parts[window])):
+        if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.answering, " ".join(parts[window])):
             return " ".join(parts[window])
     return None
 

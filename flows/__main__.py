@@ -44,7 +44,6 @@ def main(words: list[str]) -> int:
 def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     # imported here, because Prefect must find the server's address when it is imported
     from core.design import EXAMPLE
-    from core.records import Record
     from core.reports import summary_table
     from tasks.preflight import check_before_start
 
@@ -55,11 +54,19 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     check_before_start(words[0], **(given | {"domain": EXAMPLE} if words[0] == "design" else given))
     wait_for_server()
     result = asyncio.run(_run_and_settle(flow, parameters))
-    if isinstance(result, Record):
-        print(f"\n{summary_table(getattr(result, 'summary', None) or result.model_dump())}")
-    else:
-        print(result)
+    print(f"\n{summary_table(_told(result))}")
     return 0
+
+
+def _told(result: Any) -> dict[str, Any]:
+    """Return what a flow made, by name."""
+    from core.store import open_store
+
+    if isinstance(result, tuple):
+        return {item.name: f"{open_store().root}/{item.path}{f', published: {item.url}' if item.url else ''}" for item in result}
+    if isinstance(result, str):
+        return {"made": f"{open_store().root}/{result}"}
+    return getattr(result, "summary", None) or result.model_dump()
 
 
 def _flush_logs() -> None:

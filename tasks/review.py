@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     print(f"Read the conversations:    {folder}/{PAGE}")
     print(f"Write YES, NO or NA into:  {folder}/{SHEET}")
-    print(f"Then:                      make review SHEET={folder}/{SHEET}")
+    print(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")
     return 0
 
 

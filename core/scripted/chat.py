@@ -21,8 +21,8 @@ class ScriptedChat:
     """A model of the scripted provider.
 
     Args:
-        name: `user`, `judge`, `repairer`, `designer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and
-            1, such as `0.9`.
+        name: `user`, `judge`, `repairer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and 1, such as
+            `0.9`.
         pack: the domain, with a `scripted.yaml`.
 
     Raises:
@@ -53,11 +53,23 @@ class ScriptedChat:
             text = user_message(self._pack, self._phrases, request)
         elif request.role == "judge":
             text = judgement(self._phrases, self._lexicon, request)
-        elif request.role == "designer":
-            text = designed(request)
         elif request.role == "repairer":
             text = mended(self._phrases, self._lexicon, request)
         else:
             text = answer(self._phrases, self._lexicon, request, self._quality)
-        read = sum(len(words(message.content)) for message in request.messages) + len(words(request.system))
-        return Reply(text=text, finish="stop", usage=Usage(input_tokens=read, output_tokens=len(words(text))))
+        return _reply(request, text)
+
+
+class ScriptedDesigner:
+    """The scripted designer; it needs no words of the domain, which may not be there yet."""
+
+    caveat, reference = CAVEAT, "scripted/designer"
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        """Answer with what a shipped pack has."""
+        return _reply(request, designed(request))
+
+
+def _reply(request: ChatRequest, text: str) -> Reply:
+    read = sum(len(words(message.content)) for message in request.messages) + len(words(request.system))
+    return Reply(text=text, finish="stop", usage=Usage(input_tokens=read, output_tokens=len(words(text))))

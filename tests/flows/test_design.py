@@ -59,6 +59,7 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was drafted anew
     assert load_pack("home-cooking").rubric.criteria
     assert again.summary["lacking"] == "0"
+    assert (await critique("home-cooking", settings)).summary["findings"] == "5"  # a pack that the scripted company cannot play can be reviewed
     assert "Answer in the language of the message." in load_pack("home-cooking").prompts["system"].text  # the finding that was applied
 
 
