@@ -167,7 +167,7 @@ release-candidate: setup  ## From all that passed to an evaluated understudy [DO
 
 .PHONY: test
 test: setup  ## Install what is needed and run the test suite
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --durations 20 $(TESTS)
 
 .PHONY: kill-test
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
