@@ -33,6 +33,9 @@ from core.settings import Settings, load_settings, load_training
 from core.store import open_store
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
 
+LEASE_SECONDS = 60.0
+"""The shortest that Prefect allows."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -179,7 +182,8 @@ async def turn(run: Run, roles: Sequence[RoleName], *others: ModelChoice) -> Asy
     async with get_client() as client:
         there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     if names := sorted(wanted & there):
-        async with concurrency(names, occupy=1, strict=True):
+        # a run that was killed keeps its places until its lease is over; one whose server is away for a moment goes on
+        async with concurrency(names, occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             yield
     else:
         yield
