@@ -7,6 +7,7 @@ from pydantic import FiniteFloat
 from core.arm_decision import Decided, decide
 from core.arm_safety import GateFailures, Safety, compare_safety, gate_failures
 from core.errors import EvaluationError
+from core.evaluation_settings import Decision
 from core.mean_differences import (
     Conversations,
     PartDifference,
@@ -21,7 +22,6 @@ from core.missing import Bounds, Missing, MissingShare, bounds, count_missing, j
 from core.outcomes import Pairs, Played, by_arm, pair_up, passed, points
 from core.paired_statistics import holm, mean_of, personas_for_p, sign_flip_p
 from core.records import Record
-from core.settings import Decision
 
 FLIPS = 100_000
 """Sign patterns that are sampled where there are too many to look at each; p then has a standard error of 0.0007 at 0.05."""

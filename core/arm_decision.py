@@ -6,11 +6,11 @@ from typing import Literal
 from pydantic import FiniteFloat
 
 from core.arm_safety import Safety
+from core.evaluation_settings import Decision
 from core.mean_differences import ScoreDifference
 from core.missing import MissingShare
 from core.paired_statistics import told_p
 from core.records import Record
-from core.settings import Decision
 
 
 class Condition(Record):

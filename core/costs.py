@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from statistics import mean
 
 from core.chat import Usage
+from core.operation_settings import CostSettings
 from core.pack import Pack
 from core.personas import sample_persona
 from core.prices import PriceList
-from core.settings import CostSettings, Settings
+from core.settings import Settings
 from core.steering import steer
 from core.turns import brief_inputs, steering_inputs
 

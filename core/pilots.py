@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pydantic import FiniteFloat
 
 from core.assessment_figures import Figures
+from core.operation_settings import DesignSettings
 from core.pack import Pack
 from core.records import Record
-from core.settings import DesignSettings
 
 
 class Round(Record):

@@ -10,10 +10,10 @@ from core.chat import ChatModel, ChatRequest, Message, Reply
 from core.errors import InvalidOutputError, RepairError
 from core.fingerprint import seed_of
 from core.guards import Fault, find_fault
+from core.operation_settings import RepairSettings
 from core.pack import Pack
 from core.prompts import load_shared
 from core.records import Answer, Assessment, Exchange, Outcome, Record, Transcript, Verdict
-from core.settings import RepairSettings
 from core.yaml_files import explain
 
 FOLLOWS_SCHEMA: dict[str, Any] = {

@@ -1,8 +1,7 @@
 """Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, every number a person might tune."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,10 +9,12 @@ from core.assessment_settings import AssessmentSettings
 from core.audit import AuditSettings
 from core.chat import RoleName
 from core.errors import SettingsError
+from core.evaluation_settings import EvaluationSettings
 from core.guards import Fault
-from core.job_settings import REPO, ExportSettings, Jobs, Share, Training
+from core.job_settings import REPO, ExportSettings, Jobs, Training
 from core.model_settings import Budget, Calls, Count, ModelSettings
 from core.near_duplicates import DuplicateSettings
+from core.operation_settings import CostSettings, DesignSettings, NightlySettings, RepairSettings
 from core.store import CHECKOUT
 from core.yaml_files import Strict, check, load_yaml, read_yaml
 
@@ -151,163 +152,6 @@ class DatasetSettings(Strict):
     def of(self, domain: str) -> "DatasetSettings":
         """Return the settings with the domain's name filled in."""
         return self.model_copy(update={"repo": self.repo.replace("{domain}", domain)})
-
-
-class Decision(Strict):
-    """When an arm is worth shipping.
-
-    Args:
-        improvement: the gain in mean score, relative to the base's, that is asked for.
-        alpha: the p value below which a difference counts.
-        safety_margin: how much larger a share of failed gates may be than the base's; it takes 59 personas without a failure to show 0.05, 29 for 0.1,
-            14 for 0.2, and no number of them shows 0.
-        missing_difference: how much larger a share of its conversations one arm may miss than the other.
-    """
-
-    improvement: Share
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    safety_margin: Share
-    missing_difference: Share
-
-
-class PowerSettings(Strict):
-    """What is taken for granted where it is said beforehand what an evaluation can find.
-
-    Args:
-        wanted: the chance with which a true difference is to be found.
-        between: standard deviation of the true difference from persona to persona; within: of a pair's from its persona's; base_mean: mean score of the
-            base. The three are assumed where there is no pilot.
-        pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, from which the three are estimated instead.
-    """
-
-    wanted: Annotated[float, Field(gt=0, lt=1)]
-    between: Annotated[float, Field(ge=0)]
-    within: Annotated[float, Field(ge=0)]
-    base_mean: Annotated[float, Field(ge=0, le=1)]
-    pilot: str | None = None
-
-
-def _two(given: int) -> int:
-    if given < 2:
-        raise ValueError(f"the arms are compared over personas, and {given} shows no spread between them; give at least 2, and 6 to reach p < 0.05")
-    return given
-
-
-class EvaluationSettings(Strict):
-    """Arms against their base on fresh personas.
-
-    Args:
-        personas, trials: conversations of an arm are personas × trials; personas are the clusters.
-        first_seed: no seed from here on is ever used for training.
-        exchanges: length of each conversation.
-        concurrency: conversations under way at once.
-        arms_at_once: models that play, and are in memory, at the same time.
-        serve: how the GGUF files of an export are played: llama-cpp, in this process, one call at a time; or llama-server, a program that is started for it.
-        max_tokens: room for one answer.
-        general_max_tokens: room for the answer to a general prompt (prompts/shared/general.yaml); 0 asks none.
-        resamples: bootstrap samples behind an interval.
-    """
-
-    personas: Annotated[int, AfterValidator(_two)]
-    trials: Count
-    first_seed: Annotated[int, Field(ge=0)]
-    exchanges: Count
-    concurrency: Count
-    arms_at_once: Count
-    serve: Literal["llama-cpp", "llama-server"]
-    max_tokens: Count
-    general_max_tokens: Annotated[int, Field(ge=0)]
-    resamples: Count
-    decision: Decision
-    power: PowerSettings
-
-
-class RepairSettings(Strict):
-    """Transcripts that almost passed.
-
-    Args:
-        below: how far below the rubric's threshold a score may be.
-        most: share of a transcript's answers that may be rewritten.
-        max_tokens: room for one answer, thinking included.
-        concurrency: transcripts under way at once.
-        by_night: whether the nightly mends what almost passed.
-        in_dataset: whether mended transcripts are trained on; dataset_share: at most this share of a dataset's transcripts, those with the highest scores.
-    """
-
-    below: Share
-    most: Share
-    max_tokens: Count
-    concurrency: Count
-    by_night: bool
-    in_dataset: bool
-    dataset_share: Share
-
-
-class DesignSettings(Strict):
-    """Drafting and trying of domain packs.
-
-    Args:
-        attempts: at each file; after a failed one the designer is shown what the loader said.
-        max_tokens: room for one file, thinking included.
-        contradictions: `refuse` drafts nothing from a brief that contradicts itself; `tell` names it in the report.
-        critique: whether the pack's experts review what was drafted.
-        ready: share of a pilot's conversations that must pass; a base that passes more without training may need none.
-        able: share below which a base is far from the part.
-        often: share of failures from which a pilot's report names a criterion.
-    """
-
-    attempts: Count
-    max_tokens: Count
-    contradictions: Literal["refuse", "tell"]
-    critique: bool
-    ready: Share
-    able: Share
-    often: Share
-
-
-class CostSettings(Strict):
-    """What `make costs` takes for granted, because only real conversations would tell.
-
-    Args:
-        user_tokens, answer_tokens: of a simulated user's message and of the assistant's answer.
-        thinking_tokens: of each call of a model that thinks.
-        verdict_tokens: of a judge's reasoning on one criterion.
-        passing: share of the transcripts that pass.
-    """
-
-    user_tokens: Count
-    answer_tokens: Count
-    thinking_tokens: Annotated[int, Field(ge=0)]
-    verdict_tokens: Count
-    passing: Share
-
-
-def _known_timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as unknown:
-        raise ValueError(f"{name!r} is no timezone; allowed are names such as Europe/Berlin, America/New_York or UTC") from unknown
-    return name
-
-
-class NightlySettings(Strict):
-    """A batch that is made and assessed every night.
-
-    Args:
-        conversations: new ones.
-        budget: of one night, in place of the run's.
-        for_judging: share of it that is left for the judges: when the rest is spent, no conversation is begun any more.
-        until: HH:MM, at which nothing more is begun.
-        timezone: of that clock, as in Europe/Berlin.
-        nights: before this one, that its report tells of.
-    """
-
-    conversations: Count
-    budget: Budget
-    for_judging: Share
-    until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    timezone: Annotated[str, AfterValidator(_known_timezone)]
-    nights: Annotated[int, Field(ge=0)]
 
 
 class Settings(Strict):

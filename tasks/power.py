@@ -4,9 +4,9 @@ from pathlib import Path
 
 from core.errors import EvaluationError
 from core.evaluation_record import read_pilot
+from core.evaluation_settings import EvaluationSettings
 from core.outcomes import Played
 from core.power import Plan, Spread, assumed_spread, pilot_spread, plan
-from core.settings import EvaluationSettings
 from core.store import CHECKOUT
 
 

@@ -12,6 +12,7 @@ from core.errors import PackError, RepairError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
 from core.guards import Fault
 from core.ledger import bills, read_entries
+from core.operation_settings import RepairSettings
 from core.pack import load_pack
 from core.records import (
     Assessment,
@@ -28,7 +29,6 @@ from core.records import (
 )
 from core.repair import Workshop, exchanges_to_mend, mend
 from core.reports import repair_markdown
-from core.settings import RepairSettings
 from core.store import open_store
 from tasks.assessment_report import latest
 from tasks.policy import CACHED, ensured, side_by_side

@@ -10,7 +10,7 @@ from scipy import stats
 
 from core.arm_comparison import Comparison, compare_arms
 from core.errors import EvaluationError
-from core.settings import Decision
+from core.evaluation_settings import Decision
 from tests.core.arms import evaluation, incomplete, lost, one
 
 RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
