@@ -33,15 +33,15 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     store, pack = open_store(), run.pack
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
+    model = await open_model(run.model("designer"))
     if store.exists(f"{name}.json"):
         found = [Finding.model_validate(item) for item in json.loads(store.read(f"{name}.json"))]
     else:
         async with turn(run, ("designer",)):
-            model = await open_model(run.model("designer"))
             found = await review(model, pack.intended_use, pack.name, files, pack.experts, run.settings.design.max_tokens)
         store.write_json(f"{name}.json", [finding.model_dump() for finding in found])
         log_bill(run)
-    text = critique_markdown({"pack": pack, "findings": found, "bills": bills(store, run.name)})
+    text = critique_markdown({"pack": pack, "findings": found, "bills": bills(store, run.name), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
     await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)

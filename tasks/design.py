@@ -165,6 +165,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         lacking = review_pack(pack)
     place = _install(made) if install else None
     facts = {
+        "caveat": (await _designer(run, made)).model.caveat,
         "domain": made.domain,
         "folder": f"{made.store.root}/{made.folder}",
         "installed": place,

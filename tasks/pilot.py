@@ -12,7 +12,7 @@ from core.pilots import Round, advice, round_of
 from core.records import AssessmentBatch, ModelChoice, Reference
 from core.reports import pilot_markdown
 from core.store import open_store
-from tasks.assessment_report import read_judged
+from tasks.assessment_report import caveats_of, read_judged
 from tasks.generation import Rehearsal, plan_personas
 from tasks.review import write
 from tasks.run import Run, choose_model
@@ -49,7 +49,8 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
     folder = f"pilots/{pack.name}/rounds"
     before = [Round.model_validate_json(store.read(name)) for name in store.names(folder, ".json")]
-    found = figures(read_judged(batch), pack.rubric, run.settings.assessment.trust)
+    judged = read_judged(batch)
+    found = figures(judged, pack.rubric, run.settings.assessment.trust)
     same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
     number = same[0].number if same else len(before) + 1
     this = round_of(number, pack, model, found)
@@ -59,7 +60,8 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     told = advice(this, earlier, pack, run.settings.design)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write(pack.name, assessed, len(batch.assessments), keep=True)
-    text = pilot_markdown({"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet})
+    facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}
+    text = pilot_markdown(facts | {"caveats": caveats_of(judged, found)})
     page = store.write(f"{folder}/{number:03d}.md", text)
     await acreate_markdown_artifact(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)

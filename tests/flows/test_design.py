@@ -52,6 +52,7 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert not list(packs.iterdir())
     text = open_store().read(found.path)
     assert "a methodologist who measures how people learn" in text  # of the experts that were drafted
+    assert "no measure of real quality" in text
     assert "In which languages does it answer?" in text  # what the brief leaves open
     assert "make pilot DOMAIN=home-cooking" in text
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("designs/*/*/**/*.yaml")}
@@ -97,6 +98,7 @@ async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_ot
     assert "without training" in base.summary["next"]
     text = open_store().read(base.path.replace(".json", ".md"))
     assert "| 2 **this one** |" in text
+    assert "no measure of real quality" in text
     assert "| 1 |" in text
     seeds = {path.name.split("-")[0] for path in data_root.glob("pilots/coding-mentor/*.json")}
     assert seeds == {"00000", "00001", "00002", "00003"}
@@ -159,6 +161,7 @@ async def test_a_pack_that_is_there_is_reviewed_by_its_experts_and_not_changed(t
     found = await critique("therapeutic-coaching", settings)
     text = open_store().read(found.path.replace(".json", ".md"))
     assert all(expert.name in text for expert in load_pack("therapeutic-coaching").experts)
+    assert "no measure of real quality" in text
     assert pack_files(CHECKOUT, "therapeutic-coaching") == before
     made = next(data_root.glob("critiques/*.json")).stat().st_mtime_ns
     await critique("therapeutic-coaching", settings)
