@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pydantic import FiniteFloat
+from scipy import stats
 
 from core.assessment_figures import Figures
 from core.operation_settings import DesignSettings
@@ -77,8 +78,15 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
         worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if change <= -0.2]
-        found += [f"Worse than in round {earlier[-1].number}: {', '.join(worse)}."] if worse else []
+        found += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
     return found
+
+
+def _chance(conversations: int) -> str:
+    """Say how far a criterion moves from round to round with nothing changed: as far as Fisher's exact test would let pass at 5 %."""
+    steps = range(1, conversations + 1)
+    sure = next((step for step in steps if stats.fisher_exact([[conversations, 0], [conversations - step, step]]).pvalue < 0.05), conversations + 1)
+    return f"Of {conversations} conversations in each, a difference of {min(sure - 1, conversations)} may be chance: read before you believe it."
 
 
 def _of_pack(rate: float, numbers: DesignSettings) -> str:
