@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.chat import ChatModel, ChatRequest, Message
-from core.design import TEXT, TRUTH, Designer, design_texts, json_object, parsed_object, place_of
-from core.fingerprint import seed_of
+from pydantic import TypeAdapter
+
+from core.design import TEXT, TRUTH, Designer, ask_until, design_request, design_texts, json_object, place_of
 from core.pack import Expert
 from core.prompts import load_shared
 from core.records import Record
@@ -31,6 +31,10 @@ FINDINGS_SCHEMA = json_object(findings={"type": "array", "items": json_object(fi
 REVISION_SCHEMA = json_object(decisions={"type": "array", "items": json_object(applied=TRUTH, reason=TEXT)}, text=TEXT)
 
 
+Reviews = TypeAdapter(dict[str, list[Finding]])
+"""What each expert found, by name, as it is kept."""
+
+
 def pack_files(root: Path, domain: str) -> dict[str, str]:
     """Return a pack's files that a reviewer reads, by their names, in the order in which they are written.
 
@@ -45,21 +49,31 @@ def pack_files(root: Path, domain: str) -> dict[str, str]:
     return found
 
 
-async def review(model: ChatModel, brief: str, domain: str, files: Mapping[str, str], experts: Sequence[Expert], max_tokens: int) -> list[Finding]:
-    """Have every file reviewed by each expert.
+async def review(
+    designer: Designer, brief: str, files: Mapping[str, str], experts: Sequence[Expert], kept: dict[str, list[Finding]], keep: Callable[[], object]
+) -> list[Finding]:
+    """Have all files reviewed by each expert who has not yet.
 
     Args:
+        designer: plays them.
         brief: or, of a pack that has none, what it is for.
+        kept: by the expert's name, what each found; keep: called whenever one is done.
+
+    Raises:
+        DesignError: a review does not come into its form.
     """
-    found, shown = [], [{"name": name, "text": text} for name, text in files.items()]
+    # what all of them read comes first, so that it is read from the provider's cache
+    system = load_shared("design_critique_system").render(brief=brief, files=[{"name": name, "text": text} for name, text in files.items()])
     for expert in experts:
-        prompt = load_shared("design_critique").render(expert=expert.model_dump(), brief=brief, files=shown)
-        seed = seed_of("critique", domain, expert.name)
-        reply = await model.complete(
-            ChatRequest("designer", "", (Message("user", prompt),), max_tokens, seed, FINDINGS_SCHEMA, item=f"design-{domain}", inputs={"what": "critique"})
-        )
-        found += [Finding(expert=expert.name, **item) for item in parsed_object(reply.text)["findings"]]
-    return found
+        if expert.name not in kept:
+            prompt = load_shared("design_critique").render(expert=expert.model_dump())
+            request = design_request(designer.domain, "critique", system, prompt, designer.max_tokens, FINDINGS_SCHEMA)
+            name = expert.name
+            kept[name] = await ask_until(
+                designer.model, request, designer.attempts, lambda answer, name=name: [Finding(expert=name, **item) for item in answer["findings"]]
+            )
+            keep()
+    return [finding for expert in experts for finding in kept[expert.name]]
 
 
 async def revise(designer: Designer, file: str, text: str, findings: Sequence[Finding], valid: Callable[[str], None]) -> tuple[str, list[Finding]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ class Designer:
         Args:
             attempts: at each file; after a failed one the designer is shown what the loader said.
         """
-        self.domain, self.model, self._brief, self._attempts, self._max_tokens = domain, model, brief, attempts, max_tokens
+        self.domain, self.model, self.attempts, self._brief, self.max_tokens = domain, model, attempts, brief, max_tokens
         self._system = load_shared("design_system").render(brief=brief, domain=domain)
 
     async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
@@ -155,24 +156,39 @@ class Designer:
         Raises:
             DesignError: none could, with the last reason.
         """
-        messages, reason = [Message("user", prompt)], ""
-        for attempt in range(self._attempts):
-            seed = seed_of("design", self.domain, what, attempt)
-            request = ChatRequest(
-                "designer", self._system, tuple(messages), self._max_tokens, seed, schema, item=f"design-{self.domain}", inputs={"what": what}
-            )
-            reply = await self.model.complete(request)
-            try:
-                return take(parsed_object(reply.text))
-            except (PackError, ValueError, KeyError, TypeError) as wrong:
-                reason = str(wrong)
-                messages += [
-                    Message("assistant", reply.text),
-                    Message("user", f"The loader refuses that: {reason}\nWrite the whole of it again, with that mended."),
-                ]
-        raise DesignError(
-            f"{what} did not come into its form in {self._attempts} attempts. The last reason: {reason} What was drafted before it is kept; run it again."
-        )
+        request = design_request(self.domain, what, self._system, prompt, self.max_tokens, schema)
+        return await ask_until(self.model, request, self.attempts, take)
+
+
+def design_request(domain: str, what: str, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any]) -> ChatRequest:
+    """Return a request to whoever designs or reviews.
+
+    Args:
+        what: is asked for, in a word or two.
+    """
+    inputs = {"what": what}
+    return ChatRequest(
+        "designer", system, (Message("user", prompt),), max_tokens, seed_of("design", domain, what), schema, item=f"design-{domain}", inputs=inputs
+    )
+
+
+async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return what is taken of an answer; one that cannot be taken is asked for again with the reason.
+
+    Raises:
+        DesignError: none could, with the last reason.
+    """
+    messages, reason = list(request.messages), ""
+    for attempt in range(attempts):
+        reply = await model.complete(replace(request, messages=tuple(messages), seed=seed_of(str(request.seed), attempt)))
+        try:
+            return take(parsed_object(reply.text))
+        except (PackError, ValueError, KeyError, TypeError) as wrong:
+            reason = str(wrong) if not isinstance(wrong, KeyError) else f"{wrong} is missing"
+            messages += [Message("assistant", reply.text), Message("user", load_shared("design_again").render(reason=reason))]
+    raise DesignError(
+        f"{request.inputs['what']} did not come into its form in {attempts} attempts. The last reason: {reason} What was made before it is kept; run it again."
+    )
 
 
 def check_file(file: str, text: str) -> None:
@@ -218,7 +234,12 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
             raise ValueError("no criterion is a gate, and the brief says what must never happen")
         return written
 
-    for name, text in await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take):
+    # kept as one before the files are written, so that a stop between two of them does not leave those of two answers
+    kept = f"prompts/{domain}/criteria.json"
+    if (drafted := read(kept)) is None:
+        drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
+        save(kept, drafted)
+    for name, text in json.loads(drafted):
         save(f"prompts/{domain}/criteria/{name}.md", text)
     save(f"prompts/{domain}/criteria.done", "")
 

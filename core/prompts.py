@@ -35,7 +35,9 @@ SUPPLIED_SHARED = {
     "design_brief": frozenset({"brief"}),
     "design_system": frozenset({"brief", "domain"}),
     "design_step": frozenset({"file", "guidance", "example", "drafted"}),
-    "design_critique": frozenset({"expert", "brief", "files"}),
+    "design_again": frozenset({"reason"}),
+    "design_critique_system": frozenset({"brief", "files"}),
+    "design_critique": frozenset({"expert"}),
     "design_revise": frozenset({"file", "text", "findings"}),
 }
 """What the code gives each prompt that belongs to no domain."""

@@ -1,11 +1,10 @@
 """A pack that is there, reviewed by its experts: what they found, for a person to decide."""
 
-import json
-
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from core.critique import Finding, pack_files, review
+from core.critique import Reviews, pack_files, review
+from core.design import Designer
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.ledger import bills
@@ -33,14 +32,14 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     store, pack = open_store(), run.pack
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
-    model = await open_model(run.model("designer"))
-    if store.exists(f"{name}.json"):
-        found = [Finding.model_validate(item) for item in json.loads(store.read(f"{name}.json"))]
-    else:
-        async with turn(run, ("designer",)):
-            found = await review(model, pack.intended_use, pack.name, files, pack.experts, run.settings.design.max_tokens)
-        store.write_json(f"{name}.json", [finding.model_dump() for finding in found])
-        log_bill(run)
+    numbers, model = run.settings.design, await open_model(run.model("designer"))
+    reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
+    async with turn(run, ("designer",)):
+        designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
+        found = await review(
+            designer, pack.intended_use, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode())
+        )
+    log_bill(run)
     text = critique_markdown({"pack": pack, "findings": found, "bills": bills(store, run.name), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
     await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")

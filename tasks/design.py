@@ -13,7 +13,7 @@ from pathlib import Path
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
-from core.critique import Finding, pack_files, review, revise
+from core.critique import Finding, Reviews, pack_files, review, revise
 from core.design import BriefReading, Designer, check_brief, check_file, check_reading, draft_pack, place_of
 from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
@@ -25,7 +25,7 @@ from core.reports import design_markdown
 from core.store import CHECKOUT, Store, open_store
 from tasks.run import Run, log_bill, open_model, turn
 
-READING, CRITIQUE = "reading.json", "critique.json"
+READING, REVIEWS, CRITIQUE = "reading.json", "reviews.json", "critique.json"
 FOR_A_PERSON = "For a person: it is not about one of the files as they stand."
 
 
@@ -131,22 +131,27 @@ async def criticise(run: Run, made: Draft) -> list[Finding]:
     """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
     if not run.settings.design.critique:
         return []
-    if (kept := made.read(CRITIQUE)) is not None:
-        return [Finding.model_validate(item) for item in json.loads(kept)]
+    reviews = Reviews.validate_json(made.read(REVIEWS) or "{}")
+    decided = [Finding.model_validate(item) for item in json.loads(made.read(CRITIQUE) or "[]")]
     with made.unpacked() as root:
         files, experts = pack_files(root, made.domain), load_pack(made.domain, root).experts
-    decided = []
+
+    def keep() -> None:
+        made.save(REVIEWS, Reviews.dump_json(reviews, indent=2).decode())
+        made.store.write_json(f"{made.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
+
     async with turn(run, ("designer",)):
         designer = await _designer(run, made)
-        found = await review(designer.model, made.brief, made.domain, files, experts, run.settings.design.max_tokens)
-        for name, old in files.items():
-            if about := [finding for finding in found if finding.file == name]:
-                text, told = await revise(designer, name, old, about, lambda new, name=name: made.check_changed(name, new))
+        found = await review(designer, made.brief, files, experts, reviews, keep)
+        for name in dict.fromkeys(finding.file for finding in found if finding.file not in {item.file for item in decided}):
+            about = [finding for finding in found if finding.file == name]
+            if name in files:
+                text, told = await revise(designer, name, files[name], about, lambda new, name=name: made.check_changed(name, new))
                 made.save(place_of(name, made.domain), text)
-                decided += told
-    # what is to be added, or stands between files
-    decided += [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in found if finding.file not in files]
-    made.store.write_json(f"{made.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
+            else:  # to be added, or between files
+                told = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
+            decided += told
+            keep()
     log_bill(run)
     return decided
 

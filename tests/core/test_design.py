@@ -47,6 +47,10 @@ class Folder(dict[str, str]):
         self[name] = text
 
 
+def request_for(what):
+    return ChatRequest("designer", "", (), 1000, 0, inputs={"what": what})
+
+
 async def drafted(model, folder, attempts=3):
     await draft_pack(Designer(model, BRIEF, "home-cooking", attempts, 1000), "home-cooking", folder.read, folder.save)
 
@@ -89,7 +93,7 @@ async def test_what_never_comes_into_its_form_is_told_and_nothing_drafted_is_los
 
 
 async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
-    good = json.loads(designed(ChatRequest("designer", "", (), 1000, 0, inputs={"what": "criteria"})))["criteria"]
+    good = json.loads(designed(request_for("criteria")))["criteria"]
     no_gate = json.dumps({"criteria": [item for item in good if not item["gate"]]})
     astray = json.dumps({"criteria": [item | {"category": "nowhere"} if not item["gate"] else item for item in good]})
     scribe = Scribe({"criteria": [no_gate, astray]})
@@ -99,26 +103,59 @@ async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
     assert "nowhere" in asked[2].messages[-1].content
 
 
+SYSTEM = "---\ninputs: []\n---\nYou are a tutor."
+EXPERTS = load_pack("coding-mentor").experts
+
+
+def designer(scribe, attempts=2):
+    return Designer(scribe, BRIEF, "home-cooking", attempts, 1000)
+
+
 async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
-    files = {"system.md": "---\ninputs: []\n---\nYou are a tutor."}
+    files = {"system.md": SYSTEM}
     scribe = Scribe()
-    experts = load_pack("coding-mentor").experts
-    found = await review(scribe, BRIEF, "home-cooking", files, experts, 1000)
-    assert [finding.expert for finding in found] == [expert.name for expert in experts]
-    assert all(expert.view in request.messages[0].content for expert, request in zip(experts, scribe.asked, strict=True))
-    assert all("home-cooking" not in request.system for request in scribe.asked)  # nothing of the designer's own view
-    designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
-    text, decided = await revise(designer, "system.md", files["system.md"], found, lambda text: check_file("system.md", text))
+    found = await review(designer(scribe), BRIEF, files, EXPERTS, {}, lambda: None)
+    assert [finding.expert for finding in found] == [expert.name for expert in EXPERTS]
+    assert all(expert.view in request.messages[0].content for expert, request in zip(EXPERTS, scribe.asked, strict=True))
+    assert len({request.system for request in scribe.asked}) == 1  # the files, which a provider's cache then holds
+    assert "You are a tutor." in scribe.asked[0].system
+    text, decided = await revise(designer(scribe), "system.md", files["system.md"], found, lambda text: check_file("system.md", text))
     assert text.startswith(files["system.md"])
     assert [item.applied for item in decided] == [True, False, False, False, False]
     assert all(item.reason for item in decided)
 
 
+async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():
+    scribe, kept, saved = Scribe({"critique": ["no json", json.dumps({"findings": [{"file": "system.md"}]})]}), {}, []
+    with pytest.raises(DesignError, match="critique did not come into its form in 2 attempts"):
+        await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+    assert saved == []
+    scribe.spoil["critique"] = [designed(request_for("critique")), "no json", "no json"]
+    with pytest.raises(DesignError):
+        await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+    assert saved == [1]
+    before = len(scribe.asked)
+    assert len(await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))) == 5
+    assert len(scribe.asked) - before == 4
+    assert saved == [1, 2, 3, 4, 5]
+
+
+async def test_criteria_that_were_drafted_once_are_not_drafted_again_after_a_stop_between_two_files():
+    scribe, folder = Scribe(), Folder()
+    await drafted(scribe, folder)
+    first = sorted(name for name in folder if "/criteria/" in name)
+    for name in [*first[7:], "prompts/home-cooking/criteria.done"]:
+        del folder[name]
+    before = len(scribe.asked)
+    await drafted(scribe, folder)
+    assert sorted(name for name in folder if "/criteria/" in name) == first
+    assert len(scribe.asked) == before
+
+
 async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
     scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
-    found = await review(Scribe(), BRIEF, "home-cooking", {"system.md": "x"}, load_pack("coding-mentor").experts, 1000)
-    designer = Designer(scribe, BRIEF, "home-cooking", 2, 1000)
-    _, decided = await revise(designer, "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
+    found = await review(designer(Scribe()), BRIEF, {"system.md": "x"}, EXPERTS, {}, lambda: None)
+    _, decided = await revise(designer(scribe), "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
     assert len(decided) == len(found)
 
 

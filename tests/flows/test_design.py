@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.critique import pack_files
-from core.errors import DesignError, SettingsError
+from core.errors import DesignError, SettingsError, UnavailableError
 from core.pack import load_pack
 from core.scripted.designer import designed
 from core.store import open_store
@@ -153,6 +153,29 @@ async def test_findings_on_a_criterion_are_applied_as_well_and_what_would_not_lo
     assert load_pack("home-cooking").rubric.criteria["CO1"].text.endswith("Narrower.")
     text = open_store().read(found.path)
     assert "For a person" in text
+
+
+async def test_a_stopped_critique_goes_on_with_what_was_not_decided(tmp_path, data_root, packs, brief, monkeypatch):
+    asked, broken = [], ["the revision of intended-use.md"]
+
+    def critical(request):
+        what = str(request.inputs["what"])
+        asked.append(what)
+        if what in broken:
+            raise UnavailableError("The provider is down.")
+        if what == "critique":
+            return json.dumps({"findings": [{"file": file, "problem": "Wide.", "proposal": "Narrow."} for file in ("system.md", "intended-use.md")]})
+        return designed(request)
+
+    monkeypatch.setattr("core.scripted.chat.designed", critical)
+    settings = design_settings(tmp_path)
+    with pytest.raises(UnavailableError):
+        await design(brief, "home-cooking", settings)
+    broken.clear()
+    before = len(asked)
+    found = await design(brief, "home-cooking", settings)
+    assert asked[before:] == ["the revision of intended-use.md"]
+    assert found.summary["findings"] == "10, 2 applied"
 
 
 async def test_a_pack_that_is_there_is_reviewed_by_its_experts_and_not_changed(tmp_path, data_root):
