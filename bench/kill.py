@@ -78,13 +78,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="understudy-kill-") as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
         started = time.monotonic()
-        print(f"uninterrupted: exit code {run(whole, conversations)}, {time.monotonic() - started:.0f} s", flush=True)
+        if code := run(whole, conversations):
+            print(f"The uninterrupted run ended with exit code {code}; with few conversations the model learns too little. Give 40 or more.")
+            return 1
+        print(f"uninterrupted: {time.monotonic() - started:.0f} s", flush=True)
         for moment in MOMENTS:
             code = run(killed, conversations, moment)
             rest = left_over(killed)
             print(f"killed at {moment[0]!r} + {moment[1]:g} s: exit code {code}, jobs left running {len(rest)}", flush=True)
             failures += rest if code == -signal.SIGKILL else [f"was not killed at {moment[0]}"]
-        print(f"run to its end: exit code {run(killed, conversations)}", flush=True)
+        end = run(killed, conversations)
+        print(f"run to its end: exit code {end}", flush=True)
+        failures += [f"ended with exit code {end}"] if end else []
         expected, found = result(whole), result(killed)
         for name in expected:
             same = expected[name] == found[name]
