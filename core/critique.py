@@ -50,20 +50,19 @@ def pack_files(root: Path, domain: str) -> dict[str, str]:
 
 
 async def review(
-    designer: Designer, brief: str, files: Mapping[str, str], experts: Sequence[Expert], kept: dict[str, list[Finding]], keep: Callable[[], object]
+    designer: Designer, files: Mapping[str, str], experts: Sequence[Expert], kept: dict[str, list[Finding]], keep: Callable[[], object]
 ) -> list[Finding]:
     """Have all files reviewed by each expert who has not yet.
 
     Args:
-        designer: plays them.
-        brief: or, of a pack that has none, what it is for.
+        designer: plays them; its brief is, of a pack that has none, what the pack is for.
         kept: by the expert's name, what each found; keep: called whenever one is done.
 
     Raises:
         DesignError: a review does not come into its form.
     """
     # what all of them read comes first, so that it is read from the provider's cache
-    system = load_shared("design_critique_system").render(brief=brief, files=[{"name": name, "text": text} for name, text in files.items()])
+    system = load_shared("design_critique_system").render(brief=designer.brief, files=[{"name": name, "text": text} for name, text in files.items()])
     for expert in experts:
         if expert.name not in kept:
             prompt = load_shared("design_critique").render(expert=expert.model_dump())

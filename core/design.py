@@ -132,7 +132,7 @@ class Designer:
         Args:
             attempts: at each file; after a failed one the designer is shown what the loader said.
         """
-        self.domain, self.model, self.attempts, self._brief, self.max_tokens = domain, model, attempts, brief, max_tokens
+        self.domain, self.model, self.attempts, self.brief, self.max_tokens = domain, model, attempts, brief, max_tokens
         self._system = load_shared("design_system").render(brief=brief, domain=domain)
 
     async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
@@ -148,7 +148,7 @@ class Designer:
 
     async def read_brief(self) -> BriefReading:
         """Look for what contradicts itself in the brief, and for what it leaves open."""
-        return await self.ask("the reading of the brief", load_shared("design_brief").render(brief=self._brief), BRIEF_SCHEMA, BriefReading.model_validate)
+        return await self.ask("the reading of the brief", load_shared("design_brief").render(brief=self.brief), BRIEF_SCHEMA, BriefReading.model_validate)
 
     async def ask(self, what: str, prompt: str, schema: Mapping[str, Any], take: Callable[[dict[str, Any]], Any]) -> Any:
         """Ask until an answer can be taken.

@@ -41,7 +41,7 @@ class DesignSettings(Strict):
         critique: whether the pack's experts review what was drafted.
         ready: share of a pilot's conversations that must pass; a base that passes more without training may need none.
         able: share below which a base is far from the part.
-        often: share of failures from which a pilot's report names a criterion.
+        often: share of failures from which a pilot's report names a criterion; lower: how much less often than in the round before it must pass to be named.
     """
 
     attempts: Count
@@ -51,6 +51,7 @@ class DesignSettings(Strict):
     ready: Share
     able: Share
     often: Share
+    lower: Share
 
 
 class CostSettings(Strict):

@@ -61,6 +61,13 @@ class Experts(Strict):
 
     experts: list[Expert] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _apart(self) -> "Experts":
+        names = [expert.name for expert in self.experts]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"experts: {twice} are named twice; each needs a name of their own")
+        return self
+
 
 @dataclass(frozen=True)
 class Criterion:

@@ -10,6 +10,16 @@ from core.operation_settings import DesignSettings
 from core.pack import Pack
 from core.records import Record
 
+PILOTS = "pilots/"
+"""Below the data root, what is never trained on."""
+ROUNDING = 1e-9
+"""A drop from five of five to four is one of 0.2, which binary numbers do not know."""
+
+
+def of_pilot(path: str) -> bool:
+    """Say whether a transcript was made by a pilot."""
+    return path.startswith(PILOTS)
+
 
 class Round(Record):
     """What a pilot came to.
@@ -64,7 +74,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
     prompts = f"prompts/{pack.name}"
     for key, passing in sorted(this.criteria.items(), key=lambda item: item[1]):
         criterion = pack.rubric.criteria[key]
-        if 1 - passing >= numbers.often and not this.model:
+        if 1 - passing >= numbers.often - ROUNDING and not this.model:
             found.append(
                 f"{key} ({criterion.head.name}) fails in {1 - passing:.0%}: read three of its verdicts. Either {prompts}/assistant.md does not say it, or "
                 f"{prompts}/criteria/{key}-….md asks for more than is meant."
@@ -74,10 +84,11 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
             f"A gate failed in {this.gates_failed} conversations: if the answer was bad, {prompts}/assistant.md must rule it out; if it was not, the gate's "
             "text is too wide."
         )
-    earlier = [one for one in before if one.model == this.model]
+    # the same number of conversations: the same personas
+    earlier = [one for one in before if (one.model, one.conversations) == (this.model, this.conversations)]
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
-        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if change <= -0.2]
+        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= numbers.lower - ROUNDING]
         found += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
     return found
 

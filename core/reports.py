@@ -32,6 +32,16 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {"cell": _cell, "bar": bar}
 
 
+def markdown(template: str, **given: Any) -> str:
+    """Return a report as Markdown.
+
+    Args:
+        template: its name in `core/templates`, such as `pilot`.
+        given: what the template names.
+    """
+    return _TEMPLATES.get_template(f"{template}.md.j2").render(given).strip() + "\n"
+
+
 def assessment_markdown(
     figures: Figures, batch: AssessmentBatch, pack: Pack, caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill], seconds: float
 ) -> str:
@@ -99,72 +109,9 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
     return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
 
 
-def design_markdown(facts: dict[str, Any]) -> str:
-    """Return what was drafted from a brief as Markdown.
-
-    Args:
-        facts: what `tasks.design` collects.
-    """
-    return _TEMPLATES.get_template("design.md.j2").render(facts=facts).strip() + "\n"
-
-
-def critique_markdown(facts: dict[str, Any]) -> str:
-    """Return what a pack's experts found as Markdown.
-
-    Args:
-        facts: what `tasks.critique` collects.
-    """
-    return _TEMPLATES.get_template("critique.md.j2").render(facts=facts).strip() + "\n"
-
-
-def pilot_markdown(facts: dict[str, Any]) -> str:
-    """Return what a round of a pilot came to, beside the rounds before, as Markdown.
-
-    Args:
-        facts: what `tasks.pilot` collects.
-    """
-    return _TEMPLATES.get_template("pilot.md.j2").render(facts=facts).strip() + "\n"
-
-
-def repair_markdown(facts: dict[str, Any]) -> str:
-    """Return what became of transcripts that almost passed as Markdown.
-
-    Args:
-        facts: what `tasks.repair` collects.
-    """
-    return _TEMPLATES.get_template("repair.md.j2").render(facts=facts).strip() + "\n"
-
-
-def configuration_markdown(given: dict[str, Any]) -> str:
-    """Return the reference of all settings as Markdown.
-
-    Args:
-        given: what `tasks.write_configuration` collects.
-    """
-    return _TEMPLATES.get_template("configuration.md.j2").render(given).strip() + "\n"
-
-
-def costs_markdown(given: dict[str, Any]) -> str:
-    """Return what a run will cost as Markdown.
-
-    Args:
-        given: what `tasks.show_costs` collects.
-    """
-    return _TEMPLATES.get_template("costs.md.j2").render(given).strip() + "\n"
-
-
 def rubric_markdown(pack: Pack) -> str:
     """Return a domain's rubric as a page for people."""
     return _TEMPLATES.get_template("rubric.md.j2").render(pack=pack).rstrip() + "\n"
-
-
-def run_markdown(facts: dict[str, Any]) -> str:
-    """Return how a run's model was made, as Markdown that follows on its evaluation.
-
-    Args:
-        facts: what `tasks.reporting` collects from the stages.
-    """
-    return _TEMPLATES.get_template("report.md.j2").render(facts=facts).strip() + "\n"
 
 
 def summary_table(summary: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.pack import domains
 from core.records import Reference
-from core.reports import critique_markdown
+from core.reports import markdown
 from core.store import open_store
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -36,11 +36,9 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
     async with turn(run, ("designer",)):
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
-        found = await review(
-            designer, pack.intended_use, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode())
-        )
+        found = await review(designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode()))
     log_bill(run)
-    text = critique_markdown({"pack": pack, "findings": found, "bills": bills(store, run.name), "caveat": model.caveat})
+    text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.name), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
     await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)

@@ -21,7 +21,7 @@ from core.ledger import bills
 from core.pack import PACKS_VARIABLE, domains, load_pack
 from core.pack_review import review_pack
 from core.records import Reference
-from core.reports import design_markdown
+from core.reports import markdown
 from core.store import CHECKOUT, Store, open_store
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -142,7 +142,7 @@ async def criticise(run: Run, made: Draft) -> list[Finding]:
 
     async with turn(run, ("designer",)):
         designer = await _designer(run, made)
-        found = await review(designer, made.brief, files, experts, reviews, keep)
+        found = await review(designer, files, experts, reviews, keep)
         for name in dict.fromkeys(finding.file for finding in found if finding.file not in {item.file for item in decided}):
             about = [finding for finding in found if finding.file == name]
             if name in files:
@@ -172,6 +172,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
     facts = {
         "caveat": (await _designer(run, made)).model.caveat,
         "domain": made.domain,
+        "ready": run.settings.design.ready,
         "folder": f"{made.store.root}/{made.folder}",
         "installed": place,
         "pack": pack,
@@ -181,7 +182,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         "bills": bills(made.store, run.name),
         "variable": PACKS_VARIABLE,
     }
-    text = design_markdown(facts)
+    text = markdown("design", facts=facts)
     page = made.store.write(f"{made.folder}/design.md", text)
     await acreate_markdown_artifact(text, key=f"design-{made.domain}", description=f"The pack {made.domain}, drafted from its brief")
     applied = sum(finding.applied is True for finding in findings)

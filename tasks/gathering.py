@@ -11,6 +11,7 @@ from core.errors import DatasetError
 from core.fingerprint import fingerprint
 from core.gathering import Candidate
 from core.pack import Pack
+from core.pilots import of_pilot
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
@@ -83,7 +84,7 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
         rubric_hash=found.rubric_hash if found else "",
         failed_gates=found.score.failed_gates if found else [],
         mended=mended,
-        reason="of a pilot" if item.transcript.path.startswith("pilots/") else None if there else "missing file: the assessment",
+        reason="of a pilot" if of_pilot(item.transcript.path) else None if there else "missing file: the assessment",
     )
 
 

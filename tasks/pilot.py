@@ -8,9 +8,9 @@ from prefect.logging import get_run_logger
 from core.assessment_figures import figures
 from core.pack import domains
 from core.personas import sample_batch
-from core.pilots import Round, advice, round_of
+from core.pilots import PILOTS, Round, advice, round_of
 from core.records import AssessmentBatch, ModelChoice, Reference
-from core.reports import pilot_markdown
+from core.reports import markdown
 from core.store import open_store
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.generation import Rehearsal, plan_personas
@@ -35,7 +35,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[Re
     """
     generation, evaluation = run.settings.generation, run.settings.evaluation
     personas = sample_batch(run.pack, generation.first_seed, conversations, generation.exchanges)
-    plans = [plan.model_copy(update={"folder": f"pilots/{run.pack.name}"}) for plan in plan_personas(run, personas)]
+    plans = [plan.model_copy(update={"folder": f"{PILOTS}{run.pack.name}"}) for plan in plan_personas(run, personas)]
     if model is None:
         return plans
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
@@ -47,7 +47,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     """Keep the round with the pack's files as they were, and say what it came to beside the rounds before."""
     store, pack = open_store(), run.pack
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
-    folder = f"pilots/{pack.name}/rounds"
+    folder = f"{PILOTS}{pack.name}/rounds"
     before = [Round.model_validate_json(store.read(name)) for name in store.names(folder, ".json")]
     judged = read_judged(batch)
     found = figures(judged, pack.rubric, run.settings.assessment.trust)
@@ -61,7 +61,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write(pack.name, assessed, len(batch.assessments), keep=True)
     facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}
-    text = pilot_markdown(facts | {"caveats": caveats_of(judged, found)})
+    text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, found)})
     page = store.write(f"{folder}/{number:03d}.md", text)
     await acreate_markdown_artifact(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)

@@ -14,6 +14,7 @@ from core.guards import Fault
 from core.ledger import bills, read_entries
 from core.operation_settings import RepairSettings
 from core.pack import load_pack
+from core.pilots import of_pilot
 from core.records import (
     Assessment,
     AssessmentBatch,
@@ -28,7 +29,7 @@ from core.records import (
     TranscriptRef,
 )
 from core.repair import Workshop, exchanges_to_mend, mend
-from core.reports import repair_markdown
+from core.reports import markdown
 from core.store import open_store
 from tasks.assessment_report import latest
 from tasks.policy import CACHED, ensured, side_by_side
@@ -107,7 +108,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
     batch = AssessmentBatch.model_validate_json(store.read(assessed or store.read(latest(pack.name)).strip()))
     plans, left_out = [], []
     for item in batch.assessments:
-        pilot = item.transcript.path.startswith("pilots/")
+        pilot = of_pilot(item.transcript.path)
         found = "it is of a pilot" if pilot else exchanges_to_mend(_transcript(item.transcript.path), _assessment(item.path), pack, run.settings.repair)
         if isinstance(found, str):
             left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=found)]
@@ -154,7 +155,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
         "new": new,
         "bills": bills(store, run.name),
     }
-    text = repair_markdown(facts)
+    text = markdown("repair", facts=facts)
     page = store.write(f"{assessed.replace('batches/', 'reports/').removesuffix('.json')}/repairs.md", text)
     await acreate_markdown_artifact(text, key=f"repair-{run.pack.name}", description="Transcripts that almost passed, mended")
     get_run_logger().info("Of %d mended transcripts %d pass. The report: %s/%s", len(rows), len(passed), store.root, page)

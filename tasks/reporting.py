@@ -14,7 +14,7 @@ from core.fingerprint import fingerprint
 from core.ledger import bills
 from core.pack import load_pack
 from core.records import AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
-from core.reports import fidelity_markdown, run_markdown
+from core.reports import fidelity_markdown, markdown
 from core.settings import load_training
 from core.store import open_store
 from tasks.assessment_report import caveats_of, read_judged
@@ -62,7 +62,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "bills": bills(store, run.name),
         "bill": run.ledger.bill,
     }
-    made = run_markdown(facts)
+    made = markdown("report", facts=facts)
     text = f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}"
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/report.html", evaluation_page(evaluated, made))

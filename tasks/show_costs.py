@@ -8,7 +8,7 @@ from core.errors import SettingsError, UnderstudyError
 from core.pack import load_pack
 from core.prices import price_list
 from core.references import model_settings
-from core.reports import costs_markdown
+from core.reports import markdown
 from core.settings import load_settings
 from core.store import CHECKOUT
 from tasks.tokens import count_tokens
@@ -38,14 +38,13 @@ def costs_page(domain: str, settings: str, sizes: str) -> str:
         unknown = ", and what has no known price" if any(row.usd is None for row in rows) else ""
         tables.append((transcripts, rows, training_tokens(pack, config, transcripts, count_tokens), f"{known:.2f} USD{unknown}"))
     versions = sorted({price.version for price in prices.values() if price.version})
-    return costs_markdown(
-        {
-            "prices": ", ".join(versions) or "none",
-            "taken": config.costs,
-            "domain": domain,
-            "exchanges": measure_prompts(pack, config, count_tokens).exchanges,
-            "tables": tables,
-        }
+    return markdown(
+        "costs",
+        prices=", ".join(versions) or "none",
+        taken=config.costs,
+        domain=domain,
+        exchanges=measure_prompts(pack, config, count_tokens).exchanges,
+        tables=tables,
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from blocks.chat import PROVIDERS, block_class
 from core.hardware import Hardware
 from core.job_settings import Training
-from core.reports import configuration_markdown
+from core.reports import markdown
 from core.settings import Settings, load_settings
 from core.settings_reference import Row, setting_rows, value_of
 from core.store import CHECKOUT
@@ -33,7 +33,7 @@ def configuration_page() -> str:
         ("A model: `config/training/<model>.yaml`", "[training.md](training.md) says which there are.", setting_rows(Training), {}),
         ("Machines for paid jobs: `config/hardware.yaml`", "How each number is used is in `core/training_estimate.py`.", setting_rows(Hardware), _hardware()),
     ]
-    return configuration_markdown({"tables": tables, "value": value_of, "options": _options(), "variables": _variables()})
+    return markdown("configuration", tables=tables, value=value_of, options=_options(), variables=_variables())
 
 
 def undescribed() -> list[Row]:

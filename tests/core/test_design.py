@@ -114,7 +114,7 @@ def designer(scribe, attempts=2):
 async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
     files = {"system.md": SYSTEM}
     scribe = Scribe()
-    found = await review(designer(scribe), BRIEF, files, EXPERTS, {}, lambda: None)
+    found = await review(designer(scribe), files, EXPERTS, {}, lambda: None)
     assert [finding.expert for finding in found] == [expert.name for expert in EXPERTS]
     assert all(expert.view in request.messages[0].content for expert, request in zip(EXPERTS, scribe.asked, strict=True))
     assert len({request.system for request in scribe.asked}) == 1  # the files, which a provider's cache then holds
@@ -128,14 +128,14 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
 async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():
     scribe, kept, saved = Scribe({"critique": ["no json", json.dumps({"findings": [{"file": "system.md"}]})]}), {}, []
     with pytest.raises(DesignError, match="critique did not come into its form in 2 attempts"):
-        await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+        await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
     assert saved == []
     scribe.spoil["critique"] = [designed(request_for("critique")), "no json", "no json"]
     with pytest.raises(DesignError):
-        await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+        await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
     assert saved == [1]
     before = len(scribe.asked)
-    assert len(await review(designer(scribe), BRIEF, {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))) == 5
+    assert len(await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))) == 5
     assert len(scribe.asked) - before == 4
     assert saved == [1, 2, 3, 4, 5]
 
@@ -154,7 +154,7 @@ async def test_criteria_that_were_drafted_once_are_not_drafted_again_after_a_sto
 
 async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
     scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
-    found = await review(designer(Scribe()), BRIEF, {"system.md": "x"}, EXPERTS, {}, lambda: None)
+    found = await review(designer(Scribe()), {"system.md": "x"}, EXPERTS, {}, lambda: None)
     _, decided = await revise(designer(scribe), "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
     assert len(decided) == len(found)
 
@@ -194,6 +194,8 @@ def test_a_brief_that_says_next_to_nothing_is_refused():
 
 
 def test_files_are_checked_as_the_loader_does():
+    with pytest.raises(PackError, match="named twice"):
+        check_file("experts.yaml", "experts:\n- {name: a cook, view: You taste.}\n- {name: a cook, view: You weigh.}\n")
     with pytest.raises(PackError):
         check_file("input-taxonomy.yaml", "topics: [")
     with pytest.raises(PackError, match="declares"):

@@ -44,6 +44,12 @@ def test_a_change_between_rounds_is_told_with_how_far_chance_alone_goes(each, ch
     assert f"a difference of {chance} may be chance" in told
 
 
+def test_one_conversation_of_five_is_a_drop_of_a_fifth_and_rounds_of_another_size_are_not_compared():
+    before, after = round_with(1, 5, 0, CO1=1.0), round_with(2, 5, 0, CO1=0.8)
+    assert "CO1 (-20%)" in advice(after, [before], PACK, NUMBERS)[-1]
+    assert not any("Lower" in text for text in advice(after, [round_with(1, 10, 0, CO1=1.0)], PACK, NUMBERS))
+
+
 def test_rounds_of_another_model_are_not_compared():
     assert not any("Lower" in text for text in advice(round_with(2, CO1=0.6), [round_with(1, model="a/b", CO1=1.0)], PACK, NUMBERS))
 
