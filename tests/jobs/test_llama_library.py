@@ -1,0 +1,182 @@
+"""llama.cpp by its C interface: the quantiser makes what llama.cpp's own makes, and the probe says whether a build works here."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+SCRIPT = CHECKOUT / "deployments" / "jobs" / "llama_library.py"
+# architecture, width, inner width, layers, heads, key heads, tied
+MODELS = [
+    ("llama", 256, 512, 11, 4, 1, True),
+    ("qwen3", 576, 1536, 4, 9, 3, True),  # SmolLM2's widths: no blocks of 256
+    ("gemma3", 256, 512, 18, 4, 1, False),
+    ("qwen2", 256, 256, 80, 4, 1, True),  # as many layers as a model of 70 billion parameters
+    ("llama", 80, 144, 3, 2, 2, False),  # no blocks of 32 either
+]
+
+
+@pytest.fixture(scope="module")
+def library() -> Any:
+    pytest.importorskip("xllamacpp")
+    sys.path.insert(0, str(SCRIPT.parent))
+    yield import_module("llama_library")
+    sys.path.remove(str(SCRIPT.parent))
+
+
+def write_model(path: Path, arch: str, width: int, inner: int, layers: int, heads: int, keys: int, tied: bool) -> Path:
+    import gguf
+    import numpy
+
+    writer, draw, head = gguf.GGUFWriter(path, arch), numpy.random.default_rng(0), width // heads
+    writer.add_block_count(layers)
+    writer.add_context_length(128)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(keys)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("no_vocab")
+    writer.add_vocab_size(64)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    if arch == "gemma3":
+        writer.add_sliding_window(64)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(f"{name}.weight", (draw.standard_normal(shape) * 0.05).astype(numpy.float16 if len(shape) > 1 else numpy.float32))
+
+    add("token_embd", 64, width)
+    add("output_norm", width)
+    if not tied:
+        add("output", 64, width)
+    for layer in range(layers):
+        for name, *shape in (
+            ("attn_norm", width),
+            ("ffn_norm", width),
+            ("attn_q", heads * head, width),
+            ("attn_k", keys * head, width),
+            ("attn_v", keys * head, width),
+            ("attn_output", width, heads * head),
+            ("ffn_gate", inner, width),
+            ("ffn_up", inner, width),
+            ("ffn_down", width, inner),
+        ):
+            add(f"blk.{layer}.{name}", *shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def contents(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a file's tensors with their types, and its metadata."""
+    import gguf
+
+    reader = gguf.GGUFReader(path)
+    fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    return {str(tensor.name): (tensor.tensor_type, tensor.data.tobytes()) for tensor in reader.tensors}, fields
+
+
+def write_experts(path: Path) -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(2)
+    writer.add_head_count(2)
+    writer.add_expert_count(8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("shape", MODELS, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[3]}")
+def test_quantised_files_are_those_of_llama_cpps_own_quantiser(library: Any, tmp_path: Path, shape: tuple[Any, ...]) -> None:
+    llama_cpp = pytest.importorskip("llama_cpp", reason="llama_model_quantize is in llama-cpp-python: deployments/install.sh llama-cpp")
+    source, ours, theirs = write_model(tmp_path / "f16.gguf", *shape), tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    kinds = ("q3_k_m", "q4_k_m") if shape[3] > 20 else library.MIXTURES  # each file is read back, which takes as long as it has matrices
+    for kind in kinds:
+        parameters = llama_cpp.llama_model_quantize_default_params()
+        parameters.ftype, parameters.nthread = library.MIXTURES[kind], 2
+        assert llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(theirs), ctypes.byref(parameters)) == 0
+        library.quantise(source, ours, kind, 2)
+        found, wanted = contents(ours), contents(theirs)
+        assert {name: tensor[0] for name, tensor in found[0].items()} == {name: tensor[0] for name, tensor in wanted[0].items()}, kind
+        assert found[1] == wanted[1], kind
+        for name, (_, data) in found[0].items():
+            # two compilers may round a number in a thousand differently
+            differing = sum(one != other for one, other in zip(data, wanted[0][name][1], strict=True))
+            assert differing <= len(data) / 100, (kind, name)
+
+
+def test_matrices_whose_rows_do_not_divide_are_named_with_the_type_that_they_got(library: Any, tmp_path: Path) -> None:
+    source = write_model(tmp_path / "f16.gguf", "llama", 96, 256, 2, 2, 1, True)
+    fallen = library.quantise(source, tmp_path / "q.gguf", "q4_k_m", 2)
+    assert fallen["blk.0.attn_q.weight"] == ("q5_0", "q4_k")
+    assert fallen["token_embd.weight"] == ("q8_0", "q6_k")
+    assert "blk.1.ffn_down.weight" not in fallen
+    assert library.quantise(source, tmp_path / "q8.gguf", "q8_0", 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lambda path: path.write_bytes(b"GGUF" + b"\0" * 20), "cannot read"), (write_experts, "mixture|cannot be quantised")],
+    ids=["not a file of models", "a mixture of experts"],
+)
+def test_what_cannot_be_quantised_is_refused_in_one_sentence(library: Any, tmp_path: Path, spoil: Callable[[Path], Any], words: str) -> None:
+    spoil(tmp_path / "source.gguf")
+    with pytest.raises(library.LibraryError, match=words):
+        library.quantise(tmp_path / "source.gguf", tmp_path / "q.gguf", "q4_k_m", 1)
+
+
+def test_a_file_that_is_quantised_already_is_refused(library: Any, tmp_path: Path) -> None:
+    library.write_tiny(tmp_path / "f32.gguf")
+    library.quantise(tmp_path / "f32.gguf", tmp_path / "q8.gguf", "q8_0", 1)
+    with pytest.raises(library.LibraryError, match="quantised already"):
+        library.quantise(tmp_path / "q8.gguf", tmp_path / "q4.gguf", "q4_k_m", 1)
+
+
+def probe(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), "probe", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+
+
+def test_the_probe_decodes_a_quantised_model_in_a_process_of_its_own(library: Any) -> None:
+    done = probe()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"event": "probe"' in done.stdout
+
+
+def test_a_build_that_dies_is_seen_by_its_signal(library: Any) -> None:
+    assert probe(UNDERSTUDY_PROBE_SIGNAL="SIGILL").returncode == -signal.SIGILL
+
+
+def test_a_library_that_is_none_is_named(library: Any, tmp_path: Path) -> None:
+    (tmp_path / "libllama.so").write_bytes(b"no library")
+    done = probe("--library", str(tmp_path / "libllama.so"))
+    assert done.returncode == 1
+    assert "libllama.so" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_logits_do_not_depend_on_how_a_text_is_cut_into_batches(library: Any, tmp_path: Path) -> None:
+    library.write_tiny(tmp_path / "f32.gguf")
+    llama = library.Llama(tmp_path / "f32.gguf", 1024, 1)
+    ids = [number * 37 % 500 for number in range(700)]  # more than one batch
+    whole = llama.logits(ids)
+    llama.reset()
+    parts = [llama.decode(ids[:5]), llama.decode(ids[5:600]), llama.decode(ids[600:])]
+    llama.close()
+    assert whole.shape == (700, 512)
+    assert max(float(abs(whole[start : start + len(part)] - part).max()) for start, part in zip((0, 5, 600), parts, strict=True)) < 0.01
