@@ -1,10 +1,14 @@
 """What we ask of the operating system about other processes."""
 
+import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 """prctl(2), Linux: send this process a signal when its parent is gone."""
@@ -26,5 +30,57 @@ def is_running(pid: int) -> bool:
     return True
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they started."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        children.setdefault(parent, []).append(child)
+    found = list(children.get(pid, []))
+    for child in found:
+        found += children.get(child, [])
+    return found
+
+
+def end_processes(pids: list[int], seconds: float, first: signal.Signals = signal.SIGTERM) -> None:
+    """Ask processes to end; after some seconds, kill those that have not."""
+    _signal(pids, first)
+    until = time.monotonic() + seconds
+    while (pids := [pid for pid in pids if _is_alive(pid)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    _signal(pids, signal.SIGKILL)
+
+
 def _ask_for_signal() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether a process is there and has not ended; one that ended stays in the system's list until its parent has asked."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] != "Z"
+    return sys.platform != "linux"
+
+
+def _parents() -> list[tuple[int, int]]:
+    """Return each process of this machine with its parent."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        return [(int(pid), int(parent)) for pid, parent in (line.split() for line in listed.splitlines())]
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = stat.read_text(encoding="utf-8", errors="replace")
+            found.append((int(text.partition(" ")[0]), int(text.rpartition(")")[2].split()[1])))
+    return found

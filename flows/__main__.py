@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError
 from core.references import refuse_keys
+from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
+from flows import STOPPED
 from tasks.temporary_server import temporary_server
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ CATCH_UP_SECONDS = 30
 
 def main(words: list[str]) -> int:
     """Run the flow that the first word names with the parameters that the others give; return the exit code."""
+    stop_on_signals(STOPPED)
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         with temporary_server() as wait_for_server:
@@ -30,15 +33,19 @@ def main(words: list[str]) -> int:
                 return _run(words, wait_for_server)
             finally:
                 _flush_logs()
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        print("\nStopped. What was made is kept; the same command goes on from there.", file=sys.stderr)
-        return 130
-    except OSError as error:
-        print(f"Error: {error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command goes on.", file=sys.stderr)
-        return 1
+    except (Exception, asyncio.CancelledError) as error:
+        if code := stopped():  # whatever a run says that is stopped
+            say(STOPPED)
+            return code
+        if isinstance(error, UnderstudyError):
+            print(f"Error: {error}", file=sys.stderr)
+            return error.exit_code
+        if isinstance(error, OSError):
+            print(
+                f"Error: {error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command goes on.", file=sys.stderr
+            )
+            return 1
+        raise
 
 
 def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
@@ -53,7 +60,7 @@ def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
     # the domain of a design is not there yet
     check_before_start(words[0], **(given | {"domain": EXAMPLE} if words[0] == "design" else given))
     wait_for_server()
-    result = asyncio.run(_run_and_settle(flow, parameters))
+    result = run_stoppable(_run_and_settle(flow, parameters))
     print(f"\n{summary_table(_told(result))}")
     return 0
 
@@ -134,4 +141,4 @@ async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

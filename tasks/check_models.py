@@ -18,6 +18,7 @@ from core.pack import load_pack
 from core.prices import price_list
 from core.references import model_settings
 from core.settings import Settings, load_settings
+from core.stopping import run_stoppable, say, stopped
 from core.store import CHECKOUT, open_store
 from core.yaml_files import load_yaml
 from tasks.run import choose_model
@@ -65,7 +66,10 @@ def main(words: list[str]) -> int:
     """Print a line for each model; return 0 if all can be used."""
     given = dict(word.partition("=")[::2] for word in words)
     try:
-        found = asyncio.run(check_models(load_settings(given.get("settings", "config/pipeline.yaml")), given.get("domain", "therapeutic-coaching")))
+        found = run_stoppable(check_models(load_settings(given.get("settings", "config/pipeline.yaml")), given.get("domain", "therapeutic-coaching")))
+    except asyncio.CancelledError:
+        say("Stopped.")
+        return stopped() or 1
     except UnderstudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

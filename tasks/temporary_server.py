@@ -15,7 +15,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.deaths import explain, signal_name
 from core.errors import ServerError
+from core.memory import Memory, read_memory
 from core.processes import die_with_parent
 from core.store import CHECKOUT
 
@@ -51,6 +53,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
     url = f"http://127.0.0.1:{port}/api"
     log = Path(os.environ.get("PREFECT_HOME", CHECKOUT / ".prefect")) / "temporary-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    before = read_memory()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
@@ -65,20 +68,24 @@ def temporary_server() -> Generator[Callable[[], None]]:
     os.environ["PREFECT_API_URL"] = url
     _STARTED.append(url)
     try:
-        yield lambda: _wait(process, url, log)
+        yield lambda: _wait(process, url, log, before)
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         _STARTED.clear()
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # too slow, or the command is stopped meanwhile
             process.kill()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory) -> None:
     for _ in range(START_SECONDS * 5):
-        if process.poll() is not None:
+        if (code := process.poll()) is not None:
+            if signal_name(code):
+                raise ServerError(f"{explain('The Prefect server', code, 'at its start', before=before)} Its log is {log}.")
             break
         try:
             urllib.request.urlopen(f"{url}/health", timeout=5).close()

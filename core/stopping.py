@@ -1,0 +1,129 @@
+"""How a command ends that is asked to: by Ctrl-C, or by SIGTERM from systemd, Kubernetes, CI, `timeout` and make.
+
+The work runs in a thread of its own. The main thread only waits, so it hears a signal at any moment and nothing is interrupted halfway; and
+Prefect, which installs a handler for SIGTERM that raises in the middle of the event loop, leaves signals alone outside the main thread.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import copy_context
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, TypeVar
+
+from core.processes import descendants, end_processes
+
+ONE_REQUEST = 1.0
+"""Seconds: signals that follow so soon are the same request, which `timeout` and make each pass on."""
+
+PATIENCE = 3.0
+"""Seconds that children have when a command is asked to stop a second time."""
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Stop:
+    """What this process was asked, and what it does about it."""
+
+    sentence: str = "Stopped."
+    number: int | None = None
+    at: float = 0.0
+    cancel: Callable[[], None] | None = None
+
+
+_STOP = _Stop()
+
+
+def stop_on_signals(sentence: str = "Stopped.") -> None:
+    """Have Ctrl-C and SIGTERM end this process with one sentence and exit code 130 or 143; a second one, with its children, at once.
+
+    Args:
+        sentence: printed when it ends.
+    """
+    _STOP.sentence = sentence
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell has jobs in the background ignore Ctrl-C
+            signal.signal(number, _on_signal)
+
+
+def stopped() -> int | None:
+    """Return the exit code for a process that was asked to stop; none if it was not."""
+    return None if _STOP.number is None else 128 + _STOP.number
+
+
+def run_stoppable(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, in a thread of its own; a signal cancels it.
+
+    Raises:
+        asyncio.CancelledError: a signal came, and the work has ended.
+    """
+    outcome: Future[Result] = Future()
+    under_way: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    def cancel() -> None:
+        for loop, task in under_way:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def cancellable() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.append((asyncio.get_running_loop(), task))
+        if _STOP.number is not None:  # it came while the thread started
+            task.cancel()
+        return await work
+
+    def run() -> None:
+        try:
+            outcome.set_result(asyncio.run(cancellable()))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    _STOP.cancel = cancel
+    try:
+        thread = threading.Thread(target=copy_context().run, args=(run,), name="work")
+        thread.start()
+        thread.join()
+    finally:
+        _STOP.cancel = None
+    return outcome.result()
+
+
+def leave(code: int) -> None:
+    """End the process; a signal while the libraries tidy up ends it at once.
+
+    Raises:
+        SystemExit: always.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _on_signal:
+            signal.signal(number, lambda *_: os._exit(code))
+    sys.exit(code)
+
+
+def _on_signal(number: int, _: FrameType | None) -> None:
+    if _STOP.number is None:
+        _STOP.number, _STOP.at = number, time.monotonic()
+        if _STOP.cancel:
+            _STOP.cancel()
+            return
+        say(_STOP.sentence)
+        raise SystemExit(128 + number)
+    if time.monotonic() - _STOP.at > ONE_REQUEST:
+        end_processes(descendants(os.getpid()), PATIENCE)
+        say(_STOP.sentence)
+        os._exit(128 + _STOP.number)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence where errors go; below the `^C` that a terminal shows."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{sentence}\n".encode())

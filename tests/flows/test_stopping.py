@@ -1,0 +1,152 @@
+"""What is left of a command that is asked to stop, at any moment and by whomever: one sentence, an exit code, no process, no traceback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import write_settings
+
+STOPPED = "Stopped. What was made is kept; the same command goes on from there."
+
+
+def left(folder):
+    """Return the processes that work for a data root or a Prefect home below a folder; they inherit its name."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and str(folder) in "".join(process.environ().values()):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def nothing_left(folder, seconds=6):
+    until = time.monotonic() + seconds
+    while (found := left(folder)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not found
+
+
+@pytest.fixture
+def alone(command, tmp_path):
+    """Start a command with a temporary server of its own."""
+    return lambda *words, **environment: command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **environment)
+
+
+def wait_until_it_hears(process):
+    """Wait until the process has a handler for SIGTERM, which is nearly the first thing that it does."""
+    status = Path(f"/proc/{process.pid}/status")
+    while status.exists():
+        caught = re.search(r"SigCgt:\s*([0-9a-f]+)", status.read_text(encoding="utf-8"))
+        if process.poll() is not None or (caught and int(caught.group(1), 16) >> (signal.SIGTERM - 1) & 1):
+            return
+        time.sleep(0.01)
+    time.sleep(1)
+
+
+def wait_for(process, pattern):
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return
+    pytest.fail(f"{pattern} was never printed")
+
+
+def assert_stopped(process, code, folder, sentence=STOPPED):
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output, output
+    assert output.count(sentence) == 1, output
+    assert output.rstrip().endswith(sentence), output
+    assert process.returncode == code, output
+    nothing_left(folder)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("seconds", [0.0, 1.5, 4.0])
+def test_a_command_can_be_stopped_while_it_imports_and_while_its_server_starts(alone, tmp_path, seconds, number, code):
+    process = alone("generation", "settings=config/demo.yaml", "conversations=3")
+    wait_until_it_hears(process)
+    time.sleep(seconds)
+    process.send_signal(number)
+    assert_stopped(process, code, tmp_path)
+
+
+def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_and_keeps_what_was_made(alone, tmp_path, data_root):
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    process = alone("generation", f"settings={path}")
+    wait_for(process, r"So far: [1-9]\d* of 1,500")
+    process.terminate()
+    assert_stopped(process, 143, tmp_path)
+    assert list(data_root.rglob("transcripts/**/*.json"))
+
+
+def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    env = {**os.environ, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO"}
+    process = subprocess.Popen(
+        ["make", "generate", f"SETTINGS={path}"],
+        cwd=CHECKOUT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(process, r"So far: [1-9]\d* of 1,500")
+    os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does: make and the command alike, and make passes it on
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output, output
+    assert output.count(STOPPED) == 1, output
+    assert process.returncode == -signal.SIGTERM
+    nothing_left(tmp_path)
+
+
+def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_server(alone, settings, tmp_path):
+    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+    process = alone("pipeline", f"settings={settings}")
+    wait_for(process, "make_tiny_base runs")
+    server = next(child for child in psutil.Process(process.pid).children() if "server" in child.cmdline())
+    server.suspend()  # so that the first request cannot come to its end
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    assert_stopped(process, 143, tmp_path)
+
+
+def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_root):
+    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+    process = alone("pipeline", f"settings={settings}")
+    wait_for(process, "make_tiny_base runs")
+    time.sleep(1)
+    process.terminate()
+    assert_stopped(process, 143, tmp_path)
+    assert not [path for path in (data_root / "models/base").iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
+    process = alone("generation", "settings=config/demo.yaml", "conversations=3")
+    wait_for(process, r"Flow run .* - Finished in state Completed")
+    process.terminate()
+    assert_stopped(process, 143, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "code"),
+    [(["tasks.show_costs"], signal.SIGTERM, 143), (["tasks.check_models"], signal.SIGINT, 130), (["tasks.show_personas", "count=5"], signal.SIGTERM, 143)],
+)
+def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
+    env = {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    wait_until_it_hears(process)
+    process.send_signal(number)
+    assert_stopped(process, code, tmp_path, "Stopped.")
