@@ -27,6 +27,7 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
+from core.deaths import ended
 from core.ledger import read_entries
 from core.settings import load_settings
 from core.store import Store
@@ -129,7 +130,7 @@ class Fleet:
     def call(self, words: list[str]) -> str:
         done = subprocess.run(words, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"{' '.join(map(str, words))}: exit code {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+            sys.exit(f"{' '.join(map(str, words))} {ended(done.returncode)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done.stdout
 
     def batch(self, first: int, count: int, shards: int, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:

@@ -15,7 +15,9 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import OVERLONG, bare_json, clean_key, status_error
 from core.chat import ChatRequest, Reply, Usage
+from core.deaths import explain, signal_name
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
+from core.memory import read_memory
 from core.processes import die_with_parent
 from core.prompts import load_shared
 
@@ -90,13 +92,18 @@ class ClaudeCliChat:
         command = [*self._command, "--system-prompt", request.system or load_shared("no_system").render()]
         command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
         room = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(request.max_tokens)}
+        before = read_memory()
         code, out, said = await self._run(command, _prompt(request), room)
         try:
             result = json.loads(out)
         except ValueError:
             result = None
         if not isinstance(result, dict) or "is_error" not in result:
-            raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result: {(said or out).strip()[-300:] or 'it said nothing'}")
+            last = (said or out).strip()[-300:]
+            if signal_name(code):
+                words = explain(f"The program of {self.reference}", code, before=before)
+                raise ProviderError(f"{words}{f' Its last words were: {last}' if last else ''}")
+            raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result{f': {last}' if last else ', and said nothing.'}")
         finish: Literal["stop", "length", "refusal"] = "stop"
         text = str(result.get("result") or "; ".join(map(str, result.get("errors") or ())))
         if result["is_error"]:

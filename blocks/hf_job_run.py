@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from huggingface_hub.errors import JobNotFoundError
 from prefect.blocks.abstract import JobRun
 
 from blocks.job_log import JobLog
+from core.deaths import SMALLER, explain, signal_name
 from core.errors import HubError, JobError
 from core.job_settings import Jobs
 from core.jobs import Made, Order, Paid
@@ -22,6 +24,10 @@ Report = Callable[[dict[str, Any]], None]
 
 GONE = 3
 """Times in a row that the service knows nothing of a job, after which it is believed."""
+
+CODE = re.compile(r"exit code:? *(-?\d+)", re.IGNORECASE)
+"""In the service's words about a job that failed."""
+MEMORY = re.compile(r"\boom|out of memory|memory limit", re.IGNORECASE)
 
 AGAIN = "Run the same command again: a training goes on from its newest checkpoint."
 
@@ -136,4 +142,10 @@ class HfJobRun(JobRun[Made]):
             return f"The job {job.id} was stopped after {job.seconds() / 60:.0f} minutes, its limit. {where} {AGAIN} jobs.margin raises the limit."
         if job.stage == "CANCELED":
             return f"The job {job.id} was cancelled. {where} {AGAIN}"
-        return f"The job {job.id} failed ({job.message or job.stage}): {self._log.reason()} {where}"
+        said, code = self._log.reason(), CODE.search(job.message)
+        if code and signal_name(int(code[1])):
+            short = f"The service says that memory was short: {SMALLER}." if MEMORY.search(job.message) else ""
+            words = explain(f"The job {job.id} ({job.message.rstrip('.')})", int(code[1]), self._log.doing, verdict=short)
+            last = f" Its last line was: {said.rstrip('.')}." if said else ""
+            return f"{words}{last} {where}"
+        return f"The job {job.id} failed ({job.message or job.stage}){f': {said}' if said else f' {self._log.doing} and said nothing.'} {where}"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from core.deaths import step
+
 PAUSE = 2.0
 """Seconds after a stream that broke off."""
 
@@ -27,6 +29,7 @@ class JobLog:
         self._events: deque[dict[str, Any]] = deque()
         self._seen, self._heard = 0, time.monotonic()
         self._last: deque[str] = deque(maxlen=30)
+        self.doing = "at its start"
         self._over = threading.Event()
 
     def follow(self) -> None:
@@ -49,9 +52,9 @@ class JobLog:
         self._heard = time.monotonic()
 
     def reason(self) -> str:
-        """Return the last line that is no event: what a script says when it gives up."""
+        """Return the last line that is no event, if there is one: what a script says when it gives up."""
         said = [line for line in self._last if line and not line.startswith("{")]
-        return said[-1] if said else "it said nothing."
+        return said[-1] if said else ""
 
     def end(self, ended: bool) -> None:
         """Stop reading.
@@ -90,7 +93,9 @@ class JobLog:
         self._last.append(line)
         with contextlib.suppress(json.JSONDecodeError):
             if line.startswith("{"):
-                self._events.append(json.loads(line))
+                event = json.loads(line)
+                self._events.append(event)
+                self.doing = (step(event) if event.get("event") == "progress" else "") or self.doing
                 return
         if line.strip():
             self._events.append({"event": "line", "text": line})

@@ -14,8 +14,10 @@ from typing import Any
 from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field, HttpUrl
 
+import core.tethered
+from core.deaths import CRASHES, explain, peak_of, probe, signal_name, step
 from core.errors import JobError
-from core.processes import die_with_parent
+from core.memory import Memory, read_memory
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -34,16 +36,22 @@ ENVIRONMENT = {
 class LocalJobRun(JobRun[int]):
     """A process that was started."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str, log: Path, report: Progress) -> None:
-        """Take a running process; its output goes to `log`, its JSON lines to `report`."""
-        self._process, self._name, self._log, self._report = process, name, log, report
+    def __init__(self, process: asyncio.subprocess.Process, job: "LocalJob", report: Progress, before: Memory) -> None:
+        """Take a running process; its JSON lines go to `report`.
+
+        Args:
+            before: memory when it was started.
+        """
+        self._process, self._report, self._before = process, report, before
+        self._name, self._log, self._probe = job.script.stem, job.log, job.probe
         self._last: deque[str] = deque(maxlen=30)
+        self._doing, self._peak = "at its start", None
 
     async def wait_for_completion(self) -> None:  # ty: ignore[incompatible-method-override]  Prefect's own jobs are async here too
         """Wait for the end; a cancelled wait stops the process and all that it started.
 
         Raises:
-            JobError: it ended with another exit code than 0.
+            JobError: it ended with another exit code than 0, or died of a signal.
         """
         try:
             await self._follow()
@@ -55,9 +63,7 @@ class LocalJobRun(JobRun[int]):
             self._stop()
             raise
         if code != 0:
-            reason = self._reason()
-            remedy = " The disk is full: free some space and run again." if "No space left on device" in reason else ""
-            raise JobError(f"The job {self._name} ended with exit code {code}: {reason}{remedy} The whole log is {self._log}.")
+            raise JobError(f"{await self._why(code)} The whole log is {self._log}.")
 
     async def fetch_result(self) -> int:
         """Return the exit code."""
@@ -74,13 +80,26 @@ class LocalJobRun(JobRun[int]):
                 log.write(line)
                 log.flush()
                 self._last.append(line.strip())
-                if line.startswith("{"):
+                if (peak := peak_of(line)) is not None:
+                    self._peak = peak
+                elif line.startswith("{"):
                     with contextlib.suppress(json.JSONDecodeError):
-                        self._report(json.loads(line))
+                        self._take(json.loads(line))
 
-    def _reason(self) -> str:
-        said = [line for line in self._last if line and not line.startswith("{")]
-        return f"{said[-1]}" if said else "it said nothing."
+    def _take(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "progress":
+            self._doing = step(event) or self._doing
+        self._report(event)
+
+    async def _why(self, code: int) -> str:
+        said = next((line for line in reversed(self._last) if line and not line.startswith("{")), "")
+        full = " The disk is full: free some space and run again." if "No space left on device" in said else ""
+        last = f" Its last line was: {said.rstrip('.')}." if said else ""
+        if name := signal_name(code):
+            verdict = await asyncio.to_thread(probe, self._probe) if name in CRASHES and self._probe else ""
+            words = explain(f"The job {self._name}", code, self._doing, self._peak, self._before, verdict)
+            return f"{words}{last}{full}"
+        return f"The job {self._name} ended with exit code {code}{f': {said}' if said else f' {self._doing} and said nothing.'}{full}"
 
 
 class LocalJob(JobBlock[int]):
@@ -105,27 +124,31 @@ class LocalJob(JobBlock[int]):
     arguments: list[str] = Field(default_factory=list, title="Arguments", description="Passed to the script as they are.")
     environment: dict[str, str] = Field(default_factory=dict, title="Environment", description="Variables beside this process's own.")
     log: Path = Field(title="Log", description="File that keeps all the script prints.")
+    probe: list[str] = Field(
+        default_factory=list,
+        title="Probe",
+        description="Command that is run once if the script crashes; exit code 0 says that llama.cpp works on this machine.",
+    )
 
     async def trigger(self, report: Progress = lambda event: None) -> LocalJobRun:
-        """Start the script in a process group of its own.
+        """Start the script in a process group of its own, which ends when this process does.
 
         Args:
             report: called with each JSON line that the script prints.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        before = read_memory()
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(self.script),
-            *self.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            *[sys.executable, "-I", core.tethered.__file__],
+            *[sys.executable, str(self.script), *self.arguments],
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**_own_environment(), **ENVIRONMENT, **self.environment},
             start_new_session=True,
-            preexec_fn=die_with_parent(),
             limit=2**20,
         )
-        return LocalJobRun(process, self.script.stem, self.log, report)
+        return LocalJobRun(process, self, report, before)
 
 
 def _own_environment() -> Mapping[str, str]:

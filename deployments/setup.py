@@ -22,6 +22,7 @@ from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
+from core.deaths import ended
 from core.errors import UnderstudyError
 from core.references import model_settings
 from core.settings import Settings, load_settings
@@ -67,7 +68,7 @@ async def deploy(client: PrefectClient) -> int:
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
     done = await asyncio.to_thread(subprocess.run, command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"{done.stdout}{done.stderr}\nError: `prefect deploy --all` ended with exit code {done.returncode}.", file=sys.stderr)
+        print(f"{done.stdout}{done.stderr}\nError: `prefect deploy --all` {ended(done.returncode)}.", file=sys.stderr)
         return 1
     for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
         new = deployment.name not in before

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
 from blocks.local_job import LocalJob
+from core.deaths import LLAMA_PROBE
 from core.errors import JobError
 from core.fingerprint import fingerprint
 from core.job_settings import Argument
@@ -24,6 +25,9 @@ from tasks.paid_jobs import HUB_FILE, make_elsewhere
 from tasks.run import current_run
 
 SCRIPTS = CHECKOUT / "deployments" / "jobs"
+
+LLAMA_SCRIPTS = ("convert_gguf.py",)
+"""Scripts that llama.cpp may crash."""
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
 
@@ -86,7 +90,13 @@ async def run_script(
         log = folder.with_name(f"{folder.name}.log")
         get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
         teller = Teller(script, f"job-{folder.name}")
-        job = LocalJob(script=SCRIPTS / script, arguments=words({**arguments, "output": str(part)}), environment=dict(environment or {}), log=log)
+        job = LocalJob(
+            script=SCRIPTS / script,
+            arguments=words({**arguments, "output": str(part)}),
+            environment=dict(environment or {}),
+            log=log,
+            probe=list(LLAMA_PROBE) if script in LLAMA_SCRIPTS else [],
+        )
         try:
             await (await job.trigger(teller.tell)).wait_for_completion()
         finally:

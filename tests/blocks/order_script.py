@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +24,9 @@ def main() -> int:
     if arguments.fault == "fails":
         print("The text is too dull; give another.", file=sys.stderr)
         return 1
+    if arguments.fault and arguments.fault.startswith("SIG"):
+        print("The adapter is loaded.", flush=True)
+        os.kill(os.getpid(), getattr(signal, arguments.fault))
     if arguments.fault == "idle":
         return 0
     from huggingface_hub import CommitOperationAdd, HfApi

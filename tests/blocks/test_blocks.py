@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import signal
+import sys
 import time
 
 import pytest
@@ -72,7 +75,17 @@ def test_a_commit_that_somebody_spoilt_is_told(data_root):
 SCRIPT = """
 import json, os, sys, time
 print("starting")
+if sys.argv[1:] == ["silent"]:
+    os.kill(os.getpid(), 9)
 print(json.dumps({"event": "progress", "step": 1, "of": 2}), flush=True)
+if sys.argv[1:2] == ["die"]:
+    print(json.dumps({"event": "progress", "step": "quantising to q4_k_m"}), flush=True)
+    held = bytearray(200_000_000)
+    sys.stdout.write("half a li")
+    sys.stdout.flush()
+    os.kill(os.getpid(), int(sys.argv[2]))
+if sys.argv[1:2] == ["shell"]:
+    os.execv("/bin/sh", ["/bin/sh", "-c", f"sh -c 'kill -{sys.argv[2]} $$'; exit $?"])
 if sys.argv[1:] == ["fail"]:
     sys.exit("The dataset has no rows. Give another one.")
 if sys.argv[1:] == ["hang"]:
@@ -105,6 +118,46 @@ async def test_a_failed_job_says_the_scripts_last_words(job, tmp_path):
         await run.wait_for_completion()
     assert "exit code 1: The dataset has no rows. Give another one." in str(failed.value)
     assert str(tmp_path / "job.log") in str(failed.value)
+
+
+async def why(job):
+    run = await job.trigger()
+    with pytest.raises(JobError) as failed:
+        await run.wait_for_completion()
+    return str(failed.value)
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGILL", "SIGABRT", "SIGKILL", "SIGTERM"])
+async def test_a_job_that_dies_of_a_signal_says_which_and_at_which_step(job, tmp_path, name):
+    said = await why(job("die", str(int(getattr(signal, name)))))
+    assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", said)
+    assert "Its last line was: half a li." in said
+    assert said.endswith(f"The whole log is {tmp_path / 'job.log'}.")
+    assert "said nothing" not in said
+
+
+async def test_a_job_that_is_killed_says_how_much_memory_it_used_and_how_much_is_free(job):
+    said = await why(job("die", "9"))
+    used = re.search(r"It used up to (\d+) MB of memory; ", said)
+    assert used
+    assert 200 <= int(used[1]) < 300
+    assert "are free now" in said or sys.platform != "linux"
+
+
+async def test_a_job_that_is_killed_at_once_says_so(job):
+    assert " at its start. It used up to " in await why(job("silent"))
+
+
+async def test_a_job_whose_shell_reports_the_death_says_the_signal_too(job):
+    assert "The job job died of SIGSEGV (" in await why(job("shell", "SEGV"))
+
+
+async def test_a_job_that_crashes_says_what_the_test_of_llama_says_and_one_that_is_killed_needs_none(job, tmp_path):
+    probe = [sys.executable, "-c", f"open({str(tmp_path / 'probed')!r}, 'a').write('x'); import os; os.kill(os.getpid(), 4)"]
+    crashed = job("die", "11").model_copy(update={"probe": probe})
+    assert re.search(r"A test of llama\.cpp with a tiny model died of SIGILL .* too: the installed build does not fit this CPU\.", await why(crashed))
+    await why(job("die", "9").model_copy(update={"probe": probe}))
+    assert (tmp_path / "probed").read_text(encoding="utf-8") == "x"
 
 
 async def test_a_cancelled_wait_stops_the_process(job, tmp_path):

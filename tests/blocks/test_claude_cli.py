@@ -70,6 +70,17 @@ async def test_a_program_that_is_another_one_gives_no_answer(tmp_path):
     assert "unknown option --tools" in str(error)
 
 
+@pytest.mark.parametrize("name", ["SEGV", "KILL"])
+async def test_a_program_that_dies_of_a_signal_is_told_by_it(tmp_path, name):
+    program = tmp_path / "claude"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho 'a last word' >&2\nkill -{name} $$\n", encoding="utf-8")
+    program.chmod(0o755)
+    error = await failure(ClaudeCli(model="claude-haiku-5-5", program=str(program)).get_client())
+    assert type(error) is ProviderError
+    assert f"died of SIG{name} (" in str(error)
+    assert "Its last words were: a last word" in str(error)
+
+
 async def test_a_plain_answer_comes_in_the_models_own_words_and_is_counted(model, stub):
     stub.set(answer_text="Good evening.\n\nHow was it?")
     reply = await model.complete(ask())

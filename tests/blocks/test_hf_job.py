@@ -173,6 +173,15 @@ async def test_a_job_that_fails_says_why_and_the_next_try_is_another_job(hub, tm
     assert len(hub.jobs()) == 2
 
 
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGILL"])
+async def test_a_job_that_dies_of_a_signal_is_told_by_it_and_by_its_step(hub, tmp_path, name):
+    told = rf"\(.*exit code.*\) died of {name} \(.*\) at step 4 of 4\. .*Its last line was: The adapter is loaded\. Its log is .*place\.log"
+    with pytest.raises(JobError, match=told) as failed:
+        await make(hub, tmp_path, order(fault=name))
+    assert ("use a smaller model" in str(failed.value)) == (name == "SIGKILL")
+    assert "free now" not in str(failed.value)  # of another machine nothing is known
+
+
 @pytest.mark.parametrize("fault", ["idle", "lies"])
 async def test_completed_without_the_result_is_no_success(hub, tmp_path, fault):
     with pytest.raises(JobError, match=r"says that it completed, but me/coach-adapter has no finished metrics.json at run-abc"):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 from blocks.chat import choose, close_chat_model, load_chat_model
 from blocks.llama_server import PROGRAM_VARIABLE, LlamaServer
-from core.errors import ConnectError, ContextError, SettingsError, TruncatedError
+from core.deaths import PORTABLE
+from core.errors import ContextError, ProviderError, SettingsError, TruncatedError, UnavailableError
 from core.pack import load_pack
 from tests.blocks.conftest import ask
 from tests.blocks.test_llama_cpp import SCHEMA, TEMPLATE, write_gguf
@@ -110,9 +112,8 @@ async def test_a_server_that_dies_costs_the_call_and_the_next_one_has_a_new_one(
     (server,) = servers(str(gguf))
     server.kill()
     # whether the death is noticed before the call or by it is a matter of milliseconds
-    with contextlib.suppress(ConnectError):
+    with contextlib.suppress(ProviderError):
         await model.complete(ask("Hello.", max_tokens=2))
-    assert ConnectError("").retryable
     reply = await model.complete(ask("Hello.", max_tokens=2))
     assert reply.usage.output_tokens == 2
 
@@ -179,6 +180,160 @@ async def test_however_its_caller_ends_the_server_ends_too(tmp_path, end):
     caller.wait(timeout=30)
     caller.stdout.close()
     assert await gone(str(gguf))
+
+
+MORTAL = """#!{python}
+import json, os, signal, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def die(name):
+    print("llama_decode: about to fail", flush=True)
+    os.kill(os.getpid(), getattr(signal, name))
+    signal.pause()
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer({{"status": "ok"}})
+
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["content-length"])).decode()
+        for name in ("SIGSEGV", "SIGILL", "SIGKILL", "SIGABRT"):
+            if name in text:
+                die(name)
+        message = {{"role": "assistant", "content": "Yes."}}
+        choice = {{"index": 0, "message": message, "finish_reason": "stop"}}
+        usage = {{"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
+        self.answer({{"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}})
+
+    def answer(self, value):
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *words):
+        pass
+
+print("loading the model", flush=True)
+with open(os.environ["STARTS"], "a") as starts:
+    starts.write(f"{{os.getpid()}}\\n")
+if "DIES_AT_START" in os.environ:
+    die(os.environ["DIES_AT_START"])
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+"""Speaks as llama-server does, and dies when a request names a signal."""
+DEADLY = ["SIGSEGV", "SIGILL", "SIGKILL", "SIGABRT"]
+
+
+class Mortal:
+    """A model whose server dies when it is asked to.
+
+    Args:
+        probe: Python that is run in place of the test of llama.cpp; each run leaves a line in `probes`.
+    """
+
+    def __init__(self, folder, gguf, monkeypatch, probe):
+        program = folder / "mortal-llama-server"
+        program.write_text(MORTAL.format(python=sys.executable), encoding="utf-8")
+        program.chmod(0o755)
+        self.starts, self.probes = folder / "starts", folder / "probes"
+        monkeypatch.setenv("STARTS", str(self.starts))
+        told = f"open({str(self.probes)!r}, 'a').write('probed\\n'); {probe}"
+        monkeypatch.setattr("blocks.llama_server.LLAMA_PROBE", (sys.executable, "-c", told))
+        self.model = LlamaServer(model_path=gguf, program=str(program)).get_client()
+
+    async def ask(self, *texts):
+        """Ask all at once; return replies and errors."""
+        return await asyncio.gather(*[self.model.complete(ask(text)) for text in texts], return_exceptions=True)
+
+    def pids(self):
+        return [int(line) for line in self.starts.read_text(encoding="utf-8").split()]
+
+    def probed(self):
+        return len(self.probes.read_text(encoding="utf-8").splitlines()) if self.probes.exists() else 0
+
+
+@pytest.fixture
+async def mortal(tmp_path, gguf, monkeypatch):
+    made = Mortal(tmp_path, gguf, monkeypatch, "pass")
+    yield made
+    await made.model.aclose()
+
+
+@pytest.mark.parametrize("name", DEADLY)
+async def test_a_server_that_dies_at_its_start_is_told_by_signal_and_last_lines(mortal, monkeypatch, name):
+    monkeypatch.setenv("DIES_AT_START", name)
+    (error,) = await mortal.ask("Hello.")
+    assert type(error) is SettingsError
+    assert re.search(rf"llama-server/random\.gguf \(.*mortal-llama-server\) died of {name} \(.*\) while it loaded .*random\.gguf\.", str(error))
+    assert "loading the model | llama_decode: about to fail" in str(error)
+    assert "said nothing" not in str(error)
+    assert "Convert it again, or see" not in str(error)
+
+
+@pytest.mark.parametrize("name", DEADLY)
+async def test_a_server_that_dies_in_a_request_is_told_by_signal_and_is_no_fault_of_the_network(mortal, name):
+    (error,) = await mortal.ask(f"Die of {name}.")
+    assert type(error) is ProviderError
+    assert error.retryable
+    assert re.search(rf"died of {name} \(.*\) in a request\..*Its last lines were: .*llama_decode: about to fail", str(error))
+    assert "network" not in str(error)
+    assert ("It used up to" in str(error)) == (name in ("SIGKILL", "SIGABRT"))
+    (reply,) = await mortal.ask("Hello.")
+    assert reply.text == "Yes."
+    assert len(mortal.pids()) == 2
+
+
+async def test_two_deaths_in_a_row_end_the_run_and_the_probe_is_run_once(mortal):
+    errors = [(await mortal.ask(f"Die of SIGSEGV, {number}."))[0] for number in range(2)]
+    assert [type(error) for error in errors] == [ProviderError, UnavailableError]
+    assert all("the likely cause is the model, too little memory" in str(error) for error in errors)
+    assert "twice in a row and is not started again" in str(errors[1])
+    assert (len(mortal.pids()), mortal.probed()) == (2, 1)
+
+
+async def test_an_answer_or_another_signal_in_between_is_no_row(mortal):
+    said = [(await mortal.ask(text))[0] for text in ("Die of SIGSEGV.", "Hello.", "Die of SIGSEGV.", "Die of SIGILL.")]
+    assert [type(one).__name__ for one in said] == ["ProviderError", "Reply", "ProviderError", "ProviderError"]
+
+
+async def test_one_death_in_many_requests_is_one_death(mortal):
+    errors = await mortal.ask(*[f"Die of SIGKILL, {number}." for number in range(4)])
+    assert {type(error) for error in errors} == {ProviderError}
+    assert len({str(error) for error in errors}) == 1
+    assert len(mortal.pids()) == 1
+
+
+async def test_a_server_that_dies_between_two_requests_is_warned_of_and_comes_back(mortal, caplog):
+    await mortal.ask("Hello.")
+    tether = psutil.Process(mortal.pids()[0]).parent()
+    assert tether
+    os.kill(mortal.pids()[0], signal.SIGSEGV)
+    until = time.monotonic() + 10
+    while tether.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    (reply,) = await mortal.ask("Hello.")
+    assert reply.text == "Yes."
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "blocks.llama_server"]
+    assert re.search(r"died of SIGSEGV \(.*\) between two requests\..*Its last lines were: loading the model\. It is started again\.", warning)
+
+
+async def test_a_server_that_was_stopped_is_no_death(mortal, caplog):
+    await mortal.ask("Hello.")
+    await mortal.model.aclose()
+    assert not [record for record in caplog.records if record.name == "blocks.llama_server"]
+
+
+async def test_a_build_that_does_not_fit_the_processor_is_told_as_such(tmp_path, gguf, monkeypatch):
+    mortal = Mortal(tmp_path, gguf, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    try:
+        (error,) = await mortal.ask("Die of SIGILL.")
+    finally:
+        await mortal.model.aclose()
+    assert re.search(r"A test of llama\.cpp with a tiny model died of SIGILL \(.*\) too: the installed build does not fit this CPU\.", str(error))
+    assert PORTABLE in str(error)
 
 
 def test_without_the_program_it_says_how_to_get_one(gguf, monkeypatch):
