@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
+from blocks.llama_process import check_gguf
 from blocks.openai_compatible import plain_messages
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import ContextError, SettingsError
@@ -56,19 +57,6 @@ class LlamaCpp(CredentialsBlock):
             raise SettingsError("llama-cpp-python is not installed, so no GGUF can be played here. Run `make setup`.")
         check_gguf(self.model_path, "llama-cpp")
         return LlamaCppChat(self.model_path, self.context, self.temperature, self.threads)
-
-
-def check_gguf(path: Path, provider: str) -> None:
-    """See that a file is a GGUF.
-
-    Raises:
-        SettingsError: it is not, or there is none.
-    """
-    if not path.is_file():
-        raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider}/path/to/model.gguf.")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise SettingsError(f"{path} is not a GGUF file. Convert the model first (flows/export.py).")
 
 
 class LlamaCppChat:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from blocks.chat import choose, close_chat_model, load_chat_model
-from blocks.llama_server import PROGRAM_VARIABLE, LlamaServer
+from blocks.llama_process import PROGRAM_VARIABLE
+from blocks.llama_server import LlamaServer
 from core.deaths import PORTABLE
 from core.errors import ContextError, ProviderError, SettingsError, TruncatedError, UnavailableError
 from core.pack import load_pack
@@ -51,7 +52,7 @@ def servers(word):
         words = process.info["cmdline"] or []
         if any(word in part for part in words) and "tethered" not in " ".join(words[:4]) and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
-    return [process for process in found if "llama-server" in (process.info["cmdline"] or [""])[0]]
+    return [process for process in found if "llama-server" in " ".join(process.info["cmdline"][:2])]  # it may be a script
 
 
 async def gone(word, seconds=8.0):
@@ -241,7 +242,7 @@ class Mortal:
         self.starts, self.probes = folder / "starts", folder / "probes"
         monkeypatch.setenv("STARTS", str(self.starts))
         told = f"open({str(self.probes)!r}, 'a').write('probed\\n'); {probe}"
-        monkeypatch.setattr("blocks.llama_server.LLAMA_PROBE", (sys.executable, "-c", told))
+        monkeypatch.setattr("blocks.llama_process.LLAMA_PROBE", (sys.executable, "-c", told))
         self.model = LlamaServer(model_path=gguf, program=str(program)).get_client()
 
     async def ask(self, *texts):
@@ -316,14 +317,14 @@ async def test_a_server_that_dies_between_two_requests_is_warned_of_and_comes_ba
         await asyncio.sleep(0.02)
     (reply,) = await mortal.ask("Hello.")
     assert reply.text == "Yes."
-    (warning,) = [record.getMessage() for record in caplog.records if record.name == "blocks.llama_server"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "blocks.llama_process"]
     assert re.search(r"died of SIGSEGV \(.*\) between two requests\..*Its last lines were: loading the model\. It is started again\.", warning)
 
 
 async def test_a_server_that_was_stopped_is_no_death(mortal, caplog):
     await mortal.ask("Hello.")
     await mortal.model.aclose()
-    assert not [record for record in caplog.records if record.name == "blocks.llama_server"]
+    assert not [record for record in caplog.records if record.name == "blocks.llama_process"]
 
 
 async def test_a_build_that_does_not_fit_the_processor_is_told_as_such(tmp_path, gguf, monkeypatch):
