@@ -149,7 +149,7 @@ blocks:  ## Register the blocks with a running Prefect server, so that they can 
 
 .PHONY: ui
 ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
-	@deployments/ui.sh
+	@$(BIN)/python deployments/ui.py
 
 .PHONY: deploy
 deploy:  ## Work pool, limits, blocks, automations and deployments on a running server; a second time nothing changes [PREFECT_API_URL=… SETTINGS=file]

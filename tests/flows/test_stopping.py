@@ -90,16 +90,11 @@ def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_
 
 def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows generation $(if $(SETTINGS),settings=$(SETTINGS))\n", encoding="utf-8")
     env = {**os.environ, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO"}
-    process = subprocess.Popen(
-        ["make", "generate", f"SETTINGS={path}"],
-        cwd=CHECKOUT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    words = ["make", "-f", str(makefile), "generate", f"SETTINGS={path}"]
+    process = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     wait_for(process, r"So far: [1-9]\d* of 1,500")
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does: make and the command alike, and make passes it on
     output, _ = process.communicate(timeout=60)

@@ -1,0 +1,159 @@
+"""A Prefect server, the deployments and a worker, until Ctrl-C or SIGTERM.   PORT=4200 python deployments/ui.py
+
+Server and worker are in sessions of their own: Ctrl-C reaches this process only, which ends the worker and its runs while the server still answers,
+so that each run is recorded as stopped. Prefect's own worker waits for its runs without end when it is asked to stop, so it is not asked.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.errors import ServerError, UnderstudyError
+from core.processes import descendants, end_processes, is_running
+from core.stopping import leave, stop_on_signals
+from core.store import CHECKOUT
+
+POOL = "understudy"
+START_SECONDS = 180
+RUN_SECONDS = 5.0
+"""That runs have to cancel what they do and to say so; then they are killed. What they made is kept, and the same run goes on from there."""
+SERVER_SECONDS = 3.0
+ALIVE = ["RUNNING", "PENDING", "CANCELLING"]
+
+
+def main() -> None:
+    """Run until a signal comes.
+
+    Raises:
+        ServerError: the port is taken, or the server or the worker did not start or ended by itself.
+    """
+    port = os.environ.get("PORT", "4200")
+    # not --port: the UI would go on looking at 4200
+    os.environ |= {"PREFECT_SERVER_API_PORT": port, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    logs = Path(os.environ.get("PREFECT_HOME", CHECKOUT / ".prefect"))
+    logs.mkdir(parents=True, exist_ok=True)
+    if _answers():
+        raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: make ui PORT=4300")
+    print(f"Starting the Prefect server; its log is {logs / 'server.log'}", flush=True)
+    server = worker = None
+    try:
+        with (logs / "server.log").open("wb") as log:
+            server = _start("server", "start", log=log)
+        _wait_for(server, logs / "server.log")
+        _deploy(logs / "deploy.log")
+        end_dead_runs("Its process was gone when the server was started again.")
+        print(
+            f'\nOpen http://127.0.0.1:{port} and run the deployment "demo" (or "pipeline", with your keys in the environment). '
+            "Ctrl-C stops the server and the worker.\n",
+            flush=True,
+        )
+        worker = _start("worker", "start", "--pool", POOL, "--name", f"understudy-{os.getpid()}")
+        while worker.poll() is None:
+            if server.poll() is not None:
+                raise ServerError(f"The Prefect server ended with exit code {server.returncode}; {logs / 'server.log'} says why. What was made is kept.")
+            time.sleep(0.2)
+        raise ServerError(f"The worker ended with exit code {worker.returncode}. What was made is kept.")
+    finally:
+        _stop(server, worker)
+
+
+def end_dead_runs(why: str) -> None:
+    """Mark the worker's runs of this machine whose process is gone, and the runs within them, as crashed."""
+    pool = {"name": {"any_": [POOL]}}
+    runs = _post("flow_runs/filter", {"work_pools": pool, "flow_runs": {"state": {"type": {"any_": ALIVE}}}})
+    for run in runs:
+        pid = (run["infrastructure_pid"] or "").rpartition(":")[2]
+        if pid.isdecimal() and not _is_run(int(pid)):
+            within = {"parent_flow_run_id": {"any_": [run["id"]]}, "state": {"type": {"any_": ALIVE}}}
+            for one in [run, *_post("flow_runs/filter", {"flow_runs": within})]:
+                _post(
+                    f"flow_runs/{one['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True}
+                )
+
+
+def _is_run(pid: int) -> bool:
+    """Say whether a process is there and is one of Prefect's: after a restart of the machine its number may be another's."""
+    try:
+        return "prefect" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return sys.platform != "linux" and is_running(pid)
+
+
+def _start(*words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log and subprocess.STDOUT,
+        start_new_session=True,
+        # a shell has jobs in the background ignore Ctrl-C, and the runs are to hear it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no other thread runs
+    )
+
+
+def _wait_for(server: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not _answers():
+        if server.poll() is not None or time.monotonic() > until:
+            raise ServerError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or choose another: make ui PORT=4300")
+        time.sleep(0.2)
+
+
+def _deploy(log: Path) -> None:
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "deployments/setup.py", "deploy"], cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        process.wait()
+    finally:
+        end_processes([process.pid, *descendants(process.pid)], 0.0)
+    if process.returncode:
+        raise ServerError(f"The deployments could not be made:\n{log.read_text(encoding='utf-8', errors='replace').strip()}")
+
+
+def _stop(server: subprocess.Popen[bytes] | None, worker: subprocess.Popen[bytes] | None) -> None:
+    """End the worker, its runs and the server, in this order and in less than ten seconds."""
+    if worker and worker.poll() is None:
+        worker.send_signal(signal.SIGSTOP)  # it starts no more runs
+        end_processes(descendants(worker.pid), RUN_SECONDS, first=signal.SIGINT)
+        worker.kill()
+    if server and server.poll() is None:
+        if worker:
+            with contextlib.suppress(OSError):  # the server is busy or gone; its next start looks again
+                end_dead_runs("Its worker was stopped.")
+        end_processes([server.pid, *descendants(server.pid)], SERVER_SECONDS)
+
+
+def _answers() -> bool:
+    try:
+        urllib.request.urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _post(path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(f"{os.environ['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=2) as answer:
+        return json.load(answer)
+
+
+if __name__ == "__main__":
+    stop_on_signals("Stopping the worker, its runs and the server. What was made is kept.")
+    try:
+        main()
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        leave(error.exit_code)
+    except OSError as error:
+        print(f"Error: {error.strerror or error}: {error.filename or 'the Prefect server'}. Run the same command again.", file=sys.stderr)
+        leave(1)

@@ -1,0 +1,136 @@
+"""`make ui` as a person uses it: started, a run in it, stopped in any way, started again."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import psutil
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import write_settings
+from tests.flows.test_stopping import nothing_left, wait_for
+
+
+@pytest.fixture
+def ui(tmp_path):
+    """Starts server and worker with a database of their own; what is left of them is killed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    env = {**os.environ, "PORT": port, "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PREFECT_LOGGING_LEVEL": "INFO"}
+    env |= {"UNDERSTUDY_API": f"http://127.0.0.1:{port}/api"}
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "deployments/ui.py"],
+            cwd=CHECKOUT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  as in a terminal
+        )
+        started.append(process)
+        wait_for(process, "Ctrl-C stops the server and the worker")
+        return process, env["UNDERSTUDY_API"]
+
+    yield start
+    for process in started:
+        kill_all(process)
+
+
+def assert_stopped(process, code, folder):
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    assert "Traceback" not in output, output
+    assert output.rstrip().endswith("Stopping the worker, its runs and the server. What was made is kept."), output
+    nothing_left(folder)
+
+
+def kill_all(process):
+    """Kill -9 a process and all that it started."""
+    try:
+        found = [process, *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for one in found:
+        one.kill()
+    process.wait()
+
+
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def begin_a_run(process, api, settings):
+    """Start a deployment's run, and wait until it is in the middle of its conversations; return its id."""
+    with urllib.request.urlopen(f"{api}/deployments/name/nightly/nightly", timeout=60) as answer:
+        deployment = json.load(answer)
+    run = post(f"{api}/deployments/{deployment['id']}/create_flow_run", {"parameters": {"settings": settings, "conversations": 3000}})
+    wait_for(process, r"So far: [1-9]")
+    return run["id"]
+
+
+def states(api, run):
+    """Return the state of a run, and those of the runs within it."""
+    found = post(f"{api}/flow_runs/filter", {"flow_runs": {"operator": "or_", "id": {"any_": [run]}, "parent_flow_run_id": {"any_": [run]}}})
+    return {one["state_type"] for one in found}
+
+
+def test_whether_it_is_stopped_or_killed_nothing_is_left_and_no_run_says_for_ever_that_it_runs(ui, tmp_path):
+    settings = write_settings(tmp_path, generation={"conversations": 3000, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    process, api = ui()
+    stopped = begin_a_run(process, api, settings)
+    process.terminate()
+    assert_stopped(process, 143, tmp_path)
+    made = list((tmp_path / "data").rglob("transcripts/**/*.json"))
+    assert made
+
+    process, api = ui()
+    assert states(api, stopped) == {"CRASHED"}
+    killed = begin_a_run(process, api, settings)
+    kill_all(process)  # with the server and the run, so that nobody records what became of it
+    assert all(path.exists() for path in made)
+
+    process, api = ui()
+    assert states(api, killed) == {"CRASHED"}
+    process.send_signal(signal.SIGINT)
+    assert_stopped(process, 130, tmp_path)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 8.0])
+def test_stopped_while_it_starts_nothing_is_left(tmp_path, seconds):
+    env = {**os.environ, "PORT": "0", "PREFECT_HOME": str(tmp_path / "prefect")}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        env["PORT"] = str(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, "deployments/ui.py"], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    wait_for(process, "Starting the Prefect server")
+    time.sleep(seconds)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert not re.search("Traceback|Error", output), output
+    nothing_left(tmp_path)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path, prefect_server):
+    port = re.search(r":(\d+)/", prefect_server)
+    assert port
+    env = {**os.environ, "PORT": port.group(1), "PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run([sys.executable, "deployments/ui.py"], cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: Something answers on port {port.group(1)} already.")
