@@ -144,6 +144,7 @@ class CardFacts(Record):
         repo: the card's own, on the Hub; none where the files stay on this machine.
         license, license_name, license_link: as the Hub takes them; the name and the link where the licence is `other`.
         intended_use: Markdown of the domain pack; empty where it has none.
+        notice: what everybody who writes to the model is to read first; empty where the pack has none.
         system: the prompt that was trained in.
         dataset, training: none of a base that is exported as it is.
         caveats: sentences that a reader must know.
@@ -160,6 +161,7 @@ class CardFacts(Record):
     license_link: str | None = None
     languages: list[str]
     intended_use: str
+    notice: str = ""
     system: str
     caveats: list[str] = Field(default_factory=list)
 

@@ -37,8 +37,15 @@ Each message says what is wrong, the value, what is allowed, and what to do next
 without a traceback, and end with `exit_code`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from typing import Any
+
+
+def nearest(word: str, allowed: Collection[str]) -> str:
+    """Return a question with the allowed word that is most like one that is not, to stand after a sentence; nothing where none is."""
+    found = get_close_matches(word, allowed, 1)
+    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 class UnderstudyError(Exception):

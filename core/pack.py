@@ -8,16 +8,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from core.errors import PackError
+from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
 from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
 from core.scripted.phrases import ScriptedPhrases
+from core.spoken import printable
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.yaml_files import Strict, check, load_yaml
 
 PACKS_VARIABLE = "UNDERSTUDY_PACKS"
+LONGEST_NOTICE = 1000
+"""Characters."""
 
 
 class RubricNumbers(Strict):
@@ -104,6 +107,7 @@ class Pack:
         experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
         repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: nothing is made anew because of it.
         intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
+        notice: what everybody who writes to a model of the domain reads first; empty where the pack has no `notice.md`. Not part of the hash.
     """
 
     name: str
@@ -116,6 +120,7 @@ class Pack:
     intended_use: str
     repair: Prompt | None
     experts: list[Expert]
+    notice: str
     hash: str
     judge_hash: str
 
@@ -145,7 +150,8 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
     if name not in known or not (known[name] / "config/domains" / name).is_dir():
         places = " or ".join(str(folder / "config/domains") for folder in (roots() if root is None else [root]))
         raise PackError(
-            f"Unknown domain {name!r}. Allowed: {', '.join(sorted(domains()))}. A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
+            f"Unknown domain {name!r}.{nearest(name, known)} Allowed: {', '.join(sorted(domains()))}. "
+            f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
         )
     config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name
     files = sorted([CHECKOUT / "config/guards.yaml", *config.glob("*"), *prompts.rglob("*")])
@@ -175,7 +181,27 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     told = use.read_text(encoding="utf-8").strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
     experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else SHARED / "experts.yaml", Experts, PackError).experts
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, whole, judging)
+    notice = load_notice(config / "notice.md")
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, notice, whole, judging)
+
+
+def load_notice(path: Path) -> str:
+    """Return a pack's notice; nothing where it has none.
+
+    Raises:
+        PackError: it is empty, too long to be read before a conversation, or not plain text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as broken:
+        raise PackError(f"{path} is not text in UTF-8. Write it again.") from broken
+    if not 1 <= len(text) <= LONGEST_NOTICE:
+        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST_NOTICE}, since it is read before every conversation.")
+    if printable(text) != text:
+        raise PackError(f"{path} contains control characters. Write plain text.")
+    return text
 
 
 def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:

@@ -108,6 +108,7 @@ def _card(run: Run, dataset: DatasetRef, base: ModelRef, training: TrainingFacts
         license=numbers.base.license if numbers.base else run.settings.dataset.license,
         languages=run.settings.dataset.languages,
         intended_use=run.pack.intended_use,
+        notice=run.pack.notice,
         system=run.pack.prompts["system"].render(),
         caveats=_caveats(dataset),
     )

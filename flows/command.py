@@ -1,0 +1,100 @@
+"""The command `understudy`: one function for each word, made into a command by cyclopts from its signature and its docstring."""
+
+import os
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+
+from core.errors import UnderstudyError
+from core.stopping import leave, stop_on_signals
+
+CODES = "Exit codes: 0 it ended as it should, 1 something failed, 2 a word, an option or a setting is wrong, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
+EXAMPLES = """Examples:
+  understudy chat
+  understudy chat --against base
+  understudy chat --domain coding-mentor --open
+  understudy chat --model coach.gguf < messages.txt
+
+With a pipe, each line is a message, and the replies alone go to standard output.
+
+"""
+
+app = App(
+    name="understudy",
+    help="Train a small private model to play one part well. The stages are make targets (`make help`).",
+    help_format="plaintext",
+    help_epilogue=CODES,
+    version_flags=[],
+    print_error=False,
+    exit_on_error=False,
+)
+
+
+@app.command(help_epilogue=EXAMPLES + CODES)
+def chat(
+    *,
+    domain: str = "therapeutic-coaching",
+    against: str | None = None,
+    model: Path | None = None,
+    open_page: Annotated[bool, Parameter(name="--open", negative="", show_default=False)] = False,
+    settings: str = "config/pipeline.yaml",
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> int:
+    """Talk to the latest understudy, with the system prompt that was trained in.
+
+    It runs on this machine; nothing is sent elsewhere, and nothing is kept unless you write /save FILE.
+
+    Args:
+        domain: The domain pack.
+        against: Another model that answers the same messages: `base`, or the path of a GGUF.
+        model: A GGUF in place of that of the domain's latest export.
+        open_page: Open llama.cpp's web page in the browser in place of a chat in the terminal.
+        settings: File whose models.llama-server.options are used.
+        temperature: 0 always takes the likeliest word. Without it, the settings decide.
+        max_tokens: Room for one reply. Without it, evaluation.max_tokens of the settings decides.
+    """
+    from tasks.chat import chat as hold_chat
+
+    return hold_chat(domain, model, against, settings, open_page, temperature, max_tokens)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command that the words name, and end the process.
+
+    Args:
+        words: those of the command line, if they are not given.
+
+    Raises:
+        SystemExit: with the exit code.
+    """
+    stop_on_signals()
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model
+    try:
+        code = app(words, result_action="return_value") or 0
+    except UnusedCliTokensError as error:
+        code = _refuse(f"Unknown word {' '.join(map(str, error.unused_tokens or []))!r}. `understudy --help` lists what there is.")
+    except CycloptsError as error:
+        code = _refuse(str(error))
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:  # whoever read the replies has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    leave(code)
+
+
+def _refuse(sentence: str) -> int:
+    print(f"Error: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

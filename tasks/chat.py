@@ -1,0 +1,265 @@
+"""A conversation with a model in the terminal, or line by line through a pipe. It needs neither Prefect nor a server of it."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import webbrowser
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from blocks.llama_process import Launch, LlamaProcess, find_program
+from blocks.llama_stream import Ending, stream_reply
+from core.errors import ContextError, ModelError, SettingsError, nearest
+from core.pack import load_pack
+from core.records import Exchange, Transcript
+from core.references import model_settings
+from core.settings import load_settings
+from core.spoken import spoken
+from tasks.chat_parts import Part, find_parts
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+COMMANDS = {
+    "/new": "begin a new conversation",
+    "/system": "show the system prompt",
+    "/save FILE": "write the conversation as JSON",
+    "/quit": "leave",
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How the models are played: what `models.llama-server.options` and the command say."""
+
+    launch: dict[str, Any]
+    program: str
+    temperature: float
+    max_tokens: int
+
+
+@dataclass
+class Player:
+    """A part, its server, and the conversation with it."""
+
+    part: Part
+    process: LlamaProcess
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    def messages(self, text: str) -> list[dict[str, str]]:
+        """Return what is sent: the system prompt, what was said, and a new message."""
+        said = [part for past in self.exchanges for part in (("user", past.user), ("assistant", past.assistant))]
+        system = [("system", self.part.system)] if self.part.system else []
+        return [{"role": role, "content": content} for role, content in (*system, *said, ("user", text))]
+
+
+def chat(domain: str, model: Path | None, against: str | None, settings: str, open_page: bool, temperature: float | None, max_tokens: int | None) -> int:
+    """Hold a conversation until the user leaves; return the exit code.
+
+    Args:
+        model: a GGUF in place of that of the latest export.
+        against: `base` or the path of a GGUF, which answers the same messages.
+        open_page: show llama.cpp's web page in place of the terminal.
+        temperature, max_tokens: in place of those of the settings.
+
+    Raises:
+        UnderstudyError: there is nothing to talk to, or it does not run.
+    """
+    if open_page and against:
+        raise SettingsError("--open shows one model. Leave out --against, or chat with both in the terminal.")
+    pack, chosen = load_pack(domain), _choose(settings, temperature, max_tokens)
+    parts = find_parts(pack, model, against)
+    program = find_program(chosen.program)
+    _introduce(parts, pack.notice or pack.intended_use)
+    page = _page(parts[-1], chosen) if open_page else None
+    players = [Player(part, LlamaProcess(Launch(part.path, **chosen.launch, page=page), program)) for part in parts]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # stops a reply, not the chat
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_start(players))
+            return runner.run(_show_page(players[0])) if open_page else _converse(runner, players, chosen)
+    except KeyboardInterrupt:
+        return 0 if open_page else STOPPED
+    finally:
+        for player in players:
+            player.process.stop()
+
+
+def _choose(settings: str, temperature: float | None, max_tokens: int | None) -> Chosen:
+    config = load_settings(str(Path(settings).resolve()) if Path(settings).is_file() else settings)
+    options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
+    warmth, program = options.pop("temperature"), options.pop("program")
+    options.pop("slots", None)  # one conversation, which takes the whole context
+    allowed = sorted({item.name for item in fields(Launch)} - {"model_path", "page", "slots"})
+    if unknown := sorted(set(options) - set(allowed)):
+        raise SettingsError(f"models.llama-server takes no option {unknown[0]!r}. Allowed: {', '.join([*allowed, 'program', 'slots', 'temperature'])}.")
+    warmth = warmth if temperature is None else temperature
+    room = config.evaluation.max_tokens if max_tokens is None else max_tokens
+    if warmth < 0 or room < 1:
+        raise SettingsError(f"--temperature is {warmth:g} and --max-tokens {room}. Allowed: 0 or more, and 1 or more.")
+    return Chosen(options, program, warmth, room)
+
+
+def _introduce(parts: Sequence[Part], notice: str) -> None:
+    width = max(len(part.name) for part in parts)
+    for part in parts:
+        _tell(f"{part.name:<{width}}  {part.path.name} ({part.path.stat().st_size / 1e6:,.1f} MB): {part.about}.")
+    for caveat in dict.fromkeys(caveat for part in parts for caveat in part.caveats):
+        _tell(f"Caveat: {caveat}")
+    if notice:
+        _tell(f"\n{notice}")
+    _tell("")
+
+
+async def _start(players: Sequence[Player]) -> None:
+    await asyncio.gather(*(player.process.start() for player in players))
+
+
+def _converse(runner: asyncio.Runner, players: Sequence[Player], chosen: Chosen) -> int:
+    """Take messages until there are no more; return the exit code."""
+    live = sys.stdin.isatty()
+    if live:
+        _tell(f"{', '.join(COMMANDS)}. Ctrl-C stops a reply, Ctrl-D leaves.\n")
+    lines, interrupted = _typed() if live else _piped(), False
+    while True:
+        try:
+            line = next(lines, None)
+            if line is None:
+                return 0
+            interrupted = False
+            if line.startswith("/"):
+                if _obey(line, players):
+                    return 0
+            elif line:
+                for player in players:
+                    runner.run(_answer(player, line, chosen))
+        except KeyboardInterrupt:
+            if interrupted or not live:
+                return STOPPED
+            interrupted, lines = True, _typed()  # a generator that was interrupted has ended
+            _tell("\n(Ctrl-C once more leaves.)")
+        except ModelError as error:
+            if not live:
+                raise
+            _tell(f"Error: {error}")
+
+
+def _typed() -> Iterator[str]:
+    with contextlib.suppress(ImportError):  # history and editing of a line; Windows has none
+        import readline  # noqa: F401, PLC0415
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input("you> ").strip()
+    _tell("")
+
+
+def _piped() -> Iterator[str]:
+    for line in sys.stdin:
+        text = str(line).strip()
+        if text:
+            _tell(f"you> {text}")
+        yield text
+
+
+def _obey(line: str, players: Sequence[Player]) -> bool:
+    """Do what a command says; return whether it was to leave."""
+    name, _, argument = line.partition(" ")
+    known = [command.partition(" ")[0] for command in COMMANDS]
+    if name == "/new":
+        for player in players:
+            player.exchanges.clear()
+        _tell("(A new conversation.)")
+    elif name == "/system":
+        _tell(players[-1].part.system or "(There is none.)")
+    elif name == "/save":
+        _save(argument.strip(), players)
+    elif name not in known:
+        _tell(f"Unknown command {name}.{nearest(name, known)} Allowed: {'; '.join(f'{command}: {what}' for command, what in COMMANDS.items())}.")
+    return name == "/quit"
+
+
+def _save(name: str, players: Sequence[Player]) -> None:
+    """Write each conversation as a transcript, those beside the understudy's under a name of their own."""
+    if not name:
+        _tell("Name a file: /save FILE.")
+    elif not players[-1].exchanges:
+        _tell("Nothing was said yet.")
+    else:
+        for player in reversed(players):
+            path = Path(name).expanduser()
+            path = path if player is players[-1] else path.with_stem(f"{path.stem}-{player.part.name}")
+            if not player.exchanges:
+                continue
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(_transcript(player).model_dump_json(indent=1) + "\n")
+            except FileExistsError:
+                _tell(f"{path} is there already. Choose another name.")
+            except OSError as error:
+                _tell(f"Cannot write {path}: {error.strerror or error}. Choose another place.")
+            else:
+                _tell(f"Written: {path}")
+
+
+def _transcript(player: Player) -> Transcript:
+    now, part = datetime.now(UTC), player.part
+    return Transcript(
+        id=f"chat-{now:%Y%m%dT%H%M%S}-{part.name}",
+        exchanges=player.exchanges,
+        created_at=now.isoformat(timespec="seconds"),
+        system=part.system,
+        provenance={"source": "chat", "model": part.path.name},
+    )
+
+
+async def _answer(player: Player, text: str, chosen: Chosen) -> None:
+    """Print an answer as it comes and keep what was said of it, also if it is stopped."""
+    ending, said = Ending(), list[str]()
+    print(f"{player.part.name}> ", end="", flush=True)
+    try:
+        async with player.process.request() as server:
+            async for piece in spoken(stream_reply(server, player.messages(text), chosen.temperature, chosen.max_tokens, ending)):
+                said.append(piece)
+                print(piece, end="", flush=True)
+    except ContextError as error:
+        raise ContextError(f"{error} /new begins a new conversation; models.llama-server.options.context in the settings gives more room.") from error
+    finally:
+        print(flush=True)
+        if reply := "".join(said).strip():
+            player.exchanges.append(Exchange(exchange_number=len(player.exchanges) + 1, user=text, assistant=reply))
+    if ending.finish == "length":
+        _tell(f"({'Cut off' if reply else 'It only thought'} after {chosen.max_tokens} tokens; --max-tokens gives more room.)")
+    elif not reply:
+        _tell("(It said nothing.)")
+
+
+def _page(part: Part, chosen: Chosen) -> str:
+    """Return the settings of llama.cpp's web page, under its own names."""
+    page = {"systemMessage": part.system, "showSystemMessage": True, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
+    return json.dumps(page)
+
+
+async def _show_page(player: Player) -> int:
+    """Open the web page and serve it until Ctrl-C.
+
+    Raises:
+        UnderstudyError: the server died.
+    """
+    address = f"{(await player.process.start()).address}/"
+    _tell(f"{address}\nNobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
+    if not await asyncio.to_thread(webbrowser.open, address):
+        _tell("No browser was opened. Open the address yourself.")
+    async with player.process.request() as server:
+        while server.process.poll() is None:
+            await asyncio.sleep(1)
+        raise ModelError("The server has ended.")
+
+
+def _tell(text: str) -> None:
+    """Print what is no reply where errors go, so that a pipe gets the replies alone."""
+    print(text, file=sys.stderr, flush=True)

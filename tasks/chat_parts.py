@@ -1,0 +1,107 @@
+"""Who takes part in a chat: the GGUF of each, its system prompt, and what is known of it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from blocks.llama_process import check_gguf
+from core.card_facts import export_facts
+from core.errors import JobError, SettingsError, nearest
+from core.pack import Pack
+from core.store import open_store
+from tasks.latest import Exported, latest_exports
+
+UNDERSTUDY, BASE = "understudy", "base"
+SYSTEM = re.compile(r'^SYSTEM """(.*?)"""$', re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One who answers.
+
+    Args:
+        name: before each answer.
+        path: of the GGUF.
+        system: the prompt that was trained in; the pack's where the file does not come from an export.
+        about: what is known of it, in one line.
+        caveats: what it must not be taken for.
+    """
+
+    name: str
+    path: Path
+    system: str
+    about: str
+    caveats: tuple[str, ...] = ()
+
+
+def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part]:
+    """Return who answers, the understudy last.
+
+    Args:
+        model: its GGUF; without one, that of the latest export.
+        against: `base`, for that of the latest export, or the path of a GGUF.
+
+    Raises:
+        JobError: nothing of the domain was exported here.
+        SettingsError: no such file, or none that can be played.
+    """
+    understudy = _from_file(UNDERSTUDY, model, pack) if model else _from_export(UNDERSTUDY, _exported(pack), pack)
+    if against is None:
+        return [understudy]
+    if against == BASE:
+        other = _from_export(BASE, _exported(pack), pack)
+    else:
+        path = Path(against)
+        if not path.is_file():
+            raise SettingsError(f"--against is {against!r}, which is no file.{nearest(against, [BASE])} Allowed: {BASE}, or the path of a GGUF.")
+        other = _from_file(path.stem if path.stem != UNDERSTUDY else "other", path, pack)
+    if other.path.samefile(understudy.path):
+        raise SettingsError(f"Both are the same file ({other.path}). Name another one with --model or --against.")
+    # both are to play the part that was trained
+    return [Part(other.name, other.path, understudy.system, other.about, other.caveats), understudy]
+
+
+def _exported(pack: Pack) -> Exported:
+    found = latest_exports(pack.name, None, None, None)
+    if found is None:
+        raise JobError(
+            f"No export of {pack.name} in {open_store().root} yet. Run `make demo` or `make export` first, or name the file of a "
+            "model: understudy chat --model FILE."
+        )
+    return found
+
+
+def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
+    store, model = open_store(), exported.understudy if name == UNDERSTUDY else exported.base
+    told = json.loads(store.read(f"{model.path}/export.json"))
+    path = store.local(f"{model.path}/{export_facts(told).main}")
+    check_gguf(path, "llama-server")
+    base = str(told.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
+    if name == BASE:
+        return Part(name, path, _system(path, pack), f"{base}, as it is")
+    data = exported.dataset
+    about = f"{base}, trained on {data.examples:,} examples from {data.transcripts:,} conversations of {pack.name}"
+    made = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    return Part(name, path, _system(path, pack), f"{about}, made {made:%Y-%m-%d %H:%M}", _caveats(data.path))
+
+
+def _from_file(name: str, path: Path, pack: Pack) -> Part:
+    check_gguf(path, "llama-server")
+    return Part(name, path, _system(path, pack), "what it was trained on is not known")
+
+
+def _system(path: Path, pack: Pack) -> str:
+    """Return the prompt of the Modelfile that an export puts beside its files; a pack may have changed since."""
+    beside = path.parent / "Modelfile"
+    found = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+    return found[1] if found else pack.prompts["system"].render()
+
+
+def _caveats(dataset: str) -> tuple[str, ...]:
+    store, name = open_store(), f"{dataset}/manifest.json"
+    manifest: Mapping[str, Any] = json.loads(store.read(name)) if store.exists(name) else {}
+    return tuple(manifest.get("caveats", ()))
