@@ -17,6 +17,7 @@ from typing import IO, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core.deaths import ended
 from core.errors import ServerError, UnderstudyError
 from core.processes import descendants, end_processes, is_running
 from core.stopping import leave, stop_on_signals
@@ -59,9 +60,9 @@ def main() -> None:
         worker = _start("worker", "start", "--pool", POOL, "--name", f"understudy-{os.getpid()}")
         while worker.poll() is None:
             if server.poll() is not None:
-                raise ServerError(f"The Prefect server ended with exit code {server.returncode}; {logs / 'server.log'} says why. What was made is kept.")
+                raise ServerError(f"The Prefect server {ended(server.returncode)}; {logs / 'server.log'} says why. What was made is kept.")
             time.sleep(0.2)
-        raise ServerError(f"The worker ended with exit code {worker.returncode}. What was made is kept.")
+        raise ServerError(f"The worker {ended(worker.returncode)}. What was made is kept.")
     finally:
         _stop(server, worker)
 

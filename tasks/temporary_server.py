@@ -9,16 +9,18 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.deaths import explain, signal_name
+from core.deaths import ended, explain, signal_name
 from core.errors import ServerError
 from core.memory import Memory, read_memory
-from core.processes import die_with_parent
+from core.processes import descendants, die_with_parent, end_processes
+from core.stopping import PATIENCE, say, stopped
 from core.store import CHECKOUT
 
 START_SECONDS = 180
@@ -39,6 +41,8 @@ def temporary_server() -> Generator[Callable[[], None]]:
     """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
 
     Must be entered before Prefect is imported, which reads the variable then.
+
+    A server that dies later ends this process: Prefect would ask for it for many minutes.
 
     Yields:
         A function that waits until the server answers.
@@ -67,9 +71,16 @@ def temporary_server() -> Generator[Callable[[], None]]:
         )
     os.environ["PREFECT_API_URL"] = url
     _STARTED.append(url)
+    over = threading.Event()
+
+    def wait() -> None:
+        _wait(process, url, log, before)
+        threading.Thread(target=_watch, args=(process, log, before, over), name="server", daemon=True).start()
+
     try:
-        yield lambda: _wait(process, url, log, before)
+        yield wait
     finally:
+        over.set()
         os.environ.pop("PREFECT_API_URL", None)
         _STARTED.clear()
         process.terminate()
@@ -94,6 +105,17 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory)
         else:
             return
     raise ServerError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or set PREFECT_API_URL to a running server.")
+
+
+def _watch(process: subprocess.Popen[bytes], log: Path, before: Memory, over: threading.Event) -> None:
+    """End this process with one sentence if the server dies before its time; what a run made is whole at any moment."""
+    code = process.wait()
+    if over.is_set() or stopped() is not None:
+        return
+    died = explain("The Prefect server", code, "during the run", before=before) if signal_name(code) else f"The Prefect server {ended(code)} during the run."
+    say(f"Error: {died} Its log is {log}. What was made is kept; the same command continues from there.")
+    end_processes(descendants(os.getpid()), PATIENCE)
+    os._exit(ServerError.exit_code)
 
 
 def _free_port() -> int:
