@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+import psutil
 import pytest
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
@@ -22,6 +23,7 @@ from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
 from blocks.scripted import Scripted
 from core.errors import HubError, JobError, SettingsError
+from tests.conftest import CHECKOUT
 
 
 @pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, HfHub, HfJob, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
@@ -158,6 +160,30 @@ async def test_a_job_that_crashes_says_what_the_test_of_llama_says_and_one_that_
     assert re.search(r"A test of llama\.cpp with a tiny model died of SIGILL .* too: the installed build does not fit this CPU\.", await why(crashed))
     await why(job("die", "9").model_copy(update={"probe": probe}))
     assert (tmp_path / "probed").read_text(encoding="utf-8") == "x"
+
+
+CALLER = """
+import asyncio, sys
+from pathlib import Path
+from blocks.local_job import LocalJob
+
+async def main():
+    folder = Path(sys.argv[1])
+    job = LocalJob(script=folder / "job.py", arguments=["hang"], log=folder / "job.log", environment={"PID_FILE": str(folder / "pid")})
+    await (await job.trigger()).wait_for_completion()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_job_whose_caller_is_killed_ends_too(job, tmp_path):
+    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, str(tmp_path), cwd=CHECKOUT)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
+        await asyncio.sleep(0.02)
+    running = psutil.Process(int((tmp_path / "pid").read_text(encoding="utf-8")))
+    caller.kill()
+    await caller.wait()
+    assert not psutil.wait_procs([running], timeout=10)[1] or running.status() == psutil.STATUS_ZOMBIE
 
 
 async def test_a_cancelled_wait_stops_the_process(job, tmp_path):
