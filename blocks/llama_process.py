@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx2
 
 import core.tethered
+from blocks.llama_runtime import library_words, read_runtime
 from core.deaths import CRASHES, LLAMA_PROBE, ended, explain, peak_of, probe, signal_name
 from core.errors import ConnectError, ModelError, ProviderError, SettingsError, UnavailableError
 from core.memory import Memory, read_memory
@@ -95,32 +96,35 @@ def check_gguf(path: Path, provider: str) -> None:
             raise SettingsError(f"{path} is not a GGUF file. Convert the model first (flows/export.py).")
 
 
-def find_program(given: str = "") -> str:
-    """Return the path of llama-server.
+def find_program(given: str = "") -> list[str]:
+    """Return the command of llama-server: a given program, else that of the variable, of this installation, or of the PATH.
 
     Args:
-        given: a path or a name on the PATH; without it the variable says.
+        given: a path or a name on the PATH.
 
     Raises:
         SettingsError: there is none.
     """
-    wanted = given or os.environ.get(PROGRAM_VARIABLE) or "llama-server"
-    program = shutil.which(wanted)
-    if program is None:
+    wanted = given or os.environ.get(PROGRAM_VARIABLE, "")
+    if not wanted and (runtime := read_runtime()):
+        return runtime.server
+    program = shutil.which(wanted or "llama-server")
+    if program is None and wanted:
         raise SettingsError(
-            f"The program {wanted!r} is not there. Build it (deployments/llama_server.sh prints its path), or install llama.cpp (Homebrew, winget, "
-            f"a release), and set {PROGRAM_VARIABLE} to its path; or set evaluation.serve to llama-cpp."
+            f"The program {wanted!r} is not there. Correct its path, or unset {PROGRAM_VARIABLE} to use the llama.cpp that `make setup` installs."
         )
-    return program
+    if program is None:
+        raise SettingsError(f"No llama.cpp is installed, so no GGUF can be played. Run `make setup`, or set {PROGRAM_VARIABLE} to the path of a llama-server.")
+    return [program]
 
 
 class LlamaProcess:
     """The life of a model's server."""
 
-    def __init__(self, launch: Launch, program: str) -> None:
+    def __init__(self, launch: Launch, command: list[str]) -> None:
         """Take what it is to be; nothing is started yet."""
         self.reference = f"llama-server/{launch.model_path.name}"
-        self._launch, self._program, self._starting = launch, program, asyncio.Lock()
+        self._launch, self._command, self._starting = launch, command, asyncio.Lock()
         self._server: Server | None = None
         self._verdict: str | None = None
         self._died = ""
@@ -205,13 +209,13 @@ class LlamaProcess:
         if signal_name(code) not in CRASHES:
             return ""
         if self._verdict is None:
-            self._verdict = await asyncio.to_thread(probe, LLAMA_PROBE)
+            self._verdict = await asyncio.to_thread(probe, [*LLAMA_PROBE, *library_words()])
         return self._verdict
 
     def _obituary(self, server: Server, doing: str, verdict: str = "") -> str:
         """Return what is known of the end of a server: how, the likely cause, its last lines."""
         code, lines = server.process.poll() or 0, _lines(server.log)
-        who = f"{self.reference} ({self._program})"
+        who = f"{self.reference} ({self._command[-1]})"
         peak = next((found for line in reversed(lines) if (found := peak_of(line)) is not None), None)
         words = explain(who, code, doing, peak, server.before, verdict) if signal_name(code) else f"{who} {ended(code)} {doing}."
         last = " | ".join(" ".join(line.split()) for line in lines[-LAST_LINES:] if peak_of(line) is None)[-LAST_CHARACTERS:]
@@ -245,7 +249,7 @@ class LlamaProcess:
 
     def _run(self) -> Server:
         launch, port, secret = self._launch, _free_port(), secrets.token_urlsafe(24)
-        words = [self._program, "--model", str(launch.model_path), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
+        words = [*self._command, "--model", str(launch.model_path), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
         words += ["--ctx-size", str(launch.context * launch.slots), "--parallel", str(launch.slots), "--threads", str(launch.threads)]
         words += ["--gpu-layers", str(launch.gpu_layers)] if launch.gpu_layers is not None else []
         given = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}

@@ -37,7 +37,9 @@ class LlamaServer(CredentialsBlock):
     temperature: float = Field(default=0.7, title="Temperature", description="0 always takes the likeliest token.", ge=0)
     threads: int = Field(default=2, title="Threads", description="Threads of the server.", ge=1)
     gpu_layers: int | None = Field(default=None, title="GPU layers", description="Layers on the GPU; without a number the program decides.", ge=0)
-    program: str = Field(default="", title="Program", description=f"Path of llama-server; without one, {PROGRAM_VARIABLE} or the PATH says.")
+    program: str = Field(
+        default="", title="Program", description=f"Path of llama-server; without one, {PROGRAM_VARIABLE} says, else the installed one is used."
+    )
     startup_seconds: int = Field(default=300, title="Start", description="Seconds that loading the model may take.", ge=1)
 
     def get_client(self) -> "LlamaServerChat":
@@ -56,9 +58,9 @@ class LlamaServerChat:
 
     caveat = None
 
-    def __init__(self, launch: Launch, program: str, temperature: float) -> None:
+    def __init__(self, launch: Launch, command: list[str], temperature: float) -> None:
         """Take the block's values; nothing is started yet."""
-        self._process = LlamaProcess(launch, program)
+        self._process = LlamaProcess(launch, command)
         self.reference = self._process.reference
         self._launch, self._temperature = launch, temperature
         self._chat: tuple[Server, OpenAICompatibleChat] | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
+from blocks.llama_runtime import library_words
 from blocks.local_job import LocalJob
 from core.deaths import LLAMA_PROBE
 from core.errors import JobError
@@ -95,7 +96,7 @@ async def run_script(
             arguments=words({**arguments, "output": str(part)}),
             environment=dict(environment or {}),
             log=log,
-            probe=list(LLAMA_PROBE) if script in LLAMA_SCRIPTS else [],
+            probe=[*LLAMA_PROBE, *library_words()] if script in LLAMA_SCRIPTS else [],
         )
         try:
             await (await job.trigger(teller.tell)).wait_for_completion()

@@ -1,14 +1,14 @@
 """Orders of the training and the conversion: the scripts' arguments, for a process here and for a job elsewhere."""
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 
+from blocks.llama_runtime import read_runtime
 from core.fingerprint import fingerprint
 from core.job_settings import Argument, ExportSettings, Training
 from core.jobs import Order
 from core.pack import Pack
 from core.records import DatasetRef, ModelRef
-from core.store import cache_folder, open_store
+from core.store import open_store
 
 MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """What marks the assistant's words for the training, and what other programs that read a template do not know."""
@@ -71,7 +71,7 @@ def export_order(
         local={
             **_base(base, here=True),
             **(_adapter(adapter, here=True) if adapter else {}),
-            **_converter(),
+            **_llama(),
             "heldout": str(store.local(f"{dataset.path}/validation.parquet")),
         },
         remote={
@@ -87,13 +87,12 @@ def export_order(
     )
 
 
-def _converter() -> dict[str, Argument]:
-    """Return where the sources of llama.cpp's converter were put (deployments/install.sh); without them the script fetches them."""
-    try:
-        folder = cache_folder() / f"llama.cpp-{version('llama-cpp-python')}"
-    except PackageNotFoundError:
+def _llama() -> dict[str, Argument]:
+    """Return the llama.cpp of this installation and the sources of its converter; what is missing the script finds or fetches itself."""
+    if (found := read_runtime()) is None:
         return {}
-    return {"llama-cpp": str(folder)} if folder.is_dir() else {}
+    converter = {"llama-cpp": str(found.converter)} if found.converter and found.converter.is_dir() else {}
+    return {"library": str(found.library), **converter}
 
 
 def _base(base: ModelRef, here: bool) -> dict[str, Argument]:

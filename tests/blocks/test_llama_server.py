@@ -17,16 +17,19 @@ import pytest
 
 from blocks.chat import choose, close_chat_model, load_chat_model
 from blocks.llama_process import PROGRAM_VARIABLE
+from blocks.llama_runtime import read_runtime
 from blocks.llama_server import LlamaServer
 from core.deaths import PORTABLE
 from core.errors import ContextError, ProviderError, SettingsError, TruncatedError, UnavailableError
 from core.pack import load_pack
 from tests.blocks.conftest import ask
-from tests.blocks.test_llama_cpp import SCHEMA, TEMPLATE, write_gguf
+from tests.blocks.gguf import SCHEMA, TEMPLATE, write_gguf
 from tests.conftest import CHECKOUT
 
-PROGRAM = os.environ.get(PROGRAM_VARIABLE) or shutil.which("llama-server")
-needs_program = pytest.mark.skipif(PROGRAM is None, reason=f"no llama-server: deployments/llama_server.sh builds one; set {PROGRAM_VARIABLE} to what it prints")
+needs_program = pytest.mark.skipif(
+    not (os.environ.get(PROGRAM_VARIABLE) or read_runtime() or shutil.which("llama-server")),
+    reason=f"no llama.cpp is installed; run `make setup`, or set {PROGRAM_VARIABLE} to the path of a llama-server",
+)
 
 
 def random_gguf(path):
@@ -52,7 +55,8 @@ def servers(word):
         words = process.info["cmdline"] or []
         if any(word in part for part in words) and "tethered" not in " ".join(words[:4]) and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
-    return [process for process in found if "llama-server" in " ".join(process.info["cmdline"][:2])]  # it may be a script
+    programs = ("llama-server", "prebuilt_server.py")  # it may be a script
+    return [process for process in found if any(program in " ".join(process.info["cmdline"][:3]) for program in programs)]
 
 
 async def gone(word, seconds=8.0):
@@ -153,6 +157,7 @@ async def test_of_two_models_the_first_is_let_go_for_the_second(tmp_path, monkey
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
+from blocks.llama_runtime import read_runtime
 from blocks.llama_server import LlamaServer
 from tests.blocks.conftest import ask
 
@@ -339,7 +344,7 @@ async def test_a_build_that_does_not_fit_the_processor_is_told_as_such(tmp_path,
 
 def test_without_the_program_it_says_how_to_get_one(gguf, monkeypatch):
     monkeypatch.setenv(PROGRAM_VARIABLE, "/nowhere/llama-server")
-    with pytest.raises(SettingsError, match=r"deployments/llama_server\.sh"):
+    with pytest.raises(SettingsError, match=r"'/nowhere/llama-server' is not there.*make setup"):
         LlamaServer(model_path=gguf).get_client()
 
 

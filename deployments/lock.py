@@ -1,0 +1,39 @@
+"""Runs a command while it holds a lock: `python lock.py FILE command …`. A second one waits and says so.
+
+The command takes the place of this process and inherits the lock, which the system lets go when the last process that holds it is gone, however it ends.
+"""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+HELD_VARIABLE = "UNDERSTUDY_LOCKED"
+NUMBER = 9
+"""Of the file that the command inherits, so that it can keep the lock from what outlives it."""
+
+
+def main(path: Path, command: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), NUMBER, inheritable=True)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
+        print(f"Another installation uses {path.parent}{f' (process {holder})' if holder else ''}; this one waits until it has ended.", file=sys.stderr)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:  # some network file systems have no locks
+        print(f"{path} cannot be locked ({error.strerror}); see that no second installation runs at the same time.", file=sys.stderr)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    os.environ[HELD_VARIABLE] = str(os.getpid())
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), sys.argv[2:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(f"{error.filename or sys.argv[1]}: {error.strerror}. Set UNDERSTUDY_CACHE to a folder that can be written.")
