@@ -74,8 +74,9 @@ def chat(domain: str, model: Path | None, against: str | None, settings: str, op
     pack, chosen = load_pack(domain), _choose(settings, temperature, max_tokens)
     parts = find_parts(pack, model, against)
     program = find_program(chosen.program)
-    _introduce(parts, pack.notice or pack.intended_use)
-    page = _page(parts[-1], chosen) if open_page else None
+    notice = pack.notice or pack.intended_use
+    _introduce(parts, notice)
+    page = _page(parts[-1], chosen, notice) if open_page else None
     players = [Player(part, LlamaProcess(Launch(part.path, **chosen.launch, page=page), program)) for part in parts]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # stops a reply, not the chat
@@ -238,9 +239,18 @@ async def _answer(player: Player, text: str, chosen: Chosen) -> None:
         _tell("(It said nothing.)")
 
 
-def _page(part: Part, chosen: Chosen) -> str:
+def _page(part: Part, chosen: Chosen, notice: str) -> str:
     """Return the settings of llama.cpp's web page, under its own names."""
-    page = {"systemMessage": part.system, "showSystemMessage": True, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
+    text = " ".join(notice.split()).replace("\\", "\\\\").replace('"', '\\"')
+    style = "display:block;padding:.4rem 1rem;font-size:.7rem;line-height:1.3;text-align:center;opacity:.8"
+    page = {
+        "systemMessage": part.system,
+        "showSystemMessage": True,
+        "temperature": chosen.temperature,
+        "max_tokens": chosen.max_tokens,
+        "customJson": json.dumps({"tools": []}),  # the page would offer tools, and describe them to the model
+        "customCss": f'form:has(textarea)::after{{content:"{text}";{style}}}' if text else "",
+    }
     return json.dumps(page)
 
 
