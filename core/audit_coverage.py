@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from core.label_statistics import wilson_interval
+from core.intervals import wilson_interval
 from core.pack import Pack
 from core.records import Transcript
 from core.scripted.lexicon import pattern, plain

@@ -7,14 +7,11 @@ criteria, the transcript is what is resampled, because its criteria are not inde
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
+from core.intervals import Z, wilson_interval
 from core.records import Answer
-
-Z = NormalDist().inv_cdf(0.975)
-"""Half the width of a 95 % interval in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +52,6 @@ class FlipRates:
 
     overall: FlipRate
     criteria: dict[str, FlipRate]
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share.
-
-    Args:
-        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1.
-
-    Raises:
-        ValueError: they are not.
-
-    Source:
-        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): 209–212.
-    """
-    if not 0 <= successes <= n or n < 1:
-        raise ValueError(f"{successes} of {n} is no share: 0 ≤ successes ≤ n and n ≥ 1 are needed.")
-    share = successes / n
-    centre = share + Z**2 / (2 * n)
-    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    scale = 1 + Z**2 / n
-    # at 0 and n one bound is exactly 0 or 1, which rounding would miss
-    return 0.0 if successes == 0 else (centre - spread) / scale, 1.0 if successes == n else (centre + spread) / scale
 
 
 def share_of(successes: int, n: int, few: int, none: str) -> Estimate:

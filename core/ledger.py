@@ -195,7 +195,7 @@ def read_entries(store: Store, run: str) -> list[dict[str, Any]]:
     A line that a kill cut short is left out.
     """
     found: dict[str, dict[str, Any]] = {}
-    folders = [folder for folder in store.names("ledger") if folder == f"ledger/{run}" or folder.startswith(f"ledger/{run}{SHARD}")]
+    folders = [folder for folder in store.names("ledger", beginning=run) if folder == f"ledger/{run}" or folder.startswith(f"ledger/{run}{SHARD}")]
     for name in [name for folder in folders for name in store.names(folder, ".jsonl")]:
         for line in store.read(name).splitlines():
             try:

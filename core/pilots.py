@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from pydantic import FiniteFloat
-from scipy import stats
 
 from core.assessment_figures import Figures
 from core.operation_settings import DesignSettings
@@ -95,6 +94,8 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
 
 def _chance(conversations: int) -> str:
     """Say how far a criterion moves from round to round with nothing changed: as far as Fisher's exact test would let pass at 5 %."""
+    from scipy import stats  # noqa: PLC0415  # takes a second and more to load
+
     steps = range(1, conversations + 1)
     sure = next((step for step in steps if stats.fisher_exact([[conversations, 0], [conversations - step, step]]).pvalue < 0.05), conversations + 1)
     return f"Of {conversations} conversations in each, a difference of {min(sure - 1, conversations)} may be chance: read before you believe it."

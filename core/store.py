@@ -15,6 +15,7 @@ import fsspec
 from pydantic import BaseModel
 
 from core.errors import StoreError
+from core.traces import trace
 
 ROOT_VARIABLE = "UNDERSTUDY_DATA"
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,7 @@ class Store:
             StoreError: it is not there or cannot be read.
         """
         fs, root = _filesystem(self.root)
+        self._saw(name)
         try:
             return fs.cat_file(f"{root}/{name}")
         except OSError as error:
@@ -53,19 +55,23 @@ class Store:
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
         fs, root = _filesystem(self.root)
+        self._saw(name)
         return fs.exists(f"{root}/{name}")
 
-    def names(self, folder: str, ending: str = "") -> list[str]:
+    def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; none if there is no such folder."""
         fs, root = _filesystem(self.root)
         try:
-            found = fs.ls(f"{root}/{folder}", detail=False)
+            found = [path.rsplit("/", 1)[-1] for path in fs.ls(f"{root}/{folder}", detail=False)]
         except FileNotFoundError:
-            return []
-        return sorted(f"{folder}/{path.rsplit('/', 1)[-1]}" for path in found if path.endswith(ending))
+            found = []
+        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending))
+        if noted := trace():
+            noted.listed(folder, beginning, ending, names)
+        return names
 
     def write(self, name: str, content: str | bytes) -> str:
-        """Write a file atomically, so that a reader sees the whole of it or none; return its name.
+        """Write a file atomically, so that a reader sees the whole of it or none; return its name. One that has this content already is left as it is.
 
         Raises:
             StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
@@ -74,11 +80,14 @@ class Store:
         fs, root = _filesystem(self.root)
         try:
             if self.is_local:
-                _replace(Path(root) / name, data)
+                if not _holds(Path(root) / name, data):
+                    _replace(Path(root) / name, data)
             else:
                 fs.pipe_file(f"{root}/{name}", data)  # object stores publish an object whole
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+        if noted := trace():
+            noted.wrote(name)
         return name
 
     @contextmanager
@@ -89,6 +98,7 @@ class Store:
             StoreError: it is not there or cannot be read.
         """
         fs, root = _filesystem(self.root)
+        self._saw(name)
         try:
             with fs.open(f"{root}/{name}", "rb") as file:
                 yield cast("IO[bytes]", file)
@@ -114,6 +124,8 @@ class Store:
                     fs.put_file(file.name, f"{root}/{name}")
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+        if noted := trace():
+            noted.wrote(name)
 
     def write_json(self, name: str, value: Any) -> str:
         """Write a value as indented JSON (pydantic models included)."""
@@ -125,6 +137,8 @@ class Store:
         fs, root = _filesystem(self.root)
         if fs.exists(f"{root}/{name}"):
             fs.rm_file(f"{root}/{name}")
+        if noted := trace():
+            noted.removed(name)
 
     def appender(self, name: str) -> Callable[[str], None]:
         """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line writes the file anew.
@@ -137,6 +151,9 @@ class Store:
             file = _open_to_append(Path(root) / name) if self.is_local else None
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+
+        if noted := trace():
+            noted.appends(name)
 
         def append(line: str) -> None:
             try:
@@ -172,7 +189,11 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""
-        self.write(".writable", b"")
+        self.write(".writable", os.urandom(8))  # what is there already would not be written
+
+    def _saw(self, name: str) -> None:
+        if noted := trace():
+            noted.saw(name)
 
 
 def open_store() -> Store:
@@ -194,6 +215,13 @@ def _filesystem(root: str) -> tuple[Any, str]:
 def _open_to_append(path: Path) -> FileIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileIO(path, "a")  # unbuffered: what was written survives a kill
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _replace(path: Path, data: bytes) -> None:

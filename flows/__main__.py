@@ -1,5 +1,6 @@
 """Runs a flow from the terminal: `python -m flows pipeline domain=therapeutic-coaching conversations=20`."""
 
+import ast
 import asyncio
 import importlib
 import json
@@ -8,11 +9,17 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError
+from core.pack import load_pack
+from core.receipts import read_receipt, receipt_name, write_receipt
 from core.references import refuse_keys
+from core.settings import load_settings
 from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
+from core.store import open_store
+from core.traces import begin_trace, end_trace
 from flows import STOPPED
 from tasks.temporary_server import temporary_server
 
@@ -28,9 +35,13 @@ def main(words: list[str]) -> int:
     stop_on_signals(STOPPED)
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
+        flow, given = _asked(words)
+        receipt = _receipt(flow, given)
+        if receipt and _said_again(receipt):
+            return 0
         with temporary_server() as wait_for_server:
             try:
-                return _run(words, wait_for_server)
+                return _run(flow, given, receipt, wait_for_server)
             finally:
                 _flush_logs()
     except (Exception, asyncio.CancelledError) as error:
@@ -48,27 +59,92 @@ def main(words: list[str]) -> int:
         raise
 
 
-def _run(words: list[str], wait_for_server: Callable[[], None]) -> int:
+def _asked(words: list[str]) -> tuple[str, dict[str, str]]:
+    """Return the flow's name and the parameters that are given, and see that there are such; Prefect, which takes seconds to load, is not asked."""
+    refuse_keys({f"parameter {number}": word for number, word in enumerate(words)})
+    name, *pairs = words or [""]
+    if name not in FLOWS:
+        raise SettingsError(f"Unknown flow {name!r}. Allowed: {', '.join(FLOWS)}.")
+    known, given = _defaults(name), {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if key not in known or not separator:
+            raise SettingsError(f"Unknown parameter {pair!r} of {name}. Allowed: {', '.join(f'{known_key}=…' for known_key in known)}.")
+        given[key] = value
+    return name, given
+
+
+def _defaults(flow: str) -> dict[str, Any]:
+    """Return a flow's parameters with their defaults, read from its file."""
+    tree = ast.parse(Path(__file__).with_name(f"{flow}.py").read_text(encoding="utf-8"))
+    written = next(item.args for item in tree.body if isinstance(item, ast.AsyncFunctionDef) and item.name == flow)
+    names = [argument.arg for argument in written.args]
+    values = [ast.literal_eval(value) for value in written.defaults]
+    return dict.fromkeys(names) | dict(zip(names[len(names) - len(values) :], values, strict=True))
+
+
+def _receipt(flow: str, given: dict[str, str]) -> str | None:
+    """Check settings and pack, and return the name of the command's receipt; none where the run is to be seen in a UI, or rests on more than files."""
+    asked = _defaults(flow) | given
+    settings = load_settings(asked["settings"])
+    if flow != "design":  # its pack is not there yet
+        load_pack(asked["domain"])
+    return None if os.environ.get("PREFECT_API_URL") else receipt_name(flow, given, settings, open_store())
+
+
+def _said_again(receipt: str) -> bool:
+    """Say what the same command said when it made what is still there; return whether there was such a one."""
+    told = read_receipt(open_store(), receipt)
+    if told is None:
+        return False
+    for warning in told["warnings"]:
+        print(f"Warning: {warning}", file=sys.stderr)
+    print(f"All of this was there already ({told['at']}), and nothing that it rests on has changed.\n\n{told['table']}")
+    return True
+
+
+def _run(name: str, given: dict[str, str], receipt: str | None, wait_for_server: Callable[[], None]) -> int:
     # imported here, because Prefect must find the server's address when it is imported
     from core.design import EXAMPLE
     from core.reports import summary_table
     from tasks.preflight import check_before_start
 
-    flow, parameters = _parse(words)
-    defaults = flow.parameters.properties
-    given = {name: parameters.get(name, defaults[name].get("default")) for name in ("domain", "settings")}
+    flow, parameters = _loaded(name, given)
+    asked = _defaults(name) | parameters
     # the domain of a design is not there yet
-    check_before_start(words[0], **(given | {"domain": EXAMPLE} if words[0] == "design" else given))
+    check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"])
     wait_for_server()
+    store = open_store()
+    trace = begin_trace(store.local(receipt).parents[1]) if receipt else None
+    warnings = _Warnings()
+    logging.getLogger("prefect").addHandler(warnings)
     result = run_stoppable(_run_and_settle(flow, parameters))
-    print(f"\n{summary_table(_told(result))}")
+    table = summary_table(_told(result))
+    print(f"\n{table}")
+    end_trace()
+    # what it rests on may have been changed while it ran: then its name is another one
+    if receipt and trace and trace.finished and receipt == _receipt_now(name, given):
+        write_receipt(store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": warnings.texts, "table": table})
     return 0
+
+
+def _receipt_now(flow: str, given: dict[str, str]) -> str | None:
+    return receipt_name(flow, given, load_settings((_defaults(flow) | given)["settings"]), open_store())
+
+
+class _Warnings(logging.Handler):
+    """Keeps what a run warned of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 def _told(result: Any) -> dict[str, Any]:
     """Return what a flow made, by name."""
-    from core.store import open_store
-
     if isinstance(result, tuple):
         return {item.name: f"{open_store().root}/{item.path}{f', published: {item.url}' if item.url else ''}" for item in result}
     if isinstance(result, str):
@@ -84,24 +160,15 @@ def _flush_logs() -> None:
         APILogHandler().flush()
 
 
-def _parse(words: list[str]) -> tuple["Flow[..., Any]", dict[str, Any]]:
+def _loaded(name: str, given: dict[str, str]) -> tuple["Flow[..., Any]", dict[str, Any]]:
+    """Return a flow, and its parameters in their types."""
     from prefect.exceptions import ParameterBindError, ParameterTypeError
 
-    refuse_keys({f"parameter {number}": word for number, word in enumerate(words)})
-    name, *pairs = words or [""]
-    if name not in FLOWS:
-        raise SettingsError(f"Unknown flow {name!r}. Allowed: {', '.join(FLOWS)}.")
     flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     known = flow.parameters.properties
-    parameters: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if key not in known or not separator:
-            raise SettingsError(f"Unknown parameter {pair!r} of {name}. Allowed: {', '.join(f'{known_key}=…' for known_key in known)}.")
-        parameters[key] = _value(known[key], value)
     logging.getLogger("prefect.flows").disabled = True  # it would tell the same mistake a second time
     try:
-        return flow, flow.validate_parameters(parameters)
+        return flow, flow.validate_parameters({key: _value(known[key], value) for key, value in given.items()})
     except (ParameterTypeError, ParameterBindError) as error:
         raise SettingsError(f"Parameters of {name}:{' '.join(str(error).splitlines()[1:]) or str(error)}.") from error
 

@@ -15,6 +15,7 @@ from core.pack import load_pack
 from core.panel import decide
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.store import open_store
+from core.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
@@ -187,6 +188,8 @@ async def _judge(
         found = await ensured(assess_task, AssessmentRef, plan)
         if found.outcome is Outcome.INCOMPLETE and found.path not in FRESH.get():
             found = await assess_task.with_options(refresh_cache=True)(plan)
+        if found.outcome is Outcome.INCOMPLETE:
+            leave_open()
         made[_key(plan)] = found
         return found
 

@@ -15,6 +15,7 @@ from core.errors import BudgetError, ModelError, RunStoppedError, SettingsError,
 from core.fingerprint import fingerprint
 from core.records import LeftOut, Reference
 from core.store import open_store
+from core.traces import leave_open
 
 SCHEMA = 1
 """Raised when the meaning of a stored result changes, so that older ones are not found."""
@@ -84,6 +85,7 @@ async def side_by_side(
                 stopped.append(error)
                 return
             except (ModelError, TranscriptError) as error:
+                leave_open()
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
                 logger.warning("Left out %s: %s", names[number], error)
         done = len(made) + len(left_out)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from core.agreement import agreement, human_agreement, overall_agreement, rank_agreement
-from core.label_statistics import wilson_interval
+from core.intervals import wilson_interval
 from core.records import Answer
 
 

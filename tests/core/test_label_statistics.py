@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.label_statistics import flip_rates, resampled, rogan_gladen, share_of, wilson_interval
+from core.intervals import wilson_interval
+from core.label_statistics import flip_rates, resampled, rogan_gladen, share_of
 from core.records import Answer
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ReviewError
-from core.label_statistics import rogan_gladen, wilson_interval
+from core.intervals import wilson_interval
+from core.label_statistics import rogan_gladen
 from core.records import Answer
 from core.reports import review_markdown
 from core.review import review

@@ -1,0 +1,29 @@
+"""The interval of a share, without numpy: the settings load this module."""
+
+import math
+from statistics import NormalDist
+
+Z = NormalDist().inv_cdf(0.975)
+"""Half the width of a 95 % interval in standard errors."""
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share.
+
+    Args:
+        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1.
+
+    Raises:
+        ValueError: they are not.
+
+    Source:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): 209–212.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} of {n} is no share: 0 ≤ successes ≤ n and n ≥ 1 are needed.")
+    share = successes / n
+    centre = share + Z**2 / (2 * n)
+    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    # at 0 and n one bound is exactly 0 or 1, which rounding would miss
+    return 0.0 if successes == 0 else (centre - spread) / scale, 1.0 if successes == n else (centre + spread) / scale

@@ -1,0 +1,52 @@
+"""A command whose work is done says what it said before, and starts no server for it."""
+
+import re
+
+import pytest
+
+from tests.flows.conftest import write_settings
+from tests.flows.test_commands import finish
+
+
+@pytest.fixture
+def alone(command, tmp_path):
+    """Run a command with a Prefect home of its own and no server; return its last lines and whether it started one."""
+
+    def run(*words, code=0):
+        log = tmp_path / "prefect/temporary-server.log"
+        log.unlink(missing_ok=True)
+        ended, output = finish(command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
+        assert ended == code, output
+        return output.rstrip().splitlines()[-1], log.exists()
+
+    return run
+
+
+def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_there(alone, provider, tmp_path, data_root):
+    judge = {"judges": ["anthropic/claude-haiku-5-5"]}
+    models = {"anthropic": {"concurrency": 10, "options": {"base_url": provider.url}}}
+    settings = write_settings(tmp_path, roles=judge, models=models, budget={"usd": 5}, calls={"attempts": 1}, generation={"conversations": 2})
+    words = ("assessment", f"settings={settings}")
+    made, started = alone("generation", f"settings={settings}")
+    assert started
+    assert alone("generation", f"settings={settings}") == (made, False)
+
+    provider.set(faults=[{"when": {}, "fault": {"kind": "invalid"}}], latency_s=0, send_limit_headers=True)
+    alone(*words)
+    provider.set(faults=[])
+    # incomplete assessments are made again, as they would be without receipts
+    assessed, started = alone(*words)
+    assert started
+    (batch,) = re.findall(r"batches/\S+", assessed)
+    assert "incomplete" not in (data_root / batch).read_text(encoding="utf-8")
+    calls = sum(stats["calls"] for stats in provider.stats().values())
+    assert alone(*words) == (assessed, False)
+
+    next(data_root.rglob("assessments/therapeutic-coaching/*/*.json")).unlink()
+    assert alone(*words) == (assessed, True)
+    assert sum(stats["calls"] for stats in provider.stats().values()) > calls
+
+
+def test_a_wrong_domain_parameter_or_setting_is_told_before_a_server_is_started(alone, tmp_path):
+    for words in (["domain=moon"], ["moon=1"], ["settings=config/moon.yaml"]):
+        assert alone("pipeline", *words, code=2)[1] is False
