@@ -149,7 +149,8 @@ class HfJob(JobBlock[Made]):
             return there, True
         if purchase is None:
             raise JobError(f"The result or job of {order.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
-        files: dict[str, Path | bytes] = {order.script: script, **{name: text.encode() for name, text in order.files.values()}}
+        files: dict[str, Path | bytes] = {order.script: script, **{name: script.with_name(name) for name in order.companions}}
+        files |= {name: text.encode() for name, text in order.files.values()}
         commit = self.hub.push(f"{self.namespace}/{FILES}", "dataset", files, f"For {order.key}", order.key, private=True).oid
         api = self.hub.get_client()
         for attempt in range(1, self.hub.attempts + 1):

@@ -19,6 +19,9 @@ KEY_LABEL, RUN_LABEL = "understudy-key", "understudy-run"
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 """Stages after which a job does nothing more."""
 
+COMPANIONS = {"convert_gguf.py": ["llama_library.py"]}
+"""Files beside a job script that it imports."""
+
 MOUNT = "/job"
 """Where a paid job finds its script and the files that go along."""
 
@@ -34,6 +37,7 @@ class Order(Record):
         local, remote: those, as a process here and a job elsewhere are told; remote is empty where a job elsewhere could not reach them.
         files: arguments that are files, as the file's name and its text.
         repo: the result's repository; its tag is `tag`.
+        companions: names of files beside the script that it imports; they go where it goes.
         fetch: names of the result's files, beside the finished one, that are wanted on this machine.
     """
 
@@ -48,6 +52,7 @@ class Order(Record):
     files: dict[str, tuple[str, str]] = Field(default_factory=dict)
     repo: str
     private: bool
+    companions: list[str] = Field(default_factory=list)
     fetch: list[str]
 
     @property

@@ -2,8 +2,9 @@
 
 from prefect import flow
 
-from core.records import DatasetRef, ModelRef
+from core.records import DatasetRef, ModelRef, Reference
 from core.settings import load_training
+from tasks.export import check_base
 from tasks.jobs import script_hash
 from tasks.latest import latest_dataset
 from tasks.paid_jobs import cancel_jobs
@@ -31,6 +32,7 @@ async def training(
     examples, numbers = dataset or latest_dataset(domain), load_training(run.settings.training)
 
     base = await base_model(run, numbers)
+    await ensured(check_base, Reference, base, numbers, domain, run.pack.hash, script_hash("convert_gguf.py"))
     await agree_to_training(examples, base, numbers)
     adapter = await ensured(train, ModelRef, examples, base, numbers, script_hash("train_sft.py"))
     return base, await publish_adapter(run, examples, base, adapter)

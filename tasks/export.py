@@ -1,15 +1,19 @@
 """Merging, conversion to GGUF and quantisation: one task a model."""
 
+import importlib.util
+
 from prefect import task
 from prefect.logging import get_run_logger
 
+from blocks.llama_runtime import read_runtime
 from core.hardware import Flavor, load_hardware
 from core.job_plan import Plan, plan_conversion
 from core.job_settings import Training
 from core.jobs import Order
-from core.records import DatasetRef, ModelRef
-from tasks.jobs import make, script_hash
-from tasks.orders import export_order
+from core.records import DatasetRef, ModelRef, Reference
+from core.store import open_store
+from tasks.jobs import make, make_here, script_hash
+from tasks.orders import export_order, preflight_order
 from tasks.paid_jobs import agree
 from tasks.policy import CACHED
 from tasks.run import current_run
@@ -28,6 +32,23 @@ async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, da
         return plan_conversion(f"Export of the {arm}", shape(base), training, offered, known, settings.jobs, spent)
 
     await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py")), plan)
+
+
+@task(name="check-base", task_run_name="check that llama.cpp reads {base.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def check_base(base: ModelRef, training: Training, domain: str, pack_hash: str, script: str) -> Reference:
+    """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
+
+    Args:
+        pack_hash: the system prompt is rendered by the template.
+        script: hash of the job script.
+    """
+    order = preflight_order(base, training, script, current_run().pack)
+    if importlib.util.find_spec("transformers") is None or read_runtime() is None:
+        get_run_logger().warning("Template and tokenizer of %s are not checked before the training: that needs torch and llama.cpp (make setup).", base.name)
+        open_store().write_json(f"{order.folder}/unchecked.json", {"base": base.name})
+    else:
+        await make_here(order)
+    return Reference(path=order.folder)
 
 
 @task(name="export", task_run_name="export the {arm}", cache_policy=CACHED, persist_result=True, result_serializer="json")

@@ -17,7 +17,7 @@ from core.deaths import LLAMA_PROBE
 from core.errors import JobError
 from core.fingerprint import fingerprint
 from core.job_settings import Argument
-from core.jobs import Order, words
+from core.jobs import COMPANIONS, Order, words
 from core.processes import is_running
 from core.records import ModelRef
 from core.store import CHECKOUT, open_store
@@ -46,8 +46,8 @@ class Result:
 
 
 def script_hash(script: str) -> str:
-    """Return the hash of a script's text: a changed script makes its outputs anew."""
-    return fingerprint((SCRIPTS / script).read_text(encoding="utf-8"))
+    """Return the hash of a script and what it imports: a changed script makes its outputs again."""
+    return fingerprint([(SCRIPTS / name).read_text(encoding="utf-8") for name in (script, *COMPANIONS.get(script, []))])
 
 
 async def make(order: Order) -> Result:
@@ -62,7 +62,7 @@ async def make(order: Order) -> Result:
         if current_run().settings.jobs.where != "local":
             await make_elsewhere(order, SCRIPTS / order.script)
         else:
-            await _make_here(order)
+            await make_here(order)
     known = f"{order.folder}/{HUB_FILE}"
     return Result(json.loads(store.read(f"{order.folder}/{order.finished}")), json.loads(store.read(known)) if store.exists(known) else {})
 
@@ -121,13 +121,14 @@ def take(part: Path, folder: Path) -> None:
         raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
 
 
-async def _make_here(order: Order) -> None:
+async def make_here(order: Order) -> dict[str, Any]:
+    """Have an order made by a process of this machine, unless its output is there; return what its script wrote last."""
     store = open_store()
     files = {argument: str(store.local(store.write(f"{order.folder}.{name}", text))) for argument, (name, text) in order.files.items()}
     online = {"base-revision", "adapter-revision"} & order.local.keys()
     hub = await load_hub(current_run().settings.export.hub) if online else None
     environment = {**ONLINE, **hub.environment()} if hub else {}
-    await run_script(order.script, order.folder, order.finished, {**order.arguments, **order.local, **files}, environment)
+    return await run_script(order.script, order.folder, order.finished, {**order.arguments, **order.local, **files}, environment)
 
 
 def _part_of(folder: Path) -> Path:

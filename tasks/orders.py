@@ -5,7 +5,7 @@ import re
 from blocks.llama_runtime import read_runtime
 from core.fingerprint import fingerprint
 from core.job_settings import Argument, ExportSettings, Training
-from core.jobs import Order
+from core.jobs import COMPANIONS, Order
 from core.pack import Pack
 from core.records import DatasetRef, ModelRef
 from core.store import open_store
@@ -50,10 +50,7 @@ def export_order(
         adapter: none exports the base itself.
         script: hash of the job script.
     """
-    store, system = open_store(), pack.prompts["system"].render()
-    files = {"system-file": ("system.md", system)}
-    if training.chat_template and adapter is None:  # the adapter brings it
-        files["chat-template"] = ("chat_template.jinja", MARKERS.sub("", training.chat_template))
+    store, files = open_store(), _texts(training, pack, adapter is None)  # the adapter brings its template
     arguments: dict[str, Argument] = {
         "name": arm,
         "quantisations": list(training.quantisations),
@@ -73,6 +70,7 @@ def export_order(
             **(_adapter(adapter, here=True) if adapter else {}),
             **_llama(),
             "heldout": str(store.local(f"{dataset.path}/validation.parquet")),
+            "keep": str(store.local(f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}")),
         },
         remote={
             **_base(base, here=False),
@@ -83,8 +81,41 @@ def export_order(
         files=files,
         repo=export.named(pack.name, "gguf" if adapter else "base-gguf"),
         private=export.private,
+        companions=COMPANIONS["convert_gguf.py"],
         fetch=[f"{arm}-{training.quantisations[0]}.gguf", "Modelfile"],
     )
+
+
+def preflight_order(base: ModelRef, training: Training, script: str, pack: Pack) -> Order:
+    """Return the order for the proof that llama.cpp reads template and tokenizer as they are trained, which needs no weights.
+
+    Args:
+        script: hash of the job script.
+    """
+    files, named = _texts(training, pack, True), "fallback-pre-tokenizer"
+    arguments: dict[str, Argument] = {"name": "base", "preflight": True, **({named: training.convert[named]} if named in training.convert else {})}
+    name = fingerprint([base.path, arguments, files, script])
+    return Order(
+        stage="convert",
+        script="convert_gguf.py",
+        name=name,
+        folder=f"models/preflights/{name}",
+        finished="preflight.json",
+        arguments=arguments,
+        local={**_base(base, here=True), **_llama()},
+        remote={},
+        files=files,
+        repo="",
+        private=True,
+        fetch=[],
+    )
+
+
+def _texts(training: Training, pack: Pack, template: bool) -> dict[str, tuple[str, str]]:
+    files = {"system-file": ("system.md", pack.prompts["system"].render())}
+    if template and training.chat_template:
+        files["chat-template"] = ("chat_template.jinja", MARKERS.sub("", training.chat_template))
+    return files
 
 
 def _llama() -> dict[str, Argument]:

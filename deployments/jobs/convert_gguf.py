@@ -6,7 +6,8 @@
 #   "peft==0.21.2",
 #   "accelerate==1.15.0",
 #   "sentencepiece==0.2.3",
-#   "llama-cpp-python==0.3.36",
+#   "xllamacpp==2026.10.11549",
+#   "numpy>=2.4",
 #   "pyarrow>=24",
 #   "pip>=23",
 # ]
@@ -17,11 +18,13 @@ Without --adapter the base itself is exported in the same way. Files appear in -
 check has passed; export.json is written last, and the tag --push-tag is set last. Of the size of the 16-bit weights, it needs about 1.5
 times as RAM with --reference-dtype bfloat16, 2.5 times with float32, and 3 times as disk beside the base.
 
+With --preflight it proves template and tokenizer alone, which needs no weights and takes seconds: before a training is paid for.
+With --keep DIR what was merged, converted and measured stays there when a tolerance is not kept, and the next call takes it from there.
+
     python deployments/jobs/convert_gguf.py --base base --adapter adapter --name understudy --output export
 """
 
 import argparse
-import ctypes
 import gc
 import hashlib
 import json
@@ -37,9 +40,11 @@ import tarfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,10 @@ Messages = list[dict[str, str]]
 Example = tuple[list[int], list[bool]]
 # Logits of a prompt and of the tokens after it, and these tokens.
 Written = tuple[Any, list[int]]
+# Of the version whose source distribution holds the converter.
+LLAMA_CPP_PYTHON = "0.3.36"
+# Normal quantile of a 95 % interval.
+QUANTILE = 1.96
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
 PROMPTS = [QUESTION, "Hello. How are you?", "3 short lines about 2026: the café, a naïve plan and 12.5 % — it's fine, isn't it?\n\nThanks!"]
 TURNS = ["What helps against worry?", "Writing it down, for one.\n\n- What is it?\n- What can wait?", "My exam, and the rent :-/"]
@@ -96,6 +105,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--keep-f16", action="store_true", default=True, help="keep the 16-bit GGUF in the output (so by default)")
     add("--discard-f16", dest="keep_f16", action="store_false", default=argparse.SUPPRESS, help="neither keep nor push it")
     add("--llama-cpp", type=Path, help="folder with convert_hf_to_gguf.py, conversion and gguf-py; fetched when not given")
+    add("--library", type=Path, help="shared library of llama.cpp; that of xllamacpp when not given")
+    add("--preflight", action="store_true", help="only prove that llama.cpp reads template and tokenizer as they are trained; no weights are read")
+    add("--keep", type=Path, help="folder in which what was merged, converted and measured is kept when a tolerance is not kept")
     add("--fallback-pre-tokenizer", help="for tokenizers of our own making only: the name llama.cpp gives their pattern, e.g. qwen2")
     add("--context", type=at_least(1), default=4096, help="num_ctx of the Modelfile: the length that was trained")
     add("--temperature", type=at_least(0, float), help="temperature of the Modelfile; Ollama's own when not given")
@@ -109,6 +121,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--retry-seconds", type=at_least(0, float), default=1.0, help="pause before a call of the Hub is tried again; it doubles each time")
     arguments = parser.parse_args(argv)
     arguments.quantisations = list(dict.fromkeys(arguments.quantisations))
+    if arguments.logit_tolerance is None:
+        arguments.logit_tolerance = 0.06 if arguments.reference_dtype == "bfloat16" else 0.02
     if not re.fullmatch(r"\w[\w.-]*", arguments.name, re.ASCII):
         parser.error(f"--name is {arguments.name!r}; give letters, digits, '.', '_' and '-'")
     if arguments.heldout and arguments.dataset:
@@ -126,18 +140,20 @@ def add_checks(add: Callable[..., Any]) -> None:
     add("--heldout-examples", type=at_least(1), default=8, help="rows of it that are used, spread evenly")
     add("--heldout-tokens", type=at_least(2), default=1024, help="beginning of each row that is used")
     add("--reference-dtype", choices=["float32", "bfloat16"], default="float32", help="arithmetic of the merged model in all comparisons")
-    add("--logit-tolerance", type=difference, default=0.1, help="largest difference allowed between f16 GGUF and merged model")
-    add("--min-agreement", type=share, default=0.98, help="least share of positions with the same most likely token")
+    relative = "spread of the differences between f16 GGUF and merged model, as a share of the spread of the logits"
+    add("--logit-tolerance", type=difference, help=f"{relative}; 0.02 when not given, 0.06 with a reference in bfloat16")
+    add("--min-agreement", type=share, default=0.98, help="least share of positions with the same likeliest token, or one nearly as likely")
     add("--greedy-tokens", type=at_least(1), default=48, help="tokens that both write greedily after each prompt")
-    parting = "a reply counts until it parts where the merged model's logits are within --logit-tolerance"
+    parting = "a reply counts until it parts where two tokens are nearly as likely"
     add("--min-greedy-agreement", type=share, default=0.98, help=f"least share of these that must be equal; {parting}")
-    add("--loss-tolerance", type=difference, default=0.05, help="allowed between base with adapter, merged model and f16 GGUF")
-    add("--quantisation-tolerance", type=difference, default=0.05, help="by which a quantised file's loss may be above the f16 GGUF's; of a base only told")
+    add("--loss-tolerance", type=difference, default=0.05, help="nats per token allowed between base with adapter, merged model and f16 GGUF")
+    rise = "nats per token that a quantised file may lose against the f16 GGUF; it fails when its whole 95 %% interval is above; of a base only a warning"
+    add("--quantisation-tolerance", type=difference, default=0.1, help=rise)
     add("--reply-tokens", type=at_least(1), default=400, help="within which a reply must end by itself when there is an adapter")
     add("--allow-endless", action="store_true", help="only tell of replies that do not end, instead of failing")
 
 
-def short(error: BaseException) -> str:
+def short(error: object) -> str:
     """An error in one line, without what signs an address and without the token."""
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", " ".join(str(error).split()) or type(error).__name__)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
@@ -164,6 +180,13 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def hub() -> Any:
     return import_module("huggingface_hub").HfApi()
+
+
+@cache
+def llama() -> Any:
+    """llama.cpp's C interface, from the file beside this one."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    return import_module("llama_library")
 
 
 def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any]) -> Any:
@@ -232,8 +255,8 @@ def deliver(arguments: argparse.Namespace, names: list[str]) -> None:
     emit("pushed", repo=repo, commit=made, tag=tag)
 
 
-def fetch(arguments: argparse.Namespace, what: str) -> Path:
-    """The folder of the base or adapter; one on the Hub is downloaded at one commit."""
+def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Path:
+    """The folder of the base or adapter; one on the Hub is downloaded at one commit, with its weights or without."""
     api, given, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
     if Path(given).is_dir():
         return Path(given)
@@ -241,13 +264,14 @@ def fetch(arguments: argparse.Namespace, what: str) -> Path:
         revision = patiently(arguments, f"looking up {given!r}", lambda: api.model_info(given, revision=revision)).sha
         setattr(arguments, f"{what}_revision", revision)
     emit("progress", step=f"downloading {given}")
-    wanted = {"allow_patterns": ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"], "ignore_patterns": ["*/*", "consolidated*"]}
+    kinds = ["*.json", "*.model", "*.jinja", "*.txt", *(["*.safetensors"] if weights else [])]
+    wanted = {"allow_patterns": kinds, "ignore_patterns": ["*/*", "consolidated*"]}
     return Path(patiently(arguments, f"downloading {given!r}", lambda: api.snapshot_download(given, revision=revision, **wanted)))
 
 
 def fetch_converter(folder: Path) -> Path:
     """Takes the converter out of the sources of llama-cpp-python: PyPI's gguf is older and does not fit it."""
-    number = version("llama-cpp-python")
+    number = LLAMA_CPP_PYTHON
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=llama-cpp-python", f"--dest={folder}"]
     done = subprocess.run([*command, f"llama-cpp-python=={number}"], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -407,6 +431,11 @@ def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     tokenizer.save_pretrained(folder)
+    keep_pieces(tokenizer, folder, origins)
+
+
+def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
+    """Copies the file of a SentencePiece tokenizer."""
     pieces = next((origin / "tokenizer.model" for origin in origins if (origin / "tokenizer.model").is_file()), None)
     if pieces:
         # transformers writes neither it nor the list of added tokens, and the converter needs both for SentencePiece tokenizers.
@@ -416,22 +445,37 @@ def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -
         (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def mean_loss(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> float:
-    """Mean over the tokens that count; logits_of gives a row of logits for each token."""
+def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> list[list[float]]:
+    """Of each example the losses of the tokens that count; logits_of gives a row of logits for each token."""
     import torch
 
     losses = []
     with torch.inference_mode():
         for ids, counts in examples:
             mask = torch.tensor(counts[1:])
-            losses.append(torch.nn.functional.cross_entropy(logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask], reduction="none"))
-    return round(float(torch.cat(losses).double().mean()), 5)
+            found = torch.nn.functional.cross_entropy(logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask], reduction="none")
+            losses.append([round(loss, 6) for loss in found.tolist()])
+    return losses
 
 
-def torch_loss(model: Any, examples: list[Example]) -> float:
+def torch_losses(model: Any, examples: list[Example]) -> list[list[float]]:
     import torch
 
-    return mean_loss(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+    return token_losses(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+
+
+def mean(losses: list[list[float]]) -> float:
+    return round(math.fsum(map(math.fsum, losses)) / sum(map(len, losses)), 5)
+
+
+def compare(these: list[list[float]], those: list[list[float]]) -> tuple[float, float]:
+    """Mean difference of paired losses, and half of its 95 % interval; tokens of one text are not independent, where there are several texts."""
+    apart = [[a - b for a, b in zip(this, that, strict=True)] for this, that in zip(these, those, strict=True)]
+    count = sum(map(len, apart))
+    centre = math.fsum(map(math.fsum, apart)) / count
+    groups = apart if len(apart) > 1 else [[one] for one in apart[0]]
+    spread = math.sqrt(math.fsum(math.fsum(one - centre for one in group) ** 2 for group in groups)) / count
+    return round(centre, 5), round(QUANTILE * spread, 5)
 
 
 def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
@@ -452,11 +496,22 @@ def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Wr
 # --- llama.cpp ---
 
 
-def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None) -> str | None:
-    """Runs llama.cpp's own converter in this process; returns the fallback pre-tokenizer if it had to be used."""
+def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None, begins: bool, vocabulary_only: bool = False) -> str | None:
+    """Runs llama.cpp's own converter in this process; returns the fallback pre-tokenizer if it had to be used.
+
+    Args:
+        begins: whether a prompt begins with the BOS token. Where it does not, the file says so, and no program puts one there that was not trained.
+    """
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     text_model, converter = import_module("conversion.base").TextModel, import_module("convert_hf_to_gguf")
     original, used = text_model.get_vocab_base_pre, []
+    special = import_module("gguf").SpecialVocab
+    adding = special.add_to_gguf
+
+    def with_bos(self: Any, *rest: Any, **more: Any) -> None:
+        if not begins:
+            self.add_special_token["bos"] = False
+        adding(self, *rest, **more)
 
     def with_fallback(self: Any, tokenizer: Any) -> str:
         try:
@@ -467,73 +522,26 @@ def run_converter(folder: Path, merged: Path, target: Path, fallback: str | None
             used.append(fallback)
             return fallback
 
-    text_model.get_vocab_base_pre = with_fallback
-    sys.argv = ["convert_hf_to_gguf.py", str(merged), "--outfile", str(target), "--outtype", "f16"]
+    text_model.get_vocab_base_pre, special.add_to_gguf = with_fallback, with_bos
+    sys.argv = ["convert_hf_to_gguf.py", str(merged), "--outfile", str(target), "--outtype", "f16", *(["--vocab-only"] if vocabulary_only else [])]
     try:
         converter.main()
     except (Exception, SystemExit) as error:
         advice = "if its tokenizer is of your own making, name its pattern with --fallback-pre-tokenizer"
         raise JobError(f"llama.cpp's converter refuses the model ({type(error).__name__}: {short(error)}); {advice}.") from None
     finally:
-        text_model.get_vocab_base_pre = original
+        text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
     return used[0] if used else None
 
 
-@cache
-def silence() -> Any:
-    """Keeps llama.cpp from writing between the events: llama-cpp-python takes its warnings for errors. The result must stay alive."""
-    import llama_cpp
-
-    callback = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
-
-
-def load(path: Path, context: int, threads: int) -> Any:
-    import llama_cpp
-
-    silence()
-    return llama_cpp.Llama(str(path), n_ctx=context, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False)
-
-
-def quantise(source: Path, target: Path, kind: str, threads: int) -> dict[str, str]:
+def quantise(source: Path, target: Path, kind: str, arguments: argparse.Namespace) -> dict[str, str]:
     """Returns the matrices that got another type, because their rows do not divide into the blocks of the one asked for."""
-    import llama_cpp
-
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype, parameters.nthread = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.upper()}"), threads
-    if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)):
-        raise JobError(f"llama.cpp cannot quantise {source.name} to {kind}; choose other --quantisations.")
-    matrices = [tensor for tensor in import_module("gguf").GGUFReader(target).tensors if len(tensor.shape) > 1]
-    types = {str(tensor.name): tensor.tensor_type.name for tensor in matrices}
-    # Mixtures of K-types, and small matrices in 32 bits, are meant.
-    fallen = {name: found.lower() for name, found in types.items() if not found.endswith("_K") and found not in ("F32", kind.upper())}
+    fallen = {name: found for name, (found, _) in llama().quantise(source, target, kind, arguments.threads, arguments.library).items()}
     if fallen:
         others = ", ".join(sorted(set(fallen.values())))
-        text = f"{target.name}: {len(fallen)} of {len(types)} matrices are quantised to {others}, since their rows do not divide by the block of {kind}."
+        text = f"{target.name}: {len(fallen)} matrices are quantised to {others}, since their rows do not divide by the blocks of {kind}."
         emit("fallback", text=text, file=target.name, matrices=len(fallen))
     return fallen
-
-
-def reply(llm: Any, ids: list[int], limit: int) -> list[int]:
-    """The likeliest tokens after a prompt, up to and with the one that ends the generation."""
-    import llama_cpp
-
-    vocabulary, written = llama_cpp.llama_model_get_vocab(llm.model), []
-    llm.reset()
-    llm.eval(ids)
-    while len(written) < limit:
-        written.append(int(llm.scores[llm.n_tokens - 1].argmax()))
-        if llama_cpp.llama_vocab_is_eog(vocabulary, written[-1]):
-            break
-        llm.eval(written[-1:])
-    return written
-
-
-def llama_logits(llm: Any, ids: list[int]) -> Any:
-    llm.reset()
-    llm.eval(ids)
-    return llm.scores[: len(ids)]
 
 
 # --- checks ---
@@ -546,145 +554,216 @@ def passed(name: str, **figures: Any) -> dict[str, Any]:
 
 def check_vocabulary(llm: Any, tokenizer: Any) -> dict[str, Any]:
     """Special tokens have the same numbers on both sides."""
-    import llama_cpp
-
-    vocabulary = llama_cpp.llama_model_get_vocab(llm.model)
     special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     for number, text in special.items():
-        there = llama_cpp.llama_vocab_get_text(vocabulary, number).decode(errors="replace") if number < llm.n_vocab() else "nothing"
-        parsed = llm.tokenize(text.encode(), add_bos=False, special=True)
+        there, parsed = llm.text_of(number) or "nothing", llm.tokenize(text)
         if there != text or parsed != [number]:
             wrong = f"Special token {text!r} is number {number} in the tokenizer; in the GGUF {there!r} has that number, and the text is read as {parsed}"
             raise JobError(f"{wrong}; check the tokenizer's files.")
     for name in ("bos", "eos"):
-        ours, theirs = getattr(tokenizer, f"{name}_token_id"), getattr(llama_cpp, f"llama_vocab_{name}")(vocabulary)
+        ours, theirs = getattr(tokenizer, f"{name}_token_id"), llm.special(name)
         if ours not in (None, theirs):
             raise JobError(f"The {name} token is number {theirs} in the GGUF and {ours} in the tokenizer; make config.json and tokenizer_config.json agree.")
     return {"special_tokens_alike": len(special)}
 
 
-def check_ends(llm: Any, tokenizer: Any, stop: tuple[str, int], prompt: str) -> dict[str, Any]:
-    """A reply's stop token ends the generation, and a prompt gets one BOS from either side, or none."""
-    import llama_cpp
-
-    (text, number), vocabulary = stop, llama_cpp.llama_model_get_vocab(llm.model)
-    if not llama_cpp.llama_vocab_is_eog(vocabulary, number):
+def check_ends(llm: Any, stop: tuple[str, int]) -> dict[str, Any]:
+    """A reply's stop token ends the generation."""
+    text, number = stop
+    if not llm.is_end(number):
         raise JobError(f"llama.cpp would not stop where the template ends a reply, at {text!r}; make that the tokenizer's eos_token.")
-    bos, adds = tokenizer.bos_token or "", bool(llama_cpp.llama_vocab_get_add_bos(vocabulary))
-    count = len(re.match(f"(?:{re.escape(bos)})*", prompt)[0]) // len(bos) if bos else 0  # ty: ignore[not-subscriptable]
-    if count != adds:
-        wrong = f"The chat template begins a prompt with {count} BOS tokens ({bos!r}), and llama.cpp puts {int(adds)} before a text"
-        raise JobError(f"{wrong}; both must be 0 or both 1: correct the template, or add_bos_token in tokenizer_config.json.")
-    return {"stop_token": text, "stop_token_id": number, "adds_bos": adds}
+    return {"stop_token": text, "stop_token_id": number}
 
 
-def check_texts(llm: Any, path: Path, tokenizer: Any, chats: list[Messages], texts: list[str]) -> dict[str, Any]:
-    """The GGUF has the same chat template, from which llama.cpp makes the same prompts, and it cuts texts into the same tokens."""
-    import llama_cpp
-    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-    field, vocabulary = import_module("gguf").GGUFReader(path).get_field("tokenizer.chat_template"), llama_cpp.llama_model_get_vocab(llm.model)
-    if field is None or field.contents() != tokenizer.chat_template:
+def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
+    """The GGUF has the same chat template, and llama.cpp reads each prompt as the tokens that were trained, a BOS before it included."""
+    if llm.metadata("tokenizer.chat_template") != tokenizer.chat_template:
         raise JobError("The chat template in the GGUF differs from the tokenizer's; look at --chat-template.")
-    ends = [llama_cpp.llama_vocab_bos(vocabulary), llama_cpp.llama_vocab_eos(vocabulary)]
-    bos, eos = ("" if number < 0 else llama_cpp.llama_vocab_get_text(vocabulary, number).decode() for number in ends)
-    try:
-        formatter: Any = Jinja2ChatFormatter(template=field.contents(), bos_token=bos, eos_token=eos)
-        prompts = [formatter(messages=chat).prompt for chat in chats]
-    except (import_module("jinja2").TemplateError, ValueError, TypeError) as error:
-        raise JobError(f"llama.cpp cannot render the chat template ({short(error)}); give a simpler one with --chat-template.") from None
-    for ours, theirs in zip([*texts, *TRICKY], [*prompts, *TRICKY], strict=True):
-        cut, found = tokenizer(ours, add_special_tokens=False)["input_ids"], llm.tokenize(theirs.encode(), add_bos=False, special=True)
-        if cut != found:
-            first = next((n for n, (a, b) in enumerate(zip(cut, found, strict=False)) if a != b), min(len(cut), len(found)))
-            wrong = f"llama.cpp cuts {theirs[:60]!r} into {len(found)} tokens, the tokenizer {ours[:60]!r} into {len(cut)}, differing from token {first + 1}"
+    bos = tokenizer.bos_token or ""
+    for text in [*texts, *TRICKY]:
+        wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
+        # llama.cpp's server takes the BOS off a rendered prompt where it puts one there itself.
+        prompt = text.removeprefix(bos) if llm.adds_bos else text
+        found = llm.tokenize(prompt, begin=text in texts)
+        if wanted != found:
+            first = next((n for n, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), min(len(wanted), len(found)))
+            ours, theirs = tokenizer.convert_ids_to_tokens(wanted[first : first + 3]), [llm.text_of(token) for token in found[first : first + 3]]
+            wrong = f"{text[:60]!r} becomes {len(wanted)} tokens in the tokenizer and {len(found)} in llama.cpp, from token {first + 1} on {ours} and {theirs}"
             raise JobError(f"{wrong}; check the chat template, the tokenizer's pattern and --fallback-pre-tokenizer.")
-    return {"chat_template_identical": True, "prompts_rendered_alike": len(chats), "texts_tokenized_alike": len(chats) + len(TRICKY)}
+    return {"chat_template_identical": True, "texts_tokenized_alike": len(texts) + len(TRICKY), "adds_bos": llm.adds_bos}
 
 
-def check_logits(llm: Any, ids: list[list[int]], references: list[Written], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The 16-bit GGUF computes what the merged model computes."""
+def check_rendering(path: Path, tokenizer: Any, chats: list[Messages], texts: list[str], adds_bos: bool) -> dict[str, Any]:
+    """llama.cpp's server makes the prompts that were trained of the template; where xllamacpp is not installed, nobody is there to ask."""
+    if find_spec("xllamacpp") is None:
+        return {"prompts_rendered_alike": None}
+    # In a process of its own, since the server takes the signals that end this one.
+    command = [sys.executable, str(Path(__file__).with_name("llama_library.py")), "render", str(path)]
+    done = subprocess.run(command, input=json.dumps(chats), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise JobError(
+            short((done.stderr.strip().splitlines() or [f"llama.cpp's server died with exit code {done.returncode}; try another template"])[-1]) + "."
+        )
+    for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
+        # Its server takes the BOS off a rendered prompt where it puts one there itself.
+        wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
+        if wanted != prompt:
+            same = next((n for n, (a, b) in enumerate(zip(wanted, prompt, strict=False)) if a != b), min(len(wanted), len(prompt)))
+            part = slice(max(0, same - 20), same + 40)
+            wrong = f"llama.cpp renders {prompt[part]!r} where the tokenizer's template renders {wanted[part]!r}"
+            raise JobError(f"{wrong}; give a simpler --chat-template.")
+    return {"prompts_rendered_alike": len(texts)}
+
+
+def measure_logits(llm: Any, ids: list[list[int]], references: list[Written], slack: float) -> dict[str, Any]:
+    """How the 16-bit GGUF's logits differ from the merged model's.
+
+    Args:
+        slack: share of the logits' spread by which two tokens may differ and count as equally likely.
+    """
     import numpy
 
-    differences, same = [], []
-    for row, (wanted, written) in zip(ids, references, strict=True):
-        found = llama_logits(llm, [*row, *written])
+    errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
+    for row, (reference, written) in zip(ids, references, strict=True):
+        found = llm.logits([*row, *written])
         # Either side may have padded its vocabulary.
-        width = min(wanted.shape[1], llm.n_vocab())
-        found, expected = found[:, :width], wanted[:, :width]
-        differences.append(float(numpy.abs(found - expected).max()))
-        same += (found.argmax(1) == expected.argmax(1)).tolist()
-    worst, agreement = max(differences), sum(same) / len(same)
-    if not (max(differences) <= arguments.logit_tolerance and agreement >= arguments.min_agreement):
-        found = f"logits differ by up to {worst:.3g} and {agreement:.3f} of the likeliest tokens agree"
-        allowed = f"allowed are --logit-tolerance {arguments.logit_tolerance:g} and --min-agreement {arguments.min_agreement:g}"
-        raise JobError(f"The f16 GGUF computes something else than the merged model: {found}; {allowed}.")
-    figures = {"positions_compared": len(same), "max_logit_difference": round(worst, 5), "argmax_agreement": round(agreement, 4)}
-    return figures | {"logit_tolerance": arguments.logit_tolerance, "min_agreement": arguments.min_agreement}
+        width = min(reference.shape[1], found.shape[1])
+        found, wanted = found[:, :width], reference[:, :width]
+        apart = found - wanted
+        # A shift of all logits of a position changes no probability.
+        errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
+        spreads += float(wanted.var(1).sum())
+        divergences += divergence(wanted, found).tolist()
+        behind = wanted.max(1) - wanted[numpy.arange(len(wanted)), found.argmax(1)]
+        same += int((behind <= slack * wanted.std(1)).sum())
+        worst = max(worst, float(numpy.abs(apart).max()))
+    figures = {"positions_compared": len(divergences), "max_logit_difference": round(worst, 5)}
+    figures |= {"logit_difference": round(math.sqrt(errors / spreads), 5), "kl_divergence": round(math.fsum(divergences) / len(divergences), 7)}
+    return figures | {"argmax_agreement": round(same / len(divergences), 4)}
 
 
-def check_greedy(llm: Any, ids: list[list[int]], references: list[Written], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Both write the same, until they part where two tokens are nearly as likely to the merged model; what follows then says nothing."""
+def divergence(wanted: Any, found: Any) -> Any:
+    """Kullback-Leibler divergence of each row's probabilities from those of the row that is wanted, in nats."""
+    import numpy
+
+    def logs(rows: Any) -> Any:
+        shifted = rows - rows.max(1, keepdims=True)
+        return shifted - numpy.log(numpy.exp(shifted).sum(1, keepdims=True))
+
+    ours, theirs = logs(wanted.astype("float64")), logs(found.astype("float64"))
+    return (numpy.exp(ours) * (ours - theirs)).sum(1)
+
+
+def measure_greedy(llm: Any, ids: list[list[int]], references: list[Written], slack: float) -> dict[str, Any]:
+    """How far both write the same, until they part where two tokens are nearly as likely to the merged model; what follows then says nothing."""
     same = compared = ties = 0
     for row, (logits, wanted) in zip(ids, references, strict=True):
-        found = reply(llm, row, len(wanted))
+        found = llm.write(row, len(wanted))
         at = next((number for number, (ours, theirs) in enumerate(zip(wanted, found, strict=False)) if ours != theirs), None)
         if at is None:
             same, compared = same + len(found), compared + len(found)
             continue
         scores = logits[len(row) - 1 + at]
-        tie = bool(found[at] < len(scores) and scores[wanted[at]] - scores[found[at]] <= arguments.logit_tolerance)
+        tie = bool(found[at] < len(scores) and scores[wanted[at]] - scores[found[at]] <= slack * scores.std())
         same, compared, ties = same + at, compared + (at if tie else len(wanted)), ties + tie
-    agreement = same / compared if compared else 1.0
-    if agreement < arguments.min_greedy_agreement:
-        wrong = f"The f16 GGUF writes other replies than the merged model: {agreement:.3f} of {compared} greedy tokens agree"
-        raise JobError(f"{wrong}; --min-greedy-agreement is {arguments.min_greedy_agreement:g}.")
-    figures = {"greedy_tokens_compared": compared, "greedy_agreement": round(agreement, 4), "greedy_near_ties": ties}
-    return figures | {"min_greedy_agreement": arguments.min_greedy_agreement}
+    return {"greedy_tokens_compared": compared, "greedy_agreement": round(same / compared if compared else 1.0, 4), "greedy_near_ties": ties}
 
 
-def check_loss(this: str, loss: float, that: str, other: float, option: str, tolerance: float, rise: bool = False, only_told: bool = False) -> float:
-    """Returns the difference of two losses on the held-out texts, if it is small; with rise a lower one is never too low."""
-    difference = round(loss - other, 5)
-    if not (max(difference, 0.0) if rise else abs(difference)) <= tolerance:
-        wrong = f"On held-out texts the mean loss of {this} is {loss:.4f} and that of {that} {other:.4f}"
-        text = f"{wrong}, {abs(difference):.2g} apart; {option} is {tolerance:g}."
-        if not only_told or math.isnan(difference):
+def answer(llm: Any, tokenizer: Any, chat: Messages, limit: int) -> dict[str, Any]:
+    """The reply to a short chat, and whether it ended by itself."""
+    written = llm.write(tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"], limit)
+    text = tokenizer.decode(written, skip_special_tokens=True).strip()
+    return {"prompt": chat[-1]["content"], "reply": text, "tokens": len(written), "ended_by_itself": llm.is_end(written[-1])}
+
+
+def measure_quantised(small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, chat: Messages, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Losses, divergence from the 16-bit file and a reply of a quantised file."""
+    examples: list[Example] = measured["examples"]
+    exact, llm = load(f16, measured["context"], arguments), load(small, measured["context"], arguments)
+    divergences = []
+
+    def logits_of(ids: list[int]) -> Any:
+        wanted, found = exact.logits(ids), llm.logits(ids)
+        counts = next(counts for row, counts in examples if row == ids)
+        divergences.extend(divergence(wanted, found)[:-1][counts[1:]].tolist())
+        return import_module("torch").from_numpy(found)
+
+    losses = token_losses(logits_of, examples)
+    said = answer(llm, tokenizer, chat, arguments.reply_tokens)
+    exact.close()
+    llm.close()
+    return {"losses": losses, "kl_divergence": round(math.fsum(divergences) / len(divergences), 6), "reply": said}
+
+
+# --- whether what was measured is good enough ---
+
+
+def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Holds the measured figures against the tolerances; returns all of them for export.json.
+
+    Raises:
+        JobError: one is not kept. It names the option, and says when a larger value is safe.
+    """
+    f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
+    checks = dict(measured["checks"]) | {"heldout_loss": {}, "heldout_loss_difference": {}, "heldout_loss_interval": {}, "kl_divergences": {}, "replies": {}}
+    checks |= {name: getattr(arguments, name) for name in ("loss_tolerance", "logit_tolerance", "min_agreement", "min_greedy_agreement")}
+    checks |= {name: getattr(arguments, name) for name in ("quantisation_tolerance", "reply_tokens")}
+    checks["merged_loss"] = mean(losses["merged"])
+    if "adapter" in losses:
+        checks["adapter_loss"] = mean(losses["adapter"])
+        difference, _ = check_loss("the merged model", losses["merged"], "base and adapter, not merged,", losses["adapter"], "--loss-tolerance", arguments)
+        checks |= passed("merge", adapter_loss=checks["adapter_loss"], merged_loss=checks["merged_loss"], merged_loss_difference=difference)
+    passed("logits", **{name: checks[name] for name in ("positions_compared", "logit_difference", "kl_divergence", "argmax_agreement")})
+    if not (checks["logit_difference"] <= arguments.logit_tolerance and checks["argmax_agreement"] >= arguments.min_agreement):
+        found = f"logits differ by {checks['logit_difference']:.3g} of their spread and {checks['argmax_agreement']:.3f} of the likeliest tokens agree"
+        allowed = f"allowed are --logit-tolerance {arguments.logit_tolerance:g} and --min-agreement {arguments.min_agreement:g}"
+        safe = "raise the first only for a reference in 16-bit arithmetic, since rounding in 32 bits stays below 0.02"
+        raise JobError(f"The f16 GGUF computes something else than the merged model: {found}; {allowed}; {safe}.")
+    passed("greedy replies", **{name: checks[name] for name in ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")})
+    if checks["greedy_agreement"] < arguments.min_greedy_agreement:
+        wrong = f"{checks['greedy_agreement']:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
+        wrong = f"The f16 GGUF writes other replies than the merged model: {wrong}; --min-greedy-agreement is {arguments.min_greedy_agreement:g}"
+        raise JobError(f"{wrong}, and a lower one is safe only where the logits agree and the replies are short.")
+    for file in (f16, *(f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations)):
+        judge_file(file, f16, measured, checks, arguments)
+    return checks
+
+
+def judge_file(file: str, f16: str, measured: dict[str, Any], checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
+    losses, said = measured["losses"], measured["replies"][file]
+    if file == f16:
+        against, option = "the merged model", "--loss-tolerance"
+        difference, half = check_loss(file, losses[file], against, losses["merged"], option, arguments)
+    else:
+        against, option = "the f16 GGUF", "--quantisation-tolerance"
+        difference, half = check_loss(file, losses[file], against, losses[f16], option, arguments, rise=True, warn=not arguments.adapter)
+        checks["kl_divergences"][file] = measured["kl"][file]
+    loss, tolerance = mean(losses[file]), getattr(arguments, option[2:].replace("-", "_"))
+    checks["heldout_loss"][file] = passed("loss", file=file, loss=loss, difference=difference, interval=half, against=against, tolerance=tolerance)["loss"]
+    checks["heldout_loss_difference"][file], checks["heldout_loss_interval"][file] = difference, half
+    checks["replies"][file] = passed("reply", file=file, **said)
+    if arguments.adapter and not said["reply"]:
+        raise JobError(f"{file} answers {said['prompt']!r} with nothing; train more, or try another of --quantisations.")
+    if arguments.adapter and not said["ended_by_itself"] and not arguments.allow_endless:
+        wrong = f"{file} does not end its reply within --reply-tokens {arguments.reply_tokens}: {said['reply'][-60:]!r}"
+        raise JobError(f"{wrong}; train more, give more tokens, or allow it with --allow-endless, which is safe where replies may be cut.")
+
+
+def check_loss(
+    this: str, ours: list[list[float]], that: str, theirs: list[list[float]], option: str, arguments: argparse.Namespace, rise: bool = False, warn: bool = False
+) -> tuple[float, float]:
+    """Returns the mean difference of two losses and half of its interval, if it is not surely above the tolerance; with rise a lower one is never too low."""
+    (difference, half), tolerance = compare(ours, theirs), getattr(arguments, option[2:].replace("-", "_"))
+    if not (difference if rise else abs(difference)) - half <= tolerance:
+        tokens = sum(map(len, ours))
+        wrong = f"On {tokens:,} held-out tokens the mean loss of {this} is {mean(ours):.4f} and that of {that} {mean(theirs):.4f}"
+        safe = "a larger one is safe where the replies in the log read well" if rise else "a larger one is not safe: the files would be another model"
+        text = f"{wrong}, {difference:+.3g} ± {half:.2g}; {option} is {tolerance:g}, and {safe}."
+        if not warn or math.isnan(difference):
             raise JobError(text)
         emit("warning", text=text)
-    return difference
-
-
-def check_reply(llm: Any, path: Path, tokenizer: Any, chat: Messages, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A short chat gets an answer that ends by itself; of a base, which nobody taught to, that is only told."""
-    import llama_cpp
-
-    written = reply(llm, tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"], arguments.reply_tokens)
-    ended = bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llm.model), written[-1]))
-    text = tokenizer.decode(written, skip_special_tokens=True).strip()
-    if arguments.adapter and not text:
-        raise JobError(f"{path.name} answers {chat[-1]['content']!r} with nothing; train more, or try another of --quantisations.")
-    if arguments.adapter and not ended and not arguments.allow_endless:
-        wrong = f"{path.name} does not end its reply within --reply-tokens {arguments.reply_tokens}: {text[-60:]!r}"
-        raise JobError(f"{wrong}; train more, give more tokens, or allow it with --allow-endless.")
-    return {"prompt": chat[-1]["content"], "reply": text, "tokens": len(written), "ended_by_itself": ended}
-
-
-def check_file(llm: Any, path: Path, tokenizer: Any, chat: Messages, examples: list[Example], checks: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
-    loss, losses = mean_loss(lambda ids: import_module("torch").from_numpy(llama_logits(llm, ids)), examples), checks["heldout_loss"]
-    if losses:
-        # The first one is the 16-bit file's. A base never learnt such texts, and noise moves a high loss further.
-        against, other, tolerance = "the f16 GGUF", next(iter(losses.values())), arguments.quantisation_tolerance
-        told = {"rise": True, "only_told": not arguments.adapter}
-        difference = check_loss(path.name, loss, against, other, "--quantisation-tolerance", tolerance, **told)
-    else:
-        against, other, tolerance = "the merged model", checks["merged_loss"], arguments.loss_tolerance
-        difference = check_loss(path.name, loss, against, other, "--loss-tolerance", tolerance)
-    losses[path.name] = passed("loss", file=path.name, loss=loss, difference=difference, against=against, tolerance=tolerance)["loss"]
-    checks["heldout_loss_difference"][path.name] = difference
-    checks["replies"][path.name] = passed("reply", file=path.name, **check_reply(llm, path, tokenizer, chat, arguments))
-    llm.close()
+    return difference, half
 
 
 # --- the export ---
@@ -734,8 +813,8 @@ def merge(
     heldout: list[Messages],
     stop: tuple[str, int],
     folder: Path,
-) -> tuple[list[Written], list[Example], dict[str, Any]]:
-    """Merges, saves and measures the model; returns what it writes, the held-out examples, and figures."""
+) -> tuple[list[Written], list[Example], dict[str, Any], dict[str, list[list[float]]]]:
+    """Merges, saves and measures the model; returns what it writes, the held-out examples, figures, and the examples' losses."""
     base, adapter = folders[-1], folders[0] if arguments.adapter else None
     ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
     emit("progress", step="loading the model")
@@ -747,25 +826,58 @@ def merge(
     over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
     figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
     figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
-    apart = torch_loss(model, examples) if adapter else 0.0
+    losses = {"adapter": torch_losses(model, examples)} if adapter else {}
     if adapter:
         emit("progress", step="merging")
         model = model.merge_and_unload(safe_merge=True)
     save_merged(model, tokenizer, folder, folders)
     emit("progress", step="asking the merged model")
-    references, loss = [write_greedily(model, row, ends, limit) for row in ids], torch_loss(model, examples)
-    figures |= {"merged_loss": loss, "loss_tolerance": arguments.loss_tolerance}
-    if adapter:
-        difference = check_loss("the merged model", loss, "base and adapter, not merged,", apart, "--loss-tolerance", arguments.loss_tolerance)
-        figures |= passed("merge", adapter_loss=apart, merged_loss_difference=difference, **figures)
+    references = [write_greedily(model, row, ends, limit) for row in ids]
+    losses["merged"] = torch_losses(model, examples)
     also = model.generation_config.eos_token_id if model.generation_config else None
     numbers = [stop[1], tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
     figures["stop_tokens"] = list(dict.fromkeys(tokenizer.convert_ids_to_tokens(number) for number in numbers if number in range(len(tokenizer))))
-    return references, examples, figures
+    return references, examples, figures, losses
 
 
-def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Builds and checks everything in the work folder; returns what export.json says."""
+def load(path: Path, context: int, arguments: argparse.Namespace) -> Any:
+    return llama().Llama(path, context, arguments.threads, arguments.library)
+
+
+def begins_with_bos(tokenizer: Any, texts: list[str]) -> bool:
+    return bool(tokenizer.bos_token) and all(text.startswith(tokenizer.bos_token) for text in texts)
+
+
+def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Proves with the vocabulary alone that llama.cpp reads template and tokenizer as they are trained."""
+    folder = fetch(arguments, "base", weights=False)
+    tokenizer = load_tokenizer(arguments, folder)
+    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
+    texts = [render(tokenizer, chat) for chat in chats]
+    plain, target = work / "tokenizer", work / "vocabulary.gguf"
+    tokenizer.save_pretrained(plain)
+    keep_pieces(tokenizer, plain, [folder])
+    shutil.copy(folder / "config.json", plain)
+    run_converter(arguments.llama_cpp or fetch_converter(work), plain, target, arguments.fallback_pre_tokenizer, begins_with_bos(tokenizer, texts), True)
+    return check_reading(load(target, 0, arguments), tokenizer, stop, texts)
+
+
+def check_reading(llm: Any, tokenizer: Any, stop: tuple[str, int], texts: list[str]) -> dict[str, Any]:
+    """What llama.cpp must read alike, whatever the weights are."""
+    checks = passed("vocabulary", **check_vocabulary(llm, tokenizer))
+    checks |= passed("texts", **check_texts(llm, tokenizer, texts))
+    checks |= passed("ends", **check_ends(llm, stop))
+    llm.close()
+    return checks
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Merges, converts and measures the 16-bit file in the work folder; returns what judging needs, which is kept there too."""
+    kept, f16 = work / "measured.json", work / f"{arguments.name}-f16.gguf"
+    if kept.is_file() and f16.is_file():
+        emit("progress", step="taking what was merged and measured before")
+        measured: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return measured
     # First what is small and may be wrong.
     where, heldout = read_heldout(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
@@ -777,39 +889,100 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])
     converter = arguments.llama_cpp or fetch_converter(work)
-    references, examples, checks = merge(arguments, folders, tokenizer, chats, ids, heldout, stop, work / "merged")
+    references, examples, checks, losses = merge(arguments, folders, tokenizer, chats, ids, heldout, stop, work / "merged")
     # Before llama.cpp loads a model of its own.
     gc.collect()
     emit("progress", step="converting")
-    f16 = work / "done" / f"{arguments.name}-f16.gguf"
-    f16.parent.mkdir()
-    fallback = run_converter(converter, work / "merged", f16, arguments.fallback_pre_tokenizer)
+    fallback = run_converter(converter, work / "merged", f16, arguments.fallback_pre_tokenizer, begins_with_bos(tokenizer, texts))
     shutil.rmtree(work / "merged")
+    tokenizer.save_pretrained(work / "tokenizer")
     emit("progress", step="checking")
     context = max(*map(len, ids), *(len(row) for row, _ in examples)) + max(arguments.greedy_tokens, arguments.reply_tokens)
-    llm = load(f16, context, arguments.threads)
-    checks |= passed("vocabulary", **check_vocabulary(llm, tokenizer))
-    checks |= passed("texts", **check_texts(llm, f16, tokenizer, chats, texts))
-    checks |= passed("ends", **check_ends(llm, tokenizer, stop, texts[0]))
-    checks |= passed("logits", **check_logits(llm, ids, references, arguments))
-    checks |= passed("greedy replies", **check_greedy(llm, ids, references, arguments))
-    checks |= {"fallback_pre_tokenizer": fallback, "heldout": where, "heldout_loss": {}, "heldout_loss_difference": {}, "replies": {}}
-    checks |= {"quantisation_tolerance": arguments.quantisation_tolerance, "reply_tokens": arguments.reply_tokens}
-    check_file(llm, f16, tokenizer, chats[0], examples, checks, arguments)
-    fallen = {}
+    llm = load(f16, context, arguments)
+    # Two tokens whose logits are as near as rounding may put them apart count as equally likely.
+    slack = 4 * arguments.logit_tolerance
+    checks |= measure_logits(llm, ids, references, slack) | measure_greedy(llm, ids, references, slack)
+    losses[f16.name] = token_losses(lambda row: import_module("torch").from_numpy(llm.logits(row)), examples)
+    replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
+    llm.close()
+    checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
+    checks |= passed("prompts", **check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])) | {"fallback_pre_tokenizer": fallback, "heldout": where}
+    measured = {"checks": checks, "losses": losses, "replies": replies, "examples": examples, "chats": chats, "context": context, "kl": {}, "fallen": {}}
+    write_json(kept, measured)
+    return measured
+
+
+def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Builds, measures and judges everything in the work folder; returns what export.json says."""
+    measured = measure(arguments, work)
+    f16, tokenizer = work / f"{arguments.name}-f16.gguf", import_module("transformers").AutoTokenizer.from_pretrained(work / "tokenizer")
     for kind in arguments.quantisations:
-        emit("progress", step=f"quantising to {kind}")
         target = f16.with_name(f"{arguments.name}-{kind}.gguf")
-        fallen[target.name] = quantise(f16, target, kind, arguments.threads)
-        check_file(load(target, context, arguments.threads), target, tokenizer, chats[0], examples, checks, arguments)
-    write_modelfile(arguments, f16.parent, tokenizer, chats, checks["stop_tokens"])
-    if not arguments.keep_f16:
-        f16.unlink()
+        if target.name in measured["replies"]:
+            continue
+        emit("progress", step=f"quantising to {kind}")
+        measured["fallen"][target.name] = quantise(f16, target, kind, arguments)
+        emit("progress", step=f"checking {target.name}")
+        found = measure_quantised(target, f16, measured, tokenizer, measured["chats"][0], arguments)
+        measured["losses"][target.name], measured["kl"][target.name], measured["replies"][target.name] = found["losses"], found["kl_divergence"], found["reply"]
+        write_json(work / "measured.json", measured)
+    checks = judge(measured, arguments)
+    done = work / "done"
+    shutil.rmtree(done, ignore_errors=True)
+    done.mkdir()
+    write_modelfile(arguments, done, tokenizer, measured["chats"], checks["stop_tokens"])
+    wanted = [*([f16.name] if arguments.keep_f16 else []), *(f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations)]
+    for name in wanted:
+        (work / name).rename(done / name)
     files = {}
-    for path in sorted(f16.parent.iterdir()):
+    for path in sorted(done.iterdir()):
         with path.open("rb") as file:
             files[path.name] = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    fallen = {name: there for name, there in measured["fallen"].items() if name in files}
     return {"files": files, "checks": checks, "fallback_tensors": fallen, "fallback_counts": {name: len(there) for name, there in fallen.items()}}
+
+
+def identify(arguments: argparse.Namespace) -> str:
+    """Hash of all that the merged model and its measures follow from; tolerances are no part of it."""
+    digest = hashlib.sha256()
+    for path in (Path(__file__), Path(__file__).with_name("llama_library.py"), arguments.chat_template, arguments.system_file, arguments.heldout):
+        digest.update(path.read_bytes() if path else b"-")
+    for given, revision in ((arguments.base, arguments.base_revision), (arguments.adapter, arguments.adapter_revision)):
+        folder = Path(given or "-")
+        listed = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()) if folder.is_dir() else revision
+        digest.update(json.dumps([given, listed]).encode())
+    names = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples", "heldout_tokens", "greedy_tokens", "reply_tokens")
+    digest.update(json.dumps([getattr(arguments, name) for name in (*names, "fallback_pre_tokenizer")]).encode())
+    return digest.hexdigest()[:24]
+
+
+def write_json(path: Path, content: Any) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def begin_work(arguments: argparse.Namespace) -> Path:
+    """Returns the folder to work in: with what an earlier call kept of the same model, or empty."""
+    for stale in ("export.json", f"{arguments.name}-f16.gguf"):
+        (arguments.output / stale).unlink(missing_ok=True)
+    # Within the output, so that moving the finished files is one atomic step each.
+    work = arguments.output / ".part"
+    shutil.rmtree(work, ignore_errors=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.keep:
+        with suppress(OSError):
+            (arguments.keep / identify(arguments)).rename(work)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def keep(arguments: argparse.Namespace, work: Path) -> None:
+    """Moves what was merged, converted and measured to where the next call finds it, in the place of what is there of other models."""
+    shutil.rmtree(arguments.keep, ignore_errors=True)
+    arguments.keep.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        work.rename(arguments.keep / identify(arguments))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -824,27 +997,30 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.push_tag in tags:
         emit("pushed", repo=arguments.push_to, commit=tags[arguments.push_tag], tag=arguments.push_tag, already=True)
         return
-    for stale in ("export.json", f"{arguments.name}-f16.gguf"):
-        (arguments.output / stale).unlink(missing_ok=True)
-    # Within the output, so that moving the finished files is one atomic step each.
-    work = arguments.output / ".part"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = begin_work(arguments)
     try:
+        if arguments.preflight:
+            write_json(arguments.output / "preflight.json", preflight(arguments, work))
+            emit("done", preflight=True, seconds=round(time.monotonic() - started, 1))
+            return
         result = export(arguments, work)
         named = ("name", "base", "base_revision", "adapter", "adapter_revision", "quantisations", "context", "temperature", "reference_dtype")
         result |= {name: getattr(arguments, name) for name in named} | {"seconds": round(time.monotonic() - started, 1)}
-        result |= {"versions": {name: version(name) for name in ("llama-cpp-python", "torch", "transformers", "peft")}}
+        result |= {"versions": {name: version(name) for name in ("xllamacpp", "torch", "transformers", "peft")}}
+        arguments.output.mkdir(parents=True, exist_ok=True)
         for name in result["files"]:
-            (work / "done" / name).replace(arguments.output / name)
-        part = work / "export.json"
-        part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(arguments.output / "export.json")
+            shutil.move(work / "done" / name, arguments.output / name)
+        write_json(arguments.output / "export.json", result)
+        (work / "measured.json").unlink()
+    except llama().LibraryError as error:
+        raise JobError(str(error)) from None
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
         # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken one is among them.
         wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
         raise JobError(f"{wrong}; check --base, --adapter, and the memory and space left.") from error
     finally:
+        if arguments.keep and (work / "measured.json").is_file():
+            keep(arguments, work)
         shutil.rmtree(work, ignore_errors=True)
     if arguments.push_to:
         deliver(arguments, [*result["files"], "export.json"])

@@ -1,4 +1,4 @@
-"""llama.cpp's C interface, as far as an export needs it: decode, logits, tokens, quantisation, and the proof that a build works here.
+"""llama.cpp as far as an export needs it: decode, logits, tokens, quantisation, and the proof that a build works on this machine.
 
 It works on the shared library of xllamacpp, which is installed ready-made, and on the libllama of llama-cpp-python. Structures are passed
 whole, with room to spare after the fields that are used here, so that fields which a newer build appends do no harm.
@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, c_bool, c_char, c_char_p, c_float, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_void_p
@@ -52,9 +53,15 @@ class LibraryError(Exception):
 
 
 class ModelParameters(ctypes.Structure):
-    """struct llama_model_params: none of its fields is changed."""
+    """struct llama_model_params."""
 
-    _fields_ = (("devices", c_void_p), ("overrides", c_void_p), ("n_gpu_layers", c_int32), ("rest", c_char * 236))
+    _pointers = ("tensor_split", "progress_callback", "progress_callback_user_data", "kv_overrides")
+    _fields_ = (
+        *(("devices", c_void_p), ("tensor_buft_overrides", c_void_p)),
+        *((name, c_int32) for name in ("n_gpu_layers", "split_mode", "load_mode", "lazy_mode", "main_gpu")),
+        *((name, c_void_p) for name in _pointers),
+        *(("vocab_only", c_bool), ("rest", c_char * 247)),
+    )
 
 
 class ContextParameters(ctypes.Structure):
@@ -189,18 +196,25 @@ class Llama:
         """Load it.
 
         Args:
-            context: tokens that a prompt and what is written after it may take together.
+            context: tokens that a prompt and what is written after it may take together; 0 loads the vocabulary alone.
 
         Raises:
             LibraryError: the file cannot be loaded, or its context does not fit the memory.
         """
         self._library = lib = open_library(library)
         self._batch: Any = None
+        self._context: Any = None
         parameters = lib.llama_model_default_params()
         parameters.n_gpu_layers = 0  # what is proven is the file: on every machine by the same arithmetic
+        parameters.vocab_only = context == 0
         self._model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise LibraryError(f"llama.cpp cannot load {path}; see that the file is whole and fits the memory.")
+        self._vocabulary = lib.llama_model_get_vocab(self._model)
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
+        self._length = 0
+        if not context:
+            return
         settings = lib.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch, settings.n_outputs_max = context, BATCH, BATCH, BATCH
         settings.n_threads = settings.n_threads_batch = threads
@@ -209,17 +223,14 @@ class Llama:
             lib.llama_model_free(self._model)
             raise LibraryError(f"llama.cpp cannot hold {context} tokens of {path.name} in memory; use shorter texts or a larger machine.")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
-        self._vocabulary = lib.llama_model_get_vocab(self._model)
-        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
-        self._length = 0
 
     def close(self) -> None:
         """Take it out of memory."""
         if self._batch is not None:
             self._library.llama_batch_free(self._batch)
             self._library.llama_free(self._context)
-            self._library.llama_model_free(self._model)
-            self._batch = None
+        self._library.llama_model_free(self._model)
+        self._batch = self._model = None
 
     def reset(self) -> None:
         """Forget all tokens."""
@@ -262,11 +273,15 @@ class Llama:
             row = self.decode(written[-1:])[-1]
         return written
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text without a BOS before it; special tokens in it are read as such."""
+    def tokenize(self, text: str, begin: bool = False) -> list[int]:
+        """Return the tokens of a text; special tokens in it are read as such.
+
+        Args:
+            begin: whether llama.cpp puts before it what it puts before a prompt, such as a BOS.
+        """
         data = text.encode()
         room = (c_int32 * (len(data) + 16))()
-        count = self._library.llama_tokenize(self._vocabulary, data, len(data), room, len(room), False, True)
+        count = self._library.llama_tokenize(self._vocabulary, data, len(data), room, len(room), begin, True)
         return list(room[: max(0, count)])
 
     def is_end(self, token: int) -> bool:
@@ -519,14 +534,36 @@ def probe(library: Path | None = None) -> dict[str, Any]:
     return {"event": "probe", "tokens": len(prompt) + len(written), "logit_difference": round(difference, 4), "seconds": round(time.monotonic() - started, 2)}
 
 
+def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
+    """Return the prompts that llama.cpp's server makes of conversations, by its own reading of a file's chat template.
+
+    Raises:
+        LibraryError: xllamacpp's server does not load the file, or cannot read the template.
+    """
+    try:
+        xllamacpp: Any = import_module("xllamacpp")
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path, parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers, parameters.warmup = str(path), 64, 1, 0, False
+        server = xllamacpp.Server(parameters)
+        prompts = []
+        for chat in chats:
+            body, kind = json.dumps({"messages": chat}).encode(), {"Content-Type": "application/json"}
+            with urllib.request.urlopen(urllib.request.Request(f"{server.listening_address}/apply-template", body, kind), timeout=60) as reply:
+                prompts.append(str(json.load(reply)["prompt"]))
+    except (ImportError, RuntimeError, OSError, KeyError) as error:
+        raise LibraryError(f"llama.cpp's server cannot render the chat template of {path.name} ({error}); give a simpler template.") from None
+    return prompts
+
+
 def main(words: list[str] | None = None) -> int:
-    """Run the probe; print its result as one line of JSON."""
+    """Run the probe, or render the conversations on standard input; print the result as one line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("action", choices=["probe"])
-    parser.add_argument("--library", type=Path, help="shared library of llama.cpp; that of xllamacpp by default")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("probe").add_argument("--library", type=Path, help="shared library of llama.cpp; that of xllamacpp by default")
+    actions.add_parser("render").add_argument("file", type=Path, help="GGUF file; conversations come by standard input")
     arguments = parser.parse_args(words)
     try:
-        print(json.dumps(probe(arguments.library)), flush=True)
+        print(json.dumps(probe(arguments.library) if arguments.action == "probe" else render(arguments.file, json.load(sys.stdin))), flush=True)
     except LibraryError as error:
         print(error, file=sys.stderr)
         return 1

@@ -56,6 +56,10 @@ FREE = {"train", "validation", "dataset", "dataset_revision", "base", "base_revi
 FREE |= {"push_to", "push_tag", "public", "retry_seconds", "trackio_project", "trackio_space"}
 # Written into a checkpoint last.
 COMPLETE = "complete.json"
+# Tokens on which the arithmetics of a CPU are compared, and by how much their losses may differ: a tenth of what a quantised file may lose.
+TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
+# Smaller models spend their time on everything but multiplication.
+TRIAL_PARAMETERS = 50_000_000
 ATTEMPTS, LONGEST_PAUSE = 6, 300.0
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
 REMEDIES = {
@@ -334,15 +338,41 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
     tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
     try:
         marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
-        template = str(tokenizer.chat_template if marked else chat_template_utils.get_training_chat_template(tokenizer))
+        template = str(tokenizer.chat_template if marked else mark_chatml(tokenizer) or chat_template_utils.get_training_chat_template(tokenizer))
     except (ValueError, TypeError):
-        wrong = "The chat template is missing, or neither marks the assistant's replies with {% generation %} nor is known to TRL"
+        wrong = "The chat template is missing, or it neither marks the assistant's replies with {% generation %}, nor is plain ChatML, nor is known to TRL"
         raise JobError(f"{wrong}; give one of TRL's, from its folder chat_templates, with --chat-template.") from None
     if marked:
         # Other tags in their place, not none: a tag takes blanks and line breaks away around it.
         tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
         tokenizer.chat_template = tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
     return tokenizer, template
+
+
+def mark_chatml(tokenizer: Any) -> str | None:
+    """Marks the replies in a template that writes every message as `<|im_start|>role, line break, content<|im_end|>` in one expression.
+
+    SmolLM2's and many others are of this kind, and TRL knows none of them. The marked one must render the same texts.
+    """
+    quote, add = r"""['"]""", r"\s*\+\s*"
+    field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
+    frame = rf"{quote}<\|im_start\|>{quote}{add}(?P<role>{field.format('role')}){add}{quote}(?:\\n|\n){quote}{add}(?P<content>{field.format('content')})"
+    frame = rf"\{{\{{-?\s*{frame}{add}{quote}<\|im_end\|>{quote}{add}{quote}(?:\\n|\n){quote}\s*-?\}}\}}"
+    unmarked = str(tokenizer.chat_template)
+    if len(found := list(re.finditer(frame, unmarked))) != 1:
+        return None
+    whole, role, content = found[0][0], found[0]["role"], found[0]["content"]
+    reply = f"{{{{ '<|im_start|>assistant\\n' }}}}{{% generation %}}{{{{ {content} + '<|im_end|>' }}}}{{% endgeneration %}}{{{{ '\\n' }}}}"
+    marked = unmarked.replace(whole, f"{{% if {role} == 'assistant' %}}{reply}{{% else %}}{whole}{{% endif %}}")
+    chats = [
+        [{"role": role, "content": f"The {role}'s  words.\n"} for role in roles] for roles in (("user", "assistant"), ("system", "user", "assistant", "user"))
+    ]
+    for chat in chats:
+        for prompt in (False, True):
+            texts = [tokenizer.apply_chat_template(chat, chat_template=text, tokenize=False, add_generation_prompt=prompt) for text in (unmarked, marked)]
+            if texts[0] != texts[1]:
+                return None
+    return marked
 
 
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
@@ -446,11 +476,53 @@ def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
         emit("fallback", text="--offload-checkpoints needs CUDA and gradient checkpointing; it is ignored.")
 
 
-def configure(arguments: argparse.Namespace, cuda: bool) -> Any:
+def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
+    """Says whether a CPU with instructions for 16 bits (AVX512-BF16, AMX) is to use them: if that is quicker and the loss is the same.
+
+    The choice is kept beside the checkpoints, since a run that continues must compute as it did before.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kept, cpuinfo = arguments.output / "arithmetic.json", Path("/proc/cpuinfo")
+    if kept.is_file():
+        return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
+    flags = set(next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "").split()) if cpuinfo.is_file() else set()
+    facts: dict[str, Any] = {"arithmetic": "float32"}
+    if flags & {"avx512_bf16", "amx_bf16"}:
+        where = {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
+        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32, **where)
+        if model.num_parameters() < TRIAL_PARAMETERS:
+            return "float32"
+        ids = torch.tensor(example[0][:TRIAL_TOKENS]).long()[None]
+
+        def take(narrow: bool) -> tuple[float, float]:
+            started = time.monotonic()
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+                loss = float(model(input_ids=ids, labels=ids).loss)
+            return time.monotonic() - started, loss
+
+        times: dict[bool, float] = {}
+        losses: dict[bool, float] = {}
+        # The first of each warms up; the shorter of the two after it is the one that nothing else disturbed.
+        for turn in range(3):
+            for narrow in (False, True):
+                seconds, losses[narrow] = take(narrow)
+                times[narrow] = min(seconds, times.get(narrow, seconds)) if turn else math.inf
+        same = abs(losses[True] - losses[False]) <= TRIAL_LOSS
+        facts = {"arithmetic": "bfloat16" if same and times[True] < times[False] else "float32"}
+        facts |= {"speedup": round(times[False] / times[True], 2), "loss_difference": round(losses[True] - losses[False], 4)}
+        emit("arithmetic", **facts)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_json(kept, facts)
+    return str(facts["arithmetic"])
+
+
+def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
     from trl import SFTConfig
 
     knobs = {name: getattr(arguments, name) for name in TRAINER}
-    knobs |= {"use_cpu": not cuda, "bf16": cuda, "dataloader_pin_memory": cuda, "disable_tqdm": True, "logging_steps": 1}
+    knobs |= {"use_cpu": not cuda, "bf16": arithmetic == "bfloat16", "dataloader_pin_memory": cuda, "disable_tqdm": True, "logging_steps": 1}
     knobs |= {"per_device_eval_batch_size": arguments.per_device_train_batch_size, "eval_packing": False}
     knobs |= {"eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no", "report_to": "none"}
     knobs |= {"save_strategy": "steps", "save_steps": arguments.save_steps} if arguments.save_steps else {"save_strategy": "epoch"}
@@ -473,10 +545,10 @@ def build_trainer(config: Any, examples: dict[str, list[Example]], tokenizer: An
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PrinterCallback
     from trl import SFTTrainer
 
-    cuda, names = config.bf16, arguments.target_modules
+    cuda, names = not config.use_cpu, arguments.target_modules
     four_bit = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": torch.bfloat16}
     loading: dict[str, Any] = {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **four_bit)} if arguments.qlora and cuda else {}
-    # On a CPU 16-bit arithmetic is the slower one.
+    # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
     loading |= {"dtype": torch.bfloat16 if cuda else torch.float32, "device_map": {"": 0} if cuda else None}
     loading |= {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
     lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
@@ -523,7 +595,7 @@ def check_prepared(dataset: Any, examples: list[Example]) -> None:
         raise JobError("TRL prepared other examples than those that were checked; report this.")
 
 
-def identify(arguments: argparse.Namespace, examples: dict[str, list[Example]], cuda: bool) -> str:
+def identify(arguments: argparse.Namespace, examples: dict[str, list[Example]], cuda: bool, arithmetic: str) -> str:
     """Hash of all that the trained weights follow from."""
     digest = hashlib.sha256()
     for rows in examples.values():
@@ -533,7 +605,7 @@ def identify(arguments: argparse.Namespace, examples: dict[str, list[Example]], 
     if Path(arguments.base).is_dir():
         base = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in Path(arguments.base).iterdir())
     knobs = {name: value for name, value in vars(arguments).items() if name not in FREE}
-    digest.update(json.dumps([knobs, base, cuda], sort_keys=True).encode())
+    digest.update(json.dumps([knobs, base, cuda, arithmetic], sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -611,7 +683,7 @@ def run(trainer: Any, arguments: argparse.Namespace, checkpoint: dict[str, Any] 
     seconds, tokens = time.monotonic() - started, trainer._total_train_tokens - before
     if arguments.evaluate == "end":
         trainer.evaluate()
-    peak = torch.cuda.max_memory_allocated() if trainer.args.bf16 else None
+    peak = None if trainer.args.use_cpu else torch.cuda.max_memory_allocated()
     if peak:
         emit("memory", peak_bytes=peak)
     facts = {"tokens_per_second": round(tokens / seconds, 1) if tokens else None, "peak_memory_bytes": peak}
@@ -638,7 +710,8 @@ def train(arguments: argparse.Namespace) -> None:
     torch = import_module("torch")
     cuda = torch.cuda.is_available()
     check_tools(arguments, cuda)
-    config, identity = configure(arguments, cuda), identify(arguments, examples, cuda)
+    arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, max(examples["train"], key=lambda example: len(example[0])))
+    config, identity = configure(arguments, cuda, arithmetic), identify(arguments, examples, cuda, arithmetic)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
         (arguments.output / "metrics.json").unlink(missing_ok=True)
@@ -660,6 +733,7 @@ def train(arguments: argparse.Namespace) -> None:
         deliver(arguments, [*facts["files"], "metrics.json"])
     for folder in arguments.output.glob("checkpoint-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
     emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
 
 
@@ -690,7 +764,8 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
         "train_loss_last": round(fmean(entry["loss"] for entry in curve[-5:]), 4),
         "steps": trainer.state.global_step,
         **facts,
-        "method": "qlora" if arguments.qlora and trainer.args.bf16 else "lora",
+        "method": "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora",
+        "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         # Base, dataset, their revisions, and every knob.
         **{name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()},
