@@ -202,6 +202,11 @@ bench-scale:  ## Batches over 1, 2 and 4 workers on PostgreSQL, with faults, and
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
+.PHONY: bench-commands
+bench-commands:  ## What a command costs whose work is done, through Prefect and from its receipt; where the time goes (2 minutes) [SETTINGS=file]
+	@deployments/install.sh light
+	@$(BIN)/python bench/commands.py $(SETTINGS)
+
 .PHONY: check
 check: setup  ## Format, lint, types, import law
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports

@@ -25,7 +25,6 @@ def ui(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     env = {**os.environ, "PORT": port, "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PREFECT_LOGGING_LEVEL": "INFO"}
-    env |= {"UNDERSTUDY_API": f"http://127.0.0.1:{port}/api"}
     started = []
 
     def start():
@@ -41,7 +40,7 @@ def ui(tmp_path):
         )
         started.append(process)
         wait_for(process, "Ctrl-C stops the server and the worker")
-        return process, env["UNDERSTUDY_API"]
+        return process, f"http://127.0.0.1:{port}/api"
 
     yield start
     for process in started:
