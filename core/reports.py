@@ -115,9 +115,9 @@ def rubric_markdown(pack: Pack) -> str:
 
 
 def summary_table(summary: dict[str, Any]) -> str:
-    """Return the few lines that a run ends with on the terminal."""
-    width = max(len(name) for name in summary)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in summary.items())
+    """Return the few lines that a run ends with on the terminal; a value of several lines stands by itself, without its name."""
+    width = max(len(name) for name, value in summary.items() if "\n" not in str(value))
+    return "\n".join(f"\n{value}\n" if "\n" in str(value) else f"  {name:<{width}}  {value}" for name, value in summary.items()).rstrip("\n")
 
 
 def job_plan_markdown(plan: Plan) -> str:

@@ -117,11 +117,13 @@ class Slicing(Strict):
         first: exchanges in the first slice, and the fewest that make an example.
         gap: bounds of the number of exchanges between two slices.
         max_tokens: the earliest exchanges of a longer slice are left out until it fits.
+        whole: whether the whole conversation is its only slice, so that each reply is learnt once.
     """
 
     first: Count
     gap: tuple[Count, Count]
     max_tokens: Count
+    whole: bool = False
 
 
 class DatasetSettings(Strict):
@@ -220,13 +222,16 @@ def _merged(base: Any, over: Any) -> Any:
 
 
 def load_training(name: str, root: Path = CHECKOUT) -> Training:
-    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`; a chat template that is a file is replaced by its text.
+    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
+
+    A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
 
     Raises:
         SettingsError: the file or its chat template is missing, or something in it is wrong.
     """
     path = root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml")
     training = load_yaml(path, Training, SettingsError)
+    training = training.model_copy(update={"base": training.base.beside(path.parent)})
     if training.chat_template is None:
         return training
     template = path.parent / training.chat_template

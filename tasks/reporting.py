@@ -16,10 +16,19 @@ from core.pack import load_pack
 from core.records import AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
 from core.reports import fidelity_markdown, markdown
 from core.settings import load_training
+from core.spoken import printable
 from core.store import open_store
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.evaluation_report import read_evaluation
 from tasks.run import Run
+
+LINE = 400
+"""Characters of a message on the terminal."""
+
+NEXT = """Next:
+  understudy chat                 talk to the understudy; --against base puts the base beside it
+  open the report                 every conversation of the evaluation, side by side
+  the first real run              README.md, with keys of your own"""
 
 
 class ReportRef(Reference):
@@ -57,6 +66,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
         "gguf": f"{store.root}/{gguf}",
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
+        "exports": {arm: json.loads(store.read(f"{model.path}/export.json"))["checks"] for arm, model in models.items()},
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
         "caveats": caveats_of(judged, found),
         "bills": bills(store, run.name),
@@ -74,6 +84,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
 
 
 def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> dict[str, str]:
+    """Return what a run ends with: what was made, how both answer what neither has seen, the losses, the decision, and what to do next."""
     assessment, training = facts["assessment"], facts["training"]
     size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
@@ -81,16 +92,40 @@ def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> d
         "made": f"{assessment.assessed} transcripts{left_out}",
         "passed": f"{assessment.passed} ({assessment.incomplete} incomplete)",
         "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
+        "model": facts["gguf"],
+        "size": f"{size / 1e6:.1f} MB",
+        "dataset": facts["dataset_folder"],
+        "replies": _replies(facts["exports"]),
         "training loss": f"{training['train_loss_first']:.2f} first, {training['train_loss_last']:.2f} last",
-        "validation loss": f"{training['validation_loss_first']:.2f} first, {training['validation_loss_last']:.2f} last",
-        "GGUF": f"{size / 1e6:.1f} MB",
+        "validation loss": f"{training['validation_loss_first']:.2f} before, {training['validation_loss_last']:.2f} after",
+        "held-out loss": ", ".join(f"{arm} {_loss(checks):.2f}" for arm, checks in facts["exports"].items()) + " (of the quantised files)",
         **{name: text for name, text in evaluated.items() if name != "report"},
         "cost": str(facts["bill"]),
         "note": " ".join(facts["caveats"]) or "none",
         "report": report,
-        "dataset": facts["dataset_folder"],
-        "model": facts["gguf"],
+        "next": NEXT,
     }
+
+
+def _replies(exports: dict[str, dict[str, Any]]) -> str:
+    """Return held-out messages with the reply of each arm below."""
+    samples = {arm: next(iter(checks["samples"].values())) for arm, checks in exports.items()}
+    width, lines = max(map(len, samples)), []
+    for number, first in enumerate(next(iter(samples.values()))):
+        lines.append(f"{'a user':<{width}}  {_line(first['prompt'])}")
+        lines += [f"{arm:<{width}}  {_line(said[number]['reply'])}" for arm, said in samples.items()]
+        lines.append("")
+    return "Messages that neither model has seen, and the first reply of each:\n\n" + "\n".join(lines).rstrip()
+
+
+def _line(text: str) -> str:
+    words = " ".join(printable(text).split())
+    return words if len(words) <= LINE else f"{words[:LINE].rsplit(' ', 1)[0]} …"
+
+
+def _loss(checks: dict[str, Any]) -> float:
+    """Return the loss of the first quantised file."""
+    return float(next(loss for name, loss in checks["heldout_loss"].items() if not name.endswith("-f16.gguf")))
 
 
 def _fidelity(transcripts: list[TranscriptRef], run: Run) -> Report:

@@ -57,6 +57,8 @@ Written = tuple[Any, list[int]]
 LLAMA_CPP_PYTHON = "0.3.36"
 # Normal quantile of a 95 % interval.
 QUANTILE = 1.96
+# Held-out messages that a quantised file answers for the report.
+SAMPLES = 2
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
 PROMPTS = [QUESTION, "Hello. How are you?", "3 short lines about 2026: the café, a naïve plan and 12.5 % — it's fine, isn't it?\n\nThanks!"]
 TURNS = ["What helps against worry?", "Writing it down, for one.\n\n- What is it?\n- What can wait?", "My exam, and the rent :-/"]
@@ -676,8 +678,8 @@ def answer(llm: Any, tokenizer: Any, chat: Messages, limit: int) -> dict[str, An
     return {"prompt": chat[-1]["content"], "reply": text, "tokens": len(written), "ended_by_itself": llm.is_end(written[-1])}
 
 
-def measure_quantised(small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, chat: Messages, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Losses, divergence from the 16-bit file and a reply of a quantised file."""
+def measure_quantised(small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Losses, divergence from the 16-bit file and replies of a quantised file."""
     examples: list[Example] = measured["examples"]
     exact, llm = load(f16, measured["context"], arguments), load(small, measured["context"], arguments)
     divergences = []
@@ -689,10 +691,10 @@ def measure_quantised(small: Path, f16: Path, measured: dict[str, Any], tokenize
         return import_module("torch").from_numpy(found)
 
     losses = token_losses(logits_of, examples)
-    said = answer(llm, tokenizer, chat, arguments.reply_tokens)
+    replies = [answer(llm, tokenizer, chat, arguments.reply_tokens) for chat in [measured["chats"][0], *measured["asked"]]]
     exact.close()
     llm.close()
-    return {"losses": losses, "kl_divergence": round(math.fsum(divergences) / len(divergences), 6), "reply": said}
+    return {"losses": losses, "kl_divergence": round(math.fsum(divergences) / len(divergences), 6), "reply": replies[0], "samples": replies[1:]}
 
 
 # --- whether what was measured is good enough ---
@@ -705,7 +707,14 @@ def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, 
         JobError: one is not kept. It names the option, and says when a larger value is safe.
     """
     f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
-    checks = dict(measured["checks"]) | {"heldout_loss": {}, "heldout_loss_difference": {}, "heldout_loss_interval": {}, "kl_divergences": {}, "replies": {}}
+    checks = dict(measured["checks"]) | {
+        "heldout_loss": {},
+        "heldout_loss_difference": {},
+        "heldout_loss_interval": {},
+        "kl_divergences": {},
+        "replies": {},
+        "samples": {},
+    }
     checks |= {name: getattr(arguments, name) for name in ("loss_tolerance", "logit_tolerance", "min_agreement", "min_greedy_agreement")}
     checks |= {name: getattr(arguments, name) for name in ("quantisation_tolerance", "reply_tokens")}
     checks["merged_loss"] = mean(losses["merged"])
@@ -738,7 +747,7 @@ def judge_file(file: str, f16: str, measured: dict[str, Any], checks: dict[str, 
     else:
         against, option = "the f16 GGUF", "--quantisation-tolerance"
         difference, half = check_loss(file, losses[file], against, losses[f16], option, arguments, rise=True, warn=not arguments.adapter)
-        checks["kl_divergences"][file] = measured["kl"][file]
+        checks["kl_divergences"][file], checks["samples"][file] = measured["kl"][file], measured["samples"][file]
     loss, tolerance = mean(losses[file]), getattr(arguments, option[2:].replace("-", "_"))
     checks["heldout_loss"][file] = passed("loss", file=file, loss=loss, difference=difference, interval=half, against=against, tolerance=tolerance)["loss"]
     checks["heldout_loss_difference"][file], checks["heldout_loss_interval"][file] = difference, half
@@ -907,7 +916,10 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     llm.close()
     checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
     checks |= passed("prompts", **check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])) | {"fallback_pre_tokenizer": fallback, "heldout": where}
-    measured = {"checks": checks, "losses": losses, "replies": replies, "examples": examples, "chats": chats, "context": context, "kl": {}, "fallen": {}}
+    # The first messages of conversations that were held out: what the reader of a report sees answered by both arms.
+    asked = [chat[: next(number for number, message in enumerate(chat) if message["role"] == "user") + 1] for chat in heldout[:SAMPLES]]
+    measured = {"checks": checks, "losses": losses, "replies": replies, "examples": examples, "chats": chats, "asked": asked, "context": context}
+    measured |= {"kl": {}, "samples": {}, "fallen": {}}
     write_json(kept, measured)
     return measured
 
@@ -923,8 +935,9 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         emit("progress", step=f"quantising to {kind}")
         measured["fallen"][target.name] = quantise(f16, target, kind, arguments)
         emit("progress", step=f"checking {target.name}")
-        found = measure_quantised(target, f16, measured, tokenizer, measured["chats"][0], arguments)
-        measured["losses"][target.name], measured["kl"][target.name], measured["replies"][target.name] = found["losses"], found["kl_divergence"], found["reply"]
+        found = measure_quantised(target, f16, measured, tokenizer, arguments)
+        for part, name in (("losses", "losses"), ("kl", "kl_divergence"), ("replies", "reply"), ("samples", "samples")):
+            measured[part][target.name] = found[name]
         write_json(work / "measured.json", measured)
     checks = judge(measured, arguments)
     done = work / "done"

@@ -91,3 +91,8 @@ def test_a_tokenizers_own_frames_count():
     (example,) = slices([transcript("t", [(1, 1)] * 3)], "be kind", DESIGN, framed, SliceReport())
     # a message of the user has "u ?" and one of the assistant "a1"
     assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)
+
+
+def test_whole_conversations_teach_each_reply_once() -> None:
+    whole = Slicing(first=3, gap=(2, 5), max_tokens=120_000, whole=True)
+    assert [slice_points(name, length, whole) for name, length in (("a", 3), ("b", 40), ("c", 2))] == [[3], [40], []]
