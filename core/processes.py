@@ -32,18 +32,28 @@ def is_running(pid: int) -> bool:
 
 def descendants(pid: int) -> list[int]:
     """Return the processes that a process started, and those that they started."""
-    children: dict[int, list[int]] = {}
+    by_parent: dict[int, list[int]] = {}
     for child, parent in _parents():
-        children.setdefault(parent, []).append(child)
-    found = list(children.get(pid, []))
+        by_parent.setdefault(parent, []).append(child)
+    found = list(by_parent.get(pid, []))
     for child in found:
-        found += children.get(child, [])
+        found += by_parent.get(child, [])
     return found
 
 
-def end_processes(pids: list[int], seconds: float, first: signal.Signals = signal.SIGTERM) -> None:
-    """Ask processes to end; after some seconds, kill those that have not."""
-    _signal(pids, first)
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started itself."""
+    return [child for child, parent in _parents() if parent == pid]
+
+
+def end_processes(pids: list[int], seconds: float, asked: list[int] | None = None, how: signal.Signals = signal.SIGTERM) -> None:
+    """Ask processes to end; after some seconds, kill those that have not.
+
+    Args:
+        asked: those that are asked, where the others end with them; by default all.
+        how: the signal that asks.
+    """
+    _signal(pids if asked is None else asked, how)
     until = time.monotonic() + seconds
     while (pids := [pid for pid in pids if _is_alive(pid)]) and time.monotonic() < until:
         time.sleep(0.05)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.deaths import ended
 from core.errors import ServerError, UnderstudyError
-from core.processes import descendants, end_processes, is_running
+from core.processes import children, descendants, end_processes, is_running
 from core.stopping import leave, stop_on_signals
 from core.store import CHECKOUT
 
@@ -125,8 +125,9 @@ def _stop(server: subprocess.Popen[bytes] | None, worker: subprocess.Popen[bytes
     """End the worker, its runs and the server, in this order and in less than ten seconds."""
     if worker and worker.poll() is None:
         worker.send_signal(signal.SIGSTOP)  # it starts no more runs
-        end_processes(descendants(worker.pid), RUN_SECONDS, first=signal.SIGINT)
-        worker.kill()
+        # the runs end their own jobs and servers
+        end_processes(descendants(worker.pid), RUN_SECONDS, asked=children(worker.pid), how=signal.SIGINT)
+        end_processes([*descendants(worker.pid), worker.pid], 0.0)
     if server and server.poll() is None:
         if worker:
             with contextlib.suppress(OSError):  # the server is busy or gone; its next start looks again
