@@ -54,7 +54,10 @@ class LlamaCpp(CredentialsBlock):
             SettingsError: no such file, not a GGUF, or llama-cpp-python is not installed.
         """
         if importlib.util.find_spec("llama_cpp") is None:
-            raise SettingsError("llama-cpp-python is not installed, so no GGUF can be played here. Run `make setup`.")
+            raise SettingsError(
+                "llama-cpp-python is not installed, so no GGUF can be played in this process. Run `deployments/install.sh llama-cpp`, which needs a C++ "
+                "compiler, or play the file by llama-server (evaluation.serve: llama-server, or the model as llama-server/…)."
+            )
         check_gguf(self.model_path, "llama-cpp")
         return LlamaCppChat(self.model_path, self.context, self.temperature, self.threads)
 

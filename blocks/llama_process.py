@@ -26,6 +26,8 @@ from core.memory import Memory, read_memory
 
 PROGRAM_VARIABLE = "UNDERSTUDY_LLAMA_SERVER"
 KEY_VARIABLE = "LLAMA_API_KEY"
+PATIENT = {"GOMP_SPINCOUNT": "0"}
+"""Threads that wait for one another sleep: with fewer idle cores than threads, spinning took generation from 50 tokens a second to 1."""
 TRIES = 3
 """Ports that are tried; between its choice and the server's start another program may take one."""
 SETTLE_SECONDS = 5
@@ -252,7 +254,7 @@ class LlamaProcess:
         words = [*self._command, "--model", str(launch.model_path), "--host", "127.0.0.1", "--port", str(port), "--jinja"]
         words += ["--ctx-size", str(launch.context * launch.slots), "--parallel", str(launch.slots), "--threads", str(launch.threads)]
         words += ["--gpu-layers", str(launch.gpu_layers)] if launch.gpu_layers is not None else []
-        given = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+        given = {**PATIENT, **{name: value for name, value in os.environ.items() if name != KEY_VARIABLE}}
         if launch.page is None:
             words, prefix, key = [*words, "--no-webui"], "", secret
             given[KEY_VARIABLE] = key  # a command line can be read by all users of a machine

@@ -58,7 +58,7 @@ class EvaluationSettings(Strict):
         exchanges: length of each conversation.
         concurrency: conversations under way at once.
         arms_at_once: models that play, and are in memory, at the same time.
-        serve: how the GGUF files of an export are played: llama-cpp, in this process, one call at a time; or llama-server, a program that is started for it.
+        serve: how the GGUF files of an export are played: llama-server, a program that is started for it; or llama-cpp, in this process, with llama-cpp-python.
         max_tokens: room for one answer.
         general_max_tokens: room for the answer to a general prompt (prompts/shared/general.yaml); 0 asks none.
         resamples: bootstrap samples behind an interval.

@@ -7,7 +7,7 @@
 #
 # UNDERSTUDY_CACHE  where downloads and builds are kept (default ~/.cache/understudy)
 # CMAKE_ARGS        build llama.cpp with these flags, such as -DGGML_CUDA=on; kept until it is set to nothing
-# UNDERSTUDY_LLAMA  which llama.cpp to take: own (built with CMAKE_ARGS), prebuilt, portable, or auto; kept until it is set to auto
+# UNDERSTUDY_LLAMA  which llama.cpp to take: own (built with CMAKE_ARGS), prebuilt or portable; kept until it is auto, which tests them again
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,12 +38,12 @@ for stamp in .venv/.installed-light .venv/.installed-full .venv/.installed-llama
   case "$stamp" in *-light) [ "$group" = light ] || continue ;; *-full) [ "$group" != llama-cpp ] || continue ;; esac
   [ -f "$stamp" ] && found=$(cat "$stamp") || continue
   if [ "$group" = light ]; then [ "${found%% *}" = "$sources" ] && exit 0 || continue; fi
-  if [ "$found" = "$wanted" ] && [ -z "${UNDERSTUDY_PROBE_DIES:-}" ] && "$here" deployments/llama.py check; then exit 0; fi
+  if [ "$found" = "$wanted" ] && [ -z "${UNDERSTUDY_PROBE_DIES:-}" ] && [ "$UNDERSTUDY_LLAMA" != auto ] && "$here" deployments/llama.py check; then exit 0; fi
 done
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python is $("$python" -V 2>&1); 3.11 or newer is needed. Set PYTHON=python3.12 or the like."; exit 1; }
 # One installation at a time; the lock comes back here with this process's number.
-[ "${UNDERSTUDY_LOCKED:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$0" "$@"
+[ "${UNDERSTUDY_INSTALL_LOCK:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$0" "$@"
 
 work=$(mktemp -d)
 mkfifo "$work/never"

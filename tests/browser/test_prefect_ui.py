@@ -15,7 +15,7 @@ from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
 
 PREFECT = Path(sys.executable).with_name("prefect")
 

@@ -21,7 +21,7 @@ SECOND = str(CHECKOUT / "tests/packs")
 
 def test_a_second_domain_runs_through_the_whole_pipeline(command, data_root, tmp_path):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
     settings = write_settings(tmp_path, generation={"conversations": 24, "exchanges": None})
     words = ("pipeline", "domain=bicycle-workshop", f"settings={settings}")
     code, output = finish(command(*words, UNDERSTUDY_PACKS=SECOND), timeout=400)

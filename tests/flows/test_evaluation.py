@@ -225,11 +225,11 @@ async def test_one_persona_is_refused_in_the_settings_and_in_a_file(tmp_path, da
 
 
 async def test_a_damaged_file_is_told_before_anything_is_played(tmp_path, data_root):
-    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
     (data_root / "half.gguf").parent.mkdir(exist_ok=True)
     (data_root / "half.gguf").write_bytes(b"GGUF" + b"\0" * 40)
     with pytest.raises(SettingsError, match=r"cannot load .*half\.gguf"):
-        await evaluation(arms={"base": "scripted/0.2", "understudy": "llama-cpp/half.gguf"}, settings=settings_of(tmp_path))
+        await evaluation(arms={"base": "scripted/0.2", "understudy": "llama-server/half.gguf"}, settings=settings_of(tmp_path))
     assert not list(data_root.glob("evaluations/transcripts/*/*.json"))
 
 

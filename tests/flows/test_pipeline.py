@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from blocks.llama_cpp import LlamaCpp
+from blocks.llama_server import LlamaServer
 from core.chat import ChatRequest, Message
 from core.records import Transcript
 from flows.pipeline import pipeline
@@ -17,7 +17,7 @@ from tasks.reporting import ReportRef
 from tests.flows.conftest import write_settings
 
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
 
 
 @dataclass
@@ -82,10 +82,12 @@ def test_the_loss_falls_on_held_out_transcripts_too(ran):
 
 
 async def test_the_quantised_understudy_answers(ran):
-    model = LlamaCpp(model_path=Path(ran.report.summary["model"]), context=1024).get_client()
-    reply = await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20, seed=1))
+    model = LlamaServer(model_path=Path(ran.report.summary["model"]), context=1024, slots=1, temperature=0, threads=1).get_client()
+    try:
+        reply, again = [await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20)) for _ in range(2)]
+    finally:
+        await model.aclose()
     assert 0 < reply.usage.output_tokens <= 20
-    again = await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20, seed=1))
     assert again.text == reply.text
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
@@ -21,11 +20,12 @@ from prefect.states import Cancelling
 
 from core.store import Store
 from tests.conftest import CHECKOUT
-from tests.flows.conftest import TINY, write_settings
+from tests.flows.conftest import write_settings
 from tests.hub_stub.client import Hub, start_hub
+from tests.tiny import tiny_base, tiny_settings
 
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed; run `make setup`")
+pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
 
 TRAIN: dict[str, Any] = {
     "max-length": 1024,
@@ -49,7 +49,7 @@ class Elsewhere:
     def settings(self, seed: int, **jobs: Any) -> str:
         """Return settings whose order is another one for each seed."""
         training = {
-            "base": {"repo": "me/tiny", "revision": "main", "license": "mit"},
+            "base": {"model": "me/tiny", "revision": "main", "license": "mit"},
             "flavors": {"train": "a100-large", "convert": "cpu-xl"},
             "train": {**TRAIN, "seed": seed},
             "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True},
@@ -117,14 +117,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
 
 def push_base(place: Elsewhere) -> None:
     """Put a tiny base on the Hub, as somebody did with every base model."""
-    chats = place.folder / "chats.jsonl"
-    (data,) = place.root.glob("datasets/*/train.parquet")
-    chats.write_text("".join(json.dumps(row) + "\n" for row in pyarrow.parquet.read_table(data).to_pylist()), encoding="utf-8")
-    shape = [word for name, value in {**TINY["tiny_base"]["arguments"], "vocab-size": 1500}.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "deployments/jobs/make_tiny_base.py", "--conversations", str(chats), "--output", str(place.folder / "tiny"), *shape]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
     push = "import sys; from huggingface_hub import HfApi; a = HfApi(); a.create_repo('me/tiny'); a.upload_folder(repo_id='me/tiny', folder_path=sys.argv[1])"
-    command = [sys.executable, "-W", "ignore", "-c", push, str(place.folder / "tiny")]
+    command = [sys.executable, "-W", "ignore", "-c", push, str(tiny_base())]
     subprocess.run(command, env={**os.environ, **place.environment}, check=True, capture_output=True)
 
 
@@ -268,7 +262,9 @@ def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(else
         path.write_text(yaml.safe_dump({**given, part: {**given[part], "hub": "local"}}), encoding="utf-8")
         code, said = elsewhere.run("training", str(path))
         assert (code, told in said) == (2, True), said
-    path.write_text(yaml.safe_dump({**given, "training": "tiny"}), encoding="utf-8")
+    training = path.with_name("here.yaml")
+    training.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**given, "training": str(training)}), encoding="utf-8")
     code, said = elsewhere.run("training", str(path))
     assert code == 2
-    assert "make a tiny base on this machine" in said
+    assert f"is a folder ({tiny_base()}), which no job elsewhere can reach" in said
