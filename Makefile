@@ -106,6 +106,11 @@ export: setup  ## Merge the latest adapter, convert it to GGUF, and prove the fi
 evaluate: setup  ## Compare the latest understudy with its base, and with other models [ARMS=name=provider/model,… PERSONAS=file DOMAIN=… SETTINGS=file]
 	@$(BIN)/python -m flows evaluation domain=$(DOMAIN) $(if $(ARMS),arms="$(ARMS)") $(if $(PERSONAS),personas="$(PERSONAS)") $(CHOSEN)
 
+.PHONY: chat
+chat: setup  ## Talk to the latest understudy in the terminal, or in the browser [DOMAIN=… AGAINST=base or file MODEL=file OPEN=1 SETTINGS=file]
+	@$(BIN)/understudy chat --domain $(DOMAIN) $(if $(AGAINST),--against "$(AGAINST)") $(if $(MODEL),--model "$(MODEL)") $(if $(OPEN),--open) \
+	  $(if $(SETTINGS),--settings "$(SETTINGS)")
+
 .PHONY: evaluate-recorded
 evaluate-recorded:  ## The same statistics on assessments that were recorded elsewhere [DIR=folder TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
