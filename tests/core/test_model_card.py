@@ -94,6 +94,7 @@ def facts(**changes):
         "license": "apache-2.0",
         "languages": ["en"],
         "intended_use": PACK.intended_use,
+        "notice": PACK.notice,
         "system": PACK.prompts["system"].render(),
         "caveats": ["The judge was scripted."],
     }
@@ -103,6 +104,13 @@ def facts(**changes):
 def cards(**changes):
     given = facts(**changes)
     return adapter_card(given), gguf_card(given, export_facts(EXPORT, 16_384), ADAPTER)
+
+
+def test_cards_say_what_whoever_writes_to_the_model_should_read_first():
+    for card in cards():
+        assert "> If you are in danger, or think of harming yourself" in card
+    for card in cards(notice=""):
+        assert "should read first" not in card
 
 
 @dataclass
@@ -376,6 +384,7 @@ def with_outside_text(draw):
         "license_name": said(),
         "languages": [said()],
         "intended_use": said(),
+        "notice": said(),
         "system": said(),
         "caveats": [said()],
     }

@@ -109,6 +109,8 @@ def test_a_declared_input_that_the_code_does_not_give_is_refused(pack_copy):
 def test_an_unknown_domain_is_told_with_the_known_ones():
     with pytest.raises(PackError, match=f"Unknown domain 'moon'. Allowed: {', '.join(domains())}"):
         load_pack("moon")
+    with pytest.raises(PackError, match="Did you mean 'coding-mentor'"):
+        load_pack("codign-mentor")
 
 
 def test_the_hash_follows_every_sentence_that_a_model_reads(pack_copy):
@@ -120,6 +122,30 @@ def test_the_hash_follows_every_sentence_that_a_model_reads(pack_copy):
         after = load_pack(DOMAIN, pack_copy)
         assert after.hash != before.hash, pattern
         before = after
+
+
+def test_each_shipped_pack_says_what_its_model_is_not_before_anybody_writes_to_it():
+    for name in ("therapeutic-coaching", "coding-mentor"):
+        assert "computer program" in load_pack(name).notice
+    for words in ("not a therapist", "not a crisis service", "local emergency number"):
+        assert words in load_pack(DOMAIN).notice
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b" \n", "has 0 characters"), (b"a" * 1001, "has 1001 characters. Allowed: 1 to 1000"), (b"Red: \x1b[31m", "control"), (b"\xff", "UTF-8")],
+)
+def test_a_notice_that_cannot_be_shown_is_refused(pack_copy, text, said):
+    (pack_copy / CONFIG / "notice.md").write_bytes(text)
+    with pytest.raises(PackError, match=f"notice.md.*{said}"):
+        load_pack(DOMAIN, pack_copy)
+
+
+def test_a_notice_may_be_missing_and_changes_nothing_that_was_made(pack_copy):
+    before = load_pack(DOMAIN, pack_copy).hash
+    (pack_copy / CONFIG / "notice.md").unlink()
+    after = load_pack(DOMAIN, pack_copy)
+    assert (after.notice, after.hash) == ("", before)
 
 
 def test_text_that_looks_like_a_template_is_not_expanded():
