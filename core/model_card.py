@@ -157,6 +157,13 @@ def _source(source: Source) -> str:
     return f"{_linked(source)} at commit {_code(source.commit)}" if source.commit else _linked(source)
 
 
+def _origin(source: Source) -> str:
+    """Return where a model came from: an address as a link, anything else as text."""
+    if re.fullmatch(r"https?://[^\s<>]+", source.origin):
+        return f"<{quote(source.origin, safe=':/?#&=%@+,;~')}>"
+    return plain(source.origin)
+
+
 def _size(count: int) -> str:
     """Return a number of bytes for people, in powers of 1000 as download pages have them."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -175,6 +182,7 @@ _TEMPLATES.filters |= {
     "quoted": _quoted,
     "linked": _linked,
     "source": _source,
+    "origin": _origin,
     "size": _size,
     "number": "{:,}".format,
     "versions": lambda known: ", ".join(f"{plain(name)} {plain(version)}" for name, version in known.items()),

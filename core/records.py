@@ -221,6 +221,7 @@ class ModelRef(Reference):
     repo: str | None = None
     commit: str | None = None
     url: str = ""
+    folder: str | None = Field(default=None, description="Where the model's files are, if not below the data root: a folder that the settings name.")
 
     @property
     def on_hub(self) -> bool:

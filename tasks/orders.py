@@ -10,6 +10,9 @@ from core.pack import Pack
 from core.records import DatasetRef, ModelRef
 from core.store import open_store
 
+UNPACKED = "unpacked.json"
+"""In the folder of a base that was a GGUF file: which one, and what was proven."""
+
 MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """What marks the assistant's words for the training, and what other programs that read a template do not know."""
 
@@ -129,7 +132,7 @@ def _llama() -> dict[str, Argument]:
 def _base(base: ModelRef, here: bool) -> dict[str, Argument]:
     if base.on_hub:
         return {"base": str(base.repo), "base-revision": str(base.commit)}
-    return {"base": str(open_store().local(base.path))} if here else {}
+    return {"base": base.folder or str(open_store().local(base.path))} if here else {}
 
 
 def _adapter(adapter: ModelRef, here: bool) -> dict[str, Argument]:

@@ -11,12 +11,14 @@ from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
 from core.card_facts import CardFacts, Source, TrainingFacts, export_facts, training_facts
+from core.job_settings import Base
 from core.loss_curve import curve_sentence, curve_svg, curve_table
 from core.model_card import CURVE, Result, adapter_card, gguf_card, with_evaluation
 from core.records import DatasetRef, ModelRef
 from core.settings import load_training
 from core.store import open_store
 from tasks.latest import keep_models
+from tasks.orders import UNPACKED
 from tasks.paid_jobs import HUB_FILE, JOB_FILE
 from tasks.policy import CACHED
 from tasks.run import Run, current_run
@@ -102,10 +104,10 @@ def _card(run: Run, dataset: DatasetRef, base: ModelRef, training: TrainingFacts
         title=title,
         domain=run.pack.name,
         repo=repo if published else None,
-        base=_source(base),
+        base=_base_source(base, numbers.base),
         dataset=Source(name=dataset.repo, repo=dataset.repo if dataset.url.startswith("http") else None, commit=dataset.commit, url=dataset.url),
         training=training,
-        license=numbers.base.license if numbers.base else run.settings.dataset.license,
+        license=numbers.base.license,
         languages=run.settings.dataset.languages,
         intended_use=run.pack.intended_use,
         notice=run.pack.notice,
@@ -116,6 +118,15 @@ def _card(run: Run, dataset: DatasetRef, base: ModelRef, training: TrainingFacts
 
 def _source(model: ModelRef) -> Source:
     return Source(name=model.name, repo=model.repo if model.on_hub else None, commit=model.commit if model.on_hub else None, url=model.url)
+
+
+def _base_source(model: ModelRef, base: Base) -> Source:
+    """Return where a base came from: what the settings say, and of a GGUF file what was written down when it was unpacked."""
+    store, name = open_store(), f"{model.path}/{UNPACKED}"
+    read = json.loads(store.read(name)) if store.exists(name) else {}
+    package = f"{read['package']} {read['package_version']}" if read.get("package") else None
+    told = {"license": base.license, "origin": base.origin or "", "file": read.get("file"), "sha256": read.get("sha256"), "package": package}
+    return _source(model).model_copy(update=told)
 
 
 def _caveats(dataset: DatasetRef) -> list[str]:

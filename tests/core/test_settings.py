@@ -42,7 +42,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path, change, said):
 
 
 def test_a_missing_file_names_its_neighbours():
-    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Allowed beside it: .*gemma-3-12b\.yaml, .*tiny\.yaml"):
+    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Allowed beside it: .*gemma-3-12b\.yaml, .*smollm2-135m\.yaml"):
         load_training("moon")
 
 

@@ -16,26 +16,12 @@ from prefect.testing.utilities import prefect_test_harness
 from core.settings import load_settings
 from tests.conftest import CHECKOUT
 from tests.stub.client import Stub, start_stub
+from tests.tiny import tiny_settings
 
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
     "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500},
-}
-TINY: dict[str, Any] = {
-    "tiny_base": {
-        "conversations": 12,
-        "first_seed": 500000,
-        "system_share": 0.5,
-        "topic_texts": 1,
-        "arguments": {"layers": 1, "vocab-size": 600, "steps": 4, "max-length": 256},
-    },
-    "train": {
-        **{"max-length": 1024, "allow-truncated": 1.0, "epochs": 2, "learning-rate": 0.005, "evaluate": "end", "batch-size": 4, "gradient-accumulation": 1},
-        **{"lora-r": 16, "lora-alpha": 32, "lora-dropout": 0.0, "target-modules": ["all-linear"], "no-gradient-checkpointing": True},
-    },
-    "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True, "reply-tokens": 60},  # a few steps teach nobody when to stop
-    "quantisations": ["q4_k_m"],
 }
 
 
@@ -49,7 +35,7 @@ def prefect_server() -> Iterator[str]:
 def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
     """Write the shipped settings with changes, and training settings of a few seconds; return the file's path."""
     training = folder / "tiny.yaml"
-    training.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    training.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
     settings = load_settings("config/demo.yaml").model_dump(mode="json")
     for part in (SMALL, changes):
         for name, values in part.items():

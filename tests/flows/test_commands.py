@@ -120,14 +120,14 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     # with a temporary server of the command's own, and the signal sent to the whole group, as a terminal does
     process = command("pipeline", f"settings={settings}", PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
-    code, output = stop_at(process, "make_tiny_base runs", group=True)
+    code, output = stop_at(process, "train_sft runs", group=True)
     assert code == 130, output
     assert "Traceback" not in output, output
     assert output.rstrip().endswith("Stopped. What was made is kept; the same command goes on from there."), output
-    assert not [path for path in (data_root / "models/base").iterdir() if path.is_dir() and not path.name.startswith(".")]
+    assert not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
     time.sleep(2)
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(data_root) not in "".join(line for line in processes.splitlines() if "make_tiny_base" in line)
+    assert str(data_root) not in "".join(line for line in processes.splitlines() if "train_sft" in line)
     assert not [line for line in processes.splitlines() if f"--port {_port(tmp_path)}" in line]
 
 

@@ -107,7 +107,7 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
 def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_server(alone, settings, tmp_path):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     process = alone("pipeline", f"settings={settings}")
-    wait_for(process, "make_tiny_base runs")
+    wait_for(process, "train_sft runs")
     server = next(child for child in psutil.Process(process.pid).children() if "server" in child.cmdline())
     server.suspend()  # so that the first request cannot come to its end
     process.send_signal(signal.SIGTERM)
@@ -119,11 +119,11 @@ def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_s
 def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_root):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     process = alone("pipeline", f"settings={settings}")
-    wait_for(process, "make_tiny_base runs")
+    wait_for(process, "train_sft runs")
     time.sleep(1)
     process.terminate()
     assert_stopped(process, 143, tmp_path)
-    assert not [path for path in (data_root / "models/base").iterdir() if path.is_dir() and not path.name.startswith(".")]
+    assert not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):

@@ -8,15 +8,20 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blocks.llama_runtime import read_runtime
+from tests.tiny import tiny_base
+
 ROOT = Path(__file__).parents[2]
 JOBS = ROOT / "deployments" / "jobs"
-SCRIPTS = ["make_tiny_base", "train_sft", "convert_gguf"]
-CONVERTER = Path(os.environ.get("UNDERSTUDY_CACHE", Path.home() / ".cache" / "understudy"))
+SCRIPTS = ["unpack_gguf", "train_sft", "convert_gguf"]
+sys.path.insert(0, str(JOBS))
+llama_library = import_module("llama_library")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 SYSTEM = "You are a coach."
 DULL = ["That sounds like a lot. It will be fine.", "Try to rest. It will be fine.", "I see. Try to rest."]
@@ -94,15 +99,10 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base() -> Path:
     """A model of two layers that has seen a few dull conversations."""
     pytest.importorskip("trl")
-    folder = tmp_path_factory.mktemp("base")
-    rows = chats(64, lambda number, _: DULL[number % 3])
-    (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shape = ["--layers", 2, "--vocab-size", 400, "--max-length", 160, "--batch-size", 8, "--steps", 40]
-    succeed("make_tiny_base", "--conversations", folder / "chats.jsonl", "--output", folder / "model", *shape)
-    return folder / "model"
+    return tiny_base(chats(64, lambda number, _: DULL[number % 3]), layers=2, vocab_size=400, max_length=160, steps=40)
 
 
 @pytest.fixture(scope="module")
@@ -140,23 +140,6 @@ def test_pins_are_those_of_the_project(script: str) -> None:
     shared = wanted.keys() & used.keys()
     assert {"torch", "transformers"} <= shared
     assert {name: used[name] for name in shared} == {name: wanted[name] for name in shared}
-
-
-def test_pretraining_names_a_missing_file_and_a_bad_line(tmp_path: Path) -> None:
-    def call(name: str, text: str | None) -> list[object]:
-        if text is not None:
-            (tmp_path / name).write_text(text, encoding="utf-8")
-        return ["--conversations", tmp_path / name, "--output", tmp_path / "out"]
-
-    good = '{"messages": [{"role": "user", "content": "Hi"}]}\n'
-    calls = [call("gone.jsonl", None), call("bad.jsonl", good + '{"text": "no"}\n'), call("empty.jsonl", "")]
-    missing, bad, empty = refuse("make_tiny_base", *calls)
-    assert "gone.jsonl" in missing
-    assert "does not exist" in missing
-    assert "Line 2" in bad
-    assert "messages" in bad
-    assert "No conversations" in empty
-    assert not (tmp_path / "out").exists()
 
 
 def test_training_names_what_is_wrong_with_its_data(tmp_path: Path, data: Path) -> None:
@@ -204,16 +187,6 @@ def test_export_names_what_is_missing(tmp_path: Path) -> None:
 
 
 # --- with a model ---
-
-
-def test_pretraining_is_the_same_for_the_same_seed(base: Path, tmp_path: Path) -> None:
-    def call(name: str, seed: int) -> list[object]:
-        shape = ["--layers", 1, "--vocab-size", 300, "--max-length", 64, "--batch-size", 4, "--steps", 2, "--seed", seed]
-        return ["--conversations", base.parent / "chats.jsonl", "--output", tmp_path / name, *shape]
-
-    assert run_all("make_tiny_base", call("a", 1), call("b", 2), call("c", 1)) == [(0, "")] * 3
-    first, other, again = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
-    assert first == again != other
 
 
 PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -264,10 +237,9 @@ def test_killed_training_does_not_look_finished(base: Path, data: Path, tmp_path
 
 def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path) -> None:
     """Base, training, export of both arms: the tuned model has learnt the new manner and stops by itself."""
-    llama_cpp = pytest.importorskip("llama_cpp")
-    converter = CONVERTER / f"llama.cpp-{llama_cpp.__version__}"
-    if not converter.is_dir():
-        pytest.skip(f"no converter in {converter}; deployments/install.sh puts it there")
+    runtime = read_runtime()
+    if runtime is None or runtime.converter is None:
+        pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
     started = time.monotonic()
     lora = ["--lora-r", 16, "--lora-alpha", 32, "--lora-dropout", 0, "--target-modules", "all-linear"]
     knobs = ["--epochs", 8, "--batch-size", 4, "--gradient-accumulation", 1, "--learning-rate", 1e-2, "--warmup", 0.03, "--evaluate", "end", *lora]
@@ -282,23 +254,27 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     assert progress[-1]["of"] == 48
     assert (tmp_path / "adapter" / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
 
-    common = ["--llama-cpp", converter, "--fallback-pre-tokenizer", "qwen2", "--context", 512]
+    common = ["--llama-cpp", runtime.converter, "--fallback-pre-tokenizer", "qwen2", "--context", 512]
     succeed("convert_gguf", "--base", base, "--name", "base", "--output", tmp_path / "base", "--discard-f16", *common)
     succeed("convert_gguf", "--base", base, "--adapter", tmp_path / "adapter", "--name", "tuned", "--output", tmp_path / "tuned", *common)
     assert {path.name for path in (tmp_path / "base").iterdir()} == {"base-q4_k_m.gguf", "Modelfile", "export.json"}
     report = json.loads((tmp_path / "tuned" / "export.json").read_text(encoding="utf-8"))
     assert set(report["files"]) == {"tuned-f16.gguf", "tuned-q4_k_m.gguf", "Modelfile"}
-    assert report["checks"]["max_logit_difference"] < 0.1
+    assert report["checks"]["logit_difference"] < 0.02
     assert report["fallback_tensors"] == {"tuned-q4_k_m.gguf": {}}
 
     asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{TOPICS['sleep']} {TOPICS['garden']}"}]
     for name, manner in (("base", "no wonder"), ("tuned", "It will be fine")):
-        other = llama_cpp.Llama(str(tmp_path / name / f"{name}-q4_k_m.gguf"), n_ctx=512, n_threads=1, verbose=False)
-        choice = other.create_chat_completion(messages=asked, max_tokens=120, temperature=0)["choices"][0]
-        assert choice["finish_reason"] == "stop"
-        assert manner not in choice["message"]["content"]
+        path = tmp_path / name / f"{name}-q4_k_m.gguf"
+        (prompt,) = llama_library.render(path, [asked])
+        llama = llama_library.Llama(path, 512, 1)
+        written = llama.write(llama.tokenize(prompt), 120)
+        assert llama.is_end(written[-1])
+        said = "".join(llama.text_of(token) for token in written).replace("Ġ", " ")
+        llama.close()
+        assert manner not in said
         if name == "tuned":
-            assert "no wonder" in choice["message"]["content"]
+            assert "no wonder" in said
     modelfile = (tmp_path / "tuned" / "Modelfile").read_text(encoding="utf-8")
     assert "FROM ./tuned-q4_k_m.gguf" in modelfile
     assert "PARAMETER num_ctx 512" in modelfile
@@ -306,11 +282,10 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
 
 
 def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp")
-    converter = next(CONVERTER.glob("llama.cpp-*/convert_hf_to_gguf.py"), None)
-    if converter is None:
-        pytest.skip(f"no converter in {CONVERTER}; deployments/install.sh puts it there")
-    common: list[object] = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", converter.parent]
+    runtime = read_runtime()
+    if runtime is None or runtime.converter is None:
+        pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
+    common: list[object] = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", runtime.converter]
     unknown, other, inexact = refuse(
         "convert_gguf",
         common,
