@@ -38,7 +38,7 @@ class Chat:
     def __init__(self, folder):
         self.data, self.requests = folder / "data", folder / "requests.jsonl"
         program = folder / "llama-server"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CHECKOUT}/tests/flows/talker.py" "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CHECKOUT}/tests/command/talker.py" "$@"\n')
         program.chmod(0o755)
         self.environment = os.environ | {"UNDERSTUDY_DATA": str(self.data), "REQUESTS": str(self.requests), "UNDERSTUDY_LLAMA_SERVER": str(program)}
 
