@@ -6,12 +6,14 @@ place of Python's.
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import sys
 import threading
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     given = _read(arguments)
     try:
+        _bring_openmp()
         library: Any = import_module("xllamacpp")
     except ImportError as error:
         return _fail(f"xllamacpp cannot be imported ({error}). Run `make setup`.")
@@ -35,6 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.write(f"serving {given.model} on {server.listening_address}\n")
     threading.Event().wait()
     return 0
+
+
+def _bring_openmp() -> None:
+    """Load torch's own libgomp where the system has none: xllamacpp expects one, which comes with a compiler."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        torch = find_spec("torch")
+        own = Path(str(torch.origin)).parent / "lib" / "libgomp.so.1" if torch else None
+        if own and own.is_file():
+            ctypes.CDLL(str(own), ctypes.RTLD_GLOBAL)
 
 
 def _fail(text: str) -> int:

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, c_bool, c_char, c_char_p, c_float, c_int8, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -176,6 +177,7 @@ def open_library(path: Path | None = None) -> Any:
         LibraryError: it cannot be loaded, or lacks a function.
     """
     try:
+        _bring_openmp()
         if path is None:
             path = Path(str(import_module("xllamacpp.xllamacpp").__file__))
         library = ctypes.CDLL(str(path))
@@ -187,6 +189,17 @@ def open_library(path: Path | None = None) -> Any:
     library.llama_log_set(_SILENT, None)
     library.llama_backend_init()
     return library
+
+
+def _bring_openmp() -> None:
+    """Load torch's own libgomp where the system has none: xllamacpp expects one, which comes with a compiler."""
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        torch = find_spec("torch")
+        own = Path(str(torch.origin)).parent / "lib" / "libgomp.so.1" if torch else None
+        if own and own.is_file():
+            ctypes.CDLL(str(own), ctypes.RTLD_GLOBAL)
 
 
 class Llama:
