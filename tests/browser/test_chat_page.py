@@ -5,8 +5,8 @@ import signal
 import subprocess
 
 from tests.blocks.test_llama_server import needs_program, random_gguf
-from tests.conftest import CHECKOUT
 from tests.command.test_chat import COMMAND, TRAINED, Chat
+from tests.conftest import CHECKOUT
 
 NOTICE = "getComputedStyle(document.querySelector('form:has(textarea)'), '::after').content"
 

@@ -267,8 +267,20 @@ class Terminal:
         return code
 
 
-def test_ctrl_c_stops_a_reply_and_a_second_one_leaves(chat, gguf):
-    terminal = Terminal(chat, "--model", str(gguf))
+@pytest.fixture
+def in_terminal(chat, request):
+    """Start the command in a terminal; it does not outlive the test."""
+
+    def start(*words):
+        terminal = Terminal(chat, *words)
+        request.addfinalizer(terminal.process.kill)
+        return terminal
+
+    return start
+
+
+def test_ctrl_c_stops_a_reply_and_a_second_one_leaves(chat, gguf, in_terminal):
+    terminal = in_terminal("--model", str(gguf))
     terminal.wait_for("you> ")
     terminal.type("long\n")
     terminal.wait_for("word5 ")
@@ -288,8 +300,8 @@ def test_ctrl_c_stops_a_reply_and_a_second_one_leaves(chat, gguf):
     assert not playing(gguf)
 
 
-def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_leaves_it(chat, gguf):
-    terminal = Terminal(chat, "--model", str(gguf))
+def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_leaves_it(gguf, in_terminal):
+    terminal = in_terminal("--model", str(gguf))
     terminal.wait_for("you> ")
     terminal.type("overflow\n")
     terminal.wait_for("/new begins a new conversation")
@@ -301,8 +313,8 @@ def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_leaves_i
     assert terminal.end() == 0
 
 
-def test_sigterm_ends_it_with_its_server(chat, gguf):
-    terminal = Terminal(chat, "--model", str(gguf))
+def test_sigterm_ends_it_with_its_server(chat, gguf, in_terminal):
+    terminal = in_terminal("--model", str(gguf))
     terminal.wait_for("you> ")
     terminal.type("long\n")
     terminal.wait_for("word5 ")
