@@ -43,7 +43,7 @@ done
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python is $("$python" -V 2>&1); 3.11 or newer is needed. Set PYTHON=python3.12 or the like."; exit 1; }
 # One installation at a time; the lock comes back here with this process's number.
-[ "${UNDERSTUDY_INSTALL_LOCK:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$0" "$@"
+[ "${UNDERSTUDY_INSTALL_LOCK:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$PWD/deployments/install.sh" "$@"
 
 work=$(mktemp -d)
 mkfifo "$work/never"
@@ -58,7 +58,7 @@ step() {
   shift
   say "$what …"
   # `sleep` would outlive its shell; the lock (9) is not for what outlives this script
-  { while read -r -t 20 -u 8 || kill -0 $$; do say "  … $((SECONDS - began)) s"; done; } 2>&2 9>&- &
+  { while read -r -t 20 -u 8 || kill -0 $$; do say "  … $((SECONDS - began)) s"; done; } 9>&- &
   beat=$!
   "$@"  # not in a condition: that would switch off -e within it
   still
