@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import AfterValidator, ConfigDict
 
 from core.errors import JobError
 from core.pictures import TEXT, picture
 from core.records import Record
 from core.yaml_files import check
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TRAINING, VALIDATION = "#1a7fd4", "#c2620a"
 
@@ -55,6 +57,7 @@ def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: 
 
 
 def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
+    import numpy as np
     from matplotlib.ticker import MaxNLocator
 
     axes.set(xlabel="step", ylabel="loss")
@@ -74,12 +77,16 @@ def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
         axes.text(0.5, 0.5, "no loss to draw", color=TEXT, ha="center", transform=axes.transAxes)
 
 
-def _arrays(points: Sequence[LossPoint]) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(points: Sequence[LossPoint]) -> "tuple[np.ndarray, np.ndarray]":
+    import numpy as np
+
     return np.array([point.step for point in points]), np.array([math.nan if point.loss is None else point.loss for point in points])
 
 
-def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
+def _running_mean(values: "np.ndarray", window: int) -> "np.ndarray":
     """Return the mean of the finite values around each."""
+    import numpy as np
+
     finite, kernel = np.isfinite(values), np.ones(window)
     sums, counts = np.convolve(np.where(finite, values, 0), kernel, "same"), np.convolve(finite, kernel, "same")
     return np.divide(sums, counts, out=np.full(len(values), math.nan), where=counts > 0)
@@ -101,7 +108,7 @@ def _training(points: Sequence[LossPoint], last: int) -> str:
     losses = [point.loss for point in points if point.loss is not None]
     if len(losses) < 2:
         return f"the training loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no training loss is known"
-    end = f"{losses[-1]:.3f}" if len(losses) <= last else f"{np.mean(losses[-last:]):.3f} (mean of the last {last})"
+    end = f"{losses[-1]:.3f}" if len(losses) <= last else f"{sum(losses[-last:]) / last:.3f} (mean of the last {last})"
     return f"the training loss went from {losses[0]:.3f} at step {points[0].step:,} to {end} at step {points[-1].step:,}"
 
 
@@ -143,7 +150,7 @@ def curve_table(curve: LossCurve, rows: int = 12) -> str:
     for step in sorted(kept):
         passed = [loss for at, loss in training.items() if before < at <= step]
         finite = [loss for loss in passed if loss is not None]
-        mean = f"{np.mean(finite):.3f}" if finite else "not finite" if passed else ""
+        mean = f"{sum(finite) / len(finite):.3f}" if finite else "not finite" if passed else ""
         loss = validation.get(step)
         check_loss = "" if step not in validation else "not finite" if loss is None else f"{loss:.3f}"
         lines.append(f"| {step:,} | {mean} | {check_loss} |")
