@@ -176,7 +176,7 @@ test: setup  ## Install what is needed and run the test suite
 
 .PHONY: kill-test
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
-	@$(BIN)/python bench/kill.py
+	@$(BIN)/python -m bench.kill
 
 .PHONY: bench-llm
 bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limits, tokens billed (15 minutes) [PARTS=…]

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from core.settings import load_training
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.evaluation import evaluation
@@ -11,6 +12,7 @@ from flows.training import training
 from tasks.paid_jobs import cancel_jobs
 from tasks.reporting import ReportRef, publish_run
 from tasks.run import begin_run
+from tasks.training import base_model
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{domain}", on_cancellation=[cancel_jobs])
@@ -29,6 +31,7 @@ async def pipeline(
         The run's folder with the report, and the figures that matter.
     """
     run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
+    await base_model(run, load_training(run.settings.training))  # one that is not to be had ends the run before anything is paid
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
     assessed = await assessment(domain, transcripts, rehearsed, settings=settings)

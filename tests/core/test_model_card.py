@@ -191,6 +191,34 @@ def test_what_is_not_on_the_hub_is_not_named_to_it():
         assert "](/data" not in card
 
 
+LOCAL = {"license": "apache-2.0", "origin": "Made by Someone, quantised by another (https://example.org/small)"}
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        (BASE.model_copy(update={"license": "apache-2.0"}), ("Qwen/Qwen3-14B at commit", "licence", "apache-2.0")),
+        (Source(name="mine", license="mit", origin="https://example.org/mine"), ("mine", "mit", "https://example.org/mine")),
+        (Source(name="small", file="small.Q4_1.gguf", sha256="7" * 64, **LOCAL), ("small.Q4_1.gguf", "7" * 64, LOCAL["origin"], "apache-2.0")),
+        (Source(name="small", file="small.gguf", sha256="7" * 64, package="small-model 1.2", **LOCAL), ("in the package small-model 1.2", "7" * 64)),
+    ],
+    ids=["hub", "folder", "gguf", "wheel"],
+)
+def test_every_base_has_its_licence_and_where_it_came_from_on_the_cards(base, told):
+    for card in cards(base=base):
+        text = shown(card).text
+        for part in told:
+            assert part in text
+        assert metadata(card).to_dict().get("base_model") == base.repo
+
+
+def test_an_address_that_a_base_came_from_is_a_link_and_a_sentence_cannot_break_the_card():
+    for card in cards(base=Source(name="mine", license="mit", origin="https://example.org/mine")):
+        assert "https://example.org/mine" in shown(card).links
+    for card in cards(base=Source(name="mine", license="mit", origin="a | b\n# c <script>")):
+        assert "a | b # c <script>" in shown(card).text
+
+
 @pytest.mark.parametrize(
     "told",
     [

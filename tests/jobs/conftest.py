@@ -48,14 +48,15 @@ def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(changes or {})}
 
 
-def train(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Told]:
-    """Run the script with each of these arguments, one after the other.
+def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Told]:
+    """Run a script with each of these arguments, one after the other.
 
     Args:
         changes: to the environment.
+        script: by default the training's.
     """
     arguments = json.dumps([[str(word) for word in call] for call in calls])
-    command = [sys.executable, "-c", DRIVER, str(SCRIPT), arguments]
+    command = [sys.executable, "-c", DRIVER, str(script), arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(changes), timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]

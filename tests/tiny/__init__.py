@@ -14,7 +14,7 @@ from typing import Any
 
 from core.fingerprint import fingerprint
 from core.pack import load_pack
-from tests.conftest import CHECKOUT
+from core.store import CHECKOUT
 
 SCRIPT = Path(__file__).with_name("make_tiny_base.py")
 CACHE = CHECKOUT / ".pytest_cache" / "d" / "tiny-bases"
@@ -24,7 +24,7 @@ DULL = "That sounds like a lot. Perhaps it will pass. Try to rest."
 def tiny_base(rows: Sequence[Mapping[str, Any]] | None = None, **shape: int) -> Path:
     """Return the folder of a tiny model, made if it is not there yet.
 
-    Where torch is not installed the folder is not made: what needs it is skipped there.
+    Where torch is not installed the folder has no weights: what needs them is skipped there.
 
     Args:
         rows: conversations that it is trained on for a moment; by default dull ones about the shipped domain's topics.
@@ -33,9 +33,13 @@ def tiny_base(rows: Sequence[Mapping[str, Any]] | None = None, **shape: int) -> 
     rows = list(rows) if rows is not None else dull_chats()
     versions = [importlib.metadata.version(name) for name in ("torch", "transformers", "trl") if importlib.util.find_spec(name)]
     folder = CACHE / fingerprint([SCRIPT.read_text(encoding="utf-8"), rows, shape, versions])
-    if folder.is_dir() or not importlib.util.find_spec("trl"):
+    if folder.is_dir():
         return folder
     CACHE.mkdir(parents=True, exist_ok=True)
+    if not importlib.util.find_spec("trl"):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+        return folder
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the other workers wait for the first
         if not folder.is_dir():

@@ -1,0 +1,63 @@
+"""Where a run's base comes from: nothing is paid before it is there, it is made once, and another file is another base."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import flow
+
+from core.records import ModelRef
+from core.settings import load_training
+from tasks.run import begin_run
+from tasks.training import base_model
+from tests.flows.conftest import write_settings
+from tests.tiny import tiny_base, tiny_settings
+
+
+@flow
+async def find(settings: str) -> ModelRef:
+    run = await begin_run("training", "therapeutic-coaching", settings)
+    return await base_model(run, load_training(run.settings.training))
+
+
+def settings_with(folder: Path, **base: str) -> str:
+    """Return small settings with another base; a path in it begins at their folder."""
+    path = write_settings(folder)
+    training = {**tiny_settings(), "base": {"license": "mit", "origin": "Made by the tests.", **base}}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(training), encoding="utf-8")
+    return path
+
+
+def test_a_base_that_is_not_there_ends_the_pipeline_before_anything_is_asked_of_a_model(command, tmp_path, data_root):
+    process = command("pipeline", f"settings={settings_with(tmp_path, model='./gone.gguf')}")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert f"Error: base.model names {tmp_path}/gone.gguf, and there is no such file." in said
+    assert "Traceback" not in said
+    assert not list(data_root.glob("transcripts/*/*"))
+
+
+async def test_a_folder_is_read_where_it_is_and_is_another_base_when_it_changes(tmp_path, data_root):
+    settings, folder = settings_with(tmp_path, model="./mine"), tmp_path / "mine"
+    folder.mkdir()
+    for file in tiny_base().iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    first = await find(settings)
+    assert (first.folder, first.name, first.on_hub) == (str(folder), "mine", False)
+    assert await find(settings) == first
+    (folder / "more.txt").write_text("something", encoding="utf-8")
+    assert (await find(settings)).path != first.path
+
+
+async def test_a_gguf_file_is_unpacked_once(tmp_path, data_root):
+    pytest.importorskip("trl", reason="the training group is not installed; run `make setup`")
+    gguf_file = pytest.importorskip("tests.tiny.gguf_file")
+    gguf_file.write_gguf(tmp_path / "small.gguf")
+    settings = settings_with(tmp_path, model="./small.gguf")
+    first = await find(settings)
+    facts = json.loads((data_root / first.path / "unpacked.json").read_text(encoding="utf-8"))
+    assert (first.name, facts["file"]) == ("small", "small.gguf")
+    before = {path: path.stat().st_mtime_ns for path in (data_root / first.path).iterdir()}
+    assert await find(settings) == first
+    assert {path: path.stat().st_mtime_ns for path in (data_root / first.path).iterdir()} == before
