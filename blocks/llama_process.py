@@ -36,6 +36,7 @@ LAST_LINES = 6
 """Of the server's log, in an error about its death."""
 LAST_CHARACTERS = 500
 BETWEEN = "between two requests"
+AGAIN = "The next request starts it again."
 LINES = 15
 """Of the server's log, in an error."""
 
@@ -298,7 +299,7 @@ async def _has_died(server: Server, error: ModelError) -> bool:
 def _as_error(server: Server) -> ModelError | UnavailableError:
     if server.again:
         return UnavailableError(f"{server.death} It died so twice in a row and is not started again. What was made is kept.")
-    return ProviderError(f"{server.death} The next request starts it again.")
+    return ProviderError(f"{server.death} {AGAIN}")
 
 
 def _lines(log: Path) -> list[str]:

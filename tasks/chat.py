@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blocks.llama_process import Launch, LlamaProcess, find_program
+from blocks.llama_process import AGAIN, Launch, LlamaProcess, find_program
 from blocks.llama_stream import Ending, stream_reply
 from core.errors import ContextError, ModelError, SettingsError, nearest
 from core.pack import load_pack
@@ -264,10 +264,13 @@ async def _show_page(player: Player) -> int:
     _tell(f"{address}\nNobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
     if not await asyncio.to_thread(webbrowser.open, address):
         _tell("No browser was opened. Open the address yourself.")
-    async with player.process.request() as server:
-        while server.process.poll() is None:
-            await asyncio.sleep(1)
-        raise ModelError("The server has ended.")
+    try:
+        async with player.process.request() as server:
+            while server.process.poll() is None:
+                await asyncio.sleep(1)
+            raise ModelError("The server has ended.")
+    except ModelError as error:  # no request comes any more: the page would not know the new server
+        raise ModelError(f"{str(error).removesuffix(AGAIN)}Run the same command again.") from error
 
 
 def _tell(text: str) -> None:

@@ -323,6 +323,20 @@ def test_sigterm_ends_it_with_its_server(chat, gguf, in_terminal):
     assert not playing(gguf)
 
 
+def test_a_page_whose_server_dies_ends_with_what_it_died_of(chat, gguf, request):
+    chat.environment |= {"BROWSER": "true"}
+    process = subprocess.Popen([*COMMAND, "chat", "--open", "--model", str(gguf)], cwd=CHECKOUT, env=chat.environment, stderr=subprocess.PIPE, text=True)
+    request.addfinalizer(process.kill)
+    assert process.stderr
+    next(line for line in iter(process.stderr.readline, "") if line.startswith("http://127.0.0.1:"))
+    next(found for found in playing(gguf) if "--port" in found.cmdline() and "tethered" not in " ".join(found.cmdline())).terminate()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(30) == 1
+    assert re.search(r"Error: .* died of SIGTERM .* Run the same command again\.\n$", said), said
+    assert "Traceback" not in said
+
+
 @needs_program
 def test_the_page_has_the_prompt_and_the_notice_and_is_at_an_address_that_nobody_else_knows(real, gguf, tmp_path, request):
     real.export(gguf)
