@@ -17,15 +17,17 @@ from typing import Any
 
 import pytest
 
+from blocks.llama_runtime import read_runtime
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
 
 pytest.importorskip("trl")
-llama_cpp = pytest.importorskip("llama_cpp")
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "convert_gguf.py"
-CONVERTER = Path(os.environ.get("UNDERSTUDY_CACHE", Path.home() / ".cache" / "understudy")) / f"llama.cpp-{llama_cpp.__version__}"
-if not CONVERTER.is_dir():
-    pytest.skip(f"no converter in {CONVERTER}; deployments/install.sh puts it there", allow_module_level=True)
+RUNTIME = read_runtime()
+if RUNTIME is None or RUNTIME.converter is None:
+    pytest.skip("llama.cpp and its converter are not installed; run `make setup`", allow_module_level=True)
+sys.path.insert(0, str(SCRIPT.parent))
+Llama = import_module("llama_library").Llama
 
 # PEFT asks transformers by a name that transformers is giving up.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -51,7 +53,7 @@ for line in sys.stdin:
 """
 
 Call = list[object]
-COMMON: Call = ["--name", "coach", "--llama-cpp", CONVERTER, "--greedy-tokens", 12]
+COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-tokens", 12]
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,7 @@ def exported(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def open_gguf(path: Path) -> Any:
-    return llama_cpp.Llama(str(path), n_ctx=512, n_threads=1, logits_all=True, verbose=False)
+    return Llama(path, 512, 1)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -330,12 +332,11 @@ def test_the_file_computes_what_was_trained(exported: Exported, architecture: st
         untrained = base(input_ids=torch.tensor([ids])).logits[0].numpy()
         trained = PeftModel.from_pretrained(base, model / "adapter").eval()(input_ids=torch.tensor([ids])).logits[0].numpy()
     llm = open_gguf(output / "coach-f16.gguf")
-    llm.eval(ids)
     width = len(tokenizer)
-    found = llm.scores[: len(ids), :width]
+    found = llm.logits(ids)[:, :width]
     apart = numpy.abs(untrained - trained).max()
     assert numpy.abs(found - trained[:, :width]).max() < min(0.15, apart / 5)
-    assert llm.metadata["general.architecture"] == architecture.removesuffix("-vision")
+    assert llm.metadata("general.architecture") == architecture.removesuffix("-vision")
     llm.close()
 
 
@@ -344,20 +345,21 @@ def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Ex
     model, output, told = exported[architecture]
     report, files = export_of(output), {"coach-f16.gguf", "coach-q4_k_m.gguf"}
     checks, tokenizer = report["checks"], read_tokenizer(model)
-    names = ["merge", "vocabulary", "texts", "ends", "logits", "greedy replies", *["loss", "reply"] * 2]
+    names = ["vocabulary", "texts", "ends", "prompts", "merge", "logits", "greedy replies", *["loss", "reply"] * 2]
     assert [event["name"] for event in told.named("check")] == names
     assert checks["special_tokens_alike"] == sum(token.special for token in tokenizer.added_tokens_decoder.values())
     assert checks["adds_bos"] == (architecture != "qwen3")
     assert checks["stop_token"] == {"qwen3": "<|im_end|>", "llama": "<|eot_id|>"}.get(architecture, "<end_of_turn>")
     assert checks["chat_template_identical"] is True
     assert checks["prompts_rendered_alike"] == 8
-    assert checks["max_logit_difference"] <= checks["logit_tolerance"]
+    assert checks["logit_difference"] <= checks["logit_tolerance"]
+    assert 0 <= checks["kl_divergence"] < 1e-3 < max(checks["kl_divergences"].values())
     assert 1 >= checks["argmax_agreement"] >= checks["min_agreement"]
     assert 1 >= checks["greedy_agreement"] >= checks["min_greedy_agreement"]
     assert checks["greedy_tokens_compared"] > 100
     assert abs(checks["adapter_loss"] - checks["merged_loss"]) <= checks["loss_tolerance"]
     assert set(checks["heldout_loss"]) == set(checks["replies"]) == files
-    assert max(map(abs, checks["heldout_loss_difference"].values())) <= checks["quantisation_tolerance"]
+    assert all(checks["heldout_loss_difference"][name] - checks["heldout_loss_interval"][name] <= checks["quantisation_tolerance"] for name in files)
     assert checks["heldout"] == "own replies"
     assert all(reply["reply"] for reply in checks["replies"].values())
     assert set(report["files"]) == {*files, "Modelfile"}
@@ -500,7 +502,7 @@ def test_ollama_renders_what_the_model_was_trained_on(jobs: Jobs, speaker: Path,
         assert {"PARAMETER num_ctx 512", "PARAMETER temperature 0.7", 'PARAMETER stop "<|im_end|>"'} <= set(modelfile.splitlines())
         assert modelfile.endswith('SYSTEM """Be kind.\nAnd brief."""\n')
     llm = open_gguf(tmp_path / "think" / "coach-q4_k_m.gguf")
-    assert "generation" not in llm.metadata["tokenizer.chat_template"].replace("add_generation_prompt", "")
+    assert "generation" not in llm.metadata("tokenizer.chat_template").replace("add_generation_prompt", "")
     llm.close()
 
 
@@ -532,13 +534,13 @@ def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs,
         "--logit-tolerance": (0, "logits differ"),
         "--min-agreement": (1.01, "likeliest tokens"),
         "--min-greedy-agreement": (1.01, "greedy tokens"),
-        "--loss-tolerance": (0, "the mean loss of the merged model"),
-        "--quantisation-tolerance": (0, "the mean loss of coach-q4_k_m.gguf"),
+        "--loss-tolerance": (-0, "the mean loss of the merged model"),
     }
     told = jobs.refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, value) for option, (value, _) in options.items()))
     for (option, (value, words)), one in zip(options.items(), told, strict=True):
         assert words in one.error
         assert re.search(rf"{option} (is )?{value}\b", one.error)
+        assert "safe" in one.error or "raise" in one.error
 
 
 def test_an_adapter_that_does_not_merge_into_this_base_is_refused(jobs: Jobs, speaker: Path, exported: Exported, tmp_path: Path) -> None:
@@ -571,29 +573,99 @@ CHATML = (
 )
 
 
-def test_a_template_that_llama_cpp_would_not_stop_or_begin_with_is_refused(jobs: Jobs, speaker: Path, exported: Exported, tmp_path: Path) -> None:
+def test_a_template_that_llama_cpp_would_not_stop_or_render_is_refused(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     def call(model: Path, name: str, template: str) -> Call:
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         return exporting(model, tmp_path / "out", "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED)
 
-    llama, llama3 = exported["llama"][0], template_named("llama3")
     told = jobs.refuse(
         tmp_path / "out",
         call(speaker, "other", CHATML.replace("<|im_end|>", "<|done|>")),
         call(speaker, "no-stop", CHATML.replace("<|im_end|>", "")),
-        call(llama, "two", llama3.replace("bos_token + content", "bos_token + bos_token + content")),
-        call(llama, "none", llama3.replace("bos_token + content", "content")),
         call(speaker, "unknown", CHATML.replace("{{ m.role }}", "{{ m.role | dunno }}")),
         call(speaker, "silent", "{{ raise_exception('No, thanks.') }}"),
     )
-    other_stop, no_stop, two, none, unknown, silent = (one.error for one in told)
+    other_stop, no_stop, unknown, silent = (one.error for one in told)
     assert "<|done|>" in other_stop
     assert "eos_token" in other_stop
     assert "no special token" in no_stop
-    assert "with 2 BOS" in two
-    assert "with 0 BOS" in none
     assert "dunno" in unknown
     assert "No, thanks" in silent
+
+
+def test_llama_cpp_reads_a_prompt_as_it_was_trained_whatever_it_begins_with(jobs: Jobs, exported: Exported, tmp_path: Path) -> None:
+    """Templates with one BOS, with two, with none though the tokenizer adds one; and a BOS that opens each message, as SmolLM2's does."""
+    llama, llama3 = exported["llama"][0], template_named("llama3")
+    calls = []
+    for name, template in {
+        "none": llama3.replace("bos_token + content", "content"),
+        "two": llama3.replace("bos_token + c", "bos_token + bos_token + c"),
+    }.items():
+        (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
+        calls.append(exporting(llama, tmp_path / name, "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED))
+    opener = tmp_path / "opener"
+    shutil.copytree(exported["qwen3"][0], opener)
+    for part in ("base", "adapter"):
+        tokenizer = read_tokenizer(opener, part)
+        tokenizer.bos_token = "<|im_start|>"
+        tokenizer.save_pretrained(opener / part)
+    jobs.succeed(*calls, exporting(opener, tmp_path / "im_start", *UNTRAINED))
+    added = {name: export_of(tmp_path / name)["checks"]["adds_bos"] for name in ("none", "two", "im_start")}
+    assert added == {"none": False, "two": True, "im_start": False}
+    asked = [{"role": "user", "content": "Hello."}]
+    for name, model in (("none", llama), ("two", llama), ("im_start", opener)):
+        tokenizer = read_tokenizer(model)
+        tokenizer.chat_template = (tmp_path / f"{name}.jinja").read_text(encoding="utf-8") if model is llama else tokenizer.chat_template
+        (prompt,) = import_module("llama_library").render(tmp_path / name / "coach-q4_k_m.gguf", [asked])
+        llm = open_gguf(tmp_path / name / "coach-q4_k_m.gguf")
+        trained = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True), add_special_tokens=False)["input_ids"]
+        assert llm.tokenize(prompt, begin=True) == trained
+        llm.close()
+
+
+def test_what_was_merged_and_measured_is_not_made_a_second_time(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
+    call = exporting(speaker, tmp_path / "out", "--keep", tmp_path / "kept")
+    (refused,) = jobs.refuse(tmp_path / "out", [*call, "--min-greedy-agreement", 1.01])
+    assert refused.named("progress")[-1]["step"] == "checking coach-q4_k_m.gguf"
+    (done,) = jobs.succeed(call)
+    assert [event["step"] for event in done.named("progress")] == ["taking what was merged and measured before"]
+    assert not any((tmp_path / "kept").iterdir())
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"coach-f16.gguf", "coach-q4_k_m.gguf", "Modelfile", "export.json"}
+    # Another model takes nothing from there.
+    (other,) = jobs.succeed(exporting(speaker, tmp_path / "base", "--keep", tmp_path / "kept", adapter=None))
+    assert "merging" not in [event["step"] for event in other.named("progress")]
+
+
+def test_template_and_tokenizer_are_proven_without_weights(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "model" / "base"
+    shutil.copytree(speaker / "base", bare, ignore=shutil.ignore_patterns("*.safetensors"))
+    call = exporting(bare.parent, tmp_path / "out", "--preflight", adapter=None)
+    jobs.succeed(call)
+    assert json.loads((tmp_path / "out" / "preflight.json").read_text(encoding="utf-8"))["stop_token"] == "<|im_end|>"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["preflight.json"]
+    (tmp_path / "other.jinja").write_text(CHATML.replace("<|im_end|>", "<|done|>"), encoding="utf-8")
+    unknown = [word for word in call if word not in ("--fallback-pre-tokenizer", "qwen2")]
+    stop, pattern = jobs.refuse(
+        tmp_path / "bad",
+        [*call, "--output", tmp_path / "bad", "--chat-template", tmp_path / "other.jinja"],
+        [*unknown, "--output", tmp_path / "bad"],
+    )
+    assert "<|done|>" in stop.error
+    assert "--fallback-pre-tokenizer" in pattern.error
+
+
+def test_a_quantised_file_fails_only_when_it_surely_loses_more_than_is_allowed(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
+    """Over one short reply the loss of a small file says little; the interval says how little."""
+    rows = write_parquet(tmp_path / "one.parquet", [CHAT[1:3]])
+    call = exporting(speaker, tmp_path / "out", "--heldout", rows, "--quantisations", "q2_k")
+    jobs.succeed([*call, "--quantisation-tolerance", 10])
+    checks = export_of(tmp_path / "out")["checks"]
+    rise, half = (checks[name]["coach-q2_k.gguf"] for name in ("heldout_loss_difference", "heldout_loss_interval"))
+    assert half > 0
+    (within,) = jobs.succeed([*call, "--output", tmp_path / "within", "--quantisation-tolerance", max(0.0, rise - half) + 1e-4])
+    assert within.code == 0
+    if rise - half > 2e-4:
+        jobs.refuse(tmp_path / "below", [*call, "--output", tmp_path / "below", "--quantisation-tolerance", rise - half - 2e-4])
 
 
 @pytest.mark.parametrize(
