@@ -27,7 +27,7 @@ PROBE = CHECKOUT / "deployments" / "jobs" / "llama_library.py"
 SERVER = CHECKOUT / "blocks" / "prebuilt_server.py"
 KINDS = ("own", "prebuilt", "portable")
 WORDS = {
-    "own": "llama.cpp built with CMAKE_ARGS",
+    "own": "the llama.cpp built with CMAKE_ARGS",
     "prebuilt": "the prebuilt llama.cpp (xllamacpp)",
     "portable": "the portable build of llama.cpp",
     "llama-cpp": "llama-cpp-python",

@@ -80,10 +80,10 @@ class Place:
         folder.mkdir(parents=True)
         (folder / "convert_hf_to_gguf.py").touch()
 
-    def have_portable(self) -> Path:
+    def have_build(self, flags: str = "portable_flags()") -> Path:
         """A build of the cache, whose library is the prebuilt one: what counts here is which one is taken."""
         library = Path(pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`").__file__).parent
-        folder = self.cache / f"llama-server-{self.version}-{self.ask('key_of(portable_flags())')}"
+        folder = self.cache / f"llama-server-{self.version}-{self.ask(f'key_of({flags})')}"
         folder.mkdir(parents=True)
         (folder / "libllama.so").symlink_to(next(library.glob("xllamacpp*.so")))
         (folder / "llama-server").touch()
@@ -112,7 +112,7 @@ def test_what_is_installed_is_proven_once_and_written_down(place):
 
 
 def test_one_that_crashes_gives_way_to_a_portable_build_which_is_remembered(place):
-    folder = place.have_portable()
+    folder = place.have_build()
     place.have_converter()
     code, said = place.run("choose", UNDERSTUDY_PROBE_DIES="prebuilt")
     assert code == 0
@@ -124,6 +124,17 @@ def test_one_that_crashes_gives_way_to_a_portable_build_which_is_remembered(plac
     assert place.run("choose") == (0, "")
     assert place.record()["kind"] == "portable"
     assert place.run("choose", UNDERSTUDY_LLAMA="auto") == (0, "")
+    assert place.record()["kind"] == "prebuilt"
+
+
+def test_a_build_with_flags_of_ones_own_comes_first_and_gives_way_if_it_crashes(place):
+    folder = place.have_build("['-DGGML_CUDA=on']")
+    place.have_converter()
+    assert place.run("choose", CMAKE_ARGS="-DGGML_CUDA=on") == (0, "")
+    assert (place.record()["kind"], place.record()["library"]) == ("own", str(folder / "libllama.so"))
+    code, said = place.run("choose", CMAKE_ARGS="-DGGML_CUDA=on", UNDERSTUDY_PROBE_DIES="own")
+    assert code == 0
+    assert said.startswith("The llama.cpp built with CMAKE_ARGS died of SIGSEGV while it decoded a tiny model: the prebuilt llama.cpp (xllamacpp) is used")
     assert place.record()["kind"] == "prebuilt"
 
 
@@ -139,7 +150,7 @@ def test_without_a_compiler_the_way_out_is_named(place, tmp_path):
 
 
 def test_one_that_is_asked_for_is_taken_and_nonsense_is_refused(place):
-    place.have_portable()
+    place.have_build()
     place.have_converter()
     assert place.run("choose", UNDERSTUDY_LLAMA="portable") == (0, "")
     assert place.record()["kind"] == "portable"
