@@ -26,12 +26,19 @@ SHOWN = 12
 
 
 def state(base: Base) -> list[list[str | int]]:
-    """Return what changes when the files of a base do, without reading them: name, size and time of each; of a wheel nothing, since a version never changes.
+    """Return what changes when the files of a base do, without reading them: name, size and time of each.
+
+    Nothing of a wheel, whose version never changes, nor of a model on the Hub, which has a commit.
 
     Raises:
-        SettingsError: there is no such file or folder, or it is no model.
+        SettingsError: there is no such file or folder, it is no model, or the name could be both a folder's and one on the Hub.
     """
-    if base.kind == "wheel":
+    if base.kind == "hub" and Path(base.model).is_dir():  # transformers would take the folder
+        raise SettingsError(
+            f"base.model is {base.model!r}, a name on the Hub and a folder here. For the folder write its path, with / or ./ in front; for the Hub's, "
+            "rename the folder or run from another one."
+        )
+    if base.kind in ("hub", "wheel"):
         return []
     path = Path(base.model)
     if base.kind == "gguf":

