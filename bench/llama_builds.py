@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "deployments"), str(CHECKOUT / "deployments/jobs")]
 
-from llama import installed_library, library_in
-from llama_build import cache, key_of, pinned, portable_flags
-from llama_library import Llama
+choosing, building, interface = import_module("llama"), import_module("llama_build"), import_module("llama_library")
+installed_library, library_in = choosing.installed_library, choosing.library_in
+cache, key_of, pinned, portable_flags = building.cache, building.key_of, building.pinned, building.portable_flags
 
 PROMPT, WRITTEN, ROUNDS = 512, 64, 3
 FLAGS = {"portable": portable_flags(), "native": ["-DGGML_NATIVE=ON"]}
@@ -32,7 +33,7 @@ FLAGS = {"portable": portable_flags(), "native": ["-DGGML_NATIVE=ON"]}
 
 def measure(gguf: Path, library: Path) -> dict[str, float]:
     """Decode with a library in this process."""
-    llama = Llama(gguf, PROMPT + WRITTEN + 8, 1, library)
+    llama = interface.Llama(gguf, PROMPT + WRITTEN + 8, 1, library)
     text = "I slept badly and my work is piling up, and I argued with my sister. " * PROMPT
     prompt = llama.tokenize(text)[:PROMPT]
     llama.logits(prompt[:32])

@@ -179,8 +179,10 @@ def hold(lock: Path, *words: str) -> subprocess.Popen[str]:
 def test_the_second_installation_waits_says_so_and_is_let_in_when_the_first_is_gone(tmp_path, end):
     lock = tmp_path / "cache/install.lock"
     first = hold(lock, "bash", "-c", "echo in; read line")
+    assert first.stdout
     assert first.stdout.readline() == "in\n"
     second = hold(lock, "echo", "in")
+    assert second.stderr
     assert second.stderr.readline() == f"Another installation uses {lock.parent} (process {first.pid}); this one waits until it has ended.\n"
     time.sleep(0.2)
     assert second.poll() is None

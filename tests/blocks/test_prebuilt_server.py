@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def port():
 
 
 @contextmanager
-def serving(path: Path, port: int, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def serving(path: Path, port: int, *words: str, **environment: str) -> Generator[subprocess.Popen[str]]:
     process = start(path, port, *words, **environment)
     try:
         until = time.monotonic() + 60
