@@ -34,6 +34,15 @@ TRIMMED = (
     "{% if m.role == 'assistant' %}  {%- generation -%}  \n  {{ m.content }}<|im_end|>  {%- endgeneration -%} \n"
     "{% else %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
 )
+# SmolLM2's, which TRL does not know; and one whose messages are written in two places.
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SCATTERED = CHATML.replace(
+    "{{'<|im_start|>' +", "{% if message['role'] == 'tool' %}{{'<|im_start|>' + message['role'] + '\n' + 'x'}}{% endif %}<|im_start|>{{ '' +"
+)
 FAST = ["--learning-rate", 1e-2, "--gradient-accumulation", 4]
 
 
@@ -78,6 +87,8 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
     twice = [{"messages": [{"role": "user", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"}]}]
     write_parquet(folder / "twice.parquet", twice)
     (folder / "trimmed.jinja").write_text(TRIMMED, encoding="utf-8")
+    (folder / "chatml.jinja").write_text(CHATML, encoding="utf-8")
+    (folder / "scattered.jinja").write_text(SCATTERED, encoding="utf-8")
     once: list[object] = ["--max-steps", 1]
     together: list[object] = [*once, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
     asked: dict[str, tuple[str, list[object]]] = {
@@ -88,6 +99,8 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
         **{f"{name}-packed": (name, [*together, "--packing"]) for name in ("qwen3", "gemma3-vision")},
         "named": ("gemma3", ["--chat-template", "gemma3_training", *once]),
         "trimmed": ("qwen3", ["--chat-template", folder / "trimmed.jinja", *once]),
+        "chatml": ("qwen3", ["--chat-template", folder / "chatml.jinja", *once]),
+        "scattered": ("qwen3", ["--chat-template", folder / "scattered.jinja"]),
         "misnamed": ("gemma3", ["--chat-template", "gemma4_training_x"]),
         "twice": ("gemma3", ["--train", folder / "twice.parquet"]),
         "thinks": ("qwen3", ["--chat-template", "qwen3", "--reply-prefix", "<think>\n\n</think>\n\n", *once]),
@@ -194,21 +207,33 @@ def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> No
         tokenizer.apply_chat_template([{"role": "tool", "content": "7"}], tokenize=False)
 
 
-@pytest.mark.parametrize("name", ["named", "trimmed"])
+@pytest.mark.parametrize("name", ["named", "trimmed", "chatml"])
 def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from transformers import AutoTokenizer
 
     output, _, told = good(batch, name)
     assert told.named("warning") == []
     ours: Any = AutoTokenizer.from_pretrained(output)
-    given = TRIMMED if name == "trimmed" else (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
+    given = {"trimmed": TRIMMED, "chatml": CHATML}.get(name) or (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
     assert not re.search(r"\{%-? *(end)?generation", ours.chat_template.rpartition("#}")[2])
     for row in chats(3):
         assert ours.apply_chat_template(row["messages"], tokenize=False) == ours.apply_chat_template(row["messages"], chat_template=given, tokenize=False)
 
 
+def test_replies_of_plain_chatml_are_learnt_though_nobody_marked_them(batch: Batch) -> None:
+    from transformers import AutoTokenizer
+
+    output, metrics, _ = good(batch, "chatml")
+    tokenizer: Any = AutoTokenizer.from_pretrained(output)
+    texts = [f"{reply}<|im_end|>" for reply in replies(chats(24, lambda number: 1 + number % 3))]
+    assert metrics["stop_tokens"] == ["<|im_end|>"]
+    assert metrics["supervised_tokens"] == sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    assert tokenizer.chat_template == CHATML
+
+
 def test_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Batch) -> None:
     assert all(word in bad(batch, "misnamed") for word in ("'gemma4_training_x'", "qwen3_instruct_2507"))
+    assert "plain ChatML" in bad(batch, "scattered")
     assert all(word in bad(batch, "twice") for word in ("row 1 of train", "alternate"))
 
 
