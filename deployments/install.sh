@@ -43,7 +43,7 @@ done
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python is $("$python" -V 2>&1); 3.11 or newer is needed. Set PYTHON=python3.12 or the like."; exit 1; }
 # One installation at a time; the lock comes back here with this process's number.
-[ "${UNDERSTUDY_INSTALL_LOCK:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$PWD/deployments/install.sh" "$@"
+[ "${INSTALL_LOCK_HOLDER:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$PWD/deployments/install.sh" "$@"
 
 work=$(mktemp -d)
 mkfifo "$work/never"

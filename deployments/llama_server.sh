@@ -10,5 +10,5 @@ cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
 [ ! -x .venv/bin/python ] || python=.venv/bin/python
-[ "${UNDERSTUDY_INSTALL_LOCK:-}" = "$$" ] || exec "$python" deployments/lock.py "${UNDERSTUDY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/understudy}/install.lock" "$PWD/deployments/llama_server.sh"
+[ "${INSTALL_LOCK_HOLDER:-}" = "$$" ] || exec "$python" deployments/lock.py "${UNDERSTUDY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/understudy}/install.lock" "$PWD/deployments/llama_server.sh"
 exec "$python" deployments/llama.py server

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-HELD_VARIABLE = "UNDERSTUDY_INSTALL_LOCK"
+HELD_VARIABLE = "INSTALL_LOCK_HOLDER"
 NUMBER = 9
 """Of the file that the command inherits, so that it can keep the lock from what outlives it."""
 
