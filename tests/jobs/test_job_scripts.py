@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -240,7 +239,6 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
-    started = time.monotonic()
     lora = ["--lora-r", 16, "--lora-alpha", 32, "--lora-dropout", 0, "--target-modules", "all-linear"]
     knobs = ["--epochs", 8, "--batch-size", 4, "--gradient-accumulation", 1, "--learning-rate", 1e-2, "--warmup", 0.03, "--evaluate", "end", *lora]
     events = succeed("train_sft", *training(base, data, tmp_path / "adapter", *knobs))
@@ -278,7 +276,6 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     modelfile = (tmp_path / "tuned" / "Modelfile").read_text(encoding="utf-8")
     assert "FROM ./tuned-q4_k_m.gguf" in modelfile
     assert "PARAMETER num_ctx 512" in modelfile
-    assert time.monotonic() - started < 120
 
 
 def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: Path) -> None:
@@ -294,7 +291,6 @@ def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: P
     )
     # The tokenizer is our own, so llama.cpp cannot know it, and Gemma's way with blanks is another.
     assert "--fallback-pre-tokenizer" in unknown
-    assert "into" in other
-    assert "tokens" in other
+    assert "tokens in the tokenizer and" in other
     assert "logits differ" in inexact
     assert list((tmp_path / "out").iterdir()) == []
