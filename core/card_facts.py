@@ -115,7 +115,7 @@ class ExportFacts(Record):
         main: the file that the Modelfile names and the card runs.
         context: tokens, the Modelfile's `num_ctx`.
         texts_alike: texts that llama.cpp and the tokenizer cut into the same tokens.
-        logit_difference: the largest between 16-bit file and merged model; agreement: share of positions with the same likeliest token.
+        logit_difference: spread of the differences between 16-bit file and merged model, as a share of the spread of the logits; agreement: share of positions with the same likeliest token.
         greedy_agreement: share of the tokens of greedy replies that are the same.
         merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
         heldout: which texts these are.
@@ -209,7 +209,7 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
         "template_identical": checks.get("chat_template_identical"),
         "texts_alike": checks.get("texts_tokenized_alike"),
         "positions": checks.get("positions_compared"),
-        "logit_difference": checks.get("max_logit_difference"),
+        "logit_difference": checks.get("logit_difference"),
         "logit_tolerance": checks.get("logit_tolerance"),
         "agreement": checks.get("argmax_agreement"),
         "least_agreement": checks.get("min_agreement"),
