@@ -76,7 +76,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             raise JobError(f"{str(path)!r} is no GGUF file: it does not begin with 'GGUF'; give another with --gguf.")
     try:
         gguf: Any = import_module("gguf")
-        # transformers has the file's lists read three times more and the map of names built for each module: half a minute of CPU.
+        # transformers has the file's lists read three times more and the map of names built for each module.
         gguf.GGUFReader, gguf.get_tensor_name_map = cache(gguf.GGUFReader), cache(gguf.get_tensor_name_map)
         reader = gguf.GGUFReader(str(path))
         told = {name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1}
