@@ -12,6 +12,7 @@ import pytest
 from blocks.llama_server import LlamaServer
 from core.chat import ChatRequest, Message
 from core.records import Transcript
+from core.reports import summary_table
 from flows.pipeline import pipeline
 from tasks.reporting import ReportRef
 from tests.flows.conftest import write_settings
@@ -41,7 +42,8 @@ def ran(tmp_path_factory, prefect_server):
 
 
 def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
-    assert {"made", "passed", "examples", "training loss", "validation loss", "GGUF", "base score", "understudy score", "decision"} <= set(ran.report.summary)
+    wanted = {"made", "passed", "examples", "size", "training loss", "validation loss", "held-out loss", "base score", "understudy score", "decision"}
+    assert wanted <= set(ran.report.summary)
     for name in ("report.md", "report.html"):
         text = (ran.root / ran.report.path / name).read_text(encoding="utf-8")
         assert "no measure of real quality" in text
@@ -49,6 +51,18 @@ def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
     for name in ("report", "dataset", "model"):
         assert Path(ran.report.summary[name]).exists()
     assert "no measure of real quality" in ran.files("hub/datasets/*/*/commits/*/README.md")[0].read_text(encoding="utf-8")
+
+
+def test_it_ends_with_replies_of_both_models_to_messages_that_neither_has_seen(ran):
+    lines = summary_table(ran.report.summary).splitlines()
+    asked = [line.removeprefix("a user").strip() for line in lines if line.startswith("a user")]
+    held_out = pyarrow.parquet.read_table(ran.files("hub/datasets/*/*/commits/*/validation.parquet")[0]).to_pylist()
+    seen = [" ".join(next(m["content"] for m in row["messages"] if m["role"] == "user").split()) for row in held_out]
+    assert asked
+    assert all(any(text.startswith(message.removesuffix(" …")) for text in seen) for message in asked)
+    for arm in ("base", "understudy"):
+        assert sum(line.startswith(f"{arm} ") for line in lines) == len(asked)
+    assert "understudy chat" in lines[-3]
 
 
 def test_the_report_needs_nothing_from_outside(ran):
@@ -84,7 +98,9 @@ def test_the_loss_falls_on_held_out_transcripts_too(ran):
 async def test_the_quantised_understudy_answers(ran):
     model = LlamaServer(model_path=Path(ran.report.summary["model"]), context=1024, slots=1, temperature=0, threads=1).get_client()
     try:
-        reply, again = [await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20)) for _ in range(2)]
+        reply, again = [
+            await model.complete(ChatRequest("assistant", "Be kind.", (Message("user", "I slept badly."),), max_tokens=20, seed=0)) for _ in range(2)
+        ]
     finally:
         await model.aclose()
     assert 0 < reply.usage.output_tokens <= 20
