@@ -37,6 +37,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 THREADS = {
     "OMP_NUM_THREADS": str(CORES),
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made a step more than ten times slower on a busy machine
+    "GOMP_SPINCOUNT": "10000",  # a moment of it is a sixth faster on an idle one
 }
 """Unless the caller's environment says otherwise."""
 
