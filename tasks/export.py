@@ -66,10 +66,6 @@ async def export_gguf(
     """
     order = _order(arm, base, adapter, dataset, training, script)
     result = await make(order)
-    for name, tensors in result.facts["fallback_tensors"].items():
-        if tensors:
-            kinds = ", ".join(sorted(set(tensors.values())))
-            get_run_logger().warning("%s: %d matrices have another quantisation (%s), since their rows do not divide by 256.", name, len(tensors), kinds)
     return result.model(order, arm)
 
 

@@ -1,6 +1,7 @@
 """Telling how a job goes: a line of the log for each thing that matters, a progress artifact that moves, links, and the loss curve at the end."""
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ class Teller:
     """
 
     def __init__(self, script: str, key: str) -> None:
-        self._name, self._key = Path(script).stem, key
+        # Prefect's keys hold lowercase letters, digits and dashes
+        self._name, self._key = Path(script).stem, re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
         self._logger, self._logged, self._lines = get_run_logger(), 0.0, 0
         self._artifact: UUID | None = None
         self._newest: tuple[float, str] | None = None
