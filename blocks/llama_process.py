@@ -26,8 +26,9 @@ from core.memory import Memory, read_memory
 
 PROGRAM_VARIABLE = "UNDERSTUDY_LLAMA_SERVER"
 KEY_VARIABLE = "LLAMA_API_KEY"
-PATIENT = {"GOMP_SPINCOUNT": "0"}
-"""Threads that wait for one another sleep: with fewer idle cores than threads, spinning took generation from 50 tokens a second to 1."""
+PATIENT = {"GOMP_SPINCOUNT": "10000"}
+"""Threads that wait for one another spin for a moment and then sleep. Without an end to the spinning, two threads on busy cores wrote 1 token a second in place
+of 50; without any of it, half as many tokens on idle cores."""
 TRIES = 3
 """Ports that are tried; between its choice and the server's start another program may take one."""
 SETTLE_SECONDS = 5

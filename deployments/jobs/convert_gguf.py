@@ -57,8 +57,8 @@ Written = tuple[Any, list[int]]
 LLAMA_CPP_PYTHON = "0.3.36"
 # Normal quantile of a 95 % interval.
 QUANTILE = 1.96
-# Held-out messages that a quantised file answers for the report.
-SAMPLES = 2
+# Held-out messages that a quantised file answers for the report, and how freely where the Modelfile says nothing.
+SAMPLES, SAMPLE_TEMPERATURE = 2, 0.7
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
 PROMPTS = [QUESTION, "Hello. How are you?", "3 short lines about 2026: the café, a naïve plan and 12.5 % — it's fine, isn't it?\n\nThanks!"]
 TURNS = ["What helps against worry?", "Writing it down, for one.\n\n- What is it?\n- What can wait?", "My exam, and the rent :-/"]
@@ -671,9 +671,9 @@ def measure_greedy(llm: Any, ids: list[list[int]], references: list[Written], sl
     return {"greedy_tokens_compared": compared, "greedy_agreement": round(same / compared if compared else 1.0, 4), "greedy_near_ties": ties}
 
 
-def answer(llm: Any, tokenizer: Any, chat: Messages, limit: int) -> dict[str, Any]:
+def answer(llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0) -> dict[str, Any]:
     """The reply to a short chat, and whether it ended by itself."""
-    written = llm.write(tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"], limit)
+    written = llm.write(tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"], limit, temperature)
     text = tokenizer.decode(written, skip_special_tokens=True).strip()
     return {"prompt": chat[-1]["content"], "reply": text, "tokens": len(written), "ended_by_itself": llm.is_end(written[-1])}
 
@@ -691,10 +691,12 @@ def measure_quantised(small: Path, f16: Path, measured: dict[str, Any], tokenize
         return import_module("torch").from_numpy(found)
 
     losses = token_losses(logits_of, examples)
-    replies = [answer(llm, tokenizer, chat, arguments.reply_tokens) for chat in [measured["chats"][0], *measured["asked"]]]
+    said = answer(llm, tokenizer, measured["chats"][0], arguments.reply_tokens)
+    # As the model is used: the likeliest tokens of a small one go round in circles.
+    samples = [answer(llm, tokenizer, chat, arguments.reply_tokens, SAMPLE_TEMPERATURE) for chat in measured["asked"]]
     exact.close()
     llm.close()
-    return {"losses": losses, "kl_divergence": round(math.fsum(divergences) / len(divergences), 6), "reply": replies[0], "samples": replies[1:]}
+    return {"losses": losses, "kl_divergence": round(math.fsum(divergences) / len(divergences), 6), "reply": said, "samples": samples}
 
 
 # --- whether what was measured is good enough ---

@@ -43,6 +43,8 @@ BATCH = 512
 """Tokens that are decoded at once."""
 CHUNK = 4 * 2**20
 """Numbers that one thread quantises at once: 16 MB as 32-bit floats."""
+LIKELY = 40
+"""Tokens of which one is drawn (llama.cpp's own top_k)."""
 PROBE_DIFFERENCE, PROBE_TOKENS = 0.5, 8
 """Spread of the quantised model's errors against that of its logits, at which a build computes something else (0.14 is usual); tokens that are written."""
 PROBE_SIGNAL_VARIABLE = "UNDERSTUDY_PROBE_SIGNAL"
@@ -275,12 +277,21 @@ class Llama:
         self.reset()
         return self.decode(ids)
 
-    def write(self, ids: list[int], limit: int) -> list[int]:
-        """Return the likeliest tokens after a prompt, up to and with the one that ends the generation."""
+    def write(self, ids: list[int], limit: int, temperature: float = 0.0) -> list[int]:
+        """Return tokens after a prompt, up to and with the one that ends the generation.
+
+        Args:
+            temperature: 0 takes the likeliest token; else one of the 40 likeliest is drawn, always the same way.
+        """
         written: list[int] = []
-        row = self.logits(ids)[-1]
+        draw, row = numpy.random.default_rng(0), self.logits(ids)[-1]
         while len(written) < limit:
-            written.append(int(row.argmax()))
+            if temperature:
+                likely = numpy.argsort(row)[-LIKELY:]
+                weights = numpy.exp((row[likely] - row[likely[-1]]).astype(numpy.float64) / temperature)
+                written.append(int(draw.choice(likely, p=weights / weights.sum())))
+            else:
+                written.append(int(row.argmax()))
             if self.is_end(written[-1]):
                 break
             row = self.decode(written[-1:])[-1]
