@@ -115,7 +115,8 @@ class ExportFacts(Record):
         main: the file that the Modelfile names and the card runs.
         context: tokens, the Modelfile's `num_ctx`.
         texts_alike: texts that llama.cpp and the tokenizer cut into the same tokens.
-        logit_difference: spread of the differences between 16-bit file and merged model, as a share of the spread of the logits; agreement: share of positions with the same likeliest token.
+        logit_difference: spread of the differences between 16-bit file and merged model, as a share of the spread of the logits.
+        agreement: share of positions with the same likeliest token.
         greedy_agreement: share of the tokens of greedy replies that are the same.
         merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
         heldout: which texts these are.
