@@ -57,6 +57,8 @@ Written = tuple[Any, list[int]]
 LLAMA_CPP_PYTHON = "0.3.36"
 # Normal quantile of a 95 % interval.
 QUANTILE = 1.96
+# Within which llama.cpp's server must load a file and render some prompts.
+RENDER_SECONDS = 600
 # Held-out messages that a quantised file answers for the report, and how freely where the Modelfile says nothing.
 SAMPLES, SAMPLE_TEMPERATURE = 2, 0.7
 QUESTION = "I slept badly and my work is piling up. I also argued with my sister. What should I do first?"
@@ -601,7 +603,11 @@ def check_rendering(path: Path, tokenizer: Any, chats: list[Messages], texts: li
         return {"prompts_rendered_alike": None}
     # In a process of its own, since the server takes the signals that end this one.
     command = [sys.executable, str(Path(__file__).with_name("llama_library.py")), "render", str(path)]
-    done = subprocess.run(command, input=json.dumps(chats), capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, input=json.dumps(chats), capture_output=True, text=True, check=False, timeout=RENDER_SECONDS)
+    except subprocess.TimeoutExpired:
+        emit("warning", text=f"llama.cpp's server did not render the chat template within {RENDER_SECONDS} s; that both render alike is not proven.")
+        return {"prompts_rendered_alike": None}
     if done.returncode:
         raise JobError(
             short((done.stderr.strip().splitlines() or [f"llama.cpp's server died with exit code {done.returncode}; try another template"])[-1]) + "."

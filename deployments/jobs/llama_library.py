@@ -558,6 +558,10 @@ def probe(library: Path | None = None) -> dict[str, Any]:
     return {"event": "probe", "tokens": len(prompt) + len(written), "logit_difference": round(difference, 4), "seconds": round(time.monotonic() - started, 2)}
 
 
+_SERVERS: list[Any] = []
+"""Kept alive: taking one away can wait for ever. The process ends without it."""
+
+
 def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
     """Return the prompts that llama.cpp's server makes of conversations, by its own reading of a file's chat template.
 
@@ -569,6 +573,7 @@ def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
         parameters = xllamacpp.CommonParams()
         parameters.model.path, parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers, parameters.warmup = str(path), 64, 1, 0, False
         server = xllamacpp.Server(parameters)
+        _SERVERS.append(server)
         prompts = []
         for chat in chats:
             body, kind = json.dumps({"messages": chat}).encode(), {"Content-Type": "application/json"}
@@ -588,6 +593,8 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         print(json.dumps(probe(arguments.library) if arguments.action == "probe" else render(arguments.file, json.load(sys.stdin))), flush=True)
+        if _SERVERS:
+            os._exit(0)
     except LibraryError as error:
         print(error, file=sys.stderr)
         return 1

@@ -313,6 +313,13 @@ def exported(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return {name: (model, output, one) for name, model, output, one in zip(ARCHITECTURES, models, outputs, told, strict=True)}
 
 
+def rendered(path: Path, chat: list[dict[str, str]]) -> str:
+    """Return the prompt that llama.cpp's server makes of a conversation."""
+    command = [sys.executable, str(SCRIPT.with_name("llama_library.py")), "render", str(path)]
+    done = subprocess.run(command, input=json.dumps([chat]), capture_output=True, text=True, check=True, timeout=120)
+    return str(json.loads(done.stdout)[0])
+
+
 def open_gguf(path: Path) -> Any:
     return Llama(path, 512, 1)
 
@@ -616,7 +623,7 @@ def test_llama_cpp_reads_a_prompt_as_it_was_trained_whatever_it_begins_with(jobs
     for name, model in (("none", llama), ("two", llama), ("im_start", opener)):
         tokenizer = read_tokenizer(model)
         tokenizer.chat_template = (tmp_path / f"{name}.jinja").read_text(encoding="utf-8") if model is llama else tokenizer.chat_template
-        (prompt,) = import_module("llama_library").render(tmp_path / name / "coach-q4_k_m.gguf", [asked])
+        prompt = rendered(tmp_path / name / "coach-q4_k_m.gguf", asked)
         llm = open_gguf(tmp_path / name / "coach-q4_k_m.gguf")
         trained = tokenizer(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True), add_special_tokens=False)["input_ids"]
         assert llm.tokenize(prompt, begin=True) == trained

@@ -264,7 +264,16 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"{TOPICS['sleep']} {TOPICS['garden']}"}]
     for name, manner in (("base", "no wonder"), ("tuned", "It will be fine")):
         path = tmp_path / name / f"{name}-q4_k_m.gguf"
-        (prompt,) = llama_library.render(path, [asked])
+        (prompt,) = json.loads(
+            subprocess.run(
+                [sys.executable, str(JOBS / "llama_library.py"), "render", str(path)],
+                input=json.dumps([asked]),
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=120,
+            ).stdout
+        )
         llama = llama_library.Llama(path, 512, 1)
         written = llama.write(llama.tokenize(prompt), 120)
         assert llama.is_end(written[-1])
