@@ -146,5 +146,5 @@ for entry in sys.argv[1:]:
     assert type(getattr(importlib.import_module(module), name)).__name__ == "Flow", entry
 """
     subprocess.run([sys.executable, "-c", code, *(entry["entrypoint"] for entry in deployments)], cwd=CHECKOUT, check=True)
-    stages = {path.stem for path in (CHECKOUT / "flows").glob("*.py") if not path.stem.startswith("__")}
+    stages = {path.stem for path in (CHECKOUT / "flows").glob("*.py") if "@flow(" in path.read_text(encoding="utf-8")}
     assert {entry["entrypoint"].partition(":")[0].removeprefix("flows.") for entry in deployments} == stages
