@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,7 +90,7 @@ class HfJob(JobBlock[Made]):
             HubError: the Hub does not answer.
         """
         commit = self.hub.commit_of(order.repo, "model", order.tag)
-        path = self.hub.fetch(order.repo, "model", commit, order.finished, place.with_name(f".told-{place.name}")) if commit else None
+        path = self.hub.fetch(order.repo, "model", commit, order.finished, place.with_name(f".told-{place.name}-{os.getpid()}")) if commit else None
         if commit is None or path is None:
             return None
         try:

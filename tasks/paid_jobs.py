@@ -1,8 +1,10 @@
 """Jobs elsewhere: planned, agreed to, submitted once, watched, and their results fetched."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -147,7 +149,7 @@ def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
 
 def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: Path) -> None:
     """Download the result's files that are wanted here, and put them in place when their checksums are right."""
-    part = place.with_name(f".fetched-{place.name}")
+    part = place.with_name(f".fetched-{place.name}-{os.getpid()}")  # of this process: another flow may fetch the same
     for name in [*order.fetch, order.finished]:
         path = block.hub.fetch(made.repo, "model", made.commit, name, part)
         if path is None:
@@ -160,6 +162,9 @@ def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: 
     (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
-    shutil.rmtree(place.with_name(f".told-{place.name}"), ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
-    part.rename(place)
+    shutil.rmtree(place.with_name(f".told-{place.name}-{os.getpid()}"), ignore_errors=True)
+    if not (place / order.finished).is_file():
+        shutil.rmtree(place, ignore_errors=True)  # an unfinished one
+        with contextlib.suppress(OSError):  # the other flow was quicker
+            part.rename(place)
+    shutil.rmtree(part, ignore_errors=True)
