@@ -1,7 +1,6 @@
 """Jobs elsewhere: planned, agreed to, submitted once, watched, and their results fetched."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
@@ -165,6 +164,9 @@ def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: 
     shutil.rmtree(place.with_name(f".told-{place.name}-{os.getpid()}"), ignore_errors=True)
     if not (place / order.finished).is_file():
         shutil.rmtree(place, ignore_errors=True)  # an unfinished one
-        with contextlib.suppress(OSError):  # the other flow was quicker
+        try:
             part.rename(place)
+        except OSError:
+            if not (place / order.finished).is_file():  # else another flow was quicker
+                raise
     shutil.rmtree(part, ignore_errors=True)

@@ -992,8 +992,10 @@ def begin_work(arguments: argparse.Namespace) -> Path:
     shutil.rmtree(work, ignore_errors=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.keep:
-        with suppress(OSError):
-            (arguments.keep / identify(arguments)).rename(work)
+        # Once, since looking a model up on the Hub adds its commit to the arguments.
+        arguments.identity = identify(arguments)
+        with suppress(FileNotFoundError):
+            (arguments.keep / arguments.identity).rename(work)
     work.mkdir(exist_ok=True)
     return work
 
@@ -1003,7 +1005,7 @@ def keep(arguments: argparse.Namespace, work: Path) -> None:
     shutil.rmtree(arguments.keep, ignore_errors=True)
     arguments.keep.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):
-        work.rename(arguments.keep / identify(arguments))
+        work.rename(arguments.keep / arguments.identity)
 
 
 def run(arguments: argparse.Namespace) -> None:
