@@ -1,6 +1,7 @@
 """A command whose work is done says what it said before, and starts no server for it."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,8 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     judge = {"judges": ["anthropic/claude-haiku-5-5"]}
     models = {"anthropic": {"concurrency": 10, "options": {"base_url": provider.url}}}
     settings = write_settings(tmp_path, roles=judge, models=models, budget={"usd": 5}, calls={"attempts": 1}, generation={"conversations": 2})
+    # a base that is a folder rests on more than the checkout, and leaves no receipt
+    Path(settings).write_text(Path(settings).read_text(encoding="utf-8").replace(str(tmp_path / "tiny.yaml"), "smollm2-135m"), encoding="utf-8")
     words = ("assessment", f"settings={settings}")
     made, started = alone("generation", f"settings={settings}")
     assert started
