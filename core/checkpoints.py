@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import CheckpointError
-from core.families import shared_family
+from core.families import shared_family, writer_of
 from core.fingerprint import fingerprint
 from core.pack import Pack, Rubric
 from core.panel import JOIN
@@ -125,7 +125,7 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
         return "the transcript has other words than the one that was judged"
     if lacking := [item.id for item in criteria if line.answers.get(item.id, Answer.ERROR) is Answer.ERROR]:
         return f"no answer to {', '.join(lacking)}"
-    reasonings, writer = line.reasonings or {}, transcript.provenance.get("assistant")
+    reasonings, writer = line.reasonings or {}, writer_of(transcript)
     verdicts = [Verdict(criterion=item.id, answer=line.answers[item.id], reasoning=reasonings.get(item.id, "")) for item in criteria]
     return Assessment(
         transcript_id=transcript.id,

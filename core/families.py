@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from core.errors import SettingsError
+from core.records import Transcript
 from core.store import CHECKOUT
 from core.yaml_files import Strict, load_yaml
 
@@ -53,3 +54,10 @@ def shared_family(judge: str, writer: str | None) -> str | None:
     """
     own = family(judge)
     return own if writer and own and own == family(writer) else None
+
+
+def writer_of(transcript: Transcript) -> str | None:
+    """Return the model that wrote the assistant's messages; of a transcript from elsewhere the one that its file names, on which only a warning may rest."""
+    told = transcript.provenance
+    writer = (told if "pack_hash" in told else told.get("claimed", told)).get("assistant")
+    return writer if isinstance(writer, str) else None

@@ -127,7 +127,7 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
     found = []
     for item in transcripts:
         seed = item.provenance.get("seed")
-        ours = "pack_hash" in item.provenance
+        ours = "pack_hash" in item.provenance or "pack_hash" in item.provenance.get("claimed", ())
         later = ours and isinstance(seed, int) and seed >= first_seed
         if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
             found.append(f"{item.id} (seed {seed})")

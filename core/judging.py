@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.assessment_settings import Judging
 from core.chat import ChatModel, ChatRequest, Message, Reply
 from core.errors import ContextError, InvalidOutputError, ModelError
-from core.families import shared_family
+from core.families import shared_family, writer_of
 from core.fingerprint import seed_of
 from core.judgement_log import JudgementLog
 from core.judgements import answer_schema, read_judgement, unusable
@@ -71,7 +71,7 @@ async def assess(sitting: Sitting) -> Assessment:
         verdicts=verdicts,
         score=score(pack.rubric, verdicts, exchanges),
         caveat=sitting.judge.caveat,
-        shared_family=shared_family(sitting.judge.reference, transcript.provenance.get("assistant")),
+        shared_family=shared_family(sitting.judge.reference, writer_of(transcript)),
         provenance={"domain": pack.name, "pack_hash": pack.hash, **sitting.how.model_dump(), "repeat": sitting.repeat},
     )
 

@@ -85,7 +85,10 @@ class Transcript(Record):
     end_reason: EndReason | None = None
     created_at: str | None = None
     system: str | None = Field(default=None, description="The short system prompt that is trained in.")
-    provenance: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(
+        default_factory=dict,
+        description="How it was made. Of one from elsewhere only its file's name and seed; what the file says of itself is under `claimed`.",
+    )
 
 
 # --- assessments ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import TranscriptError
-from core.records import EndReason, Exchange, Transcript
+from core.records import Exchange, Transcript
 
 BODIES = ("exchanges", "conversations", "conversation", "turns", "messages")
 ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
@@ -65,15 +65,29 @@ def read_transcript(path: Path) -> Transcript:
     body, head = _body(path, data)
     pairs = _pairs(path, body)
     persona = head.get("persona")
-    target, own = head.get("target_exchanges"), head.get("provenance")
     return Transcript(
         id=str(head.get("id") or head.get("conversation_id") or path.stem),
         persona=persona if isinstance(persona, dict) else None,
         exchanges=[Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)],
-        target_exchanges=target if isinstance(target, int) else None,
-        end_reason=EndReason(head["end_reason"]) if head.get("end_reason") in list(EndReason) else None,
-        provenance=(own if isinstance(own, dict) else {}) | {"source": path.name, "seed": persona.get("seed") if isinstance(persona, dict) else None},
+        provenance=_provenance(path, head),
     )
+
+
+def _provenance(path: Path, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a file, and apart from it, under `claimed`, what the file says of how it was made."""
+    persona, own = head.get("persona"), head.get("provenance")
+    claimed = {name: head[name] for name in ("end_reason", "target_exchanges", "created_at") if head.get(name) is not None}
+    claimed |= own if isinstance(own, dict) else {}
+    known = {"source": path.name, "seed": _seed(persona.get("seed")) if isinstance(persona, dict) else None}
+    return known | ({"claimed": claimed} if claimed else {})
+
+
+def _seed(value: Any) -> int | None:
+    """Return a seed as the number that it means, however it is written: one that is kept for the evaluation must be known."""
+    try:
+        return int(value) if isinstance(value, str | int | float) and not isinstance(value, bool) and float(value) == int(value) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _body(path: Path, data: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:

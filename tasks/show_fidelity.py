@@ -6,9 +6,10 @@ from pathlib import Path
 from core.errors import SettingsError, UnderstudyError
 from core.fidelity import measure_fidelity
 from core.pack import load_pack
+from core.records import Transcript
 from core.reports import fidelity_markdown
 from core.settings import load_settings
-from core.store import CHECKOUT
+from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
 
 
@@ -19,7 +20,8 @@ def main(arguments: list[str]) -> int:
         if not given["transcripts"]:
             raise SettingsError("No folder of transcripts was given. Say make fidelity TRANSCRIPTS=folder.")
         found = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser())
-        report = measure_fidelity(load_pack(given["domain"]), list(found.transcripts.values()), load_settings(given["settings"]).fidelity)
+        transcripts = [_own(path) or transcript for path, transcript in found.transcripts.items()]
+        report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)
     except UnderstudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -27,6 +29,13 @@ def main(arguments: list[str]) -> int:
     for path, reason in found.left_out.items():
         print(f"Left out {path.name}: {reason}", file=sys.stderr)
     return 0
+
+
+def _own(path: Path) -> Transcript | None:
+    """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere."""
+    store = open_store()
+    rehearsed = store.is_local and path.resolve().is_relative_to(store.local("transcripts").resolve())
+    return Transcript.model_validate_json(path.read_text(encoding="utf-8")) if rehearsed else None
 
 
 if __name__ == "__main__":

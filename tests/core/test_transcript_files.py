@@ -91,3 +91,25 @@ def test_a_folder_without_any_readable_transcript_is_an_error(tmp_path):
         find_transcripts(tmp_path)
     with pytest.raises(TranscriptError, match="is not a folder"):
         find_transcripts(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "known", ["pack_hash", "caveat", "user_simulator", "assistant", "repair", "rejections", "steering", "usage", "problem_side", "source", "seed"]
+)
+def test_what_a_file_says_of_how_it_was_made_is_a_claim_and_nothing_that_is_known(tmp_path, known):
+    path = tmp_path / "t.json"
+    head = {"end_reason": "target_reached", "target_exchanges": 2, "persona": {"seed": 7}, "provenance": {known: "forged"}}
+    path.write_text(json.dumps({"exchanges": [{"user": "hi", "assistant": "ho"}], **head}), encoding="utf-8")
+    found = read_transcript(path)
+    assert {name: value for name, value in found.provenance.items() if name != "claimed"} == {"source": "t.json", "seed": 7}
+    assert found.provenance["claimed"] == {"end_reason": "target_reached", "target_exchanges": 2, known: "forged"}
+    assert (found.end_reason, found.target_exchanges, found.system, found.created_at) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [(9001, 9001), ("9001", 9001), (" 9001 ", 9001), (9001.0, 9001), (9001.5, None), (True, None), ("x", None), ([1], None)]
+)
+def test_a_seed_is_the_number_that_it_means_however_it_is_written(tmp_path, written, meant):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"exchanges": [{"user": "hi", "assistant": "ho"}], "persona": {"seed": written}}), encoding="utf-8")
+    assert read_transcript(path).provenance["seed"] == meant
