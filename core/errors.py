@@ -6,6 +6,8 @@
     ├── TranscriptError         a transcript file cannot be read as a conversation
     ├── CheckpointError         a checkpoint of assessments is not there or cannot be read
     ├── StoreError              the data root cannot be read or written
+    │   └── LostError           another run has taken over what this process was making
+    ├── HeldError               another run makes the same at the moment
     ├── PersonaError            no persona can be sampled, or a training seed and an evaluation seed meet
     ├── ModelError              a model gave no usable answer; costs one item of a batch
     │   ├── RateLimitError      too many requests or tokens a minute; may be retried
@@ -80,6 +82,23 @@ class CheckpointError(UnderstudyError):
 
 class StoreError(UnderstudyError):
     """The data root cannot be read or written."""
+
+
+class LostError(StoreError):
+    """Another run has taken over what this process was making: it missed its heartbeats, and may write no more."""
+
+
+class HeldError(UnderstudyError):
+    """Another run makes the same at the moment.
+
+    Args:
+        message: what is held and by whom.
+        holder: host and process.
+    """
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class PersonaError(UnderstudyError):
