@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.errors import CheckpointError
 from core.families import shared_family, writer_of
 from core.fingerprint import fingerprint
+from core.json_lines import split_lines
 from core.pack import Pack, Rubric
 from core.panel import JOIN
 from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
@@ -63,7 +64,7 @@ class Checkpoint:
 def read_checkpoint(text: str) -> Checkpoint:
     """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others."""
     lines, damaged = {}, {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if not line.strip():
             continue
         try:
@@ -72,6 +73,8 @@ def read_checkpoint(text: str) -> Checkpoint:
             damaged[number] = f"not JSON ({broken.msg} at column {broken.colno} of {len(line)}); it may have been cut when it was written"
         except ValidationError as invalid:
             damaged[number] = explain(invalid)
+        except (ValueError, RecursionError) as broken:  # a number of thousands of digits, thousands of brackets
+            damaged[number] = f"not JSON that can be read ({broken})"
     return Checkpoint(lines, damaged)
 
 
@@ -100,7 +103,7 @@ def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
             raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
         for file in sorted([*path.rglob("*.jsonl"), *path.rglob("*.json")]) if path.is_dir() else [path]:
             text = file.read_text(encoding="utf-8", errors="replace")
-            part = read_checkpoint(text if file.suffix == ".jsonl" else " ".join(text.splitlines()))
+            part = read_checkpoint(text if file.suffix == ".jsonl" else text.replace("\n", " "))
             for number, line in part.lines.items():
                 found.lines.setdefault(line.conversation_id, (f"{file.name}, line {number}", line))
             found.damaged |= {f"{file.name}, line {number}": reason for number, reason in part.damaged.items()}

@@ -1,7 +1,6 @@
 """A run's bill: one line for every call, kept below the data root, and the budget that is checked against it."""
 
 import asyncio
-import json
 import os
 import socket
 import time
@@ -15,6 +14,7 @@ from pydantic_core import to_json
 
 from core.chat import ChatRequest, Reply
 from core.errors import BudgetError, SettingsError
+from core.json_lines import read_objects
 from core.model_settings import Budget
 from core.store import Store
 
@@ -192,17 +192,14 @@ class Ledger:
 def read_entries(store: Store, run: str) -> list[dict[str, Any]]:
     """Return the calls of a run and of its shards, in the order in which they were sent: what came of each, or that it was sent where no more is known.
 
-    A line that a kill cut short is left out.
+    A line that a kill cut short, or that is no call, is left out.
     """
     found: dict[str, dict[str, Any]] = {}
     folders = [folder for folder in store.names("ledger", beginning=run) if folder == f"ledger/{run}" or folder.startswith(f"ledger/{run}{SHARD}")]
     for name in [name for folder in folders for name in store.names(folder, ".jsonl")]:
-        for line in store.read(name).splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            found[entry["call"]] = entry
+        for entry in read_objects(store.read_bytes(name)):
+            if all(isinstance(entry.get(name), str) for name in ("call", "role", "item", "model")):
+                found[entry["call"]] = entry
     return list(found.values())
 
 
