@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -128,7 +129,7 @@ def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
     refuse_keys({f"{reference}, option {name}": value for name, value in options.items()})
     try:
         if provider in FILES:
-            named = {"model_path": str(open_store().local(model))}
+            named = {"model_path": model if Path(model).is_absolute() else str(open_store().local(model))}
         return kind(**named, **options)
     except ValidationError as invalid:
         raise SettingsError(f"{reference}: {explain(invalid)}") from invalid

@@ -19,14 +19,18 @@ from core.traces import trace
 
 ROOT_VARIABLE = "UNDERSTUDY_DATA"
 CHECKOUT = Path(__file__).resolve().parents[1]
+LONGEST_PART, LONGEST_NAME = 255, 1024
+"""Bytes of a name between two slashes, and of the whole: what file systems and S3 keys allow."""
 
 
 @dataclass(frozen=True)
 class Store:
     """Files below one root, named by relative paths such as `transcripts/therapeutic-coaching/x.json`.
 
+    Nothing outside the root is read or written: every method raises `StoreError` for a name that is no plain relative path, or that a link leads out.
+
     Args:
-        root: a local folder or an fsspec URL.
+        root: a local folder or an fsspec URL. It may be a link itself.
     """
 
     root: str
@@ -45,27 +49,27 @@ class Store:
         Raises:
             StoreError: it is not there or cannot be read.
         """
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         self._saw(name)
         try:
-            return fs.cat_file(f"{root}/{name}")
+            return fs.cat_file(place)
         except OSError as error:
             raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
 
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         self._saw(name)
-        return fs.exists(f"{root}/{name}")
+        return fs.exists(place)
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
-        """Return the names of the files in a folder, sorted; none if there is no such folder."""
-        fs, root = _filesystem(self.root)
+        """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""
+        fs, place = self._place(folder)
         try:
-            found = [path.rsplit("/", 1)[-1] for path in fs.ls(f"{root}/{folder}", detail=False)]
+            found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False)]
         except FileNotFoundError:
             found = []
-        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending))
+        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not _wrong_in(f"{folder}/{name}"))
         if noted := trace():
             noted.listed(folder, beginning, ending, names)
         return names
@@ -77,13 +81,13 @@ class Store:
             StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
         """
         data = content.encode() if isinstance(content, str) else content
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         try:
             if self.is_local:
-                if not _holds(Path(root) / name, data):
-                    _replace(Path(root) / name, data)
+                if not _holds(Path(place), data):
+                    _replace(Path(place), data)
             else:
-                fs.pipe_file(f"{root}/{name}", data)  # object stores publish an object whole
+                fs.pipe_file(place, data)  # object stores publish an object whole
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
         if noted := trace():
@@ -97,10 +101,10 @@ class Store:
         Raises:
             StoreError: it is not there or cannot be read.
         """
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         self._saw(name)
         try:
-            with fs.open(f"{root}/{name}", "rb") as file:
+            with fs.open(place, "rb") as file:
                 yield cast("IO[bytes]", file)
         except OSError as error:
             raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
@@ -112,16 +116,16 @@ class Store:
         Raises:
             StoreError: the disk is full, the folder is not writable, or the like.
         """
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         try:
             if self.is_local:
-                with _part_of(Path(root) / name) as file:
+                with _part_of(Path(place)) as file:
                     yield file
             else:
                 with tempfile.NamedTemporaryFile() as file:
                     yield file
                     file.flush()
-                    fs.put_file(file.name, f"{root}/{name}")
+                    fs.put_file(file.name, place)
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
         if noted := trace():
@@ -134,9 +138,9 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
-        fs, root = _filesystem(self.root)
-        if fs.exists(f"{root}/{name}"):
-            fs.rm_file(f"{root}/{name}")
+        fs, place = self._place(name)
+        if fs.exists(place):
+            fs.rm_file(place)
         if noted := trace():
             noted.removed(name)
 
@@ -145,10 +149,10 @@ class Store:
 
         Raises (both): StoreError: it cannot be written.
         """
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         written = [self.read(name)] if not self.is_local and self.exists(name) else []
         try:
-            file = _open_to_append(Path(root) / name) if self.is_local else None
+            file = _open_to_append(Path(place)) if self.is_local else None
         except OSError as error:
             raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
 
@@ -161,7 +165,7 @@ class Store:
                     file.write(line.encode())
                 else:
                     written.append(line)
-                    fs.pipe_file(f"{root}/{name}", "".join(written).encode())
+                    fs.pipe_file(place, "".join(written).encode())
             except OSError as error:
                 raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
 
@@ -178,9 +182,9 @@ class Store:
         Raises:
             StoreError: the root is remote, or the folder cannot be made.
         """
+        path = Path(self._place(name)[1])
         if not self.is_local:
             raise StoreError(f"{self.root} is not a local folder; training and export run on local files. Set {ROOT_VARIABLE} to a folder.")
-        path = Path(_filesystem(self.root)[1]) / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -190,6 +194,24 @@ class Store:
     def check_writable(self) -> None:
         """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""
         self.write(".writable", os.urandom(8))  # what is there already would not be written
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """Return the file system of the root and a file's path in it.
+
+        Raises:
+            StoreError: the path would be outside the root.
+        """
+        fs, root = _filesystem(self.root)
+        if wrong := _wrong_in(name):
+            raise StoreError(f"{name[:100]!r} is no name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
+        if isinstance(fs, fsspec.get_filesystem_class("file")):
+            real, there = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
+            if os.path.commonpath([real, there]) != real:
+                raise StoreError(
+                    f"{self.root}/{name} is a link out of the data root, to {there}. Nothing outside the root is read or written. "
+                    f"Set {ROOT_VARIABLE} to where the files are, or replace the link by them."
+                )
+        return fs, f"{root}/{name}"
 
     def _saw(self, name: str) -> None:
         if noted := trace():
@@ -210,6 +232,18 @@ def cache_folder() -> Path:
 def _filesystem(root: str) -> tuple[Any, str]:
     """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
     return fsspec.url_to_fs(root, use_listings_cache=False)
+
+
+def _wrong_in(name: str) -> str | None:
+    """Say why a file cannot have this name, on any file system; nothing where it can."""
+    if not name.isprintable() or "\\" in name:
+        return "it has a backslash or a character that is not printed"
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
+    if len(name.encode()) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in parts):
+        return f"it is longer than {LONGEST_NAME} bytes, or a part of it than {LONGEST_PART}"
+    return None
 
 
 def _open_to_append(path: Path) -> FileIO:

@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core.errors import StoreError
 from core.store import Store, open_store
@@ -73,3 +76,93 @@ def test_a_full_disk_is_told_as_such(tmp_path):
         assert [path.name for path in disk.iterdir()] == ["before.json"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def _use(store, name):
+    """Do with a name all that can be done with one."""
+    append = lambda: store.appender(name)("x")  # noqa: E731
+    whole = [lambda: store.write(name, "x"), lambda: store.write_json(name, {}), append, lambda: store.remove(name), lambda: store.read_bytes(name)]
+    return [
+        *whole,
+        lambda: store.exists(name),
+        lambda: store.names(name),
+        lambda: store.local(name),
+        lambda: _enter(store.reading(name)),
+        lambda: _enter(store.writing(name)),
+    ]
+
+
+def _enter(context):
+    with context as file:
+        assert file
+
+
+def _files(folder):
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+ROOTS = ["inside", "memory://inside"]
+OUT = [
+    "",
+    ".",
+    "..",
+    "../outside/secret",
+    "a/../../outside/secret",
+    "a/..",
+    "/etc/passwd",
+    "a//b",
+    "a/",
+    "a/./b",
+    "..\\outside",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a\x1b[2Jb",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("name", [*OUT, "x" * 256, "é" * 128, "/".join(["x" * 100] * 11)])
+def test_a_name_that_is_no_plain_relative_path_is_refused_by_every_method(tmp_path, root, name):
+    store = Store(root if "://" in root else str(tmp_path / root))
+    for use in _use(store, name):
+        with pytest.raises(StoreError, match="is no name below the data root"):
+            use()
+    assert _files(tmp_path) == {}
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "outside", "secret", "/", "\\", "link", "out"]), max_size=6).map("/".join))
+@example("link/secret")
+def test_no_name_reaches_what_is_outside(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("root")
+    (folder / "outside").mkdir()
+    (folder / "outside/secret").write_text("secret", encoding="utf-8")
+    (folder / "inside").mkdir()
+    (folder / "inside/link").symlink_to(folder / "outside")
+    (folder / "inside/out").symlink_to(folder / "outside/secret")
+    store, before = Store(str(folder / "inside")), _files(folder / "outside")
+    for use in _use(store, name):
+        with suppress(StoreError):
+            assert use() != b"secret"
+    assert {key: value for key, value in _files(folder).items() if "/inside" not in key} == {str(folder / "outside"): None, **before}
+
+
+def test_a_link_out_of_the_root_is_told_and_a_root_that_is_a_link_serves(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    store = Store(str(tmp_path / "data"))
+    store.write("models/a/model.json", "{}")
+    assert (tmp_path / "disk/models/a/model.json").exists()
+    (tmp_path / "disk/models/same").symlink_to("a")
+    assert store.read("models/same/model.json") == "{}"
+    (tmp_path / "disk/elsewhere").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match=r"is a link out of the data root.*Set UNDERSTUDY_DATA to where the files are"):
+        store.read("elsewhere/secret.json")
+
+
+def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
+    store = Store(str(tmp_path))
+    store.write("a/b.json", "{}")
+    (tmp_path / "a/b\nc.json").write_text("{}", encoding="utf-8")
+    assert [store.read(name) for name in store.names("a", ".json")] == ["{}"]
