@@ -85,6 +85,7 @@ async def choose_saved(name: str) -> ModelChoice:
         )
     provider, block = found[0]
     options = {key: value for key, value in _values(block).items() if not isinstance(value, SecretStr)}
+    refuse_keys({f"the saved block {name}, {option}": value for option, value in options.items()})
     model = options.pop("model", None) or options.pop("name", None) or options.pop("model_path", None)
     return ModelChoice(reference=f"{provider}/{model}", options=options, block=name)
 

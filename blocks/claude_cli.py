@@ -13,13 +13,14 @@ from typing import Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.http import OVERLONG, bare_json, clean_key, status_error
+from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
 from core.chat import ChatRequest, Reply, Usage
 from core.deaths import explain, signal_name
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
 from core.memory import read_memory
 from core.processes import die_with_parent
 from core.prompts import load_shared
+from core.redaction import redact
 
 ENVIRONMENT = {
     "CLAUDE_CODE_MAX_RETRIES": "0",  # core/calls.py retries
@@ -99,7 +100,7 @@ class ClaudeCliChat:
         except ValueError:
             result = None
         if not isinstance(result, dict) or "is_error" not in result:
-            last = (said or out).strip()[-300:]
+            last = redact((said or out).strip())[-300:]
             if signal_name(code):
                 words = explain(f"The program of {self.reference}", code, before=before)
                 raise ProviderError(f"{words}{f' Its last words were: {last}' if last else ''}")
@@ -140,7 +141,7 @@ class ClaudeCliChat:
         return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace")
 
     def _explained(self, result: dict[str, Any], text: str) -> UnderstudyError:
-        said = " ".join(text.split())[:300].rstrip(".")
+        said = quoted(text)
         if result.get("terminal_reason") == "structured_output_retry_exhausted":
             return InvalidOutputError(f"{self.reference}: {said}.")
         if result.get("terminal_reason") == "prompt_too_long" or OVERLONG.search(said):

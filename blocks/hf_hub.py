@@ -22,6 +22,7 @@ from pydantic import Field, HttpUrl, SecretStr
 from blocks.hf_calls import OFFLINE, bound_calls, patiently
 from core.errors import HubError, SettingsError
 from core.records import Commit, RepoKind
+from core.redaction import learn
 
 Answer = TypeVar("Answer")
 
@@ -55,7 +56,7 @@ class HfHub(CredentialsBlock):
             SettingsError: there is no token.
             HubError: the Hub was switched off by HF_HUB_OFFLINE.
         """
-        token = self.token.get_secret_value() or get_token()
+        token = learn(self.token.get_secret_value() or get_token())
         if constants.HF_HUB_OFFLINE:
             raise HubError(OFFLINE)
         if not token:
@@ -159,7 +160,7 @@ class HfHub(CredentialsBlock):
 
     def environment(self) -> dict[str, str]:
         """Return what a program needs in its environment to be let in here."""
-        token = self.token.get_secret_value() or get_token() or ""
+        token = learn(self.token.get_secret_value() or get_token())
         return {**({"HF_TOKEN": token} if token else {}), **({"HF_ENDPOINT": self.endpoint} if self.endpoint else {})}
 
     def _verify(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> None:

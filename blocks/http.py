@@ -23,9 +23,12 @@ from core.errors import (
     SettingsError,
     UnknownModelError,
 )
+from core.redaction import learn, redact
 
 CONNECT_SECONDS = 10
 CONNECTIONS = 512
+MOST_WORDS = 20_000
+"""Characters of an error's words that are looked at; a key among them is taken out before they are shortened."""
 
 OVERLONG = re.compile(
     r"prompt is too long|context[ _](length|window|size|limit)|maximum context|exceeds? the (maximum|available) (number of )?(input )?(tokens|context)",
@@ -50,10 +53,15 @@ def clean_key(key: str | None, reference: str) -> str:
     Raises:
         SettingsError: it has a character that a header cannot carry, and clients would repeat the key to say so.
     """
-    key = (key or "").strip()
+    key = learn((key or "").strip())
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(f"The key for {reference} has a blank, a line break or a letter that no key has. Copy it once more.")
     return key
+
+
+def quoted(words: str) -> str:
+    """Return somebody else's words as they may stand in a sentence of ours: on one line, without secrets, and not too many."""
+    return redact(" ".join(words[:MOST_WORDS].split()))[:300].rstrip(".")
 
 
 def status_error(
@@ -72,7 +80,7 @@ def status_error(
         spent: whether a 429 is a spend limit or a daily quota.
         overlong: whether the provider said by a code that the prompt does not fit.
     """
-    said = f"{reference} answered {status}: {' '.join(message.split())[:300].rstrip('.')}"
+    said = f"{reference} answered {status}: {quoted(message)}"
     if spent or status == 402:
         return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.deaths import step
+from core.redaction import redact
 
 PAUSE = 2.0
 """Seconds after a stream that broke off."""
@@ -102,4 +103,4 @@ class JobLog:
 
 
 def _line(text: str) -> str:
-    return text.rstrip("\n")
+    return redact(text.rstrip("\n"))

@@ -18,6 +18,7 @@ import core.tethered
 from core.deaths import CRASHES, explain, peak_of, probe, signal_name, step
 from core.errors import JobError
 from core.memory import Memory, read_memory
+from core.redaction import redact
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -85,7 +86,7 @@ class LocalJobRun(JobRun[int]):
     async def _follow(self) -> None:
         assert self._process.stdout is not None
         with self._log.open("w", encoding="utf-8") as log:
-            while line := (await self._process.stdout.readline()).decode(errors="replace"):
+            while line := redact((await self._process.stdout.readline()).decode(errors="replace")):
                 log.write(line)
                 log.flush()
                 self._last.append(line.strip())

@@ -11,6 +11,7 @@ from core.ledger import Ledger
 from core.limiter import Call, Limiter
 from core.model_settings import Calls
 from core.prices import PriceList
+from core.redaction import redact_known, redact_value
 
 
 class Caller:
@@ -105,7 +106,7 @@ class Caller:
         deadline = asyncio.timeout(self._calls.timeout_seconds)
         try:
             async with deadline:
-                return await self._model.complete(request)
+                return _clean(await self._model.complete(request))
         except TimeoutError as late:
             if not deadline.expired():
                 raise ModelTimeoutError(f"{self.reference} broke off without an answer.") from late
@@ -129,3 +130,9 @@ class Caller:
         if error.retry_after is not None:
             return min(error.retry_after, self._calls.longest_wait_seconds)
         return min(self._calls.longest_backoff_seconds, self._calls.first_backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)
+
+
+def _clean(reply: Reply) -> Reply:
+    """Return a reply without our own secrets: what answers may be a proxy that repeats what it was sent."""
+    usage = replace(reply.usage, raw=redact_value(dict(reply.usage.raw)))
+    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=reply.request_id and redact_known(reply.request_id))

@@ -43,6 +43,8 @@ from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from core.redaction import redact
+
 
 def nearest(word: str, allowed: Collection[str]) -> str:
     """Return a question with the allowed word that is most like one that is not, to stand after a sentence; nothing where none is."""
@@ -51,11 +53,14 @@ def nearest(word: str, allowed: Collection[str]) -> str:
 
 
 class UnderstudyError(Exception):
-    """The root of the tree; an error that a person can act on."""
+    """The root of the tree; an error that a person can act on. Secrets that others repeated are taken out of its words."""
 
     exit_code = 1
     told = False
     """Whether a log has it already."""
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*(redact(word) if isinstance(word, str) else word for word in words))
 
 
 class SettingsError(UnderstudyError):

@@ -1,17 +1,12 @@
 """Naming a model: `provider/model`, or the name of a saved block. A key is refused wherever a name or a parameter is expected."""
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from core.errors import SettingsError
 from core.model_settings import ModelSettings
+from core.redaction import holds_key
 from core.settings import Settings
-
-KEY = re.compile(
-    r"\b(sk-[\w-]{8,}|AIza[\w-]{20,}|hf_\w{10,}|pnu_\w{10,}|(?:api[_-]?key|token|secret|password)\s*[=:]\s*\S{8,})|\bBearer\s+\S{8,}", re.IGNORECASE
-)
-"""What keys look like."""
 
 
 def split_reference(reference: str, providers: Collection[str]) -> tuple[str, str]:
@@ -28,16 +23,20 @@ def split_reference(reference: str, providers: Collection[str]) -> tuple[str, st
 
 
 def refuse_keys(values: Mapping[str, Any]) -> None:
-    """Refuse values that hold a key; parameters are stored and shown.
+    """Refuse values that hold a key, or an address with a password, however deep; parameters are stored and shown.
 
     Raises:
         SettingsError: names the place and not the key.
     """
     for place, value in values.items():
-        if isinstance(value, str) and KEY.search(value):
+        if isinstance(value, Mapping):
+            refuse_keys({f"{place}.{name}": inner for name, inner in value.items()} | {f"{place}: a name": name for name in value if isinstance(name, str)})
+        elif isinstance(value, list | tuple):
+            refuse_keys({f"{place}[{number}]": inner for number, inner in enumerate(value)})
+        elif isinstance(value, str) and holds_key(value):
             raise SettingsError(
-                f"{place} looks like a key. Keys belong in an environment variable or a saved block, never in a parameter or a file of settings, where they "
-                "are stored and shown. Take it out, and replace it with the provider if it was sent anywhere."
+                f"{place} looks like a key, or an address with a password in it. Keys belong in an environment variable or a saved block, never in a parameter "
+                "or a file of settings, where they are stored and shown. Take it out, and replace it with the provider if it was sent anywhere."
             )
 
 

@@ -6,3 +6,7 @@ if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported firs
     from core.stopping import stop_on_signals
 
     stop_on_signals()
+
+from core.redaction import guard_output
+
+guard_output()

@@ -1,0 +1,198 @@
+"""Secrets taken out of text of others before it is stored or shown.
+
+Two sieves: the values of the secrets that this process knows, as they are and as they are commonly encoded, and what keys look like.
+Errors (core/errors.py) and log records pass through both; a model's answer, which may speak of keys, through the first alone.
+"""
+
+import base64
+import html
+import logging
+import math
+import os
+import re
+import sys
+import time
+import traceback
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote
+
+REDACTED = "[redacted]"
+
+SECRET_NAME = re.compile(r"(^|_)(KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH_STRING|ACCESS_KEY_ID|CREDENTIALS?)$", re.IGNORECASE)
+"""Environment variables whose values are secrets."""
+
+SHORTEST = 8
+"""Characters: what is shorter is no key, and would be found in ordinary words."""
+
+KEY = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"sk-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|AIza[\w-]{20,}|ya29\.[\w-]{20,}|(?:hf|api_org)_[A-Za-z0-9]{10,}|gsk_\w{10,}|xai-[\w-]{10,}|nvapi-[\w-]{10,}"
+    r"|gh[opusr]_\w{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|pn[ub]_\w{10,}|pplx-\w{10,}|r8_\w{10,}|xox[abeoprs]-[\w-]{10,}"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
+    r"|Bearer\s+[\w.~+/=-]{8,}|Basic\s+(?-i:[\w+/]+[A-Z\d])[\w+/]{6,}=*"
+    r"|(?:x-|x-goog-)?(?:api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|token|secret|authorization)"
+    r"(?:[\\\"']*\s*[=:]\s*|[\\\"']+,\s*b?)[\\\"']*(?=[^\s\\\"',;&]*\d)[^\s\\\"',;&]{8,}"
+    r"|(?:password|passwd|pwd)[\\\"']*\s*[=:]\s*[\\\"']*[^\s\\\"',;&]{8,}"
+    r")|(?<=://)[^\s/@\"'<>]+:[^\s/@\"'<>]*(?=@)",
+    re.IGNORECASE,
+)
+"""What keys look like: the providers' beginnings, headers and parameters that carry one, and `user:password@` in an address."""
+
+FILE_VARIABLES = ("HF_HOME", "HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "AWS_SHARED_CREDENTIALS_FILE")
+"""Where tools are told to keep their files with secrets."""
+
+_LEARNT: set[str] = set()
+
+
+def learn(secret: str | None) -> str:
+    """Remember a secret that came from elsewhere than the environment, such as a saved block; return it."""
+    if secret and len(secret) >= SHORTEST:
+        _LEARNT.add(secret)
+    return secret or ""
+
+
+def redact(text: str) -> str:
+    """Return text without the secrets that are known and without what looks like one."""
+    return KEY.sub(REDACTED, redact_known(text))
+
+
+def redact_known(text: str) -> str:
+    """Return text without the secrets that are known: as they are, cut at either end, and in base64, hexadecimal, URL, JSON or HTML encoding."""
+    forms = _forms(_known())
+    if _hidden(text, forms):
+        text = " ".join(REDACTED if _hidden(word, forms) else word for word in text.split(" "))
+    for form in forms:
+        text = _without(text, form)
+    # what is broken over lines or blanks cannot be cut out
+    return REDACTED if _hidden(text, forms) else text
+
+
+def holds_key(text: str) -> bool:
+    """Say whether text holds a secret that is known, or what looks like one."""
+    return redact(text) != text
+
+
+def redact_value(value: Any) -> Any:
+    """Return plain data whose texts are without known secrets."""
+    if isinstance(value, str):
+        return redact_known(value)
+    if isinstance(value, dict):
+        return {redact_value(key): redact_value(item) for key, item in value.items()}
+    return [redact_value(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def guard_output() -> None:
+    """Have each log record of this process, and the traceback that it may end with, pass through `redact`."""
+    factory = logging.getLogRecordFactory()
+    if getattr(factory, "redacts", False):
+        return
+
+    def make(*arguments: Any, **named: Any) -> logging.LogRecord:
+        return redact_record(factory(*arguments, **named))
+
+    make.redacts = True  # ty: ignore[missing-attribute]
+    logging.setLogRecordFactory(make)
+    sys.excepthook = _say_traceback
+
+
+def redact_record(record: logging.LogRecord) -> logging.LogRecord:
+    """Take secrets out of a log record; one without any is left as it is, so that filters see what was logged."""
+    try:
+        said = record.getMessage()
+    except Exception:  # the handler says what is wrong with it
+        return record
+    if (clean := redact(said)) != said:
+        record.msg, record.args = clean, ()
+    if record.exc_info and record.exc_info[1] is not None:
+        trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        if (clean := redact(trace)) != trace:
+            record.exc_text, record.exc_info = clean, None
+    return record
+
+
+def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _known() -> frozenset[str]:
+    """Return the secrets of the environment as it is now, of this machine's files, and those that were learnt."""
+    found = _LEARNT | _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
+    for name, value in os.environ.items():
+        if _is_secret(name):
+            if not (value.startswith("/") and Path(value).exists()):  # a file that holds it
+                found |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}
+        elif "://" in value and "@" in value and (given := re.search(r"://([^\s/@]*):([^\s/@]+)@", value)):
+            found |= {given[2], unquote(given[2])}
+    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return SECRET_NAME.search(name) is not None
+
+
+@lru_cache(maxsize=1)
+def _from_files(_second: int, hf_home: str | None, hf_token: str | None, hf_stored: str | None, aws: str | None) -> frozenset[str]:
+    """Return the secrets that tools of this machine keep (huggingface_hub's `constants`, AWS's shared credentials); they are read once a second at most."""
+    home = Path(hf_home or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
+    paths = [hf_token or home / "token", hf_stored or home / "stored_tokens", aws or Path.home() / ".aws" / "credentials"]
+    return frozenset[str]().union(*(_read(Path(path)) for path in paths))
+
+
+def _read(path: Path) -> set[str]:
+    """Return the secrets of such a file: a bare token, or `name = value` lines."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    values = [(name.strip(), value.strip()) for name, _, value in (line.partition("=") for line in lines if not line.startswith("["))]
+    return {value or name for name, value in values if (not value and " " not in name) or SECRET_NAME.search(name)}
+
+
+@lru_cache(maxsize=4)
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return what stands for a secret in text, the longest first: itself, hexadecimal, and base64 at each of its three alignments."""
+    forms: set[str] = set()
+    for secret in secrets:
+        raw = secret.encode(errors="surrogatepass")
+        forms |= {secret, raw.hex(), raw.hex().upper()}
+        for shift in range(3):
+            coded = base64.b64encode(b"\0" * shift + raw).decode()
+            # only characters that are the secret's alone: those at the ends mix with what stands beside it
+            core = coded[math.ceil(shift * 8 / 6) : (shift + len(raw)) * 8 // 6]
+            forms |= {core, core.translate(str.maketrans("+/", "-_"))}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
+
+
+def _without(text: str, form: str) -> str:
+    """Replace a form of a secret, and what a cut left of it: at least its first or its last half."""
+    half = max(SHORTEST, len(form) // 2)
+    for part, step in ((form[:half], 1), (form[-half:], -1)):
+        start = 0
+        while (at := text.find(part, start)) >= 0:
+            begin, end = at, at + half
+            if step > 0:
+                while end < len(text) and end - at < len(form) and text[end] == form[end - at]:
+                    end += 1
+            else:
+                while begin > 0 and end - begin < len(form) and text[begin - 1] == form[len(form) - (end - begin) - 1]:
+                    begin -= 1
+            text, start = text[:begin] + REDACTED + text[end:], begin + len(REDACTED)
+    return text
+
+
+def _hidden(text: str, forms: tuple[str, ...]) -> bool:
+    """Say whether a secret is there once escapes are undone and line breaks are taken out."""
+    plain = text
+    if any(mark in text for mark in "%\\&"):
+        for _ in range(3):
+            plain = html.unescape(unquote(re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), plain)))
+    plain = "".join(plain.split())
+    if plain == text and "\\" not in text:
+        return False
+    # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
+    views = {re.sub(r"\\+[nrt]|\\", "", plain), plain.replace("\\", "")}
+    return any(form.replace("\\", "") in view for view in views for form in forms)

@@ -1,0 +1,151 @@
+"""No secret of ours, in whatever form a stranger repeats it, and nothing that looks like one, is in what is kept or shown."""
+
+import base64
+import html
+import json
+import logging
+import pickle
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import HubError, RateLimitError
+from core.redaction import REDACTED, guard_output, learn, redact, redact_known
+
+FORMS = {
+    "as it is": lambda key: key,
+    "URL": lambda key: quote(key, safe=""),
+    "form": quote_plus,
+    "every character in URL encoding": lambda key: "".join(f"%{byte:02x}" for byte in key.encode()),
+    "URL, twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 for addresses": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+    "a user's name before it in base64": lambda key: base64.b64encode(b"u:" + key.encode() + b"!").decode(),
+    "base64 in URL encoding": lambda key: quote(base64.b64encode(b"x" + key.encode()).decode(), safe=""),
+    "base64 in lines": lambda key: base64.encodebytes(b"abc" * 18 + key.encode() + b"d" * 60).decode(),
+    "hexadecimal": lambda key: key.encode().hex(),
+    "JSON": json.dumps,
+    "JSON in JSON": lambda key: json.dumps(json.dumps({"x": key})),
+    "escaped characters": lambda key: "".join(f"\\u{ord(letter):04X}" for letter in key),
+    "HTML": html.escape,
+    "Python": lambda key: repr(key.encode()),
+}
+KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60)
+
+
+def holds(text: str, key: str) -> bool:
+    """Say whether half of a key can be read off a text."""
+    cores = [base64.b64encode(b"\0" * shift + key.encode()).decode()[4:-4] for shift in range(3)]
+    return any(part in text for part in (key[: len(key) // 2 + 1], key[-(len(key) // 2) - 1 :], key.encode().hex(), *(core for core in cores if len(core) > 8)))
+
+
+@given(KEYS, st.sampled_from(sorted(FORMS)))
+def test_a_known_secret_is_found_in_every_form(key, form):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", key)
+        said = redact_known(f"Unauthorized: {FORMS[form](key)} was sent")
+        assert REDACTED in said
+        assert not holds(said, key)
+
+
+@given(KEYS, st.integers(9, 15))
+def test_what_a_cut_left_of_a_secret_is_found(key, kept):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", f"a{key}")
+        length = max(kept, (len(key) + 1) // 2 + 1)
+        for part in (f"a{key}"[:length], f"a{key}"[-length:]):
+            assert part not in redact_known(f"said: {part}")
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("sk-ant-api03-abcdefgh12345", "abcdefgh"),
+        ("hf_abcdefghijklmnop", "abcdefgh"),
+        ("gsk_abcdefghijklmnop", "abcdefgh"),
+        ("xai-abcdefghijklmnop", "abcdefgh"),
+        ("ghp_abcdefghijklmnop1234", "abcdefgh"),
+        ("github_pat_11ABCDEFG0abcdefg", "11ABC"),
+        ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN"),
+        ("nvapi-abcdefghijklmnop", "abcdefgh"),
+        ("AIzaSyA1234567890123456789012", "1234567890"),
+        ("Authorization: Bearer abcdefghijkl", "abcdefgh"),
+        ("{'authorization': 'Basic dXNlcjpwYXNzd29yZA=='}", "dXNlcjpw"),
+        ("https://user:secret99@proxy.example:8080/v1", "secret99"),
+        ("x-api-key: 0123456789abcdef", "01234567"),
+        ("[(b'x-api-key', b'0123456789abcdef')]", "01234567"),
+        ('{\\"api_key\\":\\"0123456789abcdef\\"}', "01234567"),
+        ("https://host/v1?api_key=0123456789abcdef&x=1", "01234567"),
+        ("password=correct-horse", "correct"),
+    ],
+)
+def test_what_looks_like_a_key_is_taken_out(text, secret):
+    assert REDACTED in redact(text)
+    assert secret not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "anthropic/claude-sonnet-5-5 answered 429: rate limit of 400000 tokens per minute; maximum context 200000.",
+        "Set HF_TOKEN to one that may write, or leave out --push-to.",
+        "A basic understanding of tokens: 2048 at most; the token is wrong, expired or revoked.",
+        "https://huggingface.co/datasets/somebody/understudy-therapeutic-coaching/tree/0123456789abcdef",
+        "llama-cpp/models/sk-base.gguf",
+    ],
+)
+def test_ordinary_words_are_left_as_they_are(text):
+    assert redact(text) == text
+
+
+def test_secrets_come_from_the_machines_files_and_from_saved_blocks_too(tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("unusual-token-of-a-login", encoding="utf-8")
+    (tmp_path / "stored").write_text("[mine]\nhf_token = unusual-token-of-another\n", encoding="utf-8")
+    (tmp_path / "aws").write_text("[default]\naws_access_key_id = unusualid\naws_secret_access_key = unusual/secret+of/aws\n", encoding="utf-8")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("HF_STORED_TOKENS_PATH", str(tmp_path / "stored"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://somebody:proxy%2Dpassword@proxy:3128")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "understudy:password-of-the-server")
+    learn("unusual-key-of-a-block")
+    for secret in (
+        "token-of-a-login",
+        "token-of-another",
+        "unusual/secret+of/aws",
+        "proxy-password",
+        "proxy%2Dpassword",
+        "password-of-the-server",
+        "key-of-a-block",
+    ):
+        assert secret not in redact_known(f"403: unusual-{secret} {secret}" if "unusual" not in secret else f"403: {secret}"), secret
+
+
+def test_an_error_never_holds_a_secret_even_where_it_is_stored(monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
+    for error in (HubError("It said value-without-any-shape."), RateLimitError("It said value-without-any-shape.", 3.0)):
+        assert "without-any" not in f"{error} {error!r} {error.args}"
+        assert b"without-any" not in pickle.dumps(error)
+        assert str(pickle.loads(pickle.dumps(error))) == "It said [redacted]."
+
+
+def test_a_log_holds_no_secret_in_message_arguments_or_traceback(monkeypatch, caplog):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
+    before = logging.getLogRecordFactory()
+    try:
+        guard_output()
+        log = logging.getLogger("anybody")
+        log.warning("value-without-any-shape")
+        log.warning("It said %s of %d.", "value-without-any-shape", 3)
+        try:
+            raise ValueError("value-without-any-shape")
+        except ValueError:
+            log.exception("Failed.")
+        log.warning("Nothing %s.", "secret")
+    finally:
+        logging.setLogRecordFactory(before)
+    assert "without-any" not in caplog.text
+    assert all(REDACTED in record.getMessage() for record in caplog.records[:2])
+    assert "Failed.\nTraceback" in caplog.text
+    assert caplog.records[-1].args == ("secret",)
