@@ -20,6 +20,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.hf_calls import OFFLINE, bound_calls, patiently
+from blocks.hf_visibility import look, refuse_public
 from core.errors import HubError, SettingsError
 from core.records import Commit, RepoKind
 from core.redaction import learn
@@ -88,23 +89,33 @@ class HfHub(CredentialsBlock):
 
         Args:
             files: by name in the repository.
-            private: of a repository that is made; one that is there stays as it is.
+            tag: moved here if it was elsewhere.
+            private: whether to refuse a public repository; a private one stays private in any case.
 
         Raises:
-            HubError: it did not go through within the attempts, or the Hub has something else now.
+            HubError: it did not go through within the attempts, the repository is public or has another name now, or the Hub has something else now.
         """
         api = self.get_client()
-        self.patiently("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
+
+        def see() -> str | None:
+            if found := look(api, repo, kind):
+                refuse_public(api, found, kind, private)
+            return found.sha if found else None
+
+        if self.patiently(f"looking at {repo}", see) is None:
+            self.patiently("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
 
         def commit() -> str:
             # a commit whose answer was lost is found by the client, which makes none where nothing is changed: by new operations, for those that were
             # used remember what the Hub had before
             operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in sorted(files.items())]
             head = api.repo_info(repo, repo_type=kind).sha
+            api.preupload_lfs_files(repo, operations, repo_type=kind)  # hours for large files, in which somebody may make the repository public
+            see()
             return api.create_commit(repo, operations, commit_message=message, repo_type=kind, parent_commit=head).oid
 
         oid = self.patiently("committing", commit)
-        self.patiently("tagging", lambda: api.create_tag(repo, tag=tag, revision=oid, repo_type=kind, exist_ok=True))
+        self._tag(api, repo, kind, tag, oid)
         self._verify(api, repo, kind, files, oid)
         return Commit(oid=oid, url=self.page(repo, kind, oid))
 
@@ -162,6 +173,22 @@ class HfHub(CredentialsBlock):
         """Return what a program needs in its environment to be let in here."""
         token = learn(self.token.get_secret_value() or get_token())
         return {**({"HF_TOKEN": token} if token else {}), **({"HF_ENDPOINT": self.endpoint} if self.endpoint else {})}
+
+    def _tag(self, api: HfApi, repo: str, kind: RepoKind, tag: str, oid: str) -> None:
+        """Have a tag point to a commit, and see that it does."""
+
+        def there() -> str | None:
+            return next((ref.target_commit for ref in api.list_repo_refs(repo, repo_type=kind).tags if ref.name == tag), None)
+
+        def move() -> bool:
+            if (found := there()) not in (None, oid):
+                api.delete_tag(repo, tag=tag, repo_type=kind)
+            if found != oid:
+                api.create_tag(repo, tag=tag, revision=oid, repo_type=kind, exist_ok=True)
+            return there() == oid
+
+        if not self.patiently("tagging", move):
+            raise HubError(f"{repo} has no tag {tag} at {oid[:12]}, though it was made. Look at the repository, and run the same command again.")
 
     def _verify(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> None:
         found = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))

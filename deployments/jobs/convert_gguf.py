@@ -121,7 +121,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add_checks(add)
     add("--push-to", help="model repository on the Hub for the result")
     add("--push-tag", help="tag of the finished commit; if it is there at the start, nothing is done")
-    add("--public", action="store_true", help="make that repository public if it is not there yet")
+    add("--public", action="store_true", help="publish where everybody can read; without it a public repository is refused")
     add("--retry-seconds", type=at_least(0, float), default=1.0, help="pause before a call of the Hub is tried again; it doubles each time")
     arguments = parser.parse_args(argv)
     arguments.quantisations = list(dict.fromkeys(arguments.quantisations))
@@ -228,15 +228,39 @@ def bound_silence() -> None:
     set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=httpx2.Timeout(60, connect=10)))
 
 
+def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
+    """Stops where others can read what is to be private, or where the name leads to another repository; says whether there is one."""
+    try:
+        found = hub().repo_info(repo, repo_type=kind)
+    except import_module("huggingface_hub.errors").RepositoryNotFoundError:
+        return False
+    if found.id.lower() != repo.lower():
+        raise JobError(f"The {kind} {repo!r} is called {found.id!r} now; give that name.")
+    if not (found.private or arguments.public):
+        raise JobError(f"The {kind} {repo!r} is public, and nothing is pushed there; make it private, or give --public.")
+    return True
+
+
 def open_repository(arguments: argparse.Namespace) -> dict[str, str]:
     """Makes the repository if it is not there and sees that the token may write to it; returns its tags with their commits."""
     api, repo = hub(), arguments.push_to
     if not import_module("huggingface_hub").get_token():
         raise JobError(f"There is no token for {repo!r}; set HF_TOKEN to one that may write, or leave out --push-to.")
-    patiently(arguments, f"making {repo!r}", lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True))
+    if not patiently(arguments, f"looking at {repo!r}", lambda: refuse_public(arguments, repo)):
+        patiently(arguments, f"making {repo!r}", lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True))
     patiently(arguments, f"asking whether the token may write to {repo!r}", lambda: api.auth_check(repo, write=True))
     refs = patiently(arguments, f"reading the tags of {repo!r}", lambda: api.list_repo_refs(repo))
     return {ref.name: ref.target_commit for ref in refs.tags}
+
+
+def set_tag(arguments: argparse.Namespace, made: str) -> str:
+    """Tags the finished commit unless another job was quicker; returns the commit that the tag is at, as it is read back."""
+    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
+    api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
+    there = [ref.target_commit for ref in api.list_repo_refs(repo).tags if ref.name == tag]
+    if not there:
+        raise JobError(f"{repo!r} has no tag {tag!r}, though it was made; look at the repository.")
+    return str(there[0])
 
 
 def deliver(arguments: argparse.Namespace, names: list[str]) -> None:
@@ -247,12 +271,14 @@ def deliver(arguments: argparse.Namespace, names: list[str]) -> None:
         # New ones each time: used ones remember what the Hub had before, and a commit whose answer was lost would be made twice.
         operations = [import_module("huggingface_hub").CommitOperationAdd(name, str(arguments.output / name)) for name in names]
         head = api.repo_info(repo, revision="main").sha
+        api.preupload_lfs_files(repo, operations, revision="main")
+        refuse_public(arguments, repo)  # last, for the upload takes long
         return str(api.create_commit(repo, operations, commit_message=f"GGUF {tag}", revision="main", parent_commit=head).oid)
 
     emit("progress", step="pushing")
     try:
         made = patiently(arguments, f"pushing to {repo!r}", commit)
-        patiently(arguments, f"tagging {repo!r} with {tag!r}", lambda: api.create_tag(repo, tag=tag, revision=made, exist_ok=True))
+        made = patiently(arguments, f"tagging {repo!r} with {tag!r}", lambda: set_tag(arguments, made))
     except (JobError, OSError, ValueError, RuntimeError) as error:
         said = str(error).rstrip(".") if isinstance(error, JobError) else short(error)
         raise JobError(f"{said}. The files are finished in {str(arguments.output)!r}; upload them by hand, or run the same again.") from None

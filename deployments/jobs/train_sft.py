@@ -101,7 +101,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--save-steps", type=count, help="steps between checkpoints, in place of one each epoch; the newest is kept")
     add("--push-to", help="model repository on the Hub for the result and, while it trains, the newest checkpoint")
     add("--push-tag", help="tag of the finished commit; if it is there at the start, nothing is trained")
-    add("--public", action="store_true", help="make that repository public if it is not there yet")
+    add("--public", action="store_true", help="publish where everybody can read; without it a public repository is refused")
     add("--retry-seconds", type=float, default=1.0, help="pause before a call of the Hub is tried again; it doubles each time")
     add("--trackio-project", help="log to this Trackio project as well")
     add("--trackio-space", help="Space that shows it, as owner/name")
@@ -192,12 +192,26 @@ def bound_silence() -> None:
     set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=httpx2.Timeout(60, connect=10)))
 
 
+def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
+    """Stops where others can read what is to be private, or where the name leads to another repository; says whether there is one."""
+    try:
+        found = hub().repo_info(repo, repo_type=kind)
+    except import_module("huggingface_hub.errors").RepositoryNotFoundError:
+        return False
+    if found.id.lower() != repo.lower():
+        raise JobError(f"The {kind} {repo!r} is called {found.id!r} now; give that name.")
+    if not (found.private or arguments.public):
+        raise JobError(f"The {kind} {repo!r} is public, and nothing is pushed there; make it private, or give --public.")
+    return True
+
+
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
     """Makes the repository if it is not there and sees that the token may write to it; returns its branches and tags with their commits."""
     api, repo = hub(), arguments.push_to
     if not import_module("huggingface_hub").get_token():
         raise JobError(f"There is no token for {repo!r}; set HF_TOKEN to one that may write, or leave out --push-to.")
-    patiently(arguments, f"making {repo!r}", lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True))
+    if not patiently(arguments, f"looking at {repo!r}", lambda: refuse_public(arguments, repo)):
+        patiently(arguments, f"making {repo!r}", lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True))
     patiently(arguments, f"asking whether the token may write to {repo!r}", lambda: api.auth_check(repo, write=True))
     refs = patiently(arguments, f"reading the branches of {repo!r}", lambda: api.list_repo_refs(repo))
     return {ref.name: ref.target_commit for ref in refs.branches}, {ref.name: ref.target_commit for ref in refs.tags}
@@ -210,6 +224,8 @@ def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], m
         # New ones each time: used ones remember what the Hub had before, and a commit whose answer was lost would be made twice.
         operations = [import_module("huggingface_hub").CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
         head = api.repo_info(repo, revision=branch).sha
+        api.preupload_lfs_files(repo, operations, revision=branch)
+        refuse_public(arguments, repo)  # last, for the upload takes long
         return str(api.create_commit(repo, operations, commit_message=message, revision=branch, parent_commit=head).oid)
 
     return patiently(arguments, f"pushing to {repo!r}, branch {branch!r}", attempt)
@@ -243,12 +259,22 @@ def fetch_checkpoint(arguments: argparse.Namespace, revision: str) -> None:
     shutil.rmtree(part, ignore_errors=True)
 
 
+def set_tag(arguments: argparse.Namespace, made: str) -> str:
+    """Tags the finished commit unless another job was quicker; returns the commit that the tag is at, as it is read back."""
+    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
+    api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
+    there = [ref.target_commit for ref in api.list_repo_refs(repo).tags if ref.name == tag]
+    if not there:
+        raise JobError(f"{repo!r} has no tag {tag!r}, though it was made; look at the repository.")
+    return str(there[0])
+
+
 def deliver(arguments: argparse.Namespace, names: list[str]) -> None:
     """Makes one commit of the result and tags it last, since the tag is the proof that it is finished; then removes the checkpoints."""
-    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
+    repo, tag = arguments.push_to, arguments.push_tag
     try:
         made = commit(arguments, "main", {name: arguments.output / name for name in names}, f"Adapter {tag}")
-        patiently(arguments, f"tagging {repo!r} with {tag!r}", lambda: api.create_tag(repo, tag=tag, revision=made, exist_ok=True))
+        made = patiently(arguments, f"tagging {repo!r} with {tag!r}", lambda: set_tag(arguments, made))
     except JobError as error:
         raise JobError(f"{error.args[0]} The result is finished in {str(arguments.output)!r}; run the same again to push it.") from None
     emit("pushed", repo=repo, commit=made, tag=tag)
@@ -699,6 +725,8 @@ def train(arguments: argparse.Namespace) -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     bound_silence()
+    if arguments.trackio_project and arguments.trackio_space:
+        patiently(arguments, f"looking at {arguments.trackio_space!r}", lambda: refuse_public(arguments, arguments.trackio_space, "space"))
     branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
     branch = f"checkpoints-{arguments.push_tag}"
     if arguments.push_tag in tags:

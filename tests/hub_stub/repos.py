@@ -11,7 +11,7 @@ from tests.hub_stub.store import Entry, Repo, Store
 from tests.hub_stub.wire import Json, Refused, base_of, caller_of, check_name, find, is_on, no_repo, revision, segment, store_of
 
 CARD = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
-KINDS = ("model", "dataset")
+KINDS = ("model", "dataset", "space")
 
 
 async def whoami(request: Request) -> Response:

@@ -24,7 +24,7 @@ NAME_RULE = (
 class Kind(StringConvertor):
     """What stands in a path for the kind of a repository."""
 
-    regex = "models|datasets"
+    regex = "models|datasets|spaces"
 
 
 register_url_convertor("kind", Kind())  # before the routes of any part are made

@@ -441,7 +441,7 @@ def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, bat
     assert_same(output, whole)
     assert client(hub).list_repo_refs("me/coach").tags == []
     hub.faults()
-    (told,) = succeed(remote(hub, output, tag="v1.0"), changes=changes)
+    (told,) = succeed(remote(hub, output, "--public", tag="v1.0"), changes=changes)
     assert told.named("progress") == []
     assert_same(output, whole)
     assert names(client(hub).list_repo_refs("me/coach").tags) == ["v1.0"]
@@ -471,4 +471,17 @@ def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: 
         assert (one.code, one.events, len(one.error.splitlines())) == (1, [], 1)
         assert word in one.error
         assert "hf_" not in one.error
+    assert not output.exists()
+
+
+def test_nothing_private_is_pushed_where_others_can_read_it(hub: Hub, tmp_path: Path) -> None:
+    api, output = client(hub), tmp_path / "out"
+    api.create_repo("me/coach", private=False)
+    api.create_repo("me/board", repo_type="space", space_sdk="gradio", private=False)
+    good = remote(hub, output)
+    told = train(good, [*good, "--push-to", "me/other", "--trackio-project", "p", "--trackio-space", "me/board"], changes=hub.environment(tmp_path / "home"))
+    for one, name in zip(told, ("The model 'me/coach'", "The space 'me/board'"), strict=True):
+        assert (one.code, one.events) == (1, [])
+        assert f"{name} is public, and nothing is pushed there" in one.error
+    assert len(commits(hub, "main")) == 1
     assert not output.exists()
