@@ -85,7 +85,9 @@ def _body(data: Any) -> list[Any]:
     if any(side in data for side in ("role", "from", "sender")):
         raise TranscriptError("a single message. Put the messages of a conversation into one list.")
     keys = ", ".join(f"{key!r:.40}" for key in sorted(map(str, data))[:8])
-    raise TranscriptError(f"no conversation found among the keys {keys or '(none)'}. Allowed: a list under one of {', '.join(BODIES[:5])}; docs/imports.md has all shapes.")
+    raise TranscriptError(
+        f"no conversation found among the keys {keys or '(none)'}. Allowed: a list under one of {', '.join(BODIES[:5])}; docs/imports.md has all shapes."
+    )
 
 
 def _is_export(data: Mapping[str, Any]) -> bool:

@@ -84,7 +84,8 @@ class Transcript(Record):
     target_exchanges: int | None = None
     end_reason: EndReason | None = None
     created_at: str | None = None
-    system: str | None = Field(default=None, description="The short system prompt that is trained in.")
+    opening: str | None = Field(default=None, description="What the assistant said before the first exchange: context, which is not learnt.")
+    system: str | None = Field(default=None, description="The short system prompt that it was held with.")
     provenance: dict[str, Any] = Field(
         default_factory=dict,
         description="How it was made. Of one from elsewhere only its file's name and seed; what the file says of itself is under `claimed`.",

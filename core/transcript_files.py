@@ -1,84 +1,170 @@
 """Reading transcripts that others made, in the shapes that they come in. The files themselves are left as they are."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.conversation_shapes import divided, read_talk
 from core.errors import TranscriptError
+from core.foreign_files import files_below, json_lines, read_json, refuse_unsafe
 from core.records import Exchange, Transcript
+from core.table_files import TABLES, is_beside_table, table_rows
 
-BODIES = ("exchanges", "conversations", "conversation", "turns", "messages")
-ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
+LINES = (".jsonl", ".ndjson")
+READ = (".json", *LINES, *TABLES)
+"""Endings of the files that are read."""
+LONGEST_ID = 200
 
 
 @dataclass
 class Found:
-    """What a folder holds: transcripts by file, and for each file that is no transcript the reason."""
+    """What a folder holds.
 
-    transcripts: dict[Path, Transcript] = field(default_factory=dict)
-    left_out: dict[Path, str] = field(default_factory=dict)
+    Args:
+        transcripts: by where they stand: the file's path below the folder, and the line, row or number in it where it holds several.
+        left_out: by where it stands, why something is no transcript or is not taken.
+        notes: what was joined, dropped or left out within the transcripts, with how often.
+        unread: files of types that are not read, by their ending.
+        doubles: other transcripts that have the id of one of `transcripts`, and other words.
+        files: how many files were read.
+    """
+
+    transcripts: dict[str, Transcript] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    doubles: dict[str, list[Transcript]] = field(default_factory=dict)
+    files: int = 0
+
+    def told(self) -> list[str]:
+        """Return what a person must know of the reading: everything that was left out, and what was changed on the way."""
+        lines = [f"Left out: {place}: {reason}" for place, reason in self.left_out.items()]
+        if self.notes:
+            lines.append(f"Within the transcripts: {', '.join(f'{count} {note}' for note, count in self.notes.most_common())}.")
+        if self.unread:
+            lines.append(f"Files of types that are not read: {_counted(self.unread)}. Read are {', '.join(READ)}.")
+        return lines
 
 
 def find_transcripts(folder: Path) -> Found:
-    """Read every `*.json` below a folder, in the order of their paths.
+    """Read every conversation of every file below a folder (or of one file), in the order of their paths.
 
-    A file that cannot be read, or whose id an earlier file has, is left out with the reason; it does not stop the others.
+    What cannot be read, and a conversation whose id an earlier one has, is left out with the reason; it does not stop the others.
 
     Raises:
         TranscriptError: there is no such folder, or it holds no readable transcript.
     """
-    if not folder.is_dir():
-        raise TranscriptError(f"{folder} is not a folder. Give the folder that holds the transcripts (*.json).")
-    found = Found()
-    first: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            transcript = read_transcript(path)
-            if transcript.id in first:
-                raise TranscriptError(f"{path}: the id {transcript.id!r} is that of {first[transcript.id]} as well. Give one of them another id.")
-        except TranscriptError as error:
-            found.left_out[path] = str(error)
+    if not folder.is_dir() and not folder.is_file():
+        raise TranscriptError(f"{folder} is not a folder. Give the folder that holds the transcripts ({', '.join(READ)}).")
+    paths, closed, unread = files_below(folder, READ) if folder.is_dir() else ([folder], {}, Counter())
+    found = Found(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
+    first: dict[str, str] = {}
+    for path in paths:
+        if is_beside_table(path):
             continue
-        first[transcript.id] = path
-        found.transcripts[path] = transcript
+        found.files += 1
+        try:
+            for place, item in _conversations(path, _below(folder, path)):
+                _take(found, first, place, item, path, folder)
+        except TranscriptError as error:
+            found.left_out[_below(folder, path)] = str(error)
     if not found.transcripts:
-        reason = f" The first: {next(iter(found.left_out.values()))}" if found.left_out else ""
-        raise TranscriptError(f"{folder} holds no readable transcript: {len(found.left_out)} of {len(found.left_out)} *.json files were left out.{reason}")
+        raise TranscriptError(_nothing(folder, found))
     return found
 
 
 def read_transcript(path: Path) -> Transcript:
-    """Read one transcript.
-
-    Shapes: an object with `exchanges`, `conversations`, `turns` or `messages`, or a bare list; inside it exchanges (`user`,
-    `assistant`), messages (`role`, `content`), ShareGPT messages (`from`, `value`) or pairs of texts.
+    """Read the one transcript of a file.
 
     Raises:
-        TranscriptError: not JSON, empty, no known shape, a missing side or roles out of turn.
+        TranscriptError: it cannot be read, holds none or several, or has no known shape.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as broken:
-        raise TranscriptError(f"{path}: not a JSON file ({broken}). Mend or remove it.") from broken
-    body, head = _body(path, data)
-    pairs = _pairs(path, body)
-    persona = head.get("persona")
-    return Transcript(
-        id=str(head.get("id") or head.get("conversation_id") or path.stem),
-        persona=persona if isinstance(persona, dict) else None,
-        exchanges=[Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)],
-        provenance=_provenance(path, head),
-    )
+        items = list(_conversations(path, path.name))
+        if len(items) != 1:
+            raise TranscriptError(f"{len(items)} conversations; one is allowed here. Divide the file.")
+        if isinstance(items[0][1], TranscriptError):
+            raise items[0][1]
+        return _transcript(items[0][1], path.stem, path.name)[0]
+    except TranscriptError as error:
+        raise TranscriptError(f"{path}: {error}") from error
 
 
-def _provenance(path: Path, head: Mapping[str, Any]) -> dict[str, Any]:
+def _take(found: Found, first: dict[str, str], place: str, item: Any, path: Path, folder: Path) -> None:
+    """Add one conversation to what was found."""
+    number = place.rpartition(" ")[2] if place != _below(folder, path) else ""
+    own = f"{path.stem}-{number}" if number else path.stem
+    try:
+        if isinstance(item, TranscriptError):
+            raise item
+        if own in first:  # two files of one name
+            own = f"{Path(_below(folder, path)).with_suffix('').as_posix()}{f'-{number}' if number else ''}"
+        transcript, notes = _transcript(item, own, path.name)
+        if earlier := first.get(transcript.id):
+            same = _words(found.transcripts[earlier]) == _words(transcript)
+            if not same:
+                found.doubles.setdefault(transcript.id, []).append(transcript)
+            which = "with the same words. Remove one of them." if same else "with OTHER words. Give one of them another id, or remove it."
+            raise TranscriptError(f"the id {transcript.id!r} is that of {earlier} as well, {which}")
+    except TranscriptError as error:
+        found.left_out[place] = str(error)
+        return
+    first[transcript.id] = place
+    found.transcripts[place] = transcript
+    found.notes += notes
+
+
+def _conversations(path: Path, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield what may be a conversation with its place, or the error that says why it cannot be read."""
+    ending = path.suffix.lower()
+    if ending in TABLES:
+        for number, row in table_rows(path):
+            yield f"{name}, row {number}", row
+    elif ending in LINES:
+        for number, line in json_lines(path):
+            yield f"{name}, line {number}", line
+    else:
+        for number, item in divided(read_json(path)):
+            yield name if number is None else f"{name}, conversation {number}", item
+
+
+def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counter[str]]:
+    """Turn a conversation into a transcript; return it and what was left out of it.
+
+    Args:
+        own_id: for one that names none.
+
+    Raises:
+        TranscriptError: it has no known shape, or something that cannot be stored.
+    """
+    head: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    talk, persona = read_talk(data), head.get("persona")
+    provenance = _provenance(source, head)
+    if talk.notes:
+        provenance["reading"] = dict(sorted(talk.notes.items()))
+    kept = {"id": _id(head, own_id), "persona": persona if isinstance(persona, dict) else None, "provenance": provenance}
+    refuse_unsafe([kept, talk.pairs, talk.opening, talk.system])
+    exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(talk.pairs, 1)]
+    return Transcript(**kept, exchanges=exchanges, opening=talk.opening, system=talk.system), talk.notes
+
+
+def _id(head: Mapping[str, Any], own: str) -> str:
+    """Return the id that a conversation names, or its own; slices are drawn by it."""
+    named = (head.get(name) for name in ("transcript_id", "id", "conversation_id", "uuid"))
+    found = next((str(name).strip() for name in named if isinstance(name, str | int) and not isinstance(name, bool) and str(name).strip()), own)
+    if len(found) > LONGEST_ID or not found.isprintable():
+        raise TranscriptError(f"the id {found!r:.60} is longer than {LONGEST_ID} characters or has control characters. Give it another id.")
+    return found
+
+
+def _provenance(source: str, head: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a file, and apart from it, under `claimed`, what the file says of how it was made."""
     persona, own = head.get("persona"), head.get("provenance")
     claimed = {name: head[name] for name in ("end_reason", "target_exchanges", "created_at") if head.get(name) is not None}
     claimed |= own if isinstance(own, dict) else {}
-    known = {"source": path.name, "seed": _seed(persona.get("seed")) if isinstance(persona, dict) else None}
+    known = {"source": source, "seed": _seed(persona.get("seed")) if isinstance(persona, dict) else None}
     return known | ({"claimed": claimed} if claimed else {})
 
 
@@ -90,45 +176,19 @@ def _seed(value: Any) -> int | None:
         return None
 
 
-def _body(path: Path, data: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    if isinstance(data, list):
-        return data, {}
-    if not isinstance(data, dict):
-        raise TranscriptError(f"{path}: found {type(data).__name__}; a transcript is a JSON object or list.")
-    for key in BODIES:
-        if isinstance(data.get(key), list):
-            return data[key], data
-    raise TranscriptError(f"{path}: no conversation found among the keys {sorted(data)[:8]}. Allowed: a list under one of {', '.join(BODIES)}.")
+def _words(transcript: Transcript) -> Any:
+    return transcript.opening, transcript.exchanges
 
 
-def _pairs(path: Path, body: Sequence[Any]) -> list[tuple[str, str]]:
-    if not body:
-        raise TranscriptError(f"{path}: the conversation is empty. Remove the file.")
-    if all(isinstance(item, dict) and ("user" in item or "assistant" in item) for item in body):
-        pairs = [(item.get("user"), item.get("assistant")) for item in body]
-    elif all(isinstance(item, list) and len(item) == 2 for item in body):
-        pairs = [(item[0], item[1]) for item in body]
-    else:
-        pairs = _paired_messages(path, body)
-    for number, pair in enumerate(pairs, 1):
-        for side, text in zip(("user", "assistant"), pair, strict=True):
-            if not isinstance(text, str) or not text.strip():
-                raise TranscriptError(f"{path}: exchange {number} has no {side} message (found {text!r:.40}). Complete or remove the exchange.")
-    return pairs
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix() if path != folder else path.name
 
 
-def _paired_messages(path: Path, body: Sequence[Any]) -> list[tuple[Any, Any]]:
-    sides: list[tuple[str, Any]] = []
-    for number, item in enumerate(body, 1):
-        role = ROLES.get(str(item.get("role", item.get("from"))).lower()) if isinstance(item, dict) else None
-        if role is None:
-            raise TranscriptError(f"{path}: message {number} has no known role (found {item!r:.80}). Allowed: {', '.join(ROLES)}.")
-        if role != "system":
-            sides.append((role, item.get("content", item.get("value"))))
-    for number, (role, _) in enumerate(sides):
-        expected = ("user", "assistant")[number % 2]
-        if role != expected:
-            raise TranscriptError(f"{path}: message {number + 1} is the {role}'s where the {expected}'s is due. The two take turns, and the user begins.")
-    if len(sides) % 2:
-        raise TranscriptError(f"{path}: the last user message has no answer. Complete or remove it.")
-    return [(sides[number][1], sides[number + 1][1]) for number in range(0, len(sides), 2)]
+def _nothing(folder: Path, found: Found) -> str:
+    unread = f" It has files of types that are not read: {_counted(found.unread)}. Read are {', '.join(READ)}." if found.unread else ""
+    reason = next((f" The first: {place}: {reason}" for place, reason in found.left_out.items()), "")
+    return f"{folder} holds no readable transcript: {found.files} files were read and {len(found.left_out)} items left out.{unread}{reason}"
+
+
+def _counted(unread: Counter[str]) -> str:
+    return ", ".join(f"{count} {ending}" for ending, count in unread.most_common(8))
