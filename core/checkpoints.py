@@ -1,22 +1,27 @@
 """Checkpoints: assessments as JSON lines that other tools read and write, the forerunner's form."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, TranscriptError
 from core.families import shared_family, writer_of
 from core.fingerprint import fingerprint
+from core.foreign_files import files_below, json_lines, parse, read_json, refuse_unsafe, shown
 from core.json_lines import split_lines
 from core.pack import Pack, Rubric
 from core.panel import JOIN
 from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
 from core.scoring import applicable, score
 from core.yaml_files import explain
+
+READ = (".jsonl", ".ndjson", ".json")
+"""Endings of the files that are read in a folder."""
 
 
 class Line(BaseModel):
@@ -29,9 +34,9 @@ class Line(BaseModel):
         judge, rubric_hash, words: who judged, by which rubric, and the hash of the exchanges, where the line tells; those that we write do.
     """
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
 
-    conversation_id: str
+    conversation_id: str = Field(validation_alias=AliasChoices("transcript_id", "conversation_id", "id"))
     passed: bool = Field(alias="pass")
     score: float | None
     threshold: float
@@ -62,20 +67,15 @@ class Checkpoint:
 
 
 def read_checkpoint(text: str) -> Checkpoint:
-    """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others."""
-    lines, damaged = {}, {}
+    """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others. A line ends with a line feed alone."""
+    found = Checkpoint({}, {})
     for number, line in enumerate(split_lines(text), start=1):
-        if not line.strip():
-            continue
-        try:
-            lines[number] = Line.model_validate(json.loads(line))
-        except json.JSONDecodeError as broken:
-            damaged[number] = f"not JSON ({broken.msg} at column {broken.colno} of {len(line)}); it may have been cut when it was written"
-        except ValidationError as invalid:
-            damaged[number] = explain(invalid)
-        except (ValueError, RecursionError) as broken:  # a number of thousands of digits, thousands of brackets
-            damaged[number] = f"not JSON that can be read ({broken})"
-    return Checkpoint(lines, damaged)
+        if line.strip():
+            try:
+                _take(found, number, parse(line))
+            except TranscriptError as broken:
+                found.damaged[number] = str(broken)
+    return found
 
 
 @dataclass
@@ -83,16 +83,30 @@ class Checkpoints:
     """What several checkpoints hold together.
 
     Args:
-        lines: by conversation id, where it stands and the first line that has it.
+        lines: by conversation id, where it stands and the line that counts.
         damaged: by place, what is wrong there.
+        repeated: by place, which line counts in its stead.
+        unread: files of types that are not read, by their ending.
     """
 
     lines: dict[str, tuple[str, Line]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> list[str]:
+        """Return what a person must know of the reading: everything that was left out."""
+        lines = shown([f"Not read: {place}: {reason}" for place, reason in self.damaged.items()])
+        lines += shown([f"Not taken: {place}: {reason}" for place, reason in self.repeated.items()])
+        if self.unread:
+            lines.append(f"Files of types that are not read: {', '.join(f'{count} {ending}' for ending, count in self.unread.most_common(8))}.")
+        return lines
 
 
 def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
-    """Read checkpoints (`*.jsonl`, an assessment a line) and single assessments (`*.json`) from files and folders; the first line of an id counts.
+    """Read checkpoints (`*.jsonl`, an assessment a line) and single assessments (`*.json`, or a list of them) from files and folders.
+
+    Of several lines with one id the first without an ERROR counts, for an ERROR is no verdict; where all have some, the first with the fewest.
 
     Raises:
         CheckpointError: a path is not there, or no assessment can be read.
@@ -101,16 +115,63 @@ def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
-        for file in sorted([*path.rglob("*.jsonl"), *path.rglob("*.json")]) if path.is_dir() else [path]:
-            text = file.read_text(encoding="utf-8", errors="replace")
-            part = read_checkpoint(text if file.suffix == ".jsonl" else text.replace("\n", " "))
+        files, closed, unread = files_below(path, READ) if path.is_dir() else ([path], {}, Counter[str]())
+        found.unread += unread
+        found.damaged |= {place.name: reason for place, reason in closed.items()}
+        for file in files:
+            name, part = file.relative_to(path).as_posix() if file != path else file.name, Checkpoint({}, {})
+            try:
+                for number, item in _items(file):
+                    _take(part, number, item)
+            except TranscriptError as broken:
+                found.damaged[name] = str(broken)
+            found.damaged |= {_place(name, number): reason for number, reason in part.damaged.items()}
             for number, line in part.lines.items():
-                found.lines.setdefault(line.conversation_id, (f"{file.name}, line {number}", line))
-            found.damaged |= {f"{file.name}, line {number}": reason for number, reason in part.damaged.items()}
+                _choose(found, _place(name, number), line)
     if not found.lines:
         first = next((f" The first: {place}: {reason}" for place, reason in found.damaged.items()), "")
         raise CheckpointError(f"No assessment can be read in {', '.join(map(str, paths))}.{first} Give checkpoints in the form of docs/judging.md.")
     return found
+
+
+def _items(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.suffix.lower() != ".json":
+        return json_lines(path)
+    whole = read_json(path)
+    return iter(enumerate(whole if isinstance(whole, list) else [whole], 1))
+
+
+def _take(found: Checkpoint, number: int, item: Any) -> None:
+    """Add what a line says, or what is wrong with it."""
+    try:
+        if isinstance(item, TranscriptError):
+            raise item
+        line = Line.model_validate(item)
+        refuse_unsafe(line.model_dump(mode="json"))
+        found.lines[number] = line
+    except ValidationError as invalid:
+        found.damaged[number] = explain(invalid)
+    except TranscriptError as broken:
+        found.damaged[number] = str(broken)
+
+
+def _choose(found: Checkpoints, place: str, line: Line) -> None:
+    if line.conversation_id not in found.lines:
+        found.lines[line.conversation_id] = place, line
+        return
+    earlier, other = found.lines[line.conversation_id]
+    if _errors(line) < _errors(other):
+        found.lines[line.conversation_id] = place, line
+        place, earlier = earlier, place
+    found.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
+
+
+def _errors(line: Line) -> int:
+    return sum(answer is Answer.ERROR for answer in line.answers.values())
+
+
+def _place(name: str, number: int) -> str:
+    return f"{name}, line {number}"
 
 
 def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assessment | str:
@@ -124,7 +185,7 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
     criteria = applicable(pack.rubric, len(transcript.exchanges))
     if line.rubric_hash not in (None, pack.rubric.hash):
         return f"judged by the rubric {line.rubric_hash}, which is not this one ({pack.rubric.hash})"
-    if line.words not in (None, fingerprint(transcript.exchanges)):
+    if line.words not in (None, words_of(transcript)):
         return "the transcript has other words than the one that was judged"
     if lacking := [item.id for item in criteria if line.answers.get(item.id, Answer.ERROR) is Answer.ERROR]:
         return f"no answer to {', '.join(lacking)}"
@@ -139,6 +200,11 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
         shared_family=next(filter(None, (shared_family(judge, writer) for judge in (line.judge or "").split(JOIN))), None),
         provenance={"domain": pack.name, "checkpoint": source, "recorded_score": line.score, "recorded_pass": line.passed},
     )
+
+
+def words_of(transcript: Transcript) -> str:
+    """Return the hash of all that is said in a transcript."""
+    return fingerprint([transcript.opening, transcript.exchanges] if transcript.opening else transcript.exchanges)
 
 
 def write_checkpoint(judged: Sequence[Judged], rubric: Rubric) -> str:
@@ -174,5 +240,5 @@ def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
         "weights": rubric.numbers.categories,
         "judge": assessment.judge,
         "rubric_hash": assessment.rubric_hash,
-        "words": fingerprint(judged.transcript.exchanges),
+        "words": words_of(judged.transcript),
     }

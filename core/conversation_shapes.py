@@ -24,7 +24,9 @@ def is_conversation(item: Any) -> bool:
     """Say whether a value looks like a conversation rather than a message."""
     if isinstance(item, list):
         return any(isinstance(part, Mapping) and any(side in part for side in _SIDES) for part in item)
-    return isinstance(item, Mapping) and (_is_export(item) or any(isinstance(item.get(key), list) for key in BODIES))
+    return isinstance(item, Mapping) and (
+        _is_export(item) or any(isinstance(item.get(key), list) for key in BODIES) or isinstance(item.get("conversation"), Mapping)
+    )
 
 
 def read_talk(data: Any) -> Talk:
@@ -42,7 +44,7 @@ def read_talk(data: Any) -> Talk:
     else:
         return _listed(data)
     talk = exchanged(messages)
-    talk.notes += notes
+    talk.notes = talk.notes + notes  # without those that are 0
     return talk
 
 
@@ -84,6 +86,8 @@ def _body(data: Any) -> list[Any]:
         return [data]
     if any(side in data for side in ("role", "from", "sender")):
         raise TranscriptError("a single message. Put the messages of a conversation into one list.")
+    if isinstance(data.get("conversation"), Mapping):
+        return _body(data["conversation"])
     keys = ", ".join(f"{key!r:.40}" for key in sorted(map(str, data))[:8])
     raise TranscriptError(
         f"no conversation found among the keys {keys or '(none)'}. Allowed: a list under one of {', '.join(BODIES[:5])}; docs/imports.md has all shapes."

@@ -5,7 +5,7 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -19,6 +19,9 @@ LARGEST_LINE = 16 * 2**20
 """Characters of a line of a JSON Lines file, which is read line by line and may be of any length."""
 DEEPEST, DIGITS = 32, 300
 """How deep what is kept of a file may be nested, and how many digits a number may have."""
+
+SHOWN = 20
+"""How many items that were left out are named one by one in a log; files that list them have all."""
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dict[Path, str], Counter[str]]:
@@ -46,7 +49,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
 
 
 @contextmanager
-def opened(path: Path, largest: int | None = None) -> Iterator[IO[bytes]]:
+def opened(path: Path, largest: int | None = None) -> Generator[IO[bytes]]:
     """Open a regular file; a pipe, a device or a socket is never waited for.
 
     Args:
@@ -103,7 +106,7 @@ def parse(text: str) -> Any:
     try:
         return json.loads(text, parse_int=_integer)
     except json.JSONDecodeError as broken:
-        cut = "; it may have been cut when it was written" if broken.pos >= len(text.rstrip()) else ""
+        cut = "; it may have been cut when it was written" if broken.msg.startswith("Unterminated") or 0 < len(text.rstrip()) <= broken.pos else ""
         where = f"line {broken.lineno}, column {broken.colno}" if broken.lineno > 1 else f"column {broken.colno} of {len(text)}"
         raise TranscriptError(f"not JSON ({broken.msg} at {where}){cut}. Mend or remove it.") from broken
     except RecursionError as deep:
@@ -134,6 +137,11 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                     yield number, parse(line.strip())
                 except TranscriptError as broken:
                     yield number, broken
+
+
+def shown(lines: list[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    return lines[:SHOWN] + ([f"And {len(lines) - SHOWN:,} more."] if len(lines) > SHOWN else [])
 
 
 def refuse_unsafe(value: Any) -> None:

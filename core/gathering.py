@@ -56,7 +56,7 @@ class Gathered:
 
 
 def gather(candidates: Iterable[Candidate]) -> Gathered:
-    """Choose what is trained on; the first verdict on an id counts, whatever a later source says.
+    """Choose what is trained on; the first verdict on an id counts, whatever a later source says. An incomplete assessment is no verdict.
 
     Raises:
         DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
@@ -64,10 +64,14 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
     first: dict[str, Candidate] = {}
     left_out: list[dict[str, str]] = []
     for item in candidates:
-        if item.id in first:
-            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
-        else:
+        earlier = first.get(item.id)
+        if earlier is None:
             first[item.id] = item
+        elif earlier.outcome is Outcome.INCOMPLETE and item.outcome is not Outcome.INCOMPLETE:
+            first[item.id] = item
+            left_out.append({"id": item.id, "reason": "duplicate id: a later verdict counts, this one is incomplete", "source": earlier.source})
+        else:
+            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
     reasons = {item.id: _reason(item) for item in first.values()}
     left_out += [{"id": item.id, "reason": reason, "source": item.source} for item in first.values() if (reason := reasons[item.id])]
     passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)

@@ -122,6 +122,7 @@ def exchanged(messages: Iterable[Message]) -> Talk:
     if not sides:
         raise TranscriptError("no message of the user with an answer. Remove it.")
     talk.pairs = [(sides[place][1], sides[place + 1][1]) for place in range(0, len(sides), 2)]
+    talk.notes = +talk.notes
     return talk
 
 

@@ -1,6 +1,5 @@
 """Assessments of an evaluation that was played and judged elsewhere, read from a folder."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from pydantic import ValidationError
 from core.checkpoints import Line
 from core.errors import EvaluationError, TranscriptError
 from core.evaluation_facts import Conversation
+from core.foreign_files import read_json, refuse_unsafe
 from core.outcomes import Played
 from core.records import Answer, Assessment, Outcome, Score, Verdict
 from core.transcript_files import read_transcript
@@ -49,8 +49,8 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
     found, left_out = [], {}
     for path in sorted(folder.glob("*.json")):
         name = NAME.fullmatch(path.stem)
-        line = Line.model_validate(json.loads(path.read_text(encoding="utf-8")))
         try:
+            line = Line.model_validate(read_json(path))
             transcript = read_transcript(transcripts / path.name)
         except TranscriptError as error:
             left_out[path.stem] = str(error)
@@ -69,13 +69,12 @@ def _read(path: Path) -> Played | str:
     if name is None:
         return f"its name is not of the form {FORM}"
     try:
-        line = Line.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as broken:
-        return f"not JSON ({str(broken).splitlines()[0]})"
+        line = Line.model_validate(read_json(path))
+        refuse_unsafe(line.model_dump(mode="json", exclude={"score", "category_scores"}))
+    except TranscriptError as broken:
+        return str(broken).rstrip(".")
     except ValidationError as invalid:
         return explain(invalid).rstrip(".")
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
     if line.conversation_id != path.stem:
         return f"it is of the conversation {line.conversation_id!r}, which is not its name"
     scores = {"score": line.score, **{f"category_scores.{category}": value for category, value in line.category_scores.items()}}

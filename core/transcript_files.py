@@ -8,7 +8,7 @@ from typing import Any
 
 from core.conversation_shapes import divided, read_talk
 from core.errors import TranscriptError
-from core.foreign_files import files_below, json_lines, read_json, refuse_unsafe
+from core.foreign_files import files_below, json_lines, read_json, refuse_unsafe, shown
 from core.records import Exchange, Transcript
 from core.table_files import TABLES, is_beside_table, table_rows
 
@@ -39,8 +39,8 @@ class Found:
     files: int = 0
 
     def told(self) -> list[str]:
-        """Return what a person must know of the reading: everything that was left out, and what was changed on the way."""
-        lines = [f"Left out: {place}: {reason}" for place, reason in self.left_out.items()]
+        """Return what a person must know of the reading: what was left out, and what was changed on the way."""
+        lines = shown([f"Left out: {place}: {reason}" for place, reason in self.left_out.items()])
         if self.notes:
             lines.append(f"Within the transcripts: {', '.join(f'{count} {note}' for note, count in self.notes.most_common())}.")
         if self.unread:
@@ -144,10 +144,11 @@ def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counte
     provenance = _provenance(source, head)
     if talk.notes:
         provenance["reading"] = dict(sorted(talk.notes.items()))
-    kept = {"id": _id(head, own_id), "persona": persona if isinstance(persona, dict) else None, "provenance": provenance}
-    refuse_unsafe([kept, talk.pairs, talk.opening, talk.system])
+    persona, name = persona if isinstance(persona, dict) else None, _id(head, own_id)
+    refuse_unsafe([name, persona, provenance, talk.pairs, talk.opening, talk.system])
     exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(talk.pairs, 1)]
-    return Transcript(**kept, exchanges=exchanges, opening=talk.opening, system=talk.system), talk.notes
+    made = Transcript(id=name, persona=persona, exchanges=exchanges, opening=talk.opening, system=talk.system, provenance=provenance)
+    return made, talk.notes
 
 
 def _id(head: Mapping[str, Any], own: str) -> str:

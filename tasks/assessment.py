@@ -144,7 +144,8 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
 
 def _place(plan: AssessmentPlan, transcript: Transcript) -> tuple[str, str]:
     """Return an assessment's name and its file."""
-    name = fingerprint([transcript.id, transcript.exchanges, plan.judge, plan.judge_hash, plan.judging, plan.repeat])
+    said = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
+    name = fingerprint([transcript.id, *said, plan.judge, plan.judge_hash, plan.judging, plan.repeat])
     return name, f"assessments/{plan.domain}/{load_pack(plan.domain).rubric.hash}/{name}.json"
 
 

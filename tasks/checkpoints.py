@@ -26,8 +26,8 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
     """
     store, logger = open_store(), get_run_logger()
     found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in paths.split(",")])
-    for place, reason in found.damaged.items():
-        logger.warning("Not read: %s: %s", place, reason)
+    for line in found.told():
+        logger.warning("%s", line)
     adopted, differing = {}, 0
     for ref in transcripts:
         if ref.id not in found.lines:

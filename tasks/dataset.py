@@ -84,7 +84,8 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
 async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     """Gather what passed, leave near-duplicates out, audit it, slice it and split it by transcript."""
     pack, store, settings = load_pack(plan.domain), open_store(), plan.settings
-    gathered = gather(candidates(plan.assessed, plan.checkpoints, plan.transcripts, pack))
+    not_read: dict[str, str] = {}
+    gathered = gather(candidates(plan.assessed, plan.checkpoints, plan.transcripts, pack, not_read))
     _refuse_evaluated(gathered, pack, plan.evaluation)
     gathered = bound_mended(_without_duplicates(gathered, settings), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
@@ -98,7 +99,14 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     store.write(f"{folder}/README.md", dataset_card(facts))
     store.write_json(
         f"{folder}/manifest.json",
-        {**gathered.manifest(), **_sliced(written), "statistics": facts["statistics"], "warnings": facts["warnings"], "caveats": facts["caveats"]},
+        {
+            **gathered.manifest(),
+            "not_read": not_read,
+            **_sliced(written),
+            "statistics": facts["statistics"],
+            "warnings": facts["warnings"],
+            "caveats": facts["caveats"],
+        },
     )
     logger = get_run_logger()
     if audited.warnings:

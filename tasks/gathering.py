@@ -6,24 +6,26 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.checkpoints import adopt, read_checkpoints
-from core.errors import DatasetError
+from core.checkpoints import adopt, read_checkpoints, words_of
+from core.errors import DatasetError, TranscriptError
 from core.fingerprint import fingerprint
+from core.foreign_files import files_below, opened
 from core.gathering import Candidate
 from core.pack import Pack
 from core.pilots import of_pilot
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.store import CHECKOUT, open_store
-from core.transcript_files import find_transcripts
+from core.transcript_files import READ, find_transcripts
 
 
-def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack) -> Iterator[Candidate]:
+def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
     """Find what was judged, in the order of the sources.
 
     Args:
         assessed: batches of assessments below the data root.
         checkpoints: files and folders, separated by commas.
         transcripts: the folder with the transcripts that the checkpoints are about.
+        not_read: filled in on the way: by place, why something in checkpoints and folder is not taken.
 
     Raises:
         DatasetError: a batch is of another domain, or of checkpoints and their folder only one is given.
@@ -42,7 +44,7 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
     if checkpoints:
         if not transcripts:
             raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
-        yield from _judged_elsewhere(checkpoints, transcripts, pack)
+        yield from _judged_elsewhere(checkpoints, transcripts, pack, not_read)
 
 
 def batches_of(pack: Pack) -> list[str]:
@@ -88,13 +90,19 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
     )
 
 
-def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack) -> Iterator[Candidate]:
-    lines = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in checkpoints.split(",")]).lines
-    transcripts = {item.id: item for item in find_transcripts(CHECKOUT / Path(folder).expanduser()).transcripts.values()}
-    for name, (place, line) in lines.items():
-        transcript = transcripts.get(name)
-        found = adopt(line, place, transcript, pack) if transcript else "missing file"
-        score = found.score if isinstance(found, Assessment) else None
+def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
+    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in checkpoints.split(",")])
+    read = find_transcripts(CHECKOUT / Path(folder).expanduser())
+    for line in [*found.told(), *read.told()]:
+        get_run_logger().warning("%s", line)
+    not_read |= found.damaged | found.repeated | read.left_out
+    transcripts = {item.id: item for item in read.transcripts.values()}
+    for name, (place, line) in found.lines.items():
+        versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
+        transcript = versions[0] if len(versions) == 1 else next((item for item in versions if words_of(item) == line.words), None)
+        unknown = "missing file" if not versions else f"{len(versions)} files have this id and other words; which of them was judged is not known"
+        adopted = adopt(line, place, transcript, pack) if transcript else unknown
+        score = adopted.score if isinstance(adopted, Assessment) else None
         yield Candidate(
             id=name,
             path=taken_in(transcript) if transcript and score else None,
@@ -105,19 +113,30 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack) -> Iterator[Can
             judge=line.judge or "unknown judge (checkpoint)",
             rubric_hash=pack.rubric.hash,
             failed_gates=score.failed_gates if score else [],
-            reason=None if isinstance(found, Assessment) else found,
+            reason=None if isinstance(adopted, Assessment) else adopted,
         )
 
 
 def content_of(checkpoints: str | None, transcripts: str | None) -> str:
-    """Return a hash of what checkpoints and a folder of transcripts hold, by which a dataset made of them is found again."""
+    """Return a hash of what checkpoints and a folder of transcripts hold, names and words, by which a dataset made of them is found again."""
     places = [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
     found = hashlib.sha256()
     for place in places:
         path = CHECKOUT / Path(place).expanduser()
-        for file in sorted(path.rglob("*.json*")) if path.is_dir() else [path]:
-            found.update(file.read_bytes() if file.is_file() else b"missing")
+        for file in files_below(path, READ)[0] if path.is_dir() else [path]:
+            found.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
     return found.hexdigest()[:12]
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with opened(file) as content:
+            found = hashlib.sha256()
+            while part := content.read(2**20):
+                found.update(part)
+            return found.digest()
+    except TranscriptError as unreadable:
+        return str(unreadable).encode()
 
 
 def taken_in(transcript: Transcript) -> str:

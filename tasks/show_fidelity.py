@@ -19,22 +19,23 @@ def main(arguments: list[str]) -> int:
     try:
         if not given["transcripts"]:
             raise SettingsError("No folder of transcripts was given. Say make fidelity TRANSCRIPTS=folder.")
-        found = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser())
-        transcripts = [_own(path) or transcript for path, transcript in found.transcripts.items()]
+        folder = CHECKOUT / Path(given["transcripts"]).expanduser()
+        found = find_transcripts(folder)
+        transcripts = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
         report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)
     except UnderstudyError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
     print(fidelity_markdown(report))
-    for path, reason in found.left_out.items():
-        print(f"Left out {path.name}: {reason}", file=sys.stderr)
+    for line in found.told():
+        print(line, file=sys.stderr)
     return 0
 
 
 def _own(path: Path) -> Transcript | None:
     """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere."""
     store = open_store()
-    rehearsed = store.is_local and path.resolve().is_relative_to(store.local("transcripts").resolve())
+    rehearsed = store.is_local and path.is_file() and path.resolve().is_relative_to(store.local("transcripts").resolve())
     return Transcript.model_validate_json(path.read_text(encoding="utf-8")) if rehearsed else None
 
 

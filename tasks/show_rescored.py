@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> int:
         recorded, anew = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
         print(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  anew {anew} {score.outcome.value:<10}{rest}")
-    for place, reason in found.damaged.items():
-        print(f"not read: {place}: {reason}")
+    for line in found.told():
+        print(line)
     print(f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read")
     return 0
 

@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
             print(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens")
     for name in report.too_short:
         print(f"too short: {name}")
-    for path, reason in found.left_out.items():
-        print(f"Left out {path.name}: {reason}", file=sys.stderr)
+    for line in found.told():
+        print(line, file=sys.stderr)
     return 0
 
 

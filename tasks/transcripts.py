@@ -26,13 +26,13 @@ def read_folder(folder: str, domain: str) -> str:
     """
     found = find_transcripts(CHECKOUT / Path(folder).expanduser())
     store, logger = open_store(), get_run_logger()
-    for reason in found.left_out.values():
-        logger.warning("Left out: %s", reason)
+    for line in found.told():
+        logger.warning("%s", line)
     taken = []
     for transcript in found.transcripts.values():
         taken.append(TranscriptRef(id=transcript.id, path=taken_in(transcript), exchanges=len(transcript.exchanges)))
     logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")
-    left_out = [LeftOut(name=path.name, reason=reason) for path, reason in found.left_out.items()]
+    left_out = [LeftOut(name=place, reason=reason) for place, reason in found.left_out.items()]
     batch = TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out)
     return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
 

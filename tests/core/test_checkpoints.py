@@ -1,6 +1,7 @@
 """Checkpoints in the forerunner's form are read, also damaged ones, scored anew, and written."""
 
 import json
+import os
 
 import pytest
 
@@ -116,3 +117,29 @@ def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_told(tmp_path):
     (tmp_path / "empty.jsonl").write_text("not json\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"No assessment can be read in .*empty\.jsonl.*not JSON"):
         read_checkpoints([tmp_path])
+
+
+def test_an_error_is_no_verdict_and_does_not_stand_in_the_way_of_a_later_line(tmp_path):
+    (tmp_path / "a.jsonl").write_text(written(assessed(name="t1", CP2=Answer.ERROR)) + written(assessed(name="t1")), encoding="utf-8")
+    found = read_checkpoints([tmp_path])
+    assert found.lines["t1"][0] == "a.jsonl, line 2"
+    assert list(found.repeated) == ["a.jsonl, line 1"]
+    assert "a.jsonl, line 1" in "\n".join(found.told())
+
+
+def test_whatever_is_wrong_with_a_line_or_a_file_costs_that_alone(tmp_path):
+    good = written(assessed(name="t1")).strip()
+    readable = json.dumps(json.loads(good) | {"judge": "a\u2028b"}, ensure_ascii=False)
+    hazards = ["[" * 200_000, "9" * 5000, good.replace('"t1"', '"\\ud83d"'), readable, good.replace('"t1"', '"a\\u0000"'), "[]"]
+    text = "\n".join(hazards)
+    (tmp_path / "bom.jsonl").write_bytes(text.encode("utf-8-sig"))
+    (tmp_path / "wide.json").write_bytes(json.dumps([json.loads(written(assessed(name="t2")))]).encode("utf-16"))
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    found = read_checkpoints([tmp_path])
+    assert {name: place for name, (place, _) in found.lines.items()} == {"t1": "bom.jsonl, line 4", "t2": "wide.json, line 1"}
+    assert set(found.damaged) == {"pipe.jsonl", *(f"bom.jsonl, line {number}" for number in (1, 2, 3, 5, 6))}
+
+
+def test_the_id_of_a_line_is_the_transcripts(tmp_path):
+    line = json.loads(written()) | {"transcript_id": "t5", "conversation_id": "older"}
+    assert read_checkpoint(json.dumps(line)).lines[1].conversation_id == "t5"
