@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from core.chat import ChatModel, ChatRequest, Message
 from core.errors import DesignError, PackError
@@ -18,7 +17,7 @@ from core.prompts import SHARED, check_prompt, load_shared
 from core.records import Record
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, check_not_with
-from core.yaml_files import Strict, check, explain, load_yaml
+from core.yaml_files import Model, Strict, check, load_yaml, parse_yaml
 
 EXAMPLE = "coding-mentor"
 """The shipped pack whose files show the form."""
@@ -199,27 +198,30 @@ def check_file(file: str, text: str) -> None:
     """
     models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers, "experts.yaml": Experts}
     if file in models:
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as broken:
-            raise PackError(f"{file} is not YAML: {str(broken).splitlines()[0]}.") from broken
-        check(data, models[file], PackError, file)
+        _parsed(file, text, models[file])
     elif file.endswith(".md") and file != "intended-use.md" and not file.startswith("criteria/"):
         check_prompt(Path(file), text)
+
+
+def _parsed(file: str, text: str, model: type[Model]) -> Model:
+    try:
+        return check(parse_yaml(text), model, PackError, file)
+    except ValueError as broken:
+        raise PackError(f"{file} is not YAML: {broken}.") from broken
 
 
 def _check(file: str, text: str, domain: str, read: Read) -> None:
     """See that a file has its form, and fits those before it."""
     check_file(file, text)
     if file == "flaw-taxonomy.yaml":
-        flaws = check(yaml.safe_load(text), Flaws, PackError, file)
-        taxonomy = check(yaml.safe_load(read(place_of("input-taxonomy.yaml", domain)) or ""), Taxonomy, PackError, "input-taxonomy.yaml")
+        flaws = _parsed(file, text, Flaws)
+        taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
 
 
 async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
     domain, guidance = designer.domain, design_texts().files["criteria"]
-    numbers = check(yaml.safe_load(read(place_of("rubric.yaml", domain)) or ""), RubricNumbers, PackError, "rubric.yaml")
+    numbers = _parsed("rubric.yaml", read(place_of("rubric.yaml", domain)) or "", RubricNumbers)
     prompt = load_shared("design_step").render(file="criteria", guidance=guidance, example=_example("criteria"), drafted=_context("criteria", domain, read))
 
     def take(answer: dict[str, Any]) -> list[tuple[str, str]]:
@@ -227,7 +229,7 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
         names = [name for name, _ in written]
         if len(set(names)) < len(names):
             raise ValueError(f"two criteria have the same id: {', '.join(names)}")
-        heads = [yaml.safe_load(text.split("---\n")[1]) for _, text in written]
+        heads = [parse_yaml(text.split("---\n")[1]) for _, text in written]
         if empty := sorted(set(numbers.categories) - {head.get("category") for head in heads}):
             raise ValueError(f"the categories {', '.join(empty)} of rubric.yaml have no criterion")
         if not any(head.get("gate") for head in heads):
@@ -249,9 +251,9 @@ def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, st
     head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
     head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
     try:
-        CriterionHead.model_validate(head)
-    except ValidationError as invalid:
-        raise ValueError(f"criterion {item['id']}: {explain(invalid)}") from invalid
+        check(head, CriterionHead, PackError, f"criterion {item['id']}")
+    except PackError as invalid:
+        raise ValueError(str(invalid)) from invalid
     if not item["gate"] and item["category"] not in numbers.categories:
         raise ValueError(f"criterion {item['id']} is of the category {item['category']!r}; rubric.yaml has {', '.join(numbers.categories)}")
     return f"{item['id']}-{item['slug']}", f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{str(item['text']).strip()}\n"

@@ -16,6 +16,7 @@ from core.scripted.phrases import ScriptedPhrases
 from core.spoken import printable
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
+from core.text_files import read_text
 from core.yaml_files import Strict, check, load_yaml
 
 PACKS_VARIABLE = "UNDERSTUDY_PACKS"
@@ -154,8 +155,13 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
             f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
         )
     config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name
-    files = sorted([CHECKOUT / "config/guards.yaml", *config.glob("*"), *prompts.rglob("*")])
-    return _load(name, config, prompts, tuple((path, path.stat().st_mtime_ns) for path in files))
+    files = sorted([*config.glob("*"), *prompts.rglob("*")])
+    inside = [folder.resolve() for folder in (config, prompts)]
+    for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model
+        if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
+            raise PackError(f"{path} is a link that leads out of the pack. Put the file itself there.")
+    files.append(CHECKOUT / "config/guards.yaml")
+    return _load(name, config, prompts, tuple((path, path.lstat().st_mtime_ns) for path in files))
 
 
 @lru_cache(maxsize=4)
@@ -178,7 +184,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
     use = config / "intended-use.md"
-    told = use.read_text(encoding="utf-8").strip() if use.exists() else ""
+    told = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
     experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else SHARED / "experts.yaml", Experts, PackError).experts
     notice = load_notice(config / "notice.md")
@@ -191,12 +197,9 @@ def load_notice(path: Path) -> str:
     Raises:
         PackError: it is empty, too long to be read before a conversation, or not plain text.
     """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    if not path.exists():
         return ""
-    except UnicodeDecodeError as broken:
-        raise PackError(f"{path} is not text in UTF-8. Write it again.") from broken
+    text = read_text(path, PackError).strip()
     if not 1 <= len(text) <= LONGEST_NOTICE:
         raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST_NOTICE}, since it is read before every conversation.")
     if printable(text) != text:

@@ -6,11 +6,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
 
 from core.errors import PackError
 from core.store import CHECKOUT
+from core.text_files import read_text
+from core.yaml_files import parse_yaml
 
 SUPPLIED = {
     "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
@@ -84,18 +85,15 @@ def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as missing:
-        raise PackError(f"{path} does not exist. Write it; docs/domain-packs.md says what belongs in it.") from missing
+    return read_text(path, PackError, "Write it; docs/domain-packs.md says what belongs in it.")
 
 
 def _split(path: Path, whole: str) -> tuple[Mapping[str, Any], str]:
     head, separator, body = whole.removeprefix("---\n").partition("\n---\n")
     try:
-        front = yaml.safe_load(head) if separator else None
-    except yaml.YAMLError as broken:
-        raise PackError(f"{path}: front matter is not YAML: {str(broken).splitlines()[0]}.") from broken
+        front = parse_yaml(head) if separator else None
+    except ValueError as broken:
+        raise PackError(f"{path}: front matter is not YAML: {broken}.") from broken
     if not isinstance(front, dict):
         raise PackError(f"{path}: no front matter found. Begin the file with `---`, the keys, and `---` again.")
     return front, body.strip()
@@ -122,7 +120,10 @@ def check_prompt(path: Path, whole: str) -> Prompt:
     front, text = _split(path, whole)
     if unknown := sorted(set(front) - {"inputs"}):
         raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
-    declared = frozenset(front.get("inputs") or [])
+    given = front.get("inputs") or []
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise PackError(f"{path}: `inputs` of the front matter is no list of names. Write it as [persona, topics].")
+    declared = frozenset(given)
     try:
         used = frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
     except TemplateError as broken:

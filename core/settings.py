@@ -16,7 +16,12 @@ from core.model_settings import Budget, Calls, Count, ModelSettings
 from core.near_duplicates import DuplicateSettings
 from core.operation_settings import CostSettings, DesignSettings, NightlySettings, RepairSettings
 from core.store import CHECKOUT
+from core.text_files import read_text
+from core.trust import is_trusted, trusted
 from core.yaml_files import Strict, check, load_yaml, read_yaml
+
+LONGEST_CHAIN = 8
+"""Files that extend one another."""
 
 
 class Roles(Strict):
@@ -202,17 +207,24 @@ def load_settings(path: str = "config/pipeline.yaml", root: Path = CHECKOUT) -> 
     A file that begins with `extends: <file beside it>` says only what is different from that one.
 
     Raises:
-        SettingsError: the file is missing or something in it is wrong.
+        SettingsError: the file is missing, outside the project (core/trust.py), extends itself, or something in it is wrong.
     """
-    return check(_layered(root / path), Settings, SettingsError, str(root / path))
+    return check(_layered(root / path, root), Settings, SettingsError, str(root / path))
 
 
-def _layered(path: Path) -> Any:
-    data = read_yaml(path, SettingsError)
+def _layered(path: Path, root: Path, over: tuple[Path, ...] = ()) -> Any:
+    data = read_yaml(trusted(path, root), SettingsError)
     if not isinstance(data, dict) or "extends" not in data:
         return data
-    base = _layered(path.parent / str(data.pop("extends")))
-    return _merged(base, data)
+    named, above = data.pop("extends"), (*over, path.resolve())
+    if not isinstance(named, str) or not named:
+        raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it.")
+    base = path.parent / named
+    if base.resolve() in above:
+        raise SettingsError(f"{path}: `extends` names {named!r}, which extends this file in turn or is it. Name a file that stands by itself.")
+    if len(above) > LONGEST_CHAIN:
+        raise SettingsError(f"{path} is the end of a chain of more than {LONGEST_CHAIN} files that extend one another. Write what differs into one of them.")
+    return _merged(_layered(base, root, above), data)
 
 
 def _merged(base: Any, over: Any) -> Any:
@@ -227,15 +239,14 @@ def load_training(name: str, root: Path = CHECKOUT) -> Training:
     A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
 
     Raises:
-        SettingsError: the file or its chat template is missing, or something in it is wrong.
+        SettingsError: the file or its chat template is missing or outside the project, or something in it is wrong.
     """
-    path = root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml")
+    path = trusted(root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml"), root)
     training = load_yaml(path, Training, SettingsError)
     training = training.model_copy(update={"base": training.base.beside(path.parent)})
     if training.chat_template is None:
         return training
     template = path.parent / training.chat_template
-    try:
-        return training.model_copy(update={"chat_template": template.read_text(encoding="utf-8")})
-    except OSError as error:
-        raise SettingsError(f"{path}: chat_template is {training.chat_template!r}, and {template} cannot be read. Name a file beside the settings.") from error
+    if not is_trusted(template, root):
+        raise SettingsError(f"{path}: chat_template is {training.chat_template!r}, which is outside the project. Put it beside the settings.")
+    return training.model_copy(update={"chat_template": read_text(template, SettingsError, "Name a file beside the settings in chat_template.")})

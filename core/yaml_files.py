@@ -1,5 +1,13 @@
-"""Typed values from YAML files; an error names the file, the place, what was found and what is allowed."""
+"""Typed values from YAML files; an error names the file, the place, what was found and what is allowed.
 
+Read is what a person can check by looking at it: mappings, lists and the scalars of YAML 1.2, in which `no`, `1:30` and `2026-11-29` are text. Anchors,
+aliases and tags are refused, and so are a key that is there twice, several documents in a file, and numbers in forms that are read in two ways (`010`).
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,32 +15,71 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import UnderstudyError
+from core.text_files import read_text
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The same language; the C one is ten times faster where it was built."""
+PARSER = getattr(yaml, "CLoader", yaml.Loader)
+"""Only its events are used, and no value is built by it. The one in C is ten times faster where it was built."""
+
+DEEPEST = 32
+"""Mappings and lists within one another; the deepest shipped file has 8."""
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,29})")
+DECIMAL = re.compile(r"[-+]?(\.[0-9]{1,30}|(0|[1-9][0-9]{0,29})(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
+"""Numbers as YAML 1.2 writes them; other forms (`010`, `0x1F`, `1_000`, `.inf`, and those of very many digits) are text, which no number is read from."""
+
+WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | dict.fromkeys(("true", "True", "TRUE"), True)
+WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 
 
 class Strict(BaseModel):
-    """A part of a file; a key that nothing reads is an error."""
+    """A part of a file; a key that nothing reads is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_yaml(path: Path, error: type[UnderstudyError]) -> Any:
-    """Return a YAML file's plain data.
+    """Return the plain data of a YAML file, or of a JSON file by its ending.
 
     Raises:
-        error: the file is missing or is not YAML.
+        error: the file is missing, is no text, or is not YAML.
+    """
+    text = read_text(path, error)
+    try:
+        return parse_json(text) if path.suffix == ".json" else parse_yaml(text)
+    except ValueError as broken:
+        raise error(f"{path} is not {'JSON' if path.suffix == '.json' else 'YAML'}: {broken}. Mend that place.") from broken
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the plain data of a YAML text.
+
+    Raises:
+        ValueError: it is none, with the place and without the text that stands there.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except FileNotFoundError as missing:
-        raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. Check the name or make the file.") from missing
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise error(f"{path} is not YAML: {str(broken).splitlines()[0]}. Mend that line.") from broken
+        return _built(yaml.parse(text, Loader=PARSER))
+    except yaml.MarkedYAMLError as broken:
+        mark, problem = broken.problem_mark or broken.context_mark, broken.problem or broken.context or "it cannot be read"
+        raise ValueError(f"{_place(mark)}{problem}") from broken
+    except (yaml.YAMLError, UnicodeError) as broken:
+        raise ValueError("a character that YAML does not allow stands in it") from broken
+
+
+def parse_json(text: str) -> Any:
+    """Return the plain data of a JSON text.
+
+    Raises:
+        ValueError: it is none, with the place and without the text that stands there.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_number, parse_float=_finite)
+    except json.JSONDecodeError as broken:
+        raise ValueError(f"line {broken.lineno}, column {broken.colno}: {broken.msg}") from broken
+    except RecursionError as deep:
+        raise ValueError("it is nested too deeply") from deep
 
 
 def load_yaml(path: Path, model: type[Model], error: type[UnderstudyError]) -> Model:
@@ -45,9 +92,12 @@ def load_yaml(path: Path, model: type[Model], error: type[UnderstudyError]) -> M
 
 
 def check(data: Any, model: type[Model], error: type[UnderstudyError], source: str) -> Model:
-    """Turn plain data into a model, or raise `error` naming the source and the first thing that is wrong."""
+    """Turn plain data into a model, or raise `error` naming the source and the first thing that is wrong.
+
+    The types are strict: `true` and `"5"` are no numbers, and 5 is no text. Values are those of JSON, in which lists stand for tuples and text for dates.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate_json(json.dumps(data, default=lambda part: part.model_dump(mode="json")), strict=True)
     except ValidationError as invalid:
         raise error(f"{source}: {explain(invalid)}") from invalid
 
@@ -59,11 +109,102 @@ def explain(invalid: ValidationError) -> str:
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "is not a known key; remove it or correct its spelling"
-    found = "" if first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict) else f" (found {first['input']!r:.80})"
+    # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
+    unsaid = not first["loc"] or first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict)
+    found = "" if unsaid else f" (found {_shown(first['input'])})"
     more = f" And {len(rest)} more." if rest else ""
     return f"`{where}` {message[0].lower()}{message[1:]}{found}.{more}"
 
 
-def _siblings(path: Path) -> str:
-    names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")) if path.parent.is_dir() else []
-    return ", ".join(names) or "nothing"
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of very many digits"
+
+
+def _built(events: Iterable[Any]) -> Any:
+    """Build a document from its events; nothing recurses, and nothing grows faster than the text."""
+    found, parts, documents = None, list[_Part](), 0
+    for event in events:
+        match event:
+            case yaml.DocumentStartEvent():
+                documents += 1
+                if documents > 1:
+                    raise ValueError(f"{_place(event.start_mark)}a second document begins; a file holds one")
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                parts.pop()
+            case yaml.NodeEvent():
+                value = _value(event)
+                if parts:
+                    parts[-1].take(value, event)
+                else:
+                    found = value
+                if isinstance(event, yaml.CollectionStartEvent):
+                    parts.append(_Part(value))
+                    if len(parts) > DEEPEST:
+                        raise ValueError(f"{_place(event.start_mark)}more than {DEEPEST} mappings and lists are within one another")
+    return found
+
+
+class _Part:
+    """A mapping or list that is being filled."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.key = value, None
+
+    def take(self, item: Any, event: Any) -> None:
+        """Add an item, or take it as the key of the next one."""
+        if isinstance(self.value, list):
+            self.value.append(item)
+        elif self.key is not None:
+            self.value[self.key], self.key = item, None
+        elif not isinstance(event, yaml.ScalarEvent):
+            raise ValueError(f"{_place(event.start_mark)}a key is a mapping or a list; keys are text")
+        elif event.value in self.value:
+            raise ValueError(f"{_place(event.start_mark)}the key {event.value!r:.80} is there twice")
+        else:
+            self.key = event.value
+
+
+def _value(event: Any) -> Any:
+    """Return what a node begins with, or a scalar's value."""
+    if isinstance(event, yaml.AliasEvent) or event.anchor:
+        raise ValueError(f"{_place(event.start_mark)}anchors and aliases (& and *) are not read; write the value out")
+    if event.tag:
+        raise ValueError(f"{_place(event.start_mark)}tags (!) are not read; write the value alone")
+    if isinstance(event, yaml.MappingStartEvent):
+        return {}
+    if isinstance(event, yaml.SequenceStartEvent):
+        return []
+    text = event.value
+    if not event.implicit[0]:  # quoted, or a block of text
+        return text
+    if text in WORDS:
+        return WORDS[text]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    number = float(text) if DECIMAL.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.80} is there twice")
+    return found
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text[:40])

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from pydantic import RootModel
 
@@ -23,7 +23,7 @@ from core.store import CHECKOUT, open_store
 from core.yaml_files import load_yaml
 from tasks.run import choose_model
 
-Retirements = RootModel[dict[str, dict[str, datetime]]]
+Retirements = RootModel[dict[str, dict[str, date]]]
 
 
 async def check_models(settings: Settings, domain: str) -> list[Check]:
@@ -56,8 +56,7 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     price = f"{1000 * read:g} in, {1000 * written:g} out (USD per million tokens, {prices.version})" if read is not None and written is not None else "unknown"
     if provider == "scripted":
         return Check(shown, name, 0.0, limits="none", price=price)  # it plays roles and answers nothing else
-    dates = load_yaml(CHECKOUT / "config/retirements.yaml", Retirements, SettingsError).root
-    retirements = {key: {model: end.date() for model, end in models.items()} for key, models in dates.items()}
+    retirements = load_yaml(CHECKOUT / "config/retirements.yaml", Retirements, SettingsError).root
     found = await check_model(shown, roles[0], caller, price, retirements, now.date())
     return replace(found, model=name if choice.block is None else f"{name} ({choice.reference})")
 

@@ -28,6 +28,7 @@ for _name in (
     *_AWS,
     "PREFECT_API_URL",
     "UNDERSTUDY_DATA",
+    "UNDERSTUDY_PACKS",
     "HF_TOKEN",
     *(f"{name}_{end}" for name in _PROVIDERS for end in ("API_KEY", "AUTH_TOKEN", "BASE_URL")),
 ):
@@ -58,6 +59,12 @@ def _guarded_resolve(host: object, *arguments: object, **options: object) -> obj
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
     monkeypatch.setattr(socket, "getaddrinfo", _guarded_resolve)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trust_own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The settings that a test writes are read, here and by the commands that it starts."""
+    os.environ["UNDERSTUDY_TRUST_SETTINGS"] = str(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,49 @@
+"""Text files that people, or strangers, wrote: read whole, within bounds, as UTF-8."""
+
+import os
+import stat
+from pathlib import Path
+
+from core.errors import UnderstudyError
+
+LARGEST_BYTES = 4_000_000
+"""The largest shipped file has 60 thousand; a list of a hundred thousand seeds fits."""
+
+SIBLINGS = 40
+"""Names in an error; more would hide it."""
+
+
+def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the name or make the file.") -> str:
+    """Return a file's text; a byte order mark is no part of it, and every kind of line end is one.
+
+    Args:
+        remedy: what to do about a file that is missing.
+
+    Raises:
+        error: the file is missing, cannot be read, is no file (a folder, a pipe, a device), is too large, or is not UTF-8.
+    """
+    try:
+        # a pipe that nobody writes to would be waited for, and a device never ends
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise error(f"{path} is no file. Give the path of a text file.")
+            data = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError as missing:
+        raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. {remedy}") from missing
+    except (OSError, ValueError) as failed:  # ValueError: a NUL in the name
+        reason = failed.strerror if isinstance(failed, OSError) else failed
+        raise error(f"{path} cannot be read: {reason}. Give the path of a text file that may be read.") from failed
+    if len(data) > LARGEST_BYTES:
+        raise error(f"{path} has more than {LARGEST_BYTES:,} bytes. Allowed: up to that. Check that it is the right file.")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as broken:
+        raise error(f"{path} is not text in UTF-8: byte {broken.start} begins no character. Save it as UTF-8.") from broken
+
+
+def _siblings(path: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return "nothing"
+    return f"{', '.join(names[:SIBLINGS])}{', …' if len(names) > SIBLINGS else ''}" or "nothing"
