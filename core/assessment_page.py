@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from core.openings import heard
 from core.pack import Pack, Rubric
 from core.records import Assessment, Judged, Opinion, Transcript, Verdict
 
@@ -72,7 +73,7 @@ def _criteria(rubric: Rubric) -> list[dict[str, Any]]:
 
 
 def _conversation(transcript: Transcript) -> list[tuple[int, str, str]]:
-    return [(exchange.exchange_number, exchange.user, exchange.assistant) for exchange in transcript.exchanges]
+    return [(exchange["exchange_number"], exchange["user"], exchange["assistant"]) for exchange in heard(transcript)]
 
 
 def _result(assessment: Assessment | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from core.fingerprint import seed_of
 from core.judgement_log import JudgementLog
 from core.judgements import answer_schema, read_judgement, unusable
 from core.measures import measure
+from core.openings import heard
 from core.pack import Criterion, Pack
 from core.records import Answer, Assessment, Opinion, Transcript, Verdict
 from core.scoring import applicable, score, value_of
@@ -134,7 +135,7 @@ def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> Cha
     seed = seed_of("judge", judge.reference, transcript.id, sitting.repeat, again, *(criterion.id for criterion in criteria))
     asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
-        "exchanges": [exchange.model_dump() for exchange in transcript.exchanges],
+        "exchanges": heard(transcript),
         "facts": measure(transcript.exchanges),
         "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in asked],
         "alone": how.mode == "criterion",

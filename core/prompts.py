@@ -32,6 +32,8 @@ SUPPLIED_SHARED = {
     "conversation": frozenset({"messages"}),
     "no_system": frozenset[str](),
     "check": frozenset[str](),
+    "opening_said": frozenset({"system", "opening"}),
+    "opening_read": frozenset({"opening", "user"}),
     "repair_follows": frozenset({"exchanges", "answer", "message"}),
     "design_brief": frozenset({"brief"}),
     "design_system": frozenset({"brief", "domain"}),

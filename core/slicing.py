@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from core.openings import system_with
 from core.records import Exchange, Transcript
 from core.settings import Slicing
 
@@ -88,6 +89,8 @@ def slices(transcripts: Iterable[Transcript], system: str, settings: Slicing, to
             report.too_short.append(transcript.id)
             continue
         sizes = [count(exchange.user) + count(exchange.assistant) + frames for exchange in transcript.exchanges]
+        begun = system_with(system, transcript.opening)
+        sizes[0] += count(begun) - count(system)  # the greeting goes with the first exchange
         sums = [0, *itertools.accumulate(sizes)]
         for point in points:
             start = min(bisect.bisect_left(sums, frame + sums[point] - settings.max_tokens), point)
@@ -98,7 +101,7 @@ def slices(transcripts: Iterable[Transcript], system: str, settings: Slicing, to
                 continue
             if start:
                 report.shortened.append(entry)
-            yield Example(transcript.id, point, start + 1, tokens, chat(system, transcript.exchanges[start:point]))
+            yield Example(transcript.id, point, start + 1, tokens, chat(system if start else begun, transcript.exchanges[start:point]))
 
 
 def chat(system: str, exchanges: Sequence[Exchange]) -> list[dict[str, str]]:

@@ -96,3 +96,16 @@ def test_a_tokenizers_own_frames_count():
 def test_whole_conversations_teach_each_reply_once() -> None:
     whole = Slicing(first=3, gap=(2, 5), max_tokens=120_000, whole=True)
     assert [slice_points(name, length, whole) for name, length in (("a", 3), ("b", 40), ("c", 2))] == [[3], [40], []]
+
+
+def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_learnt():
+    greeted = transcript("greeted", [(5, 5)] * 12).model_copy(update={"opening": "Welcome back, friend."})
+    whole, short = (list(slices([greeted], "Be kind.", DESIGN.model_copy(update={"max_tokens": most}), WORDS, SliceReport())) for most in (9_000, 120))
+    for example in whole:
+        assert [message["role"] for message in example.messages][:3] == ["system", "user", "assistant"]
+        assert "Welcome back, friend." in example.messages[0]["content"]
+        assert all("Welcome" not in message["content"] for message in example.messages[1:])
+    assert any(example.first_exchange > 1 for example in short)
+    assert all(("Welcome" in example.messages[0]["content"]) == (example.first_exchange == 1) for example in short)
+    for example in [*whole, *short]:
+        assert example.tokens == sum(WORDS.count(message["content"]) + 4 for message in example.messages)
