@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
-
 from core.errors import PackError
 from core.store import CHECKOUT
+from core.templates import fill, inputs_of
 from core.text_files import read_text
 from core.yaml_files import parse_yaml
 
@@ -50,8 +49,6 @@ READ_IN_REHEARSALS = ("answer_in_json", "conversation", "no_system")
 
 SHARED = CHECKOUT / "prompts/shared"
 
-_ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -68,13 +65,12 @@ class Prompt:
     text: str
 
     def render(self, **inputs: Any) -> str:
-        """Fill in the template; text among the inputs is data and is not expanded."""
-        return _compiled(self.text).render({name: inputs[name] for name in self.inputs}).strip()
+        """Fill in the template; text among the inputs is data and is not expanded.
 
-
-@lru_cache(maxsize=256)  # compiling takes longer than rendering, and each message is rendered from two
-def _compiled(text: str) -> Template:
-    return _ENVIRONMENT.from_string(text)
+        Raises:
+            PackError: the template fails on them (`core.templates.fill`).
+        """
+        return fill(self.text, str(self.path), {name: inputs[name] for name in self.inputs}).strip()
 
 
 def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
@@ -120,16 +116,12 @@ def check_prompt(path: Path, whole: str) -> Prompt:
         PackError: as for `load_prompt`.
     """
     front, text = _split(path, whole)
-    if unknown := sorted(set(front) - {"inputs"}):
+    if unknown := sorted({str(key) for key in front} - {"inputs"}):
         raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
     given = front.get("inputs") or []
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise PackError(f"{path}: `inputs` of the front matter is no list of names. Write it as [persona, topics].")
-    declared = frozenset(given)
-    try:
-        used = frozenset(meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
-    except TemplateError as broken:
-        raise PackError(f"{path}: not a Jinja2 template: {broken}.") from broken
+    declared, used = frozenset(given), inputs_of(text, str(path))
     if declared != used:
         raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
     supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[path.stem]

@@ -79,7 +79,7 @@ def _looking_back(
     about = phrases.topics[known[0]].about
     script = phrases.assistant
     sentences = script.follow_ups if earlier_suggestion(lexicon, answered) else script.references
-    return [draw.choice(sentences).format(about=about)]
+    return [draw.choice(sentences).replace("{about}", about)]
 
 
 def _opener(draw: random.Random, script: AssistantScript, answered: Sequence[str]) -> str:

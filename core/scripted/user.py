@@ -28,7 +28,7 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
     for topic in steering.topics:
         about = phrases.topics[topic].about
         if about in said_before or any(sentence in said_before for sentence in phrases.topics[topic].says):
-            parts.append(draw.choice(script.resumed).format(about=about))
+            parts.append(draw.choice(script.resumed).replace("{about}", about))
         parts.append(_unsaid(draw, phrases.topics[topic].says, said_before))
     parts.append(draw.choice(script.feelings[steering.mood]))
     parts += [draw.choice(script.flaws[flaw]) for flaw in steering.flaws]

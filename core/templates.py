@@ -1,0 +1,301 @@
+"""Templates of strangers and of models: text that is filled in with plain values, within bounds of time and length, and does nothing else.
+
+A subset of Jinja2 (docs/domain-packs.md): output, `if`, `for`, `set`, operators, and the filters below. It has no macro, no include, no method of a value but
+`items`, `keys` and `values`, and no attribute but the keys of what it is given. Jinja's own sandbox is a second wall behind it.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import lru_cache, wraps
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, Undefined, meta, nodes, pass_context, pass_environment
+from jinja2.filters import FILTERS, do_round, make_attrgetter
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+from pydantic import BaseModel
+
+from core.errors import PackError
+
+LONGEST_TEMPLATE = 100_000
+"""Characters; the longest shipped has a seventh of it."""
+LONGEST_TEXT = 20_000_000
+"""Characters that a template may make, those included that it throws away: five times what the largest context of a model holds."""
+SECONDS = 2.0
+"""Of the processor, for one text. A shipped prompt takes a few milliseconds."""
+
+_NODES = frozenset(
+    {
+        *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign),
+        *(nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Filter, nodes.Test, nodes.Call, nodes.Keyword, nodes.CondExpr),
+        *(nodes.List, nodes.Tuple, nodes.Concat, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not),
+        *(nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos),
+    }
+)
+_VIEWS = frozenset({"items", "keys", "values"})
+_OF_A_LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
+_NAMES_OF_JINJA = frozenset({"self", "super", "caller", "varargs", "kwargs"})
+_FILTERS_OF_JINJA = (
+    *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "lower", "map", "max", "min"),
+    *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "trim", "unique", "upper"),
+)
+_WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
+_BITS = 64
+_DOCS = "docs/domain-packs.md"
+
+
+@dataclass
+class _Work:
+    """What the text that is being made has cost so far."""
+
+    until: float
+    characters: int = 0
+
+
+_WORK: ContextVar[_Work] = ContextVar("_WORK")
+
+
+def inputs_of(text: str, where: str) -> frozenset[str]:
+    """Return the names that a template is to be given.
+
+    Args:
+        where: the file that it stands in, for the error.
+
+    Raises:
+        PackError: it is no template, or uses what a template may not.
+    """
+    try:
+        return _compiled(text)[1]
+    except Exception as broken:  # Jinja's parser and Python's compiler raise many kinds
+        raise PackError(f"{where}: not a Jinja2 template that may be used: {_told(broken)}.") from broken
+
+
+def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
+    """Return a template's text with its inputs, as plain values; text among them is data and is not expanded.
+
+    Args:
+        where: the file that it stands in, for the error.
+
+    Raises:
+        PackError: something in it cannot be calculated, is not there, or takes too long.
+    """
+    spent = _WORK.set(_Work(time.thread_time() + SECONDS))
+    try:
+        return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
+    except Exception as wrong:  # whatever an expression can raise
+        raise PackError(f"{where}: the template fails: {_told(wrong)}. Correct it there, and check it with make check-domain.") from wrong
+    finally:
+        _WORK.reset(spent)
+
+
+def plain(value: Any) -> Any:
+    """Return records, mappings and sequences as dictionaries and lists of texts and numbers."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable):
+        return [plain(item) for item in value]
+    raise TypeError(f"a {type(value).__name__} is no plain value")
+
+
+@lru_cache(maxsize=256)  # compiling takes longer than rendering, and each message is rendered from two
+def _compiled(text: str) -> tuple[Template, frozenset[str]]:
+    if len(text) > LONGEST_TEMPLATE:
+        raise ValueError(f"it has {len(text):,} characters. Allowed: {LONGEST_TEMPLATE:,}")
+    tree = _SANDBOX.parse(text)
+    used = frozenset(meta.find_undeclared_variables(tree))
+    for node in tree.find_all(nodes.Node):
+        if refused := _refused(node):
+            raise ValueError(
+                f"line {node.lineno} has {refused}. Allowed: output, if, for, set, operators, the keys of its inputs, and the filters that {_DOCS} lists"
+            )
+    bounded: nodes.Template = _Bounds().visit(tree)
+    bounded.set_environment(_SANDBOX)
+    return _SANDBOX.from_string(bounded), used
+
+
+def _refused(node: nodes.Node) -> str | None:
+    """Say what a template may not have, if this is such a thing."""
+    if type(node) not in _NODES:
+        return f"a {type(node).__name__.lower()}"
+    if isinstance(node, nodes.For) and node.recursive:
+        return "a recursive loop"
+    if isinstance(node, nodes.Name) and node.name in _NAMES_OF_JINJA:
+        return f"the name {node.name}"
+    if isinstance(node, nodes.Call):
+        called = node.node.attr if isinstance(node.node, nodes.Getattr) else None
+        if called not in _VIEWS or node.args or node.kwargs or node.dyn_args or node.dyn_kwargs:
+            return f"a call{f' of {called}' if called else ''}"
+    if isinstance(node, nodes.Filter) and (node.name.startswith("_") or node.name not in _SANDBOX.filters):
+        return f"the filter {node.name}"
+    if isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
+        return "arguments with a star"
+    return None
+
+
+class _Bounds(NodeTransformer):
+    """Puts what counts and checks into the places where Jinja's sandbox has no hook."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802  Jinja's name
+        """Count what a loop runs over."""
+        self.generic_visit(node)
+        node.iter = _through("_counted", node.iter)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
+        """Count what `~` makes."""
+        self.generic_visit(node)
+        return _through("join", nodes.List(node.nodes, lineno=node.lineno))
+
+    def visit_List(self, node: nodes.List) -> nodes.Expr:  # noqa: N802
+        """Keep lists flat."""
+        self.generic_visit(node)
+        return _through("_flat", node)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Expr:  # noqa: N802
+        """Keep tuples flat, where they are no targets."""
+        self.generic_visit(node)
+        return _through("_flat", node) if node.ctx == "load" else node
+
+
+def _through(name: str, node: Any) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Reads keys and positions of plain values, and calculates with numbers of an ordinary size."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return the value of a key, one of a mapping's three views, or what a loop knows of itself."""
+        if (isinstance(obj, dict) and attribute in _VIEWS) or (isinstance(obj, LoopContext) and attribute in _OF_A_LOOP):
+            return getattr(obj, attribute)
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return what stands at a key or a position."""
+        if isinstance(obj, dict | list | tuple | str) and isinstance(argument, str | int | slice):
+            try:
+                return obj[argument]
+            except (TypeError, LookupError):
+                pass
+        return self.undefined(obj=obj, name=argument)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Calculate, or join two texts."""
+        if operator == "+" and isinstance(left, str) and isinstance(right, str):
+            return _join(self, [left, right])
+        if not (isinstance(left, int | float | Undefined) and isinstance(right, int | float | Undefined)):
+            raise TypeError(f"`{operator}` takes two numbers, or `+` two texts")
+        made = super().call_binop(context, operator, left, right)  # which raises what is undefined
+        if isinstance(made, int) and made.bit_length() > _BITS:
+            raise OverflowError(f"`{operator}` makes a number of more than {_BITS} bits")
+        return made
+
+
+def _pieces(made: Iterable[str]) -> Iterator[str]:
+    for piece in made:
+        _spend(len(piece))
+        yield piece
+
+
+def _spend(characters: int = 0) -> None:
+    work = _WORK.get()
+    work.characters += characters
+    if work.characters > LONGEST_TEXT:
+        raise OverflowError(f"it makes more than {LONGEST_TEXT:,} characters")
+    if time.thread_time() > work.until:
+        raise OverflowError(f"it takes more than {SECONDS:g} s")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float | Undefined | None):
+        raise TypeError(f"only texts and numbers can be written, and a {type(value).__name__} is neither")
+    return str(value)
+
+
+@pass_context
+def _written(_context: Context, value: Any) -> str:  # with the context among its arguments nothing is written while a template is compiled
+    return _text(value)
+
+
+def _counted(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        _spend()
+        yield value
+
+
+def _flat(values: Sequence[Any]) -> Sequence[Any]:
+    """Return a list that a template writes out: with lists in lists a small template could make a value that takes for ever to compare."""
+    for value in values:
+        _text(value)
+    return values
+
+
+@pass_environment
+def _join(environment: Any, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+    items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
+    texts = [_text(item) for item in items]
+    _spend(sum(map(len, texts)) + len(d) * len(texts))
+    return d.join(texts)
+
+
+def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
+    text = _text(value)
+    _spend(len(text) + text.count(old) * len(new))
+    return text.replace(old, new, count)
+
+
+def _format(pattern: str, *values: Any) -> str:
+    if not isinstance(pattern, str) or _WIDE.search(pattern):
+        raise ValueError("`format` takes a text with widths of at most two digits")
+    return pattern % tuple(_flat(values))
+
+
+def _round(value: float, precision: int = 0, method: Any = "common") -> float:
+    if abs(precision) > 15:
+        raise ValueError("`round` takes at most 15 digits")
+    return do_round(value, precision, method)
+
+
+def _charged(made: Callable[..., Any]) -> Callable[..., Any]:
+    """Count what a filter makes."""
+
+    @wraps(made)  # with the attribute by which Jinja passes it the environment
+    def filtered(*given: Any, **named: Any) -> Any:
+        found = made(*given, **named)
+        found = list(_counted(found)) if isinstance(found, Iterator) else found
+        _spend(len(found) if isinstance(found, str | list) else 0)
+        return found
+
+    return filtered
+
+
+def _told(error: Exception) -> str:
+    """Return an error's words on one line, and not many of them."""
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+
+
+def _sandbox() -> _Sandbox:
+    made = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
+    made.globals.clear()
+    own = {"join": _join, "replace": _replace, "format": _format, "round": _round}
+    made.filters = {name: _charged(FILTERS[name]) for name in _FILTERS_OF_JINJA} | {name: _charged(made) for name, made in own.items()}
+    made.filters |= {"_counted": _counted, "_flat": _flat}
+    return made
+
+
+_SANDBOX = _sandbox()
