@@ -78,7 +78,7 @@ def locked(store: Store, name: str, wait_seconds: float = 0.0) -> Generator[Lock
         except HeldError:
             if time.monotonic() >= until:
                 raise
-        time.sleep(_pause(store))
+        time.sleep(pause(store))
     try:
         yield lock
     finally:
@@ -101,7 +101,7 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
         except HeldError:
             if time.monotonic() >= until:
                 raise
-        await asyncio.sleep(_pause(store))
+        await asyncio.sleep(pause(store))
     try:
         yield lock
     finally:
@@ -111,7 +111,7 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
             await asyncio.shield(asyncio.to_thread(lock.release))
 
 
-def _pause(store: Store) -> float:
+def pause(store: Store) -> float:
     """Return how long to wait before the next try: not in step with others that wait for the same."""
     return (POLL_SECONDS if store.is_local else POLL_REMOTE_SECONDS) * random.uniform(0.5, 1.5)
 

@@ -162,7 +162,10 @@ class Store:
         def append(line: str) -> None:
             try:
                 if file:
-                    file.write(line.encode())
+                    data = line.encode()
+                    if (part := file.write(data)) != len(data):  # a full disk takes a part
+                        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - part)
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 else:
                     written.append(line)
                     fs.pipe_file(place, "".join(written).encode())

@@ -1,14 +1,18 @@
 """The messages of a conversation that is under way, on disk as soon as they are there."""
 
 from collections.abc import Callable
+from typing import Any
 
 from core.chat import Reply, RoleName, Side, Usage
 from core.guards import Fault
 from core.line_log import LineLog
+from core.locks import Lock
 from core.records import Record
 from core.store import Store
 
 FOLDER = "turns"
+
+SIDES: tuple[Side, Side] = ("user", "assistant")
 
 
 class Spent(Record):
@@ -50,33 +54,55 @@ class Rejection(Record):
 
 
 class TurnLog:
-    """What was said, and refused, so far in the conversation of a name; a run that was killed goes on from it.
+    """What was said, and refused, so far in the conversation of a name; a run that was killed continues after it.
+
+    Of a log that another hand has spoilt, what stands before the first line that does not follow is used: sides alternate, numbers run, and each
+    line belongs to the conversation.
 
     Args:
         store: where it is kept; none keeps it in memory.
         name: the transcript's id, which is different for another pack or model.
         told: called after each exchange.
+        lock: of the run that makes the conversation.
     """
 
-    def __init__(self, store: Store | None = None, name: str = "", told: Callable[[], None] | None = None) -> None:
-        """Read what is there; a line that a kill cut short is a message that was not written."""
-        self._log, self._told = LineLog(store, f"{FOLDER}/{name}.jsonl"), told
+    def __init__(self, store: Store | None = None, name: str = "", told: Callable[[], None] | None = None, lock: Lock | None = None) -> None:
+        """Read what is there."""
+        self._told = told
         self.turns: list[Turn] = []
         self.rejections: list[Rejection] = []
-        for line in self._log.lines:
-            if "fault" in line:
-                self.rejections.append(Rejection.model_validate(line))
-            else:
-                self.turns.append(Turn.model_validate(line))
+        self._log = LineLog(store, FOLDER, name, self._take, in_order=True, lock=lock)
+
+    @property
+    def damage(self) -> str | None:
+        """What was wrong with the log that was found; none if nothing was."""
+        return self._log.damage
+
+    def _take(self, line: dict[str, Any]) -> None:
+        """Take a line that was kept.
+
+        Raises:
+            ValueError: it does not follow on those before.
+        """
+        number, side = len(self.turns), SIDES[len(self.turns) % 2]
+        if "fault" in line:
+            rejected = Rejection.model_validate(line)
+            place, due = (rejected.exchange_number, rejected.side), (number // 2 + 1, side)
+            self.rejections += [rejected] if place == due else []
+        else:
+            place, due = (line.pop("number", None), line.get("side")), (number, side)
+            self.turns += [Turn.model_validate(line)] if place == due else []
+        if place != due:
+            raise ValueError(f"it is number {place[0]} and the {place[1]}'s, where number {due[0]} is due and the {due[1]}'s turn")
 
     def add(self, turn: Turn) -> None:
         """Keep a message.
 
         Raises:
-            StoreError: the data root cannot be written.
+            StoreError: the data root cannot be written, or another run has taken the conversation over.
         """
+        self._log.add({"number": len(self.turns), **turn.model_dump(mode="json")})
         self.turns.append(turn)
-        self._log.add(turn.model_dump_json())
         if self._told and len(self.turns) % 2 == 0:
             self._told()
 
@@ -84,10 +110,10 @@ class TurnLog:
         """Keep a message that was refused.
 
         Raises:
-            StoreError: the data root cannot be written.
+            StoreError: the data root cannot be written, or another run has taken the conversation over.
         """
+        self._log.add(rejection.model_dump(mode="json"))
         self.rejections.append(rejection)
-        self._log.add(rejection.model_dump_json())
 
     def refused(self, side: Side, exchange_number: int) -> int:
         """Return how often a message was refused so far."""

@@ -5,6 +5,7 @@ from prefect import flow
 from core.design import EXAMPLE
 from core.fingerprint import fingerprint
 from tasks.design import DesignRef, criticise, draft, publish_design, read_brief
+from tasks.owning import awaited
 from tasks.run import begin_run
 
 
@@ -24,6 +25,7 @@ async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml"
     """
     made = read_brief(brief, domain, overwrite)
     run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(made.brief))
-    await draft(run, made)
-    findings = await criticise(run, made)
-    return await publish_design(run, made, findings, install)
+    async with awaited(made.folder, f"The draft of {domain}"):
+        await draft(run, made)
+        findings = await criticise(run, made)
+        return await publish_design(run, made, findings, install)

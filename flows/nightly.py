@@ -4,6 +4,7 @@ from prefect import flow
 
 from core.model_settings import Count
 from tasks.nightly import NightRef, assess_night, begin_night, mend_night, name_of_night, publish_night, rehearse_night
+from tasks.owning import awaited
 from tasks.reconciling import end_dead_runs
 from tasks.run import begin_run
 
@@ -28,7 +29,8 @@ async def nightly(
     await end_dead_runs()
     name = night or name_of_night(settings)
     run = await begin_run("nightly", domain, settings, conversations=conversations, night=name)
-    work = begin_night(run, conversations, name)
+    async with awaited(f"nights/{domain}", "The plan of a night"):
+        work = begin_night(run, conversations, name)
     await rehearse_night(run, work)
     await assess_night(run, work)
     await mend_night(run, work)

@@ -6,6 +6,7 @@ from core.model_settings import Count
 from tasks.assessment import assess_batch
 from tasks.assessment_report import publish_assessment
 from tasks.generation import rehearse_batch
+from tasks.owning import awaited
 from tasks.pilot import PilotRef, plan_pilot, publish_pilot
 from tasks.run import begin_run
 
@@ -27,4 +28,5 @@ async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, 
     batch = await rehearse_batch(await plan_pilot(run, conversations, model), run)
     assessed = await assess_batch(batch, run)
     await publish_assessment(assessed, run, {})
-    return await publish_pilot(run, assessed, model)
+    async with awaited(f"pilots/{domain}", "The round of a pilot"):  # it has the next number
+        return await publish_pilot(run, assessed, model)

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from core.assessment_settings import Judging
 from core.fingerprint import fingerprint, seed_of
-from core.judgement_log import JudgementLog
+from core.judgement_log import FOLDER, JudgementLog
 from core.judging import Sitting, assess
 from core.pack import load_pack
 from core.panel import decide
@@ -17,6 +17,7 @@ from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Mo
 from core.store import open_store
 from core.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
+from tasks.owning import LOCK, owned
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
@@ -51,9 +52,13 @@ async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     name, path = _place(plan, transcript)
     found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        log = JudgementLog(store, name)
+        log = JudgementLog(store, name, LOCK.get())
+        if log.damage:
+            get_run_logger().warning(log.damage)
         room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
         found = await assess(Sitting(pack, await open_model(plan.judge), transcript, *room, log))
+        if lock := LOCK.get():
+            lock.check()
         store.write_json(path, found)
         FRESH.get().add(path)
         if found.score.outcome is not Outcome.INCOMPLETE:
@@ -186,9 +191,10 @@ async def _judge(
     FRESH.set(set())
 
     async def one(plan: AssessmentPlan) -> AssessmentRef:
-        found = await ensured(assess_task, AssessmentRef, plan)
-        if found.outcome is Outcome.INCOMPLETE and found.path not in FRESH.get():
-            found = await assess_task.with_options(refresh_cache=True)(plan)
+        async with owned(f"{FOLDER}/{fingerprint([plan.transcript.id, plan.judge, plan.judge_hash, plan.judging, plan.repeat])}"):
+            found = await ensured(assess_task, AssessmentRef, plan)
+            if found.outcome is Outcome.INCOMPLETE and found.path not in FRESH.get():
+                found = await assess_task.with_options(refresh_cache=True)(plan)
         if found.outcome is Outcome.INCOMPLETE:
             leave_open()
         made[_key(plan)] = found

@@ -12,6 +12,7 @@ from core.pack import domains
 from core.records import Reference
 from core.reports import markdown
 from core.store import open_store
+from tasks.owning import awaited
 from tasks.run import Run, log_bill, open_model, turn
 
 
@@ -33,8 +34,8 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
     numbers, model = run.settings.design, await open_model(run.model("designer"))
-    reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
-    async with turn(run, ("designer",)):
+    async with awaited(name, f"The critique of {pack.name}"), turn(run, ("designer",)):
+        reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
         found = await review(designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode()))
     log_bill(run)

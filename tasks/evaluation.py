@@ -20,8 +20,8 @@ from core.store import CHECKOUT, open_store
 from tasks.arms import BASE, Arm, in_memory
 from tasks.assessment import judge_transcripts
 from tasks.dataset import training_seeds
-from tasks.generation import Rehearsal, rehearsal_name, rehearse_task
-from tasks.policy import ensured, first_of, side_by_side
+from tasks.generation import Rehearsal, rehearsal_name, rehearsed
+from tasks.policy import first_of, side_by_side
 from tasks.power import plan_evaluation
 from tasks.run import Run, turn
 
@@ -187,7 +187,7 @@ def _parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> list[P
 async def _play(arm: str, parts: list[Part], found: Outcomes, run: Run) -> None:
     async def one(part: Part) -> TranscriptRef:
         try:
-            found.made[part.name] = await ensured(rehearse_task, TranscriptRef, part.plan)
+            found.made[part.name] = await rehearsed(part.plan)
         except ModelError as error:
             if error.side == "user":
                 found.broken.add(part.name)

@@ -14,6 +14,7 @@ from core.general_prompts import GeneralPrompt, load_general_prompts
 from core.records import ModelChoice, Record, Reference
 from core.store import open_store
 from tasks.arms import Arm, in_memory
+from tasks.owning import owned
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -75,7 +76,8 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
     plans, made, logger = _plans(run, arm), {}, get_run_logger()
 
     async def one(plan: GeneralPlan) -> GeneralRef:
-        made[plan.name] = await ensured(general_task, GeneralRef, plan)
+        async with owned(f"general/{fingerprint(plan)}"):
+            made[plan.name] = await ensured(general_task, GeneralRef, plan)
         return made[plan.name]
 
     _, lost = await side_by_side(one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from prefect import task
+from prefect.logging import get_run_logger
 
 from core.errors import PersonaError
 from core.fingerprint import fingerprint
@@ -14,8 +15,9 @@ from core.progress import Progress
 from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.rehearsal import rehearse
 from core.store import open_store
-from core.turn_log import TurnLog
+from core.turn_log import FOLDER, TurnLog
 from core.turns import Cast, Player
+from tasks.owning import LOCK, owned
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.progress import told
 from tasks.run import Run, log_bill, open_model, turn
@@ -70,12 +72,27 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
         assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, () if plan.evaluated else tuple(plan.guards))
         cast = Cast(user, assistant, guidance, plan.minimum)
         progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
-        log = TurnLog(store, name, lambda: progress.say(name))
+        log = TurnLog(store, name, lambda: progress.say(name), LOCK.get())
+        if log.damage:
+            get_run_logger().warning(log.damage)
         progress.resume(name, len(log.turns) // 2)
         transcript = await rehearse(pack, plan.persona, cast, name, plan.trial, log)
+        if lock := LOCK.get():
+            lock.check()
         store.write_json(path, transcript)
         log.remove()
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
+
+
+async def rehearsed(plan: Rehearsal) -> TranscriptRef:
+    """Return the transcript of a rehearsal, which one run at a time plays.
+
+    Raises:
+        HeldError: another run plays it at the moment.
+        ModelError: a model gave no usable message.
+    """
+    async with owned(f"{FOLDER}/{rehearsal_name(plan)}"):
+        return await ensured(rehearse_task, TranscriptRef, plan)
 
 
 def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:
@@ -134,7 +151,7 @@ async def rehearse_batch(plans: list[Rehearsal], run: Run, over: Callable[[], bo
     PROGRESS.set(progress)
 
     async def one(plan: Rehearsal) -> TranscriptRef:
-        ref = await ensured(rehearse_task, TranscriptRef, plan)
+        ref = await rehearsed(plan)
         progress.end(ref.id, plan.persona.exchanges, ref.exchanges)
         return ref
 

@@ -22,6 +22,7 @@ from core.processes import is_running
 from core.records import ModelRef
 from core.store import CHECKOUT, open_store
 from tasks.job_telling import Teller
+from tasks.owning import awaited
 from tasks.paid_jobs import HUB_FILE, make_elsewhere
 from tasks.run import current_run
 
@@ -70,7 +71,7 @@ async def make(order: Order) -> Result:
 async def run_script(
     script: str, output: str, finished: str, arguments: Mapping[str, Argument], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Run a job script as a process here, unless its output is there.
+    """Run a job script as a process here, unless its output is there; another run that makes the same is waited for.
 
     Args:
         script: file name below `deployments/jobs`.
@@ -86,25 +87,26 @@ async def run_script(
         JobError: it failed, or ended well without its last file.
     """
     folder = open_store().local(output)
-    if not (folder / finished).is_file():
-        part = _part_of(folder)
-        log = folder.with_name(f"{folder.name}.log")
-        get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
-        teller = Teller(script, f"job-{folder.name}")
-        job = LocalJob(
-            script=SCRIPTS / script,
-            arguments=words({**arguments, "output": str(part)}),
-            environment=dict(environment or {}),
-            log=log,
-            probe=[*LLAMA_PROBE, *library_words()] if script in LLAMA_SCRIPTS else [],
-        )
-        try:
-            await (await job.trigger(teller.tell)).wait_for_completion()
-        finally:
-            await teller.end()
-        if not (part / finished).is_file():
-            raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
-        take(part, folder)
+    async with awaited(output, Path(script).stem):
+        if not (folder / finished).is_file():
+            part = _part_of(folder)
+            log = folder.with_name(f"{folder.name}.log")
+            get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
+            teller = Teller(script, f"job-{folder.name}")
+            job = LocalJob(
+                script=SCRIPTS / script,
+                arguments=words({**arguments, "output": str(part)}),
+                environment=dict(environment or {}),
+                log=log,
+                probe=[*LLAMA_PROBE, *library_words()] if script in LLAMA_SCRIPTS else [],
+            )
+            try:
+                await (await job.trigger(teller.tell)).wait_for_completion()
+            finally:
+                await teller.end()
+            if not (part / finished).is_file():
+                raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
+            take(part, folder)
     return json.loads((folder / finished).read_text(encoding="utf-8"))
 
 

@@ -11,11 +11,13 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from core.errors import BudgetError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.errors import BudgetError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
+from core.locks import pause
 from core.records import LeftOut, Reference
 from core.store import open_store
 from core.traces import leave_open
+from tasks.owning import Elsewhere
 
 SCHEMA = 1
 """Raised when the meaning of a stored result changes, so that older ones are not found."""
@@ -39,8 +41,11 @@ CACHED = CacheKeyFnPolicy(cache_key_fn=_key)
 
 
 async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref:
-    """Await a task; if its kept result points to something that is gone, or is not of this kind any more, have it made anew."""
-    found = await task(*arguments)
+    """Await a task; if its kept result cannot be read, points to something that is gone, or is not of this kind any more, have it made again."""
+    try:
+        found = await task(*arguments)
+    except ValueError:  # Prefect writes results in place: another process was just doing so
+        found = None
     if isinstance(found, kind) and open_store().exists(found.path):
         return found
     return await task.with_options(refresh_cache=True)(*arguments)
@@ -57,7 +62,8 @@ async def side_by_side(
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
 
-    An item that a model or its file spoils is left out with the reason. A model that nothing more can be asked of ends the batch: no item is begun,
+    An item that another run makes at the moment is tried again until that has made it, or has ended; the others come first. An item that a model or its
+    file spoils is left out with the reason. A model that nothing more can be asked of ends the batch: no item is begun,
     those under way go on as far as they can, so that no answer that was paid for is lost. Any other error (a full disk, say) stops the batch at once.
     What was made is on disk in each case.
 
@@ -74,16 +80,26 @@ async def side_by_side(
     logger = get_run_logger()
 
     stopped: list[UnderstudyError] = []
+    elsewhere = Elsewhere(len(items))
 
     async def one(number: int) -> None:
+        while await tried(number):
+            await asyncio.sleep(pause(open_store()))
+
+    async def tried(number: int) -> bool:
+        """Make an item; say whether it is to be tried again."""
         async with slots:
+            elsewhere.remove(number)
             if stopped or over():
-                return
+                return False
             try:
                 made[number] = await make(items[number])
+            except HeldError as held:
+                elsewhere.add(number, held)
+                return True
             except (RunStoppedError, SettingsError) as error:
                 stopped.append(error)
-                return
+                return False
             except (ModelError, TranscriptError) as error:
                 leave_open()
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
@@ -92,6 +108,7 @@ async def side_by_side(
         if doing and (done == len(items) or done % max(1, len(items) // STEPS) == 0):
             counts = how_far() if how_far else f"{done} of {len(items)}"
             logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out" if left_out else "")
+        return False
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -99,6 +116,8 @@ async def side_by_side(
                 group.create_task(one(number))
     except* UnderstudyError as errors:
         raise first_of(errors) from None
+    finally:
+        elsewhere.end()
     if stopped:
         logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing or "Done:", len(made), len(items))
         if isinstance(stopped[0], BudgetError):

@@ -32,6 +32,7 @@ from core.repair import Workshop, exchanges_to_mend, mend
 from core.reports import markdown
 from core.store import open_store
 from tasks.assessment_report import latest
+from tasks.owning import owned
 from tasks.policy import CACHED, ensured, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -72,7 +73,7 @@ class Chosen:
 async def repair_task(plan: RepairPlan) -> TranscriptRef:
     """Mend one transcript and store it; one that is there already is not mended again."""
     pack, store = load_pack(plan.domain), open_store()
-    name = f"{plan.transcript.id}-mended-{fingerprint(plan)}"
+    name = _name(plan)
     path = f"repaired/{plan.domain}/{name}.json"
     if store.exists(path):
         transcript = Transcript.model_validate_json(store.read(path))
@@ -84,6 +85,10 @@ async def repair_task(plan: RepairPlan) -> TranscriptRef:
             raise TranscriptError(str(error)) from error  # costs this one, not the batch
         store.write_json(path, transcript)
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
+
+
+def _name(plan: RepairPlan) -> str:
+    return f"{plan.transcript.id}-mended-{fingerprint(plan)}"
 
 
 def choose_repairs(run: Run, assessed: str | None) -> Chosen:
@@ -126,7 +131,8 @@ async def repair_batch(run: Run, chosen: Chosen) -> str:
     """
 
     async def one(plan: RepairPlan) -> TranscriptRef:
-        return await ensured(repair_task, TranscriptRef, plan)
+        async with owned(f"repaired/{_name(plan)}"):
+            return await ensured(repair_task, TranscriptRef, plan)
 
     names = [plan.transcript.id for plan in chosen.plans]
     async with turn(run, ("repairer",)):

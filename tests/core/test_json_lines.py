@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.chat import ChatRequest, Message
@@ -47,6 +47,7 @@ def test_a_checkpoint_s_unreadable_lines_are_named_and_stop_nothing():
     assert list(found.damaged) == [1, 2, 3, 4, 5]
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_factory, item, words):
     store = Store(str(tmp_path_factory.mktemp("data")))

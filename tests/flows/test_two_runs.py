@@ -1,0 +1,98 @@
+"""The same command twice at once, and one of them killed: each conversation has one owner, is whole, and is paid once."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from core.ledger import read_entries
+from core.store import Store
+from flows.generation import generation
+from tests.flows.conftest import write_settings
+
+CONVERSATIONS, EXCHANGES, AT_ONCE = 16, 3, 4
+CALLS = CONVERSATIONS * EXCHANGES * 2
+
+
+@pytest.fixture
+def stub(provider, monkeypatch):
+    provider.set(faults=[], latency_s=0.1, send_limit_headers=True, requests_per_minute=None)
+    provider.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    yield provider
+    provider.set(latency_s=0)
+
+
+@pytest.fixture
+def paid(tmp_path, stub):
+    """Path of settings whose models are the stub's."""
+    return write_settings(
+        tmp_path,
+        roles={"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"},
+        models={"anthropic": {"concurrency": 20, "options": {"base_url": stub.url}}},
+        generation={"conversations": CONVERSATIONS, "exchanges": [EXCHANGES, EXCHANGES], "minimum_exchanges": EXCHANGES, "concurrency": AT_ONCE},
+        budget={"usd": 5, "tokens": None},
+    )
+
+
+def words(root: Path) -> dict[str, list[dict[str, str]]]:
+    """Return the exchanges of each transcript, by its name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8"))["exchanges"] for path in root.glob("transcripts/*/*.json")}
+
+
+def wait_until(what, seconds=60):
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def heard(process):
+    """Read what a process prints, so that it never waits for a reader."""
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.extend(process.stdout), daemon=True)
+    reader.start()
+    return said, reader
+
+
+@pytest.fixture
+async def whole(paid, stub, tmp_path, monkeypatch):
+    """The transcripts of a run that nothing disturbed."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("UNDERSTUDY_DATA", str(tmp_path / "whole"))
+        await generation(settings=paid)
+    assert stub.stats()["anthropic"]["calls"] == CALLS
+    stub.reset()
+    return words(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
+def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, whole, killed):
+    both = [command("generation", f"settings={paid}") for _ in range(2)]
+    heards = [heard(process) for process in both]
+    if killed:
+        wait_until(lambda: len(list(data_root.glob("turns/*.jsonl"))) >= AT_ONCE + 2)  # more than one makes at once
+        wait_until(lambda: len(words(data_root)) >= 2)
+        os.killpg(both[0].pid, signal.SIGKILL)
+    codes = [process.wait(timeout=120) for process in both]
+    for _, reader in heards:
+        reader.join()
+    said = ["".join(lines) for lines, _ in heards]
+    survivors = [number for number in range(2) if codes[number] != -signal.SIGKILL]
+    assert [codes[number] for number in survivors] == [0] * (2 - killed), said
+    assert words(data_root) == whole
+    assert not list(data_root.glob("turns/*"))
+    assert not list(data_root.glob(".locks/**/*.lock"))
+    under_way = AT_ONCE * killed
+    assert CALLS <= stub.stats()["anthropic"]["calls"] <= CALLS + under_way
+    entries = [entry for folder in data_root.glob("ledger/*") for entry in read_entries(Store(str(data_root)), folder.name)]
+    assert 0 <= len(entries) - stub.stats()["anthropic"]["calls"] <= under_way  # each is on the bill before it goes out
+    for number in survivors:
+        assert "damaged" not in said[number]
+    if not killed:
+        assert any(re.search(rf"\d+ of {CONVERSATIONS} are being made by another run \(process \d+ on \S+\)", text) for text in said), said
