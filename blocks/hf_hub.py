@@ -11,7 +11,6 @@ from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
     RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
@@ -119,25 +118,40 @@ class HfHub(CredentialsBlock):
         self._verify(api, repo, kind, files, oid)
         return Commit(oid=oid, url=self.page(repo, kind, oid))
 
+    def where(self) -> str:
+        """Return the Hub's address."""
+        return (self.endpoint or constants.ENDPOINT).rstrip("/")
+
+    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
+        """Say whether a commit that was pushed is at this Hub, and the tag at it where one is given.
+
+        Raises:
+            HubError: the Hub does not answer, or the repository has another name now.
+        """
+        if not commit.url.startswith(f"{self.where()}/"):
+            return False
+        return all(self.commit_of(repo, kind, revision) == commit.oid for revision in (commit.oid, tag) if revision)
+
     def page(self, repo: str, kind: RepoKind, commit: str) -> str:
         """Return where a person can look at a commit."""
-        return f"{self.get_client().endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}/tree/{commit}"
+        return f"{self.where()}/{'datasets/' if kind == 'dataset' else ''}{repo}/tree/{commit}"
 
     def commit_of(self, repo: str, kind: RepoKind, revision: str) -> str | None:
         """Return the commit that a branch or tag points to; none if there is no such repository or revision.
 
         Raises:
-            HubError: the Hub does not answer.
+            HubError: the Hub does not answer, the repository has another name now, or its terms are not accepted.
         """
         api = self.get_client()
 
         def ask() -> str | None:
             try:
-                return api.repo_info(repo, repo_type=kind, revision=revision).sha
+                found = look(api, repo, kind, revision)
             except GatedRepoError as error:
                 raise HubError(f"{repo} is gated. Accept its terms at {api.endpoint}/{repo} with the account of the token, and run again.") from error
-            except (RepositoryNotFoundError, RevisionNotFoundError):
+            except RevisionNotFoundError:
                 return None
+            return found.sha if found else None
 
         return self.patiently(f"asking for {repo} at {revision}", ask)
 

@@ -1,7 +1,7 @@
 """Who can see a repository of the Hub, and whether it is still the one that is named; asked before work and right before each push."""
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 from core.errors import HubError
@@ -10,14 +10,17 @@ from core.records import RepoKind
 RepoFound = ModelInfo | DatasetInfo
 
 
-def look(api: HfApi, repo: str, kind: RepoKind) -> RepoFound | None:
+def look(api: HfApi, repo: str, kind: RepoKind, revision: str | None = None) -> RepoFound | None:
     """Return a repository, or none if there is none or it is not shown to this token.
 
     Raises:
         HubError: it was renamed; the Hub redirects the old name.
+        GatedRepoError, RevisionNotFoundError: its terms are not accepted, or it has no such revision.
     """
     try:
-        found = api.repo_info(repo, repo_type=kind)
+        found = api.repo_info(repo, repo_type=kind, revision=revision)
+    except GatedRepoError:
+        raise
     except RepositoryNotFoundError:
         return None
     assert isinstance(found, RepoFound)

@@ -31,6 +31,18 @@ class Hub(Protocol):
         """
         ...
 
+    def where(self) -> str:
+        """Return which hub this is: an address, or a folder's name."""
+        ...
+
+    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
+        """Say whether a commit that was pushed is there, whole, at this hub, and the tag at it where one is given.
+
+        Raises:
+            HubError: it cannot be asked, or the repository has another name now.
+        """
+        ...
+
     def environment(self) -> dict[str, str]:
         """Return what a program needs in its environment to be let in there."""
         ...

@@ -54,7 +54,7 @@ class LocalHub(Block):
         """
         store = open_store()
         sums = {name: _sha256(data) for name, data in sorted(files.items())}
-        oid = hashlib.sha256(b"".join(name.encode() + bytes.fromhex(digest) for name, digest in sums.items())).hexdigest()[:40]
+        oid = _commit_name(sums)
         place = f"{self.folder}/{kind}s/{repo}"
         for name, data in files.items():
             path = f"{place}/commits/{oid}/{name}"
@@ -68,9 +68,29 @@ class LocalHub(Block):
             store.write(f"{place}/refs/{ref}", oid + "\n")
         return Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
 
+    def where(self) -> str:
+        """Return the folder's name."""
+        return self.folder
+
+    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
+        """Say whether a commit's files are all there as they were, and the tag points to it where one is given."""
+        store, place = open_store(), f"{self.folder}/{kind}s/{repo}"
+        ref = f"{place}/refs/tags/{tag}"
+        if tag and not (store.exists(ref) and store.read(ref).strip() == commit.oid):
+            return False
+        sums = {}
+        for name in store.names(f"{place}/commits/{commit.oid}"):
+            with store.reading(name) as file:
+                sums[name.rpartition("/")[2]] = _sum(file)
+        return _commit_name(sums) == commit.oid
+
     def environment(self) -> dict[str, str]:
         """Return nothing: a folder lets everybody in."""
         return {}
+
+
+def _commit_name(sums: Mapping[str, str]) -> str:
+    return hashlib.sha256(b"".join(name.encode() + bytes.fromhex(digest) for name, digest in sorted(sums.items()))).hexdigest()[:40]
 
 
 def _sha256(data: Path | bytes) -> str:

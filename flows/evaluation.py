@@ -8,6 +8,7 @@ from tasks.evaluation import choose_personas, compare, play_and_judge, tell_befo
 from tasks.evaluation_report import publish_evaluation
 from tasks.general_prompts import ask_general
 from tasks.latest import latest_exports
+from tasks.published import check_made
 from tasks.run import begin_run
 
 
@@ -37,6 +38,8 @@ async def evaluation(
     """
     run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas)
     exported = latest_exports(domain, base, understudy, dataset)
+    if exported:
+        await check_made(run, exported.understudy)
     chosen = await choose_arms(run, exported, arms or {})
     met = choose_personas(run, personas, exported.dataset if exported else None)
     planned = tell_beforehand(run, met, chosen)

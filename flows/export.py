@@ -9,7 +9,8 @@ from tasks.jobs import script_hash
 from tasks.latest import keep_exports, latest_models
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import ensured
-from tasks.publishing import publish_gguf
+from tasks.published import check_base, check_dataset, check_made, place_of_jobs
+from tasks.publishing import publish_base_gguf, publish_gguf
 from tasks.run import begin_run
 
 
@@ -36,10 +37,15 @@ async def export(
     run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset)
     base, adapter, dataset = latest_models(domain, base, adapter, dataset)
     numbers, script = load_training(run.settings.training), script_hash("convert_gguf.py")
+    await check_dataset(run, dataset)
+    await check_base(run, base)
+    await check_made(run, adapter)
 
-    await agree_to_export("base", base, None, dataset, numbers)
-    base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, dataset, numbers, domain, run.pack.hash, script)
-    await agree_to_export("understudy", base, adapter, dataset, numbers)
-    understudy_gguf = await ensured(export_gguf, ModelRef, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script)
+    place = await place_of_jobs(run)
+    await agree_to_export("base", base, None, dataset, numbers, place)
+    base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, dataset, numbers, domain, run.pack.hash, script, place)
+    base_gguf = await publish_base_gguf(run, base, base_gguf)
+    await agree_to_export("understudy", base, adapter, dataset, numbers, place)
+    understudy_gguf = await ensured(export_gguf, ModelRef, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
     return keep_exports(domain, base_gguf, published, dataset)

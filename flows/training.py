@@ -9,6 +9,7 @@ from tasks.jobs import script_hash
 from tasks.latest import latest_dataset
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import ensured
+from tasks.published import check_dataset, place_of_jobs
 from tasks.publishing import publish_adapter
 from tasks.run import begin_run
 from tasks.training import agree_to_training, base_model, train
@@ -31,8 +32,9 @@ async def training(
     run = await begin_run("training", domain, settings, dataset=dataset)
     examples, numbers = dataset or latest_dataset(domain), load_training(run.settings.training)
 
-    base = await base_model(run, numbers)
+    await check_dataset(run, examples)
+    base, place = await base_model(run, numbers), await place_of_jobs(run)
     await ensured(check_base, Reference, base, numbers, domain, run.pack.hash, script_hash("convert_gguf.py"))
-    await agree_to_training(examples, base, numbers)
-    adapter = await ensured(train, ModelRef, examples, base, numbers, script_hash("train_sft.py"))
+    await agree_to_training(examples, base, numbers, place)
+    adapter = await ensured(train, ModelRef, examples, base, numbers, script_hash("train_sft.py"), place)
     return base, await publish_adapter(run, examples, base, adapter)

@@ -25,7 +25,8 @@ from core.settings import DatasetSettings, Settings, load_training
 from core.slicing import split_off
 from core.store import open_store
 from tasks.gathering import batches_of, candidates, content_of
-from tasks.policy import CACHED
+from tasks.policy import CACHED, ensured
+from tasks.published import say_again, stands
 from tasks.tokens import load_tokenizer
 
 
@@ -119,18 +120,36 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=len(kept))
 
 
+async def published_dataset(built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
+    """Return the dataset as it is on the hub of the settings, pushed now or earlier; what was pushed and is not there any more is pushed again."""
+    where = (await load_hub(settings.hub)).where()
+    found = await ensured(push_dataset, DatasetRef, built, settings, where)
+    if await stands(settings.hub, found, _tag(built)):
+        return found
+    say_again(settings.repo, found.commit)
+    return await push_dataset.with_options(refresh_cache=True)(built, settings, where)
+
+
 @task(name="push-dataset", task_run_name="push {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def push_dataset(built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
-    """Push a dataset to the hub of the settings; the same files again make no new commit."""
+async def push_dataset(built: BuiltDataset, settings: DatasetSettings, where: str) -> DatasetRef:
+    """Push a dataset to the hub of the settings; the same files again make no new commit.
+
+    Args:
+        where: the hub's address, part of what is kept.
+    """
     store, hub = open_store(), await load_hub(settings.hub)
     names = [*(f"{split}.parquet" for split in SPLITS), "README.md"]
     files = {name: store.local(f"{built.path}/{name}") if store.is_local else store.read_bytes(f"{built.path}/{name}") for name in names}
-    tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
+    tag = _tag(built)
     commit = hub.push(settings.repo, "dataset", files, f"{built.examples} examples of {built.transcripts} transcripts", tag, settings.private)
     get_run_logger().info("Pushed to %s at %s (%s).", settings.repo, commit.oid[:12], tag)
     if commit.url.startswith("http"):
         await acreate_link_artifact(commit.url, key="dataset", description=f"{settings.repo} at {commit.oid[:12]}")
     return DatasetRef(repo=settings.repo, commit=commit.oid, url=commit.url, **built.model_dump())
+
+
+def _tag(built: BuiltDataset) -> str:
+    return f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
 
 
 async def check_hub(settings: DatasetSettings) -> None:

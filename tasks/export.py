@@ -20,8 +20,11 @@ from tasks.run import current_run
 from tasks.training import shape
 
 
-async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training) -> None:
+async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, place: str) -> None:
     """Plan an export that costs money, check the budget and, if the settings want it, ask a person.
+
+    Args:
+        place: where paid jobs leave their results.
 
     Raises:
         SettingsError, BudgetError, JobError: it is not to be.
@@ -31,7 +34,7 @@ async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, da
     def plan(offered: dict[str, Flavor], spent: float) -> Plan:
         return plan_conversion(f"Export of the {arm}", shape(base), training, offered, known, settings.jobs, spent)
 
-    await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py")), plan)
+    await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
 
 
 @task(name="check-base", task_run_name="check that llama.cpp reads {base.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
@@ -53,7 +56,7 @@ async def check_base(base: ModelRef, training: Training, domain: str, pack_hash:
 
 @task(name="export", task_run_name="export the {arm}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def export_gguf(
-    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str
+    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str, place: str
 ) -> ModelRef:
     """Convert the base, with an adapter merged into it or without, and prove the result.
 
@@ -63,12 +66,13 @@ async def export_gguf(
         dataset: on its validation examples each quantisation is compared with 16 bits.
         pack_hash: the system prompt goes into the Modelfile.
         script: hash of the job script.
+        place: where paid jobs leave their results.
     """
-    order = _order(arm, base, adapter, dataset, training, script)
+    order = _order(arm, base, adapter, dataset, training, script, place)
     result = await make(order)
     return result.model(order, arm)
 
 
-def _order(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str) -> Order:
+def _order(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str) -> Order:
     run = current_run()
-    return export_order(arm, base, adapter, dataset, training, script, run.settings.export, run.pack)
+    return export_order(arm, base, adapter, dataset, training, script, run.settings.export, run.pack, place)

@@ -17,15 +17,16 @@ MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """What marks the assistant's words for the training, and what other programs that read a template do not know."""
 
 
-def training_order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str) -> Order:
+def training_order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str) -> Order:
     """Return the order for an adapter.
 
     Args:
         script: hash of the job script.
+        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
     """
     store = open_store()
     files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
-    name = fingerprint([dataset.commit, base.path, training.train, files, script])
+    name = fingerprint([dataset.commit, base.path, training.train, files, script, *([place] if place else [])])
     splits = {split: str(store.local(f"{dataset.path}/{split}.parquet")) for split in ("train", "validation")}
     return Order(
         stage="train",
@@ -44,7 +45,7 @@ def training_order(dataset: DatasetRef, base: ModelRef, training: Training, scri
 
 
 def export_order(
-    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, export: ExportSettings, pack: Pack
+    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, export: ExportSettings, pack: Pack, place: str
 ) -> Order:
     """Return the order for GGUF files.
 
@@ -52,6 +53,7 @@ def export_order(
         arm: `base` or `understudy`; begins the files' names.
         adapter: none exports the base itself.
         script: hash of the job script.
+        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
     """
     store, files = open_store(), _texts(training, pack, adapter is None)  # the adapter brings its template
     arguments: dict[str, Argument] = {
@@ -60,7 +62,7 @@ def export_order(
         "context": training.train["max-length"],
         **training.convert,
     }
-    name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script])
+    name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script, *([place] if place else [])])
     return Order(
         stage="convert",
         script="convert_gguf.py",

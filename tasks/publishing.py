@@ -10,8 +10,8 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
-from core.card_facts import CardFacts, Source, TrainingFacts, export_facts, training_facts
-from core.job_settings import Base
+from core.card_facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
+from core.job_settings import Base, ExportSettings
 from core.loss_curve import curve_sentence, curve_svg, curve_table
 from core.model_card import CURVE, Result, adapter_card, gguf_card, with_evaluation
 from core.records import DatasetRef, ModelRef
@@ -20,8 +20,9 @@ from core.store import open_store
 from tasks.latest import keep_models
 from tasks.orders import UNPACKED
 from tasks.paid_jobs import HUB_FILE, JOB_FILE
-from tasks.policy import CACHED
-from tasks.run import Run, current_run
+from tasks.policy import CACHED, ensured
+from tasks.published import check_made, say_again, stands
+from tasks.run import Run
 
 UNWANTED = (HUB_FILE, JOB_FILE, "training_args.bin", "README.md")
 """Files of a job that are not published: ours to know, a pickle, and another's card."""
@@ -33,21 +34,27 @@ async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter
     curve = f"{curve_sentence(facts.loss)}\n\n{curve_table(facts.loss)}"
     await acreate_markdown_artifact(curve, key=f"loss-{run.pack.name}", description=f"Loss of {adapter.name}")
     card = adapter_card(_card(run, dataset, base, facts, run.settings.export.named(run.pack.name, "adapter"), f"{run.pack.name}, adapter"))
-    published = await push_model(adapter, run.settings.export.named(run.pack.name, "adapter"), card, curve_svg(facts.loss))
+    published = await _published(run, adapter, run.settings.export.named(run.pack.name, "adapter"), card, curve_svg(facts.loss))
     keep_models(run.pack.name, base, published, dataset)
     return published
 
 
 async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, gguf: ModelRef) -> ModelRef:
     """Publish the understudy's GGUF files with their card."""
-    store, training = open_store(), load_training(run.settings.training)
-    repo, length = run.settings.export.named(run.pack.name, "gguf"), training.train["max-length"]
-    export = export_facts(json.loads(store.read(f"{gguf.path}/export.json")), int(length) if isinstance(length, int) else None, **_paid(gguf))
+    store, repo, export = open_store(), run.settings.export.named(run.pack.name, "gguf"), _export(run, gguf)
     facts = _card(run, dataset, base, _training(adapter), repo, run.pack.name)
     card = gguf_card(facts, export, _source(adapter))
     if not store.exists(_card_of(gguf)) or store.read(_card_of(gguf)) != card:
         store.write(_card_of(gguf), card)
-    return await push_model(gguf, repo, card, None)
+    return await _published(run, gguf, repo, card)
+
+
+async def publish_base_gguf(run: Run, base: ModelRef, gguf: ModelRef) -> ModelRef:
+    """Give the base's GGUF files that a job pushed their card, with the base's licence; those that were made here are not published."""
+    if not gguf.on_hub:
+        return gguf
+    repo = run.settings.export.named(run.pack.name, "base-gguf")
+    return await _published(run, gguf, repo, gguf_card(_card(run, None, base, None, repo, f"{run.pack.name}, base"), _export(run, gguf)))
 
 
 async def publish_results(run: Run, gguf: ModelRef, section: str, results: Sequence[Result]) -> None:
@@ -55,14 +62,29 @@ async def publish_results(run: Run, gguf: ModelRef, section: str, results: Seque
     store = open_store()
     if store.exists(_card_of(gguf)):
         card = with_evaluation(store.read(_card_of(gguf)), section, results)
-        await push_model(gguf, run.settings.export.named(run.pack.name, "gguf"), card, None)
+        await _published(run, gguf, run.settings.export.named(run.pack.name, "gguf"), card)
+
+
+async def _published(run: Run, model: ModelRef, repo: str, card: str, curve: str | None = None) -> ModelRef:
+    """Return a model as it is on the hub of the settings with this card; what was pushed and is not there any more is pushed again."""
+    await check_made(run, model)
+    settings = run.settings.export
+    asked = (model, repo, card, curve, settings, (await load_hub(settings.hub)).where())
+    found = await ensured(push_model, ModelRef, *asked)
+    if await stands(settings.hub, found):
+        return found
+    say_again(repo, str(found.commit))
+    return await push_model.with_options(refresh_cache=True)(*asked)
 
 
 @task(name="push-model", task_run_name="push {repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def push_model(model: ModelRef, repo: str, card: str, curve: str | None) -> ModelRef:
-    """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit."""
-    store, settings = open_store(), current_run().settings.export
-    hub = await load_hub(settings.hub)
+async def push_model(model: ModelRef, repo: str, card: str, curve: str | None, settings: ExportSettings, where: str) -> ModelRef:
+    """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit.
+
+    Args:
+        where: the hub's address, part of what is kept.
+    """
+    store, hub = open_store(), await load_hub(settings.hub)
     files: dict[str, Path | bytes] = {} if model.on_hub else {name: store.local(f"{model.path}/{name}") for name in _names(model.path)}
     files |= {"README.md": card.encode(), **({CURVE: curve.encode()} if curve else {})}
     commit = hub.push(
@@ -98,22 +120,31 @@ def _paid(model: ModelRef) -> dict[str, Any]:
     return json.loads(store.read(name)) if store.exists(name) else {}
 
 
-def _card(run: Run, dataset: DatasetRef, base: ModelRef, training: TrainingFacts, repo: str, title: str) -> CardFacts:
+def _export(run: Run, gguf: ModelRef) -> ExportFacts:
+    length = load_training(run.settings.training).train["max-length"]
+    return export_facts(json.loads(open_store().read(f"{gguf.path}/export.json")), int(length) if isinstance(length, int) else None, **_paid(gguf))
+
+
+def _card(run: Run, dataset: DatasetRef | None, base: ModelRef, training: TrainingFacts | None, repo: str, title: str) -> CardFacts:
     numbers, published = load_training(run.settings.training), run.settings.export.hub != "local"
     return CardFacts(
         title=title,
         domain=run.pack.name,
         repo=repo if published else None,
         base=_base_source(base, numbers.base),
-        dataset=Source(name=dataset.repo, repo=dataset.repo if dataset.url.startswith("http") else None, commit=dataset.commit, url=dataset.url),
+        dataset=_dataset_source(dataset) if dataset else None,
         training=training,
         license=numbers.base.license,
         languages=run.settings.dataset.languages,
         intended_use=run.pack.intended_use,
         notice=run.pack.notice,
         system=run.pack.prompts["system"].render(),
-        caveats=_caveats(dataset),
+        caveats=_caveats(dataset) if dataset else [],
     )
+
+
+def _dataset_source(dataset: DatasetRef) -> Source:
+    return Source(name=dataset.repo, repo=dataset.repo if dataset.url.startswith("http") else None, commit=dataset.commit, url=dataset.url)
 
 
 def _source(model: ModelRef) -> Source:

@@ -8,8 +8,6 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from blocks.hf_hub import HfHub
-from blocks.hub import load_hub
 from core.bases import base_file, folder_hash, state
 from core.errors import HubError
 from core.fingerprint import fingerprint
@@ -24,6 +22,7 @@ from tasks.jobs import make, run_script, script_hash
 from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree
 from tasks.policy import CACHED, ensured
+from tasks.published import base_hub
 from tasks.run import Run, current_run
 
 
@@ -35,7 +34,14 @@ async def base_model(run: Run, training: Training) -> ModelRef:
     """
     base, found = training.base, state(training.base)
     if base.kind == "hub":
-        return await ensured(find_base, ModelRef, base)
+        hub = await base_hub(run)
+        commit = await asyncio.to_thread(hub.commit_of, base.model, "model", base.revision or "main")
+        if commit is None:
+            raise HubError(
+                f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Mend base.model and base.revision in the "
+                f"training settings; a folder is written ./{base.model}."
+            )
+        return await ensured(find_base, ModelRef, base.model, commit, hub.where())
     if base.kind == "folder":
         return await ensured(take_folder, ModelRef, base, found)
     return await ensured(unpack_base, ModelRef, base, found, script_hash("unpack_gguf.py"))
@@ -71,19 +77,15 @@ async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> 
     return ModelRef(path=path, name=file.stem)
 
 
-@task(name="find-base", task_run_name="find {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def find_base(base: Base) -> ModelRef:
-    """Pin the base to the commit that its branch has today, and keep its configuration."""
-    hub = await load_hub(current_run().settings.export.hub)
-    if not isinstance(hub, HfHub):
-        hub = HfHub()
-    name, revision = base.model, base.revision or "main"
-    commit = await asyncio.to_thread(hub.commit_of, name, "model", revision)
-    if commit is None:
-        raise HubError(
-            f"The Hub has no {name} at {revision}, or does not show it to this token. Mend base.model and base.revision in the training settings; "
-            f"a folder is written ./{name}."
-        )
+@task(name="find-base", task_run_name="find {name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+async def find_base(name: str, commit: str, where: str) -> ModelRef:
+    """Keep the configuration of a base on the Hub.
+
+    Args:
+        commit: the one that its branch has today.
+        where: the Hub's address, part of what is kept.
+    """
+    hub = await base_hub(current_run())
     path = f"models/bases/{fingerprint([name, commit])}"
     if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", open_store().local(f"{path}/config.json").parent) is None:
         raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.model in the training settings.")
@@ -91,8 +93,11 @@ async def find_base(base: Base) -> ModelRef:
     return ModelRef(path=path, name=name.rpartition("/")[2], repo=name, commit=commit, url=hub.page(name, "model", commit))
 
 
-async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Training) -> None:
+async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Training, place: str) -> None:
     """Plan a training that costs money, check the budget and, if the settings want it, ask a person.
+
+    Args:
+        place: where paid jobs leave their results.
 
     Raises:
         SettingsError, BudgetError, JobError: it is not to be.
@@ -102,13 +107,18 @@ async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Train
     def plan(offered: dict[str, Flavor], spent: float) -> Plan:
         return plan_training(f"Training on {dataset.repo}", shape(base), training, _load(dataset), offered, known, settings.jobs, spent)
 
-    await agree(_order(dataset, base, training, script_hash("train_sft.py")), plan)
+    await agree(_order(dataset, base, training, script_hash("train_sft.py"), place), plan)
 
 
 @task(name="train", task_run_name="train on {dataset.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def train(dataset: DatasetRef, base: ModelRef, training: Training, script: str) -> ModelRef:
-    """Train an adapter on a commit of a dataset."""
-    order = _order(dataset, base, training, script)
+async def train(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> ModelRef:
+    """Train an adapter on a commit of a dataset.
+
+    Args:
+        script: hash of the job script.
+        place: where paid jobs leave their results.
+    """
+    order = _order(dataset, base, training, script, place)
     result = await make(order)
     facts = result.facts
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])
@@ -120,9 +130,9 @@ def shape(base: ModelRef) -> Shape:
     return shape_of(json.loads(open_store().read(f"{base.path}/config.json")), base.repo or base.name)
 
 
-def _order(dataset: DatasetRef, base: ModelRef, training: Training, script: str) -> Order:
+def _order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> Order:
     run = current_run()
-    return training_order(dataset, base, training, script, run.settings.export, run.pack.name)
+    return training_order(dataset, base, training, script, run.settings.export, run.pack.name, place)
 
 
 def _load(dataset: DatasetRef) -> Load:

@@ -41,8 +41,12 @@ def talk(number, exchanges=6):
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """Six conversations from elsewhere and a checkpoint about them: one failed, one failed a gate, one line is cut."""
-    folder = tmp_path / "transcripts"
+    return write_elsewhere(tmp_path)
+
+
+def write_elsewhere(place):
+    """Write six conversations from elsewhere and a checkpoint about them: one failed, one failed a gate, one line is cut."""
+    folder = place / "transcripts"
     folder.mkdir()
     talks = [talk(number) for number in range(6)]
     for item in talks:
@@ -50,8 +54,8 @@ def elsewhere(tmp_path):
         (folder / f"{item.id}.json").write_text(json.dumps({"id": item.id, "exchanges": pairs}), encoding="utf-8")
     answers = [{}, {"MT1": "NO", "MT2": "NO", "MT3": "NO", "MT6": "NO"}, {"CQ8": "NO"}, {}, {"CQ2": "NO"}, {}]
     lines = write_checkpoint([single(item, given) for item, given in zip(talks, answers, strict=True)], PACK.rubric).splitlines()
-    (tmp_path / "old.jsonl").write_text("\n".join([*lines[:5], lines[5][:100], lines[3].replace('"t3"', '"t9"')]), encoding="utf-8")
-    return tmp_path
+    (place / "old.jsonl").write_text("\n".join([*lines[:5], lines[5][:100], lines[3].replace('"t3"', '"t9"')]), encoding="utf-8")
+    return place
 
 
 async def made(elsewhere, settings):

@@ -1,0 +1,81 @@
+"""Whether what is said to be published is there: looked at before anything rests on it, is paid for or reported."""
+
+import asyncio
+
+from prefect.logging import get_run_logger
+
+from blocks.hf_hub import HfHub
+from blocks.hub import load_hub
+from core.errors import HubError
+from core.records import Commit, DatasetRef, ModelRef, RepoKind
+from core.store import open_store
+from tasks.paid_jobs import HUB_FILE, service
+from tasks.run import Run
+
+
+async def stands(hub: str, ref: DatasetRef | ModelRef, tag: str | None = None) -> bool:
+    """Say whether a hub of the settings has a commit, and the tag at it where one is given.
+
+    Raises:
+        HubError: it cannot be asked.
+    """
+    kind: RepoKind = "dataset" if isinstance(ref, DatasetRef) else "model"
+    place, commit = await load_hub(hub), Commit(oid=ref.commit or "", url=ref.url)
+    return await asyncio.to_thread(place.holds, ref.repo or "", kind, commit, tag)
+
+
+async def base_hub(run: Run) -> HfHub:
+    """Return the Hub that bases come from: that of the settings, or the one of the environment where models are published in a folder."""
+    hub = await load_hub(run.settings.export.hub)
+    return hub if isinstance(hub, HfHub) else HfHub()
+
+
+async def place_of_jobs(run: Run) -> str:
+    """Return where paid jobs of a run leave their results, which is part of what they make; nothing where they run here."""
+    return f"{(await service(run.settings)).hub.where()} {run.settings.export.repo}" if run.settings.jobs.where != "local" else ""
+
+
+async def check_dataset(run: Run, dataset: DatasetRef) -> None:
+    """See that a dataset is where it is said to be, before a training rests on it.
+
+    Raises:
+        HubError: it is not.
+    """
+    if not await stands(run.settings.dataset.hub, dataset):
+        raise HubError(
+            f"The dataset {dataset.repo} at {dataset.commit[:12]} is not there (hub {run.settings.dataset.hub!r}, {dataset.url}). Run the dataset flow again "
+            "(make dataset): it publishes what is kept on this machine."
+        )
+
+
+async def check_base(run: Run, base: ModelRef) -> None:
+    """See that the commit of a base on the Hub is there.
+
+    Raises:
+        HubError: it is not.
+    """
+    if base.on_hub and not await asyncio.to_thread((hub := await base_hub(run)).holds, str(base.repo), "model", Commit(oid=str(base.commit), url=base.url)):
+        raise HubError(f"The base {base.repo} at {str(base.commit)[:12]} is not at {hub.where()} any more. Run the training flow again (make train).")
+
+
+async def check_made(run: Run, model: ModelRef) -> None:
+    """See that what a paid job left on the Hub is there.
+
+    Raises:
+        HubError: it is not.
+    """
+    if not model.on_hub or await stands(run.settings.export.hub, model):
+        return
+    store = open_store()
+    again = "Run the export flow again (make export)"
+    if store.exists(f"{model.path}/{HUB_FILE}"):
+        again = f"Nothing is paid for unasked: to have it made again by a job, delete {store.root}/{model.path} and run the same command"
+    raise HubError(
+        f"{model.name} ({model.repo} at {str(model.commit)[:12]}) is not on the hub {run.settings.export.hub!r} any more, or not shown to this token. Restore "
+        f"it, or give a token that may see it. {again}."
+    )
+
+
+def say_again(what: str, commit: str) -> None:
+    """Log that something is published once more."""
+    get_run_logger().warning("%s is not at commit %s any more, or its tag is not; it is published again.", what, commit[:12])

@@ -1,0 +1,139 @@
+"""What a flow says to be published is there: looked at on each run, before a job is paid for, and published again where it is gone."""
+
+import shutil
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import yaml
+from huggingface_hub import HfApi
+from prefect import flow
+
+from core.errors import HubError
+from core.records import ModelRef
+from core.settings import load_training
+from flows.dataset import dataset
+from flows.training import training
+from tasks.run import begin_run
+from tasks.training import base_model
+from tests.flows.conftest import write_settings
+from tests.flows.test_dataset import write_elsewhere
+from tests.hub_stub.client import start_hub
+from tests.tiny import tiny_base
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
+
+TRAIN = {
+    "base": {"model": "me/tiny", "revision": "main", "license": "mit"},
+    "flavors": {"train": "a100-large", "convert": "cpu-xl"},
+    "train": {"max-length": 1024},
+    "convert": {},
+    "quantisations": ["q4_k_m"],
+}
+REPO = "me/therapeutic-coaching"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with start_hub(tmp_path_factory.mktemp("one")) as one, start_hub(tmp_path_factory.mktemp("other")) as other:
+        yield one, other
+
+
+@pytest.fixture
+def hub(servers, monkeypatch, tmp_path):
+    for server in servers:
+        server.reset()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    be_at(servers[0], monkeypatch)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    write_elsewhere(tmp_path)
+    return servers[0]
+
+
+def be_at(server, monkeypatch):
+    """Have the environment name this Hub."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+def api_of(server):
+    return HfApi(endpoint=server.url, token="hf_write")
+
+
+def on_the_hub(folder: Path, **changes: dict[str, object]) -> str:
+    """Return settings that publish on the Hub and have jobs run there."""
+    given = {name: {"hub": "hf", "repo": "me/{domain}"} | changes.get(name, {}) for name in ("dataset", "export")}
+    path = Path(write_settings(folder, **given, jobs={"where": "hf", "approve": "never", **changes.get("jobs", {})}))
+    (folder / "train.yaml").write_text(yaml.safe_dump(TRAIN), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text(encoding="utf-8")), "training": str(folder / "train.yaml")}), encoding="utf-8")
+    return str(path)
+
+
+async def made(folder, settings):
+    return await dataset(checkpoints=str(folder / "old.jsonl"), transcripts=str(folder / "transcripts"), settings=settings)
+
+
+async def test_a_dataset_whose_hub_was_a_folder_that_is_gone_is_published_again(tmp_path, data_root):
+    write_elsewhere(tmp_path)
+    settings = write_settings(tmp_path)
+    first = await made(tmp_path, settings)
+    shutil.rmtree(data_root / "hub")
+    assert await made(tmp_path, settings) == first
+    assert (Path(first.url) / "train.parquet").is_file()
+    (Path(first.url) / "train.parquet").unlink()
+    await made(tmp_path, settings)
+    assert (Path(first.url) / "train.parquet").is_file()
+
+
+async def test_a_dataset_that_was_deleted_on_the_hub_is_published_again(hub, tmp_path, data_root):
+    settings, api = on_the_hub(tmp_path), api_of(hub)
+    first = await made(tmp_path, settings)
+    (tag,) = api.list_repo_refs(REPO, repo_type="dataset").tags
+    assert tag.target_commit == first.commit
+    api.delete_repo(REPO, repo_type="dataset")
+    again = await made(tmp_path, settings)
+    assert api.repo_info(REPO, repo_type="dataset", revision=tag.name).sha == again.commit
+    assert "train.parquet" in api.list_repo_files(REPO, repo_type="dataset", revision=again.commit)
+    api.delete_tag(REPO, tag=tag.name, repo_type="dataset")
+    assert await made(tmp_path, settings) == again
+    assert api.repo_info(REPO, repo_type="dataset", revision=tag.name).sha == again.commit
+
+
+async def test_another_hub_gets_the_dataset_too(hub, servers, tmp_path, data_root, monkeypatch):
+    settings = on_the_hub(tmp_path)
+    await made(tmp_path, settings)
+    be_at(servers[1], monkeypatch)
+    again = await made(tmp_path, settings)
+    assert again.url.startswith(servers[1].url)
+    assert api_of(servers[1]).repo_info(REPO, repo_type="dataset").sha == again.commit
+
+
+async def test_a_training_on_a_dataset_that_is_gone_submits_no_job(hub, tmp_path, data_root):
+    settings, api = on_the_hub(tmp_path), api_of(hub)
+    api.create_repo("me/tiny")
+    api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
+    found = await made(tmp_path, settings)
+    api.delete_repo(REPO, repo_type="dataset")
+    with pytest.raises(HubError, match=f"The dataset {REPO} at {found.commit[:12]} is not there .* Run the dataset flow again"):
+        await training(settings=settings)
+    assert hub.jobs() == []
+
+
+@flow
+async def find(settings: str) -> ModelRef:
+    run = await begin_run("training", "therapeutic-coaching", settings)
+    return await base_model(run, load_training(run.settings.training))
+
+
+async def test_a_base_is_todays_commit_and_one_that_is_gone_is_told(hub, tmp_path, data_root):
+    settings, api = on_the_hub(tmp_path), api_of(hub)
+    api.create_repo("me/tiny")
+    api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
+    first = await find(settings)
+    assert first.commit == api.repo_info("me/tiny").sha
+    api.upload_file(repo_id="me/tiny", path_or_fileobj=b"more", path_in_repo="notes.txt")
+    assert (await find(settings)).commit == api.repo_info("me/tiny").sha != first.commit
+    api.delete_repo("me/tiny")
+    with pytest.raises(HubError, match="has no model me/tiny at main"):
+        await find(settings)
