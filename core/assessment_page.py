@@ -2,28 +2,17 @@
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from core.escaping import TEMPLATES, embedded, page_templates
 from core.openings import heard
 from core.pack import Pack, Rubric
 from core.records import Assessment, Judged, Opinion, Transcript, Verdict
 
-_FOLDER = Path(__file__).parent / "templates"
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_FOLDER),
-    autoescape=select_autoescape(["html.j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-# inside a <script> these could end it or open a comment; JSON may write any character as an escape
-_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_TEMPLATES = page_templates()
 
 
 def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: bool = False) -> str:
@@ -49,17 +38,17 @@ def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: b
             for item, given in zip(judged, views, strict=True)
         ],
     }
-    script = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("assessment_page_verdicts.js", "assessment_page.js"))
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("assessment_page_verdicts.js", "assessment_page.js"))
     return _TEMPLATES.get_template("assessment_page.html.j2").render(
         domain=pack.name,
         summary=Markup(summary),
         blind=blind,
         panel=panel,
         criteria=pack.rubric.criteria.values(),
-        index=_embedded(index),
-        conversations=[_embedded(_conversation(item.transcript)) for item in judged],
-        findings=[] if blind else [_embedded(_findings(given)) for given in views],
-        style=Markup((_FOLDER / "assessment_page.css").read_text(encoding="utf-8")),
+        index=embedded(index),
+        conversations=[embedded(_conversation(item.transcript)) for item in judged],
+        findings=[] if blind else [embedded(_findings(given)) for given in views],
+        style=Markup((TEMPLATES / "assessment_page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -113,10 +102,3 @@ def _findings(assessments: Sequence[Assessment | None]) -> dict[str, Any]:
         }
 
     return {"views": [findings(item) for item in assessments], "texts": list(texts)}
-
-
-def _embedded(data: Any) -> Markup:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for character, escape in _ESCAPES.items():
-        text = text.replace(character, escape)
-    return Markup(text)

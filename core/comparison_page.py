@@ -3,24 +3,19 @@
 import base64
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from core import comparison_plots as plots
 from core.comparison_report import evaluation_markdown
+from core.escaping import TEMPLATES, page_templates
 from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer
 from core.outcomes import Played
 from core.paired_statistics import told_p
 from core.records import Outcome
 
-_FOLDER = Path(__file__).parent / "templates"
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(["html.j2"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_TEMPLATES.filters["p"] = told_p
+_TEMPLATES = page_templates(p=told_p)
 
 LONG = 20
 """Lines of a section of the report beyond which it is folded up."""
@@ -76,7 +71,7 @@ def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
     Args:
         made: Markdown on how the model was made; empty for none.
     """
-    script = (_FOLDER / "comparison_page.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "comparison_page.js").read_text(encoding="utf-8")
     compared = facts.comparison.comparisons
     pictures = [("Difference from the base", plots.headline(facts), plots.headline_text(facts))]
     for arm in compared:
@@ -92,7 +87,7 @@ def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
         pairs=_pairs(facts),
         sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{made}"),
         rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
-        style=Markup((_FOLDER / "comparison_page.css").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "comparison_page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

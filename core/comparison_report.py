@@ -1,27 +1,24 @@
 """An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
 
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from core.arm_safety import GateFailures
+from core.escaping import Markdown, markdown_templates
 from core.evaluation_facts import EvaluationFacts
-from core.model_card import Result, plain
+from core.model_card import Result
 from core.paired_statistics import Interval, PairedT, told_p
 
 
-def evaluation_markdown(facts: EvaluationFacts) -> str:
+def evaluation_markdown(facts: EvaluationFacts) -> Markdown:
     """Return the whole report: what was decided, every figure behind it, what is missing, and how to read it."""
-    return _TEMPLATES.get_template("comparison.md.j2").render(facts=facts, compared=facts.comparison.comparisons).strip() + "\n"
+    return Markdown(_TEMPLATES.get_template("comparison.md.j2").render(facts=facts, compared=facts.comparison.comparisons).strip() + "\n")
 
 
-def evaluation_section(facts: EvaluationFacts, arm: str) -> str:
+def evaluation_section(facts: EvaluationFacts, arm: str) -> Markdown:
     """Return what a model's card says below its heading "Evaluation".
 
     Args:
         arm: that the card is of.
     """
-    return _TEMPLATES.get_template("comparison_section.md.j2").render(facts=facts, arm=arm, one=facts.comparison.comparisons[arm]).strip() + "\n"
+    return Markdown(_TEMPLATES.get_template("comparison_section.md.j2").render(facts=facts, arm=arm, one=facts.comparison.comparisons[arm]).strip() + "\n")
 
 
 def card_results(facts: EvaluationFacts, arm: str) -> list[Result]:
@@ -70,18 +67,14 @@ def _apart(facts: EvaluationFacts) -> list[str]:
     return [f"{name} ({', '.join(arms)})" for name, arms in right.items() if 0 < len(arms) < len(facts.general)]
 
 
-_TEMPLATES = Environment(  # Markdown, not HTML: `plain` is the escape
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+_TEMPLATES = markdown_templates(
+    score="{:.3f}".format,
+    signed="{:+.3f}".format,
+    percent=lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
+    percents=_percents,
+    interval=_interval,
+    p=told_p,
+    t=_t,
+    gates=_gates,
+    apart=_apart,
 )
-_TEMPLATES.filters |= {
-    "plain": plain,
-    "score": "{:.3f}".format,
-    "signed": "{:+.3f}".format,
-    "percent": lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
-    "percents": _percents,
-    "interval": _interval,
-    "p": told_p,
-    "t": _t,
-    "gates": _gates,
-    "apart": _apart,
-}

@@ -149,4 +149,5 @@ def _person(persona: dict[str, Any]) -> str:
 
 def judges_of(gathered: Gathered) -> list[str]:
     """Return who judged what is trained on, most frequent first."""
-    return [judge for judge, _ in Counter(item.judge for item in gathered.passing).most_common()]
+    judges = (item.judge if item.assessment.endswith(".json") else f"{item.judge} (as its checkpoint says)" for item in gathered.passing)
+    return [judge for judge, _ in Counter(judges).most_common()]

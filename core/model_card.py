@@ -6,17 +6,15 @@ Names, prompts and caveats come from outside: whatever stands in them, they are 
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from core.card_facts import CardFacts, ExportFacts, Source
 from core.errors import HubError
+from core.escaping import Markdown, code, front_matter, markdown_templates, plain, unescaped, yaml_text
 from core.loss_curve import curve_sentence, curve_table
 from core.records import Record
 
@@ -44,7 +42,7 @@ class Result(Record):
     dataset_type: str
 
 
-def adapter_card(facts: CardFacts) -> str:
+def adapter_card(facts: CardFacts) -> Markdown:
     """Return the README of an adapter's repository, which shows the picture `CURVE` beside it.
 
     Source:
@@ -54,7 +52,7 @@ def adapter_card(facts: CardFacts) -> str:
     return _card("adapter_card.md.j2", head, facts, files=facts.training.files if facts.training else [])
 
 
-def gguf_card(facts: CardFacts, export: ExportFacts, adapter: Source | None = None) -> str:
+def gguf_card(facts: CardFacts, export: ExportFacts, adapter: Source | None = None) -> Markdown:
     """Return the README of a repository of GGUF files.
 
     Args:
@@ -82,8 +80,8 @@ def with_evaluation(card: str, section: str, results: Sequence[Result] | None = 
     head = re.sub(r"^model-index:\n(?:(?:[ -].*)?\n)*", "", f"{head}\n", flags=re.MULTILINE)
     if results:
         title = re.search(r"^# (.*)$", before, re.MULTILINE)
-        index = [{"name": _unescaped(title[1]) if title else "understudy", "results": [_result(item) for item in results]}]
-        head += _yaml({"model-index": index})
+        index = [{"name": unescaped(title[1]) if title else "understudy", "results": [_result(item) for item in results]}]
+        head += yaml_text({"model-index": index})
     told = section.strip("\n")
     for line in (BEGIN, END):
         told = told.replace(line, line.replace("<", "&lt;"))
@@ -108,59 +106,27 @@ def _front_matter(facts: CardFacts, relation: str, library: str, tags: Sequence[
         "tags": list(tags),
         "datasets": [facts.dataset.repo] if facts.dataset and facts.dataset.repo else None,
     }
-    return _yaml({name: value for name, value in data.items() if value})
+    return front_matter({name: value for name, value in data.items() if value})
 
 
-def _card(template: str, head: str, facts: CardFacts, **more: Any) -> str:
+def _card(template: str, head: str, facts: CardFacts, **more: Any) -> Markdown:
     given = {"facts": facts, "training": facts.training, "begin": BEGIN, "end": END, "curve": CURVE, **more}
-    return f"---\n{head}---\n\n{_TEMPLATES.get_template(template).render(given).strip()}\n"
+    return Markdown(f"{head}\n{_TEMPLATES.get_template(template).render(given).strip()}\n")
 
 
-def _yaml(data: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
-
-
-_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&])")
-
-
-def plain(text: str) -> str:
-    """Return a text as Markdown that shows it as it is, in one line: in a paragraph, a list or a table."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([\\`*_\[\]<>|#~&])", r"\1", text)
-
-
-def _code(text: str) -> str:
-    """Return a text as code, if nothing in it could end that, or a table's cell."""
-    return f"`{text}`" if re.fullmatch(r"[\w.:/@+=-]+", text) else plain(text)
-
-
-def _fenced(text: str) -> str:
-    """Return a text of several lines as a block of code, which nothing in it can end."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def _quoted(markdown: str) -> str:
-    """Return Markdown as a quotation: what it opens and does not close ends with it."""
-    return "\n".join(f"> {line}" if line.strip() else ">" for line in markdown.strip().splitlines())
-
-
-def _linked(source: Source) -> str:
+def _linked(source: Source) -> Markdown:
     name = plain(source.repo or source.name)
-    return f"[{name}]({quote(source.url, safe=':/?#&=%@+,;~')})" if source.url.startswith(("http://", "https://")) else name
+    return Markdown(f"[{name}]({quote(source.url, safe=':/?#&=%@+,;~')})") if source.url.startswith(("http://", "https://")) else name
 
 
-def _source(source: Source) -> str:
-    return f"{_linked(source)} at commit {_code(source.commit)}" if source.commit else _linked(source)
+def _source(source: Source) -> Markdown:
+    return Markdown(f"{_linked(source)} at commit {code(source.commit)}") if source.commit else _linked(source)
 
 
-def _origin(source: Source) -> str:
+def _origin(source: Source) -> Markdown:
     """Return where a model came from: an address as a link, anything else as text."""
     if re.fullmatch(r"https?://[^\s<>]+", source.origin):
-        return f"<{quote(source.origin, safe=':/?#&=%@+,;~')}>"
+        return Markdown(f"<{quote(source.origin, safe=':/?#&=%@+,;~')}>")
     return plain(source.origin)
 
 
@@ -172,22 +138,15 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-_TEMPLATES = Environment(  # Markdown, not HTML: `plain`, `code` and the like are the escapes
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+_TEMPLATES = markdown_templates(
+    linked=_linked,
+    source=_source,
+    origin=_origin,
+    size=_size,
+    number="{:,}".format,
+    versions=lambda known: ", ".join(f"{name} {version}" for name, version in known.items()),
+    curve_sentence=curve_sentence,
+    curve_table=curve_table,
+    literal=lambda text: Markdown(json.dumps(text, ensure_ascii=False)),
+    shell=lambda text: Markdown(shlex.quote(" ".join(text.split()))),
 )
-_TEMPLATES.filters |= {
-    "plain": plain,
-    "code": _code,
-    "fenced": _fenced,
-    "quoted": _quoted,
-    "linked": _linked,
-    "source": _source,
-    "origin": _origin,
-    "size": _size,
-    "number": "{:,}".format,
-    "versions": lambda known: ", ".join(f"{plain(name)} {plain(version)}" for name, version in known.items()),
-    "curve_sentence": curve_sentence,
-    "curve_table": curve_table,
-    "literal": lambda text: json.dumps(text, ensure_ascii=False),
-    "shell": lambda text: shlex.quote(" ".join(text.split())),
-}

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from core.errors import PackError, nearest
+from core.escaping import printable
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
 from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
 from core.scripted.phrases import ScriptedPhrases
-from core.spoken import printable
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.text_files import read_text

@@ -1,13 +1,12 @@
 """Reports: figures in, Markdown out. Nothing is written here."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 
 from core.assessment_figures import Figures
+from core.escaping import Markdown, front_matter, markdown_templates
 from core.fidelity import Report
 from core.job_plan import Plan
 from core.ledger import Bill
@@ -16,35 +15,22 @@ from core.pack import Pack
 from core.records import AssessmentBatch, LeftOut
 from core.review import ReviewFigures
 
-
-def _cell(text: str) -> str:
-    """Return a text as it can stand in a table's cell or a list's item."""
-    return " ".join(text.split()).replace("|", "\\|")
+_TEMPLATES = markdown_templates(bar=bar, cell=lambda ours: Markdown(" ".join(ours.split()).replace("|", "\\|")))
 
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(["html.j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {"cell": _cell, "bar": bar}
-
-
-def markdown(template: str, **given: Any) -> str:
+def markdown(template: str, **given: Any) -> Markdown:
     """Return a report as Markdown.
 
     Args:
         template: its name in `core/templates`, such as `pilot`.
         given: what the template names.
     """
-    return _TEMPLATES.get_template(f"{template}.md.j2").render(given).strip() + "\n"
+    return Markdown(_TEMPLATES.get_template(f"{template}.md.j2").render(given).strip() + "\n")
 
 
 def assessment_markdown(
     figures: Figures, batch: AssessmentBatch, pack: Pack, caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill], seconds: float
-) -> str:
+) -> Markdown:
     """Return the report of a batch of assessments as Markdown.
 
     Args:
@@ -54,10 +40,10 @@ def assessment_markdown(
     names = {key: criterion.head.name for key, criterion in pack.rubric.criteria.items()}
     weights = pack.rubric.numbers.categories
     given = {"figures": figures, "batch": batch, "names": names, "weights": weights, "caveats": caveats, "bills": bills, "seconds": seconds}
-    return _TEMPLATES.get_template("assessment.md.j2").render(given)
+    return Markdown(_TEMPLATES.get_template("assessment.md.j2").render(given))
 
 
-def dataset_card(facts: dict[str, Any]) -> str:
+def dataset_card(facts: dict[str, Any]) -> Markdown:
     """Return a dataset's card: a README with the Hub's metadata.
 
     Args:
@@ -66,12 +52,22 @@ def dataset_card(facts: dict[str, Any]) -> str:
     Source:
         https://huggingface.co/docs/hub/datasets-cards
     """
-    return _TEMPLATES.get_template("dataset_card.md.j2").render(facts).rstrip() + "\n"
+    files = [{"split": split, "path": f"{split}.parquet"} for split in ("train", "validation")]
+    head = {
+        "license": facts["license"],
+        "language": facts["languages"],
+        "pretty_name": facts["title"],
+        "task_categories": ["text-generation"],
+        "size_categories": [facts["size"]],
+        "tags": ["understudy", *([] if facts["imported"] else ["synthetic"]), "conversational", facts["domain"]],
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+    return Markdown(f"{front_matter(head)}\n{_TEMPLATES.get_template('dataset_card.md.j2').render(facts).strip()}\n")
 
 
-def review_markdown(figures: ReviewFigures) -> str:
+def review_markdown(figures: ReviewFigures) -> Markdown:
     """Return what a person's labels say of the judge as Markdown."""
-    return _TEMPLATES.get_template("review.md.j2").render(figures=figures).strip() + "\n"
+    return Markdown(_TEMPLATES.get_template("review.md.j2").render(figures=figures).strip() + "\n")
 
 
 def folded_html(markdown: str) -> str:
@@ -82,12 +78,12 @@ def folded_html(markdown: str) -> str:
     return f"{render(lines)}<details><summary>All figures</summary>\n{render(f'## {rest}')}</details>\n"
 
 
-def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> str:
+def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> Markdown:
     """Return how much of the personas shows in a batch of rehearsals, as Markdown."""
-    return _TEMPLATES.get_template("rehearsal.md.j2").render(fidelity=fidelity, left_out=left_out)
+    return Markdown(_TEMPLATES.get_template("rehearsal.md.j2").render(fidelity=fidelity, left_out=left_out))
 
 
-def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> str:
+def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> Markdown:
     """Return what a night came to, beside the nights before it, as Markdown.
 
     Args:
@@ -106,12 +102,12 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
         "names": {key: criterion.head.name for key, criterion in criteria.items()},
         "gates": [key for key, criterion in criteria.items() if criterion.head.gate],
     }
-    return _TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n"
+    return Markdown(_TEMPLATES.get_template("night.md.j2").render(given).strip() + "\n")
 
 
-def rubric_markdown(pack: Pack) -> str:
+def rubric_markdown(pack: Pack) -> Markdown:
     """Return a domain's rubric as a page for people."""
-    return _TEMPLATES.get_template("rubric.md.j2").render(pack=pack).rstrip() + "\n"
+    return Markdown(_TEMPLATES.get_template("rubric.md.j2").render(pack=pack).rstrip() + "\n")
 
 
 def summary_table(summary: dict[str, Any]) -> str:
@@ -120,6 +116,6 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(f"\n{value}\n" if "\n" in str(value) else f"  {name:<{width}}  {value}" for name, value in summary.items()).rstrip("\n")
 
 
-def job_plan_markdown(plan: Plan) -> str:
+def job_plan_markdown(plan: Plan) -> Markdown:
     """Return what a paid job will need and cost, as Markdown."""
-    return _TEMPLATES.get_template("job_plan.md.j2").render(plan=plan)
+    return Markdown(_TEMPLATES.get_template("job_plan.md.j2").render(plan=plan))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 
 from core.errors import ReviewError
+from core.escaping import spreadsheet_cell
 from core.pack import Criterion, Rubric
 from core.records import Answer, Judged
 from core.scoring import applicable
@@ -21,8 +22,6 @@ WORDS = {word: answer for answer, words in {Answer.YES: "yes y true 1", Answer.N
 UNLABELLED = ("", "-")
 SHOWN = 5
 """How many of a sheet's faults are named."""
-# what a spreadsheet turns into a date has a word that may be a month's, and then only digits and marks
-_LEFT_ALONE = re.compile(r"(?!true$|false$|[^\W\d_]{3,9}[\W\d]+$)[a-z]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,11 @@ def write_sheet(sampled: Sequence[Judged], rubric: Rubric, pages_name: str) -> s
     text = StringIO(newline="")
     # quoted throughout, so that an id stays in its cell where a spreadsheet takes another character for the separator
     sheet = csv.writer(text, quoting=csv.QUOTE_ALL)
-    sheet.writerow([ID, f"{LENGTH} (read them in {pages_name})", *(f"{item.id} {item.head.name}" for item in rubric.criteria.values()), NOTE])
+    sheet.writerow([ID, f"{LENGTH} (read them in {pages_name})", *(spreadsheet_cell(f"{item.id} {item.head.name}") for item in rubric.criteria.values()), NOTE])
     for item in sampled:
         exchanges = len(item.transcript.exchanges)
         asked = {criterion.id for criterion in applicable(rubric, exchanges)}
-        sheet.writerow([_harmless(item.transcript.id), exchanges, *("" if criterion in asked else "-" for criterion in rubric.criteria), ""])
+        sheet.writerow([spreadsheet_cell(item.transcript.id), exchanges, *("" if criterion in asked else "-" for criterion in rubric.criteria), ""])
     return "\ufeff" + text.getvalue()
 
 
@@ -139,14 +138,9 @@ def _take(labels: Labels, name: str, row: Mapping[str, str], rubric: Rubric, exc
     return wrong
 
 
-def _harmless(name: str) -> str:
-    """Put an apostrophe before an id of which a spreadsheet would make a formula, a number or a date."""
-    return name if _LEFT_ALONE.match(name) else f"'{name}"
-
-
 def _spellings(ids: Sequence[str]) -> dict[str, str]:
     """Return each id by all that a spreadsheet may have made of its cell; where two ids meet, what the sheet was written with counts."""
-    ways = (_tidy, lambda name: _tidy(_harmless(name)), lambda name: name, _harmless)
+    ways = (_tidy, lambda name: _tidy(spreadsheet_cell(name)), lambda name: name, spreadsheet_cell)
     return {way(name): name for way in ways for name in ids}
 
 

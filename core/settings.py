@@ -140,6 +140,7 @@ class DatasetSettings(Strict):
         private: of a repository that is made.
         provenance: whether the columns say which transcript and slice an example is of; the run's own copy always tells.
         license, languages: for the card, as the Hub names them.
+        consent: a sentence for the card: on what the use of imported conversations rests, such as that everybody in them agreed; the card says if it is empty.
         tokenizer: by which lengths are counted: `cl100k_base`, or `hf:` and a folder or repository.
         validation_share: of the transcripts.
     """
@@ -150,6 +151,7 @@ class DatasetSettings(Strict):
     provenance: bool
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
     languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]], Field(min_length=1)]
+    consent: str = ""
     tokenizer: str
     slicing: Slicing
     validation_share: Annotated[float, Field(gt=0, lt=1)]

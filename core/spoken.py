@@ -6,24 +6,13 @@ A piece of a streamed reply may end anywhere, also within a mark or a control se
 import re
 from collections.abc import AsyncIterator
 
+from core.escaping import printable
+
 THINKING, THOUGHT = "<think>", "</think>"
 
-SEQUENCE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements, erasing
-    r"|\x9b[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"  # titles, links, the clipboard
-    r"|\x1b[ -/]*[0-Z\\`-~]"
-)
 UNFINISHED = re.compile(r"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?)|\x9b[0-?]*[ -/]*|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c\n]*)$")
 LONGEST = 2000
 """Characters of a sequence that is waited for; a longer one is no sequence."""
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls but for tab and line feed, marks that turn the direction of writing, halves of characters."""
-
-
-def printable(text: str) -> str:
-    """Return a text without control sequences and control characters."""
-    return CONTROLS.sub("", SEQUENCE.sub("", text))
 
 
 async def spoken(pieces: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -224,7 +224,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         if longer
         else []
     )
-    writers, elsewhere, caveats = _origins(gathered)
+    writers, imported, caveats = _origins(gathered)
     return {
         "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
         "domain": plan.domain,
@@ -243,7 +243,8 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         "skipped": len(written.report.skipped),
         "too_short": len(written.report.too_short),
         "writers": writers,
-        "elsewhere": elsewhere,
+        "imported": imported,
+        "consent": plan.settings.consent,
         "judges": judges_of(gathered),
         "rubric_hashes": sorted({item.rubric_hash for item in gathered.passing}),
         "pass_at": pack.rubric.numbers.pass_at,
@@ -258,20 +259,25 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
 
 
 def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
-    """Return which models wrote the conversations, how many came from elsewhere, and what transcripts and assessments say must be known."""
-    store, elsewhere, writers, caveats, shared = open_store(), 0, Counter[str](), set[str](), Counter[str]()
+    """Return which models wrote the conversations, how many were imported, and what must be known.
+
+    Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
+    """
+    store, imported, writers, caveats, shared = open_store(), 0, Counter[str](), set[str](), Counter[str]()
     for item, transcript in zip(gathered.passing, _read(gathered), strict=True):
-        elsewhere += "pack_hash" not in transcript.provenance
-        known = [str(transcript.provenance[side]) for side in ("user_simulator", "assistant") if transcript.provenance.get(side)]
-        writers[" and ".join(known) or "models that the files do not name"] += 1
+        told = transcript.provenance
+        if "pack_hash" in told:
+            writers[" and ".join(str(told[side]) for side in ("user_simulator", "assistant") if told.get(side))] += 1
+        else:
+            imported, writers["not known: imported from files"] = imported + 1, writers["not known: imported from files"] + 1
         assessment = Assessment.model_validate_json(store.read(item.assessment)) if item.assessment.endswith(".json") else None
-        caveats.update(str(caveat) for caveat in (transcript.provenance.get("caveat"), assessment.caveat if assessment else None) if caveat)
+        caveats.update(str(caveat) for caveat in (told.get("caveat"), assessment.caveat if assessment else None) if caveat)
         shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
     own = [
         f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."
         for name, count in shared.items()
     ]
-    return dict(writers.most_common(5)), elsewhere, [*sorted(caveats), *own]
+    return dict(writers.most_common(5)), imported, [*sorted(caveats), *own]
 
 
 def _size(examples: int) -> str:

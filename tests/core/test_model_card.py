@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 
 from core.card_facts import CardFacts, ExportFacts, FileFacts, Source, export_facts, training_facts
 from core.errors import HubError, JobError
+from core.escaping import printable
 from core.model_card import BEGIN, CURVE, END, Result, adapter_card, gguf_card, with_evaluation
 from core.pack import load_pack
 
@@ -111,6 +112,10 @@ def test_cards_say_what_whoever_writes_to_the_model_should_read_first():
         assert "> If you are in danger, or think of harming yourself" in card
     for card in cards(notice=""):
         assert "should read first" not in card
+
+
+def shown_words(text):
+    return " ".join(printable("\n".join(text.splitlines())).split())
 
 
 @dataclass
@@ -439,7 +444,7 @@ def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_pictur
         assert page.form == form
         assert page.html == [BEGIN, END]
         assert all(link == CURVE or link.startswith("https://huggingface.co/") for link in page.links)
-        assert any(" ".join(block.split()) == " ".join(changes["system"].split()) for block in page.code)
+        assert any(shown_words(block) == shown_words(changes["system"]) for block in page.code)
         assert yaml.safe_load(card.split("\n---\n")[0])["license"].split() == changes["license"].split()
         again = with_evaluation(card, "It is **better**.", [RESULT])
         assert shown(again).text == page.text.replace(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spoken import printable, spoken
+from core.escaping import printable
+from core.spoken import spoken
 
 HOSTILE = [
     ("\x1b[2J\x1b[1;31mred\x1b[0m", "red"),

@@ -24,6 +24,7 @@ from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.pipeline import pipeline
 from tests.conftest import CHECKOUT
+from tests.core.hostile import ALL, active
 from tests.core.judged import conversation, single
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import assert_told, finish
@@ -78,8 +79,34 @@ async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_wh
     assert [message["role"] for message in rows["train"][0]["messages"]][:3] == ["system", "user", "assistant"]
     card = DatasetCard((folder / "README.md").read_text(encoding="utf-8"))
     assert card.data.to_dict() | {"license": "unknown", "language": ["en"], "size_categories": ["n<1K"]} == card.data.to_dict()
-    for said in ("not therapy and no crisis service", "3 of 6 that were judged", "scripted/judge", "came as files from elsewhere"):
+    for said in (
+        "not therapy and no crisis service",
+        "3 of 6 that were judged",
+        "scripted/judge (as its checkpoint says)",
+        "3 of the 3 conversations were imported",
+    ):
         assert said in card.text
+
+
+async def test_the_card_of_imported_conversations_says_what_is_known_and_nothing_that_their_files_claim(elsewhere, settings, data_root, tmp_path):
+    for path in (elsewhere / "transcripts").glob("*.json"):
+        claims = dict.fromkeys(["caveat", "user_simulator", "assistant", "pack_hash", "domain", "repair"], f"forged {ALL}")
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"provenance": claims}), encoding="utf-8")
+    found = await made(elsewhere, settings)
+    card = DatasetCard(open_store().read(f"{found.path}/README.md"))
+    assert card.text.split("\n\n")[1].startswith("Conversations that were imported from files")
+    for said in ("forged", "two models rehearsed", "synthetic", "no real conversation", "Nobody in them is real"):
+        assert said not in card.content
+    assert "| conversations by | not known: imported from files (3) |" in card.text
+    assert "**Nobody has stated that the people in the imported conversations agreed to this use.**" in card.text
+    assert not active(card.content, ours=("#quality",))
+    agreed = write_settings(tmp_path, dataset={"consent": "All of them <b>agreed</b>.", "languages": ["no"]})
+    text = open_store().read(f"{(await made(elsewhere, agreed)).path}/README.md")
+    card = DatasetCard(text)
+    assert r"All of them \<b\>agreed\</b\>." in card.text
+    assert "Nobody has stated" not in card.text
+    assert card.data.to_dict()["language"] == ["no"]
+    assert 'language:\n- "no"\n' in text
 
 
 async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(elsewhere, settings, data_root):

@@ -1,0 +1,205 @@
+"""Text of strangers, made fit for the place where it is shown: a terminal, a log, a page, a report, a card, a spreadsheet.
+
+Whatever a person, a file or a model wrote is data. Templates that are made here escape all of it by themselves, log records and printed lines pass through
+one place each, so that a forgotten one is safe. What is Markdown of our own is of the type `Markdown` and is left as it is.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+SEQUENCE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements, erasing
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"  # titles, links, the clipboard
+    r"|\x1b[ -/]*[0-Z\\`-~]"
+)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls but for tab and line feed, marks that turn the direction of writing, halves of characters."""
+
+
+# --- terminal and log -------------------------------------------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    """Return a text without control sequences and control characters; its lines stay."""
+    return CONTROLS.sub("", SEQUENCE.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that a terminal obeys in nothing, and that cannot be taken for two lines of a log."""
+    lines = text.splitlines()
+    return " ".join(filter(None, (printable(line).strip() for line in lines))) if len(lines) > 1 else printable(text)
+
+
+def show(text: str = "", error: bool = False, end: str = "\n") -> None:
+    """Print a text where results go, or where errors go; the only place that prints."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, end=end, flush=True)
+
+
+class LogLine(logging.LogRecord):
+    """A record whose message is one line, whatever stands in it."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        if self.exc_info and self.exc_info[1]:
+            told = printable("".join(traceback.format_exception(self.exc_info[1])))
+            self.exc_text = "\n".join(f"  {line}" for line in told.splitlines())
+
+    def getMessage(self) -> str:  # noqa: N802  # logging's name
+        """Return the message with its arguments."""
+        return one_line(super().getMessage())
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+class Markdown(str):
+    """A text that is Markdown, with everything in it that is not ours escaped."""
+
+    __slots__ = ()
+
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&])")
+_PROSE = re.compile(r"([\\`\[\]<>|#~&])")
+_RUN = re.compile(r"([^\s`|\\<>]+)")
+_LINK = re.compile(r"://|www\.|[^@]@[^@]", re.IGNORECASE)
+_BLOCK = re.compile(r"^(?=[-+=]+(?:\s|$))|^(\d{1,9})(?=[.)](?:\s|$))")
+
+
+def plain(text: object) -> Markdown:
+    """Return a text as Markdown that shows it as it is, in one line: in a paragraph, a list, a table or a heading.
+
+    Addresses become code, since many renderers make links of them after escapes have been resolved.
+    """
+    return text if isinstance(text, Markdown) else Markdown(_shown(_MARKUP, _words(str(text))))
+
+
+def _lines(text: str) -> str:
+    return printable("\n".join(text.splitlines()))
+
+
+def _words(text: str) -> str:
+    return " ".join(_lines(text).split())
+
+
+def prose(text: str) -> Markdown:
+    """Return paragraphs and lists of a stranger as such, with bold and italics; HTML, links, images, headings, tables and code are shown as text."""
+    return Markdown("\n".join(_listed(line.strip()) for line in _lines(text).strip().splitlines()))
+
+
+def _listed(line: str) -> str:
+    mark = re.match(r"(?:[-*+]|\d{1,9}[.)])\s+(?=\S)", line)
+    return f"{mark[0]}{_shown(_PROSE, line[mark.end() :])}" if mark else _shown(_PROSE, line)
+
+
+def _shown(markup: re.Pattern[str], text: str) -> str:
+    parts = (f"`{part}`" if _LINK.search(part) else markup.sub(r"\\\1", part) for part in _RUN.split(text))
+    return _BLOCK.sub(lambda found: f"{found[1] or ''}\\", "".join(parts))
+
+
+def unescaped(text: str) -> str:
+    """Return the text that `plain` was given, where it had no address."""
+    return re.sub(r"\\([\\`*_\[\]<>|#~&])", r"\1", text)
+
+
+def code(text: str) -> Markdown:
+    """Return a text as code, if nothing in it could end that, or a table's cell."""
+    words = _words(text)
+    return plain(text) if not words or "`" in words or "|" in words else Markdown(f"`{words}`")
+
+
+def fenced(text: str) -> Markdown:
+    """Return a text of several lines as a block of code, which nothing in it can end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return Markdown(f"{fence}text\n{_lines(text)}\n{fence}")
+
+
+def quoted(text: str) -> Markdown:
+    """Return prose as a quotation."""
+    return Markdown("\n".join(f"> {line}" if line.strip() else ">" for line in prose(text).splitlines()))
+
+
+def markdown_templates(**filters: Any) -> Environment:
+    """Return the templates as Markdown: every value is escaped unless it is `Markdown`, which the filter `safe` says of our own words.
+
+    Args:
+        filters: more of them, by name.
+    """
+    made = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_final)
+    made.filters |= {"safe": Markdown, "code": code, "fenced": fenced, "quoted": quoted, "prose": prose, "plain": plain} | filters
+    return made
+
+
+def _final(value: Any) -> Any:
+    if isinstance(value, int | float | Undefined | Markdown) or value is None:
+        return value
+    text = str(value)
+    return f"{' ' * text[:1].isspace()}{plain(text)}{' ' * (len(text) > 1 and text[-1:].isspace())}"
+
+
+def front_matter(data: Mapping[str, Any]) -> Markdown:
+    """Return metadata as YAML between lines of ---, for the beginning of a card; what some reader could take for no text is quoted."""
+    return Markdown(f"---\n{yaml_text(data)}---\n")
+
+
+def yaml_text(data: Mapping[str, Any]) -> str:
+    """Return plain data as YAML that the readers of YAML 1.1 and 1.2 take for the same."""
+    return yaml.dump(dict(data), Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+_WORD = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null|inf|nan)$)[a-z][\w./-]*", re.IGNORECASE | re.ASCII)
+
+
+class _Quoting(yaml.SafeDumper):
+    """Quotes each text that is more than a word."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _WORD.fullmatch(text) else '"')
+
+
+_Quoting.add_representer(str, _text)
+_Quoting.add_multi_representer(str, _text)
+
+
+# --- HTML and spreadsheets ----------------------------------------------------------------------------------------------
+
+
+def page_templates(**filters: Any) -> Environment:
+    """Return the templates as HTML: every value is escaped unless it is `Markup`."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    made.filters |= filters
+    return made
+
+
+# inside a <script> these could end it or open a comment; JSON may write any character as an escape
+_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def embedded(data: Any) -> Markup:
+    """Return plain data as JSON for a `<script>` of a page."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return Markup(text)
+
+
+# what a spreadsheet turns into a date has a word that may be a month's, and then only digits and marks
+_LEFT_ALONE = re.compile(r"(?!true$|false$|[^\W\d_]{3,9}[\W\d]+$)[a-z]", re.IGNORECASE)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Put an apostrophe before a text of which a spreadsheet would make a formula, a number or a date."""
+    return text if _LEFT_ALONE.match(text) else f"'{text}"
