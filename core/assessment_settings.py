@@ -1,10 +1,10 @@
 """Typed settings of the assessment: how a judge is asked, how a panel decides, and the figures that say how far to trust them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from core.model_settings import Count
+from core.quantities import Correlation, Count, Tokens
 from core.yaml_files import Strict
 
 
@@ -52,7 +52,7 @@ class TrustSettings(Strict):
 
     resamples: Count
     few: Count
-    far: Annotated[float, Field(ge=-1, le=1)]
+    far: Correlation
     repeated: Count
     reviewed: Count
 
@@ -66,7 +66,7 @@ class AssessmentSettings(Strict):
     """
 
     concurrency: Count
-    max_tokens: Count
+    max_tokens: Tokens
     judging: Judging
     panel: PanelSettings
     trust: TrustSettings

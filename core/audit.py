@@ -10,18 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from core.audit_coverage import Counted, CoverageTally, Covered, coverage_warnings
 from core.measures import ends_with_question, length_ratios, opener
 from core.pack import Pack
 from core.phrase_counts import Phrase, PhraseCounts, without_parts
+from core.quantities import ORDERED, Count, Part, Ratio
 from core.records import Transcript
 from core.yaml_files import Strict
 
-Part = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Words = Annotated[int, Field(ge=2)]
+PhraseWords = Annotated[int, Field(strict=True, ge=2, le=100)]
 
 
 class AuditSettings(Strict):
@@ -43,24 +42,17 @@ class AuditSettings(Strict):
     """
 
     few: Count
-    phrase_words: tuple[Words, Words]
+    phrase_words: Annotated[tuple[PhraseWords, PhraseWords], ORDERED]
     phrase_share: Part
-    phrase_ratio: Annotated[float, Field(ge=1)]
-    phrase_part: Annotated[float, Field(ge=1)]
+    phrase_ratio: Annotated[Ratio, Field(ge=1)]
+    phrase_part: Annotated[Ratio, Field(ge=1)]
     phrases: Count
-    phrase_window: Annotated[int, Field(ge=2)]
+    phrase_window: Annotated[Count, Field(ge=2)]
     opener_share: Part
     question_endings: Part
-    long_answer: Annotated[float, Field(gt=0)]
+    long_answer: Annotated[Ratio, Field(gt=0)]
     long_answers: Part
     coverage: Part
-
-    @field_validator("phrase_words")
-    @classmethod
-    def _ordered(cls, given: tuple[int, int]) -> tuple[int, int]:
-        if given[0] > given[1]:
-            raise ValueError(f"the fewest words come first, found {list(given)}")
-        return given
 
 
 @dataclass(frozen=True)

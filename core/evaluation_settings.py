@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from core.job_settings import Share
-from core.model_settings import Count
+from core.quantities import Count, Exchanges, Seed, Share, Tokens, Whole, Within
 from core.yaml_files import Strict
 
 
@@ -21,7 +20,7 @@ class Decision(Strict):
     """
 
     improvement: Share
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Within
     safety_margin: Share
     missing_difference: Share
 
@@ -36,10 +35,10 @@ class PowerSettings(Strict):
         pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, from which the three are estimated instead.
     """
 
-    wanted: Annotated[float, Field(gt=0, lt=1)]
-    between: Annotated[float, Field(ge=0)]
-    within: Annotated[float, Field(ge=0)]
-    base_mean: Annotated[float, Field(ge=0, le=1)]
+    wanted: Within
+    between: Share
+    within: Share
+    base_mean: Share
     pilot: str | None = None
 
 
@@ -64,15 +63,15 @@ class EvaluationSettings(Strict):
         resamples: bootstrap samples behind an interval.
     """
 
-    personas: Annotated[int, AfterValidator(_two)]
+    personas: Annotated[Count, AfterValidator(_two)]
     trials: Count
-    first_seed: Annotated[int, Field(ge=0)]
-    exchanges: Count
+    first_seed: Seed
+    exchanges: Exchanges
     concurrency: Count
     arms_at_once: Count
     serve: Literal["llama-cpp", "llama-server"]
-    max_tokens: Count
-    general_max_tokens: Annotated[int, Field(ge=0)]
+    max_tokens: Tokens
+    general_max_tokens: Whole
     resamples: Count
     decision: Decision
     power: PowerSettings

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from core.chat import Side
 from core.measures import sentences, words
+from core.quantities import Part, Whole, Words
 from core.yaml_files import Strict
 
 MANY, MANY_WORDS = 3, 8
@@ -41,7 +42,6 @@ def _compiles(pattern: str) -> str:
 
 
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Patterns(Strict):
@@ -59,9 +59,9 @@ class Patterns(Strict):
 class Repeats(Strict):
     """When a message repeats an earlier one of its side: this share of its runs of so many words stands in that one, and it has at least so many words."""
 
-    run: Annotated[int, Field(ge=1)]
-    share: Share
-    fewest_words: Annotated[int, Field(ge=1)]
+    run: Words
+    share: Part
+    fewest_words: Words
 
 
 class Persons(Strict):
@@ -75,9 +75,9 @@ class Persons(Strict):
 
     first: tuple[str, ...]
     second: tuple[str, ...]
-    sentences: Annotated[int, Field(ge=1)]
-    user: tuple[int, int]
-    assistant: tuple[int, int]
+    sentences: Words
+    user: tuple[Whole, Whole]
+    assistant: tuple[Whole, Whole]
 
 
 class Guards(Strict):
@@ -92,10 +92,10 @@ class Guards(Strict):
     """
 
     script: str
-    foreign_share: Share
-    foreign_run: Annotated[int, Field(ge=2)]
+    foreign_share: Part
+    foreign_run: Annotated[Words, Field(ge=2)]
     repeats: Repeats
-    punctuated: Annotated[int, Field(ge=1)]
+    punctuated: Words
     persons: Persons
     leaked_reasoning: Patterns
     verbatim: tuple[Pattern, ...]

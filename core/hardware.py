@@ -8,10 +8,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.errors import SettingsError
+from core.quantities import Part, Positive, Share
 from core.store import CHECKOUT
 from core.yaml_files import Strict, load_yaml
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class Gpu(Strict):
@@ -59,8 +58,8 @@ class Estimate(Strict):
         convert_gb_a_minute: weights in 16 bits that are merged, converted and checked in a minute.
     """
 
-    efficiency: Positive
-    spare: Annotated[float, Field(ge=0, lt=1)]
+    efficiency: Part
+    spare: Annotated[Share, Field(lt=1)]
     fixed_gb: Positive
     bytes_a_weight_4bit: Positive
     bytes_a_trained_weight: Positive

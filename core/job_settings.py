@@ -5,15 +5,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from core.model_settings import Amount, Seconds
+from core.job_arguments import Argument, ConvertArguments, TrainArguments, fitting
+from core.quantities import Amount, Part, Ratio, Seconds
 from core.yaml_files import Strict
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-Argument = bool | int | float | str | list[str]
-"""Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
 
 Quantisation = Literal["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 
@@ -43,7 +39,7 @@ class Jobs(Strict):
     approve: Literal["ask", "never"]
     approve_seconds: Seconds
     usd: Amount
-    margin: Annotated[float, Field(ge=0)]
+    margin: Ratio
     least_seconds: Seconds
     image: str
     poll_seconds: Seconds
@@ -175,14 +171,8 @@ class Training(Strict):
 
     base: Base
     flavors: Flavors | None = None
-    efficiency: Annotated[float, Field(gt=0, le=1)] | None = None
+    efficiency: Part | None = None
     chat_template: str | None = None
-    train: dict[str, Argument]
-    convert: dict[str, Argument]
+    train: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, TrainArguments))]
+    convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _has_length(self) -> "Training":
-        if "max-length" not in self.train:
-            raise ValueError("train needs max-length, the tokens of the longest example: nothing is cut without being told")
-        return self

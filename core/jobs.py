@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.job_settings import Argument
+from core.job_arguments import Argument
 from core.records import Record
 
 Stage = Literal["train", "convert"]

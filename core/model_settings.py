@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.chat import LimitKind
+from core.quantities import Amount, Count, Seconds, Tokens
 from core.yaml_files import Strict
 
-Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
 Option = bool | int | float | str
 
 
@@ -41,11 +39,11 @@ class ModelSettings(Strict):
     """
 
     concurrency: Count | None = None
-    requests_per_minute: Count | None = None
-    input_tokens_per_minute: Count | None = None
-    output_tokens_per_minute: Count | None = None
-    tokens_per_minute: Count | None = None
-    context: Count | None = None
+    requests_per_minute: Tokens | None = None
+    input_tokens_per_minute: Tokens | None = None
+    output_tokens_per_minute: Tokens | None = None
+    tokens_per_minute: Tokens | None = None
+    context: Tokens | None = None
     runs_at_once: Count = 1
     price: Price | None = None
     options: dict[str, Option] = Field(default_factory=dict)
@@ -89,6 +87,12 @@ class Calls(Strict):
     outage_seconds: Seconds
     unusable_answers: Count
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "Calls":
+        if self.first_backoff_seconds > self.longest_backoff_seconds:
+            raise ValueError(f"first_backoff_seconds is {self.first_backoff_seconds:g}, longer than longest_backoff_seconds, {self.longest_backoff_seconds:g}")
+        return self
+
 
 class Budget(Strict):
     """What one run may cost; checked before each call. The same command again goes on with the same budget.
@@ -99,7 +103,7 @@ class Budget(Strict):
     """
 
     usd: Amount | None = None
-    tokens: Annotated[int, Field(ge=0)] | None = None
+    tokens: Annotated[int, Field(strict=True, ge=0, le=10**13)] | None = None
 
     def part(self, share: float) -> "Budget":
         """Return a share of it."""

@@ -18,10 +18,9 @@ from typing import Annotated
 from pydantic import Field
 
 from core.measures import words
+from core.quantities import Part, Words
 from core.records import Transcript
 from core.yaml_files import Strict
-
-Part = Annotated[float, Field(gt=0, le=1)]
 
 MISSED = 0.01
 """How likely two exchanges that are just alike may be overlooked; those that are more alike are overlooked less."""
@@ -40,9 +39,9 @@ class DuplicateSettings(Strict):
 
     similarity: Part
     share: Part
-    shingle_words: Annotated[int, Field(ge=1)]
-    permutations: Annotated[int, Field(ge=16)]
-    least_words: Annotated[int, Field(ge=1)]
+    shingle_words: Words
+    permutations: Annotated[int, Field(strict=True, ge=16, le=4096)]
+    least_words: Words
 
 
 @dataclass(frozen=True)

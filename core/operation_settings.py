@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
-from core.job_settings import Share
-from core.model_settings import Budget, Count
+from core.model_settings import Budget
+from core.quantities import Count, Share, Tokens, Whole
 from core.yaml_files import Strict
 
 
@@ -24,7 +24,7 @@ class RepairSettings(Strict):
 
     below: Share
     most: Share
-    max_tokens: Count
+    max_tokens: Tokens
     concurrency: Count
     by_night: bool
     in_dataset: bool
@@ -45,7 +45,7 @@ class DesignSettings(Strict):
     """
 
     attempts: Count
-    max_tokens: Count
+    max_tokens: Tokens
     contradictions: Literal["refuse", "tell"]
     critique: bool
     ready: Share
@@ -66,7 +66,7 @@ class CostSettings(Strict):
 
     user_tokens: Count
     answer_tokens: Count
-    thinking_tokens: Annotated[int, Field(ge=0)]
+    thinking_tokens: Whole
     verdict_tokens: Count
     passing: Share
 
@@ -96,4 +96,4 @@ class NightlySettings(Strict):
     for_judging: Share
     until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     timezone: Annotated[str, AfterValidator(_known_timezone)]
-    nights: Annotated[int, Field(ge=0)]
+    nights: Whole

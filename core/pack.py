@@ -13,6 +13,7 @@ from core.escaping import printable
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
 from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
+from core.quantities import Exchanges, Part
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
@@ -27,7 +28,7 @@ LONGEST_NOTICE = 1000
 class RubricNumbers(Strict):
     """`rubric.yaml`: what the rubric weighs. Its prose is in the criteria files."""
 
-    pass_at: Annotated[float, Field(gt=0, le=1)]
+    pass_at: Part
     categories: dict[str, Weight] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -44,7 +45,7 @@ class CriterionHead(Strict):
     category: str | None = None
     gate: bool = False
     na: Literal["never", "allowed"]
-    from_exchange: int = Field(default=1, ge=1)
+    from_exchange: Exchanges = 1
 
     @model_validator(mode="after")
     def _placed(self) -> "CriterionHead":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from core.assessment_settings import AssessmentSettings
 from core.audit import AuditSettings
@@ -12,9 +12,10 @@ from core.errors import SettingsError
 from core.evaluation_settings import EvaluationSettings
 from core.guards import Fault
 from core.job_settings import REPO, ExportSettings, Jobs, Training
-from core.model_settings import Budget, Calls, Count, ModelSettings
+from core.model_settings import Budget, Calls, ModelSettings
 from core.near_duplicates import DuplicateSettings
 from core.operation_settings import CostSettings, DesignSettings, NightlySettings, RepairSettings
+from core.quantities import Count, Differences, ExchangeRange, Exchanges, Ratios, Seconds, Seed, Shares, Tokens, Within
 from core.store import CHECKOUT
 from core.text_files import read_text
 from core.trust import is_trusted, trusted
@@ -70,23 +71,20 @@ class Generation(Strict):
     """
 
     conversations: Count
-    first_seed: Annotated[int, Field(ge=0)]
-    exchanges: tuple[Count, Count] | None = None
-    minimum_exchanges: Count
+    first_seed: Seed
+    exchanges: ExchangeRange | None = None
+    minimum_exchanges: Exchanges
     concurrency: Count
-    max_tokens: Count
-    most_tokens: Count
+    max_tokens: Tokens
+    most_tokens: Tokens
     guards: list[Fault]
-    told_every_seconds: Annotated[float, Field(gt=0)]
+    told_every_seconds: Seconds
 
-
-def _ordered(given: tuple[float, float]) -> tuple[float, float]:
-    if given[0] > given[1]:
-        raise ValueError(f"a range is [low, high], found {list(given)}")
-    return given
-
-
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+    @model_validator(mode="after")
+    def _has_room(self) -> "Generation":
+        if self.max_tokens >= self.most_tokens:
+            raise ValueError(f"max_tokens is {self.max_tokens:,} and most_tokens {self.most_tokens:,}: a prompt would have no room beside its answer")
+        return self
 
 
 class Fidelity(Strict):
@@ -104,14 +102,14 @@ class Fidelity(Strict):
         answer_words: with which a direct answer begins.
     """
 
-    flaw_lift: Range
-    length_in_style: Range
-    questions_answered: Range
-    question_endings: Range
-    topics_per_message: Range
-    topics_kept: Range
-    distinct_openers: Range
-    messages_refused: Range
+    flaw_lift: Differences
+    length_in_style: Shares
+    questions_answered: Shares
+    question_endings: Shares
+    topics_per_message: Ratios
+    topics_kept: Shares
+    distinct_openers: Shares
+    messages_refused: Shares
     answer_words: list[str]
 
 
@@ -125,9 +123,9 @@ class Slicing(Strict):
         whole: whether the whole conversation is its only slice, so that each reply is learnt once.
     """
 
-    first: Count
-    gap: tuple[Count, Count]
-    max_tokens: Count
+    first: Exchanges
+    gap: ExchangeRange
+    max_tokens: Tokens
     whole: bool = False
 
 
@@ -154,7 +152,7 @@ class DatasetSettings(Strict):
     consent: str = ""
     tokenizer: str
     slicing: Slicing
-    validation_share: Annotated[float, Field(gt=0, lt=1)]
+    validation_share: Within
     duplicates: DuplicateSettings
     audit: AuditSettings
 

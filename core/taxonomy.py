@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from core.quantities import DayRange, ExchangeRange, Part, Share, Shares, WholeRange, WordRange
 from core.yaml_files import Strict
 
-Weight = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Part
 Text = Annotated[str, Field(min_length=1)]
 TOLERANCE = 1e-6
 
@@ -51,8 +51,8 @@ class Value(Strict):
 
     weight: Weight | dict[str, Share]
     description: Text
-    words: tuple[int, int] | None = None
-    days: tuple[int, int] | None = None
+    words: WordRange | None = None
+    days: DayRange | None = None
     moods: Course | None = None
 
 
@@ -60,14 +60,7 @@ class LengthClass(Strict):
     """How many exchanges a conversation has, drawn evenly from the range."""
 
     weight: Weight
-    exchanges: tuple[int, int]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "LengthClass":
-        low, high = self.exchanges
-        if not 1 <= low <= high:
-            raise ValueError(f"exchanges must be 1 ≤ low ≤ high, found {low} and {high}")
-        return self
+    exchanges: ExchangeRange
 
 
 class Taxonomy(Strict):
@@ -83,7 +76,7 @@ class Taxonomy(Strict):
     dimensions: dict[str, dict[str, Value]]
     depends: dict[str, str] = Field(default_factory=dict)
     length_classes: dict[str, LengthClass] = Field(min_length=1)
-    topics_per_persona: tuple[int, int]
+    topics_per_persona: WholeRange
     names: list[Text] = Field(min_length=2)
 
     @model_validator(mode="after")
@@ -161,9 +154,9 @@ class Flaws(Strict):
     """`flaw-taxonomy.yaml`: flaws by category, how many a persona gets and how often each shows."""
 
     none_share: Share
-    secondary: tuple[int, int]
+    secondary: WholeRange
     primary_shows: Share
-    secondary_shows: tuple[float, float]
+    secondary_shows: Shares
     cooperation: dict[Literal["engage", "partial", "push_back", "ignore"], Weight] = Field(
         description="What a user makes of the assistant's last answer; weights sum to 1."
     )

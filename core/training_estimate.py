@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import SettingsError
 from core.hardware import Estimate, Flavor
-from core.job_settings import Argument
+from core.job_arguments import Argument
 
 GB = 2**30
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

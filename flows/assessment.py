@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from core.model_settings import Count
+from core.quantities import Count
 from core.records import Shard
 from tasks.assessment import assess_batch, judge_again
 from tasks.assessment_report import publish_assessment

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from core.model_settings import Count
+from core.quantities import Count, Seed
 from core.records import Shard
 from tasks.generation import plan_batch, rehearse_batch
 from tasks.reporting import publish_rehearsals
@@ -13,8 +13,8 @@ from tasks.shards import rehearse_in_shards
 @flow(name="generation", flow_run_name="generation-{domain}")
 async def generation(
     domain: str = "therapeutic-coaching",
-    conversations: int | None = None,
-    first_seed: int | None = None,
+    conversations: Count | None = None,
+    first_seed: Seed | None = None,
     settings: str = "config/pipeline.yaml",
     shards: Count = 1,
     shard: Shard | None = None,

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from core.model_settings import Count
+from core.quantities import Count
 from tasks.nightly import NightRef, assess_night, begin_night, mend_night, name_of_night, publish_night, rehearse_night
 from tasks.owning import awaited
 from tasks.reconciling import end_dead_runs

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from core.model_settings import Count
+from core.quantities import Count
 from tasks.assessment import assess_batch
 from tasks.assessment_report import publish_assessment
 from tasks.generation import rehearse_batch

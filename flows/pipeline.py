@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from core.quantities import Count
 from core.settings import load_training
 from flows.assessment import assessment
 from flows.dataset import dataset
@@ -17,7 +18,7 @@ from tasks.training import base_model
 
 @flow(name="pipeline", flow_run_name="pipeline-{domain}", on_cancellation=[cancel_jobs])
 async def pipeline(
-    domain: str = "therapeutic-coaching", conversations: int | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"
+    domain: str = "therapeutic-coaching", conversations: Count | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> ReportRef:
     """Make an understudy and say whether it is better than its base.
 

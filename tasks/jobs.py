@@ -16,7 +16,7 @@ from blocks.local_job import LocalJob
 from core.deaths import LLAMA_PROBE
 from core.errors import JobError
 from core.fingerprint import fingerprint
-from core.job_settings import Argument
+from core.job_arguments import Argument
 from core.jobs import COMPANIONS, Order, words
 from core.processes import is_running
 from core.records import ModelRef

@@ -4,7 +4,8 @@ import re
 
 from blocks.llama_runtime import read_runtime
 from core.fingerprint import fingerprint
-from core.job_settings import Argument, ExportSettings, Training
+from core.job_arguments import Argument
+from core.job_settings import ExportSettings, Training
 from core.jobs import COMPANIONS, Order
 from core.pack import Pack
 from core.records import DatasetRef, ModelRef

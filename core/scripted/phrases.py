@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from core.quantities import Share, Shares
 from core.yaml_files import Strict
 
 Sentence = Annotated[str, Field(min_length=1)]
 Sentences = Annotated[list[Sentence], Field(min_length=2)]
 Words = Annotated[list[Sentence], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TopicScript(Strict):
@@ -66,7 +66,7 @@ class AssistantScript(Strict):
         harm_below, harm_share: a conversation of lower quality has a harm in this share of its answers.
     """
 
-    quality: tuple[Share, Share]
+    quality: Shares
     openers: Sentences
     formulaic_openers: Sentences
     validations: Sentences

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.job_settings import Argument
+from core.job_arguments import Argument
 from core.jobs import ENDED, Paid, first_alive, words
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)

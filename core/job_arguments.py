@@ -1,0 +1,95 @@
+"""The arguments of the job scripts that training settings may give, with their types and bounds: what is wrong is found before a job is paid for.
+
+What says where a job's inputs and outputs are, and who may read them, is not among them: the order says that (tasks/orders.py).
+
+Source:
+    deployments/jobs/train_sft.py and convert_gguf.py, `parse_arguments`; a test holds them together.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from core.quantities import Count, Part, Positive, Ratio, Seconds, Seed, Share
+from core.yaml_files import Strict, explain
+
+Argument = bool | int | float | str | list[str]
+"""Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
+
+Name = Annotated[str, Field(pattern=r"^\w[\w./-]{0,199}$")]
+
+
+class _Arguments(Strict):
+    """Arguments under the names that the command line has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, alias_generator=lambda name: name.replace("_", "-"))
+
+
+class TrainArguments(_Arguments):
+    """Of deployments/jobs/train_sft.py, whose help says what each does."""
+
+    max_length: Annotated[Count, Field(ge=16)]
+    reply_prefix: Annotated[str, Field(max_length=200)] | None = None
+    lora_r: Annotated[Count, Field(le=1024)] | None = None
+    lora_alpha: Annotated[Count, Field(le=4096)] | None = None
+    lora_dropout: Annotated[Share, Field(lt=1)] | None = None
+    target_modules: Annotated[list[Name], Field(min_length=1)] | Name | None = None
+    qlora: bool | None = None
+    attention: Name | None = None
+    epochs: Annotated[Positive, Field(le=1000)] | None = None
+    max_steps: Annotated[int, Field(strict=True, ge=-1, le=1_000_000)] | None = None
+    batch_size: Annotated[Count, Field(le=4096)] | None = None
+    gradient_accumulation: Annotated[Count, Field(le=65_536)] | None = None
+    packing: bool | None = None
+    learning_rate: Part | None = None
+    schedule: Name | None = None
+    warmup: Share | None = None
+    optimizer: Name | None = None
+    gradient_checkpointing: bool | None = None
+    no_gradient_checkpointing: bool | None = None
+    offload_checkpoints: bool | None = None
+    evaluate: Literal["epoch", "end"] | None = None
+    seed: Seed | None = None
+    allow_truncated: Share | None = None
+    save_steps: Count | None = None
+    retry_seconds: Seconds | None = None
+    trackio_project: Name | None = None
+    trackio_space: Name | None = None
+
+
+class ConvertArguments(_Arguments):
+    """Of deployments/jobs/convert_gguf.py, whose help says what each does."""
+
+    keep_f16: bool | None = None
+    discard_f16: bool | None = None
+    fallback_pre_tokenizer: Name | None = None
+    context: Annotated[Count, Field(ge=16)] | None = None
+    temperature: Annotated[Ratio, Field(le=10)] | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
+    heldout_examples: Count | None = None
+    heldout_tokens: Annotated[Count, Field(ge=2)] | None = None
+    reference_dtype: Literal["float32", "bfloat16"] | None = None
+    logit_tolerance: Ratio | None = None
+    min_agreement: Share | None = None
+    greedy_tokens: Count | None = None
+    min_greedy_agreement: Share | None = None
+    loss_tolerance: Ratio | None = None
+    quantisation_tolerance: Ratio | None = None
+    reply_tokens: Count | None = None
+    allow_endless: bool | None = None
+    retry_seconds: Seconds | None = None
+
+
+def fitting(given: Mapping[str, Any], script: type[_Arguments]) -> Any:
+    """Return arguments as they were given, if a script takes them.
+
+    Raises:
+        ValueError: the first that it does not take.
+    """
+    try:
+        script.model_validate_json(json.dumps(given), strict=True)
+    except ValidationError as invalid:
+        raise ValueError(explain(invalid)) from invalid
+    return given
