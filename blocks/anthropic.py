@@ -10,6 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from core.addresses import Address
 from core.chat import ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 
@@ -67,7 +68,7 @@ class Anthropic(CredentialsBlock):
 
     model: str = Field(title="Model", description="Name of the model, such as claude-haiku-5-5.")
     api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable ANTHROPIC_API_KEY is read.")
-    base_url: str = Field(default="", title="Base URL", description="Another address of the API; without the /v1.")
+    base_url: Address = Field(default="", title="Base URL", description="Another address of the API; without the /v1.")
     effort: Effort | None = Field(default=None, title="Effort", description="How much the model thinks; the API's own default is medium.")
     thinking: Literal["adaptive", "disabled"] | None = Field(default=None, title="Thinking", description="Thinking counts as output tokens.")
 

@@ -14,6 +14,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
+from core.addresses import Address
 from core.chat import ChatRequest, Reply, Usage
 from core.deaths import explain, signal_name
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
@@ -51,7 +52,7 @@ class ClaudeCli(CredentialsBlock):
     model: str = Field(title="Model", description="Name of the model, such as claude-sonnet-5-5.")
     program: str = Field(default="claude", title="Program", description="Name or path of the claude program.")
     api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="With a key the program's own sign-in and settings are left aside.")
-    base_url: str = Field(default="", title="Base URL", description="Another address of the API.")
+    base_url: Address = Field(default="", title="Base URL", description="Another address of the API.")
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(default=None, title="Effort", description="How much the model thinks.")
 
     def get_client(self) -> "ClaudeCliChat":

@@ -10,6 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 from blocks.http import alternating, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from core.addresses import Address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 
@@ -37,7 +38,7 @@ class Google(CredentialsBlock):
 
     model: str = Field(title="Model", description="Name of the model, such as gemini-3.8-flash.")
     api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, GEMINI_API_KEY or GOOGLE_API_KEY is read.")
-    base_url: str = Field(default="", title="Base URL", description="Another address of the API, without the version.")
+    base_url: Address = Field(default="", title="Base URL", description="Another address of the API, without the version.")
     thinking: Literal["MINIMAL", "LOW", "MEDIUM", "HIGH"] | None = Field(default=None, title="Thinking level", description="Thoughts count as output tokens.")
     temperature: float | None = Field(default=None, title="Temperature", description="Without one, the model's own default.", ge=0, le=2)
 

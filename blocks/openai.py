@@ -10,6 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from core.addresses import Address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RefusedError, SettingsError, UnderstudyError
 
@@ -43,7 +44,7 @@ class OpenAI(CredentialsBlock):
 
     model: str = Field(title="Model", description="Name of the model, such as gpt-6-luna.")
     api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable OPENAI_API_KEY is read.")
-    base_url: str = Field(default="", title="Base URL", description="Another address of the API, with its /v1.")
+    base_url: Address = Field(default="", title="Base URL", description="Another address of the API, with its /v1.")
     effort: Effort | None = Field(default=None, title="Effort", description="How much the model reasons; without one, the model's own default.")
     temperature: float | None = Field(default=None, title="Temperature", description="Reasoning models take one only with the effort none.", ge=0, le=2)
 

@@ -11,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, alternating, bare_json, clean_key, http_client, no_api
 from blocks.openai import LIMIT_HEADERS, openai_error
+from core.addresses import Address, checked_address
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
 from core.prompts import load_shared
@@ -36,7 +37,7 @@ class OpenAICompatible(CredentialsBlock):
     _documentation_url = HttpUrl("https://developers.openai.com/api/docs/api-reference/chat")
 
     model: str = Field(title="Model", description="Name of the model, as the server knows it.")
-    base_url: str = Field(default="", title="Base URL", description="Address with its /v1; without one, the variable OPENAI_COMPATIBLE_BASE_URL is read.")
+    base_url: Address = Field(default="", title="Base URL", description="Address with its /v1; without one, the variable OPENAI_COMPATIBLE_BASE_URL is read.")
     api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="Without one, the variable OPENAI_COMPATIBLE_API_KEY is read, if it is set.")
     temperature: float | None = Field(default=None, title="Temperature", description="Without one, the server's own default.", ge=0)
     top_p: float | None = Field(default=None, title="Top p", description="Without one, the server's own default.", gt=0, le=1)
@@ -48,11 +49,13 @@ class OpenAICompatible(CredentialsBlock):
             SettingsError: there is no base URL, or the key is none.
         """
         base_url = self.base_url or os.environ.get("OPENAI_COMPATIBLE_BASE_URL")
-        if not base_url or not base_url.startswith(("http://", "https://")):
+        try:
+            base_url = checked_address(base_url or "")
+        except ValueError as wrong:
             raise SettingsError(
-                f"openai-compatible/{self.model} needs the address of its server, not {base_url!r}: set the option base_url, or the environment variable "
-                "OPENAI_COMPATIBLE_BASE_URL, to something like http://127.0.0.1:8080/v1."
-            )
+                f"openai-compatible/{self.model} needs the address of its server in the option base_url or the environment variable "
+                f"OPENAI_COMPATIBLE_BASE_URL: {wrong}."
+            ) from wrong
         given = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")
         key = clean_key(given, f"openai-compatible/{self.model}")
         return OpenAICompatibleChat(self, base_url, key or "none")

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from core.errors import PersonaError
+from core.errors import PersonaError, nearest
 from core.pack import Pack
 from core.personas import sample_persona
+from core.quantities import LARGEST_SEED
 from core.records import Persona
-from core.yaml_files import explain, read_yaml
+from core.yaml_files import check, read_yaml
 
 FORM = "a list of seeds, or of whole personas as a transcript has one under `persona`"
 
@@ -49,14 +48,11 @@ def check_enough(personas: Sequence[Persona], where: str) -> None:
 
 
 def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> Persona:
-    if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= LARGEST_SEED:
         return sample_persona(pack, item, (exchanges, exchanges))
     if not isinstance(item, dict):
-        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}.")
-    try:
-        persona = Persona.model_validate(item)
-    except ValidationError as invalid:
-        raise PersonaError(f"{path}: entry {place}: {explain(invalid)}") from invalid
+        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {LARGEST_SEED:,}.")
+    persona = check(item, Persona, PersonaError, f"{path}: entry {place}")
     known = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
     drawn = {**persona.dimensions, "trajectory": persona.trajectory}
     if lacking := sorted(known.keys() - drawn.keys()):
@@ -67,4 +63,12 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> P
                 raise PersonaError(f"{path}: entry {place} has the {kind} {name!r}, which {pack.name} does not know. Allowed: {', '.join(allowed)}.")
             if value is not None and value not in (allowed[name] or []):
                 raise PersonaError(f"{path}: entry {place}: {name} is {value!r}. Allowed: {', '.join(allowed[name] or [])}.")
+    if not persona.topics:
+        raise PersonaError(f"{path}: entry {place} has no topic. A persona brings up at least one.")
+    for topic in persona.topics:
+        group = pack.taxonomy.topics.get(topic.category)
+        if group is None or topic.subtopic not in group.subtopics:
+            names = [f"{category}/{name}" for category, found in pack.taxonomy.topics.items() for name in found.subtopics]
+            given = f"{topic.category}/{topic.subtopic}"
+            raise PersonaError(f"{path}: entry {place} has the topic {given!r:.80}.{nearest(given, names)} Allowed: {', '.join(names)}.")
     return persona

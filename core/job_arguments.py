@@ -6,14 +6,12 @@ Source:
     deployments/jobs/train_sft.py and convert_gguf.py, `parse_arguments`; a test holds them together.
 """
 
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from core.quantities import Count, Part, Positive, Ratio, Seconds, Seed, Share
-from core.yaml_files import Strict, explain
+from core.yaml_files import Strict
 
 Argument = bool | int | float | str | list[str]
 """Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
@@ -80,16 +78,3 @@ class ConvertArguments(_Arguments):
     reply_tokens: Count | None = None
     allow_endless: bool | None = None
     retry_seconds: Seconds | None = None
-
-
-def fitting(given: Mapping[str, Any], script: type[_Arguments]) -> Any:
-    """Return arguments as they were given, if a script takes them.
-
-    Raises:
-        ValueError: the first that it does not take.
-    """
-    try:
-        script.model_validate_json(json.dumps(given), strict=True)
-    except ValidationError as invalid:
-        raise ValueError(explain(invalid)) from invalid
-    return given

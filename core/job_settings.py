@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.job_arguments import Argument, ConvertArguments, TrainArguments, fitting
+from core.job_arguments import Argument, ConvertArguments, TrainArguments
 from core.quantities import Amount, Part, Ratio, Seconds
-from core.yaml_files import Strict
+from core.yaml_files import Strict, fitting
 
 Quantisation = Literal["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 

@@ -175,6 +175,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     except ValueError as wrong:
         raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
+    _check_reached(rubric, taxonomy, prompts / "criteria")
     texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
     guards = merged(
         load_yaml(CHECKOUT / "config/guards.yaml", Guards, PackError),
@@ -226,6 +227,19 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
     if empty := sorted(set(numbers.categories) - {criterion.head.category for criterion in criteria.values()}):
         raise PackError(f"{numbers_file}: categories {empty} have no criterion in {criteria_folder}. Add one or remove the category.")
     return Rubric(numbers, criteria, fingerprint([numbers, {key: [item.head, item.text] for key, item in criteria.items()}]))
+
+
+def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
+    """See that every criterion applies to some conversation of the pack, and every gate to all of them."""
+    shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
+    for criterion in rubric.criteria.values():
+        bound = shortest if criterion.head.gate else longest
+        if criterion.head.from_exchange > bound:
+            kind, which = ("gate", "shortest") if criterion.head.gate else ("criterion", "longest")
+            raise PackError(
+                f"{folder}: the {kind} {criterion.id} applies from exchange {criterion.head.from_exchange} on, but the {which} conversation of length_classes "
+                f"has {bound}. Allowed: 1 to {bound}."
+            )
 
 
 def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy) -> ScriptedPhrases:

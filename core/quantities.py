@@ -25,7 +25,8 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 """A number of things, at least one."""
 Tokens = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 """Tokens: room for an answer, a context, or what passes in a minute."""
-Seed = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+LARGEST_SEED = 1_000_000_000
+Seed = Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)]
 """Of a persona."""
 Words = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 """Words of a message, or of a part of one."""

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.quantities import Exchanges, Positive, Seed
+
 
 class Record(BaseModel):
     """Frozen, with no field but those declared."""
@@ -29,7 +31,7 @@ class Topic(Record):
     category: str
     subtopic: str
     description: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 class Flaw(Record):
@@ -46,13 +48,13 @@ class Persona(Record):
     """A simulated user, a function of the pack and the seed."""
 
     id: str
-    seed: int
+    seed: Seed
     name: str
     topics: list[Topic]
     flaws: list[Flaw]
     trajectory: str
     dimensions: dict[str, str] = Field(description="The value drawn for each dimension of the taxonomy.")
-    exchanges: int = Field(description="How many exchanges the conversation is to have.")
+    exchanges: Exchanges = Field(description="How many exchanges the conversation is to have.")
 
 
 # --- conversations --------------------------------------------------------------------------------------------------

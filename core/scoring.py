@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.errors import PackError
 from core.pack import Criterion, Rubric
 from core.records import Answer, Outcome, Score, Verdict
 
@@ -43,6 +44,23 @@ def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
         failed_gates=failed_gates,
         errors=errors,
     )
+
+
+def check_gates(rubric: Rubric, exchanges: int, where: str) -> None:
+    """See that every gate applies to the shortest conversation there is: one that does not would let everything through.
+
+    Args:
+        exchanges: of that conversation; where: what says so.
+
+    Raises:
+        PackError: a gate comes later.
+    """
+    for criterion in rubric.criteria.values():
+        if criterion.head.gate and criterion.head.from_exchange > exchanges:
+            raise PackError(
+                f"The gate {criterion.id} applies from exchange {criterion.head.from_exchange} on, but conversations may have {exchanges} ({where}), and would "
+                "pass it unseen. Lower from_exchange in the criterion's file, or make the conversations longer."
+            )
 
 
 def applicable(rubric: Rubric, exchanges: int) -> list[Criterion]:

@@ -1,5 +1,6 @@
 """Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, every number a person might tune."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,18 +9,19 @@ from pydantic import Field, model_validator
 from core.assessment_settings import AssessmentSettings
 from core.audit import AuditSettings
 from core.chat import RoleName
-from core.errors import SettingsError
+from core.errors import SettingsError, nearest
 from core.evaluation_settings import EvaluationSettings
 from core.guards import Fault
 from core.job_settings import REPO, ExportSettings, Jobs, Training
 from core.model_settings import Budget, Calls, ModelSettings
 from core.near_duplicates import DuplicateSettings
 from core.operation_settings import CostSettings, DesignSettings, NightlySettings, RepairSettings
+from core.provider_options import OPTIONS
 from core.quantities import Count, Differences, ExchangeRange, Exchanges, Ratios, Seconds, Seed, Shares, Tokens, Within
 from core.store import CHECKOUT
 from core.text_files import read_text
 from core.trust import is_trusted, trusted
-from core.yaml_files import Strict, check, load_yaml, read_yaml
+from core.yaml_files import Strict, check, fitting, load_yaml, read_yaml
 
 LONGEST_CHAIN = 8
 """Files that extend one another."""
@@ -180,6 +182,40 @@ class Settings(Strict):
     repair: RepairSettings
     design: DesignSettings
     costs: CostSettings
+
+    @model_validator(mode="after")
+    def _known_models(self) -> "Settings":
+        for name, entry in self.models.items():
+            provider = name.partition("/")[0]
+            if provider not in OPTIONS:
+                if "/" in name or (name not in self._names() and nearest(name, OPTIONS)):
+                    raise ValueError(f"models names {name!r}, of no known provider.{nearest(name, OPTIONS)} Allowed: {', '.join(OPTIONS)}, or a saved block")
+                continue
+            try:
+                fitting(entry.options, OPTIONS[provider])
+            except ValueError as wrong:
+                raise ValueError(f"models.{name}.options: {wrong}") from wrong
+        return self
+
+    def _names(self) -> set[str]:
+        return {name for names in self.roles.bound().values() for name in names}
+
+    def check_entries(self, others: Iterable[str] = ()) -> None:
+        """See that each model that has an entry of its own is asked by somebody: a misspelt name has neither its limits nor its price.
+
+        Args:
+            others: models that are asked besides those of the roles.
+
+        Raises:
+            SettingsError: one is asked by nobody.
+        """
+        asked = self._names() | set(others)
+        for name in self.models:
+            if name not in OPTIONS and name not in asked:
+                raise SettingsError(
+                    f"models has an entry for {name!r}, which no role asks.{nearest(name, asked)} Its limits and its price would be ignored. Correct the name, "
+                    "or take the entry out."
+                )
 
     @model_validator(mode="after")
     def _seeds_apart(self) -> "Settings":

@@ -7,7 +7,7 @@ aliases and tags are refused, and so are a key that is there twice, several docu
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +100,19 @@ def check(data: Any, model: type[Model], error: type[UnderstudyError], source: s
         return model.model_validate_json(json.dumps(data, default=lambda part: part.model_dump(mode="json")), strict=True)
     except ValidationError as invalid:
         raise error(f"{source}: {explain(invalid)}") from invalid
+
+
+def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
+    """Return part of a file as it was given, if it fits a model.
+
+    Raises:
+        ValueError: the first thing that does not.
+    """
+    try:
+        model.model_validate_json(json.dumps(given), strict=True)
+    except ValidationError as invalid:
+        raise ValueError(explain(invalid)) from invalid
+    return given
 
 
 def explain(invalid: ValidationError) -> str:

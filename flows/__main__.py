@@ -112,7 +112,7 @@ def _run(name: str, given: dict[str, str], receipt: str | None, wait_for_server:
     flow, parameters = _loaded(name, given)
     asked = _defaults(name) | parameters
     # the domain of a design is not there yet
-    check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"])
+    check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"], asked)
     wait_for_server()
     store = open_store()
     trace = begin_trace(store.local(receipt).parents[1]) if receipt else None

@@ -3,7 +3,7 @@
 import gc
 import re
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from core.panel import check_panel
 from core.prices import Unknown, context_window, price_list
 from core.records import ModelChoice, Shard
 from core.references import model_settings, refuse_keys
+from core.scoring import check_gates
 from core.settings import Settings, load_settings, load_training
 from core.store import open_store
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
@@ -122,6 +123,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     store = open_store()
     store.check_writable()
     models = await choose_models(config, flow, pack)
+    config.check_entries(models_named(asked))
     if flow in ("pipeline", "release"):
         (await load_hub(config.dataset.hub)).check(config.dataset.of(domain).repo, "dataset")
     if flow in ("pipeline", "release", "training", "export"):
@@ -138,6 +140,11 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     gc.freeze()
     gc.set_threshold(GARBAGE)
     return run
+
+
+def models_named(asked: Mapping[str, Any]) -> list[str]:
+    """Return the models that a flow's parameters name, besides those of the roles."""
+    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")])]
 
 
 def check_jobs(settings: Settings, training: Training) -> None:
@@ -210,6 +217,14 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
         SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
     """
     check_panel(pack.rubric, settings.assessment.panel)
+    generation = settings.generation
+    for length, where in (
+        (generation.exchanges[0] if generation.exchanges else None, "generation.exchanges"),
+        (generation.minimum_exchanges, "generation.minimum_exchanges: a user may take leave then"),
+        (settings.evaluation.exchanges, "evaluation.exchanges"),
+    ):
+        if length is not None:
+            check_gates(pack.rubric, length, where)
     bound = settings.roles.bound()
     mends: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
     roles = [*ROLES.get(flow, ()), *mends]
