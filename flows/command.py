@@ -62,6 +62,33 @@ def chat(
     return hold_chat(domain, model, against, settings, open_page, temperature, max_tokens)
 
 
+IMPORT_EXAMPLES = """Examples:
+  understudy import chats/
+  understudy import conversations.json --scrub --licence CC-BY-4.0 --consent "written consent, for training, June 2026"
+  understudy import hf://datasets/owner/name
+
+docs/imports.md lists the shapes that are read.
+
+"""
+
+
+@app.command(name="import", help_epilogue=IMPORT_EXAMPLES + CODES)
+def import_(source: str, /, *, scrub: Annotated[bool, Parameter(negative="")] = False, licence: str = "", consent: str = "") -> int:
+    """Read conversations that you have and write them as transcripts below the data root; the files themselves are left as they are.
+
+    A table says what was read, what was joined or dropped within conversations, and what was left out and why.
+
+    Args:
+        source: A folder, a file, or a dataset repository of the Hugging Face Hub.
+        scrub: Replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It does not find all of them.
+        licence: Under which the conversations may be used. It is asked for where it is not given, and stands on the dataset's card.
+        consent: What the people who speak in them have agreed to. It is asked for where it is not given, and stands on the dataset's card.
+    """
+    from tasks.importing import bring_in
+
+    return bring_in(source, licence, consent, scrub)
+
+
 def main(words: list[str] | None = None) -> None:
     """Run the command that the words name, and end the process.
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from prefect.logging import get_run_logger
 
@@ -16,6 +17,7 @@ from core.pilots import of_pilot
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.store import CHECKOUT, open_store
 from core.transcript_files import READ, find_transcripts
+from tasks.importing import terms_of
 
 
 def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
@@ -96,7 +98,7 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
     for line in [*found.told(), *read.told()]:
         get_run_logger().warning("%s", line)
     not_read |= found.damaged | found.repeated | read.left_out
-    transcripts = {item.id: item for item in read.transcripts.values()}
+    transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(CHECKOUT / Path(folder).expanduser())
     for name, (place, line) in found.lines.items():
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
         transcript = versions[0] if len(versions) == 1 else next((item for item in versions if words_of(item) == line.words), None)
@@ -105,7 +107,7 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
         score = adopted.score if isinstance(adopted, Assessment) else None
         yield Candidate(
             id=name,
-            path=taken_in(transcript) if transcript and score else None,
+            path=taken_in(transcript, terms) if transcript and score else None,
             source=place,
             assessment=place,
             outcome=score.outcome if score else Outcome.INCOMPLETE,
@@ -139,8 +141,14 @@ def _content(file: Path) -> bytes:
         return str(unreadable).encode()
 
 
-def taken_in(transcript: Transcript) -> str:
-    """Store a transcript from elsewhere below the data root; return its name."""
+def taken_in(transcript: Transcript, terms: dict[str, Any] | None = None) -> str:
+    """Store a transcript from elsewhere below the data root; return its name.
+
+    Args:
+        terms: what was stated of it when it was imported.
+    """
+    if terms:
+        transcript = transcript.model_copy(update={"provenance": transcript.provenance | {"terms": terms}})
     store, path = open_store(), f"transcripts/imported/{fingerprint(transcript)}.json"
     if not store.exists(path):
         store.write_json(path, transcript)

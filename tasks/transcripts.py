@@ -10,6 +10,7 @@ from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
 from tasks.gathering import taken_in
+from tasks.importing import terms_of
 
 
 def read_folder(folder: str, domain: str) -> str:
@@ -28,9 +29,9 @@ def read_folder(folder: str, domain: str) -> str:
     store, logger = open_store(), get_run_logger()
     for line in found.told():
         logger.warning("%s", line)
-    taken = []
+    taken, terms = [], terms_of(CHECKOUT / Path(folder).expanduser())
     for transcript in found.transcripts.values():
-        taken.append(TranscriptRef(id=transcript.id, path=taken_in(transcript), exchanges=len(transcript.exchanges)))
+        taken.append(TranscriptRef(id=transcript.id, path=taken_in(transcript, terms), exchanges=len(transcript.exchanges)))
     logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")
     left_out = [LeftOut(name=place, reason=reason) for place, reason in found.left_out.items()]
     batch = TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out)

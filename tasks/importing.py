@@ -1,0 +1,109 @@
+"""`understudy import`: what people have, written as the product's own transcripts, with a table of what was read and what was left out."""
+
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from core.errors import TranscriptError
+from core.fingerprint import fingerprint
+from core.records import Transcript
+from core.scrubbing import ScrubReport, scrub
+from core.store import CHECKOUT, open_store
+from core.transcript_files import Found, find_transcripts
+
+FOLDER = "imported"
+NOT_STATED = "not stated"
+
+
+def bring_in(source: str, licence: str, consent: str, scrubbed: bool) -> int:
+    """Read a folder, a file or a dataset repository, write its conversations below the data root, and print what was read; return the exit code.
+
+    Args:
+        licence: under which the conversations may be used; consent: what those who speak in them have agreed to. Both are asked for where they are empty.
+        scrubbed: whether personal data are replaced.
+    """
+    finder = _finder() if scrubbed else None
+    with ExitStack() as stack:
+        folder, origin = _fetched(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        found = find_transcripts(folder)
+    licence, consent = licence or _ask("Under which licence may the conversations be used?"), consent or _ask("What have the people in them agreed to?")
+    report, transcripts = ScrubReport(), list(found.transcripts.values())
+    if finder:
+        transcripts = [scrub(item, finder, report) for item in transcripts]
+    terms = {"origin": origin, "licence": licence, "consent": consent, "replaced": dict(report.replaced) if finder else None}
+    place = _write(transcripts, found, terms)
+    for line in found.told():
+        print(line, file=sys.stderr)
+    print(_table(found, transcripts, report if finder else None, terms))
+    print(f"\nWritten to {open_store().root}/{place}. Judge them: make assess TRANSCRIPTS={open_store().root}/{place}")
+    if not finder:
+        print("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
+    return 0
+
+
+def terms_of(folder: Path) -> dict[str, Any] | None:
+    """Return what was stated of a folder when it was imported; none for one that `understudy import` did not write."""
+    store = open_store()
+    if not store.is_local or folder.resolve().parent != store.local(f"{FOLDER}/x").parent.resolve():
+        return None
+    name = f"{FOLDER}/{folder.resolve().name}.json"
+    return json.loads(store.read(name))["terms"] if store.exists(name) else None
+
+
+def _finder() -> Any:
+    from blocks.personal_data import load_finder
+
+    return load_finder()
+
+
+def _fetched(source: str, temporary: Path) -> tuple[Path, str]:
+    """Return the folder or file that a source is, and its name; a repository is fetched into a temporary folder."""
+    path = CHECKOUT / Path(source).expanduser()
+    if path.exists():
+        return path, path.name
+    from blocks.hub_conversations import fetch_conversations, repository_of
+
+    if (named := repository_of(source)) is None:
+        raise TranscriptError(f"{path} does not exist. Give a folder, a file, or a dataset repository of the Hub (hf://datasets/owner/name).")
+    repo, revision = named
+    return temporary, f"{repo}@{fetch_conversations(repo, revision, temporary)[:12]}"
+
+
+def _ask(question: str) -> str:
+    """Ask a person; nobody is asked where no terminal is."""
+    return (input(f"{question} (Enter: {NOT_STATED}) ").strip() if sys.stdin.isatty() else "") or NOT_STATED
+
+
+def _write(transcripts: list[Transcript], found: Found, terms: dict[str, Any]) -> str:
+    """Write the transcripts and what is known of them; return the folder's name."""
+    store = open_store()
+    stem = re.sub(r"[^a-z0-9]+", "-", str(terms["origin"]).lower()).strip("-")[:40] or "conversations"
+    place = f"{FOLDER}/{stem}-{fingerprint([[item.model_dump() for item in transcripts], terms])}"
+    for item in transcripts:
+        store.write_json(f"{place}/{fingerprint(item.id)}.json", item)
+    read = {"files": found.files, "left_out": found.left_out, "notes": dict(found.notes), "unread": dict(found.unread)}
+    store.write_json(f"{place}.json", {"terms": terms, "transcripts": len(transcripts), **read})
+    return place
+
+
+def _table(found: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> str:
+    rows = [("files read", found.files), ("conversations", len(transcripts)), ("exchanges", sum(len(item.exchanges) for item in transcripts))]
+    rows += [(f"  {note}", count) for note, count in found.notes.most_common()]
+    rows += [("left out", len(found.left_out))]
+    rows += [(f"  {reason}", count) for reason, count in Counter(map(_kind, found.left_out.values())).most_common()]
+    rows += [("files of types that are not read", found.unread.total())] if found.unread else []
+    if report:
+        rows += [("personal data replaced", report.replaced.total())]
+        rows += [(f"  {kind} ({report.values[kind]} different)", count) for kind, count in report.replaced.most_common()]
+    stated = [f"licence: {terms['licence']}", f"consent: {terms['consent']}"]
+    return "\n".join([*(f"{count:>9,}  {what}" for what, count in rows), *stated])
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without what differs from case to case."""
+    return re.sub(r"\(.*\)|'[^']*'|\d[\d,]*", "…", reason.partition(". ")[0]).rstrip(".")[:100]

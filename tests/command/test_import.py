@@ -1,0 +1,64 @@
+"""`understudy import`: what people have becomes the product's own transcripts, and a table says what was read."""
+
+import json
+
+import pytest
+
+from core.transcript_files import find_transcripts
+from flows.command import main
+from tasks.gathering import taken_in
+from tasks.importing import terms_of
+
+TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "data"))
+    folder = tmp_path / "chats"
+    folder.mkdir()
+    lines = [{"messages": [{"role": "assistant", "content": "Welcome."}, *TURNS]}, {"messages": TURNS[:1]}, {"messages": TURNS * 2}]
+    (folder / "chats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (folder / "notes.txt").write_text("x", encoding="utf-8")
+    return folder
+
+
+def run(*words):
+    with pytest.raises(SystemExit) as ended:
+        main(["import", *map(str, words)])
+    return ended.value.code
+
+
+def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_folder_is_used(source, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    assert run(source, "--licence", "CC-BY-4.0", "--consent", "for training") == 0
+    told = capfd.readouterr()
+    told_of = (
+        "2  conversations",
+        "3  exchanges",
+        "1  left out",
+        "1  files of types",
+        "greetings of the assistant",
+        "licence: CC-BY-4.0",
+        "consent: for training",
+    )
+    for line in told_of:
+        assert line in told.out
+    assert "chats.jsonl, line 2" in told.err
+    (folder,) = (path for path in (tmp_path / "data/imported").iterdir() if path.is_dir())
+    again = find_transcripts(folder)
+    assert {(item.id, item.opening, len(item.exchanges)) for item in again.transcripts.values()} == {("chats-1", "Welcome.", 1), ("chats-3", None, 2)}
+    terms = terms_of(folder)
+    assert terms
+    assert (terms["licence"], terms["consent"], terms["replaced"]) == ("CC-BY-4.0", "for training", None)
+    stored = json.loads((tmp_path / "data" / taken_in(next(iter(again.transcripts.values())), terms)).read_text(encoding="utf-8"))
+    assert stored["provenance"]["terms"] == terms
+    assert terms_of(source) is None
+
+
+def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(source, capfd, monkeypatch):
+    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    assert run(source) == 0
+    assert "consent: not stated" in capfd.readouterr().out
+    assert run("no such place") == 1
+    assert "does not exist. Give a folder, a file, or a dataset repository" in capfd.readouterr().err
