@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import anthropic
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
 from core.addresses import Address
-from core.chat import ChatRequest, LimitKind, Reply, Usage
-from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
+from core.chat import ChatRequest, LimitKind, Reply
+from core.errors import ContextError, ModelTimeoutError, SettingsError, UnderstudyError
+from core.usage_bounds import read_usage, total
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -32,21 +33,13 @@ class _Block(BaseModel):
     text: str = ""
 
 
-class _Usage(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    input_tokens: int
-    output_tokens: int
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-
-
 class _Message(BaseModel):
     """What is read of an answer; the SDK's own type takes ten times as long to make."""
 
     content: list[_Block]
     stop_reason: str | None
     stop_details: dict[str, Any] | None = None
-    usage: _Usage
+    usage: Any = None
 
 
 class Anthropic(CredentialsBlock):
@@ -122,17 +115,19 @@ class AnthropicChat:
             raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered) from error
         self._answered = True
         if message.stop_reason == "model_context_window_exceeded":
-            raise status_error(self.reference, 400, "the answer ran into the end of the context window", overlong=True)
+            raise ContextError(f"{self.reference}: the answer ran into the end of the context window. Choose a model with a larger context.")
         return _reply(message, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("request-id"))
 
     def _format(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return {"type": "json_schema", "schema": anthropic.transform_schema(dict(schema))}
         except (ValueError, AssertionError) as error:
-            raise SettingsError(f"{self.reference} cannot take the form of the answer: {error}. Choose another model for the role.") from error
+            refused = SettingsError(f"{self.reference} cannot take the form of the answer: {error}. Choose another model for the role.")
+            refused.unbilled = True
+            raise refused from error
 
     def _explained(self, error: anthropic.AnthropicError) -> UnderstudyError:
-        if isinstance(error, anthropic.APITimeoutError):
+        if isinstance(error, anthropic.APITimeoutError) and not never_sent(error):
             return ModelTimeoutError(f"{self.reference} gave no answer in time.")
         if isinstance(error, anthropic.APIConnectionError):
             return unreachable(self.reference, str(self._client.base_url), error)
@@ -163,13 +158,13 @@ def _messages(request: ChatRequest) -> list[Any]:
 
 
 def _reply(message: _Message, limits: tuple[Any, ...], request_id: str | None) -> Reply:
-    usage = message.usage
-    read, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
     text = "".join(block.text for block in message.content if block.type == "text")
     finish: Literal["stop", "length", "refusal"] = "stop"
     if message.stop_reason == "refusal":
         finish, text = "refusal", str((message.stop_details or {}).get("category") or "")
     elif message.stop_reason == "max_tokens":
         finish = "length"
-    counted = Usage(usage.input_tokens + read + written, usage.output_tokens, read, written, raw=usage.model_dump(exclude_none=True))
-    return Reply(text, finish, counted, limits, request_id)
+    used = message.usage if isinstance(message.usage, dict) else {}
+    read, written = used.get("cache_read_input_tokens"), used.get("cache_creation_input_tokens")
+    prompt = total(used.get("input_tokens"), read, written)
+    return Reply(text, finish, read_usage(prompt, used.get("output_tokens"), read, written, message.usage), limits, request_id)

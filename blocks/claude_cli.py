@@ -22,6 +22,7 @@ from core.memory import read_memory
 from core.processes import die_with_parent
 from core.prompts import load_shared
 from core.redaction import redact
+from core.usage_bounds import read_usage, total
 
 ENVIRONMENT = {
     "CLAUDE_CODE_MAX_RETRIES": "0",  # core/calls.py retries
@@ -114,7 +115,9 @@ class ClaudeCliChat:
             elif result.get("stop_reason") == "refusal" and not result.get("api_error_status"):
                 finish = "refusal"
             else:
-                raise self._explained(result, text)
+                error, usage = self._explained(result, text), _usage(result)
+                error.unbilled = error.unbilled and not usage.estimated and usage.output_tokens == 0  # an earlier round may have been answered
+                raise error
         elif request.schema:
             structured = result.get("structured_output")
             text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text)
@@ -166,7 +169,8 @@ def _prompt(request: ChatRequest) -> str:
 
 
 def _usage(result: dict[str, Any]) -> Usage:
-    usage = result.get("usage") or {}
-    read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
-    raw = {**usage, "total_cost_usd": result.get("total_cost_usd")}
-    return Usage((usage.get("input_tokens") or 0) + read + written, usage.get("output_tokens") or 0, read, written, raw=raw)
+    said = result.get("usage")
+    used = said if isinstance(said, dict) else {}
+    read, written = used.get("cache_read_input_tokens"), used.get("cache_creation_input_tokens")
+    raw = {**used, "total_cost_usd": result.get("total_cost_usd")}
+    return read_usage(total(used.get("input_tokens"), read, written), used.get("output_tokens"), read, written, raw)

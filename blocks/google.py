@@ -11,8 +11,9 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 from blocks.http import alternating, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
 from core.addresses import Address
-from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
+from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
+from core.usage_bounds import read_usage, total
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"
@@ -114,12 +115,9 @@ class GoogleChat:
 
 def _reply(response: types.GenerateContentResponse) -> Reply:
     used = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
-    counted = Usage(
-        (used.prompt_token_count or 0) + (used.tool_use_prompt_token_count or 0),
-        (used.candidates_token_count or 0) + (used.thoughts_token_count or 0),
-        used.cached_content_token_count or 0,
-        raw=used.model_dump(mode="json", exclude_none=True),
-    )
+    prompt = total(used.prompt_token_count, used.tool_use_prompt_token_count)
+    written = total(0, used.candidates_token_count, used.thoughts_token_count)  # what is zero is left out
+    counted = read_usage(prompt, written, used.cached_content_token_count, None, used.model_dump(mode="json", exclude_none=True))
     finish: Literal["stop", "length", "refusal"] = "stop"
     if not response.candidates:
         reason = response.prompt_feedback.block_reason if response.prompt_feedback else None

@@ -59,6 +59,10 @@ def clean_key(key: str | None, reference: str) -> str:
     return key
 
 
+GATEWAY = (408, 502, 504, *range(520, 529))
+"""Statuses of what stands before the API: behind it the answer may have been written, and billed."""
+
+
 def quoted(words: str) -> str:
     """Return somebody else's words as they may stand in a sentence of ours: on one line, without secrets, and not too many."""
     return redact(" ".join(words[:MOST_WORDS].split()))[:300].rstrip(".")
@@ -80,6 +84,14 @@ def status_error(
         spent: whether a 429 is a spend limit or a daily quota.
         overlong: whether the provider said by a code that the prompt does not fit.
     """
+    error = _by_status(reference, status, message, retry_after, allowances, spent, overlong)
+    error.unbilled = status not in GATEWAY
+    return error
+
+
+def _by_status(
+    reference: str, status: int, message: str, retry_after: float | None, allowances: Sequence[Allowance], spent: bool, overlong: bool
+) -> ModelError | RunStoppedError | SettingsError:
     said = f"{reference} answered {status}: {quoted(message)}"
     if spent or status == 402:
         return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
@@ -102,10 +114,17 @@ def status_error(
     return BadRequestError(f"{said}.", retry_after, allowances)
 
 
+def never_sent(error: BaseException) -> bool:
+    """Say whether an error is of a connection that was not made, so that no request went out."""
+    return any(isinstance(one, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout) for one in (error, error.__cause__))
+
+
 def unreachable(reference: str, where: str, error: BaseException) -> ConnectError:
     """Return the error for a connection that failed or broke."""
     cause = error.__cause__ or error
-    return ConnectError(f"{reference} cannot be reached at {where}: {(str(cause) or type(cause).__name__).rstrip('.')}. Check the base URL and the network.")
+    failed = ConnectError(f"{reference} cannot be reached at {where}: {(str(cause) or type(cause).__name__).rstrip('.')}. Check the base URL and the network.")
+    failed.unbilled = never_sent(error)
+    return failed
 
 
 def no_api(reference: str, where: str, api: str, answered: bool) -> SettingsError | ProviderError:

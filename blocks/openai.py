@@ -7,12 +7,13 @@ from typing import Any, Literal
 import openai
 from openai.types.responses import Response
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
 from core.addresses import Address
-from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
-from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RefusedError, SettingsError, UnderstudyError
+from core.chat import Allowance, ChatRequest, LimitKind, Reply
+from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
+from core.usage_bounds import read_usage
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -99,35 +100,34 @@ class OpenAIChat:
             raise openai_error(self.reference, str(self._client.base_url), error, "OpenAI's Responses API", self._answered) from error
         except ValueError as error:
             raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered) from error
-        if not isinstance(response, Response) or response.usage is None:
-            if isinstance(response, Response) and response.status == "failed":
-                raise _failed(self.reference, response)
+        if isinstance(response, Response) and response.status == "failed":
+            raise _failed(self.reference, response)
+        if not isinstance(response, Response) or (response.usage is None and not response.output):
             raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered)
         self._answered = True
         return self._reply(response, allowances(raw.headers, LIMIT_HEADERS))
 
     def _reply(self, response: Response, limits: tuple[Allowance, ...]) -> Reply:
-        assert response.usage is not None
-        usage, details = response.usage, response.usage.input_tokens_details
-        counted = Usage(
-            usage.input_tokens,
-            usage.output_tokens,
-            details.cached_tokens or 0,
-            getattr(details, "cache_write_tokens", None) or 0,
-            raw=usage.model_dump(mode="json", exclude_none=True),
-        )
+        used = plain(response.usage)
+        details = plain(used.get("input_tokens_details"))
+        counted = read_usage(used.get("input_tokens"), used.get("output_tokens"), details.get("cached_tokens"), details.get("cache_write_tokens"), used)
         finish: Literal["stop", "length", "refusal"] = "stop"
         text = response.output_text
         parts = [part for item in response.output if item.type == "message" for part in item.content]
         refusals = [part.refusal for part in parts if part.type == "refusal"]
         reason = response.incomplete_details.reason if response.incomplete_details else None
-        if response.status == "failed":
-            raise _failed(self.reference, response)
         if refusals or reason == "content_filter":
             finish, text = "refusal", " ".join(refusals) or "content filter"
         elif response.status == "incomplete":
             finish = "length"
         return Reply(text, finish, counted, limits, response._request_id or response.id)
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Return a part of an answer as plain data, whatever the SDK made of it; empty for what is no object."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True, warnings=False)
+    return value if isinstance(value, dict) else {}
 
 
 def takes_breakpoints(model: str) -> bool:
@@ -143,7 +143,7 @@ def openai_error(reference: str, where: str, error: openai.OpenAIError, api: str
         api: what was expected at the address.
         answered: whether it has answered properly before.
     """
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError) and not never_sent(error):
         return ModelTimeoutError(f"{reference} gave no answer in time.")
     if isinstance(error, openai.APIConnectionError):
         return unreachable(reference, where, error)
@@ -164,7 +164,7 @@ def _failed(reference: str, response: Response) -> UnderstudyError:
     code, message = (response.error.code, response.error.message) if response.error else ("unknown", "no reason given")
     said = f"{reference} failed with {code}: {message[:300].rstrip('.')}"
     if code == "rate_limit_exceeded":
-        return status_error(reference, 429, message)
+        return RateLimitError(f"{said}.")
     if code in ("invalid_prompt", "bio_policy", "cyber_policy") or "policy" in code:
         return RefusedError(f"{said}.")
     return ProviderError(f"{said}.") if code in ("server_error", "unknown") else BadRequestError(f"{said}.")

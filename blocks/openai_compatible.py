@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from typing import Any, Literal
 
 import openai
@@ -10,11 +11,12 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, alternating, bare_json, clean_key, http_client, no_api
-from blocks.openai import LIMIT_HEADERS, openai_error
+from blocks.openai import LIMIT_HEADERS, openai_error, plain
 from core.addresses import Address, checked_address
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
 from core.prompts import load_shared
+from core.usage_bounds import read_usage
 
 API = "an OpenAI-compatible API (it needs /chat/completions)"
 
@@ -115,14 +117,10 @@ def plain_messages(request: ChatRequest) -> list[Any]:
 
 
 def _usage(completion: ChatCompletion) -> Usage:
-    usage = completion.usage
-    if usage is None:
-        return Usage()
-    details = usage.prompt_tokens_details
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        (details.cached_tokens or 0) if details else 0,
-        (getattr(details, "cache_write_tokens", None) or 0) if details else 0,
-        raw=usage.model_dump(mode="json", exclude_none=True),
-    )
+    used = plain(completion.usage)
+    details, read, written = plain(used.get("prompt_tokens_details")), used.get("prompt_tokens"), used.get("completion_tokens")
+    counted = read_usage(read, written, details.get("cached_tokens"), details.get("cache_write_tokens"), used)
+    # some count thoughts in the total alone (https://docs.x.ai/docs/guides/reasoning)
+    whole = read_usage(read, used.get("total_tokens"))
+    hidden = max(0, whole.output_tokens - counted.input_tokens - counted.output_tokens)
+    return counted if counted.estimated or whole.estimated else replace(counted, output_tokens=counted.output_tokens + hidden)

@@ -3,15 +3,26 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
-from core.chat import ChatModel, ChatRequest, Reply
-from core.errors import InvalidOutputError, ModelError, ModelTimeoutError, RateLimitError, RefusedError, RunStoppedError, TruncatedError
-from core.ledger import Ledger
+from core.chat import ChatModel, ChatRequest, Reply, Usage
+from core.errors import (
+    InvalidOutputError,
+    ModelError,
+    ModelTimeoutError,
+    RateLimitError,
+    RefusedError,
+    RunStoppedError,
+    TruncatedError,
+    UnderstudyError,
+)
+from core.ledger import Ledger, Sent
 from core.limiter import Call, Limiter
 from core.model_settings import Calls
-from core.prices import PriceList
+from core.prices import PriceList, greatest_price
 from core.redaction import redact_known, redact_value
+from core.usage_bounds import charged_usage, most_usage
 
 
 class Caller:
@@ -23,10 +34,14 @@ class Caller:
         calls: how long failures are borne.
         prices: what its tokens cost.
         ledger: the run's bill and budget.
+        tell: takes a sentence for the run's log.
     """
 
-    def __init__(self, model: ChatModel, limiter: Limiter, calls: Calls, prices: PriceList, ledger: Ledger) -> None:
+    def __init__(
+        self, model: ChatModel, limiter: Limiter, calls: Calls, prices: PriceList, ledger: Ledger, tell: Callable[[str], object] = lambda _: None
+    ) -> None:
         """Take what a call needs."""
+        self._tell, self._surprised = tell, False
         self.reference, self.caveat = model.reference, model.caveat
         self._model, self._limiter, self._calls, self._prices, self._ledger = model, limiter, calls, prices, ledger
 
@@ -64,43 +79,61 @@ class Caller:
     async def _once(self, request: ChatRequest) -> Reply:
         call = await self._limiter.admit(request)
         try:
-            most = self._limiter.most(request)
-            usd, tokens = self._prices.price(most), most.input_tokens + most.output_tokens
-            await self._ledger.hold(usd, tokens)
-            try:
-                reply, problem = await self._recorded(request, call)
-            finally:
-                self._ledger.release(usd, tokens)
+            most = most_usage(request, self.reference, self._ledger.surprises.get(self.reference, Usage()))
+            sent = await self._ledger.reserve(request, self.reference, most, greatest_price(self._prices, most), self._calls.timeout_seconds)
+            reply, problem = await self._recorded(sent, call)
         finally:
             self._limiter.leave()
         if problem:
             raise problem
         return reply
 
-    async def _recorded(self, request: ChatRequest, call: Call) -> tuple[Reply, ModelError | None]:
-        started, entry = time.monotonic(), self._ledger.sent(request, self.reference)
+    async def _recorded(self, sent: Sent, call: Call) -> tuple[Reply, ModelError | None]:
+        started = time.monotonic()
 
-        def record(outcome: str, reply: Reply | None = None) -> None:
-            cost = self._prices.price(reply.usage) if reply else None
-            self._ledger.record(entry, request, self.reference, outcome, time.monotonic() - started, reply, cost, self._prices.version)
+        def record(outcome: str, usage: Usage | None, usd: float | None, request_id: str | None = None) -> None:
+            self._ledger.record(sent, outcome, time.monotonic() - started, usage, usd, self._prices.version, request_id)
+
+        def record_failure(error: BaseException) -> None:
+            name = "Cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            if isinstance(error, UnderstudyError) and error.unbilled:
+                record(name, None, 0.0)
+            else:  # the provider may have written the whole answer by then, and bill it
+                record(name, replace(sent.most, estimated=True), sent.usd)
 
         try:
-            reply = await self._send(request)
+            reply = await self._send(sent.request)
         except ModelError as error:
-            record(type(error).__name__)
+            record_failure(error)
             self._limiter.failed(call, error)
             raise
         except RunStoppedError as error:
-            record(type(error).__name__)
+            record_failure(error)
             self._limiter.close(error)
             raise
         except BaseException as error:
-            record("Cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__)
+            record_failure(error)
             raise
-        self._limiter.done(call, reply)
-        problem = self._problem(request, reply)
-        record(type(problem).__name__ if problem else "ok", reply)
+        reply = replace(reply, usage=charged_usage(reply, sent.request, sent.most))
+        usd = sent.usd if reply.usage.estimated else self._prices.price(reply.usage)
+        outcome = "unexpected"
+        try:
+            self._compare(reply.usage, sent.most)
+            self._limiter.done(call, reply)
+            problem = self._problem(sent.request, reply)
+            outcome = type(problem).__name__ if problem else "ok"
+        finally:
+            record(outcome, reply.usage, usd, reply.request_id)
         return reply, problem
+
+    def _compare(self, usage: Usage, most: Usage) -> None:
+        if self._surprised or (usage.input_tokens <= most.input_tokens and usage.output_tokens <= most.output_tokens):
+            return
+        self._surprised = True
+        self._tell(
+            f"{self.reference} counted {usage.input_tokens:,} tokens in and {usage.output_tokens:,} out, where at most {most.input_tokens:,} and "
+            f"{most.output_tokens:,} were expected: the budget may be exceeded by that. More is set aside for its next calls."
+        )
 
     async def _send(self, request: ChatRequest) -> Reply:
         deadline = asyncio.timeout(self._calls.timeout_seconds)

@@ -56,6 +56,7 @@ class Usage:
         output_tokens: reasoning included.
         cache_read_tokens, cache_write_tokens: parts of the prompt that came from the provider's cache or were put there.
         raw: what the provider said, as it said it.
+        estimated: whether the provider's count is missing or cannot be true (`core/usage_bounds.py`).
     """
 
     input_tokens: int = 0
@@ -63,6 +64,7 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     raw: Mapping[str, Any] = field(default_factory=dict)
+    estimated: bool = False
 
 
 LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]

@@ -58,6 +58,8 @@ class UnderstudyError(Exception):
     exit_code = 1
     told = False
     """Whether a log has it already."""
+    unbilled = False
+    """Whether the call that it ended certainly costs nothing."""
 
     def __init__(self, *words: Any) -> None:
         super().__init__(*(redact(word) if isinstance(word, str) else word for word in words))

@@ -115,10 +115,11 @@ class Limiter:
         for kind, used in self._used(reply.usage).items():
             if kind in self.buckets:
                 self.buckets[kind].correct(used - call.reserved.get(kind, 0.0))
-        if reply.usage.input_tokens and call.characters:
+        if reply.usage.input_tokens and call.characters and not reply.usage.estimated:
             self._per_character += 0.2 * (reply.usage.input_tokens / call.characters - self._per_character)
         role = call.key[1]
-        self._output[role] = self._output.get(role, reply.usage.output_tokens) * 0.8 + reply.usage.output_tokens * 0.2
+        if not reply.usage.estimated:
+            self._output[role] = self._output.get(role, reply.usage.output_tokens) * 0.8 + reply.usage.output_tokens * 0.2
         self._remember(call)
         self.observe(reply.allowances, now)
         if now > self._gate:
@@ -177,10 +178,6 @@ class Limiter:
         known = 0 if self._cached_counts else self._characters.get((request.item, request.role), 0)
         output = self._output.get(request.role, OUTPUT_TOKENS)
         return Usage(input_tokens=round(max(0, characters - known) * self._per_character), output_tokens=round(min(output, request.max_tokens)))
-
-    def most(self, request: ChatRequest) -> Usage:
-        """Return the most tokens that a request can be billed for: every other character a token, all the room used."""
-        return Usage(input_tokens=round(self._count(request) * max(0.5, 1.2 * self._per_character)), output_tokens=request.max_tokens)
 
     def _learn(self, kind: LimitKind, per_minute: float) -> None:
         rate = per_minute / 60 * SHARE

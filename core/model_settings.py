@@ -12,11 +12,11 @@ Option = bool | int | float | str
 
 
 class Price(Strict):
-    """USD for a million tokens, for a model that the price data lacks. What is left out costs as much as input.
+    """USD for a million tokens, for a model that the price data lacks.
 
     Args:
         input, output: tokens of prompts, and of answers with their thinking.
-        cache_read, cache_write: tokens of prompts that are read from the provider's cache, and put there.
+        cache_read, cache_write: tokens of prompts that are read from the provider's cache (by default as much as input), and put there (1.25 times that).
     """
 
     input: Amount
@@ -95,7 +95,7 @@ class Calls(Strict):
 
 
 class Budget(Strict):
-    """What one run may cost; checked before each call. The same command again goes on with the same budget.
+    """What one run may cost, over all its processes; checked before each call. The same command again goes on with the same budget.
 
     Args:
         usd: no call is sent that could exceed it.
@@ -104,7 +104,3 @@ class Budget(Strict):
 
     usd: Amount | None = None
     tokens: Annotated[int, Field(strict=True, ge=0, le=10**13)] | None = None
-
-    def part(self, share: float) -> "Budget":
-        """Return a share of it."""
-        return Budget(usd=None if self.usd is None else self.usd * share, tokens=None if self.tokens is None else int(self.tokens * share))

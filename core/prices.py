@@ -15,6 +15,8 @@ FREE = Price(input=0, output=0)
 DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
 """A dated version costs what its model costs."""
 
+CACHE_WRITE = 1.25
+"""Times the price of input that Anthropic and OpenAI take for a token that is put into their cache."""
 
 FLAT_SECONDS = 600
 """How long prices are kept before the date is looked at again."""
@@ -56,7 +58,7 @@ class Given:
         given = self.given
         plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
         read = given.input if given.cache_read is None else given.cache_read
-        write = given.input if given.cache_write is None else given.cache_write
+        write = CACHE_WRITE * given.input if given.cache_write is None else given.cache_write
         return (plain * given.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * given.output) / 1e6
 
 
@@ -110,6 +112,14 @@ class Listed:
 
 LISTED = {"anthropic": "anthropic", "openai": "openai", "google": "google", "claude-cli": "anthropic"}
 """Providers of ours, and their names in the price data."""
+
+
+def greatest_price(prices: PriceList, most: Usage) -> float | None:
+    """Return what tokens cost at most, wherever in the provider's cache the prompt is read or put; none where the price is unknown."""
+    read, written = most.input_tokens, most.output_tokens
+    costs = [prices.price(usage) for usage in (Usage(read, written), Usage(read, written, read), Usage(read, written, 0, read))]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
 
 
 def price_list(reference: str, given: Price | None, free: bool) -> PriceList:

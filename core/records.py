@@ -166,10 +166,9 @@ class Judged(Record):
 
 
 class Shard(Record):
-    """That a run is a part of another: whose bill it is on, and how much of its budget it may spend."""
+    """That a run is a part of another, whose bill it is on and whose budget it keeps."""
 
     run: str
-    share: float = Field(gt=0, le=1)
 
 
 # --- references between stages: small, so that an orchestrator can keep them ------------------------------------------

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -54,7 +54,7 @@ class Store:
         try:
             return fs.cat_file(place)
         except OSError as error:
-            raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
+            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
 
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
@@ -89,7 +89,7 @@ class Store:
             else:
                 fs.pipe_file(place, data)  # object stores publish an object whole
         except OSError as error:
-            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
         if noted := trace():
             noted.wrote(name)
         return name
@@ -107,7 +107,7 @@ class Store:
             with fs.open(place, "rb") as file:
                 yield cast("IO[bytes]", file)
         except OSError as error:
-            raise StoreError(_explain("read", f"{self.root}/{name}", error)) from error
+            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:
@@ -127,9 +127,38 @@ class Store:
                     file.flush()
                     fs.put_file(file.name, place)
         except OSError as error:
-            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
         if noted := trace():
             noted.wrote(name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one of the name, whoever else tries the same; say whether it was written.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        fs, root = _filesystem(self.root)
+        try:
+            fs.pipe_file(f"{root}/{name}", content, mode="create")
+        except OSError as error:
+            # S3 answers 412, others FileExistsError; a request that was sent twice below us meets its own object
+            if not fs.exists(f"{root}/{name}"):
+                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+            return fs.cat_file(f"{root}/{name}") == content
+        return True
+
+    def read_many(self, names: Sequence[str]) -> list[bytes]:
+        """Return the bytes of several files, which an object store is asked for side by side.
+
+        Raises:
+            StoreError: one is not there or cannot be read.
+        """
+        fs, root = _filesystem(self.root)
+        try:
+            found: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
+        except OSError as error:
+            raise StoreError(explain_failure("read", self.root, error)) from error
+        return [found[path] for path in sorted(found)]
 
     def write_json(self, name: str, value: Any) -> str:
         """Write a value as indented JSON (pydantic models included)."""
@@ -154,7 +183,7 @@ class Store:
         try:
             file = _open_to_append(Path(place)) if self.is_local else None
         except OSError as error:
-            raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
 
         if noted := trace():
             noted.appends(name)
@@ -170,7 +199,7 @@ class Store:
                     written.append(line)
                     fs.pipe_file(place, "".join(written).encode())
             except OSError as error:
-                raise StoreError(_explain("write", f"{self.root}/{name}", error)) from error
+                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
 
         return append
 
@@ -191,7 +220,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(_explain("make", str(path.parent), error)) from error
+            raise StoreError(explain_failure("make", str(path.parent), error)) from error
         return path
 
     def check_writable(self) -> None:
@@ -283,7 +312,8 @@ def _part_of(path: Path) -> Generator[IO[bytes]]:
         raise
 
 
-def _explain(verb: str, what: str, error: OSError) -> str:
+def explain_failure(verb: str, what: str, error: OSError) -> str:
+    """Return what failed, why, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):

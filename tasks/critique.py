@@ -39,7 +39,7 @@ async def criticise_pack(run: Run) -> CritiqueRef:
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
         found = await review(designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode()))
     log_bill(run)
-    text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.name), "caveat": model.caveat})
+    text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
     await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)

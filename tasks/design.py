@@ -179,7 +179,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         "lacking": lacking,
         "findings": findings,
         "reading": BriefReading.model_validate_json(made.read(READING) or '{"contradictions": [], "open": []}'),
-        "bills": bills(made.store, run.name),
+        "bills": bills(made.store, run.ledger.run),
         "variable": PACKS_VARIABLE,
     }
     text = markdown("design", facts=facts)

@@ -45,7 +45,7 @@ def read_evaluation(run: Run, path: str) -> EvaluationFacts:
 def evaluation_facts(run: Run, record: EvaluationRecord) -> EvaluationFacts:
     """Return all that is known of an evaluation."""
     ids = {item.transcript_id for item in record.played}
-    spent = bills(open_store(), run.name, lambda item: item in ids or item.startswith(ITEM))
+    spent = bills(open_store(), run.ledger.run, lambda item: item in ids or item.startswith(ITEM))
     return facts_of(record, run.pack, [_conversation(item) for item in record.conversations], spent)
 
 

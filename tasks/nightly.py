@@ -172,7 +172,7 @@ async def publish_night(run: Run, work: Work) -> NightRef:
     read = [Transcript.model_validate_json(store.read(ref.path)) for ref in work.made]
     fidelity = measure_fidelity(run.pack, read, run.settings.fidelity) if read else None
     earlier = before[::-1][: run.settings.nightly.nights]
-    text = night_markdown(report, earlier, fidelity, bills(store, run.name), run.pack)
+    text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
     await acreate_markdown_artifact(text, key=f"nightly-{domain}", description=f"The night of {work.night.name}")
     get_run_logger().info("The night's report: %s/%s", store.root, page)

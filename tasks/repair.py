@@ -148,7 +148,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     batch = AssessmentBatch.model_validate_json(store.read(assessed))
     rows = [(_transcript(item.transcript.path), item) for item in batch.assessments]
     passed = [item for item in batch.assessments if item.outcome is Outcome.PASS]
-    spent = sum(bill.usd for bill in bills(store, run.name).values())
+    spent = sum(bill.usd for bill in bills(store, run.ledger.run).values())
     new = _cost_of_new(chosen.batch)
     facts = {
         "failed": len(chosen.plans) + len(chosen.left_out),
@@ -159,7 +159,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
         "rows": [_row(transcript, item) for transcript, item in rows],
         "rescued": spent / len(passed) if passed else None,
         "new": new,
-        "bills": bills(store, run.name),
+        "bills": bills(store, run.ledger.run),
     }
     text = markdown("repair", facts=facts)
     page = store.write(f"{assessed.replace('batches/', 'reports/').removesuffix('.json')}/repairs.md", text)

@@ -69,7 +69,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "exports": {arm: json.loads(store.read(f"{model.path}/export.json"))["checks"] for arm, model in models.items()},
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
         "caveats": caveats_of(judged, found),
-        "bills": bills(store, run.name),
+        "bills": bills(store, run.ledger.run),
         "bill": run.ledger.bill,
     }
     made = markdown("report", facts=facts)

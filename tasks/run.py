@@ -22,7 +22,7 @@ from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.job_plan import Plan
 from core.job_settings import KINDS, Training
-from core.ledger import SHARD, Ledger
+from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
 from core.panel import check_panel
@@ -132,9 +132,8 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     stable = config.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
-    if shard:
-        name, budget = f"{shard.run}{SHARD}{name}", budget.part(shard.share)
-    run = Run(name, pack, config, models, Ledger(store, name, budget))
+    ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill
+    run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, config, models, ledger)
     _RUN.set(run)
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
     gc.freeze()
@@ -175,7 +174,7 @@ async def open_model(choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and put on the run's bill."""
     run = _RUN.get()
     model = await load_chat_model(choice, run.pack)
-    return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger)
+    return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger, get_run_logger().warning)
 
 
 @asynccontextmanager

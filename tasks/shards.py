@@ -31,7 +31,7 @@ AWAY_SECONDS = 600
 
 
 async def rehearse_in_shards(plans: Sequence[Rehearsal], run: Run, shards: int, settings: str) -> str:
-    """Rehearse a batch over runs of the deployment `generation/generation`.
+    """Rehearse a batch over runs of the deployment `generation/generation-shard`.
 
     Args:
         plans: of personas whose seeds follow on one another.
@@ -41,23 +41,22 @@ async def rehearse_in_shards(plans: Sequence[Rehearsal], run: Run, shards: int, 
     """
     parts = []
     for begin, size in split(len(plans), shards):
-        share = Shard(run=run.name, share=size / len(plans))
-        parts.append({**_common(run, settings, share), "conversations": size, "first_seed": plans[begin].persona.seed})
-    await run_shards("generation/generation", parts)
+        parts.append({**_common(run, settings), "conversations": size, "first_seed": plans[begin].persona.seed})
+    await run_shards("generation/generation-shard", parts)
     return collect_batch(plans)
 
 
 def judging(shards: int, settings: str) -> Judge:
-    """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment`."""
+    """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment-shard`."""
 
     async def judge(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
         store, waiting, parts = open_store(), not_assessed(transcripts, run), []
         for begin, size in split(len(waiting), shards):
             part = TranscriptBatch(domain=run.pack.name, transcripts=waiting[begin : begin + size], left_out=[])
             name = store.write_json(f"batches/transcripts-{fingerprint(part)}.json", part)
-            parts.append({**_common(run, settings, Shard(run=run.name, share=size / len(waiting))), "batch": name})
+            parts.append({**_common(run, settings), "batch": name})
         if parts:
-            await run_shards("assessment/assessment", parts)
+            await run_shards("assessment/assessment-shard", parts)
         found = found_assessments(transcripts, run)
         there = {item.transcript.id for item in found}
         reason = "its shard did not judge it; the log of that run says why"
@@ -66,8 +65,8 @@ def judging(shards: int, settings: str) -> Judge:
     return judge if shards > 1 else judge_transcripts
 
 
-def _common(run: Run, settings: str, shard: Shard) -> dict[str, Any]:
-    return {"domain": run.pack.name, "settings": settings, "shard": shard.model_dump()}
+def _common(run: Run, settings: str) -> dict[str, Any]:
+    return {"domain": run.pack.name, "settings": settings, "shard": Shard(run=run.name).model_dump()}
 
 
 async def run_shards(deployment: str, parts: Sequence[Mapping[str, Any]]) -> None:

@@ -96,10 +96,10 @@ class Provider:
         return Reply("ok", "stop", Usage(tokens, 10), told)
 
 
-def caller(provider: Any, folder: Any, limits: ModelSettings | None = None, calls: Calls = CALLS, budget: Budget | None = None) -> Caller:
+def caller(provider: Any, folder: Any, limits: ModelSettings | None = None, calls: Calls = CALLS, budget: Budget | None = None, **more: Any) -> Caller:
     chosen = limits or ModelSettings(concurrency=50)
     limiter = Limiter(provider.reference, chosen, calls, cached_input_counts=False, clock=clock)
-    return Caller(provider, limiter, calls, Given(Price(input=1, output=5)), Ledger(Store(str(folder)), "run", budget or Budget()))
+    return Caller(provider, limiter, calls, Given(Price(input=1, output=5)), Ledger(Store(str(folder)), "run", budget or Budget()), **more)
 
 
 def asked(number: int = 0, characters: int = 400, **more: Any) -> ChatRequest:

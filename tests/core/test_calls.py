@@ -1,10 +1,16 @@
 """One call's life: what is tried again and what is not, what it may cost, and that every call is on the bill."""
 
 import asyncio
+import math
+import unicodedata
 
+import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.chat import Reply, Usage
+from blocks.http import status_error
+from core.chat import ChatRequest, Message, Reply, Usage
 from core.errors import (
     AuthError,
     BadRequestError,
@@ -20,13 +26,15 @@ from core.errors import (
     RateLimitError,
     RefusedError,
     SettingsError,
+    StoreError,
     TruncatedError,
     UnknownModelError,
 )
 from core.ledger import Ledger, bills, read_entries
 from core.model_settings import Budget, ModelSettings, Price
-from core.prices import Given, Unknown, price_list
+from core.prices import Given, Unknown, greatest_price, price_list
 from core.store import Store
+from core.usage_bounds import most_usage, read_usage
 from tests.core.simulation import CALLS, asked, caller, clock, in_virtual_time
 
 SCHEMA = {"type": "object"}
@@ -158,7 +166,17 @@ def test_every_call_is_on_the_bill_with_role_item_usage_and_price(tmp_path):
     assert entry["usd"] == pytest.approx((100 * 1 + 10 * 5) / 1e6)
 
 
-def test_a_call_that_was_cancelled_is_on_the_bill_with_an_unknown_price(tmp_path):
+def most(request, model="anthropic/scripted"):
+    """What may be set aside for a call at least: its tokens, and their price if all of the prompt is put into the cache."""
+    usage = most_usage(request, model)
+    return usage.input_tokens, usage.output_tokens, (1.25 * usage.input_tokens + 5 * usage.output_tokens) / 1e6
+
+
+def charged(entry):
+    return entry["input_tokens"], entry["output_tokens"], pytest.approx(entry["usd"])
+
+
+def test_a_call_that_was_cancelled_is_charged_with_the_most_that_it_can_have_cost(tmp_path):
     class Slow(Scripted):
         async def complete(self, request):
             await asyncio.sleep(100)
@@ -171,12 +189,96 @@ def test_a_call_that_was_cancelled_is_on_the_bill_with_an_unknown_price(tmp_path
             await task
 
     in_virtual_time(run())
-    assert [(entry["outcome"], entry["usd"]) for entry in entries(tmp_path)] == [("Cancelled", None)]
-    assert bills(Store(str(tmp_path)), "run")["assistant", "anthropic/scripted"].unpriced == 1
+    (entry,) = entries(tmp_path)
+    assert (entry["outcome"], entry["estimated"]) == ("Cancelled", True)
+    assert charged(entry) == most(asked())
+    assert bills(Store(str(tmp_path)), "run")["assistant", "anthropic/scripted"].estimated == 1
+
+
+@pytest.mark.parametrize("error", [ModelTimeoutError, ConnectError, ProviderError, InvalidOutputError])
+def test_a_failure_after_which_the_answer_may_have_been_written_is_charged_as_a_whole_answer(tmp_path, error):
+    ask(Scripted(error("lost"), reply()), tmp_path) if error.retryable else None
+    if not error.retryable:
+        with pytest.raises(error):
+            ask(Scripted(error("lost")), tmp_path)
+    lost = entries(tmp_path)[0]
+    assert lost["estimated"]
+    assert charged(lost) == most(asked())
+
+
+def test_an_error_that_the_provider_answered_instead_costs_nothing(tmp_path):
+    refused = status_error("anthropic/scripted", 529, "overloaded")
+    ask(Scripted(refused, reply()), tmp_path)
+    assert [entry["usd"] for entry in entries(tmp_path)] == [0, pytest.approx(0.00015)]
+    assert Ledger(Store(str(tmp_path)), "run", Budget()).bill.estimated == 0
+
+
+@pytest.mark.parametrize("status", [408, 502, 504, 524])
+def test_an_error_of_a_gateway_says_nothing_of_the_bill(status):
+    assert not status_error("anthropic/scripted", status, "gateway").unbilled
+
+
+LIES = {
+    "nothing": Usage(estimated=True),
+    "no tokens for many words": Usage(0, 0),
+    "no answer for many words": Usage(300, 0),
+    "far too few": Usage(300, 3),
+    "a prompt of nothing": Usage(1, 2000),
+    "a thousand times too many": Usage(10**7, 2000),
+    "an answer beyond all bounds": Usage(300, 10**6),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_usage_that_cannot_be_true_is_charged_with_the_most_that_can_be(tmp_path, lie):
+    request = ChatRequest("assistant", "", (Message("user", "word " * 200),), 4000, 0, item="1")
+    answer = ask(Scripted(Reply("word " * 2000, "stop", lie)), tmp_path, request)
+    (entry,) = entries(tmp_path)
+    assert entry["estimated"]
+    assert charged(entry) == most(request)
+    assert answer.usage.estimated
+    assert "1 calls estimated" in str(Ledger(Store(str(tmp_path)), "run", Budget()).bill)
+
+
+@pytest.mark.parametrize("value", [None, -1, "12", True, math.nan, math.inf, 1.5, [], {}, 10**400])
+def test_a_count_that_is_none_makes_the_usage_unknown(value):
+    assert read_usage(value, 10).estimated
+    assert read_usage(10, value).estimated
+    assert value is None or read_usage(10, 10, value).estimated
+    assert not read_usage(10, 10, 5, 5).estimated
+    assert read_usage(10, 10, 8, 3).estimated  # more from the cache than there is
+
+
+def test_a_provider_that_bills_more_than_can_be_is_charged_as_it_says_and_trusted_less(tmp_path):
+    told = []
+    model = caller(Scripted(reply(tokens=(2000, 150))), tmp_path, tell=told.append)
+    in_virtual_time(model.complete(asked()))
+    in_virtual_time(model.complete(asked()))
+    assert [entry["usd"] for entry in entries(tmp_path)] == [pytest.approx((2000 + 5 * 150) / 1e6)] * 2
+    assert len(told) == 1
+    assert "counted 2,000 tokens in and 150 out" in told[0]
+    held = Ledger(Store(str(tmp_path)), "run", Budget()).surprises["anthropic/scripted"]
+    expected = most(asked())
+    assert (held.input_tokens, held.output_tokens) == (2000 - expected[0], 150 - expected[1])
+
+
+@given(st.text(min_size=1, max_size=400))
+def test_no_text_has_more_tokens_than_are_set_aside_for_it(text):
+    """A tokenizer over bytes that has learned nothing takes a token for each byte, after it has brought the text into its compatibility form."""
+    request = ChatRequest("assistant", text, (Message("user", text),), 100, 0)
+    worst = 2 * max(len(text.encode()), len(unicodedata.normalize("NFKC", text).encode()))
+    assert worst <= most_usage(request, "openai-compatible/x").input_tokens
+
+
+def test_the_most_that_a_prompt_can_cost_is_that_all_of_it_is_put_into_the_cache():
+    prices = price_list("anthropic/claude-sonnet-5-5", None, free=False)
+    assert greatest_price(prices, Usage(1_000_000, 0)) == pytest.approx(2.5)
+    assert greatest_price(Given(Price(input=2, output=0)), Usage(1_000_000, 0)) == pytest.approx(2.5)
+    assert greatest_price(Unknown(), Usage(1, 1)) is None
 
 
 class Steady(Scripted):
-    """Takes a second and exactly the tokens that are reserved at most."""
+    """Takes a second and exactly the most tokens that a call can take."""
 
     def __init__(self):
         super().__init__()
@@ -185,12 +287,13 @@ class Steady(Scripted):
     async def complete(self, request):
         self.sent += 1
         await asyncio.sleep(1)
-        return Reply("ok", "stop", Usage(len(request.messages[0].content) // 2, request.max_tokens))
+        most = most_usage(request, self.reference)
+        return Reply("ok", "stop", Usage(most.input_tokens, most.output_tokens, 0, most.input_tokens))
 
 
 @pytest.mark.parametrize("at_once", [1, 50])
 def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(tmp_path, at_once):
-    one = (200 * 1 + 100 * 5) / 1e6  # the most that one call can cost
+    one = most(asked())[2]
 
     async def run():
         model = caller(Steady(), tmp_path, limits=ModelSettings(concurrency=at_once), budget=Budget(usd=10.5 * one))
@@ -200,17 +303,17 @@ def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(tmp_path, at_once
     assert sum(isinstance(item, Reply) for item in found) == 10
     stopped = [item for item in found if isinstance(item, BudgetError)]
     assert len(stopped) == 20
-    assert "this run has used 0.0070 of 0.00735 USD" in str(stopped[0])
+    assert f"this run has used {10 * one:.4f} of {10.5 * one:g} USD" in str(stopped[0])
     assert "Raise budget in the settings and run the same command again" in str(stopped[0])
 
 
 def test_a_budget_in_tokens_counts_what_the_run_used_before(tmp_path):
-    ask(Scripted(reply(tokens=(900, 90))), tmp_path)
-    model = Steady()
-    with pytest.raises(BudgetError, match="990 of 1,200 tokens"):
-        ask(model, tmp_path, budget=Budget(tokens=1200))
+    ask(Scripted(reply(tokens=(500, 90))), tmp_path)
+    model, one = Steady(), sum(most(asked())[:2])
+    with pytest.raises(BudgetError, match=f"590 of {590 + one - 1:,} tokens"):
+        ask(model, tmp_path, budget=Budget(tokens=590 + one - 1))
     assert model.sent == 0
-    assert ask(model, tmp_path, budget=Budget(tokens=1290)).text == "ok"
+    assert ask(model, tmp_path, budget=Budget(tokens=590 + one)).text == "ok"
 
 
 def test_a_spent_budget_sends_nothing(tmp_path):
@@ -223,33 +326,74 @@ def test_a_spent_budget_sends_nothing(tmp_path):
 def test_a_budget_in_money_needs_a_price(tmp_path):
     ledger = Ledger(Store(str(tmp_path)), "run", Budget(usd=1))
     with pytest.raises(SettingsError, match="no known price"):
-        asyncio.run(ledger.hold(None, 10))
+        asyncio.run(ledger.reserve(asked(), "m", Usage(10, 10), None, 60))
 
 
-def test_a_line_that_a_kill_cut_short_loses_that_line_only(tmp_path):
+@pytest.mark.parametrize("damage", ['{"at": "2026-', "null\n", "[]\n", '{"call": 3}\n', "\x00\n", '{"call": "x", "outcome": "sent"}\n'])
+def test_a_line_that_is_damaged_loses_that_line_only(tmp_path, damage):
     ask(Scripted(reply()), tmp_path)
     (file,) = tmp_path.glob("ledger/run/*.jsonl")
-    file.write_text(file.read_text(encoding="utf-8") + '{"at": "2026-', encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8") + damage, encoding="utf-8")
     assert len(entries(tmp_path)) == 1
-    assert Ledger(Store(str(tmp_path)), "run", Budget()).bill.calls == 1
+    ledger = Ledger(Store(str(tmp_path)), "run", Budget())
+    assert ledger.bill.calls == 1
+    pay(ledger, 2)
+    assert Ledger(Store(str(tmp_path)), "run", Budget()).bill.calls == 2
 
 
-def test_the_bill_is_kept_on_an_object_store_too(tmp_path):
-    store = Store(f"memory://{tmp_path.name}")
-    ledger = Ledger(store, "run", Budget())
-    for number in range(450):
-        ledger.record(ledger.sent(asked(number), "m"), asked(number), "m", "ok", 0.1, reply(), 0.5, "settings")
-    assert len(store.names("ledger/run")) == 5
-    assert Ledger(store, "run", Budget()).bill.usd == pytest.approx(225)
-    assert [entry["item"] for entry in read_entries(store, "run")] == [str(n) for n in range(450)]
+def pay(ledger, number, usd=0.5, answered=True):
+    """Have a ledger write a call that may cost an amount, and where it is answered, does."""
+
+    async def call():
+        sent = await ledger.reserve(asked(number), "m", Usage(10, 10), usd, 60 if answered else -60)
+        if answered:
+            ledger.record(sent, "ok", 0.1, Usage(10, 10), usd, "settings")
+
+    asyncio.run(call())
 
 
-def test_a_call_whose_answer_a_kill_lost_is_on_the_bill(tmp_path):
+@pytest.mark.parametrize("kind", ["folder", "object store"])
+def test_processes_that_share_a_run_share_its_budget(tmp_path, kind):
+    store = Store(str(tmp_path) if kind == "folder" else f"memory://{tmp_path.name}")
+    both = [Ledger(store, "run", Budget(usd=2.2)) for _ in range(2)]
+    for number in range(4):
+        pay(both[number % 2], number, answered=number != 1)
+    for ledger in [*both, Ledger(store, "run", Budget(usd=2.2))]:
+        with pytest.raises(BudgetError, match=r"used 2.0000 of 2.2 USD \(1 calls estimated\)"):
+            asyncio.run(ledger.reserve(asked(9), "m", Usage(10, 10), 0.5, 60))
+    assert sorted(entry["item"] for entry in read_entries(store, "run")) == ["0", "1", "2", "3"]
+
+
+def test_a_storage_that_replaces_what_it_should_refuse_to_replace_is_told(tmp_path, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(memory), "pipe_file", lambda self, path, value, mode="overwrite", **_: self.pipe({path: value}))
+    monkeypatch.setattr(type(memory), "pipe", lambda self, values: [self.open(path, "wb", data=data) for path, data in values.items()])
+    with pytest.raises(StoreError, match="conditional writes, such as S3"):
+        pay(Ledger(Store(f"memory://{tmp_path.name}"), "run", Budget(usd=1)), 1)
+
+
+def test_a_call_waits_for_another_process_s_call_and_takes_what_that_gives_back(tmp_path):
     store = Store(str(tmp_path))
-    Ledger(store, "run", Budget()).sent(asked(3), "anthropic/scripted")  # and then the process was killed
-    bill = Ledger(store, "run", Budget()).bill
-    assert (bill.calls, bill.unpriced, bill.usd) == (1, 1, 0)
-    assert "1 calls of unknown price" in str(bill)
+
+    async def run():
+        mine, other = (Ledger(store, "run", Budget(usd=1)) for _ in range(2))
+        sent = await other.reserve(asked(1), "m", Usage(10, 10), 0.9, 60)
+        waiting = asyncio.create_task(mine.reserve(asked(2), "m", Usage(10, 10), 0.9, 60))
+        await asyncio.sleep(3)
+        assert not waiting.done()
+        other.record(sent, "ok", 3, Usage(10, 10), 0.1, "settings")
+        await waiting
+
+    in_virtual_time(run())
+
+
+def test_a_call_whose_answer_a_kill_lost_is_charged_with_the_most_that_it_can_have_cost(tmp_path):
+    store, run = Store(str(tmp_path)), Budget(usd=1)
+    pay(Ledger(store, "run", run), 1, usd=0.75, answered=False)  # and then the process was killed
+    ledger = Ledger(store, "run", run)
+    assert (ledger.bill.calls, ledger.bill.estimated, ledger.bill.usd) == (1, 1, 0.75)
+    assert ledger.used == 0.75
+    pay(ledger, 2, usd=0.25)
 
 
 def test_cached_tokens_have_prices_of_their_own():

@@ -1,0 +1,106 @@
+"""What a call can be billed for at most, and whether a provider's count of it can be true."""
+
+import json
+import re
+import unicodedata
+from dataclasses import replace
+from typing import Any
+
+from core.chat import ChatRequest, Reply, Usage
+
+HIDDEN_TOKENS, HIDDEN_TOKENS_OF_SCHEMA, HIDDEN_TOKENS_OF_MESSAGE = 256, 1000, 16
+"""Beyond the text that is sent: what a chat template begins with, what a provider says of a form of answers, and what stands around a message."""
+
+HIDDEN_TOKENS_OF_PROVIDER = {"claude-cli": 4000}
+"""The program's own instructions."""
+
+ROUNDS = {"claude-cli": 4}
+"""Requests for one of ours: the program has an answer continued three times that is cut off."""
+
+LEAST_ROOM = 16
+"""The smallest room for an answer that every API takes."""
+
+SCHEMA_COPIES = 2
+"""A schema goes into the prompt, and to the server beside it."""
+
+ABSURD = 10
+"""Times the bound from which a count is no surprise but nonsense."""
+
+WORDS_PER_TOKEN = 2
+"""No tokenizer in use joins more than two words to a token, in the mean of a text."""
+
+WORD = re.compile(r"\w+")
+
+
+def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
+    """Return the most tokens that a request can be billed for.
+
+    A tokenizer over bytes makes a token of each byte at most, and all others in use fall back to bytes.
+
+    Args:
+        model: `provider/model`.
+        excess: by how much calls of the model have gone beyond this bound.
+    """
+    provider = model.partition("/")[0]
+    schema = SCHEMA_COPIES * _size(json.dumps(request.schema, ensure_ascii=False)) + HIDDEN_TOKENS_OF_SCHEMA if request.schema else 0
+    hidden = HIDDEN_TOKENS + HIDDEN_TOKENS_OF_PROVIDER.get(provider, 0) + HIDDEN_TOKENS_OF_MESSAGE * (1 + len(request.messages))
+    prompt = _size(request.system) + sum(_size(message.content) for message in request.messages) + schema + hidden
+    room, rounds = max(request.max_tokens, LEAST_ROOM), ROUNDS.get(provider, 1)
+    # each round reads what the rounds before it wrote
+    return Usage(rounds * prompt + rounds * (rounds - 1) // 2 * room + excess.input_tokens, rounds * room + excess.output_tokens)
+
+
+def read_usage(read: Any, written: Any, cache_read: Any = None, cache_write: Any = None, raw: Any = None) -> Usage:
+    """Return the tokens of a call as a provider counts them; unknown where a count is missing or is none.
+
+    Args:
+        read: tokens of the whole prompt; written: of the answer with its thinking.
+        cache_read, cache_write: parts of the prompt; none for zero.
+        raw: what the provider said.
+    """
+    said = raw if isinstance(raw, dict) else {} if raw is None else {"usage": str(raw)[:200]}
+    counts = [_count(value) for value in (read, written, 0 if cache_read is None else cache_read, 0 if cache_write is None else cache_write)]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts) or known[2] + known[3] > known[0]:
+        return Usage(raw=said, estimated=True)
+    return Usage(*known, raw=said)
+
+
+def total(count: Any, *more: Any) -> int | None:
+    """Return the sum of counts, of which all but the first may be missing; none if one is no count."""
+    counts = [_count(count), *(_count(value) for value in more if value is not None)]
+    known = [value for value in counts if value is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def believable(reply: Reply, request: ChatRequest, most: Usage) -> bool:
+    """Say whether a provider's count can be true: not far beyond what can be, and not far below the words that went and came."""
+    usage = reply.usage
+    if usage.estimated or usage.input_tokens > ABSURD * most.input_tokens or usage.output_tokens > ABSURD * most.output_tokens:
+        return False
+    asked = _words(request.system) + sum(_words(message.content) for message in request.messages)
+    said = 0 if reply.finish == "refusal" else _words(reply.text)  # a refusal's text is the reason, often of our own
+    return usage.input_tokens * WORDS_PER_TOKEN >= asked and usage.output_tokens * WORDS_PER_TOKEN >= said
+
+
+def charged_usage(reply: Reply, request: ChatRequest, most: Usage) -> Usage:
+    """Return what a reply is charged with: the provider's count, or where that cannot be true, the most that the call can have taken."""
+    return reply.usage if believable(reply, request, most) else replace(most, raw=reply.usage.raw, estimated=True)
+
+
+def _count(value: Any) -> int | None:
+    """Return a count of tokens; none for text, a truth value, a negative or broken number, or one that no call can have."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53 or value != int(value):
+        return None
+    return int(value)
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a text, or those of its compatibility form, which some tokenizers make first, if that has more."""
+    if text.isascii():
+        return len(text)
+    return max(len(form.encode("utf-8", "surrogatepass")) for form in (text, unicodedata.normalize("NFKC", text)))
+
+
+def _words(text: str) -> int:
+    return sum(1 for _ in WORD.finditer(text))
