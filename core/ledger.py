@@ -125,7 +125,7 @@ class Ledger:
         """What the run has cost, as far as this process knows; its own calls under way are not among it."""
         bill = replace(self._settled)
         for call, line in self._open.items():
-            if call not in self._mine:
+            if call not in self._mine or not self._is_under_way(line):
                 bill.add(_charged(line))
         return bill
 
