@@ -1,11 +1,12 @@
 """Whatever a text holds, each file of lines gives it back; whatever else stands in a file, the lines beside it are read."""
 
+import asyncio
 import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.chat import ChatRequest, Message
+from core.chat import ChatRequest, Message, Usage
 from core.checkpoints import read_checkpoint
 from core.json_lines import read_objects, split_lines
 from core.ledger import Ledger, read_entries
@@ -53,7 +54,7 @@ def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_f
     store = Store(str(tmp_path_factory.mktemp("data")))
     ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
     request = ChatRequest(role="judge", system="", messages=(Message("user", "x"),), max_tokens=1, seed=0, item=item)
-    ledger.sent(request, f"provider/{words}")
+    asyncio.run(ledger.reserve(request, f"provider/{words}", Usage(1, 1), None, 60))
     (entry,) = read_entries(store, "run")
     assert (entry["item"], entry["model"]) == (item, f"provider/{words}")
 
@@ -61,7 +62,8 @@ def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_f
 def test_a_bill_is_read_around_lines_that_are_no_calls(tmp_path):
     store = Store(str(tmp_path))
     ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
-    ledger.sent(ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x"), "a/b")
+    request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
+    asyncio.run(ledger.reserve(request, "a/b", Usage(1, 1), None, 60))
     for number, text in enumerate([b"null\n", b"[]\n", b'"text"\n', b"{}\n", b'{"call": 3}\n', b'{"call": "\xc3', b"\xff\xfe\n"]):
         store.write(f"ledger/run/other-{number}.jsonl", text)
     assert [entry["item"] for entry in read_entries(store, "run")] == ["x"]
