@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a deployment and waits for its end: exit code 0 if it completed, 1 if it did not, 2 if it did not end in time (it is cancelled then, also by Ctrl-C).
-# A machine that runs this needs `pip install prefect` and PREFECT_API_URL, nothing else of Understudy.
+# A machine that runs this needs `pip install prefect`, PREFECT_API_URL and PREFECT_API_AUTH_STRING, nothing else of Understudy; the password of this
+# checkout's own server (make ui) is found.
 #
 #   LIMIT=3600 deployments/run_and_watch.sh generation/generation -p conversations=10 -p settings=config/pipeline.yaml
 set -uo pipefail
@@ -8,6 +9,12 @@ set -uo pipefail
 limit=${LIMIT:-3600}
 prefect=${PREFECT:-prefect}
 [ $# -gt 0 ] || { echo "usage: run_and_watch.sh flow/deployment [-p name=value …]" >&2; exit 64; }
+
+kept=${PREFECT_HOME:-$(dirname "$0")/../.prefect}/server-password
+case ${PREFECT_API_URL:-} in
+  http://127.0.0.1:* | http://localhost:*)
+    [ -n "${PREFECT_API_AUTH_STRING:-}" ] || [ ! -r "$kept" ] || export PREFECT_API_AUTH_STRING="$(<"$kept")" ;;
+esac
 
 # made first and watched second: a watch that ends in time has no name for what it leaves behind
 made=$("$prefect" deployment run "$@" 2>&1) || { printf '%s\n' "$made" >&2; exit 1; }

@@ -5,15 +5,14 @@ so that each run is recorded as stopped. Prefect's own worker waits for its runs
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
+import urllib.error
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -22,6 +21,7 @@ from core.errors import ServerError, UnderstudyError
 from core.processes import children, descendants, end_processes, is_running
 from core.stopping import leave, stop_on_signals
 from core.store import CHECKOUT
+from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
 
 POOL = "understudy"
 START_SECONDS = 180
@@ -38,26 +38,28 @@ def main() -> None:
         ServerError: the port is taken, or the server or the worker did not start or ended by itself.
     """
     port = os.environ.get("PORT", "4200")
-    # not --port: the UI would go on looking at 4200
-    os.environ |= {"PREFECT_SERVER_API_PORT": port, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    logs = Path(os.environ.get("PREFECT_HOME", CHECKOUT / ".prefect"))
-    logs.mkdir(parents=True, exist_ok=True)
+    logs = home()
+    os.environ |= {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    password, made = kept_password()
+    os.environ |= server_environment(password, port)
     if _answers():
         raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: make ui PORT=4300")
     print(f"Starting the Prefect server; its log is {logs / 'server.log'}", flush=True)
     server = worker = None
     try:
         with (logs / "server.log").open("wb") as log:
-            server = _start("server", "start", log=log)
+            server = _start("deployments/server.py", log=log)
         _wait_for(server, logs / "server.log")
         _deploy(logs / "deploy.log")
         end_dead_runs("Its process was gone when the server was started again.")
+        told = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if made else f"the content of {logs / PASSWORD_FILE}"
         print(
+            f"\nThe server asks for a password: {told}."
             f'\nOpen http://127.0.0.1:{port} and run the deployment "demo" (or "pipeline", with your keys in the environment). '
             "Ctrl-C stops the server and the worker.\n",
             flush=True,
         )
-        worker = _start("worker", "start", "--pool", POOL, "--name", f"understudy-{os.getpid()}")
+        worker = _start("deployments/worker.py", f"understudy-{os.getpid()}")
         while worker.poll() is None:
             if server.poll() is not None:
                 raise ServerError(f"The Prefect server {ended(server.returncode)}; {logs / 'server.log'} says why. What was made is kept.")
@@ -70,15 +72,13 @@ def main() -> None:
 def end_dead_runs(why: str) -> None:
     """Mark the worker's runs of this machine whose process is gone, and the runs within them, as crashed."""
     pool = {"name": {"any_": [POOL]}}
-    runs = _post("flow_runs/filter", {"work_pools": pool, "flow_runs": {"state": {"type": {"any_": ALIVE}}}})
+    runs = ask("flow_runs/filter", {"work_pools": pool, "flow_runs": {"state": {"type": {"any_": ALIVE}}}})
     for run in runs:
         pid = (run["infrastructure_pid"] or "").rpartition(":")[2]
         if pid.isdecimal() and not _is_run(int(pid)):
             within = {"parent_flow_run_id": {"any_": [run["id"]]}, "state": {"type": {"any_": ALIVE}}}
-            for one in [run, *_post("flow_runs/filter", {"flow_runs": within})]:
-                _post(
-                    f"flow_runs/{one['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True}
-                )
+            for one in [run, *ask("flow_runs/filter", {"flow_runs": within})]:
+                ask(f"flow_runs/{one['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True})
 
 
 def _is_run(pid: int) -> bool:
@@ -91,7 +91,7 @@ def _is_run(pid: int) -> bool:
 
 def _start(*words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "prefect", *words],
+        [sys.executable, *words],
         cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -137,16 +137,12 @@ def _stop(server: subprocess.Popen[bytes] | None, worker: subprocess.Popen[bytes
 
 def _answers() -> bool:
     try:
-        urllib.request.urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=5).close()
+        ask("health")
+    except urllib.error.HTTPError:
+        return True
     except OSError:
         return False
     return True
-
-
-def _post(path: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(f"{os.environ['PREFECT_API_URL']}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=2) as answer:
-        return json.load(answer)
 
 
 if __name__ == "__main__":

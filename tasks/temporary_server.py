@@ -22,6 +22,7 @@ from core.memory import Memory, read_memory
 from core.processes import descendants, die_with_parent, end_processes
 from core.stopping import PATIENCE, say, stopped
 from core.store import CHECKOUT
+from tasks.server_access import home, new_password, server_environment, use_kept_password
 
 START_SECONDS = 180
 UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
@@ -51,25 +52,27 @@ def temporary_server() -> Generator[Callable[[], None]]:
         ServerError: the server did not start (by that function).
     """
     if os.environ.get("PREFECT_API_URL"):
+        use_kept_password()
         yield lambda: None
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    log = Path(os.environ.get("PREFECT_HOME", CHECKOUT / ".prefect")) / "temporary-server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = home() / "temporary-server.log"
+    access = server_environment(password := new_password(), port)
     before = read_memory()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "deployments/server.py"],
             cwd=CHECKOUT,
-            env={**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **dict.fromkeys(UNUSED, "false")},
+            env={**os.environ, **access, **dict.fromkeys(UNUSED, "false")},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509  no other thread runs yet
         )
-    os.environ["PREFECT_API_URL"] = url
+    before_it = os.environ.get("PREFECT_API_AUTH_STRING")
+    os.environ |= {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
     _STARTED.append(url)
     over = threading.Event()
 
@@ -82,6 +85,8 @@ def temporary_server() -> Generator[Callable[[], None]]:
     finally:
         over.set()
         os.environ.pop("PREFECT_API_URL", None)
+        os.environ.pop("PREFECT_API_AUTH_STRING", None)
+        os.environ |= {"PREFECT_API_AUTH_STRING": before_it} if before_it else {}
         _STARTED.clear()
         process.terminate()
         try:

@@ -48,7 +48,7 @@ def workers(deployed, prefect_server, tmp_path_factory):
     started = []
     for name in ("one", "two"):
         log = (root / f"{name}.log").open("w", encoding="utf-8")
-        words = [PREFECT, "worker", "start", "--pool", "understudy", "--name", name]
+        words = [sys.executable, "deployments/worker.py", name]
         started.append(subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
     yield root / "data"
     for process in started:

@@ -1,6 +1,5 @@
 """`make ui` as a person uses it: started, a run in it, stopped in any way, started again."""
 
-import json
 import os
 import re
 import signal
@@ -8,23 +7,26 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 import psutil
 import pytest
 
+from tasks import server_access
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.test_stopping import nothing_left, wait_for
 
 
 @pytest.fixture
-def ui(tmp_path):
+def ui(tmp_path, monkeypatch):
     """Starts server and worker with a database of their own; what is left of them is killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     env = {**os.environ, "PORT": port, "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PREFECT_LOGGING_LEVEL": "INFO"}
+    monkeypatch.setenv("PREFECT_HOME", env["PREFECT_HOME"])
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
     started = []
 
     def start():
@@ -40,7 +42,8 @@ def ui(tmp_path):
         )
         started.append(process)
         wait_for(process, "Ctrl-C stops the server and the worker")
-        return process, f"http://127.0.0.1:{port}/api"
+        server_access.use_kept_password()
+        return process
 
     yield start
     for process in started:
@@ -66,44 +69,38 @@ def kill_all(process):
     process.wait()
 
 
-def post(url, body):
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
-
-
-def begin_a_run(process, api, settings):
+def begin_a_run(process, settings):
     """Start a deployment's run, and wait until it is in the middle of its conversations; return its id."""
-    with urllib.request.urlopen(f"{api}/deployments/name/nightly/nightly", timeout=60) as answer:
-        deployment = json.load(answer)
-    run = post(f"{api}/deployments/{deployment['id']}/create_flow_run", {"parameters": {"settings": settings, "conversations": 3000}})
+    deployment = server_access.ask("deployments/name/nightly/nightly", seconds=60)
+    run = server_access.ask(f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"settings": settings, "conversations": 3000}}, seconds=60)
     wait_for(process, r"So far: [1-9]")
     return run["id"]
 
 
-def states(api, run):
+def states(run):
     """Return the state of a run, and those of the runs within it."""
-    found = post(f"{api}/flow_runs/filter", {"flow_runs": {"operator": "or_", "id": {"any_": [run]}, "parent_flow_run_id": {"any_": [run]}}})
+    wanted = {"flow_runs": {"operator": "or_", "id": {"any_": [run]}, "parent_flow_run_id": {"any_": [run]}}}
+    found = server_access.ask("flow_runs/filter", wanted, seconds=60)
     return {one["state_type"] for one in found}
 
 
 def test_whether_it_is_stopped_or_killed_nothing_is_left_and_no_run_says_for_ever_that_it_runs(ui, tmp_path):
     settings = write_settings(tmp_path, generation={"conversations": 3000, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
-    process, api = ui()
-    stopped = begin_a_run(process, api, settings)
+    process = ui()
+    stopped = begin_a_run(process, settings)
     process.terminate()
     assert_stopped(process, 143, tmp_path)
     made = list((tmp_path / "data").rglob("transcripts/**/*.json"))
     assert made
 
-    process, api = ui()
-    assert states(api, stopped) == {"CRASHED"}
-    killed = begin_a_run(process, api, settings)
+    process = ui()
+    assert states(stopped) == {"CRASHED"}
+    killed = begin_a_run(process, settings)
     kill_all(process)  # with the server and the run, so that nobody records what became of it
     assert all(path.exists() for path in made)
 
-    process, api = ui()
-    assert states(api, killed) == {"CRASHED"}
+    process = ui()
+    assert states(killed) == {"CRASHED"}
     process.send_signal(signal.SIGINT)
     assert_stopped(process, 130, tmp_path)
 

@@ -1,0 +1,124 @@
+"""Who may use a Prefect server that is started here: its password, its settings, and the modes of its folder.
+
+Must be entered before Prefect is imported, which reads the environment then.
+"""
+
+import base64
+import json
+import os
+import secrets
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from core.errors import ServerError
+from core.redaction import learn
+from core.store import CHECKOUT
+
+PASSWORD_FILE = "server-password"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+USER = "understudy"
+
+
+def home() -> Path:
+    """Return Prefect's folder, which holds its database, logs and results; this user alone may enter it.
+
+    Raises:
+        ServerError: it cannot be made or is somebody else's.
+    """
+    folder = Path(os.environ.get("PREFECT_HOME") or CHECKOUT / ".prefect")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise ServerError(f"{folder} cannot be made private: {error.strerror}. Set PREFECT_HOME to a folder of your own.") from error
+    return folder
+
+
+def new_password() -> str:
+    """Return a new `user:password`."""
+    return learn(f"{USER}:{secrets.token_urlsafe(24)}")
+
+
+def kept_password() -> tuple[str, bool]:
+    """Return the password of this checkout's server, and whether it was made just now; it is kept in a file that this user alone may read."""
+    path = home() / PASSWORD_FILE
+    for _ in range(2):
+        if known := _read(path):
+            return known, False
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".password-")  # of mode 0600 from the first
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(made := new_password())
+        try:
+            os.link(part, path)  # fails where another process was quicker
+        except FileExistsError:
+            if not _read(path):
+                Path(part).replace(path)
+                return made, True
+        else:
+            return made, True
+        finally:
+            Path(part).unlink(missing_ok=True)
+    raise ServerError(f"{path} cannot be read. Remove it, and run the same command again.")
+
+
+def use_kept_password() -> None:
+    """Set `PREFECT_API_AUTH_STRING`, unless it is set, for the server that `make ui` started; only a server of this machine is shown the password."""
+    host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
+    path = Path(os.environ.get("PREFECT_HOME") or CHECKOUT / ".prefect") / PASSWORD_FILE
+    if host in LOOPBACK and not os.environ.get("PREFECT_API_AUTH_STRING") and (password := _read(path)):
+        os.environ["PREFECT_API_AUTH_STRING"] = password
+
+
+def server_environment(password: str, port: int | str) -> dict[str, str]:
+    """Return the settings of a server of this machine: a password, requests from its own pages alone, no telemetry."""
+    origins = ",".join(f"http://{host}:{port}" for host in LOOPBACK[:2])
+    return {
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+def ask(path: str, body: Any = None, seconds: float = 5) -> Any:
+    """Ask the server that the environment names, without Prefect's client, which takes seconds to import.
+
+    Args:
+        path: below its API.
+        body: is posted, if there is one.
+
+    Raises:
+        OSError: the server does not answer, or refuses.
+    """
+    headers = {}
+    if password := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(password.encode()).decode()}"
+    if body is not None:
+        client = secrets.token_hex(16)
+        headers |= {"Content-Type": "application/json", "Prefect-Csrf-Client": client}
+        try:
+            headers["Prefect-Csrf-Token"] = ask(f"csrf-token?client={quote(client)}", seconds=seconds)["token"]
+        except urllib.error.HTTPError as refused:
+            if refused.code not in (404, 422):  # a server without this protection
+                raise
+    request = urllib.request.Request(f"{os.environ['PREFECT_API_URL']}/{path}", None if body is None else json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=seconds) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        return learn(path.read_text(encoding="utf-8").strip())
+    except OSError:
+        return ""

@@ -1,0 +1,94 @@
+"""The server and the worker as `make ui` starts them, for tests of what they refuse."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tasks.server_access import new_password, server_environment
+from tests.conftest import CHECKOUT
+
+
+@dataclass
+class Secured:
+    """A server that runs; `env` is what its clients need."""
+
+    url: str
+    env: dict[str, str]
+    root: Path
+    password: str
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """User and password."""
+        user, _, password = self.password.partition(":")
+        return user, password
+
+    def start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start one of the deployments' programs; its log is `name`.log."""
+        with (self.root / f"{name}.log").open("ab") as log:
+            words = (sys.executable, *words)
+            process = subprocess.Popen(words, cwd=CHECKOUT, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        self._started.append(process)
+        return process
+
+    @contextmanager
+    def client(self) -> Generator[httpx.Client]:
+        """Open a client that knows the password."""
+        with httpx.Client(base_url=f"{self.url}/api", auth=self.auth, timeout=30) as client:
+            token = client.get("/csrf-token", params={"client": "tests"}).json()["token"]
+            client.headers.update({"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token})
+            yield client
+
+    def stop(self) -> None:
+        """End all."""
+        for process in reversed(self._started):
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def until(found: Callable[[], Any], seconds: float = 180) -> Any:
+    """Wait for something and return it."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.3)
+    return value
+
+
+@contextmanager
+def secured_server(root: Path, **environment: str) -> Generator[Secured]:
+    """Start such a server with a database of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url, password = f"http://127.0.0.1:{port}", new_password()
+    env = {**{name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}, **server_environment(password, port)}
+    env |= {"PREFECT_HOME": str(root / "prefect"), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
+    server = Secured(url, env, root, password)
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/api/health", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    try:
+        server.start("server", "deployments/server.py")
+        until(answers)
+        yield server
+    finally:
+        server.stop()
