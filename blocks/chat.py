@@ -13,9 +13,10 @@ from blocks.scripted import Scripted
 from core.chat import ChatModel
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
+from core.key_refusal import refuse_keys
 from core.pack import Pack
 from core.records import ModelChoice
-from core.references import refuse_keys, split_reference
+from core.references import split_reference
 from core.store import open_store
 from core.yaml_files import explain
 

@@ -1,11 +1,11 @@
 """Naming a model: `provider/model`, or the name of a saved block. A key is refused wherever a name or a parameter is expected."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from core.errors import SettingsError
+from core.key_refusal import refuse_keys
 from core.model_settings import ModelSettings
-from core.redaction import holds_key
 from core.settings import Settings
 
 
@@ -20,24 +20,6 @@ def split_reference(reference: str, providers: Collection[str]) -> tuple[str, st
     if provider not in providers or not model:
         raise SettingsError(f"Unknown model reference {reference!r}. Allowed: provider/model, with a provider of {', '.join(providers)}.")
     return provider, model
-
-
-def refuse_keys(values: Mapping[str, Any]) -> None:
-    """Refuse values that hold a key, or an address with a password, however deep; parameters are stored and shown.
-
-    Raises:
-        SettingsError: names the place and not the key.
-    """
-    for place, value in values.items():
-        if isinstance(value, Mapping):
-            refuse_keys({f"{place}.{name}": inner for name, inner in value.items()} | {f"{place}: a name": name for name in value if isinstance(name, str)})
-        elif isinstance(value, list | tuple):
-            refuse_keys({f"{place}[{number}]": inner for number, inner in enumerate(value)})
-        elif isinstance(value, str) and holds_key(value):
-            raise SettingsError(
-                f"{place} looks like a key, or an address with a password in it. Keys belong in an environment variable or a saved block, never in a parameter "
-                "or a file of settings, where they are stored and shown. Take it out, and replace it with the provider if it was sent anywhere."
-            )
 
 
 def model_settings(settings: Settings, reference: str, block: str | None = None) -> ModelSettings:

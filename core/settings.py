@@ -13,6 +13,7 @@ from core.errors import SettingsError, nearest
 from core.evaluation_settings import EvaluationSettings
 from core.guards import Fault
 from core.job_settings import REPO, ExportSettings, Jobs, Training
+from core.key_refusal import refuse_keys
 from core.model_settings import Budget, Calls, ModelSettings
 from core.near_duplicates import DuplicateSettings
 from core.operation_settings import CostSettings, DesignSettings, NightlySettings, RepairSettings
@@ -243,9 +244,11 @@ def load_settings(path: str = "config/pipeline.yaml", root: Path = CHECKOUT) -> 
     A file that begins with `extends: <file beside it>` says only what is different from that one.
 
     Raises:
-        SettingsError: the file is missing, outside the project (core/trust.py), extends itself, or something in it is wrong.
+        SettingsError: the file is missing, outside the project (core/trust.py), extends itself, holds a key, or something in it is wrong.
     """
-    return check(_layered(root / path, root), Settings, SettingsError, str(root / path))
+    data = _layered(root / path, root)
+    refuse_keys({f"{root / path}": data})
+    return check(data, Settings, SettingsError, str(root / path))
 
 
 def _layered(path: Path, root: Path, over: tuple[Path, ...] = ()) -> Any:

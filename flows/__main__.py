@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError
+from core.key_refusal import refuse_keys
 from core.pack import load_pack
 from core.receipts import read_receipt, receipt_name, write_receipt
-from core.references import refuse_keys
 from core.settings import load_settings
 from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
 from core.store import open_store

@@ -22,13 +22,14 @@ from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.job_plan import Plan
 from core.job_settings import KINDS, Training
+from core.key_refusal import refuse_keys
 from core.ledger import Ledger
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
 from core.panel import check_panel
 from core.prices import Unknown, context_window, price_list
 from core.records import ModelChoice, Shard
-from core.references import model_settings, refuse_keys
+from core.references import model_settings
 from core.scoring import check_gates
 from core.settings import Settings, load_settings, load_training
 from core.store import open_store

@@ -5,8 +5,9 @@ import yaml
 
 from core.chat import Usage
 from core.errors import SettingsError
+from core.key_refusal import refuse_keys
 from core.prices import price_list
-from core.references import model_settings, refuse_keys, split_reference
+from core.references import model_settings, split_reference
 from core.settings import load_settings, load_training
 from tests.conftest import CHECKOUT
 
@@ -61,6 +62,7 @@ def test_an_unknown_model_reference_is_refused_with_the_known_providers(referenc
         "hf_abcdefghijklmn",
         "api_key=1234567890",
         "Bearer abcdefghij",
+        "https://user:password@host/v1",
     ],
 )
 def test_what_looks_like_a_key_is_refused_and_not_repeated(value):
@@ -117,3 +119,17 @@ def test_the_shipped_defaults_have_prices_and_are_not_about_to_be_switched_off()
         for name in [name for names in settings.roles.bound().values() for name in names]:
             prices = price_list(name, model_settings(settings, name).price, free=name.startswith("scripted/"))
             assert prices.price(Usage(1000, 1000)) is not None, name
+
+
+def test_settings_with_a_key_or_an_address_with_a_password_are_refused(tmp_path):
+    for part in (
+        {"openai-compatible/qwen": {"options": {"base_url": "http://user:opensesame@host/v1"}}},
+        {"openai": {"options": {"headers": ["hf_abcdefghijklmn"]}}},
+    ):
+        data = yaml.safe_load((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"))
+        data["models"] = data.get("models", {}) | {"openai-compatible/qwen": {"options": options}}
+        (tmp_path / "settings.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+        with pytest.raises(SettingsError, match=r"models.*looks like a key, or an address with a password") as refused:
+            load_settings("settings.yaml", tmp_path)
+        assert "opensesame" not in str(refused.value)
+        assert "abcdefgh" not in str(refused.value)
