@@ -24,6 +24,9 @@ REDACTED = "[redacted]"
 SECRET_NAME = re.compile(r"(^|_)(KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH_STRING|ACCESS_KEY_ID|CREDENTIALS?)$", re.IGNORECASE)
 """Environment variables whose values are secrets."""
 
+UNDONE = 3
+"""How many times over escapes are undone, such as URL encoding of URL encoding."""
+
 SHORTEST = 8
 """Characters: what is shorter is no key, and would be found in ordinary words."""
 
@@ -186,13 +189,11 @@ def _without(text: str, form: str) -> str:
 
 def _hidden(text: str, forms: tuple[str, ...]) -> bool:
     """Say whether a secret is there once escapes are undone and line breaks are taken out."""
-    plain = text
-    if any(mark in text for mark in "%\\&"):
-        for _ in range(3):
-            plain = html.unescape(unquote(re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), plain)))
-    plain = "".join(plain.split())
-    if plain == text and "\\" not in text:
-        return False
-    # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
-    views = {re.sub(r"\\+[nrt]|\\", "", plain), plain.replace("\\", "")}
-    return any(form.replace("\\", "") in view for view in views for form in forms)
+    views = [text]
+    for _ in range(UNDONE if any(mark in text for mark in "%\\&") else 0):  # a look after each: a secret may hold what looks like an escape
+        views.append(html.unescape(unquote(re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), views[-1]))))
+    plain = {"".join(view.split()) for view in views}
+    if "\\" in text:  # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
+        plain |= {re.sub(r"\\+[nrt]|\\", "", view) for view in plain} | {view.replace("\\", "") for view in plain}
+        forms += tuple(form.replace("\\", "") for form in forms if "\\" in form)
+    return any(form in view for view in plain - {text} for form in forms)
