@@ -30,10 +30,14 @@ UNDONE = 3
 SHORTEST = 8
 """Characters: what is shorter is no key, and would be found in ordinary words."""
 
-KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
+SHAPES = (
     r"sk-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|AIza[\w-]{20,}|ya29\.[\w-]{20,}|(?:hf|api_org)_[A-Za-z0-9]{10,}|gsk_\w{10,}|xai-[\w-]{10,}|nvapi-[\w-]{10,}"
     r"|gh[opusr]_\w{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|pn[ub]_\w{10,}|pplx-\w{10,}|r8_\w{10,}|xox[abeoprs]-[\w-]{10,}"
+)
+"""How keys begin, in the form that JavaScript reads too: a form's schema has it (deployments/setup.py)."""
+
+KEY = re.compile(
+    rf"(?<![A-Za-z0-9])(?:{SHAPES}"
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
     r"|Bearer\s+[\w.~+/=-]{8,}|Basic\s+(?-i:[\w+/]+[A-Z\d])[\w+/]{6,}=*"
     r"|(?:x-|x-goog-)?(?:api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|token|secret|authorization)"

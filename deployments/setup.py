@@ -6,9 +6,11 @@ PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [settings=
 """
 
 import asyncio
+import copy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -17,7 +19,7 @@ from tasks.server_access import use_kept_password
 use_kept_password()
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
@@ -28,6 +30,7 @@ from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
 from core.deaths import ended
 from core.errors import UnderstudyError
+from core.redaction import SHAPES
 from core.references import model_settings
 from core.settings import Settings, load_settings
 from core.store import CHECKOUT
@@ -66,6 +69,18 @@ async def register_blocks(client: PrefectClient) -> None:
         print(f"Registered the block {kind.get_block_type_slug()}.")
 
 
+def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a form whose texts are no keys: the server checks it before it stores what was typed."""
+    no_key = {"not": {"type": "string", "pattern": rf"(^|[^A-Za-z0-9])({SHAPES}|[Bb]earer\s+\S{{8,}})|://[^\s/@]+:[^\s/@]*@"}}
+    changed = copy.deepcopy(schema)
+    for given in changed.get("properties", {}).values():
+        given |= no_key
+        for kind in given.get("anyOf", []):
+            if isinstance(kind.get("additionalProperties"), dict):
+                kind["additionalProperties"] |= no_key
+    return changed
+
+
 async def deploy(client: PrefectClient) -> int:
     """The deployments of prefect.yaml. A schedule that is new is off: it costs money, and a person is to switch it on."""
     before = {deployment.name for deployment in await client.read_deployments()}
@@ -76,6 +91,9 @@ async def deploy(client: PrefectClient) -> int:
         return 1
     for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
         new = deployment.name not in before
+        if deployment.entrypoint and deployment.entrypoint.startswith("flows."):
+            schema = refuse_keys_in(deployment.parameter_openapi_schema or {})
+            await client.update_deployment(deployment.id, DeploymentUpdate.model_validate({"parameter_openapi_schema": schema}))
         for schedule in deployment.schedules if new else []:
             await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
         schedules = "".join(f", its schedule is {'on' if schedule.active and not new else 'off'}" for schedule in deployment.schedules)

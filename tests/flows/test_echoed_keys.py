@@ -1,0 +1,122 @@
+"""A proxy that repeats what it was sent puts the key into its answers; no byte that a run leaves behind holds it."""
+
+import base64
+import html
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from core.settings import load_settings
+from tests.conftest import CHECKOUT
+from tests.flows.conftest import write_settings
+
+KEY = "Zq9/unshaped+value=of-a-key:77"
+ECHOES = (
+    lambda sent: sent,
+    lambda sent: quote(sent, safe=""),
+    lambda sent: base64.b64encode(sent.encode()).decode(),
+    lambda sent: json.dumps({"error": {"message": "Bad header", "headers": {"authorization": sent}}}),
+    lambda sent: json.dumps({"error": {"message": json.dumps({"authorization": sent})}}),
+    lambda sent: f"<html><body><pre>authorization: {html.escape(sent)}</pre></body></html>",
+    lambda sent: "x" * 280 + sent,
+    lambda sent: sent.encode().hex(),
+    lambda sent: repr([(b"authorization", sent.encode())]),
+)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers with the header that it got, in another shape each time."""
+
+    status = 400
+    asked = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        sent = self.headers["authorization"]
+        assert KEY in sent
+        Proxy.asked += 1
+        said = ECHOES[Proxy.asked % len(ECHOES)](sent)
+        self.send_response(Proxy.status, said if Proxy.status == 400 and said.isascii() and "\n" not in said else None)
+        if Proxy.status == 302:
+            self.send_header("Location", f"/elsewhere?{quote(sent)}")
+        if Proxy.status == 200:
+            message = {"role": "assistant", "content": f"You sent {said}. I hear that the day was long and that sleep does not come easily."}
+            usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+            choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+            said = json.dumps({"id": sent, "object": "chat.completion", "created": 1, "model": sent, "choices": choices, "usage": usage})
+            self.send_header("Content-Type", "application/json")
+        body = said.encode()
+        self.send_header("x-request-id", quote(sent))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *_):  # ty: ignore[incompatible-method-override]
+        pass
+
+
+@pytest.fixture
+def proxy():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def traces_of(key):
+    """What the key looks like in bytes: as it is, its halves, and in each encoding at each alignment."""
+    raw = key.encode()
+    found = {
+        raw,
+        raw[: len(raw) // 2],
+        raw[-(len(raw) // 2) :],
+        raw.hex().encode(),
+        quote(key, safe="").encode(),
+        quote(key).encode(),
+        html.escape(key).encode(),
+    }
+    found |= {json.dumps(key)[1:-1].encode()}
+    for shift in range(3):
+        found.add(base64.b64encode(b"\0" * shift + raw)[4:-4])
+    return found
+
+
+def left_behind(*folders):
+    """Every byte below the folders."""
+    return {path: path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("status", [400, 401, 500, 302, 200])
+def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, status):
+    Proxy.status = status
+    settings = yaml.safe_load(
+        Path(write_settings(tmp_path, generation={"conversations": 9, "exchanges": [3, 3], "concurrency": 9})).read_text(encoding="utf-8")
+    )
+    settings["roles"] |= {"user_simulator": "scripted/user", "assistant": "openai-compatible/echo"}
+    settings["models"] = {"openai-compatible": {"options": {"base_url": proxy}, "price": {"input": 1, "output": 1}}}
+    settings["calls"] = load_settings().calls.model_dump(mode="json") | {"attempts": 2, "first_backoff_seconds": 0.01, "longest_backoff_seconds": 0.01}
+    settings["calls"] |= {"total_seconds": 5}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    home, data = tmp_path / "prefect", tmp_path / "data"
+    env = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_LOGGING_LEVEL")}
+    env |= {"PREFECT_HOME": str(home), "UNDERSTUDY_DATA": str(data), "OPENAI_COMPATIBLE_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+    words = [sys.executable, "-m", "flows", "generation", f"settings={tmp_path / 'settings.yaml'}"]
+    done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, timeout=300, check=False)
+    said = done.stdout + done.stderr
+    assert Proxy.asked > 0, said
+    assert b"[redacted]" in said or status in (200, 302), said.decode()
+    for path, content in {**left_behind(home, data), "the terminal": said}.items():
+        for trace in traces_of(KEY):
+            assert trace not in content, (path, trace)
+    assert any(path.suffix == ".db" for path in left_behind(home))
