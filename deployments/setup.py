@@ -74,10 +74,10 @@ def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
     no_key = {"not": {"type": "string", "pattern": rf"(^|[^A-Za-z0-9])({SHAPES}|[Bb]earer\s+\S{{8,}})|://[^\s/@]+:[^\s/@]*@"}}
     changed = copy.deepcopy(schema)
     for given in changed.get("properties", {}).values():
-        given |= no_key
+        given.update(no_key)
         for kind in given.get("anyOf", []):
             if isinstance(kind.get("additionalProperties"), dict):
-                kind["additionalProperties"] |= no_key
+                kind["additionalProperties"].update(no_key)
     return changed
 
 
