@@ -120,7 +120,7 @@ class ClaudeCliChat:
                 raise error
         elif request.schema:
             structured = result.get("structured_output")
-            text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text)
+            text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text, request)
         return Reply(text, finish, _usage(result), request_id=result.get("session_id"))
 
     async def _run(self, command: list[str], prompt: str, room: dict[str, str]) -> tuple[int, str, str]:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx2
 
-from core.chat import Allowance, LimitKind, Message
+from core.chat import Allowance, ChatRequest, LimitKind, Message
 from core.errors import (
     AuthError,
     BadRequestError,
@@ -23,6 +23,7 @@ from core.errors import (
     SettingsError,
     UnknownModelError,
 )
+from core.json_answers import json_answer
 from core.redaction import learn, redact
 
 CONNECT_SECONDS = 10
@@ -178,10 +179,9 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
     return joined
 
 
-def bare_json(text: str) -> str:
-    """Return the JSON of an answer that was put into a code fence, or the text as it is."""
-    fenced = re.search(r"```(?:json)?\s*\n(.*?)\n\s*```", text, re.DOTALL)
-    return fenced[1] if fenced and fenced[1].lstrip().startswith("{") else text
+def bare_json(text: str, request: ChatRequest) -> str:
+    """Return the JSON that answers a request, without what stands around it and what it quotes."""
+    return json_answer(text, request.schema or {}, [message.content for message in request.messages])
 
 
 def _number(text: str | None) -> float | None:

@@ -103,7 +103,7 @@ class OpenAICompatibleChat:
         if choice.message.refusal or choice.finish_reason == "content_filter":
             finish, text = "refusal", choice.message.refusal or "content filter"
         elif request.schema:
-            text = bare_json(text)
+            text = bare_json(text, request)
         return Reply(text, finish, _usage(completion), allowances(raw.headers, LIMIT_HEADERS), completion.id)
 
 
