@@ -263,12 +263,13 @@ def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
 
     Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
     """
-    store, imported, writers, caveats, shared = open_store(), 0, Counter[str](), set[str](), Counter[str]()
+    store, imported, writers, caveats, shared, stated = open_store(), 0, Counter[str](), set[str](), Counter[str](), Counter[str]()
     for item, transcript in zip(gathered.passing, _read(gathered), strict=True):
         told = transcript.provenance
         if "pack_hash" in told:
             writers[" and ".join(str(told[side]) for side in ("user_simulator", "assistant") if told.get(side))] += 1
         else:
+            stated.update([_terms(told["terms"])] if "terms" in told else [])
             imported, writers["not known: imported from files"] = imported + 1, writers["not known: imported from files"] + 1
         assessment = Assessment.model_validate_json(store.read(item.assessment)) if item.assessment.endswith(".json") else None
         caveats.update(str(caveat) for caveat in (told.get("caveat"), assessment.caveat if assessment else None) if caveat)
@@ -277,7 +278,13 @@ def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
         f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."
         for name, count in shared.items()
     ]
+    own += [f"Stated when {count} of the conversations were imported: {terms}" for terms, count in stated.most_common()]
     return dict(writers.most_common(5)), imported, [*sorted(caveats), *own]
+
+
+def _terms(terms: dict[str, Any]) -> str:
+    replaced = " Personal data in them were replaced by a program, which does not find all." if terms["replaced"] is not None else ""
+    return f"from {terms['origin']}, licence: {terms['licence']}, consent: {terms['consent']}.{replaced}"
 
 
 def _size(examples: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tiktoken
+from jinja2 import TemplateError
 
 from core.errors import SettingsError
 from core.slicing import Tokenizer
@@ -55,7 +56,13 @@ def _from_transformers(name: str) -> Tokenizer:
 
     def whole(*roles: str) -> int:
         chat = [{"role": role, "content": "x y z"} for role in roles]
-        return len(found.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
+        try:
+            return len(found.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
+        except TemplateError as refused:
+            if roles[0] != "system":
+                raise SettingsError(f"The chat template of dataset.tokenizer {name} cannot render a conversation ({refused}). Choose {CL100K}.") from refused
+            # it refuses a system message (Gemma 2): the training puts its text before the user's first message, after a line break
+            return whole(*roles[1:]) + count("\n")
 
     # templates may write something else at the beginning and after the last message; both are in every example, so they go with the system prompt
     two, four = whole("system", "user", "assistant"), whole("system", "user", "assistant", "user", "assistant")

@@ -54,6 +54,12 @@ Example = tuple[list[int], list[bool]]
 # Logits of a prompt and of the tokens after it, and these tokens.
 Written = tuple[Any, list[int]]
 # Of the version whose source distribution holds the converter.
+FOLDED = (
+    "{%- if messages and messages[0]['role'] == 'system' -%}"
+    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + messages[1]['content']}] + messages[2:] -%}"
+    "{%- endif -%}"
+)
+"""Goes before a template that refuses a system message (Gemma 2's): its makers have the text put before the user's first message, and llama.cpp does so too."""
 LLAMA_CPP_PYTHON = "0.3.36"
 # Normal quantile of a 95 % interval.
 QUANTILE = 1.96
@@ -342,6 +348,16 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
     return where, chats
 
 
+def fold_system(template: str, tokenizer: Any) -> str:
+    """Returns a template that takes a system message: itself, or one that puts it before the user's first message."""
+    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    try:
+        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except import_module("jinja2").TemplateError:
+        return FOLDED + template
+    return template
+
+
 def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
@@ -356,6 +372,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
     # takes blanks and line breaks away around it.
     tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
     tokenizer.chat_template = tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], tokenizer.chat_template)
+    tokenizer.chat_template = fold_system(tokenizer.chat_template, tokenizer)
     return tokenizer
 
 

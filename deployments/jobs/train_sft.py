@@ -53,6 +53,12 @@ TRAINER = ("num_train_epochs", "max_steps", "per_device_train_batch_size", "grad
 TRAINER += ("lr_scheduler_type", "optim", "max_length", "activation_checkpointing", "packing", "seed")
 # Options that may differ between a run and the one that goes on with its checkpoint; base and data are compared by what is in them.
 FREE = {"train", "validation", "dataset", "dataset_revision", "base", "base_revision", "output", "chat_template", "allow_truncated", "save_steps"}
+FOLDED = (
+    "{%- if messages and messages[0]['role'] == 'system' -%}"
+    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + messages[1]['content']}] + messages[2:] -%}"
+    "{%- endif -%}"
+)
+"""Goes before a template that refuses a system message (Gemma 2's): its makers have the text put before the user's first message, and llama.cpp does so too."""
 FREE |= {"push_to", "push_tag", "public", "retry_seconds", "trackio_project", "trackio_space"}
 # Written into a checkpoint last.
 COMPLETE = "complete.json"
@@ -372,7 +378,18 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         # Other tags in their place, not none: a tag takes blanks and line breaks away around it.
         tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
         tokenizer.chat_template = tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
-    return tokenizer, template
+    tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
+    return tokenizer, fold_system(template, tokenizer)
+
+
+def fold_system(template: str, tokenizer: Any) -> str:
+    """Returns a template that takes a system message: itself, or one that puts it before the user's first message."""
+    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    try:
+        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except import_module("jinja2").TemplateError:
+        return FOLDED + template
+    return template
 
 
 def mark_chatml(tokenizer: Any) -> str | None:

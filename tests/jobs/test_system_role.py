@@ -1,0 +1,51 @@
+"""A base whose chat template refuses a system message (Gemma 2's) is counted, trained and exported with it before the user's first message."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from core.records import Exchange, Transcript
+from core.settings import Slicing
+from core.slicing import SliceReport, slices
+from tasks.tokens import load_tokenizer
+from tests.jobs.conftest import make_tokenizer
+
+JOBS = Path(__file__).parents[2] / "deployments/jobs"
+GEMMA2 = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{{ '<start_of_turn>' + message['role'] + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+)
+CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+
+
+@pytest.fixture(scope="module")
+def gemma2():
+    specials = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    tokenizer = make_tokenizer(specials, ["<start_of_turn>", "<end_of_turn>"], "qwen3_instruct_2507")
+    tokenizer.chat_template = GEMMA2
+    return tokenizer
+
+
+@pytest.mark.parametrize("script", ["train_sft", "convert_gguf"])
+def test_the_system_prompt_goes_before_the_users_first_message(gemma2, script, monkeypatch):
+    monkeypatch.syspath_prepend(str(JOBS))
+    fold = runpy.run_path(str(JOBS / f"{script}.py"), run_name="job")["fold_system"]
+    template = fold(GEMMA2, gemma2)
+    text = gemma2.apply_chat_template(CHAT, chat_template=template, tokenize=False)
+    assert text == "<bos><start_of_turn>user\nBe kind.\nHi.<end_of_turn>\n<start_of_turn>assistant\nHello.<end_of_turn>\n"
+    assert gemma2.apply_chat_template(CHAT[1:], chat_template=template, tokenize=False) == gemma2.apply_chat_template(CHAT[1:], tokenize=False)
+    assert fold(template, gemma2) == template
+
+
+def test_examples_are_counted_as_they_are_trained(gemma2, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(JOBS))
+    gemma2.save_pretrained(str(tmp_path))
+    talk = Transcript(id="t", exchanges=[Exchange(exchange_number=n, user=f"Message {n}.", assistant=f"Answer {n}.") for n in range(1, 6)])
+    counted = load_tokenizer(f"hf:{tmp_path}")
+    template = runpy.run_path(str(JOBS / "train_sft.py"), run_name="job")["fold_system"](GEMMA2, gemma2)
+    for example in slices([talk], "Be kind.", Slicing(first=3, gap=(2, 5), max_tokens=9_000), counted, SliceReport()):
+        whole = gemma2.apply_chat_template(example.messages, chat_template=template, tokenize=True, return_dict=False)
+        assert example.tokens == len(whole)
