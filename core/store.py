@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any, cast
@@ -251,8 +252,29 @@ class Store:
 
 
 def open_store() -> Store:
-    """Return the store at `$UNDERSTUDY_DATA`, by default `data/` in the checkout."""
-    return Store(os.environ.get(ROOT_VARIABLE) or str(CHECKOUT / "data"))
+    """Return the store at `$UNDERSTUDY_DATA`, by default `data/` in the checkout.
+
+    Raises:
+        StoreError: there is no such kind of place, or one elsewhere cannot be asked.
+    """
+    store = Store(os.environ.get(ROOT_VARIABLE) or str(CHECKOUT / "data"))
+    if not store.is_local:
+        _ask_once(store.root)
+    return store
+
+
+@lru_cache
+def _ask_once(root: str) -> None:
+    """See that a place elsewhere answers: clients tell of missing keys and the like in errors of their own."""
+    fs, path = _filesystem(root)
+    try:
+        fs.info(f"{path}/.writable")
+    except FileNotFoundError:
+        pass
+    except Exception as error:
+        raise StoreError(
+            f"{root} cannot be used: {' '.join(str(error).split())[:200]}. Give its keys and its address (docs/security.md), or set {ROOT_VARIABLE}."
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -263,7 +285,11 @@ def cache_folder() -> Path:
 
 def _filesystem(root: str) -> tuple[Any, str]:
     """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
-    return fsspec.url_to_fs(root, use_listings_cache=False)
+    try:
+        return fsspec.url_to_fs(root, use_listings_cache=False)
+    except (ValueError, ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error
 
 
 def _wrong_in(name: str) -> str | None:

@@ -18,9 +18,10 @@ from core.pack import load_pack
 from core.receipts import read_receipt, receipt_name, write_receipt
 from core.settings import load_settings
 from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
-from core.store import open_store
+from core.store import CHECKOUT, open_store
 from core.traces import begin_trace, end_trace
 from flows import STOPPED
+from tasks.command_words import NUMBER, ask_to_trust
 from tasks.temporary_server import temporary_server
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def _asked(words: list[str]) -> tuple[str, dict[str, str]]:
         key, separator, value = pair.partition("=")
         if key not in known or not separator:
             raise SettingsError(f"Unknown parameter {pair!r} of {name}. Allowed: {', '.join(f'{known_key}=…' for known_key in known)}.")
+        if key in given:
+            raise SettingsError(f"The parameter {key} is there twice. Say it once.")
         given[key] = value
+    ask_to_trust(CHECKOUT / (known | given)["settings"])
     return name, given
 
 
@@ -180,6 +184,11 @@ def _value(schema: dict[str, Any], text: str) -> Any:
             return json.loads(text)
         except json.JSONDecodeError:
             return text
+    kinds = {kind.get("type") for kind in [schema, *schema.get("anyOf", [])]}
+    if "integer" in kinds and NUMBER.fullmatch(text):
+        return int(text)
+    if "boolean" in kinds:
+        return {"true": True, "false": False}.get(text, text)
     if any("additionalProperties" in kind and "properties" not in kind for kind in schema.get("anyOf", [])):
         return dict(part.strip().partition("=")[::2] for part in text.split(","))
     return text

@@ -20,7 +20,9 @@ from core.records import Exchange, Transcript
 from core.references import model_settings
 from core.settings import load_settings
 from core.spoken import spoken
+from core.store import CHECKOUT
 from tasks.chat_parts import Part, find_parts
+from tasks.command_words import ask_to_trust
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -92,6 +94,7 @@ def chat(domain: str, model: Path | None, against: str | None, settings: str, op
 
 
 def _choose(settings: str, temperature: float | None, max_tokens: int | None) -> Chosen:
+    ask_to_trust((Path(settings) if Path(settings).is_file() else CHECKOUT / settings).absolute())
     config = load_settings(str(Path(settings).resolve()) if Path(settings).is_file() else settings)
     options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
     warmth, program = options.pop("temperature"), options.pop("program")

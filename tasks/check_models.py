@@ -21,6 +21,7 @@ from core.settings import Settings, load_settings
 from core.stopping import run_stoppable, say, stopped
 from core.store import CHECKOUT, open_store
 from core.yaml_files import load_yaml
+from tasks.command_words import in_one_sentence, read_words
 from tasks.run import choose_model
 
 Retirements = RootModel[dict[str, dict[str, date]]]
@@ -63,15 +64,15 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
 
 def main(words: list[str]) -> int:
     """Print a line for each model; return 0 if all can be used."""
-    given = dict(word.partition("=")[::2] for word in words)
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"})))
+
+
+def _show(given: dict[str, str]) -> int:
     try:
-        found = run_stoppable(check_models(load_settings(given.get("settings", "config/pipeline.yaml")), given.get("domain", "therapeutic-coaching")))
+        found = run_stoppable(check_models(load_settings(given["settings"]), given["domain"]))
     except asyncio.CancelledError:
         say("Stopped.")
         return stopped() or 1
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
     for check in found:
         print(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
         if check.problem:

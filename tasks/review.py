@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from core.assessment_page import assessment_page
-from core.errors import ReviewError, UnderstudyError
+from core.errors import ReviewError
 from core.fingerprint import seed_of
 from core.pack import Rubric, load_pack
 from core.records import AssessmentBatch, Judged
@@ -14,6 +14,7 @@ from core.review_sheet import read_sheet, sample, write_sheet
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
 from tasks.assessment_report import latest, read_judged
+from tasks.command_words import in_one_sentence, read_words, whole_number
 
 SHEET, PAGE, BATCH = "sheet.csv", "transcripts.html", "batch"
 
@@ -97,23 +98,21 @@ def _batch(given: dict[str, str], sheet: Path | None) -> str:
     return store.read(latest(given["domain"]))
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Write a sheet, or print what a filled one says; return the exit code."""
-    defaults = {"domain": "therapeutic-coaching", "sample": "", "sheet": "", "batch": "", "settings": "config/pipeline.yaml"}
-    given = defaults | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        load_pack(given["domain"])
-        if given["sheet"]:
-            sheet = CHECKOUT / Path(given["sheet"]).expanduser()
-            print(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
-            return 0
-        size = given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed)
-        if not size.isdecimal():
-            raise ReviewError(f"SAMPLE={size} is no number. Allowed: 1 or more transcripts, such as SAMPLE=30.")
-        folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), int(size))}"
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(
+        lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "sample": "", "sheet": "", "batch": "", "settings": "config/pipeline.yaml"}))
+    )
+
+
+def _show(given: dict[str, str]) -> int:
+    load_pack(given["domain"])
+    if given["sheet"]:
+        sheet = CHECKOUT / Path(given["sheet"]).expanduser()
+        print(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
+        return 0
+    size = given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed)
+    folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), whole_number('SAMPLE', size, 1, 100_000))}"
     print(f"Read the conversations:    {folder}/{PAGE}")
     print(f"Write YES, NO or NA into:  {folder}/{SHEET}")
     print(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")

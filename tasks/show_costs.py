@@ -4,13 +4,13 @@ import sys
 
 from blocks.chat import LOCAL
 from core.costs import measure_prompts, run_costs, training_tokens
-from core.errors import SettingsError, UnderstudyError
 from core.pack import load_pack
 from core.prices import price_list
 from core.references import model_settings
 from core.reports import markdown
 from core.settings import load_settings
 from core.store import CHECKOUT
+from tasks.command_words import in_one_sentence, read_words, whole_number
 from tasks.tokens import count_tokens
 
 SIZES = "10,150,1000"
@@ -26,13 +26,12 @@ def costs_page(domain: str, settings: str, sizes: str) -> str:
     Raises:
         SettingsError: a size is no number.
     """
-    if not all(size.strip().isdecimal() and int(size) for size in sizes.split(",")):
-        raise SettingsError(f"The sizes are {sizes!r}; numbers of transcripts separated by commas are allowed, as in {SIZES}.")
+    numbers = [whole_number("sizes, numbers of transcripts separated by commas,", size.strip(), 1, 1_000_000) for size in sizes.split(",")]
     config, pack = load_settings(settings), load_pack(domain)
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
     prices = {name: price_list(name, model_settings(config, name).price, name.partition("/")[0] in LOCAL) for name in names}
     tables = []
-    for transcripts in map(int, sizes.split(",")):
+    for transcripts in numbers:
         rows = run_costs(pack, config, transcripts, prices, count_tokens)
         known = sum(row.usd or 0.0 for row in rows)
         unknown = ", and what has no known price" if any(row.usd is None for row in rows) else ""
@@ -48,15 +47,15 @@ def costs_page(domain: str, settings: str, sizes: str) -> str:
     )
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Print the page, or write it where the docs have it; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml", "sizes": SIZES, "write": ""}
-    given |= dict(item.partition("=")[::2] for item in arguments)
-    try:
-        page = costs_page(given["domain"], given["settings"], given["sizes"])
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(
+        lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml", "sizes": SIZES, "write": ""}))
+    )
+
+
+def _show(given: dict[str, str]) -> int:
+    page = costs_page(given["domain"], given["settings"], given["sizes"])
     if given["write"]:
         (CHECKOUT / PAGE).write_text(page, encoding="utf-8")
     else:

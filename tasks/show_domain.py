@@ -2,19 +2,18 @@
 
 import sys
 
-from core.errors import UnderstudyError
 from core.pack import load_pack
 from core.pack_review import rendered_prompts, review_pack
+from tasks.command_words import in_one_sentence, read_words
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Print what was found; return 0 for a pack that lacks nothing, 1 for one that a person should look at, 2 for one that does not load."""
-    given = {"domain": "therapeutic-coaching", "prompts": ""} | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        pack = load_pack(given["domain"])
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "prompts": ""})))
+
+
+def _show(given: dict[str, str]) -> int:
+    pack = load_pack(given["domain"])
     found, prompts = review_pack(pack), rendered_prompts(pack)
     subtopics = sum(len(group.subtopics) for group in pack.taxonomy.topics.values())
     gates = sum(criterion.head.gate for criterion in pack.rubric.criteria.values())

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from core.errors import SettingsError, UnderstudyError
+from core.errors import SettingsError
 from core.fidelity import measure_fidelity
 from core.pack import load_pack
 from core.records import Transcript
@@ -11,21 +11,21 @@ from core.reports import fidelity_markdown
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
 from core.transcript_files import find_transcripts
+from tasks.command_words import in_one_sentence, read_words
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Print the figures as Markdown; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "transcripts": "", "settings": "config/pipeline.yaml"} | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        if not given["transcripts"]:
-            raise SettingsError("No folder of transcripts was given. Say make fidelity TRANSCRIPTS=folder.")
-        folder = CHECKOUT / Path(given["transcripts"]).expanduser()
-        found = find_transcripts(folder)
-        transcripts = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
-        report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "transcripts": "", "settings": "config/pipeline.yaml"})))
+
+
+def _show(given: dict[str, str]) -> int:
+    if not given["transcripts"]:
+        raise SettingsError("No folder of transcripts was given. Say make fidelity TRANSCRIPTS=folder.")
+    folder = CHECKOUT / Path(given["transcripts"]).expanduser()
+    found = find_transcripts(folder)
+    transcripts = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
+    report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)
     print(fidelity_markdown(report))
     for line in found.told():
         print(line, file=sys.stderr)

@@ -3,22 +3,21 @@
 import sys
 
 from core.coverage import coverage, table
-from core.errors import SettingsError, UnderstudyError
 from core.pack import load_pack
 from core.personas import sample_batch
+from core.quantities import LARGEST_SEED
+from tasks.command_words import in_one_sentence, read_words, whole_number
 
 
 def main(words: list[str]) -> int:
     """Print a line for each persona and the coverage; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "count": "20", "first_seed": "0"} | dict(word.partition("=")[::2] for word in words)
-    try:
-        if not given["count"].isdigit() or not given["first_seed"].isdigit() or int(given["count"]) < 1:
-            raise SettingsError(f"Asked for count={given['count']} from first_seed={given['first_seed']}. Allowed: whole numbers, at least 1 persona.")
-        pack = load_pack(given["domain"])
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    personas = sample_batch(pack, int(given["first_seed"]), int(given["count"]))
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "count": "20", "first_seed": "0"})))
+
+
+def _show(given: dict[str, str]) -> int:
+    count, first = whole_number("count", given["count"], 1, 100_000), whole_number("first_seed", given["first_seed"], 0, LARGEST_SEED)
+    pack = load_pack(given["domain"])
+    personas = sample_batch(pack, first, count)
     for persona in personas:
         topics, flaws = ", ".join(topic.subtopic for topic in persona.topics), ", ".join(flaw.name for flaw in persona.flaws) or "none"
         print(f"{persona.seed:6}  {persona.name:12}  {persona.exchanges:3} exchanges  {persona.trajectory:14}  {topics}  (flaws: {flaws})")

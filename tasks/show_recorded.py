@@ -6,7 +6,7 @@ from pathlib import Path
 from core.arm_comparison import Comparison, compare_arms
 from core.comparison_page import evaluation_page
 from core.comparison_report import evaluation_markdown
-from core.errors import EvaluationError, UnderstudyError
+from core.errors import EvaluationError
 from core.evaluation_record import FILE, EvaluationRecord, facts_of, summary
 from core.fingerprint import fingerprint
 from core.pack import load_pack
@@ -14,17 +14,18 @@ from core.recorded_evaluation import read_recorded, recorded_conversations
 from core.reports import summary_table
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
+from tasks.command_words import in_one_sentence, read_words
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Compare, write the report and print the figures; return the exit code."""
-    given = {"dir": "", "transcripts": "", "base": "base", "domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"}
-    given |= dict(item.partition("=")[::2] for item in arguments)
-    try:
-        print(summary_table(_evaluate(given)))
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(
+        lambda: _show(read_words(words, {"dir": "", "transcripts": "", "base": "base", "domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"}))
+    )
+
+
+def _show(given: dict[str, str]) -> int:
+    print(summary_table(_evaluate(given)))
     return 0
 
 

@@ -4,25 +4,25 @@ import sys
 from pathlib import Path
 
 from core.checkpoints import read_checkpoints, rescore
-from core.errors import CheckpointError, UnderstudyError
+from core.errors import CheckpointError
 from core.pack import load_pack
 from core.store import CHECKOUT
+from tasks.command_words import in_one_sentence, read_words
 
 NEAR = 0.00051
 """Recorded scores are rounded to three places."""
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Print a line for each assessment; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "checkpoints": ""} | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        if not given["checkpoints"]:
-            raise CheckpointError("No checkpoint was given. Say make rescore CHECKPOINTS=file or folder.")
-        rubric = load_pack(given["domain"]).rubric
-        found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in given["checkpoints"].split(",")])
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "checkpoints": ""})))
+
+
+def _show(given: dict[str, str]) -> int:
+    if not given["checkpoints"]:
+        raise CheckpointError("No checkpoint was given. Say make rescore CHECKPOINTS=file or folder.")
+    rubric = load_pack(given["domain"]).rubric
+    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in given["checkpoints"].split(",")])
     same = 0
     for name, (_, line) in found.lines.items():
         score, unknown = rescore(line, rubric)

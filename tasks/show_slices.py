@@ -3,27 +3,27 @@
 import sys
 from pathlib import Path
 
-from core.errors import SettingsError, UnderstudyError
+from core.errors import SettingsError
 from core.example_files import statistics
 from core.pack import load_pack
 from core.settings import load_settings, load_training
 from core.slicing import SliceReport, slices
 from core.store import CHECKOUT
 from core.transcript_files import find_transcripts
+from tasks.command_words import in_one_sentence, read_words
 from tasks.tokens import load_tokenizer
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Print the summary; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "transcripts": "", "settings": "config/pipeline.yaml"} | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        if not given["transcripts"]:
-            raise SettingsError("No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.")
-        settings, pack = load_settings(given["settings"]), load_pack(given["domain"])
-        found, tokenizer = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser()), load_tokenizer(settings.dataset.tokenizer)
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "transcripts": "", "settings": "config/pipeline.yaml"})))
+
+
+def _show(given: dict[str, str]) -> int:
+    if not given["transcripts"]:
+        raise SettingsError("No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.")
+    settings, pack = load_settings(given["settings"]), load_pack(given["domain"])
+    found, tokenizer = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser()), load_tokenizer(settings.dataset.tokenizer)
     report, system = SliceReport(), pack.prompts["system"].render()
     tokens = [item.tokens for item in slices(found.transcripts.values(), system, settings.dataset.slicing, tokenizer, report)]
     length = load_training(settings.training).train.get("max-length")

@@ -5,17 +5,21 @@ cannot say that it was stopped and tries to for minutes. This one is in a sessio
 while the command still imports, which saves some seconds.
 """
 
+import base64
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.addresses import checked_address
 from core.deaths import ended, explain, signal_name
 from core.errors import ServerError
 from core.memory import Memory, read_memory
@@ -37,6 +41,10 @@ def is_temporary() -> bool:
     return bool(_STARTED)
 
 
+ANSWER_SECONDS = 20
+"""For which a given server is waited."""
+
+
 @contextmanager
 def temporary_server() -> Generator[Callable[[], None]]:
     """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
@@ -51,8 +59,9 @@ def temporary_server() -> Generator[Callable[[], None]]:
     Raises:
         ServerError: the server did not start (by that function).
     """
-    if os.environ.get("PREFECT_API_URL"):
+    if given := os.environ.get("PREFECT_API_URL"):
         use_kept_password()
+        check_server(given)
         yield lambda: None
         return
     port = _free_port()
@@ -95,6 +104,35 @@ def temporary_server() -> Generator[Callable[[], None]]:
             process.kill()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
+
+
+def check_server(url: str) -> None:
+    """See that a Prefect server answers at an address, before Prefect is imported, which would ask for it for minutes.
+
+    Raises:
+        ServerError: the address is none, nobody answers, who answers is no Prefect server, or it wants another password.
+    """
+    remedy = "Start it (`make ui`), correct the address, or leave PREFECT_API_URL empty: then a server is started for the command."
+    try:
+        request = urllib.request.Request(f"{checked_address(url).rstrip('/')}/health", headers=_authorization())
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+            found = answer.read(100).strip()
+    except urllib.error.HTTPError as refused:
+        reason = "wants a password or key (PREFECT_API_AUTH_STRING, PREFECT_API_KEY)" if refused.code in (401, 403) else f"answers {refused.code}"
+        raise ServerError(f"The server at PREFECT_API_URL, {url}, {reason}. {remedy}") from refused
+    except ValueError as wrong:
+        raise ServerError(f"PREFECT_API_URL: {wrong}. {remedy}") from wrong
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ServerError(f"No Prefect server answers at PREFECT_API_URL, {url} ({str(reason)[:120]}). {remedy}") from error
+    if found != b"true":
+        raise ServerError(f"What answers at PREFECT_API_URL, {url}, is no Prefect server. Its address ends in /api. {remedy}")
+
+
+def _authorization() -> dict[str, str]:
+    if given := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}
+    return {"Authorization": f"Bearer {given}"} if (given := os.environ.get("PREFECT_API_KEY")) else {}
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory) -> None:

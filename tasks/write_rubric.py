@@ -2,20 +2,19 @@
 
 import sys
 
-from core.errors import UnderstudyError
 from core.pack import load_pack
 from core.reports import rubric_markdown
 from core.store import CHECKOUT
+from tasks.command_words import in_one_sentence, read_words
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Write the page of the domain; return the exit code."""
-    given = {"domain": "therapeutic-coaching", "to": "docs/rubric.md"} | dict(item.partition("=")[::2] for item in arguments)
-    try:
-        (CHECKOUT / given["to"]).write_text(rubric_markdown(load_pack(given["domain"])), encoding="utf-8")
-    except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
+    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "to": "docs/rubric.md"})))
+
+
+def _show(given: dict[str, str]) -> int:
+    (CHECKOUT / given["to"]).write_text(rubric_markdown(load_pack(given["domain"])), encoding="utf-8")
     return 0
 
 

@@ -68,7 +68,7 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
 def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
     for words, told in (
         (("sample=4",), "No assessments of 'therapeutic-coaching' are in"),
-        (("sample=many",), "SAMPLE=many is no number"),
+        (("sample=many",), "SAMPLE is 'many'"),
         ((f"sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
         (("domain=moon", "sample=4"), "Unknown domain 'moon'"),
     ):

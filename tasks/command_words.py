@@ -1,0 +1,77 @@
+"""The words of a command, `name=value`, and how it tells what is wrong with them."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from core.errors import SettingsError, UnderstudyError, nearest
+from core.references import refuse_keys
+from core.store import CHECKOUT
+from core.trust import TRUST_VARIABLE, is_trusted, trust, trusted
+
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+
+
+def read_words(words: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return what was asked for.
+
+    Raises:
+        SettingsError: a word of another form, an unknown or repeated name, what looks like a key, or settings that are not trusted.
+    """
+    refuse_keys({f"parameter {number}": word for number, word in enumerate(words)})
+    given: dict[str, str] = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if name not in defaults or not separator:
+            allowed = ", ".join(f"{known}=…" for known in defaults)
+            raise SettingsError(f"Unknown parameter {word!r:.80}.{nearest(name, list(defaults))} Allowed: {allowed}.")
+        if name in given:
+            raise SettingsError(f"The parameter {name} is there twice. Say it once.")
+        given[name] = value
+    asked = {**defaults, **given}
+    if asked.get("settings"):
+        ask_to_trust(CHECKOUT / asked["settings"])
+    return asked
+
+
+def ask_to_trust(settings: Path) -> None:
+    """Ask the person at the terminal before a settings file from outside the project is used.
+
+    Raises:
+        SettingsError: they say no, or there is nobody to ask.
+    """
+    if is_trusted(settings) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        trusted(settings)
+        return
+    folder = settings.resolve().parent
+    print(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", file=sys.stderr)
+    print(f"Use it and what is in {folder}? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise SettingsError(f"Nothing was done. Put the file below {CHECKOUT}, or its folder into {TRUST_VARIABLE}.")
+    trust(folder)
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """Return a number that a word gives.
+
+    Raises:
+        SettingsError: it is none, or outside the bounds.
+    """
+    if not NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        raise SettingsError(f"{name} is {text!r:.40}. Allowed: a whole number from {least:,} to {most:,}.")
+    return int(text)
+
+
+def in_one_sentence(show: Callable[[], int]) -> int:
+    """Run a command and return its exit code; what a person can act on is one sentence on the standard error."""
+    try:
+        return show()
+    except UnderstudyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # whoever read it has ended
+        return 1
+    except OSError as error:
+        print(f"Error: {error.strerror or error}: {error.filename or 'a file of the command'}.", file=sys.stderr)
+        return 1
