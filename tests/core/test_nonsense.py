@@ -1,0 +1,153 @@
+"""Nonsense in settings, packs, training settings and personas is refused where it is read, and not when it has cost something."""
+
+import copy
+import importlib.util
+import json
+import sys
+
+import pytest
+import yaml
+
+from blocks.chat import PROVIDERS, block_class
+from core.errors import PackError, PersonaError, SettingsError
+from core.evaluation_personas import read_personas
+from core.job_arguments import ConvertArguments, TrainArguments
+from core.pack import load_pack
+from core.personas import sample_persona
+from core.provider_options import OPTIONS
+from core.settings import load_settings, load_training
+from tests.conftest import CHECKOUT
+
+SETTINGS = yaml.safe_load((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"))
+TRAINING = yaml.safe_load((CHECKOUT / "config/training/qwen3-14b.yaml").read_text(encoding="utf-8")) | {"chat_template": None}
+
+
+def changed(data, place, value):
+    found = copy.deepcopy(data)
+    *path, last = place.split(".")
+    part = found
+    for name in path:
+        part = part.setdefault(name, {})
+    part[last] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *[("generation.conversations", value) for value in (True, "5", 5.0, -1, 0, 10**9, 1e3, [5])],
+        *[("budget.usd", value) for value in (float("inf"), float("nan"), True, "25", -1, 1e300)],
+        *[("calls.longest_wait_seconds", value) for value in (float("inf"), 0, -1, 10**9)],
+        *[("dataset.validation_share", value) for value in (0, 1, 1.5, float("nan"))],
+        ("generation.exchanges", [8, 4]),
+        ("dataset.slicing.gap", [5, 2]),
+        ("dataset.audit.phrase_words", [8, 5]),
+        ("fidelity.length_in_style", [0.9, 0.1]),
+        ("fidelity.length_in_style", [0.5, 7]),
+        ("calls.first_backoff_seconds", 1000),
+        ("generation.max_tokens", 150_000),
+        ("dataset.private", "yes"),
+        ("training", 5),
+        ("models.antropic", {"concurrency": 5}),
+        ("models.antropic/claude-haiku-5-5", {"concurrency": 5}),
+        ("models.google.options", {"thinkin": "LOW"}),
+        ("models.google.options", {"temperature": "0.7"}),
+        ("models.openai-compatible.options", {"base_url": "foo://x"}),
+        ("models.openai-compatible.options", {"base_url": "http://user:pw@host/v1"}),
+        ("models.openai-compatible.options", {"base_url": "http://host:99999/v1"}),
+    ],
+)
+def test_settings(tmp_path, place, value):
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(changed(SETTINGS, place, value)), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"settings\.yaml"):
+        load_settings(str(path))
+
+
+def test_a_misspelt_model_is_told_with_the_one_that_is_meant(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("extends: " + str(CHECKOUT / "config/pipeline.yaml") + "\nmodels: {openai/gpt-6.1-tera: {concurrency: 5}}", encoding="utf-8")
+    settings = load_settings(str(path))
+    with pytest.raises(SettingsError, match=r"Did you mean 'openai/gpt-6\.1-terra'"):
+        settings.check_entries()
+    settings.check_entries(["openai/gpt-6.1-tera"])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *[("train.learning-rate", value) for value in ("abc", 0, -1, float("nan"), float("inf"), True, 5)],
+        *[("train.lora-r", value) for value in (float("nan"), 0, "64", 10**6)],
+        *[("train.batch-size", value) for value in (0, -1, 1.5, "4")],
+        *[("train.max-length", value) for value in (0, "2048", True, 10**9, None)],
+        *[(f"train.{name}", "x/y") for name in ("base", "dataset", "output", "push-to", "chat-template", "learning_rate", "lerning-rate")],
+        ("train.public", True),
+        ("train.schedule", "--public"),
+        ("train.epochs", 0),
+        ("train.target-modules", []),
+        ("convert.min-agreement", 1.5),
+        ("convert.threads", 0),
+        ("convert.reference-dtype", "float16"),
+        ("efficiency", 2),
+        ("quantisations", []),
+    ],
+)
+def test_training_settings(tmp_path, place, value):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(changed(TRAINING, place, value)), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"mine\.yaml"):
+        load_training(str(path))
+
+
+@pytest.mark.parametrize(("file", "arguments"), [("train_sft", TrainArguments), ("convert_gguf", ConvertArguments)])
+def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsys, file, arguments):
+    path = CHECKOUT / f"deployments/jobs/{file}.py"
+    spec = importlib.util.spec_from_file_location(f"{file}_arguments", path)
+    monkeypatch.syspath_prepend(str(path.parent))
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    with pytest.raises(SystemExit):
+        module.parse_arguments(["--help"])
+    options = {word.strip("[],") for word in capsys.readouterr().out.split() if word.strip("[],").startswith("--")}
+    assert {f"--{field.alias}" for field in arguments.model_fields.values()} <= options
+
+
+def test_the_options_that_settings_may_give_are_the_blocks():
+    assert set(OPTIONS) == set(PROVIDERS)
+    for provider, options in OPTIONS.items():
+        own = set(block_class(provider).model_fields) - {"model", "model_path", "name", "api_key"}
+        assert set(options.model_fields) == own, provider
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("prompts/therapeutic-coaching/criteria/CQ8-no-harm.md", "from_exchange: 1", "from_exchange: 60", "the gate CQ8 applies from exchange 60"),
+        ("prompts/therapeutic-coaching/criteria/MT2-depth.md", "from_exchange: 1", "from_exchange: 101", "the criterion MT2 applies from exchange 101"),
+        ("config/domains/therapeutic-coaching/input-taxonomy.yaml", "exchanges: [3, 8]", "exchanges: [8, 4]", r"a range is \[low, high\]"),
+        ("config/domains/therapeutic-coaching/input-taxonomy.yaml", "exchanges: [3, 8]", "exchanges: [03, 8]", "valid integer"),
+        ("config/domains/therapeutic-coaching/rubric.yaml", "pass_at: ", "pass_at: .inf #", "pass_at"),
+    ],
+)
+def test_packs(pack_copy, file, old, new, said):
+    path = pack_copy / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(PackError, match=said):
+        load_pack("therapeutic-coaching", pack_copy)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": -5}, {"seed": "9001"}, {"seed": True}, {"seed": 10**12}, {"exchanges": 0}, {"topics": []}, {"topics": [{"subtopic": "moon"}]}]
+)
+def test_personas(tmp_path, change):
+    pack = load_pack("therapeutic-coaching")
+    persona = sample_persona(pack, 1).model_dump(mode="json")
+    if change.get("topics"):
+        change = {"topics": [persona["topics"][0] | change["topics"][0]]}
+    path = tmp_path / "personas.json"
+    path.write_text(json.dumps([persona | change]), encoding="utf-8")
+    with pytest.raises(PersonaError, match="entry 1"):
+        read_personas(path, pack, 3)
