@@ -60,7 +60,6 @@ def temporary_server() -> Generator[Callable[[], None]]:
         ServerError: the server did not start (by that function).
     """
     if given := os.environ.get("PREFECT_API_URL"):
-        use_kept_password()
         check_server(given)
         yield lambda: None
         return
@@ -114,7 +113,9 @@ def check_server(url: str) -> None:
     """
     remedy = "Start it (`make ui`), correct the address, or leave PREFECT_API_URL empty: then a server is started for the command."
     try:
-        request = urllib.request.Request(f"{checked_address(url).rstrip('/')}/health", headers=_authorization())
+        address = checked_address(url).rstrip("/")
+        use_kept_password()
+        request = urllib.request.Request(f"{address}/health", headers=_authorization())
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
             found = answer.read(100).strip()
     except urllib.error.HTTPError as refused:

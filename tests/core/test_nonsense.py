@@ -104,6 +104,8 @@ def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsy
     path = CHECKOUT / f"deployments/jobs/{file}.py"
     spec = importlib.util.spec_from_file_location(f"{file}_arguments", path)
     monkeypatch.syspath_prepend(str(path.parent))
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)

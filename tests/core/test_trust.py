@@ -75,13 +75,14 @@ class Terminal(io.StringIO):
 def test_at_a_terminal_the_person_is_asked(outside, monkeypatch, answer, read):
     monkeypatch.setenv(TRUST_VARIABLE, "")
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
     if read:
         ask_to_trust(outside / "mine.yaml")
         load_settings(f"{outside}/mine.yaml")
     else:
         refused(ask_to_trust, outside / "mine.yaml")
-    assert "[y/N]" in sys.stderr.getvalue()
+    assert "[y/N]" in shown.getvalue()
 
 
 def test_without_a_terminal_nobody_is_waited_for(outside, monkeypatch):
