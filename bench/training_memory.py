@@ -63,7 +63,7 @@ def make_base(folder: Path, shape: str) -> None:
     config = getattr(transformers, f"{kind}Config")(**values, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, use_cache=False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, trust_remote_code=False)
     print(f"{shape}: {sum(p.numel() for p in model.parameters()) / 1e9:.2f} billion parameters", flush=True)
     model.save_pretrained(folder, max_shard_size="4GB")
 

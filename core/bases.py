@@ -25,6 +25,10 @@ SHOWN = 12
 """Names in a message."""
 
 
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Endings of weights that Python objects are read from."""
+
+
 def state(base: Base) -> list[list[str | int]]:
     """Return what changes when the files of a base do, without reading them: name, size and time of each.
 
@@ -51,6 +55,11 @@ def state(base: Base) -> list[list[str | int]]:
         files = _parts(path)
         if not (path / "config.json").is_file():
             raise SettingsError(f"base.model names {path}, which has no config.json: it is no model that transformers can load. Name the model's own folder.")
+        if (pickles := [file.name for file in files if file.suffix in PICKLES]) and not any(file.suffix == ".safetensors" for file in files):
+            raise SettingsError(
+                f"base.model names {path}, whose weights are pickles ({pickles[0]}), which can run code when they are read. Name a folder with weights "
+                "as safetensors, or save the model as such (save_pretrained of transformers) where you trust it."
+            )
     return [[file.name, (found := file.stat()).st_size, found.st_mtime_ns] for file in files]
 
 

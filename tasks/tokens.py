@@ -45,7 +45,7 @@ def _from_transformers(name: str) -> Tokenizer:
     place = name.removeprefix("hf:")
     folder = CHECKOUT / Path(place).expanduser()
     try:
-        found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place)
+        found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {str(error).splitlines()[0]} Give a folder, or the name of a repository.") from error
     if not found.chat_template:

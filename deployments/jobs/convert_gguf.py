@@ -363,7 +363,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
 
     if not (folder / "tokenizer_config.json").is_file():
         raise JobError(f"{str(folder)!r} has no tokenizer; put the one that was trained with there, as train_sft.py does.")
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if arguments.chat_template:
         tokenizer.chat_template = arguments.chat_template.read_text(encoding="utf-8")
     if not isinstance(tokenizer.chat_template, str):
@@ -440,11 +440,12 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype)).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True).eval()
     if adapter:
-        model = PeftModel.from_pretrained(model, str(adapter)).eval()
+        # First, since PEFT would read a pickle where there is no such file.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
             saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
+        model = PeftModel.from_pretrained(model, str(adapter)).eval()
         taken = {name for name in get_peft_model_state_dict(model, save_embedding_layers=False) if "lora_" in name}
         # PEFT leaves out what has no place in the base, with a warning, and the base would be exported as it is.
         if astray := sorted(saved ^ taken):
@@ -978,7 +979,8 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Builds, measures and judges everything in the work folder; returns what export.json says."""
     measured = measure(arguments, work)
-    f16, tokenizer = work / f"{arguments.name}-f16.gguf", import_module("transformers").AutoTokenizer.from_pretrained(work / "tokenizer")
+    f16 = work / f"{arguments.name}-f16.gguf"
+    tokenizer = import_module("transformers").AutoTokenizer.from_pretrained(work / "tokenizer", trust_remote_code=False)
     for kind in arguments.quantisations:
         target = f16.with_name(f"{arguments.name}-{kind}.gguf")
         if target.name in measured["replies"]:

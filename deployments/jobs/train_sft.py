@@ -363,7 +363,9 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         doing = f"loading the tokenizer of {arguments.base!r}"
         if not base.is_dir() and not import_module("huggingface_hub.constants").HF_HUB_OFFLINE:
             arguments.base_revision = patiently(arguments, doing, lambda: hub().model_info(arguments.base, revision=arguments.base_revision).sha)
-        tokenizer = patiently(arguments, doing, lambda: AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision))
+        tokenizer = patiently(
+            arguments, doing, lambda: AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision, trust_remote_code=False)
+        )
         given = own.read_text(encoding="utf-8") if name else tokenizer.chat_template
     except (OSError, ValueError) as error:
         raise JobError(f"Tokenizer or chat template cannot be read ({short(error)}); correct --base or --chat-template.") from None
@@ -534,7 +536,7 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if flags & {"avx512_bf16", "amx_bf16"}:
         where = {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
-        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32, **where)
+        model = AutoModelForCausalLM.from_pretrained(arguments.base, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, **where)
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
         ids = torch.tensor(example[0][:TRIAL_TOKENS]).long()[None]
@@ -576,7 +578,7 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         # Without that, a static Space would be made as well.
         knobs |= {"trackio_space_id": arguments.trackio_space, "trackio_static_space_id": False, "hub_private_repo": not arguments.public}
     try:
-        return SFTConfig(output_dir=str(arguments.output), **knobs)
+        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
     except (ValueError, TypeError, RuntimeError) as error:
         raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
 
@@ -598,7 +600,9 @@ def build_trainer(config: Any, examples: dict[str, list[Example]], tokenizer: An
     lora |= {"target_modules": names[0] if names == ["all-linear"] else names, "revision": arguments.base_revision}
     try:
         doing = f"loading the weights of {arguments.base!r}"
-        model = patiently(arguments, doing, lambda: AutoModelForCausalLM.from_pretrained(arguments.base, **loading))
+        model = patiently(
+            arguments, doing, lambda: AutoModelForCausalLM.from_pretrained(arguments.base, trust_remote_code=False, use_safetensors=True, **loading)
+        )
         if model.config.get_text_config() is not model.config:
             # A model that also sees: the layers of its vision tower have the same names as those of its decoder.
             decoder = next(name for name, part in model.named_modules() if part is model.get_decoder())

@@ -95,7 +95,7 @@ def read_tokenizer(path: Path, told: dict[str, Any]) -> Any:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever the file's fault leads to
         raise JobError(f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)}); give the model as a folder or a Hub id.") from None
     pre = told.get("tokenizer.ggml.pre")
@@ -114,7 +114,7 @@ def read_model(path: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+        return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False).eval()
     except Exception as error:  # as above
         raise JobError(f"transformers cannot read the weights of {str(path)!r} ({short(error)}); give the model as a folder or a Hub id.") from None
 
@@ -133,7 +133,7 @@ def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
     plain = {name: value for name, value in model.config.to_dict().items() if name not in ("quantization_config", "dtype") and not name.startswith("_")}
     # Without memory of its own at first: random weights would take seconds to draw.
     with torch.device("meta"):
-        fresh = AutoModelForCausalLM.from_config(type(model.config).from_dict(plain), dtype=torch.bfloat16)
+        fresh = AutoModelForCausalLM.from_config(type(model.config).from_dict(plain), dtype=torch.bfloat16, trust_remote_code=False)
     fresh.load_state_dict({name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}, assign=True)
     fresh.tie_weights()
     ids = {name: getattr(model.config, f"{name}_token_id", None) for name in ("bos", "pad")}
@@ -154,8 +154,8 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    again = AutoModelForCausalLM.from_pretrained(output, dtype=torch.float32).eval()
-    cutter: Any = AutoTokenizer.from_pretrained(output)
+    again = AutoModelForCausalLM.from_pretrained(output, dtype=torch.float32, trust_remote_code=False, use_safetensors=True).eval()
+    cutter: Any = AutoTokenizer.from_pretrained(output, trust_remote_code=False)
     if cutter.chat_template != tokenizer.chat_template:
         raise JobError("The saved chat template is another than the file's; report this.")
     chats = [tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False) for text in PROMPTS]

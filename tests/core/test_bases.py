@@ -127,6 +127,15 @@ def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
         assert str(tmp_path) in str(refused.value)
 
 
+def test_a_folder_with_nothing_but_pickles_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(SettingsError, match=r"whose weights are pickles \(pytorch_model\.bin\)"):
+        state(training(tmp_path, model=str(tmp_path), **TOLD))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert state(training(tmp_path, model=str(tmp_path), **TOLD))
+
+
 def test_a_name_of_both_kinds_is_refused(tmp_path, monkeypatch):
     base = training(tmp_path, model="Qwen/Qwen3-14B", license="apache-2.0")
     monkeypatch.chdir(tmp_path)

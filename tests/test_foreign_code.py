@@ -1,0 +1,50 @@
+"""What others wrote is read and never run: models, tokenizers, archives and stored objects."""
+
+import ast
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+FILES = sorted(path for folder in ("core", "blocks", "tasks", "flows", "deployments", "bench") for path in (CHECKOUT / folder).rglob("*.py"))
+LOADERS = ("from_pretrained", "from_config", "load_dataset", "SFTConfig", "pipeline")
+NEVER = {"eval", "exec", "unsafe_load", "full_load"}
+"""With `__import__` of what a file names these are how data becomes code."""
+
+
+def _calls(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}, f"{path.relative_to(CHECKOUT)}:{node.lineno}"
+
+
+CALLS = [call for path in FILES for call in _calls(path)]
+
+
+def test_no_repository_runs_its_code_here():
+    loading = [call for call in CALLS if call[0].rpartition(".")[2] in LOADERS and not call[0].startswith("PeftModel.")]  # which has no such code
+    assert len(loading) > 10
+    assert not [place for _, words, place in loading if words.get("trust_remote_code") != "False"]
+
+
+def test_weights_are_read_as_safetensors_or_gguf():
+    models = [call for call in CALLS if call[0].endswith("AutoModelForCausalLM.from_pretrained")]
+    assert models
+    assert not [place for _, words, place in models if words.get("use_safetensors") != "True" and "gguf_file" not in words]
+    assert not [place for name, words, place in CALLS if name == "torch.load" and words.get("weights_only") != "True"]
+
+
+def test_archives_cannot_write_elsewhere():
+    assert not [place for name, words, place in CALLS if name.endswith((".extractall", ".extract")) and words.get("filter") != "'data'"]
+
+
+@pytest.mark.parametrize("module", ["pickle", "cloudpickle", "joblib", "dill", "marshal", "shelve"])
+def test_no_stored_objects_are_read(module):
+    imported = {name for path in FILES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in _imported(node)}
+    assert module not in imported
+    assert not [place for name, words, place in CALLS if name in NEVER or words.get("shell") == "True" or words.get("allow_pickle") == "True"]
+    assert not [place for name, words, place in CALLS if name == "yaml.load"]
+
+
+def _imported(node):
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)] if isinstance(node, ast.ImportFrom) else []
