@@ -14,7 +14,7 @@ from core.errors import DesignError, PackError
 from core.fingerprint import seed_of
 from core.pack import CriterionHead, Experts, RubricNumbers
 from core.prompts import SHARED, check_prompt, load_shared
-from core.records import Record
+from core.records import Record, Slug
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, check_not_with
 from core.yaml_files import Model, Strict, check, load_yaml, parse_yaml
@@ -29,6 +29,12 @@ class DesignTexts(Strict):
     """`prompts/shared/design.yaml`."""
 
     files: dict[str, str]
+
+
+class FileName(Strict):
+    """What of a criterion's file is named by whoever drafts it."""
+
+    slug: Slug
 
 
 class Contradiction(Record):
@@ -252,6 +258,7 @@ def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, st
     head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
     try:
         check(head, CriterionHead, PackError, f"criterion {item['id']}")
+        check({"slug": item["slug"]}, FileName, PackError, f"criterion {item['id']}")
     except PackError as invalid:
         raise ValueError(str(invalid)) from invalid
     if not item["gate"] and item["category"] not in numbers.categories:

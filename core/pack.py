@@ -1,6 +1,7 @@
 """Domain packs: the files that make a domain, checked against one another when they are loaded."""
 
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
 from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
 from core.quantities import Exchanges, Part
+from core.records import DOMAIN
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
@@ -135,7 +137,8 @@ def roots() -> list[Path]:
 
 def domains() -> dict[str, Path]:
     """Return the packs that there are, each with the folder it stands below; one's own come before the checkout's."""
-    return {entry.name: root for root in roots() for entry in sorted((root / "config/domains").glob("*")) if entry.is_dir()}
+    entries = [(entry, root) for root in roots() for entry in sorted((root / "config/domains").glob("*"))]
+    return {entry.name: root for entry, root in entries if re.fullmatch(DOMAIN, entry.name) and entry.is_dir()}
 
 
 def load_pack(name: str, root: Path | None = None) -> Pack:

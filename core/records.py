@@ -1,17 +1,23 @@
 """The nouns of the product: what is made, stored and handed from stage to stage."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.quantities import Exchanges, Positive, Seed
 
+DOMAIN = r"[a-z][a-z0-9-]{0,40}"
+DomainName = Annotated[str, Field(pattern=f"^{DOMAIN}$")]
+"""Of a domain, which names folders and pages."""
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+"""A few words as a part of a file's name."""
+
 
 class Record(BaseModel):
-    """Frozen, with no field but those declared."""
+    """Frozen, with no field but those declared. An error does not repeat what was given, which may be a file that nobody was to see."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ModelChoice(Record):
@@ -250,7 +256,7 @@ class LeftOut(Record):
 class TranscriptBatch(Record):
     """What rehearsal, or the reading of a folder, hands to the assessment."""
 
-    domain: str
+    domain: DomainName
     transcripts: list[TranscriptRef]
     left_out: list[LeftOut]
 
@@ -258,7 +264,7 @@ class TranscriptBatch(Record):
 class AssessmentBatch(Record):
     """What the assessment hands to the dataset."""
 
-    domain: str
+    domain: DomainName
     judges: list[str]
     assessments: list[AssessmentRef]
     left_out: list[LeftOut]

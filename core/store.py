@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from core.errors import StoreError
 from core.traces import trace
 
+Kind = TypeVar("Kind", bound=BaseModel)
 ROOT_VARIABLE = "UNDERSTUDY_DATA"
 CHECKOUT = Path(__file__).resolve().parents[1]
 LONGEST_PART, LONGEST_NAME = 255, 1024
@@ -40,9 +41,23 @@ class Store:
         """Return a file's text.
 
         Raises:
-            StoreError: it is not there or cannot be read.
+            StoreError: it is not there, cannot be read, or is no text.
         """
-        return self.read_bytes(name).decode()
+        try:
+            return self.read_bytes(name).decode()
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant. Name another, or remove it.") from error
+
+    def record(self, name: str, kind: type[Kind]) -> Kind:
+        """Return a file's record. The error says nothing of what a file of another kind holds.
+
+        Raises:
+            StoreError: it is not there, or no such record.
+        """
+        try:
+            return kind.model_validate_json(self.read(name))
+        except ValidationError as error:
+            raise StoreError(f"{self.root}/{name} is no {kind.__name__}: it is damaged or another file than was meant. Name another.") from error
 
     def read_bytes(self, name: str) -> bytes:
         """Return a file's bytes.

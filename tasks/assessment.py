@@ -113,7 +113,7 @@ async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None
         Name of the batch of assessments below the data root.
     """
     store = open_store()
-    batch = TranscriptBatch.model_validate_json(store.read(batch_path))
+    batch = store.record(batch_path, TranscriptBatch)
     adopted = adopt_checkpoints(checkpoints, batch.transcripts, run.pack) if checkpoints else {}
     assessed, left_out = await judge([item for item in batch.transcripts if item.id not in adopted], run)
     found = {item.transcript.id: item for item in assessed} | adopted
@@ -137,7 +137,7 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
     """
     if repeat < 2:
         return {}
-    batch = AssessmentBatch.model_validate_json(open_store().read(batch_path))
+    batch = open_store().record(batch_path, AssessmentBatch)
     size = min(sample or run.settings.assessment.trust.repeated, len(batch.assessments))
     chosen = random.Random(seed_of("repeat", run.pack.name)).sample(sorted(batch.assessments, key=lambda item: item.transcript.id), size)
     plans = [_plan(run, item.transcript, judge, number) for item in chosen for judge in run.models["judge"] for number in range(repeat)]

@@ -24,7 +24,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
         again: by judge, the paths of its repeated assessments of a sample.
     """
     store, logger, rubric = open_store(), get_run_logger(), run.pack.rubric
-    batch = AssessmentBatch.model_validate_json(store.read(batch_path))
+    batch = store.record(batch_path, AssessmentBatch)
     judged = read_judged(batch)
     repeats = {judge: [_assessment(path) for path in paths] for judge, paths in again.items()}
     found = figures(judged, rubric, run.settings.assessment.trust, repeats)

@@ -18,7 +18,7 @@ from core.design import BriefReading, Designer, check_brief, check_file, check_r
 from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
 from core.ledger import bills
-from core.pack import PACKS_VARIABLE, domains, load_pack
+from core.pack import PACKS_VARIABLE, domains, load_pack, roots
 from core.pack_review import review_pack
 from core.records import Reference
 from core.reports import markdown
@@ -95,7 +95,9 @@ def read_brief(path: str, domain: str, overwrite: bool) -> Draft:
         DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
-        raise DesignError(f"A domain is called {domain!r}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
+        raise DesignError(f"A domain is called {domain!r:.80}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
+    if domain not in domains() and (taken := [str(path) for root in roots() for path in _folders(domain, root) if path.exists()]):
+        raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} is there already, and is no pack's. Choose another name.")
     if domain in domains() and not overwrite:
         raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
     file = CHECKOUT / Path(path).expanduser()
@@ -200,9 +202,14 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
 def _install(made: Draft) -> str:
     """Put the pack among those that are loaded; one that is replaced is kept beside it."""
     root = Path(os.environ.get(PACKS_VARIABLE) or CHECKOUT)
-    for place in (root / "config/domains" / made.domain, root / "prompts" / made.domain):
+    for place in _folders(made.domain, root):
         if place.exists():
             shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
             place.rename(place.with_name(f".{place.name}.before"))
     made.unpack(root)
     return str(root / "config/domains" / made.domain)
+
+
+def _folders(domain: str, root: Path) -> tuple[Path, Path]:
+    """Return the two folders of a pack below a root; nothing else is written when it is installed."""
+    return root / "config/domains" / domain, root / "prompts" / domain

@@ -38,7 +38,7 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
             "A folder of transcripts was given and no checkpoints that judge them. Give the checkpoints too, or judge the folder first (make assess)."
         )
     for name in assessed:
-        batch = AssessmentBatch.model_validate_json(store.read(name))
+        batch = store.record(name, AssessmentBatch)
         if batch.domain != pack.name:
             raise DatasetError(f"{name} is of the domain {batch.domain!r}; the dataset is of {pack.name!r}. Name batches of one domain.")
         for item in batch.assessments:
@@ -57,7 +57,7 @@ def batches_of(pack: Pack) -> list[str]:
     """
     store, found, older = open_store(), [], 0
     for name in store.names("batches", ".json"):
-        batch = AssessmentBatch.model_validate_json(store.read(name)) if "/assessments-" in name else None
+        batch = store.record(name, AssessmentBatch) if "/assessments-" in name else None
         if batch and batch.domain == pack.name and batch.assessments:
             present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
             found += [name] if present else []

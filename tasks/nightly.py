@@ -115,7 +115,7 @@ async def rehearse_night(run: Run, work: Work) -> None:
     plans = plan_personas(run, [sample_persona(run.pack, seed, run.settings.generation.exchanges) for seed in work.seeds])
 
     async def rehearse() -> None:
-        work.left_out += TranscriptBatch.model_validate_json(open_store().read(await rehearse_batch(plans, run, over))).left_out
+        work.left_out += open_store().record(await rehearse_batch(plans, run, over), TranscriptBatch).left_out
 
     await _until_stopped(work, rehearse())
     store, folder = open_store(), f"transcripts/{run.pack.name}"

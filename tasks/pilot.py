@@ -46,7 +46,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[Re
 async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     """Keep the round with the pack's files as they were, and say what it came to beside the rounds before."""
     store, pack = open_store(), run.pack
-    batch = AssessmentBatch.model_validate_json(store.read(assessed))
+    batch = store.record(assessed, AssessmentBatch)
     folder = f"{PILOTS}{pack.name}/rounds"
     before = [Round.model_validate_json(store.read(name)) for name in store.names(folder, ".json")]
     judged = read_judged(batch)

@@ -110,7 +110,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
         )
     if assessed is None and not store.exists(latest(pack.name)):
         raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
-    batch = AssessmentBatch.model_validate_json(store.read(assessed or store.read(latest(pack.name)).strip()))
+    batch = store.record(assessed or store.read(latest(pack.name)).strip(), AssessmentBatch)
     plans, left_out = [], []
     for item in batch.assessments:
         pilot = of_pilot(item.transcript.path)
@@ -145,7 +145,7 @@ async def repair_batch(run: Run, chosen: Chosen) -> str:
 async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     """Say what was mended, what passes now, and what a rescued transcript costs beside a new one."""
     store = open_store()
-    batch = AssessmentBatch.model_validate_json(store.read(assessed))
+    batch = store.record(assessed, AssessmentBatch)
     rows = [(_transcript(item.transcript.path), item) for item in batch.assessments]
     passed = [item for item in batch.assessments if item.outcome is Outcome.PASS]
     spent = sum(bill.usd for bill in bills(store, run.ledger.run).values())

@@ -40,7 +40,7 @@ class ReportRef(Reference):
 async def publish_rehearsals(batch_path: str, run: Run) -> None:
     """Write how much of the personas shows in a batch of rehearsals, beside it, and publish it in the Prefect UI."""
     store = open_store()
-    batch = TranscriptBatch.model_validate_json(store.read(batch_path))
+    batch = store.record(batch_path, TranscriptBatch)
     text = fidelity_markdown(_fidelity(batch.transcripts, run), batch.left_out)
     name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
@@ -50,7 +50,7 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
     """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
     store, training = open_store(), load_training(run.settings.training)
-    batch = AssessmentBatch.model_validate_json(store.read(assessed))
+    batch = store.record(assessed, AssessmentBatch)
     judged = read_judged(batch)
     evaluated = read_evaluation(run, evaluation.path)
     found = figures(judged, run.pack.rubric, run.settings.assessment.trust)

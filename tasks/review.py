@@ -65,7 +65,7 @@ def read(domain: str, batch: str, sheet: Path, settings: str) -> str:
 
 def _judged(batch: str, rubric: Rubric) -> list[Judged]:
     """Read a batch, and see that labels and verdicts are of the same rubric."""
-    judged = read_judged(AssessmentBatch.model_validate_json(open_store().read(batch)))
+    judged = read_judged(open_store().record(batch, AssessmentBatch))
     if other := sorted({item.decided.rubric_hash for item in judged} - {rubric.hash}):
         raise ReviewError(f"{batch} was judged by the rubric {other[0]}; the rubric is {rubric.hash} now. Judge again (make assess), then write a new sheet.")
     return judged

@@ -1,6 +1,7 @@
 """Designing a pack: drafts that do not load are asked for again with the reason, what is there is kept, and findings are decided one by one."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -101,6 +102,18 @@ async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
     asked = [request for request in scribe.asked if request.inputs["what"] == "criteria"]
     assert "no criterion is a gate" in asked[1].messages[-1].content
     assert "nowhere" in asked[2].messages[-1].content
+
+
+OUTWARD = ["/../../../prompts/shared/no_system", "../x", "a/b", "..", "", "A", "a b", "a.md", "a\\b", "a\n", "a\0", "é", "x" * 61, "-", 3, None, ["a"]]
+
+
+@pytest.mark.parametrize(("field", "value"), [*(("slug", value) for value in OUTWARD), ("id", "../GT1"), ("id", "GT1/../x"), ("id", "GT1\n"), ("id", 1)])
+async def test_no_name_that_a_model_gives_a_criterion_leads_elsewhere(field, value):
+    good = json.loads(designed(request_for("criteria")))["criteria"]
+    scribe, folder = Scribe({"criteria": [json.dumps({"criteria": [good[0] | {field: value}, *good[1:]]})]}), Folder()
+    await drafted(scribe, folder)
+    assert len([request for request in scribe.asked if request.inputs["what"] == "criteria"]) == 2
+    assert all(re.fullmatch(r"(config/domains|prompts)/home-cooking/(criteria/[A-Z]+[0-9]+-[a-z0-9-]+|[a-z_-]+)\.[a-z]+", name) for name in folder)
 
 
 SYSTEM = "---\ninputs: []\n---\nYou are a tutor."

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import StoreError
+from core.records import AssessmentBatch
 from core.store import Store, open_store
 from tests.conftest import CHECKOUT
 
@@ -44,6 +46,7 @@ FULL = """
 import resource, sys
 from core.store import Store
 from core.errors import StoreError
+from core.records import AssessmentBatch
 store = Store(sys.argv[1])
 store.write("before.json", "small")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -166,3 +169,21 @@ def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
     store.write("a/b.json", "{}")
     (tmp_path / "a/b\nc.json").write_text("{}", encoding="utf-8")
     assert [store.read(name) for name in store.names("a", ".json")] == ["{}"]
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"token": "hf_secret"}', b"hf_secret", b"\xffhf_secret", b'{"domain": "hf_secret/../x", "judges": [], "assessments": [], "left_out": []}']
+)
+def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content):
+    (tmp_path / "credentials").write_bytes(content)
+    with pytest.raises(StoreError, match=r"credentials is no .* another file than was meant") as refused:
+        Store(str(tmp_path)).record("credentials", AssessmentBatch)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "hf_secret" not in told
+
+
+def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
+    (data_root.parent / "credfile").write_text("hf_secret", encoding="utf-8")
+    for name in ("../credfile", str(data_root.parent / "credfile")):
+        with pytest.raises(StoreError, match="is no name below the data root"):
+            open_store().record(name, AssessmentBatch)

@@ -77,15 +77,29 @@ async def test_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_pat
     assert "Mine." in (packs / "prompts/.home-cooking.before/system.md").read_text(encoding="utf-8")
 
 
+async def test_an_installation_touches_the_folders_of_its_domain_alone(tmp_path, data_root, packs, brief):
+    (packs / "prompts/other").mkdir(parents=True)
+    (packs / "prompts/other/system.md").write_text("theirs", encoding="utf-8")
+    await design(brief, "home-cooking", design_settings(tmp_path), install=True)
+    made = {path.relative_to(packs).parts[:-1] for path in packs.rglob("*") if path.is_file()} - {("prompts", "other")}
+    own = {("config", "domains", "home-cooking"), ("prompts", "home-cooking"), ("prompts", "home-cooking", "criteria")}
+    assert made == own
+    assert (packs / "prompts/other/system.md").read_text(encoding="utf-8") == "theirs"
+
+
 async def test_bad_input_says_what_to_do(tmp_path, data_root, packs, brief):
     settings = design_settings(tmp_path)
     for asked, error, said in (
         (("nowhere.md", "home-cooking"), DesignError, "cannot be read"),
         ((brief, "Home Cooking"), DesignError, "Allowed: lower-case"),
         ((brief, "therapeutic-coaching"), DesignError, "there already"),
+        ((brief, "shared"), DesignError, "is no pack's"),
+        ((brief, "shared", None, True, True), DesignError, "is no pack's"),
+        ((brief, "../shared"), DesignError, "Allowed: lower-case"),
+        ((brief, "home-cooking/.."), DesignError, "Allowed: lower-case"),
     ):
         with pytest.raises(error, match=said):
-            await design(*asked, settings)
+            await design(*asked[:2], settings, *asked[3:])
     with pytest.raises(SettingsError, match=r"roles\.designer is null"):
         await design(brief, "home-cooking", design_settings(tmp_path, designer=None))
 
