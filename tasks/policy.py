@@ -12,6 +12,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.escaping import LogLine
 from core.fingerprint import fingerprint
 from core.locks import pause
 from core.records import LeftOut, Reference
@@ -161,5 +162,6 @@ class ReadableLog(logging.Filter):
         return not (record.name == "prefect.task_runs" and record.msg.startswith("Finished in state"))
 
 
+logging.setLogRecordFactory(LogLine)  # whatever a file, a model or a service wrote is in it
 for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(ReadableLog())

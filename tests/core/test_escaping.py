@@ -1,0 +1,43 @@
+"""Whatever strangers write is shown as text: on a terminal, in a log, in Markdown, in metadata, in a spreadsheet."""
+
+import logging
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.escaping import LogLine, code, fenced, front_matter, one_line, plain, printable, prose, quoted, spreadsheet_cell
+from tests.core.hostile import ALL, CONTROL, HOSTILE, active
+
+OUTSIDE = st.one_of(st.sampled_from([*HOSTILE, ALL]), st.lists(st.sampled_from(HOSTILE), max_size=3).map(" ".join), st.text(max_size=60))
+
+
+@given(OUTSIDE)
+def test_no_text_is_active_in_markdown_wherever_it_stands(text):
+    for shown in (plain(text), code(text), prose(text), quoted(text), fenced(text)):
+        assert not active(shown)
+    assert not active(f"| a | b |\n|---|---|\n| {plain(text)} | {code(text)} |\n")
+    assert "\n" not in plain(text)
+
+
+@given(OUTSIDE)
+def test_no_text_is_more_than_a_line_of_a_log_or_obeyed_by_a_terminal(text):
+    record = LogLine("name", logging.INFO, "file", 1, "Left out %s", (text,), None)
+    for shown in (record.getMessage(), one_line(text)):
+        assert len(shown.splitlines()) <= 1
+        assert not CONTROL.search(shown)
+    assert not CONTROL.search(printable(text))
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "no", "on", "y", "null", "~", "1e3", "0o17", "1:30", "2026-01-01", ".inf", "=", "<<", "x", "a: b", "- a", ""])
+def test_metadata_keeps_every_text_as_that_text(text):
+    head = front_matter({"license": text, "tags": [text]})
+    assert yaml.safe_load(head.removeprefix("---\n").removesuffix("---\n")) == {"license": text, "tags": [text]}
+    assert head.count("\n---\n") == 1
+    assert all(word in ("license: x", "- x") or '"' in word for word in head.splitlines()[1:-1] if word != "tags:")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "=cmd|' /C calc'!A0", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula(text):
+    assert spreadsheet_cell(text).startswith("'")
