@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +19,7 @@ from blocks.hf_hub import HfHub
 from blocks.hf_job_run import HfJobRun
 from core.errors import JobError
 from core.jobs import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, words
+from core.leftovers import mark
 
 FILES = "understudy-jobs"
 """Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""
@@ -90,11 +91,15 @@ class HfJob(JobBlock[Made]):
             HubError: the Hub does not answer.
         """
         commit = self.hub.commit_of(order.repo, "model", order.tag)
-        path = self.hub.fetch(order.repo, "model", commit, order.finished, place.with_name(f".told-{place.name}-{os.getpid()}")) if commit else None
-        if commit is None or path is None:
+        if commit is None:
             return None
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            with tempfile.TemporaryDirectory(dir=place.parent, prefix=mark("told"), ignore_cleanup_errors=True) as folder:
+                path = self.hub.fetch(order.repo, "model", commit, order.finished, Path(folder))
+                if path is None:
+                    return None
+                facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             wanted = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in facts["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

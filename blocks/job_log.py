@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.deaths import step
+from core.leftovers import unfinished
 from core.redaction import redact
 
 PAUSE = 2.0
@@ -68,7 +69,7 @@ class JobLog:
             with contextlib.suppress(Exception):  # what was followed is in the file
                 lines = [_line(text) for text in self._stream()]
                 if len(lines) >= self._seen:
-                    part = self.path.with_name(f"{self.path.name}.part")
+                    part = unfinished(self.path)
                     part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
                     part.replace(self.path)
                     for line in lines[self._seen :]:

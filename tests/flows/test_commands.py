@@ -132,7 +132,8 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
 
 
 def _port(tmp_path):
-    found = re.search(r"127\.0\.0\.1:(\d+)", (tmp_path / "prefect/temporary-server.log").read_text(encoding="utf-8"))
+    (log,) = tmp_path.glob("prefect/temporary-server-*.log")
+    found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text(encoding="utf-8"))
     assert found
     return found.group(1)
 
