@@ -8,8 +8,24 @@ from typing import Any
 from tests.stub.wire import ApiError, Json
 
 KINDS = frozenset(
-    {"error", "hang", "drop", "drop_mid", "html", "not_json", "truncate", "refuse", "invalid", "empty", "fenced", "spend_limit", "context", "stop_reason"}
-)
+    {
+        "error",
+        "hang",
+        "drop",
+        "drop_mid",
+        "html",
+        "not_json",
+        "truncate",
+        "refuse",
+        "invalid",
+        "empty",
+        "fenced",
+        "spend_limit",
+        "context",
+        "stop_reason",
+        "usage",
+    }
+) | {"usage"}
 REFUSING = frozenset({"error", "spend_limit", "context"})
 """Answered at once and not counted by any limit."""
 RULE_FIELDS = frozenset({"when", "protocol", "model", "times", "fault"})

@@ -112,7 +112,10 @@ class Service:
         finally:
             tally.in_flight -= 1
             limits.in_service -= 1
-        reply = _reply(call, wire.answer(call, said, usage, identity), fault)
+        message = wire.answer(call, said, usage, identity)
+        if fault and fault["kind"] == "usage":  # what is billed stays
+            message["usage"] = fault.get("value")
+        reply = _reply(call, message, fault)
         reply.headers = self._limit_headers(wire, limits)
         return reply
 

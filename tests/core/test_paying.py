@@ -1,0 +1,28 @@
+"""A budget is kept by real processes, whatever happens to them, and whatever the provider says of its own bill."""
+
+import pytest
+
+from tests.core.paying import LIES, Round, play
+from tests.stub.client import start_stub
+
+USD = 0.5
+
+ROUNDS = {
+    "three at once": Round(at_once=3),
+    "killed, three at once": Round(at_once=3, kills=4, lies=["nothing written", "negative", "null"]),
+    "answers that come too late": Round(at_once=2, latency=0.6, timeout=0.3),
+    "nothing but lies": Round(lies=list(LIES)),
+}
+
+
+@pytest.fixture(scope="module")
+def counting():
+    with start_stub() as stub:
+        yield stub
+
+
+@pytest.mark.parametrize("given", ROUNDS.values(), ids=ROUNDS)
+def test_the_provider_never_bills_more_than_the_budget_and_the_ledger_knows_it_all(tmp_path, counting, given):
+    billed, known, ends = play(given, counting, tmp_path, USD, seed=1)
+    assert 0 < billed <= known <= USD + 1e-9
+    assert ends == {3}  # and each process says that the budget is reached
