@@ -180,6 +180,23 @@ def test_the_projects_own_deployment_runs(server, client, tmp_path):
     assert ended(client, start(client, again))["type"] == "COMPLETED"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("domain", "sk-ant-api03-abcdefghijkl"),
+        ("settings", "hf_abcdefghijklmnop"),
+        ("domain", "https://user:opensesame@host/"),
+        ("arms", {"a": "gsk_abcdefghijklmnop"}),
+    ],
+)
+def test_a_key_that_is_typed_into_a_form_is_refused_before_it_is_stored(server, client, name, value):
+    wanted = own(client, "evaluation" if name == "arms" else "generation")["id"]
+    refused = client.post(f"/deployments/{wanted}/create_flow_run", json={"parameters": {name: value}})
+    assert refused.status_code == 409, refused.text
+    typed = (value["a"] if isinstance(value, dict) else value).encode()
+    assert not any(typed in path.read_bytes() for path in server.root.rglob("*") if path.is_file())
+
+
 def test_a_flow_of_somebody_else_is_not_run(server, client, tmp_path):
     code = tmp_path / "evil.py"
     code.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\nfrom prefect import flow\n@flow\ndef f(): pass\n", encoding="utf-8")
