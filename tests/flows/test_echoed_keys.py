@@ -35,7 +35,7 @@ ECHOES = (
 class Proxy(BaseHTTPRequestHandler):
     """Answers with the header that it got, in another shape each time."""
 
-    status = 400
+    statuses = (400,)
     asked = 0
 
     def do_POST(self):
@@ -44,10 +44,11 @@ class Proxy(BaseHTTPRequestHandler):
         assert KEY in sent
         Proxy.asked += 1
         said = ECHOES[Proxy.asked % len(ECHOES)](sent)
-        self.send_response(Proxy.status, said if Proxy.status == 400 and said.isascii() and "\n" not in said else None)
-        if Proxy.status == 302:
+        status = Proxy.statuses[Proxy.asked % len(Proxy.statuses)]
+        self.send_response(status, said if status == 400 else None)
+        if status == 302:
             self.send_header("Location", f"/elsewhere?{quote(sent)}")
-        if Proxy.status == 200:
+        if status == 200:
             message = {"role": "assistant", "content": f"You sent {said}. I hear that the day was long and that sleep does not come easily."}
             usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
             choices = [{"index": 0, "finish_reason": "stop", "message": message}]
@@ -97,14 +98,15 @@ def left_behind(*folders):
     return {path: path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("status", [400, 401, 500, 302, 200])
-def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, status):
-    Proxy.status = status
+@pytest.mark.parametrize("statuses", [(400, 302, 400, 500), (401,), (200,)], ids=["failures", "a refused key", "answers"])
+def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuses):
+    Proxy.statuses, Proxy.asked = statuses, 0
     settings = yaml.safe_load(
         Path(write_settings(tmp_path, generation={"conversations": 9, "exchanges": [3, 3], "concurrency": 9})).read_text(encoding="utf-8")
     )
     settings["roles"] |= {"user_simulator": "scripted/user", "assistant": "openai-compatible/echo"}
     settings["models"] = {"openai-compatible": {"options": {"base_url": proxy}, "price": {"input": 1, "output": 1}}}
+    settings["budget"] = {"usd": None, "tokens": 10_000_000}
     settings["calls"] = load_settings().calls.model_dump(mode="json") | {"attempts": 2, "first_backoff_seconds": 0.01, "longest_backoff_seconds": 0.01}
     settings["calls"] |= {"total_seconds": 5}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -115,7 +117,7 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, status)
     done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, timeout=300, check=False)
     said = done.stdout + done.stderr
     assert Proxy.asked > 0, said
-    assert b"[redacted]" in said or status in (200, 302), said.decode()
+    assert b"[redacted]" in b"".join([said, *left_behind(data).values()]), said.decode()
     for path, content in {**left_behind(home, data), "the terminal": said}.items():
         for trace in traces_of(KEY):
             assert trace not in content, (path, trace)
