@@ -1,13 +1,18 @@
 """`understudy import`: what people have becomes the product's own transcripts, and a table says what was read."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+from huggingface_hub import HfApi
 
 from core.transcript_files import find_transcripts
 from flows.command import main
 from tasks.gathering import taken_in
 from tasks.importing import terms_of
+from tests.hub_stub.client import start_hub
 
 TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
 
@@ -62,3 +67,21 @@ def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(sourc
     assert "consent: not stated" in capfd.readouterr().out
     assert run("no such place") == 1
     assert "does not exist. Give a folder, a file, or a dataset repository" in capfd.readouterr().err
+
+
+def test_a_dataset_repository_is_fetched_as_files_at_one_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with start_hub(tmp_path / "hub") as hub:
+        environment = os.environ | hub.environment(tmp_path / "home") | {"UNDERSTUDY_DATA": str(tmp_path / "data")}
+        api = HfApi(endpoint=hub.url, token="hf_write")
+        repo = api.create_repo(f"{api.whoami()['name']}/talks", repo_type="dataset").repo_id
+        lines = "".join(json.dumps({"id": name, "messages": TURNS}) + "\n" for name in "ab")
+        for name, content in {"data/train.jsonl": lines, "README.md": "---\nlicense: mit\n---\n", "loader.py": "raise SystemExit(9)"}.items():
+            api.upload_file(path_or_fileobj=content.encode(), path_in_repo=name, repo_id=repo, repo_type="dataset")
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.command", "import", f"hf://datasets/{repo}"], env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert "2  conversations" in done.stdout
+    (stated,) = (tmp_path / "data/imported").glob("*.json")
+    assert json.loads(stated.read_text(encoding="utf-8"))["terms"]["origin"].startswith(f"{repo}@")
