@@ -1,7 +1,7 @@
 """The Hugging Face Hub."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +18,11 @@ from huggingface_hub.utils import get_token, validate_repo_id
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
+from blocks.hf_access import Account, account_of
 from blocks.hf_calls import OFFLINE, bound_calls, patiently
-from blocks.hf_visibility import look, refuse_public
-from core.errors import HubError, SettingsError
-from core.records import Commit, RepoKind
+from blocks.hf_visibility import check_license, gated, look, refuse_public
+from core.errors import HubError, SettingsError, UnderstudyError
+from core.records import Commit, Publication, RepoKind
 from core.redaction import learn
 
 Answer = TypeVar("Answer")
@@ -64,24 +65,67 @@ class HfHub(CredentialsBlock):
         bound_calls(self.timeout_seconds)
         return HfApi(endpoint=self.endpoint or None, token=token)
 
-    def check(self, repo: str, kind: RepoKind) -> None:
-        """See that the name is allowed, the Hub can be reached, and the token may write there; makes nothing.
+    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+        """Return all that stands in the way of publishing, and what a person should know of it; makes nothing."""
+        found: list[UnderstudyError] = []
+        notes: list[str] = []
+        try:
+            api, account = self.get_client(), self.account()
+        except UnderstudyError as error:
+            return [error], notes
+        for one in wanted:
+            try:
+                notes += self._see(api, account, one)
+            except UnderstudyError as error:
+                found.append(error)
+        for kind, license in dict.fromkeys((one.kind, one.license) for one in wanted):
+            try:
+                self.patiently("asking whether a licence is known", lambda kind=kind, license=license: check_license(api, kind, license))
+            except UnderstudyError as error:
+                found.append(error)
+        return found, notes
+
+    def account(self) -> Account:
+        """Return whom the token is of, and what it may do.
 
         Raises:
-            SettingsError, HubError: the first thing that is wrong.
+            SettingsError, HubError: there is no token, or the Hub does not answer.
         """
+        return account_of(self.patiently("asking who the token is of", self.get_client().whoami))
+
+    def read_access(self, repo: str) -> None:
+        """See that a model is there and that its files may be downloaded.
+
+        Raises:
+            HubError: there is none, or its terms are not accepted.
+        """
+        api = self.get_client()
+
+        def ask() -> bool:
+            try:
+                if found := look(api, repo, "model"):
+                    api.auth_check(repo)
+                return found is not None
+            except GatedRepoError as error:
+                raise HubError(gated(api, repo)) from error
+
+        if not self.patiently(f"asking for {repo}", ask):
+            raise HubError(f"The Hub has no model {repo}, or does not show it to this token. Mend base.model in the training settings, or the token.")
+
+    def _see(self, api: HfApi, account: Account, one: Publication) -> list[str]:
+        """Raise what stands in the way of a publication; return what a person should know."""
         try:
-            validate_repo_id(repo)
+            validate_repo_id(one.repo)
         except HFValidationError as error:
-            raise SettingsError(f"The name {repo!r} is no name of a repository: {error}. Mend dataset.repo or export.repo.") from error
-        api, namespace = self.get_client(), repo.partition("/")[0]
-        user = self.patiently("asking who the token is of", api.whoami)
-        access = (user.get("auth") or {}).get("accessToken") or {}
-        if access.get("role") == "read":
-            raise HubError(f"The token of {user['name']} may only read. Make one that may write (huggingface.co/settings/tokens) and put it into HF_TOKEN.")
-        places = [user["name"], *(org["name"] for org in user.get("orgs", []))]
-        if namespace not in places:
-            raise HubError(f"The repository {repo!r} is in {namespace!r}, where the token of {user['name']} may not write. Allowed: {', '.join(places)}.")
+            raise SettingsError(f"The name {one.repo!r} is no name of a repository: {error}. Mend dataset.repo or export.repo.") from error
+        account.enter(one.repo.partition("/")[0], f"The repository {one.repo!r}")
+        found = self.patiently(f"looking at {one.repo}", lambda: look(api, one.repo, one.kind))
+        if found is None:
+            account.make(one.repo)
+            return []
+        refuse_public(api, found, one.kind, one.private)
+        self.patiently(f"asking whether the token may write to {one.repo}", lambda: api.auth_check(one.repo, repo_type=one.kind, write=True))
+        return [] if one.private or not found.private else [f"{one.repo} is private and stays private, though the settings would have it public."]
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
         """Make the repository if it is not there, commit the files on its main branch, tag the commit, and see that the Hub has what was sent.
@@ -148,7 +192,7 @@ class HfHub(CredentialsBlock):
             try:
                 found = look(api, repo, kind, revision)
             except GatedRepoError as error:
-                raise HubError(f"{repo} is gated. Accept its terms at {api.endpoint}/{repo} with the account of the token, and run again.") from error
+                raise HubError(gated(api, repo)) from error
             except RevisionNotFoundError:
                 return None
             return found.sha if found else None

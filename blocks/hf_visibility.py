@@ -1,10 +1,11 @@
-"""Who can see a repository of the Hub, and whether it is still the one that is named; asked before work and right before each push."""
+"""What the Hub says of a repository before something is published there: its name, who can see it, and whether it takes the card."""
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import BadRequestError, GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.hf_api import DatasetInfo, ModelInfo
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from core.errors import HubError
+from core.errors import HubError, SettingsError
 from core.records import RepoKind
 
 RepoFound = ModelInfo | DatasetInfo
@@ -41,3 +42,27 @@ def refuse_public(api: HfApi, found: RepoFound, kind: RepoKind, private: bool) -
             f"The {kind} repository {found.id} is public, and what is published there is to be private. Nothing was pushed. Make it private ({place}), name "
             "another repository, or set private: false in that part of the settings."
         )
+
+
+def gated(api: HfApi, repo: str) -> str:
+    """Return what to do about a repository whose terms are not accepted."""
+    return f"{repo} is gated. Accept its terms at {api.endpoint}/{repo} with the account of the token (a fine-grained one must be allowed gated repositories)."
+
+
+def check_license(api: HfApi, kind: RepoKind, license: str) -> None:
+    """See that the Hub takes a licence's name on a card, which it refuses otherwise when all is made and paid.
+
+    Raises:
+        SettingsError: it does not.
+        HfHubHTTPError: the Hub does not answer.
+    """
+    card = {"content": f"---\nlicense: {license}\n---\n", "repoType": kind}
+    answer = get_session().post(f"{api.endpoint}/api/validate-yaml", json=card, headers=build_hf_headers(token=api.token))
+    try:
+        hf_raise_for_status(answer)
+    except BadRequestError as error:
+        setting = "dataset.license" if kind == "dataset" else "base.license in the training settings"
+        raise SettingsError(
+            f"The Hub knows no licence {license!r} ({setting}). Allowed: the names at huggingface.co/docs/hub/repositories-licenses, such as apache-2.0, mit, "
+            "cc-by-4.0, other or unknown."
+        ) from error

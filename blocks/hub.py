@@ -1,26 +1,22 @@
 """Where datasets and models are published: one small interface, and from its name in the settings to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from prefect.exceptions import ObjectNotFound
 
 from blocks.local_hub import LocalHub
-from core.errors import SettingsError
+from core.errors import SettingsError, UnderstudyError
 from core.key_refusal import refuse_keys
-from core.records import Commit, RepoKind
+from core.records import Commit, Publication, RepoKind
 
 
 class Hub(Protocol):
     """What a hub can do."""
 
-    def check(self, repo: str, kind: RepoKind) -> None:
-        """See, before any work is done, that the repository can be written.
-
-        Raises:
-            HubError: it cannot, and why.
-        """
+    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+        """Return, before any work is done, all that stands in the way of publishing, and what a person should know of it."""
         ...
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:

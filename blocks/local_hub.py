@@ -3,15 +3,15 @@
 import hashlib
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl
 
-from core.errors import HubError
-from core.records import Commit, RepoKind
+from core.errors import HubError, UnderstudyError
+from core.records import Commit, Publication, RepoKind
 from core.store import open_store
 
 
@@ -34,13 +34,9 @@ class LocalHub(Block):
 
     folder: str = Field(default="hub", title="Folder", description="Name of the folder below the data root.")
 
-    def check(self, repo: str, kind: RepoKind) -> None:
-        """See that the data root can be written.
-
-        Raises:
-            StoreError: it cannot.
-        """
-        open_store().check_writable()
+    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+        """Return nothing: that the data root can be written is seen with each run."""
+        return [], []
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
         """Write a commit, and point `main` and a tag to it.

@@ -65,6 +65,13 @@ class UnderstudyError(Exception):
         super().__init__(*(redact(word) if isinstance(word, str) else word for word in words))
 
 
+def together(errors: Sequence[UnderstudyError]) -> UnderstudyError:
+    """Return several errors as one, which says all and ends a command as the first would; a single one is returned as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    return type(errors[0])("\n- ".join([f"{len(errors)} things are to be mended first:", *dict.fromkeys(map(str, errors))]))
+
+
 class SettingsError(UnderstudyError):
     """A settings file, a flow parameter or a model reference is wrong."""
 

@@ -207,6 +207,20 @@ class AssessmentRef(Reference):
 RepoKind = Literal["dataset", "model"]
 
 
+class Publication(Record):
+    """What is to be published, and where.
+
+    Args:
+        private: whether others must not see it.
+        license: as its card will name it.
+    """
+
+    repo: str
+    kind: RepoKind
+    private: bool
+    license: str
+
+
 class Commit(Record):
     """A version of a repository on a hub."""
 

@@ -19,11 +19,12 @@ from core.gathering import Candidate, Gathered, bound_mended, check_enough, chec
 from core.near_duplicates import near_duplicates
 from core.pack import Pack, load_pack
 from core.personas import sample_batch
-from core.records import Assessment, DatasetRef, Record, Reference, Transcript
+from core.records import Assessment, DatasetRef, Publication, Record, Reference, Transcript
 from core.reports import dataset_card
 from core.settings import DatasetSettings, Settings, load_training
 from core.slicing import split_off
 from core.store import open_store
+from tasks.access import check_publications
 from tasks.gathering import batches_of, candidates, content_of
 from tasks.policy import CACHED, ensured
 from tasks.published import say_again, stands
@@ -158,7 +159,7 @@ async def check_hub(settings: DatasetSettings) -> None:
     Raises:
         HubError, SettingsError: it cannot, and why.
     """
-    (await load_hub(settings.hub)).check(settings.repo, "dataset")
+    await check_publications(settings.hub, [Publication(repo=settings.repo, kind="dataset", private=settings.private, license=settings.license)])
 
 
 async def publish_dataset(dataset: DatasetRef, domain: str) -> None:

@@ -16,7 +16,6 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from blocks.chat import CACHED_INPUT_IS_FREE, LOCAL, choose, choose_saved, load_chat_model
-from blocks.hub import load_hub
 from core.calls import Caller
 from core.chat import ChatModel, RoleName
 from core.errors import SettingsError
@@ -36,6 +35,7 @@ from core.scoring import check_gates
 from core.settings import Settings, load_settings, load_training
 from core.store import open_store
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
+from tasks.access import check_access
 
 LEASE_SECONDS = 60.0
 """The shortest that Prefect allows."""
@@ -131,10 +131,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
             get_run_logger().info("Removed %d unfinished files and folders of processes that have ended: %.1f MB.", count, size / 1e6)
     models = await choose_models(config, flow, pack)
     config.check_entries(models_named(asked))
-    if flow in ("pipeline", "release"):
-        (await load_hub(config.dataset.hub)).check(config.dataset.of(domain).repo, "dataset")
-    if flow in ("pipeline", "release", "training", "export"):
-        (await load_hub(config.export.hub)).check(config.export.named(domain, "gguf"), "model")
+    await check_access(flow, domain, config)
     # what may be changed in the middle of a run and leaves it the same run
     stable = config.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"

@@ -24,7 +24,7 @@ TOKENS = {
     "hf_write": {"user": "me", "role": "write", "orgs": ["lab"]},
     "hf_read": {"user": "me", "role": "read"},
     "hf_fine": {"user": "me", "role": "fineGrained", "writes": ["me/fine"]},
-    "hf_jobs": {"user": "me", "role": "fineGrained", "writes": ["me"]},
+    "hf_jobs": {"user": "me", "role": "fineGrained", "writes": ["me"], "jobs": ["me"]},
     "hf_other": {"user": "somebody", "role": "write"},
 }
 BREATHE = "import time\nwhile True: time.sleep(0.05)\n"

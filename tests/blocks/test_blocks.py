@@ -51,7 +51,6 @@ FILES = {"train.parquet": b"rows", "README.md": "# Grüße".encode()}
 
 def test_pushing_the_same_files_again_makes_no_new_commit(data_root, tmp_path):
     hub = LocalHub()
-    hub.check("me/coach", "dataset")
     first = hub.push("me/coach", "dataset", FILES, "one", "one", private=True)
     before = {path: path.stat().st_mtime_ns for path in data_root.rglob("commits/*/*")}
     (tmp_path / "rows").write_bytes(b"rows")

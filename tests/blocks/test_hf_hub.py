@@ -6,7 +6,8 @@ from huggingface_hub import HfApi
 from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
-from core.errors import HubError, SettingsError
+from core.errors import HubError, SettingsError, together
+from core.records import Publication
 from tests.hub_stub.client import rate_limit, start_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
@@ -36,6 +37,11 @@ def block(hub, token="hf_write", attempts=4, **more):
     return HfHub(endpoint=hub.url, token=SecretStr(token), attempts=attempts, **more)
 
 
+def check(hub, repo, kind="dataset"):
+    if found := hub.problems([Publication(repo=repo, kind=kind, private=True, license="unknown")])[0]:
+        raise together(found)
+
+
 def push(hub, files=FILES, tag="run-1", **more):
     return block(hub, **more).push("me/coach", "dataset", files, "First", tag, private=True)
 
@@ -48,7 +54,7 @@ def commits(hub):
 def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path, monkeypatch, xet):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", not xet)
     (tmp_path / "train.parquet").write_bytes(FILES["train.parquet"])
-    block(hub).check("me/coach", "dataset")
+    check(block(hub), "me/coach", "dataset")
     commit = push(hub, FILES | {"train.parquet": tmp_path / "train.parquet"})
     api = HfApi(endpoint=hub.url, token="hf_write")
     info = api.repo_info("me/coach", repo_type="dataset", revision="run-1")
@@ -108,7 +114,7 @@ def test_a_hub_that_stays_down_is_told_after_all_attempts(hub):
 def test_a_silent_hub_is_not_waited_for_for_ever(hub):
     hub.faults({"pattern": "whoami", "delay": 5})
     with pytest.raises(HubError, match="cannot be reached"):
-        block(hub, timeout_seconds=0.2, attempts=2).check("me/coach", "dataset")
+        check(block(hub, timeout_seconds=0.2, attempts=2), "me/coach", "dataset")
 
 
 def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
@@ -131,24 +137,24 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
 )
 def test_what_cannot_be_written_is_told_before_any_work(hub, token, repo, told):
     with pytest.raises((HubError, SettingsError), match=told):
-        block(hub, token).check(repo, "dataset")
-    assert not [item for item in hub.log() if item["method"] != "GET"]
+        check(block(hub, token), repo, "dataset")
+    assert not [item for item in hub.log() if item["method"] != "GET" and "validate" not in item["path"]]
 
 
 def test_no_token_offline_and_an_unreachable_hub_are_told_plainly(hub, monkeypatch):
     monkeypatch.setattr("blocks.hf_hub.get_token", lambda: None)
     with pytest.raises(SettingsError, match="Set the environment variable HF_TOKEN"):
-        HfHub(endpoint=hub.url).check("me/coach", "dataset")
+        check(HfHub(endpoint=hub.url), "me/coach", "dataset")
     with pytest.raises(HubError, match=r"cannot be reached at http://127.0.0.1:9 .* after 2 attempts"):
-        HfHub(endpoint="http://127.0.0.1:9", token=SecretStr("hf_write"), attempts=2).check("me/coach", "dataset")
+        check(HfHub(endpoint="http://127.0.0.1:9", token=SecretStr("hf_write"), attempts=2), "me/coach", "dataset")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
-        block(hub).check("me/coach", "dataset")
+        check(block(hub), "me/coach", "dataset")
 
 
 def test_the_token_is_not_shown(hub):
     hub.faults({"pattern": "whoami", "status": 401, "body": {"error": "Invalid credentials"}})
     with pytest.raises(HubError) as refused:
-        block(hub, "hf_secret_of_mine").check("me/coach", "dataset")
+        check(block(hub, "hf_secret_of_mine"), "me/coach", "dataset")
     assert "hf_secret_of_mine" not in str(refused.value)
     assert "hf_secret_of_mine" not in repr(block(hub, "hf_secret_of_mine"))

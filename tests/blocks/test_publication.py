@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
 from core.errors import HubError
+from core.records import Publication
 from tests.hub_stub.client import start_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
@@ -15,9 +16,18 @@ FILES = {"rows.bin": b"PAR1rows", "README.md": b"---\nlicense: unknown\n---\n# C
 MORE = FILES | {"rows.bin": b"PAR1other rows"}
 
 
+TOKENS = {
+    "hf_write": {"user": "me", "role": "write"},
+    "hf_read": {"user": "me", "role": "read"},
+    "hf_member": {"user": "me", "role": "write", "orgs": ["acme"], "org_role": "contributor"},
+    "hf_guest": {"user": "me", "role": "write", "orgs": ["acme"], "org_role": "read"},
+    "hf_scoped": {"user": "me", "role": "fineGrained", "orgs": ["acme"], "writes": ["me/there", "acme"], "jobs": ["acme"]},
+}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+    with start_hub(tmp_path_factory.mktemp("hub"), tokens=TOKENS) as hub:
         yield hub
 
 
@@ -96,3 +106,71 @@ def test_a_repository_that_was_renamed_is_not_written_to_under_its_old_name(hub)
     with pytest.raises(HubError, match="me/coach is called me/other now"):
         block(hub).push("me/coach", "dataset", MORE, "Second", "run-2", private=True)
     assert api_of(hub).repo_info("me/other", repo_type="dataset").sha == before
+
+
+def wanted(*repos, private=True, license="mit"):
+    return [Publication(repo=repo, kind="model", private=private, license=license) for repo in repos]
+
+
+def told(hub, token, *repos, **more):
+    return [str(problem) for problem in block(hub, token).problems(wanted(*repos, **more))[0]]
+
+
+@pytest.mark.parametrize(
+    ("token", "repos", "reasons"),
+    [
+        ("hf_read", ["me/new"], ["may only read"]),
+        ("hf_write", ["acme/new"], ["in 'acme', where the token of me may not write. Allowed: me."]),
+        ("hf_guest", ["acme/new", "me/new"], ["in 'acme', where me may only read"]),
+        ("hf_member", ["acme/new", "me/new"], []),
+        ("hf_scoped", ["me/there", "acme/new"], []),
+        ("hf_scoped", ["me/new"], ["fine-grained token of me may not make the repository me/new"]),
+        ("hf_scoped", ["me/closed"], ["answered 403 while asking whether the token may write to me/closed"]),
+        ("hf_write", ["me/open", "me/a--b", "you/x", "me/" + "x" * 97], ["me/open is public", "no name of", "in 'you'", "no name of"]),
+    ],
+)
+def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(hub, token, repos, reasons):
+    for repo in ("me/there", "me/closed"):
+        api_of(hub).create_repo(repo, private=True)
+    api_of(hub).create_repo("me/open", private=False)
+    hub.clear_log()
+    found = told(hub, token, *repos)
+    assert len(found) == len(reasons), found
+    assert all(reason in problem for reason, problem in zip(reasons, found, strict=True)), found
+    assert [item for item in hub.log() if "whoami" in item["path"]][1:] == []
+    assert not [item for item in hub.log() if item["method"] != "GET" and "validate" not in item["path"]]
+
+
+@pytest.mark.parametrize(
+    ("token", "namespace", "reason"), [("hf_scoped", "me", "may not start jobs of me"), ("hf_scoped", "acme", None), ("hf_guest", "acme", "only read")]
+)
+def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reason):
+    account = block(hub, token).account()
+    if reason is None:
+        account.run_jobs(namespace)
+        return
+    with pytest.raises(HubError, match=reason):
+        account.run_jobs(namespace)
+
+
+def test_a_licence_that_the_hub_does_not_know_is_told_before_any_work(hub):
+    (problem,) = told(hub, "hf_write", "me/new", license="my-own")
+    assert "knows no licence 'my-own' (base.license" in problem
+
+
+def test_a_private_repository_is_told_where_the_settings_would_have_it_public(hub):
+    api_of(hub).create_repo("me/coach", private=True)
+    problems, notes = block(hub).problems(wanted("me/coach", private=False))
+    assert (problems, notes) == ([], ["me/coach is private and stays private, though the settings would have it public."])
+
+
+def test_a_gated_base_whose_terms_are_not_accepted_is_told(hub):
+    api_of(hub).create_repo("me/base", private=False)
+    block(hub).read_access("me/base")
+    gated = {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}, "body": {"error": "Access to model me/base is restricted."}}
+    hub.faults({"pattern": "/auth-check$", **gated})
+    with pytest.raises(HubError, match=r"me/base is gated. Accept its terms at .*/me/base"):
+        block(hub).read_access("me/base")
+    hub.faults()
+    with pytest.raises(HubError, match="has no model me/nothing"):
+        block(hub).read_access("me/nothing")

@@ -9,10 +9,11 @@ import yaml
 from huggingface_hub import HfApi
 from prefect import flow
 
-from core.errors import HubError
+from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import ModelRef
 from core.settings import load_training
 from flows.dataset import dataset
+from flows.pipeline import pipeline
 from flows.training import training
 from tasks.run import begin_run
 from tasks.training import base_model
@@ -137,3 +138,33 @@ async def test_a_base_is_todays_commit_and_one_that_is_gone_is_told(hub, tmp_pat
     api.delete_repo("me/tiny")
     with pytest.raises(HubError, match="has no model me/tiny at main"):
         await find(settings)
+
+
+async def test_all_that_a_pipeline_may_not_do_is_told_at_once_before_anything_is_made(hub, tmp_path, data_root):
+    settings, api = on_the_hub(tmp_path, dataset={"license": "my-own"}, export={"repo": "you/{domain}"}, jobs={"namespace": "me"}), api_of(hub)
+    api.create_repo(REPO, repo_type="dataset", private=False)
+    api.create_repo("me/understudy-jobs", repo_type="dataset", private=False)
+    with pytest.raises(UnderstudyError) as refused:
+        await pipeline(settings=settings)
+    for reason in (
+        f"dataset repository {REPO} is public",
+        "'you/therapeutic-coaching-adapter' is in 'you'",
+        "'you/therapeutic-coaching-base-gguf' is in 'you'",
+        "'you/therapeutic-coaching-gguf' is in 'you'",
+        "knows no licence 'my-own' (dataset.license)",
+        "has no model me/tiny",
+        "dataset repository me/understudy-jobs is public",
+    ):
+        assert reason in str(refused.value)
+    assert str(refused.value).startswith("7 things are to be mended first:")
+    assert not list(data_root.glob("transcripts/*/*"))
+    assert hub.jobs() == []
+
+
+async def test_a_machine_that_is_not_offered_is_told_before_anything_is_made(hub, tmp_path, data_root):
+    api = api_of(hub)
+    api.create_repo("me/tiny")
+    settings = on_the_hub(tmp_path)
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({**TRAIN, "flavors": {"train": "l4x1", "convert": "rtx-pro-6000"}}), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"flavors.convert .* is 'rtx-pro-6000'; are offered: .*cpu-xl"):
+        await pipeline(settings=settings)

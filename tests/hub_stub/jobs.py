@@ -188,7 +188,7 @@ def _account(request: Request, write: bool = False) -> str:
         raise Refused(401, "Invalid username or password.")
     if not caller.belongs_to(namespace):
         raise Refused(403, f'You don\'t have the rights to use jobs under the namespace "{namespace}"')
-    if write and caller.role != "write" and namespace not in caller.writes:
+    if write and caller.role != "write" and namespace not in caller.jobs:
         raise Refused(403, f"Forbidden: your token may not start or change jobs of {namespace}")
     return namespace
 

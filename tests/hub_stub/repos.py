@@ -11,6 +11,8 @@ from tests.hub_stub.store import Entry, Repo, Store
 from tests.hub_stub.wire import Json, Refused, base_of, caller_of, check_name, find, is_on, no_repo, revision, segment, store_of
 
 CARD = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
+LICENSES = ("apache-2.0", "mit", "openrail", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "gpl-3.0", "gemma", "llama3.1", "other", "unknown")
+"""Some of those that the Hub knows."""
 KINDS = ("model", "dataset", "space")
 
 
@@ -19,11 +21,13 @@ async def whoami(request: Request) -> Response:
     caller = caller_of(request)
     if caller.name is None:
         raise Refused(401, "Invalid username or password.")
-    orgs = [{"type": "org", "id": f"org-{name}", "name": name, "fullname": name, "roleInOrg": "admin", "isEnterprise": False} for name in caller.orgs]
+    orgs = [{"type": "org", "id": f"org-{name}", "name": name, "fullname": name, "roleInOrg": caller.org_role, "isEnterprise": False} for name in caller.orgs]
     token: Json = {"displayName": "stub", "role": caller.role, "createdAt": "2026-01-01T00:00:00.000Z"}
     if caller.role == "fineGrained":
         scoped = [
-            {"entity": {"_id": place, "type": "repo" if "/" in place else "user", "name": place}, "permissions": ["repo.write"]} for place in caller.writes
+            {"entity": {"_id": place, "type": "model" if "/" in place else "user" if place == caller.name else "org", "name": place}, "permissions": given}
+            for places, given in ((caller.writes, ["repo.content.read", "repo.write"]), (caller.jobs, ["job.write"]))
+            for place in places
         ]
         token["fineGrained"] = {"global": [], "scoped": scoped, "canReadGatedRepos": True}
     user = {"type": "user", "id": f"user-{caller.name}", "name": caller.name, "fullname": caller.name, "isPro": False, "orgs": orgs}
@@ -118,13 +122,15 @@ async def auth_check(request: Request) -> Response:
 
 
 async def validate_yaml(request: Request) -> Response:
-    """POST /api/validate-yaml: of a card's header only whether it is YAML with fields, not what is in it."""
+    """POST /api/validate-yaml: of a card's header whether it is YAML with fields, and whether its licence is known."""
     try:
         found = _front_matter((await request.json())["content"])
     except yaml.YAMLError as problem:
         return JSONResponse({"errors": [{"message": str(problem)}], "warnings": [], "error": "Invalid YAML"}, 400)
     if found is not None and not isinstance(found, dict):
         return JSONResponse({"errors": [{"message": "YAML metadata is not an object"}], "warnings": [], "error": "Invalid YAML"}, 400)
+    if isinstance(found, dict) and found.get("license", "mit") not in LICENSES:
+        return JSONResponse({"errors": [{"message": '"license" must be one of [...]'}], "warnings": [], "error": "Invalid YAML"}, 400)
     return JSONResponse({"errors": [], "warnings": [] if found else [{"message": "empty or missing yaml metadata in repo card"}]})
 
 

@@ -53,6 +53,10 @@ class Caller:
     orgs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     """Namespaces and repositories that a fine-grained token may write."""
+    jobs: tuple[str, ...] = ()
+    """Namespaces whose jobs a fine-grained token may start."""
+    org_role: str = "admin"
+    """In all organisations of the caller."""
 
     def belongs_to(self, namespace: str) -> bool:
         """Say whether this is the caller's own place or one of an organisation of theirs."""
@@ -66,6 +70,8 @@ class Caller:
             raise Refused(403, "Forbidden: you must use a write token to upload to a repository.")
         if not self.belongs_to(namespace):
             raise Refused(403, f'You don\'t have the rights to write under the namespace "{namespace}"')
+        if namespace in self.orgs and self.org_role == "read":
+            raise Refused(403, f'You don\'t have the rights to write under the namespace "{namespace}"')
         if self.role != "write" and not {namespace, repo} & {*self.writes}:
             raise Refused(403, f"Forbidden: your fine-grained token has no write permission for {repo}")
 
@@ -74,9 +80,14 @@ def read_callers(tokens: Json) -> dict[str, Caller]:
     """Return callers by token.
 
     Args:
-        tokens: by token `user`, `role` (write, read, fineGrained) and, if wanted, `orgs` and `writes`.
+        tokens: by token `user`, `role` (write, read, fineGrained) and, if wanted, `orgs`, `org_role`, `writes` and `jobs`.
     """
-    return {token: Caller(given["user"], given["role"], tuple(given.get("orgs", ())), tuple(given.get("writes", ()))) for token, given in tokens.items()}
+    return {
+        token: Caller(
+            given["user"], given["role"], *(tuple(given.get(part, ())) for part in ("orgs", "writes", "jobs")), org_role=given.get("org_role", "admin")
+        )
+        for token, given in tokens.items()
+    }
 
 
 def authenticate(callers: Mapping[str, Caller], header: str | None) -> Caller:

@@ -1,0 +1,77 @@
+"""What a token may do on the Hub, by what the Hub says of it (whoami-v2): asked before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import HubError
+
+TOKENS = "huggingface.co/settings/tokens"
+READERS = ("read", "no_access")
+"""Roles of an organisation's members who may write nothing there; a contributor may make repositories and write those."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom a token is of.
+
+    Args:
+        role: of the token: write, read or fineGrained.
+        orgs: the roles in organisations, by their names.
+        scopes: what a fine-grained token may do, by the name of a user, an organisation or a repository.
+    """
+
+    name: str
+    role: str
+    orgs: Mapping[str, str]
+    scopes: Mapping[str, frozenset[str]]
+
+    def enter(self, namespace: str, what: str) -> None:
+        """See that the token may write in a namespace at all.
+
+        Args:
+            what: for the error, such as "The repository 'me/coach'".
+
+        Raises:
+            HubError: it may not.
+        """
+        if self.role == "read":
+            raise HubError(f"The token of {self.name} may only read. Make one that may write ({TOKENS}) and put it into HF_TOKEN.")
+        if namespace not in (self.name, *self.orgs):
+            allowed = ", ".join([self.name, *self.orgs])
+            raise HubError(f"{what} is in {namespace!r}, where the token of {self.name} may not write. Allowed: {allowed}.")
+        if self.orgs.get(namespace) in READERS:
+            raise HubError(f"{what} is in {namespace!r}, where {self.name} may only read. Ask an administrator there for the role contributor or write.")
+
+    def make(self, repo: str) -> None:
+        """See that the token may make a repository.
+
+        Raises:
+            HubError: it may not.
+        """
+        namespace = repo.partition("/")[0]
+        if self.role == "fineGrained" and "repo.write" not in self.scopes.get(namespace, ()):
+            raise HubError(
+                f"The fine-grained token of {self.name} may not make the repository {repo}. Give it write access to the repositories of {namespace} ({TOKENS})."
+            )
+
+    def run_jobs(self, namespace: str) -> None:
+        """See that the token may start jobs that a namespace pays.
+
+        Raises:
+            HubError: it may not.
+        """
+        self.enter(namespace, "The account that pays for jobs")
+        if self.role == "fineGrained" and "job.write" not in self.scopes.get(namespace, ()):
+            raise HubError(f"The fine-grained token of {self.name} may not start jobs of {namespace}. Give it the permission for jobs there ({TOKENS}).")
+
+
+def account_of(told: Mapping[str, Any]) -> Account:
+    """Return whom a token is of, by the answer to whoami."""
+    token = (told.get("auth") or {}).get("accessToken") or {}
+    scopes: dict[str, frozenset[str]] = {}
+    for scope in (token.get("fineGrained") or {}).get("scoped") or []:
+        name = str((scope.get("entity") or {}).get("name"))
+        scopes[name] = scopes.get(name, frozenset()) | {*scope.get("permissions", [])}
+    orgs = {str(org["name"]): str(org.get("roleInOrg", "")) for org in told.get("orgs", [])}
+    return Account(str(told["name"]), str(token.get("role", "")), orgs, scopes)

@@ -1,0 +1,97 @@
+"""Whether all that a run will publish, read and rent is open to it: asked in one go, before anything is made or paid for."""
+
+import asyncio
+from collections.abc import Sequence
+
+from prefect.logging import get_run_logger
+
+from blocks.hf_hub import HfHub
+from blocks.hf_job import FILES
+from blocks.hub import load_hub
+from blocks.jobs import load_jobs
+from core.errors import HubError, SettingsError, UnderstudyError, together
+from core.hardware import flavors, load_hardware
+from core.job_settings import Training
+from core.records import Publication
+from core.settings import Settings, load_training
+
+MAKES_DATASET = ("pipeline", "release")
+MAKES_MODELS = ("pipeline", "release", "training", "export")
+READS_BASE = ("pipeline", "release", "training")
+PUBLISHES_RESULTS = "evaluation"
+
+
+async def check_access(flow: str, domain: str, settings: Settings) -> None:
+    """See that the repositories can be written, the base can be read, and jobs can be rented, as far as a flow needs them.
+
+    Raises:
+        SettingsError, HubError: all that is wrong, in one report.
+    """
+    training, found = load_training(settings.training), []
+    named, license = settings.export.named, training.base.license
+    parts = {"gguf"} if flow in (*MAKES_MODELS, PUBLISHES_RESULTS) else set()
+    parts |= {"adapter"} if flow in READS_BASE else set()
+    parts |= {"base-gguf"} if flow in MAKES_MODELS and flow != "training" and settings.jobs.where != "local" else set()
+    models = [Publication(repo=named(domain, part), kind="model", private=settings.export.private, license=license) for part in sorted(parts)]
+    data = settings.dataset.of(domain)
+    datasets = [Publication(repo=data.repo, kind="dataset", private=data.private, license=data.license)] if flow in MAKES_DATASET else []
+    if settings.dataset.hub == settings.export.hub:
+        datasets, models = [], datasets + models
+    for hub, wanted in ((settings.dataset.hub, datasets), (settings.export.hub, models)):
+        found += await _problems(hub, wanted) if wanted else []
+    if flow in READS_BASE and training.base.kind == "hub":
+        found += await _problems_of_base(settings, training)
+    if flow in MAKES_MODELS and settings.jobs.where != "local":
+        found += await _problems_of_jobs(settings, training)
+    if found:
+        raise together(found)
+
+
+async def check_publications(hub: str, wanted: Sequence[Publication]) -> None:
+    """See that repositories can be written.
+
+    Raises:
+        SettingsError, HubError: all that is wrong, in one report.
+    """
+    if found := await _problems(hub, wanted):
+        raise together(found)
+
+
+async def _problems(hub: str, wanted: Sequence[Publication]) -> list[UnderstudyError]:
+    found, notes = await asyncio.to_thread((await load_hub(hub)).problems, wanted)
+    for note in notes:
+        get_run_logger().warning("%s", note)
+    return found
+
+
+async def _problems_of_base(settings: Settings, training: Training) -> list[UnderstudyError]:
+    hub = await load_hub(settings.export.hub)
+    try:
+        await asyncio.to_thread((hub if isinstance(hub, HfHub) else HfHub()).read_access, training.base.model)
+    except UnderstudyError as error:
+        return [error]
+    return []
+
+
+async def _problems_of_jobs(settings: Settings, training: Training) -> list[UnderstudyError]:
+    """Return what stands in the way of renting machines: the account, its scripts' repository, the hub, the machines of the settings."""
+    block = await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
+    hub, found = await load_hub(settings.export.hub), list[UnderstudyError]()
+    if hub.where() != block.hub.where():
+        found.append(SettingsError(f"Jobs push to {block.hub.where()}, and export.hub is {hub.where()}. Name the same hub in jobs.where and export.hub."))
+    try:
+        await asyncio.to_thread(lambda: block.hub.account().run_jobs(block.namespace))
+    except UnderstudyError as error:
+        return [*found, error]
+    scripts = Publication(repo=f"{block.namespace}/{FILES}", kind="dataset", private=True, license="unknown")
+    found += await asyncio.to_thread(lambda: block.hub.problems([scripts])[0])
+    try:
+        offered = await asyncio.to_thread(block.offered)
+    except HubError:
+        offered = {}  # the file's prices and machines stand in
+    machines = flavors(load_hardware(), offered)
+    for setting, name in (("flavors.train", training.flavors.train), ("flavors.convert", training.flavors.convert)) if training.flavors else ():
+        if name not in machines:
+            where = "are offered" if offered else "config/hardware.yaml has"
+            found.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}; {where}: {', '.join(machines)}."))
+    return found
