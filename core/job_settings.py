@@ -54,7 +54,7 @@ class ExportSettings(Strict):
     Args:
         hub: `local`, `hf`, or the name of a saved block.
         repo: begins the repositories' names, in which `{domain}` stands for that; `-adapter`, `-gguf` and `-base-gguf` follow.
-        private: of a repository that is made.
+        private: a repository that is made is private, and one that is public is refused; false: it may be public.
     """
 
     hub: str

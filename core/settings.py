@@ -138,7 +138,7 @@ class DatasetSettings(Strict):
     Args:
         hub: `local`, `hf`, or the name of a saved block.
         repo: the repository's name, in which `{domain}` stands for that.
-        private: of a repository that is made.
+        private: a repository that is made is private, and one that is public is refused; false: it may be public.
         provenance: whether the columns say which transcript and slice an example is of; the run's own copy always tells.
         license, languages: for the card, as the Hub names them.
         consent: a sentence for the card: on what the use of imported conversations rests, such as that everybody in them agreed; the card says if it is empty.
