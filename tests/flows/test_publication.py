@@ -136,7 +136,7 @@ async def test_a_base_is_todays_commit_and_one_that_is_gone_is_told(hub, tmp_pat
     api.upload_file(repo_id="me/tiny", path_or_fileobj=b"more", path_in_repo="notes.txt")
     assert (await find(settings)).commit == api.repo_info("me/tiny").sha != first.commit
     api.delete_repo("me/tiny")
-    with pytest.raises(HubError, match="has no model me/tiny at main"):
+    with pytest.raises(HubError, match="has no model me/tiny"):
         await find(settings)
 
 
