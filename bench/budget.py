@@ -40,7 +40,7 @@ def main(words: list[str]) -> int:
                         print(f"| {name} | a process failed: {str(problem).strip().splitlines()[-1]} | | |", flush=True)
                         worst = 1
                         continue
-                worst |= billed > USD or billed > known
+                worst |= billed > USD or billed > known + 1e-9
                 print(f"| {name} | {billed:.2f} | {known:.2f} | {USD:.2f} |", flush=True)
     return int(worst)
 
