@@ -178,6 +178,10 @@ test: setup  ## Install what is needed and run the test suite
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
 	@$(BIN)/python -m bench.kill
 
+.PHONY: bench-pacing
+bench-pacing:  ## How limits are found and bursts of refusals forgotten, in virtual time, beside AIMD (1 minute)
+	@$(BIN)/python -W ignore bench/pacing.py
+
 .PHONY: bench-llm
 bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limits, tokens billed (15 minutes) [PARTS=…]
 	@deployments/install.sh light

@@ -10,16 +10,13 @@ from datetime import datetime, timedelta
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelError, RateLimitError, RunStoppedError, UnavailableError
 from core.model_settings import Calls, ModelSettings
-from core.pacing import SLACK, Bucket, Search
+from core.pacing import SLACK, Bucket, Episode, Pace
 
 SHARE = 0.99
 """Of a known limit: a provider's clock is not ours."""
 
 TOKEN_SLACK = 1.0
 """Seconds' worth of tokens that may be used up ahead; a request takes many at a time."""
-
-PAUSE = 1.0
-"""Seconds without a call after which what was learned of a rate begins anew."""
 
 SUSPECT = 8
 """Failures in a row after which one call at a time finds out whether the provider is back."""
@@ -33,12 +30,12 @@ REMEMBERED = 4096
 
 @dataclass
 class Call:
-    """One call under way: how many were when it was sent, and what was reserved for it."""
+    """One call under way, and what was reserved for it."""
 
     key: tuple[str, str]
     characters: int
-    beside: int
     sent: float
+    episode: Episode
     reserved: dict[LimitKind, float]
 
 
@@ -59,12 +56,12 @@ class Limiter:
         self.buckets: dict[LimitKind, Bucket] = {}
         for kind, per_minute in limits.per_minute().items():
             self._learn(kind, per_minute)
-        self._search = Search(limits.share_of_concurrency())
+        self._at_once = limits.share_of_concurrency()
+        self._pace = Pace()
         self.in_flight = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._gate = 0.0
-        self._idle_since = 0.0
         self._failures, self._failing_since = 0, 0.0
         self._closed: tuple[float, RunStoppedError] | None = None
         self._characters: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -85,11 +82,11 @@ class Limiter:
                     if now < until:
                         raise type(reason)(str(reason), reason.retry_after)
                     self._closed, self._failures = None, 0
-                if self.in_flight >= (1 if self._failures >= SUSPECT else max(1, int(self._search.window))):
+                if self.in_flight >= (1 if self._failures >= SUSPECT else self._at_once):
                     self._changed.clear()
                     await self._changed.wait()
                     continue
-                found = self._search.wait(now) if self._search.cut or "requests" not in self.buckets else 0.0
+                found = self._pace.wait(now) if self._pace.cut or "requests" not in self.buckets else 0.0
                 wait = max(self._gate - now, found, *(bucket.wait(now) for bucket in self.buckets.values()))
                 if wait <= 0:
                     break
@@ -98,14 +95,13 @@ class Limiter:
             reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
             for kind, amount in reserved.items():
                 self.buckets[kind].take(now, amount)
-            self._search.sent(now, after_pause=self.in_flight == 0 and now - self._idle_since > PAUSE)
+            episode = self._pace.sent(now)
             self.in_flight += 1
-            return Call((request.item, request.role), self._count(request), self.in_flight - 1, now, reserved)
+            return Call((request.item, request.role), self._count(request), now, episode, reserved)
 
     def leave(self) -> None:
         """Make room for the next call."""
         self.in_flight -= 1
-        self._idle_since = self._clock()
         self._changed.set()
 
     def done(self, call: Call, reply: Reply) -> None:
@@ -122,8 +118,6 @@ class Limiter:
             self._output[role] = self._output.get(role, reply.usage.output_tokens) * 0.8 + reply.usage.output_tokens * 0.2
         self._remember(call)
         self.observe(reply.allowances, now)
-        if now > self._gate:
-            self._search.accepted(call.beside)
 
     def failed(self, call: Call, error: ModelError) -> None:
         """Draw the consequences of a failure that may pass: a cut for a rate limit, a probe at a time for a run of failures."""
@@ -136,8 +130,8 @@ class Limiter:
             self._failures = 0
             return
         if isinstance(error, RateLimitError):
-            self._search.refused(now, call.sent, self.in_flight - 1, self._gate)
             self._gate = max(self._gate, now + (error.retry_after if error.retry_after is not None else self._calls.first_backoff_seconds))
+            self._pace.refused(now, call.sent, call.episode, self._gate)
         if self._failures == 0:
             self._failing_since = now
         self._failures += 1

@@ -1,22 +1,38 @@
-"""Keeping to a rate, and finding one that nobody tells."""
+"""Keeping to a rate, and finding one that the provider does not state."""
 
 from collections import deque
+from dataclasses import dataclass, field
 
 START_RATE, DOUBLING_SECONDS = 40.0, 0.25
-"""Requests a second with which an unknown limit is approached, and how fast that grows until the first refusal."""
+"""Requests a second with which an unknown limit is approached, and how fast that grows until the first refusal (slow start)."""
 
-CUT, GROWTH, UNSURE = 0.97, 0.001, 5
-"""After a refusal: this share of the rate that was measured; then so much more with each request that is accepted, twice as much after two hundred of them,
-thrice after four hundred; and so many times that where the measurement may have been too low."""
+KEPT, RAISE = 0.95, 1.05
+"""Share of the measured limit that is used after a refusal; and how much higher the limit is taken to be each time that more was accepted for a while."""
 
-PATIENCE = 10
-"""Where the number of calls at once is limited, one more is tried after so many times that number; twice as many after each time that it was refused."""
+GROWTH_SECONDS = 4.0
+"""The rate doubles in this time, and in twice the time it is sixteen times what it was: gentle where the limit is near, fast where it has gone."""
 
-ENOUGH = 20
-"""Accepted requests from which a rate can be told."""
+APPROACH_SECONDS, APPROACH_DOUBLING_SECONDS = 2.0, 0.5
+"""After refusals of everything, the former rate is approached in this time, doubling so often."""
 
-UNLIMITED = 2000.0
-"""A rate above which pacing is left off."""
+LEAST_HOLD_SECONDS, ACCEPTED_FOR_A_REFUSAL = 5.0, 150
+"""A limit is kept to for so long before more is tried, and for as long as it has been the same before; yet never longer than until so many requests were
+accepted for each refusal. So a burst of refusals is soon forgotten, and a constant limit refuses about 1 %."""
+
+FORMER_SECONDS = 10.0
+"""A limit that held for so long is at most halved at once, and tried again before any higher rate."""
+
+AGREEMENT = 1.3
+"""Two measurements that differ by less than this factor are of the same limit."""
+
+PAUSE_SECONDS = 1.0
+"""Without a request, although one could be sent; then what was learned of the rate is still kept to, and its next measurement begins."""
+
+REMEMBERED = 1000
+"""Requests of which the time is kept: more than are sent in two round trips."""
+
+LEAST_RATE, UNLIMITED = 0.02, 2000.0
+"""Requests a second that are always tried; and above which pacing is left off."""
 
 SLACK = 0.1
 """Seconds of allowance that may be used up ahead, so that a late wake-up costs no throughput."""
@@ -44,94 +60,127 @@ class Bucket:
         self._due += amount / (self.rate * self.factor)
 
 
-class Search:
-    """Finds how many requests a second, or at once, a provider takes that tells no limit.
-
-    It begins fast and speeds up until the first refusal. From then on each burst of refusals is one cut: between two bursts the provider's allowance
-    was empty at both ends, so what it accepted in that time is the limit, known to one request more or less. Where it is the number of calls under
-    way that is limited, refusals come at the same number each time, and the pause between them says nothing: then that number is kept to, until it
-    proves wrong.
+@dataclass
+class Episode:
+    """What happened since the last cut.
 
     Args:
-        most: calls at once that the settings allow.
+        began: when.
+        sent: the times of the last requests since; before: how many others there were.
+        refused: those of all of them that were.
+        closed: seconds in which nothing was sent because the provider had asked to wait.
     """
 
-    def __init__(self, most: int) -> None:
+    began: float
+    sent: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    before: int = 0
+    refused: int = 0
+    closed: float = 0.0
+
+    def add(self, now: float) -> None:
+        """Count a request."""
+        self.before += len(self.sent) == REMEMBERED
+        self.sent.append(now)
+
+    def accepted(self, until: float) -> int:
+        """Return how many requests that were sent before a time were not refused."""
+        return max(0, self.before + sum(at < until for at in self.sent) - self.refused)
+
+
+class Pace:
+    """Finds how many requests a second a provider accepts that states no limit.
+
+    It starts fast and doubles until the first refusal. Each burst of refusals is one cut, to what was accepted since the cut before. That rate is held, the
+    longer the more often it was confirmed, and then grows until the next refusal. Growth depends on time and not on requests, so a rate that was cut to
+    almost nothing is back as soon as any other. Where nothing at all was accepted since the cut before, the provider refuses whatever comes: that says
+    nothing of a rate, and the former one is approached again. The idea is that of TCP CUBIC (RFC 9438), for a rate in place of a window.
+    """
+
+    def __init__(self) -> None:
         """Know nothing yet."""
-        self.window, self.cut = float(most), False
-        self._most = most
-        self._pace = Bucket(START_RATE, 0.0)
-        self._began: float | None = None
-        self._accepted = 0
-        self._cuts: deque[tuple[float, int]] = deque(maxlen=6)
-        self._beside, self._crowd, self._disproved = 0, 0, False
-        self._widen_at, self._patience, self._unsure = 0, PATIENCE, False
+        self.cut = False
+        self._base, self._grown = START_RATE, 0.0
+        self._taken, self._idle_from, self._opened = 0.0, 0.0, 0.0
+        self._episode = Episode(0.0)
+        self._limit, self._hold_until = 0.0, 0.0
+        self._known_since, self._accepted, self._closed = 0.0, 0, 0.0
+        self._growing, self._saved, self._former = (0.0, 0), 0, 0.0
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next request may be sent."""
-        if not self.cut:
-            self._began = now if self._began is None else self._began
-            self._pace.rate = min(UNLIMITED, START_RATE * 2 ** min(60.0, (now - self._began) / DOUBLING_SECONDS))
-        return 0.0 if self._pace.rate >= UNLIMITED else self._pace.wait(now)
+        rate = self._rate(now)
+        return 0.0 if rate >= UNLIMITED else self._taken + 1 / rate - now
 
-    def sent(self, now: float, after_pause: bool) -> None:
-        """Count a request, as accepted until it is refused.
+    def sent(self, now: float) -> Episode:
+        """Count a request; return the episode that it belongs to."""
+        rate, idle = self._rate(now), now - self._idle_from
+        if idle > max(PAUSE_SECONDS, 2 / rate):  # the provider's allowance is full again: what was accepted before says nothing of the rate
+            self._episode = Episode(now, refused=self._episode.refused)
+        elif idle <= 2 / rate and (not self.cut or now > self._hold_until):  # the pace is what limits: only then is a higher one tried
+            if not self._grown:
+                self._growing = now, self._episode.accepted(now)
+            self._grown += min(idle, now - self._hold_until) if self.cut else idle
+            if self._limit < self._former <= self._rate(now) / KEPT:  # held once before
+                self._limit, self._base, self._grown, self._former = self._former, KEPT * self._former, 0.0, 0.0
+                self._hold_until = now + LEAST_HOLD_SECONDS
+        self._taken = max(self._taken + 1 / rate, now - (min(SLACK, 1 / rate) if self.cut else 0.0))
+        self._idle_from = now
+        self._episode.add(now)
+        return self._episode
 
-        Args:
-            after_pause: nothing was sent for a while, so that what was accepted before says nothing of the rate.
-        """
-        if after_pause or not self._cuts:
-            self._cuts.clear()
-            self._cuts.append((now, self._accepted))
-        self._pace.take(now, 1)
-        self._accepted += 1
-
-    def refused(self, now: float, sent: float, beside: int, held_until: float) -> None:
+    def refused(self, now: float, sent: float, episode: Episode, reopens: float) -> None:
         """Cut, once for each burst: a request that was sent before the last cut says nothing new.
 
         Args:
-            sent: when the request was; beside: how many others are under way.
-            held_until: the time until which all requests waited before this one.
+            sent: when the request was; episode: that it belongs to.
+            reopens: the time until which the provider asks to wait.
         """
-        self._accepted -= 1
-        if self.cut and sent <= self._cuts[-1][0]:
+        if episode is not self._episode:
             return
-        since = self._accepted - self._cuts[-1][1]
-        if beside > 1 and (self._crowd <= beside if self._crowd else beside == self._beside and since <= beside and not self._disproved):
-            self._crowd, self.window = beside, float(beside)
-            self._widen_at, self._patience = self._accepted + beside * self._patience, 2 * self._patience
+        # what was sent as late as this one may be refused as well
+        accepted = episode.accepted(sent - (now - sent))
+        episode.refused += 1
+        if self.cut and not accepted:
+            self._opened = reopens + APPROACH_SECONDS
         else:
-            self._free(disproved=self._crowd > 0)
-            self._slow_down(now, held_until)
+            self._cut(now, accepted)
+        age, worth = now - self._known_since - self._closed, self._episode.refused * ACCEPTED_FOR_A_REFUSAL / self._base
+        self._hold_until = max(reopens, self._opened) + min(max(LEAST_HOLD_SECONDS, age), worth)
+        self._grown = 0.0
+        self._episode = Episode(now, closed=max(0.0, reopens - now))
+        self._idle_from = reopens
+
+    def _cut(self, now: float, accepted: int) -> None:
+        limit, tried_more = self._measured(now, accepted, self._episode.began, self._episode.closed), self._grown > 0
+        if self.cut and limit / AGREEMENT <= self._limit <= limit * AGREEMENT:
+            self._accepted, self._closed = self._accepted + accepted, self._closed + self._episode.closed
+            limit = self._measured(now, self._accepted, self._known_since, self._closed)
+        else:
+            if self.cut and now - self._known_since > FORMER_SECONDS:
+                self._former, limit = max(self._former, self._limit), max(limit, self._limit / 2)
+            self._known_since, self._accepted, self._closed = self._episode.began, accepted, self._episode.closed
         if not self.cut:
-            self._cuts.clear()  # what was accepted from the start on came out of a full bucket
-        self._cuts.append((now, self._accepted))
-        self.cut, self._beside = True, beside
+            self._saved = accepted
+        elif tried_more:  # what was sent below the limit measured nothing: only a refusal at the rate that is held lowers it
+            began, before = self._growing
+            grown = max(0, accepted - before - self._saved) / max(0.001, now - began)
+            limit = max(limit, min(self._rate(now), max(grown, RAISE * self._limit)))
+        self._limit = limit
+        self.cut, self._base = True, max(LEAST_RATE, KEPT * self._limit)
 
-    def accepted(self, beside: int) -> None:
-        """Try a little more after each request that went well.
+    def _rate(self, now: float) -> float:
+        if not self.cut:
+            return min(UNLIMITED, START_RATE * 2 ** min(60.0, self._grown / DOUBLING_SECONDS))
+        if now < self._opened:
+            return max(min(1.0, self._base), self._base * 2 ** ((now - self._opened) / APPROACH_DOUBLING_SECONDS))
+        return min(UNLIMITED, self._base * 2 ** min(60.0, (self._grown / GROWTH_SECONDS) ** 2))
 
-        Args:
-            beside: how many others were under way when it was sent.
+    def _measured(self, now: float, accepted: int, since: float, closed: float) -> float:
+        """Return the rate that was accepted since a cut.
+
+        The provider's allowance was empty at both ends, so that what it accepted in between is its limit, known to one request more or less. What it had
+        saved up while it was not asked may have been more than it keeps: then only the time in which it was asked counts.
         """
-        if not self.cut:
-            return
-        growth = GROWTH * (UNSURE if self._unsure else 1) * (1 + (self._accepted - self._cuts[-1][1]) / 200)
-        self._pace.rate = min(UNLIMITED, self._pace.rate * (1 + growth))
-        if self._crowd and beside >= self._crowd:
-            self._free(disproved=True)
-        elif self._crowd and self._accepted >= self._widen_at:
-            self.window = self._crowd + 1.0
-
-    def _slow_down(self, now: float, held_until: float) -> None:
-        at, before = next(((at, count) for at, count in reversed(self._cuts) if self._accepted - count >= ENOUGH), self._cuts[0])
-        accepted, seconds = max(1, self._accepted - before), max(0.001, now - at)
-        rate = CUT * max(accepted / seconds, min(self._pace.rate, (accepted + 1) / seconds))
-        self._pace = Bucket(rate, min(SLACK, 1 / rate))
-        # a small bucket may have overflowed while all waited: then the rate is higher than what was measured
-        self._unsure = self.cut and held_until - self._cuts[-1][0] > 0.5 * seconds
-
-    def _free(self, disproved: bool) -> None:
-        """Leave the number of calls at once to the settings again."""
-        self._crowd, self.window = 0, float(self._most)
-        self._disproved = self._disproved or disproved
+        seconds = max(0.001, now - since)
+        most = max((accepted + 1) / seconds, accepted / (seconds - closed) if self._grown and seconds >= 3 * closed else 0.0)
+        return min(most, self._rate(now))

@@ -1,6 +1,7 @@
 """Virtual time, and a provider that lives in it: minutes of traffic in milliseconds."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Coroutine
 from typing import Any
@@ -119,3 +120,32 @@ async def many(model: Caller, count: int, at_once: int = 200, characters: int = 
             return await model.complete(asked(number, characters))
 
     return await asyncio.gather(*(one(number) for number in range(count)), return_exceptions=True)
+
+
+async def served(limiter: Limiter, provider: Any, request: ChatRequest) -> None:
+    """Send a request until it is accepted, without a bill."""
+    while True:
+        call = await limiter.admit(request)
+        try:
+            reply = await provider.complete(request)
+        except RateLimitError as refusal:
+            limiter.failed(call, refusal)
+            continue
+        finally:
+            limiter.leave()
+        limiter.done(call, reply)
+        return
+
+
+async def keep_busy(limiter: Limiter, provider: Any, workers: int, seconds: float) -> None:
+    """Send requests side by side for a while: a queue that never empties."""
+
+    async def worker(first: int) -> None:
+        for number in itertools.count(first, workers):
+            await served(limiter, provider, asked(number))
+
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(worker(number) for number in range(workers)))
+    except TimeoutError:
+        return

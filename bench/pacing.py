@@ -1,0 +1,227 @@
+"""How the limiter finds limits and recovers from bursts of refusals, in virtual time.   python bench/pacing.py
+
+Each scenario plays minutes of traffic in a second or two, once with the product's limiter and once with AIMD on calls under way with slow start, as
+congestion control has it (RFC 5681). A run is a queue that never empties.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core.chat import ChatRequest, Reply, Usage
+from core.errors import RateLimitError
+from core.limiter import Limiter
+from core.model_settings import ModelSettings
+from tests.core.simulation import CALLS, asked, clock, in_virtual_time, served
+
+START = 1000.0
+
+
+@dataclass
+class Provider:
+    """A provider with a bucket of requests, a number of calls at once, and times at which it refuses.
+
+    Args:
+        rate: accepted requests a second at a time; none is no limit. size: what the bucket holds.
+        refuses: says of a time and a random number whether a request is refused for no visible reason.
+    """
+
+    rate: Callable[[float], float] | None = None
+    size: float = 1.0
+    at_once: int | None = None
+    latency: Callable[[random.Random], float] = lambda _: 0.1
+    refuses: Callable[[float, float], bool] = lambda _at, _chance: False
+    retry_after: float | None = 1.0
+    left: float = -1.0
+    seen: float = 0.0
+    in_flight: int = 0
+    accepted: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+
+    async def complete(self, _: ChatRequest) -> Reply:
+        """Accept or refuse a request."""
+        now = clock() - START
+        if self.rate:
+            self.left = self.size if self.left < 0 else min(self.size, self.left + self.rate(now) * (now - self.seen))
+            self.seen = now
+        full = (self.rate and self.left < 1) or (self.at_once and self.in_flight >= self.at_once)
+        if full or self.refuses(now, self.chance.random()):
+            self.refused.append(now)
+            await asyncio.sleep(0.05)
+            raise RateLimitError("too many", self.retry_after)
+        self.left -= 1
+        self.accepted.append(now)
+        self.in_flight += 1
+        await asyncio.sleep(self.latency(self.chance))
+        self.in_flight -= 1
+        return Reply("ok", "stop", Usage(100, 10))
+
+
+class Aimd:
+    """Calls under way: doubled in each round trip until the first refusal, halved at each burst of refusals, one more after each full window."""
+
+    def __init__(self, at_once: int) -> None:
+        self.most, self.window, self.threshold, self.in_flight = at_once, 1.0, float(at_once), 0
+        self.gate, self.last_cut, self.changed = 0.0, 0.0, asyncio.Event()
+
+    async def call(self, provider: Provider, request: ChatRequest) -> None:
+        while True:
+            while self.in_flight >= max(1, int(self.window)) or clock() < self.gate:
+                if clock() < self.gate:
+                    await asyncio.sleep(self.gate - clock())
+                else:
+                    self.changed.clear()
+                    await self.changed.wait()
+            sent, self.in_flight = clock(), self.in_flight + 1
+            try:
+                await provider.complete(request)
+            except RateLimitError as refusal:
+                self.gate = max(self.gate, clock() + (refusal.retry_after or 0.5))
+                if sent > self.last_cut:
+                    self.window, self.last_cut = max(1.0, self.window / 2), clock()
+                    self.threshold = self.window
+                continue
+            finally:
+                self.in_flight -= 1
+                self.changed.set()
+            self.window = min(self.most, self.window + (1 if self.window < self.threshold else 1 / self.window))
+            return
+
+
+@dataclass
+class Scenario:
+    """One row of the table.
+
+    Args:
+        provider: of one run; limits: of the client; clients: how many use the provider side by side.
+        ends: when a burst ends after which the rate is compared with the one before `begins`.
+        best: the most requests that could be accepted in the whole time.
+    """
+
+    name: str
+    provider: Callable[[], Provider]
+    limits: ModelSettings = field(default_factory=lambda: ModelSettings(concurrency=50))
+    seconds: float = 120.0
+    clients: int = 1
+    begins: float | None = None
+    ends: float | None = None
+    best: float | None = None
+
+
+def between(*spans: tuple[float, float]) -> Callable[[float, float], bool]:
+    """Refuse everything within spans of time."""
+    return lambda at, _: any(start <= at < end for start, end in spans)
+
+
+def steady(rate: float) -> Callable[[float], float]:
+    """Return a limit that never changes."""
+    return lambda _: rate
+
+
+def scenarios() -> list[Scenario]:
+    """Return the rows."""
+    eight, known = ModelSettings(concurrency=8), ModelSettings(concurrency=50, requests_per_minute=4000)
+    burst = {"begins": 30.0, "ends": 35.0}
+    rows = [
+        Scenario(f"constant {per_minute}/min, bucket of {size}", lambda r=per_minute / 60, s=size: Provider(steady(r), s), seconds=600, best=10 * per_minute)
+        for per_minute, size in ((60, 1), (60, 10), (600, 10), (1800, 30), (6000, 100), (600, 600))
+    ]
+    rows += [
+        Scenario("no limit, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35))), eight, **burst),
+        Scenario("no limit, burst of 30 s, 8 at once", lambda: Provider(refuses=between((30, 60))), eight, begins=30, ends=60),
+        Scenario("no limit, half refused for 5 s, 8 at once", lambda: Provider(refuses=lambda at, chance: 30 <= at < 35 and chance < 0.5), eight, **burst),
+        Scenario("known 4,000/min, burst of 5 s", lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35))), known, **burst),
+        Scenario(
+            "known 4,000/min, burst of 5 s, Retry-After 15", lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35)), retry_after=15), known, **burst
+        ),
+        Scenario("unknown 1,800/min, burst of 5 s", lambda: Provider(steady(30), 30, refuses=between((60, 65))), begins=60, ends=65),
+        Scenario("no Retry-After, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35)), retry_after=None), eight, **burst),
+        Scenario("a burst of 3 s each 30 s, 8 at once", lambda: Provider(refuses=lambda at, _: at % 30 < 3), eight, seconds=300, best=0.9 * 80 * 300),
+        Scenario("1 % refused at random, 8 at once", lambda: Provider(refuses=lambda _, chance: chance < 0.01), eight, seconds=300, best=80 * 300),
+        Scenario("limit falls from 1,800 to 300/min", lambda: Provider(lambda at: 30 if at < 60 else 5, 30), seconds=180, best=30 * 60 + 5 * 120),
+        Scenario("limit rises from 300 to 1,800/min", lambda: Provider(lambda at: 5 if at < 60 else 30, 5), seconds=180, best=5 * 60 + 30 * 120),
+        Scenario("two clients, 1,800/min", lambda: Provider(steady(30), 30), seconds=300, clients=2, best=30 * 300),
+        Scenario("8 calls at once, latency 0.2 s", lambda: Provider(at_once=8, latency=lambda _: 0.2), seconds=300, best=40 * 300),
+        Scenario(
+            "8 calls at once, latency 0.5 to 8 s", lambda: Provider(at_once=8, latency=lambda chance: chance.uniform(0.5, 8)), seconds=600, best=8 / 4.25 * 600
+        ),
+        Scenario("30/min, latency 2 to 10 s", lambda: Provider(steady(0.5), 1, latency=lambda chance: chance.uniform(2, 10)), seconds=900, best=450),
+    ]
+    return rows
+
+
+def play(scenario: Scenario, how: str) -> dict[str, Any]:
+    """Play a scenario and return what was seen."""
+
+    async def run() -> tuple[Provider, list[int]]:
+        provider, shares = scenario.provider(), [0] * scenario.clients
+        numbers = itertools.count()
+
+        async def client(who: int) -> None:
+            at_once = scenario.limits.concurrency or 1
+            product = Limiter("simulated", scenario.limits, CALLS.model_copy(update={"outage_seconds": 1e6}), clock=clock)
+            aimd = Aimd(at_once)
+
+            async def worker() -> None:
+                while True:
+                    request = asked(next(numbers))
+                    await (served(product, provider, request) if how == "product" else aimd.call(provider, request))
+                    shares[who] += 1
+
+            await asyncio.gather(*(worker() for _ in range(2 * at_once)))
+
+        work: Coroutine[Any, Any, Any] = asyncio.wait_for(asyncio.gather(*(client(who) for who in range(scenario.clients))), scenario.seconds)
+        with contextlib.suppress(TimeoutError):
+            await work
+        return provider, shares
+
+    provider, shares = in_virtual_time(run())
+    seen: dict[str, Any] = {"refused": len(provider.refused) / max(1, len(provider.refused) + len(provider.accepted))}
+    if scenario.best:
+        seen["used"] = len(provider.accepted) / scenario.best
+    if scenario.ends and scenario.begins:
+        before = rate(provider, scenario.begins - 10, scenario.begins)
+        back = next(
+            (
+                second
+                for second in range(int(scenario.seconds - scenario.ends) - 3)
+                if rate(provider, scenario.ends + second, scenario.ends + second + 3) >= 0.9 * before
+            ),
+            None,
+        )
+        seen["back"] = back
+    if scenario.clients > 1:
+        seen["shares"] = [number / sum(shares) for number in shares]
+    return seen
+
+
+def rate(provider: Provider, start: float, end: float) -> float:
+    """Return how many requests a second were accepted in a span."""
+    return sum(start <= at < end for at in provider.accepted) / (end - start)
+
+
+def main() -> None:
+    """Print the table."""
+    print("| scenario | refused | used of the possible | s until 90 % of the former rate | refused (AIMD) | used (AIMD) | s (AIMD) |")
+    print("|---|---|---|---|---|---|---|")
+    for scenario in scenarios():
+        cells = []
+        for how in ("product", "aimd"):
+            seen = play(scenario, how)
+            back = "" if "back" not in seen else "never" if seen["back"] is None else str(seen["back"])
+            used = f"{seen['used']:.0%}" if "used" in seen else ""
+            cells += [f"{seen['refused']:.1%}", used + (" (" + ", ".join(f"{share:.0%}" for share in seen["shares"]) + ")" if "shares" in seen else ""), back]
+        print(f"| {scenario.name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
