@@ -130,21 +130,26 @@ def steady(rate: float) -> Callable[[float], float]:
 def scenarios() -> list[Scenario]:
     """Return the rows."""
     eight, known = ModelSettings(concurrency=8), ModelSettings(concurrency=50, requests_per_minute=4000)
-    burst = {"begins": 30.0, "ends": 35.0}
     rows = [
         Scenario(f"constant {per_minute}/min, bucket of {size}", lambda r=per_minute / 60, s=size: Provider(steady(r), s), seconds=600, best=10 * per_minute)
         for per_minute, size in ((60, 1), (60, 10), (600, 10), (1800, 30), (6000, 100), (600, 600))
     ]
     rows += [
-        Scenario("no limit, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35))), eight, **burst),
+        Scenario("no limit, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35))), eight, begins=30, ends=35),
         Scenario("no limit, burst of 30 s, 8 at once", lambda: Provider(refuses=between((30, 60))), eight, begins=30, ends=60),
-        Scenario("no limit, half refused for 5 s, 8 at once", lambda: Provider(refuses=lambda at, chance: 30 <= at < 35 and chance < 0.5), eight, **burst),
-        Scenario("known 4,000/min, burst of 5 s", lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35))), known, **burst),
         Scenario(
-            "known 4,000/min, burst of 5 s, Retry-After 15", lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35)), retry_after=15), known, **burst
+            "no limit, half refused for 5 s, 8 at once", lambda: Provider(refuses=lambda at, chance: 30 <= at < 35 and chance < 0.5), eight, begins=30, ends=35
+        ),
+        Scenario("known 4,000/min, burst of 5 s", lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35))), known, begins=30, ends=35),
+        Scenario(
+            "known 4,000/min, burst of 5 s, Retry-After 15",
+            lambda: Provider(steady(4000 / 60), 60, refuses=between((30, 35)), retry_after=15),
+            known,
+            begins=30,
+            ends=35,
         ),
         Scenario("unknown 1,800/min, burst of 5 s", lambda: Provider(steady(30), 30, refuses=between((60, 65))), begins=60, ends=65),
-        Scenario("no Retry-After, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35)), retry_after=None), eight, **burst),
+        Scenario("no Retry-After, burst of 5 s, 8 at once", lambda: Provider(refuses=between((30, 35)), retry_after=None), eight, begins=30, ends=35),
         Scenario("a burst of 3 s each 30 s, 8 at once", lambda: Provider(refuses=lambda at, _: at % 30 < 3), eight, seconds=300, best=0.9 * 80 * 300),
         Scenario("1 % refused at random, 8 at once", lambda: Provider(refuses=lambda _, chance: chance < 0.01), eight, seconds=300, best=80 * 300),
         Scenario("limit falls from 1,800 to 300/min", lambda: Provider(lambda at: 30 if at < 60 else 5, 30), seconds=180, best=30 * 60 + 5 * 120),
