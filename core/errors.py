@@ -44,6 +44,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from core.redaction import redact
+from core.terminal import printable
 
 
 def nearest(word: str, allowed: Collection[str]) -> str:
@@ -53,7 +54,7 @@ def nearest(word: str, allowed: Collection[str]) -> str:
 
 
 class UnderstudyError(Exception):
-    """The root of the tree; an error that a person can act on. Secrets that others repeated are taken out of its words."""
+    """The root of the tree; an error that a person can act on. Secrets that others repeated, and what a terminal would obey, are taken out of its words."""
 
     exit_code = 1
     told = False
@@ -62,7 +63,7 @@ class UnderstudyError(Exception):
     """Whether the call that it ended certainly costs nothing."""
 
     def __init__(self, *words: Any) -> None:
-        super().__init__(*(redact(word) if isinstance(word, str) else word for word in words))
+        super().__init__(*(redact(printable(word)) if isinstance(word, str) else word for word in words))
 
 
 def together(errors: Sequence[UnderstudyError]) -> UnderstudyError:

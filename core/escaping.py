@@ -1,14 +1,11 @@
-"""Text of strangers, made fit for the place where it is shown: a terminal, a log, a page, a report, a card, a spreadsheet.
+"""Text of strangers, made fit for the place where it is shown: a page, a report, a card, a spreadsheet (terminals and logs: core/terminal.py).
 
-Whatever a person, a file or a model wrote is data. Templates that are made here escape all of it by themselves, log records and printed lines pass through
-one place each, so that a forgotten one is safe. What is Markdown of our own is of the type `Markdown` and is left as it is.
+Whatever a person, a file or a model wrote is data. Templates that are made here escape all of it by themselves, so that a forgotten place is safe.
+What is Markdown of our own is of the type `Markdown` and is left as it is.
 """
 
 import json
-import logging
 import re
-import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,50 +14,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
+from core.terminal import printable
+
 TEMPLATES = Path(__file__).parent / "templates"
-
-SEQUENCE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, movements, erasing
-    r"|\x9b[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"  # titles, links, the clipboard
-    r"|\x1b[ -/]*[0-Z\\`-~]"
-)
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls but for tab and line feed, marks that turn the direction of writing, halves of characters."""
-
-
-# --- terminal and log -------------------------------------------------------------------------------------------------
-
-
-def printable(text: str) -> str:
-    """Return a text without control sequences and control characters; its lines stay."""
-    return CONTROLS.sub("", SEQUENCE.sub("", text))
-
-
-def one_line(text: str) -> str:
-    """Return a text as one line that a terminal obeys in nothing, and that cannot be taken for two lines of a log."""
-    lines = text.splitlines()
-    return " ".join(filter(None, (printable(line).strip() for line in lines))) if len(lines) > 1 else printable(text)
-
-
-def show(text: str = "", error: bool = False, end: str = "\n") -> None:
-    """Print a text where results go, or where errors go; the only place that prints."""
-    print(printable(text), file=sys.stderr if error else sys.stdout, end=end, flush=True)
-
-
-class LogLine(logging.LogRecord):
-    """A record whose message is one line, whatever stands in it."""
-
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        if self.exc_info and self.exc_info[1]:
-            told = printable("".join(traceback.format_exception(self.exc_info[1])))
-            self.exc_text = "\n".join(f"  {line}" for line in told.splitlines())
-
-    def getMessage(self) -> str:  # noqa: N802  # logging's name
-        """Return the message with its arguments."""
-        return one_line(super().getMessage())
-
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from core.errors import PackError, nearest
-from core.escaping import printable
 from core.fingerprint import fingerprint
 from core.guards import DomainGuards, Guards, merged
 from core.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
@@ -19,6 +18,7 @@ from core.records import DOMAIN
 from core.scripted.phrases import ScriptedPhrases
 from core.store import CHECKOUT
 from core.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
+from core.terminal import printable
 from core.text_files import read_text
 from core.yaml_files import Strict, check, load_yaml
 

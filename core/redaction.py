@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
 
+from core.terminal import printable
+
 REDACTED = "[redacted]"
 
 SECRET_NAME = re.compile(r"(^|_)(KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH_STRING|ACCESS_KEY_ID|CREDENTIALS?)$", re.IGNORECASE)
@@ -114,14 +116,14 @@ def redact_record(record: logging.LogRecord) -> logging.LogRecord:
     if (clean := redact(said)) != said:
         record.msg, record.args = clean, ()
     if record.exc_info and record.exc_info[1] is not None:
-        trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        trace = record.exc_text or "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         if (clean := redact(trace)) != trace:
             record.exc_text, record.exc_info = clean, None
     return record
 
 
 def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(redact(printable("".join(traceback.format_exception(kind, error, trace)))))
 
 
 def _known() -> frozenset[str]:

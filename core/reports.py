@@ -14,6 +14,10 @@ from core.nights import NightReport, bar
 from core.pack import Pack
 from core.records import AssessmentBatch, LeftOut
 from core.review import ReviewFigures
+from core.terminal import one_line, printable
+
+PARAGRAPHS = ("replies", "next")
+"""What of a run's summary has lines: held-out messages with their replies, and what to do next."""
 
 _TEMPLATES = markdown_templates(bar=bar, cell=lambda ours: Markdown(" ".join(ours.split()).replace("|", "\\|")))
 
@@ -111,9 +115,10 @@ def rubric_markdown(pack: Pack) -> Markdown:
 
 
 def summary_table(summary: dict[str, Any]) -> str:
-    """Return the few lines that a run ends with on the terminal; a value of several lines stands by itself, without its name."""
-    width = max(len(name) for name, value in summary.items() if "\n" not in str(value))
-    return "\n".join(f"\n{value}\n" if "\n" in str(value) else f"  {name:<{width}}  {value}" for name, value in summary.items()).rstrip("\n")
+    """Return the few lines that a run ends with on the terminal; a value that has lines of ours stands by itself, without its name."""
+    width = max(len(one_line(name)) for name in summary if name not in PARAGRAPHS)
+    lines = (f"\n{printable(value)}\n" if name in PARAGRAPHS else f"  {one_line(name):<{width}}  {one_line(str(value))}" for name, value in summary.items())
+    return "\n".join(lines).rstrip("\n")
 
 
 def job_plan_markdown(plan: Plan) -> Markdown:

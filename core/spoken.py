@@ -6,7 +6,7 @@ A piece of a streamed reply may end anywhere, also within a mark or a control se
 import re
 from collections.abc import AsyncIterator
 
-from core.escaping import printable
+from core.terminal import printable
 
 THINKING, THOUGHT = "<think>", "</think>"
 

@@ -10,6 +10,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import StateType
 
+from core.terminal import show
 from tasks.policy import BUDGET_EVENT
 
 ALERTS = "understudy-alerts"
@@ -76,14 +77,14 @@ async def make_automations(client: PrefectClient) -> None:
         found = await _find(wanted.name)
         if found is None:
             found = await wanted.acreate()
-            print(f"Made the automation {wanted.name!r}{'' if found.enabled else ' (off)'}.")
+            show(f"Made the automation {wanted.name!r}{'' if found.enabled else ' (off)'}.")
         else:
-            print(f"The automation {wanted.name!r} is there{'' if found.enabled else ' (off)'}.")
+            show(f"The automation {wanted.name!r} is there{'' if found.enabled else ' (off)'}.")
         if target and any(isinstance(action, DoNothing) for action in found.actions):
             found.actions = [SendNotification(block_document_id=target, subject=wanted.name, body=BODY)]
             found.enabled = True
             await found.aupdate()
-            print(f"Switched it on: it tells through the block {ALERTS}.")
+            show(f"Switched it on: it tells through the block {ALERTS}.")
 
 
 async def _find(name: str) -> Automation | None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.redaction import guard_output
+from core.terminal import show_error
 
 ADDRESSES = ("PREFECT_API_URL", "PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL")
 """Where clients and pages find the server; their hosts are its names."""
@@ -40,7 +41,7 @@ def _schemes(url: str) -> tuple[str, str]:
 def main() -> int:
     """Serve until a signal comes; return the exit code."""
     if not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        print("Error: no password. Set PREFECT_SERVER_API_AUTH_STRING to user:password, and PREFECT_API_AUTH_STRING to the same for clients.", file=sys.stderr)
+        show_error("no password. Set PREFECT_SERVER_API_AUTH_STRING to user:password, and PREFECT_API_AUTH_STRING to the same for clients.")
         return 2
     guard_output()
     os.environ.setdefault("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "true")

@@ -34,6 +34,7 @@ from core.redaction import SHAPES
 from core.references import model_settings
 from core.settings import Settings, load_settings
 from core.store import CHECKOUT
+from core.terminal import show, show_error, show_text
 from deployments.automations import make_automations
 from tasks.run import limit_name
 
@@ -43,9 +44,9 @@ POOL = "understudy"
 async def make_pool(client: PrefectClient) -> None:
     try:
         await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs Understudy's flows as processes."))
-        print(f"Made the work pool {POOL}.")
+        show(f"Made the work pool {POOL}.")
     except ObjectAlreadyExists:
-        print(f"The work pool {POOL} is there.")
+        show(f"The work pool {POOL} is there.")
 
 
 async def make_limits(client: PrefectClient, settings: Settings) -> None:
@@ -55,18 +56,18 @@ async def make_limits(client: PrefectClient, settings: Settings) -> None:
         name, wanted = limit_name(model), model_settings(settings, model).runs_at_once
         if name not in there:
             await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=wanted))
-            print(f"Made the limit {name}: {wanted} at once.")
+            show(f"Made the limit {name}: {wanted} at once.")
         elif there[name] != wanted:
             await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=wanted))
-            print(f"Changed the limit {name}: {wanted} at once.")
+            show(f"Changed the limit {name}: {wanted} at once.")
         else:
-            print(f"The limit {name} is there: {wanted} at once.")
+            show(f"The limit {name} is there: {wanted} at once.")
 
 
 async def register_blocks(client: PrefectClient) -> None:
     for kind in [*(block_class(provider) for provider in PROVIDERS), LocalHub, HfHub, HfJob, LocalJob]:
         await kind.register_type_and_schema(client=client)
-        print(f"Registered the block {kind.get_block_type_slug()}.")
+        show(f"Registered the block {kind.get_block_type_slug()}.")
 
 
 def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +88,8 @@ async def deploy(client: PrefectClient) -> int:
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
     done = await asyncio.to_thread(subprocess.run, command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"{done.stdout}{done.stderr}\nError: `prefect deploy --all` {ended(done.returncode)}.", file=sys.stderr)
+        show_text(f"{done.stdout}{done.stderr}", error=True)
+        show_error(f"`prefect deploy --all` {ended(done.returncode)}.")
         return 1
     for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
         new = deployment.name not in before
@@ -97,13 +99,13 @@ async def deploy(client: PrefectClient) -> int:
         for schedule in deployment.schedules if new else []:
             await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
         schedules = "".join(f", its schedule is {'on' if schedule.active and not new else 'off'}" for schedule in deployment.schedules)
-        print(f"{'Made the' if new else 'The'} deployment {deployment.name}{'' if new else ' is there'}{schedules}.")
+        show(f"{'Made the' if new else 'The'} deployment {deployment.name}{'' if new else ' is there'}{schedules}.")
     return 0
 
 
 async def main(words: list[str]) -> int:
     if not PREFECT_API_URL.value():
-        print("Error: no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.", file=sys.stderr)
+        show_error("no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.")
         return 2
     settings = next((word.partition("=")[2] for word in words if word.startswith("settings=")), "config/pipeline.yaml")
     async with get_client() as client:
@@ -119,5 +121,5 @@ if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(sys.argv[1:])))
     except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show_error(error)
         sys.exit(error.exit_code)

@@ -21,6 +21,7 @@ from core.errors import ServerError, UnderstudyError
 from core.processes import children, descendants, end_processes, is_running
 from core.stopping import leave, stop_on_signals
 from core.store import CHECKOUT
+from core.terminal import show, show_error
 from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
 
 POOL = "understudy"
@@ -44,7 +45,7 @@ def main() -> None:
     os.environ |= server_environment(password, port)
     if _answers():
         raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: make ui PORT=4300")
-    print(f"Starting the Prefect server; its log is {logs / 'server.log'}", flush=True)
+    show(f"Starting the Prefect server; its log is {logs / 'server.log'}")
     server = worker = None
     try:
         with (logs / "server.log").open("wb") as log:
@@ -53,11 +54,12 @@ def main() -> None:
         _deploy(logs / "deploy.log")
         end_dead_runs("Its process was gone when the server was started again.")
         told = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if made else f"the content of {logs / PASSWORD_FILE}"
-        print(
-            f"\nThe server asks for a password: {told}."
-            f'\nOpen http://127.0.0.1:{port} and run the deployment "demo" (or "pipeline", with your keys in the environment). '
-            "Ctrl-C stops the server and the worker.\n",
-            flush=True,
+        show(
+            "",
+            f"The server asks for a password: {told}.",
+            f'Open http://127.0.0.1:{port} and run the deployment "demo" (or "pipeline", with your keys in the environment). '
+            "Ctrl-C stops the server and the worker.",
+            "",
         )
         worker = _start("deployments/worker.py", f"understudy-{os.getpid()}")
         while worker.poll() is None:
@@ -150,8 +152,8 @@ if __name__ == "__main__":
     try:
         main()
     except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show_error(error)
         leave(error.exit_code)
     except OSError as error:
-        print(f"Error: {error.strerror or error}: {error.filename or 'the Prefect server'}. Run the same command again.", file=sys.stderr)
+        show_error(f"{error.strerror or error}: {error.filename or 'the Prefect server'}. Run the same command again.")
         leave(1)

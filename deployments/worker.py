@@ -30,6 +30,7 @@ from pydantic import PrivateAttr
 
 from core.errors import SettingsError
 from core.store import CHECKOUT
+from core.terminal import show
 from deployments.setup import POOL
 
 WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
@@ -131,10 +132,10 @@ with warnings.catch_warnings():  # in this process it takes the place of Prefect
 
 async def main(words: list[str]) -> None:
     """Work until a signal comes."""
-    setup_signal_handlers_worker(os.getpid(), "the worker", print)
+    setup_signal_handlers_worker(os.getpid(), "the worker", show)
     worker = OwnWorker(work_pool_name=POOL, name=words[0] if words else None)
-    print(f"Worker {worker.name!r} started.", flush=True)
-    await worker.start(printer=print)
+    show(f"Worker {worker.name!r} started.")
+    await worker.start(printer=show)
 
 
 if __name__ == "__main__":

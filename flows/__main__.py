@@ -19,6 +19,7 @@ from core.receipts import read_receipt, receipt_name, write_receipt
 from core.settings import load_settings
 from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
 from core.store import CHECKOUT, open_store
+from core.terminal import show, show_error, show_text
 from core.traces import begin_trace, end_trace
 from flows import STOPPED
 from tasks.command_words import NUMBER, ask_to_trust
@@ -50,12 +51,10 @@ def main(words: list[str]) -> int:
             say(STOPPED)
             return code
         if isinstance(error, UnderstudyError):
-            print(f"Error: {error}", file=sys.stderr)
+            show_error(error)
             return error.exit_code
         if isinstance(error, OSError):
-            print(
-                f"Error: {error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command goes on.", file=sys.stderr
-            )
+            show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command goes on.")
             return 1
         raise
 
@@ -102,8 +101,8 @@ def _said_again(receipt: str) -> bool:
     if told is None:
         return False
     for warning in told["warnings"]:
-        print(f"Warning: {warning}", file=sys.stderr)
-    print(f"All of this was there already ({told['at']}), and nothing that it rests on has changed.\n\n{told['table']}")
+        show(f"Warning: {warning}", error=True)
+    show_text(f"All of this was there already ({told['at']}), and nothing that it rests on has changed.\n\n{told['table']}")
     return True
 
 
@@ -124,7 +123,7 @@ def _run(name: str, given: dict[str, str], receipt: str | None, wait_for_server:
     logging.getLogger("prefect").addHandler(warnings)
     result = run_stoppable(_run_and_settle(flow, parameters))
     table = summary_table(_told(result))
-    print(f"\n{table}")
+    show_text(f"\n{table}")
     end_trace()
     # what it rests on may have been changed while it ran: then its name is another one
     if receipt and trace and trace.finished and receipt == _receipt_now(name, given):

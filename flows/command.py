@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UnderstudyError
 from core.stopping import leave, stop_on_signals
+from core.terminal import show_error
 
 CODES = "Exit codes: 0 it ended as it should, 1 something failed, 2 a word, an option or a setting is wrong, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
 EXAMPLES = """Examples:
@@ -110,7 +111,7 @@ def main(words: list[str] | None = None) -> None:
     except CycloptsError as error:
         code = _refuse(str(error))
     except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show_error(error)
         code = error.exit_code
     except BrokenPipeError:  # whoever read the replies has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,7 +120,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def _refuse(sentence: str) -> int:
-    print(f"Error: {sentence}", file=sys.stderr)
+    show_error(sentence)
     return 2
 
 

@@ -21,6 +21,7 @@ from core.references import model_settings
 from core.settings import load_settings
 from core.spoken import spoken
 from core.store import CHECKOUT
+from core.terminal import one_line, show, show_error, show_text
 from tasks.chat_parts import Part, find_parts
 from tasks.command_words import ask_to_trust
 
@@ -116,7 +117,7 @@ def _introduce(parts: Sequence[Part], notice: str) -> None:
     for caveat in dict.fromkeys(caveat for part in parts for caveat in part.caveats):
         _tell(f"Caveat: {caveat}")
     if notice:
-        _tell(f"\n{notice}")
+        _tell("", notice)
     _tell("")
 
 
@@ -128,7 +129,7 @@ def _converse(runner: asyncio.Runner, players: Sequence[Player], chosen: Chosen)
     """Take messages until there are no more; return the exit code."""
     live = sys.stdin.isatty()
     if live:
-        _tell(f"{', '.join(COMMANDS)}. Ctrl-C stops a reply, Ctrl-D leaves.\n")
+        _tell(f"{', '.join(COMMANDS)}. Ctrl-C stops a reply, Ctrl-D leaves.", "")
     lines, interrupted = _typed() if live else _piped(), False
     while True:
         try:
@@ -146,11 +147,11 @@ def _converse(runner: asyncio.Runner, players: Sequence[Player], chosen: Chosen)
             if interrupted or not live:
                 return STOPPED
             interrupted, lines = True, _typed()  # a generator that was interrupted has ended
-            _tell("\n(Ctrl-C once more leaves.)")
+            _tell("", "(Ctrl-C once more leaves.)")
         except ModelError as error:
             if not live:
                 raise
-            _tell(f"Error: {error}")
+            show_error(error)
 
 
 def _typed() -> Iterator[str]:
@@ -179,7 +180,7 @@ def _obey(line: str, players: Sequence[Player]) -> bool:
             player.exchanges.clear()
         _tell("(A new conversation.)")
     elif name == "/system":
-        _tell(players[-1].part.system or "(There is none.)")
+        show_text(players[-1].part.system or "(There is none.)", error=True)
     elif name == "/save":
         _save(argument.strip(), players)
     elif name not in known:
@@ -224,16 +225,16 @@ def _transcript(player: Player) -> Transcript:
 async def _answer(player: Player, text: str, chosen: Chosen) -> None:
     """Print an answer as it comes and keep what was said of it, also if it is stopped."""
     ending, said = Ending(), list[str]()
-    print(f"{player.part.name}> ", end="", flush=True)
+    show_text(one_line(f"{player.part.name}> "), end="")
     try:
         async with player.process.request() as server:
             async for piece in spoken(stream_reply(server, player.messages(text), chosen.temperature, chosen.max_tokens, ending)):
                 said.append(piece)
-                print(piece, end="", flush=True)
+                show_text(piece, end="")
     except ContextError as error:
         raise ContextError(f"{error} /new begins a new conversation; models.llama-server.options.context in the settings gives more room.") from error
     finally:
-        print(flush=True)
+        show("")
         if reply := "".join(said).strip():
             player.exchanges.append(Exchange(exchange_number=len(player.exchanges) + 1, user=text, assistant=reply))
     if ending.finish == "length":
@@ -264,7 +265,7 @@ async def _show_page(player: Player) -> int:
         UnderstudyError: the server died.
     """
     address = f"{(await player.process.start()).address}/"
-    _tell(f"{address}\nNobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
+    _tell(address, "Nobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
     if not await asyncio.to_thread(webbrowser.open, address):
         _tell("No browser was opened. Open the address yourself.")
     try:
@@ -276,6 +277,6 @@ async def _show_page(player: Player) -> int:
         raise ModelError(f"{str(error).removesuffix(AGAIN)}Run the same command again.") from error
 
 
-def _tell(text: str) -> None:
+def _tell(*lines: object) -> None:
     """Print what is no reply where errors go, so that a pipe gets the replies alone."""
-    print(text, file=sys.stderr, flush=True)
+    show(*lines, error=True)

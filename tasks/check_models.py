@@ -20,6 +20,7 @@ from core.references import model_settings
 from core.settings import Settings, load_settings
 from core.stopping import run_stoppable, say, stopped
 from core.store import CHECKOUT, open_store
+from core.terminal import show
 from core.yaml_files import load_yaml
 from tasks.command_words import in_one_sentence, read_words
 from tasks.run import choose_model
@@ -74,13 +75,13 @@ def _show(given: dict[str, str]) -> int:
         say("Stopped.")
         return stopped() or 1
     for check in found:
-        print(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
+        show(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
         if check.problem:
-            print(f"       {check.problem}")
+            show(f"       {check.problem}")
         else:
-            print(f"       {check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}")
+            show(f"       {check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}")
         if check.warning:
-            print(f"       Warning: {check.warning}")
+            show(f"       Warning: {check.warning}")
     return 1 if any(check.problem for check in found) else 0
 
 

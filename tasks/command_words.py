@@ -8,6 +8,7 @@ from pathlib import Path
 from core.errors import SettingsError, UnderstudyError, nearest
 from core.references import refuse_keys
 from core.store import CHECKOUT
+from core.terminal import one_line, show, show_error, show_text
 from core.trust import TRUST_VARIABLE, is_trusted, trust, trusted
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -45,8 +46,8 @@ def ask_to_trust(settings: Path) -> None:
         trusted(settings)
         return
     folder = settings.resolve().parent
-    print(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", file=sys.stderr)
-    print(f"Use it and what is in {folder}? [y/N] ", end="", file=sys.stderr, flush=True)
+    show(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", error=True)
+    show_text(one_line(f"Use it and what is in {folder}? [y/N] "), error=True, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SettingsError(f"Nothing was done. Put the file below {CHECKOUT}, or its folder into {TRUST_VARIABLE}.")
     trust(folder)
@@ -63,15 +64,15 @@ def whole_number(name: str, text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def in_one_sentence(show: Callable[[], int]) -> int:
+def in_one_sentence(command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a person can act on is one sentence on the standard error."""
     try:
-        return show()
+        return command()
     except UnderstudyError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        show_error(error)
         return error.exit_code
     except BrokenPipeError:  # whoever read it has ended
         return 1
     except OSError as error:
-        print(f"Error: {error.strerror or error}: {error.filename or 'a file of the command'}.", file=sys.stderr)
+        show_error(f"{error.strerror or error}: {error.filename or 'a file of the command'}.")
         return 1

@@ -14,6 +14,7 @@ from core.fingerprint import fingerprint
 from core.records import Transcript
 from core.scrubbing import ScrubReport, scrub
 from core.store import CHECKOUT, open_store
+from core.terminal import show
 from core.transcript_files import Found, find_transcripts
 
 FOLDER = "imported"
@@ -38,11 +39,11 @@ def bring_in(source: str, licence: str, consent: str, scrubbed: bool) -> int:
     terms = {"origin": origin, "licence": licence, "consent": consent, "replaced": dict(report.replaced) if finder else None}
     place = _write(transcripts, found, terms)
     for line in found.told():
-        print(line, file=sys.stderr)
-    print(_table(found, transcripts, report if finder else None, terms))
-    print(f"\nWritten to {open_store().root}/{place}. Judge them: make assess TRANSCRIPTS={open_store().root}/{place}")
+        show(line, error=True)
+    show(*_table(found, transcripts, report if finder else None, terms), "")
+    show(f"Written to {open_store().root}/{place}. Judge them: make assess TRANSCRIPTS={open_store().root}/{place}")
     if not finder:
-        print("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
+        show("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
     return 0
 
 
@@ -91,7 +92,7 @@ def _write(transcripts: list[Transcript], found: Found, terms: dict[str, Any]) -
     return place
 
 
-def _table(found: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> str:
+def _table(found: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> list[str]:
     rows = [("files read", found.files), ("conversations", len(transcripts)), ("exchanges", sum(len(item.exchanges) for item in transcripts))]
     rows += [(f"  {note}", count) for note, count in found.notes.most_common()]
     rows += [("left out", len(found.left_out))]
@@ -101,7 +102,7 @@ def _table(found: Found, transcripts: list[Transcript], report: ScrubReport | No
         rows += [("personal data replaced", report.replaced.total())]
         rows += [(f"  {kind} ({report.values[kind]} different)", count) for kind, count in report.replaced.most_common()]
     stated = [f"licence: {terms['licence']}", f"consent: {terms['consent']}"]
-    return "\n".join([*(f"{count:>9,}  {what}" for what, count in rows), *stated])
+    return [*(f"{count:>9,}  {what}" for what, count in rows), *stated]
 
 
 def _kind(reason: str) -> str:

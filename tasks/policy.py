@@ -12,11 +12,11 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
-from core.escaping import LogLine
 from core.fingerprint import fingerprint
 from core.locks import pause
 from core.records import LeftOut, Reference
 from core.store import open_store
+from core.terminal import LogLine
 from core.traces import leave_open
 from tasks.owning import Elsewhere
 

@@ -9,7 +9,6 @@ from prefect.logging import get_run_logger
 from core.assessment_figures import figures
 from core.comparison_page import evaluation_page
 from core.comparison_report import evaluation_markdown
-from core.escaping import printable
 from core.fidelity import Report, measure_fidelity
 from core.fingerprint import fingerprint
 from core.ledger import bills
@@ -18,6 +17,7 @@ from core.records import AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, R
 from core.reports import fidelity_markdown, markdown
 from core.settings import load_training
 from core.store import open_store
+from core.terminal import printable
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.evaluation_report import read_evaluation
 from tasks.run import Run

@@ -13,6 +13,7 @@ from core.review import review
 from core.review_sheet import read_sheet, sample, write_sheet
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
+from core.terminal import show, show_text
 from tasks.assessment_report import latest, read_judged
 from tasks.command_words import in_one_sentence, read_words, whole_number
 
@@ -109,13 +110,13 @@ def _show(given: dict[str, str]) -> int:
     load_pack(given["domain"])
     if given["sheet"]:
         sheet = CHECKOUT / Path(given["sheet"]).expanduser()
-        print(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
+        show_text(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
         return 0
     size = given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed)
     folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), whole_number('SAMPLE', size, 1, 100_000))}"
-    print(f"Read the conversations:    {folder}/{PAGE}")
-    print(f"Write YES, NO or NA into:  {folder}/{SHEET}")
-    print(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")
+    show(f"Read the conversations:    {folder}/{PAGE}")
+    show(f"Write YES, NO or NA into:  {folder}/{SHEET}")
+    show(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")
     return 0
 
 

@@ -10,6 +10,7 @@ from core.references import model_settings
 from core.reports import markdown
 from core.settings import load_settings
 from core.store import CHECKOUT
+from core.terminal import show_text
 from tasks.command_words import in_one_sentence, read_words, whole_number
 from tasks.tokens import count_tokens
 
@@ -59,7 +60,7 @@ def _show(given: dict[str, str]) -> int:
     if given["write"]:
         (CHECKOUT / PAGE).write_text(page, encoding="utf-8")
     else:
-        print(page)
+        show_text(page)
     return 0
 
 

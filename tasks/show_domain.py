@@ -4,6 +4,7 @@ import sys
 
 from core.pack import load_pack
 from core.pack_review import rendered_prompts, review_pack
+from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words
 
 
@@ -17,17 +18,16 @@ def _show(given: dict[str, str]) -> int:
     found, prompts = review_pack(pack), rendered_prompts(pack)
     subtopics = sum(len(group.subtopics) for group in pack.taxonomy.topics.values())
     gates = sum(criterion.head.gate for criterion in pack.rubric.criteria.values())
-    print(f"{pack.name} ({pack.hash}): {subtopics} subtopics, {len(pack.flaws.kinds)} flaws, {len(pack.rubric.criteria)} criteria, {gates} of them gates.")
+    show(f"{pack.name} ({pack.hash}): {subtopics} subtopics, {len(pack.flaws.kinds)} flaws, {len(pack.rubric.criteria)} criteria, {gates} of them gates.")
     for name, text in prompts.items():
-        print(f"  {name:<18} {len(text.split()):6,} words as a model reads it")
-    print(
-        "\n".join(f"- {text}" for text in found)
-        if found
-        else "Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say."
-    )
+        show(f"  {name:<18} {len(text.split()):6,} words as a model reads it")
+    show(*(f"- {text}" for text in found))
+    if not found:
+        show("Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say.")
     if given["prompts"]:
         for name, text in prompts.items():
-            print(f"\n===== {name} =====\n\n{text}")
+            show("", f"===== {name} =====", "")
+            show_text(text)
     return 1 if found else 0
 
 

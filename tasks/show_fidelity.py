@@ -10,6 +10,7 @@ from core.records import Transcript
 from core.reports import fidelity_markdown
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
+from core.terminal import show, show_text
 from core.transcript_files import find_transcripts
 from tasks.command_words import in_one_sentence, read_words
 
@@ -26,9 +27,9 @@ def _show(given: dict[str, str]) -> int:
     found = find_transcripts(folder)
     transcripts = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
     report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)
-    print(fidelity_markdown(report))
+    show_text(fidelity_markdown(report))
     for line in found.told():
-        print(line, file=sys.stderr)
+        show(line, error=True)
     return 0
 
 

@@ -6,6 +6,7 @@ from core.coverage import coverage, table
 from core.pack import load_pack
 from core.personas import sample_batch
 from core.quantities import LARGEST_SEED
+from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words, whole_number
 
 
@@ -20,8 +21,8 @@ def _show(given: dict[str, str]) -> int:
     personas = sample_batch(pack, first, count)
     for persona in personas:
         topics, flaws = ", ".join(topic.subtopic for topic in persona.topics), ", ".join(flaw.name for flaw in persona.flaws) or "none"
-        print(f"{persona.seed:6}  {persona.name:12}  {persona.exchanges:3} exchanges  {persona.trajectory:14}  {topics}  (flaws: {flaws})")
-    print(f"\n{table(coverage(pack, personas))}")
+        show(f"{persona.seed:6}  {persona.name:12}  {persona.exchanges:3} exchanges  {persona.trajectory:14}  {topics}  (flaws: {flaws})")
+    show_text(f"\n{table(coverage(pack, personas))}")
     return 0
 
 

@@ -14,6 +14,7 @@ from core.recorded_evaluation import read_recorded, recorded_conversations
 from core.reports import summary_table
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
+from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words
 
 
@@ -25,7 +26,7 @@ def main(words: list[str]) -> int:
 
 
 def _show(given: dict[str, str]) -> int:
-    print(summary_table(_evaluate(given)))
+    show_text(summary_table(_evaluate(given)))
     return 0
 
 
@@ -39,7 +40,7 @@ def _evaluate(given: dict[str, str]) -> dict[str, str]:
     beside = CHECKOUT / Path(given["transcripts"]).expanduser() if given["transcripts"] else folder.parent / "transcripts"
     conversations, left_out = recorded_conversations(folder, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():
-        print(f"Its words are left out: {name}: {reason}", file=sys.stderr)
+        show(f"Its words are left out: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
     record = EvaluationRecord(domain=given["domain"], models=models, comparison=comparison, played=played)
     facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"

@@ -7,6 +7,7 @@ from core.checkpoints import read_checkpoints, rescore
 from core.errors import CheckpointError
 from core.pack import load_pack
 from core.store import CHECKOUT
+from core.terminal import show
 from tasks.command_words import in_one_sentence, read_words
 
 NEAR = 0.00051
@@ -30,10 +31,10 @@ def _show(given: dict[str, str]) -> int:
         same += near and line.passed == (score.outcome == "pass")
         recorded, anew = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
-        print(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  anew {anew} {score.outcome.value:<10}{rest}")
+        show(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  anew {anew} {score.outcome.value:<10}{rest}")
     for line in found.told():
-        print(line)
-    print(f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read")
+        show(line)
+    show(f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read")
     return 0
 
 

@@ -9,6 +9,7 @@ from core.pack import load_pack
 from core.settings import load_settings, load_training
 from core.slicing import SliceReport, slices
 from core.store import CHECKOUT
+from core.terminal import show
 from core.transcript_files import find_transcripts
 from tasks.command_words import in_one_sentence, read_words
 from tasks.tokens import load_tokenizer
@@ -28,19 +29,19 @@ def _show(given: dict[str, str]) -> int:
     tokens = [item.tokens for item in slices(found.transcripts.values(), system, settings.dataset.slicing, tokenizer, report)]
     length = load_training(settings.training).train.get("max-length")
     figures = statistics(tokens, length if isinstance(length, int) else None)
-    print(f"{len(found.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):")
-    print(f"  {figures['min']:,} to {figures['max']:,}, mean {figures['mean']:,}")
+    show(f"{len(found.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):")
+    show(f"  {figures['min']:,} to {figures['max']:,}, mean {figures['mean']:,}")
     for bound, count in figures["histogram"].items():
-        print(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / max(figures['histogram'].values()))}")
+        show(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / max(figures['histogram'].values()))}")
     if length:
-        print(f"longer than the training length of {length:,} tokens (config/training/{settings.training}.yaml): {figures['longer']}")
+        show(f"longer than the training length of {length:,} tokens (config/training/{settings.training}.yaml): {figures['longer']}")
     for what, entries in (("shortened", report.shortened), ("skipped", report.skipped)):
         for entry in entries:
-            print(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens")
+            show(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens")
     for name in report.too_short:
-        print(f"too short: {name}")
+        show(f"too short: {name}")
     for line in found.told():
-        print(line, file=sys.stderr)
+        show(line, error=True)
     return 0
 
 

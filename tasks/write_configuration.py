@@ -12,6 +12,7 @@ from core.reports import markdown
 from core.settings import Settings, load_settings
 from core.settings_reference import Row, setting_rows, value_of
 from core.store import CHECKOUT
+from core.terminal import show
 from core.yaml_files import read_yaml
 
 PAGE = "docs/configuration.md"
@@ -80,7 +81,7 @@ def main(_: list[str]) -> int:
     """Write the page; return the exit code."""
     (CHECKOUT / PAGE).write_text(configuration_page(), encoding="utf-8")
     for row in undescribed():
-        print(f"No meaning is written down for {row.name}.", file=sys.stderr)
+        show(f"No meaning is written down for {row.name}.", error=True)
     return 0
 
 

@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.escaping import LogLine, code, fenced, front_matter, one_line, plain, printable, prose, quoted, spreadsheet_cell
+from core.escaping import code, fenced, front_matter, plain, prose, quoted, spreadsheet_cell
+from core.terminal import LogLine, one_line, printable
 from tests.core.hostile import ALL, CONTROL, HOSTILE, active
 
 OUTSIDE = st.one_of(st.sampled_from([*HOSTILE, ALL]), st.lists(st.sampled_from(HOSTILE), max_size=3).map(" ".join), st.text(max_size=60))

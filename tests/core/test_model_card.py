@@ -15,9 +15,9 @@ from markdown_it import MarkdownIt
 
 from core.card_facts import CardFacts, ExportFacts, FileFacts, Source, export_facts, training_facts
 from core.errors import HubError, JobError
-from core.escaping import printable
 from core.model_card import BEGIN, CURVE, END, Result, adapter_card, gguf_card, with_evaluation
 from core.pack import load_pack
+from core.terminal import printable
 
 PACK = load_pack("therapeutic-coaching")
 MARKDOWN = MarkdownIt("js-default", {"linkify": False, "html": True})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.escaping import printable
 from core.spoken import spoken
+from core.terminal import printable
 
 HOSTILE = [
     ("\x1b[2J\x1b[1;31mred\x1b[0m", "red"),
