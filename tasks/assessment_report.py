@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.logging import get_run_logger
 
 from core.assessment_figures import Figures, figures, own_family
@@ -14,6 +13,7 @@ from core.ledger import bills
 from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Transcript
 from core.reports import assessment_markdown, folded_html
 from core.store import open_store
+from tasks.artifacts import publish_report, publish_table
 from tasks.run import Run
 
 
@@ -38,8 +38,8 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     for caveat in caveats:
         logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
-    await acreate_markdown_artifact(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
-    await acreate_table_artifact(_table(found), key=f"criteria-{batch.domain}", description="How each criterion was answered")
+    await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
+    await publish_table(_table(found), key=f"criteria-{batch.domain}", description="How each criterion was answered")
 
 
 def latest(domain: str) -> str:

@@ -1,6 +1,5 @@
 """A pack that is there, reviewed by its experts: what they found, for a person to decide."""
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.critique import Reviews, pack_files, review
@@ -12,6 +11,7 @@ from core.pack import domains
 from core.records import Reference
 from core.reports import markdown
 from core.store import open_store
+from tasks.artifacts import publish_report
 from tasks.owning import awaited
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -41,7 +41,7 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     log_bill(run)
     text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
-    await acreate_markdown_artifact(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
+    await publish_report(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)
     by_file = {finding.file: sum(other.file == finding.file for other in found) for finding in found}
     told = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"

@@ -7,12 +7,12 @@ from statistics import mean
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
 from core.audit import Audit, audit
 from core.errors import DatasetError
+from core.escaping import Markdown
 from core.example_files import SPLITS, Written, statistics, write_examples
 from core.fingerprint import fingerprint
 from core.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
@@ -25,6 +25,7 @@ from core.settings import DatasetSettings, Settings, load_training
 from core.slicing import split_off
 from core.store import open_store
 from tasks.access import check_publications
+from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, content_of
 from tasks.policy import CACHED, ensured
 from tasks.published import say_again, stands
@@ -145,7 +146,7 @@ async def push_dataset(built: BuiltDataset, settings: DatasetSettings, where: st
     commit = hub.push(settings.repo, "dataset", files, f"{built.examples} examples of {built.transcripts} transcripts", tag, settings.private)
     get_run_logger().info("Pushed to %s at %s (%s).", settings.repo, commit.oid[:12], tag)
     if commit.url.startswith("http"):
-        await acreate_link_artifact(commit.url, key="dataset", description=f"{settings.repo} at {commit.oid[:12]}")
+        await publish_link(commit.url, "dataset", settings.repo, f"{settings.repo} at {commit.oid[:12]}")
     return DatasetRef(repo=settings.repo, commit=commit.oid, url=commit.url, **built.model_dump())
 
 
@@ -165,7 +166,7 @@ async def check_hub(settings: DatasetSettings) -> None:
 async def publish_dataset(dataset: DatasetRef, domain: str) -> None:
     """Publish the card in the Prefect UI."""
     card = open_store().read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
-    await acreate_markdown_artifact(card, key=f"dataset-{domain}", description=f"{dataset.repo} at {dataset.commit[:12]}")
+    await publish_report(Markdown(card), key=f"dataset-{domain}", description=f"{dataset.repo} at {dataset.commit[:12]}")
 
 
 def training_seeds(dataset: DatasetRef) -> list[int]:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.critique import Finding, Reviews, pack_files, review, revise
@@ -23,6 +22,7 @@ from core.pack_review import review_pack
 from core.records import Reference
 from core.reports import markdown
 from core.store import CHECKOUT, Store, open_store
+from tasks.artifacts import publish_report
 from tasks.run import Run, log_bill, open_model, turn
 
 READING, REVIEWS, CRITIQUE = "reading.json", "reviews.json", "critique.json"
@@ -186,7 +186,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
     }
     text = markdown("design", facts=facts)
     page = made.store.write(f"{made.folder}/design.md", text)
-    await acreate_markdown_artifact(text, key=f"design-{made.domain}", description=f"The pack {made.domain}, drafted from its brief")
+    await publish_report(text, key=f"design-{made.domain}", description=f"The pack {made.domain}, drafted from its brief")
     applied = sum(finding.applied is True for finding in findings)
     summary = {
         "pack": place or f"{facts['folder']} (not installed: install=true)",

@@ -1,6 +1,5 @@
 """What an evaluation ends with: its figures as a file, a report, a page, an artifact in the Prefect UI, and a section of the understudy's card."""
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.comparison_page import evaluation_page
@@ -12,6 +11,7 @@ from core.ledger import bills
 from core.records import Assessment, EvaluationRef, Transcript
 from core.store import open_store
 from tasks.arms import UNDERSTUDY
+from tasks.artifacts import publish_report
 from tasks.general_prompts import ITEM
 from tasks.latest import Exported
 from tasks.publishing import publish_results
@@ -30,7 +30,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     text = evaluation_markdown(facts)
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", evaluation_page(facts))
-    await acreate_markdown_artifact(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
+    await publish_report(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
     get_run_logger().info("The evaluation: %s/%s", store.root, page)
     if exported and record.files.get(UNDERSTUDY, "").startswith(f"{exported.understudy.path}/"):
         await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import acreate_link_artifact, acreate_progress_artifact, aupdate_progress_artifact
 from prefect.logging import get_run_logger
+
+from tasks.artifacts import begin_progress, move_progress, publish_link
 
 STEPS = 5
 """A job's progress is logged about this often; the artifact has each step."""
@@ -91,15 +92,15 @@ class Teller:
         if newest is None:
             return
         if self._artifact is None:
-            self._artifact = await _quietly(acreate_progress_artifact(newest[0], key=self._key, description=newest[1]))
+            self._artifact = await _quietly(begin_progress(self._key, newest[1], newest[0]))
         else:
-            await _quietly(aupdate_progress_artifact(self._artifact, newest[0], newest[1]))
+            await _quietly(move_progress(self._artifact, newest[0], newest[1]))
         await asyncio.sleep(1)  # a tiny model makes many steps a second
 
 
 async def link(url: str, key: str, what: str) -> None:
     """Publish a link in the Prefect UI."""
-    await _quietly(acreate_link_artifact(url, key=key, link_text=what, description=what))
+    await _quietly(publish_link(url, key, what, what))
 
 
 async def _quietly(publishing: Awaitable[Any]) -> Any:

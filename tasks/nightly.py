@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
@@ -21,6 +20,7 @@ from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Ou
 from core.reports import night_markdown
 from core.settings import load_settings
 from core.store import open_store
+from tasks.artifacts import publish_report
 from tasks.assessment import assess_batch, found_assessments, judge_transcripts, not_assessed
 from tasks.assessment_report import publish_assessment
 from tasks.generation import plan_personas, rehearsal_name, rehearse_batch
@@ -174,7 +174,7 @@ async def publish_night(run: Run, work: Work) -> NightRef:
     earlier = before[::-1][: run.settings.nightly.nights]
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
-    await acreate_markdown_artifact(text, key=f"nightly-{domain}", description=f"The night of {work.night.name}")
+    await publish_report(text, key=f"nightly-{domain}", description=f"The night of {work.night.name}")
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if work.trouble:
         raise work.trouble[0]

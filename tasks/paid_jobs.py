@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect import Flow
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_run_logger
@@ -28,6 +27,7 @@ from core.reports import job_plan_markdown
 from core.settings import Settings
 from core.store import open_store
 from tasks.approval import ask_a_person
+from tasks.artifacts import publish_report
 from tasks.job_telling import Teller, link
 from tasks.run import Run, current_run
 
@@ -71,7 +71,7 @@ async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) 
     spent = sum(job.usd(machines[job.flavor].usd_per_hour) for job in await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name) if job.flavor in machines)
     planned = plan(machines, spent)
     get_run_logger().info("%s.", planned.line)
-    await acreate_markdown_artifact(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
+    await publish_report(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
     if run.settings.jobs.approve == "ask":
         await ask_a_person(planned, run.settings.jobs.approve_seconds)
     run.plans[order.key] = planned

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.assessment_figures import figures
@@ -12,6 +11,7 @@ from core.pilots import PILOTS, Round, advice, round_of
 from core.records import AssessmentBatch, ModelChoice, Reference
 from core.reports import markdown
 from core.store import open_store
+from tasks.artifacts import publish_report
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.generation import Rehearsal, plan_personas
 from tasks.review import write
@@ -63,7 +63,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}
     text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, found)})
     page = store.write(f"{folder}/{number:03d}.md", text)
-    await acreate_markdown_artifact(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
+    await publish_report(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)
     rate = f" ({this.pass_rate:.0%})" if this.pass_rate is not None else ""
     summary = {

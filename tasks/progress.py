@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.logging import get_run_logger
 
 from core.progress import Progress
+from tasks.artifacts import begin_progress, move_progress
 from tasks.run import Run
 
 
@@ -18,18 +18,18 @@ async def told(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
     Args:
         key: the artifact's.
     """
-    artifact = await acreate_progress_artifact(0.0, key=key, description="Begun.")
+    artifact = await begin_progress(key, "Begun.")
 
     async def tell() -> None:
         while True:
             await asyncio.sleep(run.settings.generation.told_every_seconds)
             line = progress.line(run.ledger.bill)
             get_run_logger().info("So far: %s.", line)
-            await aupdate_progress_artifact(artifact, progress.percent, line)
+            await move_progress(artifact, progress.percent, line)
 
     teller = asyncio.create_task(tell())
     try:
         yield
     finally:
         teller.cancel()
-        await aupdate_progress_artifact(artifact, progress.percent, progress.line(run.ledger.bill))
+        await move_progress(artifact, progress.percent, progress.line(run.ledger.bill))

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
 from core.card_facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
+from core.escaping import Markdown
 from core.job_settings import Base, ExportSettings
 from core.loss_curve import curve_sentence, curve_svg, curve_table
 from core.model_card import CURVE, Result, adapter_card, gguf_card, with_evaluation
 from core.records import DatasetRef, ModelRef
 from core.settings import load_training
 from core.store import open_store
+from tasks.artifacts import publish_link, publish_report
 from tasks.latest import keep_models
 from tasks.orders import UNPACKED
 from tasks.paid_jobs import HUB_FILE, JOB_FILE
@@ -32,7 +33,7 @@ async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter
     """Publish an adapter with its card, show its loss curve in the Prefect UI, and remember it as the domain's latest."""
     facts = _training(adapter)
     curve = f"{curve_sentence(facts.loss)}\n\n{curve_table(facts.loss)}"
-    await acreate_markdown_artifact(curve, key=f"loss-{run.pack.name}", description=f"Loss of {adapter.name}")
+    await publish_report(Markdown(curve), key=f"loss-{run.pack.name}", description=f"Loss of {adapter.name}")
     card = adapter_card(_card(run, dataset, base, facts, run.settings.export.named(run.pack.name, "adapter"), f"{run.pack.name}, adapter"))
     published = await _published(run, adapter, run.settings.export.named(run.pack.name, "adapter"), card, curve_svg(facts.loss))
     keep_models(run.pack.name, base, published, dataset)
@@ -97,7 +98,7 @@ async def push_model(model: ModelRef, repo: str, card: str, curve: str | None, s
     )
     get_run_logger().info("Published %s at %s.", repo, commit.oid[:12])
     if commit.url.startswith("http"):
-        await acreate_link_artifact(commit.url, key="model", link_text=repo, description=f"{repo} at {commit.oid[:12]}")
+        await publish_link(commit.url, "model", repo, f"{repo} at {commit.oid[:12]}")
     return model.model_copy(update={"repo": repo, "commit": commit.oid, "url": commit.url})
 
 

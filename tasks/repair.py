@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from prefect import task
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.errors import PackError, RepairError, SettingsError, TranscriptError
@@ -31,6 +30,7 @@ from core.records import (
 from core.repair import Workshop, exchanges_to_mend, mend
 from core.reports import markdown
 from core.store import open_store
+from tasks.artifacts import publish_report
 from tasks.assessment_report import latest
 from tasks.owning import owned
 from tasks.policy import CACHED, ensured, side_by_side
@@ -163,7 +163,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     }
     text = markdown("repair", facts=facts)
     page = store.write(f"{assessed.replace('batches/', 'reports/').removesuffix('.json')}/repairs.md", text)
-    await acreate_markdown_artifact(text, key=f"repair-{run.pack.name}", description="Transcripts that almost passed, mended")
+    await publish_report(text, key=f"repair-{run.pack.name}", description="Transcripts that almost passed, mended")
     get_run_logger().info("Of %d mended transcripts %d pass. The report: %s/%s", len(rows), len(passed), store.root, page)
     cost = "nothing was paid" if not spent else f"{facts['rescued']:.4f} USD for each that passes" if passed else f"{spent:.4f} USD, and none passes"
     summary = {"mended": f"{len(rows)} of {facts['failed']} that failed", "passed": str(len(passed)), "cost": cost, "report": f"{store.root}/{page}"}

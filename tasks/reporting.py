@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from core.assessment_figures import figures
 from core.comparison_page import evaluation_page
 from core.comparison_report import evaluation_markdown
+from core.escaping import Markdown
 from core.fidelity import Report, measure_fidelity
 from core.fingerprint import fingerprint
 from core.ledger import bills
@@ -18,6 +18,7 @@ from core.reports import fidelity_markdown, markdown
 from core.settings import load_training
 from core.store import open_store
 from core.terminal import printable
+from tasks.artifacts import publish_report
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.evaluation_report import read_evaluation
 from tasks.run import Run
@@ -44,7 +45,7 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     text = fidelity_markdown(_fidelity(batch.transcripts, run), batch.left_out)
     name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
-    await acreate_markdown_artifact(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
+    await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
 
 
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
@@ -73,12 +74,12 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "bill": run.ledger.bill,
     }
     made = markdown("report", facts=facts)
-    text = f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}"
+    text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/report.html", evaluation_page(evaluated, made))
     summary = _summary(facts, evaluation.summary, f"{store.root}/{folder}/report.html")
     store.write_json(f"{folder}/summary.json", summary)
-    await acreate_markdown_artifact(text, key=f"run-{batch.domain}", description="Report of a run of the pipeline")
+    await publish_report(text, key=f"run-{batch.domain}", description="Report of a run of the pipeline")
     get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
     return ReportRef(path=folder, summary=summary)
 
