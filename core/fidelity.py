@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.chat import Side
 from core.guards import find_fault
@@ -148,10 +149,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript], ranges: Fide
 
 
 def _messages(transcript: Transcript) -> Iterator[_Message]:
-    persona = transcript.persona or {}
-    # the forerunner's names beside ours
-    flaws = frozenset(str(flaw.get("name")) for flaw in persona.get("flaws") or persona.get("flaw_patterns") or ())
-    style = persona.get("dimensions", persona).get("writing_style")
+    flaws, style = _played(transcript.persona or {})
     steering: Sequence[Mapping[str, list[str]]] = transcript.provenance.get("steering") or ()
     before: Exchange | None = None
     for number, exchange in enumerate(transcript.exchanges):
@@ -159,12 +157,20 @@ def _messages(transcript: Transcript) -> Iterator[_Message]:
         yield _Message(
             text=exchange.user,
             answer_before=before.assistant if before else None,
-            style=style.replace("-", "_") if style else None,
+            style=style,
             flaws=flaws,
             due=frozenset(told["flaws"]) if told else flaws,
             topics_due=frozenset(told["topics"] if told else ()),
         )
         before = exchange
+
+
+def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
+    """Return the flaws and the writing style of a persona, by the forerunner's names too; one from elsewhere may hold anything in their places."""
+    listed, dimensions = persona.get("flaws") or persona.get("flaw_patterns"), persona.get("dimensions")
+    names = (flaw.get("name") for flaw in (listed if isinstance(listed, list) else ()) if isinstance(flaw, dict))
+    style = (dimensions if isinstance(dimensions, dict) else persona).get("writing_style")
+    return frozenset(name for name in names if isinstance(name, str)), style.replace("-", "_") if isinstance(style, str) and style else None
 
 
 def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:

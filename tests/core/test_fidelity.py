@@ -81,3 +81,12 @@ def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
     assert [(style.name, len(style.lengths)) for style in report.styles] == [("text_speak", 3)]
     assert [(flaw.name, flaw.due, flaw.shown) for flaw in report.flaws] == [("black_and_white_thinking", 3, 3)]
     assert figure(report, "topics_kept").value is None
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", ["x"], [[]], {"name": "x"}, [{"name": 3}, {"name": ["x"]}, {}, None], {"writing_style": {}}, {"writing_style": 5}]
+)
+@pytest.mark.parametrize("field", ["flaws", "flaw_patterns", "dimensions", "writing_style", "topics", "trajectory", "seed"])
+def test_a_persona_from_elsewhere_may_hold_anything(field, odd):
+    made = Transcript(id="t", persona={field: odd}, exchanges=[Exchange(exchange_number=1, user="I slept badly.", assistant="Why?")])
+    assert fidelity_markdown(measure_fidelity(PACK, [made], RANGES))

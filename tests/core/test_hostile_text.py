@@ -1,0 +1,112 @@
+"""Every report and page with a stranger's text in each place that a stranger reaches: it is shown, and nothing of it is obeyed."""
+
+import csv
+from functools import cache
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from core.assessment_figures import figures
+from core.assessment_page import assessment_page
+from core.audit import audit
+from core.comparison_page import evaluation_page
+from core.comparison_report import evaluation_markdown, evaluation_section
+from core.critique import Finding
+from core.fidelity import measure_fidelity
+from core.ledger import Bill
+from core.nights import Night, NightReport
+from core.records import AssessmentBatch, Exchange, LeftOut, Transcript
+from core.reports import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown
+from core.review_sheet import write_sheet
+from core.settings import load_settings
+from tests.core.arms import evaluation, lost
+from tests.core.evaluated import answer, conversation, facts_of
+from tests.core.hostile import ALL, HOSTILE, active, tags
+from tests.core.judged import PACK, panel
+
+SETTINGS = load_settings()
+EACH = pytest.mark.parametrize("text", [*HOSTILE, ALL, "plain"])
+
+
+def talk(text: str) -> Transcript:
+    persona: dict[str, Any] = {text: text, "name": text, "trajectory": text, "topics": [{"subtopic": text}], "flaws": [{"name": text}], "writing_style": text}
+    said = [Exchange(exchange_number=number, user=f"{text} {number}", assistant=text) for number in (1, 2)]
+    return Transcript(id=text, persona=persona, exchanges=said, opening=text, system=text, provenance={"source": text, "claimed": {"caveat": text}})
+
+
+def judged(text: str) -> Any:
+    item = panel(talk(text), {"CQ1": "NO"}, one={"CQ1": "NO"}, two={})
+    verdicts = [verdict.model_copy(update={"reasoning": text}) for verdict in item.decided.verdicts]
+    decided = item.decided.model_copy(update={"verdicts": verdicts, "judge": text, "caveat": text, "shared_family": text})
+    return item.model_copy(update={"decided": decided, "by_judge": {f"{text} {name}": found for name, found in item.by_judge.items()}})
+
+
+def assessed(text: str) -> tuple[Any, str]:
+    item = judged(text)
+    found = figures([item], PACK.rubric, SETTINGS.assessment.trust)
+    batch = AssessmentBatch(domain=PACK.name, judges=[text], assessments=[], left_out=[LeftOut(name=text, reason=text)])
+    return item, assessment_markdown(found, batch, PACK, [text], {(text, text): Bill(calls=1)}, 1.0)
+
+
+def compared(text: str) -> Any:
+    played = evaluation(**{"base": [0.5, 0.6, 0.7], text: [0.7, 0.9, 0.8]})
+    conversations = [conversation(item, text) for item in played]
+    played[-1] = lost(played[-1], text)
+    more = {"models": dict.fromkeys(("base", text), text), "judges": [text], "simulator": text, "caveats": [text], "criteria": {"C1": text, "G1": text}}
+    general = {"base": [answer(text, text)], text: [answer(text, "Paris")]}
+    return facts_of(played, conversations=conversations, general=general, bills={(text, text): Bill(calls=1)}, **more)
+
+
+def night(text: str) -> str:
+    figured = dict.fromkeys(("made", "taken_up", "left", "assessed", "passed", "failed", "incomplete", "calls", "unpriced"), 1)
+    named = {"failed_checks": {text: 1}, "left_out": {text: 1}, "out_of_range": [text], "stopped": text, "trouble": [text]}
+    report = NightReport(night=Night(name="n", first_seed=0, conversations=1), usd=0.0, seconds=1.0, **figured, **named)
+    return night_markdown(report, [], measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity), {(text, text): Bill(calls=1)}, PACK)
+
+
+@cache
+def reports(text: str) -> dict[str, str]:
+    facts = compared(text)
+    fidelity = measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity)
+    few = SETTINGS.dataset.audit.model_copy(update={"few": 1, "phrases": 5, "phrase_share": 0.1})
+    findings = [Finding(file=text, expert=text, problem=text, proposal=text)]
+    return {
+        "assessment": assessed(text)[1],
+        "evaluation": evaluation_markdown(facts),
+        "section of a card": evaluation_section(facts, text),
+        "fidelity": fidelity_markdown(fidelity, [LeftOut(name=text, reason=text)]),
+        "night": night(text),
+        "audit": markdown("audit", audit=audit([talk(text).model_copy(update={"id": f"{text} {number}"}) for number in range(4)], PACK, few)),
+        "critique": markdown("critique", facts={"pack": PACK, "findings": findings, "bills": {(text, text): Bill(calls=1)}, "caveat": text}),
+    }
+
+
+@EACH
+def test_no_report_has_a_link_a_picture_or_html_of_a_stranger(text):
+    for name, report in reports(text).items():
+        assert not active(report, ours=("#quality",)), name
+        assert report.count("\n#") == reports("plain")[name].count("\n#"), name
+
+
+@cache
+def pages(text: str) -> list[tuple[list[str], list[str]]]:
+    report = assessed(text)[1]
+    return [tags(page) for page in (assessment_page(PACK, [judged(text)], folded_html(report)), evaluation_page(compared(text), report))]
+
+
+@pytest.mark.parametrize("text", [ALL, *HOSTILE[:4], HOSTILE[-1]])
+def test_no_page_has_an_element_or_an_address_that_it_has_not_with_plain_words(text):
+    for (found, wrong), (usual, namespaces) in zip(pages(text), pages("plain"), strict=True):
+        assert set(wrong) <= set(namespaces)
+        assert set(found) <= {*usual, "code"}
+        assert found.count("script") == usual.count("script")
+
+
+@EACH
+def test_the_sheet_of_a_review_has_one_row_for_a_transcript_and_no_formula(text):
+    rows = list(csv.reader(StringIO(write_sheet([judged(text)], PACK.rubric, "page.html").removeprefix("\ufeff"), newline="")))
+    ids = next(number for number, row in enumerate(rows) if row[0] == "transcript_id")
+    (row,) = [row for row in rows[ids + 1 :] if any(row)]
+    assert row[0].lstrip("'") == text.lstrip("'")
+    assert row[0][0] not in "=+-@\t\r"
