@@ -63,9 +63,8 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "batch": batch,
         "assessment": found,
         "dataset": dataset,
-        "dataset_folder": f"{store.root}/{dataset.path}",
         "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
-        "gguf": f"{store.root}/{gguf}",
+        "gguf": gguf,
         "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
         "exports": {arm: json.loads(store.read(f"{model.path}/export.json"))["checks"] for arm, model in models.items()},
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
@@ -77,14 +76,14 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/report.html", evaluation_page(evaluated, made))
-    summary = _summary(facts, evaluation.summary, f"{store.root}/{folder}/report.html")
+    summary = _summary(facts, evaluation.summary, str(store.root), f"{folder}/report.html")
     store.write_json(f"{folder}/summary.json", summary)
     await publish_report(text, key=f"run-{batch.domain}", description="Report of a run of the pipeline")
     get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
     return ReportRef(path=folder, summary=summary)
 
 
-def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> dict[str, str]:
+def _summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, report: str) -> dict[str, str]:
     """Return what a run ends with: what was made, how both answer what neither has seen, the losses, the decision, and what to do next."""
     assessment, training = facts["assessment"], facts["training"]
     size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
@@ -93,9 +92,9 @@ def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> d
         "made": f"{assessment.assessed} transcripts{left_out}",
         "passed": f"{assessment.passed} ({assessment.incomplete} incomplete)",
         "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
-        "model": facts["gguf"],
+        "model": f"{root}/{facts['gguf']}",
         "size": f"{size / 1e6:.1f} MB",
-        "dataset": facts["dataset_folder"],
+        "dataset": f"{root}/{facts['dataset'].path}",
         "replies": _replies(facts["exports"]),
         "training loss": f"{training['train_loss_first']:.2f} first, {training['train_loss_last']:.2f} last",
         "validation loss": f"{training['validation_loss_first']:.2f} before, {training['validation_loss_last']:.2f} after",
@@ -103,7 +102,7 @@ def _summary(facts: dict[str, Any], evaluated: dict[str, str], report: str) -> d
         **{name: text for name, text in evaluated.items() if name != "report"},
         "cost": str(facts["bill"]),
         "note": " ".join(facts["caveats"]) or "none",
-        "report": report,
+        "report": f"{root}/{report}",
         "next": NEXT,
     }
 

@@ -53,14 +53,20 @@ def compared(text: str) -> Any:
     played = evaluation(**{"base": [0.5, 0.6, 0.7], text: [0.7, 0.9, 0.8]})
     conversations = [conversation(item, text) for item in played]
     played[-1] = lost(played[-1], text)
-    more = {"models": dict.fromkeys(("base", text), text), "judges": [text], "simulator": text, "caveats": [text], "criteria": {"C1": text, "G1": text}}
+    more: dict[str, Any] = {
+        "models": dict.fromkeys(("base", text), text),
+        "judges": [text],
+        "simulator": text,
+        "caveats": [text],
+        "criteria": {"C1": text, "G1": text},
+    }
     general = {"base": [answer(text, text)], text: [answer(text, "Paris")]}
     return facts_of(played, conversations=conversations, general=general, bills={(text, text): Bill(calls=1)}, **more)
 
 
 def night(text: str) -> str:
-    figured = dict.fromkeys(("made", "taken_up", "left", "assessed", "passed", "failed", "incomplete", "calls", "unpriced"), 1)
-    named = {"failed_checks": {text: 1}, "left_out": {text: 1}, "out_of_range": [text], "stopped": text, "trouble": [text]}
+    figured: Any = dict.fromkeys(("made", "taken_up", "left", "assessed", "passed", "failed", "incomplete", "calls", "unpriced"), 1)
+    named: Any = {"failed_checks": {text: 1}, "left_out": {text: 1}, "out_of_range": [text], "stopped": text, "trouble": [text]}
     report = NightReport(night=Night(name="n", first_seed=0, conversations=1), usd=0.0, seconds=1.0, **figured, **named)
     return night_markdown(report, [], measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity), {(text, text): Bill(calls=1)}, PACK)
 

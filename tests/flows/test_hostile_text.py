@@ -1,6 +1,7 @@
 """What strangers wrote is text in the Prefect UI too, which shows descriptions, links, cells of tables and reports as Markdown."""
 
 import json
+from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -33,7 +34,8 @@ def assert_quiet(item):
 async def test_no_artifact_shows_a_text_as_more_than_text():
     @flow
     async def publish() -> None:
-        await publish_report(ALL, "hostile-report", ALL)
+        unescaped: Any = ALL
+        await publish_report(unescaped, "hostile-report", ALL)
         await publish_table([{ALL: ALL, "n": 1}, {ALL: HOSTILE[4], "n": 2}], "hostile-table", ALL)
         await publish_link("https://hub.example/a b)<c>", "hostile-link", ALL, ALL)
         await publish_link("javascript:alert(1)", "hostile-address", ALL, ALL)
