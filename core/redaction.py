@@ -9,6 +9,7 @@ import html
 import logging
 import math
 import os
+import pickle
 import re
 import sys
 import time
@@ -91,6 +92,25 @@ def redact_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {redact_value(key): redact_value(item) for key, item in value.items()}
     return [redact_value(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def without_secrets(error: Exception) -> Exception:
+    """Return an error that may be stored: itself, or, where its words or what is pickled with it hold a secret, one of the nearest builtin type.
+
+    An SDK's error carries its request with all headers, pydantic's the value that was refused.
+    """
+    try:
+        stored = pickle.dumps(error).decode(errors="replace")
+    except Exception:  # it cannot be looked at
+        stored = None
+    words = f"{type(error).__name__}: {error}"
+    if stored is not None and not holds_key(f"{words}\n{stored}"):
+        return error
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
+    try:
+        return kind(redact(words))
+    except TypeError:  # it is made of more than words
+        return RuntimeError(redact(words))
 
 
 def guard_output() -> None:

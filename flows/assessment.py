@@ -6,11 +6,13 @@ from core.quantities import Count
 from core.records import Shard
 from tasks.assessment import assess_batch, judge_again
 from tasks.assessment_report import publish_assessment
+from tasks.policy import guarded
 from tasks.run import begin_run
 from tasks.shards import judging
 from tasks.transcripts import all_rehearsed, read_folder
 
 
+@guarded
 @flow(name="assessment", flow_run_name="assessment-{domain}")
 async def assessment(
     domain: str = "therapeutic-coaching",

@@ -3,9 +3,11 @@
 from prefect import flow
 
 from tasks.critique import CritiqueRef, criticise_pack
+from tasks.policy import guarded
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="critique", flow_run_name="critique-{domain}")
 async def critique(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> CritiqueRef:
     """Have a pack reviewed by the experts that it names, each from their own point of view; nothing is changed.

@@ -6,9 +6,10 @@ from core.records import DatasetRef
 from core.settings import load_settings
 from tasks.dataset import BuiltDataset, build_dataset, check_hub, plan_dataset, publish_dataset, published_dataset
 from tasks.latest import keep_dataset
-from tasks.policy import ensured
+from tasks.policy import ensured, guarded
 
 
+@guarded
 @flow(name="dataset", flow_run_name="dataset-{domain}")
 async def dataset(
     assessed: str | None = None,

@@ -6,9 +6,11 @@ from core.design import EXAMPLE
 from core.fingerprint import fingerprint
 from tasks.design import DesignRef, criticise, draft, publish_design, read_brief
 from tasks.owning import awaited
+from tasks.policy import guarded
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="design", flow_run_name="design-{domain}")
 async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml", install: bool = False, overwrite: bool = False) -> DesignRef:
     """Draft a pack from a brief, have it reviewed from several points of view, and say what it lacks.

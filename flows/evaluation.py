@@ -8,10 +8,12 @@ from tasks.evaluation import choose_personas, compare, play_and_judge, tell_befo
 from tasks.evaluation_report import publish_evaluation
 from tasks.general_prompts import ask_general
 from tasks.latest import latest_exports
+from tasks.policy import guarded
 from tasks.published import check_made
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="evaluation", flow_run_name="evaluation-{domain}")
 async def evaluation(
     base: ModelRef | None = None,

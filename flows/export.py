@@ -8,12 +8,13 @@ from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
 from tasks.latest import keep_exports, latest_models
 from tasks.paid_jobs import cancel_jobs
-from tasks.policy import ensured
+from tasks.policy import ensured, guarded
 from tasks.published import check_base, check_dataset, check_made, place_of_jobs
 from tasks.publishing import publish_base_gguf, publish_gguf
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="export", flow_run_name="export-{domain}", on_cancellation=[cancel_jobs])
 async def export(
     base: ModelRef | None = None,

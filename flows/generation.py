@@ -5,11 +5,13 @@ from prefect import flow
 from core.quantities import Count, Seed
 from core.records import Shard
 from tasks.generation import plan_batch, rehearse_batch
+from tasks.policy import guarded
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
 from tasks.shards import rehearse_in_shards
 
 
+@guarded
 @flow(name="generation", flow_run_name="generation-{domain}")
 async def generation(
     domain: str = "therapeutic-coaching",

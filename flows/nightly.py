@@ -5,10 +5,12 @@ from prefect import flow
 from core.quantities import Count
 from tasks.nightly import NightRef, assess_night, begin_night, mend_night, name_of_night, publish_night, rehearse_night
 from tasks.owning import awaited
+from tasks.policy import guarded
 from tasks.reconciling import end_dead_runs
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="nightly", flow_run_name="nightly-{domain}")
 async def nightly(
     domain: str = "therapeutic-coaching", conversations: Count | None = None, night: str | None = None, settings: str = "config/pipeline.yaml"

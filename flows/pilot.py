@@ -8,9 +8,11 @@ from tasks.assessment_report import publish_assessment
 from tasks.generation import rehearse_batch
 from tasks.owning import awaited
 from tasks.pilot import PilotRef, plan_pilot, publish_pilot
+from tasks.policy import guarded
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="pilot", flow_run_name="pilot-{domain}")
 async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, model: str | None = None, settings: str = "config/pipeline.yaml") -> PilotRef:
     """Rehearse and judge a few conversations, and say what to change, beside the rounds before.

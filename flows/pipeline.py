@@ -11,11 +11,13 @@ from flows.export import export
 from flows.generation import generation
 from flows.training import training
 from tasks.paid_jobs import cancel_jobs
+from tasks.policy import guarded
 from tasks.reporting import ReportRef, publish_run
 from tasks.run import begin_run
 from tasks.training import base_model
 
 
+@guarded
 @flow(name="pipeline", flow_run_name="pipeline-{domain}", on_cancellation=[cancel_jobs])
 async def pipeline(
     domain: str = "therapeutic-coaching", conversations: Count | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"

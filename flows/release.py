@@ -8,9 +8,11 @@ from flows.evaluation import evaluation
 from flows.export import export
 from flows.training import training
 from tasks.paid_jobs import cancel_jobs
+from tasks.policy import guarded
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="release", flow_run_name="release-{domain}", on_cancellation=[cancel_jobs])
 async def release(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> EvaluationRef:
     """Train on all that the nights have made and that passed, and compare the result with its base.

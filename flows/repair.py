@@ -3,10 +3,12 @@
 from prefect import flow
 
 from tasks.assessment import assess_batch
+from tasks.policy import guarded
 from tasks.repair import RepairRef, choose_repairs, publish_repairs, repair_batch
 from tasks.run import begin_run
 
 
+@guarded
 @flow(name="repair", flow_run_name="repair-{domain}")
 async def repair(domain: str = "therapeutic-coaching", assessed: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
     """Mend what failed without failing a gate, close to the threshold; the originals stay as they are.

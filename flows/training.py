@@ -8,13 +8,14 @@ from tasks.export import check_base
 from tasks.jobs import script_hash
 from tasks.latest import latest_dataset
 from tasks.paid_jobs import cancel_jobs
-from tasks.policy import ensured
+from tasks.policy import ensured, guarded
 from tasks.published import check_dataset, place_of_jobs
 from tasks.publishing import publish_adapter
 from tasks.run import begin_run
 from tasks.training import agree_to_training, base_model, train
 
 
+@guarded
 @flow(name="training", flow_run_name="training-{domain}", on_cancellation=[cancel_jobs])
 async def training(
     dataset: DatasetRef | None = None, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"

@@ -1,5 +1,6 @@
 """The policy: retries, caching, limits, artifacts."""
 
+import logging
 import sys
 
 if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported first: it can be stopped while it imports the rest
@@ -7,6 +8,8 @@ if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported firs
 
     stop_on_signals()
 
+from core.escaping import LogLine
 from core.redaction import guard_output
 
+logging.setLogRecordFactory(LogLine)  # whatever a file, a model or a service wrote is in a log
 guard_output()

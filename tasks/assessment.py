@@ -18,7 +18,7 @@ from core.store import open_store
 from core.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, side_by_side
+from tasks.policy import CACHED, ensured, guarded, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
 
@@ -44,6 +44,7 @@ class AssessmentPlan(Record):
     repeat: int = 0
 
 
+@guarded
 @task(name="assess", task_run_name="assess {plan.transcript.id} by {plan.judge.reference}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""

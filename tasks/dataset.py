@@ -27,7 +27,7 @@ from core.store import open_store
 from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, content_of
-from tasks.policy import CACHED, ensured
+from tasks.policy import CACHED, ensured, guarded
 from tasks.published import say_again, stands
 from tasks.tokens import load_tokenizer
 
@@ -83,6 +83,7 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
     )
 
 
+@guarded
 @task(name="build-dataset", task_run_name="build {plan.settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     """Gather what passed, leave near-duplicates out, audit it, slice it and split it by transcript."""
@@ -132,6 +133,7 @@ async def published_dataset(built: BuiltDataset, settings: DatasetSettings) -> D
     return await push_dataset.with_options(refresh_cache=True)(built, settings, where)
 
 
+@guarded
 @task(name="push-dataset", task_run_name="push {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def push_dataset(built: BuiltDataset, settings: DatasetSettings, where: str) -> DatasetRef:
     """Push a dataset to the hub of the settings; the same files again make no new commit.

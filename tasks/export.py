@@ -15,7 +15,7 @@ from core.store import open_store
 from tasks.jobs import make, make_here, script_hash
 from tasks.orders import export_order, preflight_order
 from tasks.paid_jobs import agree
-from tasks.policy import CACHED
+from tasks.policy import CACHED, guarded
 from tasks.run import current_run
 from tasks.training import shape
 
@@ -37,6 +37,7 @@ async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, da
     await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
 
 
+@guarded
 @task(name="check-base", task_run_name="check that llama.cpp reads {base.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def check_base(base: ModelRef, training: Training, domain: str, pack_hash: str, script: str) -> Reference:
     """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
@@ -54,6 +55,7 @@ async def check_base(base: ModelRef, training: Training, domain: str, pack_hash:
     return Reference(path=order.folder)
 
 
+@guarded
 @task(name="export", task_run_name="export the {arm}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def export_gguf(
     arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str, place: str

@@ -15,7 +15,7 @@ from core.records import ModelChoice, Record, Reference
 from core.store import open_store
 from tasks.arms import Arm, in_memory
 from tasks.owning import owned
-from tasks.policy import CACHED, ensured, side_by_side
+from tasks.policy import CACHED, ensured, guarded, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
 ITEM = "general-"
@@ -40,6 +40,7 @@ class GeneralPlan(Record):
         return f"{ITEM}{fingerprint(self)}"
 
 
+@guarded
 @task(name="general-prompt", task_run_name="ask {plan.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def general_task(plan: GeneralPlan) -> GeneralRef:
     """Ask a model a general prompt, without a system prompt, and store its answer."""

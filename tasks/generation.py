@@ -18,7 +18,7 @@ from core.store import open_store
 from core.turn_log import FOLDER, TurnLog
 from core.turns import Cast, Player
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, side_by_side
+from tasks.policy import CACHED, ensured, guarded, side_by_side
 from tasks.progress import told
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -57,6 +57,7 @@ def rehearsal_name(plan: Rehearsal) -> str:
     return f"{plan.persona.seed:05d}-{fingerprint([plan.model_dump(exclude={'folder'}), guidance])}"
 
 
+@guarded
 @task(name="rehearse", task_run_name="rehearse persona {plan.persona.seed}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     """Play one conversation and store it; one that is there already is not played again."""

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import Any, TypeVar
 
-from prefect import Task
+from prefect import Flow, Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
@@ -15,6 +16,7 @@ from core.errors import BudgetError, HeldError, ModelError, RunStoppedError, Set
 from core.fingerprint import fingerprint
 from core.locks import pause
 from core.records import LeftOut, Reference
+from core.redaction import without_secrets
 from core.store import open_store
 from core.terminal import LogLine
 from core.traces import leave_open
@@ -31,6 +33,7 @@ STEPS = 4
 
 Item = TypeVar("Item")
 Ref = TypeVar("Ref", bound=Reference)
+Run = TypeVar("Run", bound=Flow[..., Any] | Task[..., Any])
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -39,6 +42,23 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 # the task's name is in the key: Prefect's own INPUTS policy mixes up tasks whose parameters are equal
 CACHED = CacheKeyFnPolicy(cache_key_fn=_key)
+
+
+def guarded(run: Run) -> Run:
+    """Have a flow or task raise errors without secrets: Prefect writes their words into the state, and pickles them."""
+    function = run.fn
+
+    @wraps(function)
+    async def clean(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await function(*arguments, **named)
+        except Exception as error:
+            if (safe := without_secrets(error)) is error:
+                raise
+            raise safe.with_traceback(error.__traceback__) from error.__cause__
+
+    run.fn = clean
+    return run
 
 
 async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref:
@@ -162,6 +182,5 @@ class ReadableLog(logging.Filter):
         return not (record.name == "prefect.task_runs" and record.msg.startswith("Finished in state"))
 
 
-logging.setLogRecordFactory(LogLine)  # whatever a file, a model or a service wrote is in it
 for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(ReadableLog())

@@ -21,7 +21,7 @@ from tasks.artifacts import publish_link, publish_report
 from tasks.latest import keep_models
 from tasks.orders import UNPACKED
 from tasks.paid_jobs import HUB_FILE, JOB_FILE
-from tasks.policy import CACHED, ensured
+from tasks.policy import CACHED, ensured, guarded
 from tasks.published import check_made, say_again, stands
 from tasks.run import Run
 
@@ -78,6 +78,7 @@ async def _published(run: Run, model: ModelRef, repo: str, card: str, curve: str
     return await push_model.with_options(refresh_cache=True)(*asked)
 
 
+@guarded
 @task(name="push-model", task_run_name="push {repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def push_model(model: ModelRef, repo: str, card: str, curve: str | None, settings: ExportSettings, where: str) -> ModelRef:
     """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit.

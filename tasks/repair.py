@@ -33,7 +33,7 @@ from core.store import open_store
 from tasks.artifacts import publish_report
 from tasks.assessment_report import latest
 from tasks.owning import owned
-from tasks.policy import CACHED, ensured, side_by_side
+from tasks.policy import CACHED, ensured, guarded, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
 
@@ -69,6 +69,7 @@ class Chosen:
     left_out: list[LeftOut]
 
 
+@guarded
 @task(name="repair", task_run_name="mend {plan.transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def repair_task(plan: RepairPlan) -> TranscriptRef:
     """Mend one transcript and store it; one that is there already is not mended again."""

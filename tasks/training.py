@@ -21,7 +21,7 @@ from core.training_estimate import Load, Shape, shape_of
 from tasks.jobs import make, run_script, script_hash
 from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree
-from tasks.policy import CACHED, ensured
+from tasks.policy import CACHED, ensured, guarded
 from tasks.published import base_hub
 from tasks.run import Run, current_run
 
@@ -47,6 +47,7 @@ async def base_model(run: Run, training: Training) -> ModelRef:
     return await ensured(unpack_base, ModelRef, base, found, script_hash("unpack_gguf.py"))
 
 
+@guarded
 @task(name="take-folder", task_run_name="look at {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def take_folder(base: Base, found: list[list[str | int]]) -> ModelRef:
     """Name a base that is a folder by what is in it, and keep its configuration.
@@ -61,6 +62,7 @@ async def take_folder(base: Base, found: list[list[str | int]]) -> ModelRef:
     return ModelRef(path=path, name=folder.name, folder=str(folder))
 
 
+@guarded
 @task(name="unpack-base", task_run_name="unpack {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> ModelRef:
     """Get a GGUF file and turn it into a folder that can be trained.
@@ -77,6 +79,7 @@ async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> 
     return ModelRef(path=path, name=file.stem)
 
 
+@guarded
 @task(name="find-base", task_run_name="find {name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def find_base(name: str, commit: str, where: str) -> ModelRef:
     """Keep the configuration of a base on the Hub.
@@ -110,6 +113,7 @@ async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Train
     await agree(_order(dataset, base, training, script_hash("train_sft.py"), place), plan)
 
 
+@guarded
 @task(name="train", task_run_name="train on {dataset.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
 async def train(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> ModelRef:
     """Train an adapter on a commit of a dataset.

@@ -10,9 +10,10 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from core.errors import HubError, RateLimitError
-from core.redaction import REDACTED, guard_output, learn, redact, redact_known
+from core.redaction import REDACTED, guard_output, learn, redact, redact_known, without_secrets
 
 FORMS = {
     "as it is": lambda key: key,
@@ -128,6 +129,54 @@ def test_an_error_never_holds_a_secret_even_where_it_is_stored(monkeypatch):
         assert "without-any" not in f"{error} {error!r} {error.args}"
         assert b"without-any" not in pickle.dumps(error)
         assert str(pickle.loads(pickle.dumps(error))) == "It said [redacted]."
+
+
+class SdkError(OSError):
+    """An error that carries what was sent, as those of SDKs do."""
+
+    def __init__(self, message, request=None):
+        super().__init__(message)
+        self.request = request
+
+
+class Number(BaseModel):
+    number: int
+
+
+def refusal():
+    with pytest.raises(ValidationError) as caught:
+        Number.model_validate({"number": "value-without-any-shape"})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("It said value-without-any-shape."), ValueError),
+        (FileNotFoundError(2, "No such file", "/value-without-any-shape"), FileNotFoundError),
+        (KeyError({"authorization": "Bearer value-without-any-shape"}), KeyError),
+        (SdkError("401", {"authorization": "Bearer value-without-any-shape"}), OSError),
+        (SdkError("401", lambda: "what cannot be pickled"), OSError),
+        (UnicodeDecodeError("utf-8", b"value-without-any-shape", 0, 1, "invalid"), RuntimeError),
+        (ExceptionGroup("Two", [ValueError("value-without-any-shape"), ValueError("another")]), RuntimeError),
+        (refusal(), ValueError),
+    ],
+    ids=lambda value: value.__class__.__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_of_others_is_stored_without_the_secrets_in_it(error, kind, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
+    safe = without_secrets(error)
+    assert type(safe) is kind
+    assert type(error).__name__ in str(safe)
+    assert "without-any" not in f"{safe!r}"
+    assert b"without-any" not in pickle.dumps(safe)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Ten of it."), HubError("It said no."), OSError(28, "No space left", "/data/x"), ExceptionGroup("a", [ValueError()])]
+)
+def test_an_error_without_secrets_stays_itself(error):
+    assert without_secrets(error) is error
 
 
 def test_a_log_holds_no_secret_in_message_arguments_or_traceback(monkeypatch, caplog):

@@ -2,8 +2,11 @@
 
 import base64
 import html
+import importlib
 import json
 import os
+import pickle
+import pkgutil
 import subprocess
 import sys
 import threading
@@ -11,10 +14,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx2
+import openai
 import pytest
 import yaml
+from prefect import Flow, Task, flow, get_client, task
+from prefect.client.schemas.filters import FlowFilter
+from prefect.settings import get_current_settings
 
+import flows
+import tasks
 from core.settings import load_settings
+from tasks.policy import guarded
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
@@ -122,3 +133,40 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuse
         for trace in traces_of(KEY):
             assert trace not in content, (path, trace)
     assert any(path.suffix == ".db" for path in left_behind(home))
+
+
+@guarded
+@task(persist_result=True, retries=1)
+async def ask() -> None:
+    request = httpx2.Request("POST", "https://api.example/v1", headers={"Authorization": f"Bearer {KEY}"})
+    try:
+        raise ValueError({"authorization": KEY})
+    except ValueError as cause:
+        raise openai.AuthenticationError("No.", response=httpx2.Response(401, request=request), body={"sent": KEY}) from cause
+
+
+@guarded
+@flow(name="asks")
+async def asks() -> None:
+    await ask()
+
+
+async def test_an_error_of_an_sdk_is_stored_without_the_key_that_it_carries(monkeypatch, caplog):
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", KEY)
+    with pytest.raises(Exception, match="AuthenticationError: No") as caught:
+        await asks()
+    async with get_client() as client:
+        (stored,) = await client.read_flow_runs(flow_filter=FlowFilter.model_validate({"name": {"any_": ["asks"]}}))
+    said = stored.model_dump_json()
+    assert "AuthenticationError: No." in said
+    results = left_behind(get_current_settings().results.local_storage_path)
+    for trace in traces_of(KEY):
+        for kept in (said.encode(), pickle.dumps(caught.value), caplog.text.encode(), *results.values()):
+            assert trace not in kept
+
+
+def test_every_flow_and_task_stores_its_errors_without_keys():
+    modules = [importlib.import_module(module.name) for package in (flows, tasks) for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
+    found = {run.name: run for module in modules for run in vars(module).values() if isinstance(run, Flow | Task)}
+    assert {"pipeline", "generation", "assess", "train"} <= found.keys()
+    assert [name for name, run in found.items() if run.fn.__code__.co_name != "clean"] == []
