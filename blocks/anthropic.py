@@ -10,7 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
-from core.addresses import Address
+from core.addresses import Address, given_address
 from core.chat import ChatRequest, LimitKind, Reply
 from core.errors import ContextError, ModelTimeoutError, SettingsError, UnderstudyError
 from core.usage_bounds import read_usage, total
@@ -88,7 +88,12 @@ class AnthropicChat:
         self._answered = False
         self.reference = f"anthropic/{block.model}"
         self._client = anthropic.AsyncAnthropic(
-            api_key=key, base_url=block.base_url or None, max_retries=0, http_client=http_client(), timeout=None, open_telemetry=False
+            api_key=key,
+            base_url=given_address(block.base_url, "ANTHROPIC_BASE_URL"),
+            max_retries=0,
+            http_client=http_client(),
+            timeout=None,
+            open_telemetry=False,
         )
         self._model = block.model
         self._options: dict[str, Any] = {"thinking": {"type": block.thinking}} if block.thinking else {}

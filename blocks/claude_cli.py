@@ -14,7 +14,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
-from core.addresses import Address
+from core.addresses import Address, given_address
 from core.chat import ChatRequest, Reply, Usage
 from core.deaths import explain, signal_name
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
@@ -83,8 +83,8 @@ class ClaudeCliChat:
         if block.api_key:
             self._command.append("--bare")
             self._environment["ANTHROPIC_API_KEY"] = clean_key(block.api_key.get_secret_value(), self.reference)
-        if block.base_url:
-            self._environment["ANTHROPIC_BASE_URL"] = block.base_url
+        if address := given_address(block.base_url, "ANTHROPIC_BASE_URL"):
+            self._environment["ANTHROPIC_BASE_URL"] = address
 
     async def complete(self, request: ChatRequest) -> Reply:
         """Answer a request. The program takes no history, so earlier messages are written into the prompt.

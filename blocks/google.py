@@ -10,7 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 from blocks.http import alternating, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
-from core.addresses import Address
+from core.addresses import Address, given_address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
 from core.usage_bounds import read_usage, total
@@ -65,10 +65,9 @@ class GoogleChat:
         """Make the client, which is shared by all calls."""
         self._answered = False
         self.reference = f"google/{block.model}"
-        self._model, self._where = block.model, block.base_url or ADDRESS
-        options = types.HttpOptions(
-            base_url=block.base_url or None, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client()
-        )
+        address = given_address(block.base_url, "GOOGLE_GEMINI_BASE_URL")
+        self._model, self._where = block.model, address or ADDRESS
+        options = types.HttpOptions(base_url=address, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client())
         self._models = genai.Client(api_key=key, http_options=options).aio.models
         self._options: dict[str, Any] = {"automatic_continuation": False}  # else one call could become several
         self._options |= {"thinking_config": types.ThinkingConfig(thinking_level=types.ThinkingLevel(block.thinking))} if block.thinking else {}

@@ -21,6 +21,7 @@ from pydantic import Field, HttpUrl, SecretStr
 from blocks.hf_access import Account, account_of
 from blocks.hf_calls import OFFLINE, bound_calls, patiently
 from blocks.hf_visibility import check_license, gated, look, refuse_public
+from core.addresses import Address, given_address
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import Commit, Publication, RepoKind
 from core.redaction import learn
@@ -46,7 +47,7 @@ class HfHub(CredentialsBlock):
     _documentation_url = HttpUrl("https://huggingface.co/docs/huggingface_hub/package_reference/hf_api")
 
     token: SecretStr = Field(default=SecretStr(""), title="Token", description="One that may write. Without one, HF_TOKEN or this machine's login is used.")
-    endpoint: str = Field(default="", title="Endpoint", description="Another address of the Hub; HF_ENDPOINT does the same.")
+    endpoint: Address = Field(default="", title="Endpoint", description="Another address of the Hub; HF_ENDPOINT does the same.")
     timeout_seconds: float = Field(default=60, gt=0, title="Timeout", description="Seconds that the Hub may be silent in one call.")
     attempts: int = Field(default=6, ge=1, title="Attempts", description="Of one call, counting failures that may pass.")
 
@@ -54,7 +55,7 @@ class HfHub(CredentialsBlock):
         """Return the client, whose calls have a timeout.
 
         Raises:
-            SettingsError: there is no token.
+            SettingsError: there is no token, or HF_ENDPOINT is no address.
             HubError: the Hub was switched off by HF_HUB_OFFLINE.
         """
         token = learn(self.token.get_secret_value() or get_token())
@@ -62,6 +63,7 @@ class HfHub(CredentialsBlock):
             raise HubError(OFFLINE)
         if not token:
             raise SettingsError("No token for the Hugging Face Hub. Set the environment variable HF_TOKEN, or name a saved block that has one (dataset.hub).")
+        given_address(self.endpoint, "HF_ENDPOINT")
         bound_calls(self.timeout_seconds)
         return HfApi(endpoint=self.endpoint or None, token=token)
 

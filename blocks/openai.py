@@ -10,7 +10,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
-from core.addresses import Address
+from core.addresses import Address, given_address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
 from core.usage_bounds import read_usage
@@ -71,7 +71,9 @@ class OpenAIChat:
         """Make the client, which is shared by all calls."""
         self._answered = False
         self.reference = f"openai/{block.model}"
-        self._client = openai.AsyncOpenAI(api_key=key, base_url=block.base_url or None, max_retries=0, http_client=http_client(), timeout=None)
+        self._client = openai.AsyncOpenAI(
+            api_key=key, base_url=given_address(block.base_url, "OPENAI_BASE_URL"), max_retries=0, http_client=http_client(), timeout=None
+        )
         self._options: dict[str, Any] = {"model": block.model, "store": False}
         self._options |= {"reasoning": {"effort": block.effort}} if block.effort else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}

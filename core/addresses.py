@@ -1,10 +1,13 @@
 """Addresses of servers, as settings, blocks and environment variables give them."""
 
+import os
 import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
+
+from core.errors import SettingsError
 
 
 def checked_address(text: str) -> str:
@@ -30,3 +33,17 @@ def checked_address(text: str) -> str:
 
 Address = Annotated[str, AfterValidator(lambda text: checked_address(text) if text else text)]
 """Of a server; empty where the usual one is meant."""
+
+
+def given_address(given: str, variable: str) -> str | None:
+    """Return a block's address, or that of the environment variable that its SDK reads; none where the usual one is meant.
+
+    Raises:
+        SettingsError: the variable's is none, or has a user name or a password in it.
+    """
+    if given or not (given := os.environ.get(variable, "")):
+        return given or None
+    try:
+        return checked_address(given)
+    except ValueError as wrong:
+        raise SettingsError(f"The environment variable {variable}: {wrong}.") from wrong

@@ -35,7 +35,6 @@ CATCH_UP_SECONDS = 30
 def main(words: list[str]) -> int:
     """Run the flow that the first word names with the parameters that the others give; return the exit code."""
     stop_on_signals(STOPPED)
-    os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         flow, given = _asked(words)
         receipt = _receipt(flow, given)

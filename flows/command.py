@@ -100,7 +100,6 @@ def main(words: list[str] | None = None) -> None:
         SystemExit: with the exit code.
     """
     stop_on_signals()
-    os.environ.setdefault("DO_NOT_TRACK", "1")
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model

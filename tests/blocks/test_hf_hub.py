@@ -117,6 +117,16 @@ def test_a_silent_hub_is_not_waited_for_for_ever(hub):
         check(block(hub, timeout_seconds=0.2, attempts=2), "me/coach", "dataset")
 
 
+def test_an_address_of_the_hub_has_no_password_in_it(monkeypatch):
+    address = "https://somebody:passw0rd-of-it@hub.example.org"
+    with pytest.raises(ValueError, match="user name or a password"):
+        HfHub(endpoint=address)
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(SettingsError, match="HF_ENDPOINT") as refused:
+        HfHub(token=SecretStr("hf_write")).get_client()
+    assert "passw0rd" not in str(refused.value)
+
+
 def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
     push(hub)
     other = [{"type": "file", "path": name, "size": 3, "oid": "0" * 40} for name in FILES]

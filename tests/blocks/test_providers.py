@@ -223,6 +223,23 @@ async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
     assert (await make_block("openai-compatible", "", base_url="", api_key="").get_client().complete(ask())).text
 
 
+@pytest.mark.parametrize(
+    ("provider", "variable"),
+    [
+        ("anthropic", "ANTHROPIC_BASE_URL"),
+        ("openai", "OPENAI_BASE_URL"),
+        ("google", "GOOGLE_GEMINI_BASE_URL"),
+        ("openai-compatible", "OPENAI_COMPATIBLE_BASE_URL"),
+    ],
+)
+@pytest.mark.parametrize("address", ["https://somebody:passw0rd-of-it@example.org/v1", "example.org", "ftp://example.org"])
+def test_an_address_of_the_environment_is_checked_as_one_of_the_settings_is(provider, variable, address, monkeypatch):
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(SettingsError, match=variable) as refused:
+        make_block(provider, "", base_url="").get_client()
+    assert "passw0rd" not in str(refused.value)
+
+
 def test_a_block_never_shows_its_key(provider):
     block = make_block(provider, "http://127.0.0.1")
     assert KEY not in f"{block!r} {block} {block.model_dump()} {block.model_dump_json()} {block.get_client()!r}"
