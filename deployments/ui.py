@@ -125,6 +125,9 @@ def _deploy(log: Path) -> None:
 
 def _stop(server: subprocess.Popen[bytes] | None, worker: subprocess.Popen[bytes] | None) -> None:
     """End the worker, its runs and the server, in this order and in less than ten seconds."""
+    # a signal that comes while a process is started leaves it without a name
+    lost = set(children(os.getpid())) - {process.pid for process in (server, worker) if process}
+    end_processes([pid for root in lost for pid in (*descendants(root), root)], 0.0)
     if worker and worker.poll() is None:
         worker.send_signal(signal.SIGSTOP)  # it starts no more runs
         # the runs end their own jobs and servers
