@@ -52,7 +52,7 @@ def test_the_demo_is_started_from_its_form_and_its_report_is_read_in_the_ui(serv
     field.fill(write_settings(tmp_path))
     page.get_by_role("button", name="Submit").click()
     page.goto(f"{address}/v2/runs/flow-run/{started(server)}")
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=300_000)
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=900_000)
     assert page.get_by_text("pipeline-therapeutic-coaching").first.is_visible()
     page.get_by_role("tab", name="Subflow Runs").click()
     for stage in ("generation", "assessment", "dataset", "training", "export", "evaluation"):
