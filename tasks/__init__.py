@@ -9,8 +9,8 @@ if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported firs
 
     stop_on_signals()
 
-from core.escaping import LogLine
 from core.redaction import guard_output
+from core.terminal import LogLine
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client, which no command imports before this
 logging.setLogRecordFactory(LogLine)  # whatever a file, a model or a service wrote is in a log

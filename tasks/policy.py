@@ -18,7 +18,6 @@ from core.locks import pause
 from core.records import LeftOut, Reference
 from core.redaction import without_secrets
 from core.store import open_store
-from core.terminal import LogLine
 from core.traces import leave_open
 from tasks.owning import Elsewhere
 
