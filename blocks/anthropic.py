@@ -13,7 +13,7 @@ from blocks.http import allowances, clean_key, http_client, never_sent, no_api, 
 from core.addresses import Address, given_address
 from core.chat import ChatRequest, LimitKind, Reply
 from core.errors import ContextError, ModelTimeoutError, SettingsError, UnderstudyError
-from core.usage_bounds import read_usage, total
+from core.usage_bounds import all_written, read_usage, total
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
@@ -121,7 +121,8 @@ class AnthropicChat:
         self._answered = True
         if message.stop_reason == "model_context_window_exceeded":
             raise ContextError(f"{self.reference}: the answer ran into the end of the context window. Choose a model with a larger context.")
-        return _reply(message, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("request-id"))
+        thinks = self._options.get("thinking") != {"type": "disabled"}
+        return _reply(message, thinks, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("request-id"))
 
     def _format(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -162,8 +163,8 @@ def _messages(request: ChatRequest) -> list[Any]:
     return messages
 
 
-def _reply(message: _Message, limits: tuple[Any, ...], request_id: str | None) -> Reply:
-    text = "".join(block.text for block in message.content if block.type == "text")
+def _reply(message: _Message, thinks: bool, limits: tuple[Any, ...], request_id: str | None) -> Reply:
+    text = said = "".join(block.text for block in message.content if block.type == "text")
     finish: Literal["stop", "length", "refusal"] = "stop"
     if message.stop_reason == "refusal":
         finish, text = "refusal", str((message.stop_details or {}).get("category") or "")
@@ -172,4 +173,5 @@ def _reply(message: _Message, limits: tuple[Any, ...], request_id: str | None) -
     used = message.usage if isinstance(message.usage, dict) else {}
     read, written = used.get("cache_read_input_tokens"), used.get("cache_creation_input_tokens")
     prompt = total(used.get("input_tokens"), read, written)
-    return Reply(text, finish, read_usage(prompt, used.get("output_tokens"), read, written, message.usage), limits, request_id)
+    usage, more = read_usage(prompt, used.get("output_tokens"), read, written, message.usage), any(block.type != "text" for block in message.content)
+    return Reply(text, finish, usage, limits, request_id, all_written(said, usage, thinks or more))

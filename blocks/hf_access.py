@@ -50,7 +50,8 @@ class Account:
             HubError: it may not.
         """
         namespace = repo.partition("/")[0]
-        if self.role == "fineGrained" and "repo.write" not in self.scopes.get(namespace, ()):
+        scopes = self.scopes.get(namespace, frozenset())
+        if self.role == "fineGrained" and not any(name.startswith("repo.") and not name.endswith(".read") for name in scopes):
             raise HubError(
                 f"The fine-grained token of {self.name} may not make the repository {repo}. Give it write access to the repositories of {namespace} ({TOKENS})."
             )
@@ -62,6 +63,7 @@ class Account:
             HubError: it may not.
         """
         self.enter(namespace, "The account that pays for jobs")
+        # the Hub's OpenAPI description (huggingface.co/.well-known/openapi.json) names job.write among tokens' permissions
         if self.role == "fineGrained" and "job.write" not in self.scopes.get(namespace, ()):
             raise HubError(f"The fine-grained token of {self.name} may not start jobs of {namespace}. Give it the permission for jobs there ({TOKENS}).")
 

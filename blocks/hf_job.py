@@ -189,7 +189,7 @@ class HfJob(JobBlock[Made]):
             secrets={"HF_TOKEN": self.hub.environment().get("HF_TOKEN", "")},
             flavor=purchase.flavor,
             timeout=purchase.timeout_seconds,
-            labels={KEY_LABEL: order.key, RUN_LABEL: purchase.run},
+            labels={**purchase.labels, KEY_LABEL: order.key, RUN_LABEL: purchase.run},
             volumes=[Volume(type="dataset", source=f"{self.namespace}/{FILES}", mount_path=MOUNT, revision=commit)],
             namespace=self.namespace,
         )
@@ -197,4 +197,4 @@ class HfJob(JobBlock[Made]):
 
 def _paid(job: JobInfo) -> Paid:
     stage, message = str(job.status.stage), job.status.message or ""
-    return Paid(job.id, stage, job.url, str(job.flavor or ""), message, job.created_at, job.started_at, job.finished_at)
+    return Paid(job.id, stage, job.url, str(job.flavor or ""), message, job.created_at, job.started_at, job.finished_at, job.labels or {})

@@ -13,7 +13,7 @@ from blocks.http import allowances, clean_key, http_client, never_sent, no_api, 
 from core.addresses import Address, given_address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
-from core.usage_bounds import read_usage
+from core.usage_bounds import all_written, read_usage
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -122,7 +122,8 @@ class OpenAIChat:
             finish, text = "refusal", " ".join(refusals) or "content filter"
         elif response.status == "incomplete":
             finish = "length"
-        return Reply(text, finish, counted, limits, response._request_id or response.id)
+        thought = self._options.get("reasoning") != {"effort": "none"} or bool(refusals) or any(item.type != "message" for item in response.output)
+        return Reply(text, finish, counted, limits, response._request_id or response.id, all_written(response.output_text, counted, thought))
 
 
 def plain(value: Any) -> dict[str, Any]:

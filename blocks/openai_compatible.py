@@ -16,7 +16,10 @@ from core.addresses import Address, checked_address
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
 from core.prompts import load_shared
-from core.usage_bounds import read_usage
+from core.usage_bounds import all_written, read_usage
+
+THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+"""Parts of a message in which servers put what a model wrote beside its answer."""
 
 API = "an OpenAI-compatible API (it needs /chat/completions)"
 
@@ -71,6 +74,7 @@ class OpenAICompatibleChat:
     def __init__(self, block: OpenAICompatible, base_url: str, key: str) -> None:
         """Make the client, which is shared by all calls."""
         self._answered = False
+        self._thinks: bool | None = None  # nobody says it of a model: its first count does
         self.reference = f"openai-compatible/{block.model}"
         self._client = openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(), timeout=None)
         given = {"temperature": block.temperature, "top_p": block.top_p}
@@ -104,7 +108,14 @@ class OpenAICompatibleChat:
             finish, text = "refusal", choice.message.refusal or "content filter"
         elif request.schema:
             text = bare_json(text, request)
-        return Reply(text, finish, _usage(completion), allowances(raw.headers, LIMIT_HEADERS), completion.id)
+        usage, more = _usage(completion), plain(choice.message)
+        thought = any(more.get(name) for name in THOUGHTS) or bool(plain(usage.raw.get("completion_tokens_details")).get("reasoning_tokens"))
+        written = all_written(choice.message.content or "", usage, thought)
+        if written is None:
+            self._thinks = True  # it may do so again, unseen
+        elif self._thinks is None and written and not usage.estimated:
+            self._thinks = False
+        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, written if self._thinks is False else None)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:

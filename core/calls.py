@@ -114,8 +114,9 @@ class Caller:
         except BaseException as error:
             record_failure(error)
             raise
-        reply = replace(reply, usage=charged_usage(reply, sent.request, sent.most))
-        usd = sent.usd if reply.usage.estimated else self._prices.price(reply.usage)
+        excess = self._ledger.surprises.get(self.reference, Usage())
+        reply = replace(reply, usage=charged_usage(reply, sent.request, sent.most, excess))
+        usd = greatest_price(self._prices, reply.usage) if reply.usage.estimated else self._prices.price(reply.usage)
         outcome = "unexpected"
         try:
             self._compare(reply.usage, sent.most)

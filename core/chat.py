@@ -92,6 +92,7 @@ class Reply:
         finish: `stop` where the model ended by itself, `length` where it ran out of room, `refusal` where it declined.
         allowances: the limits that came with it.
         request_id: the provider's name for the call.
+        written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.
     """
 
     text: str
@@ -99,6 +100,7 @@ class Reply:
     usage: Usage
     allowances: tuple[Allowance, ...] = ()
     request_id: str | None = None
+    written: int | None = None
 
 
 class ChatModel(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.errors import BudgetError, SettingsError
 from core.hardware import Estimate, Flavor
+from core.job_bill import greatest_usd
 from core.job_settings import Jobs, Training
 from core.training_estimate import Load, Shape, conversion_memory, conversion_seconds, training_memory, training_seconds, usable
 
@@ -55,7 +56,7 @@ class Plan:
     @property
     def most_usd(self) -> float:
         """What the job costs if it takes all the time that it is given."""
-        return self.timeout_seconds / 3600 * self.chosen.flavor.usd_per_hour
+        return greatest_usd(self.timeout_seconds, self.chosen.flavor.usd_per_hour)
 
     @property
     def line(self) -> str:

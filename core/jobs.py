@@ -1,8 +1,8 @@
 """What a job script is asked to make, wherever it runs; what is known of a paid job; and which of several counts."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ Stage = Literal["train", "convert"]
 
 KEY_LABEL, RUN_LABEL = "understudy-key", "understudy-run"
 """Labels of a job: what it makes, by which it is found again, and the run that pays for it."""
+
+SUBMISSION_LABEL, SECONDS_LABEL, PRICE_LABEL = "understudy-submission", "understudy-seconds", "understudy-price"
+"""Labels of a job by which it is counted: its submission, the seconds that it is given, and millionths of a USD an hour."""
 
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 """Stages after which a job does nothing more."""
@@ -73,12 +76,14 @@ class Purchase(Record):
         run: that pays for it.
         timeout_seconds: after which the service stops it.
         image: container in which `uv run` starts the script.
+        labels: beside those by which it is found.
     """
 
     run: str
     flavor: str
     timeout_seconds: int
     image: str
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Paid:
     created: datetime | None = None
     started: datetime | None = None
     finished: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:

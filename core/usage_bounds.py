@@ -83,9 +83,29 @@ def believable(reply: Reply, request: ChatRequest, most: Usage) -> bool:
     return usage.input_tokens * WORDS_PER_TOKEN >= asked and usage.output_tokens * WORDS_PER_TOKEN >= said
 
 
-def charged_usage(reply: Reply, request: ChatRequest, most: Usage) -> Usage:
-    """Return what a reply is charged with: the provider's count, or where that cannot be true, the most that the call can have taken."""
-    return reply.usage if believable(reply, request, most) else replace(most, raw=reply.usage.raw, estimated=True)
+def charged_usage(reply: Reply, request: ChatRequest, most: Usage, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
+    """Return what a reply is charged with: the provider's count, or where that cannot be true, the most that the call can have taken.
+
+    Where all that the model wrote is in the answer, that is a token for each byte of it.
+
+    Args:
+        excess: by how much calls of the model have gone beyond the bound.
+    """
+    if believable(reply, request, most):
+        return reply.usage
+    written = reply.written + HIDDEN_TOKENS_OF_MESSAGE + excess.output_tokens if reply.written else most.output_tokens
+    return replace(most, output_tokens=min(most.output_tokens, written), raw=reply.usage.raw, estimated=True)
+
+
+def all_written(text: str, usage: Usage, thought: bool) -> int | None:
+    """Return the bytes that a model wrote, or none where its answer does not have all of it.
+
+    Args:
+        text: the answer as it came.
+        thought: whether the provider says that there is more.
+    """
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return None if thought or usage.output_tokens > size + HIDDEN_TOKENS_OF_MESSAGE else size
 
 
 def _count(value: Any) -> int | None:

@@ -10,6 +10,7 @@ from flows.evaluation import evaluation
 from flows.export import export
 from flows.generation import generation
 from flows.training import training
+from tasks.job_forecast import check_job_budget
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import guarded
 from tasks.reporting import ReportRef, publish_run
@@ -34,7 +35,9 @@ async def pipeline(
         The run's folder with the report, and the figures that matter.
     """
     run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
-    await base_model(run, load_training(run.settings.training))  # one that is not to be had ends the run before anything is paid
+    # a base that is not to be had, or jobs that cannot fit the budget, end the run before anything is paid
+    numbers = load_training(run.settings.training)
+    await check_job_budget(run, await base_model(run, numbers), numbers, 0 if transcripts else conversations or run.settings.generation.conversations)
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
     assessed = await assessment(domain, transcripts, rehearsed, settings=settings)

@@ -21,13 +21,14 @@ from blocks.jobs import load_jobs
 from core.errors import HubError, JobError
 from core.hardware import Flavor, flavors, load_hardware
 from core.job_plan import Plan
-from core.jobs import KEY_LABEL, RUN_LABEL, Made, Order, Purchase, first_alive
+from core.jobs import KEY_LABEL, Made, Order, Paid, first_alive
 from core.leftovers import is_abandoned, others, unfinished
 from core.reports import job_plan_markdown
 from core.settings import Settings
 from core.store import open_store
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
+from tasks.job_bill import known_price, settle, spent_on_jobs, submit
 from tasks.job_telling import Teller, link
 from tasks.run import Run, current_run
 
@@ -68,8 +69,12 @@ async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) 
         return
     hardware, offered = load_hardware(), await asyncio.to_thread(block.offered)
     machines = flavors(hardware, offered)
-    spent = sum(job.usd(machines[job.flavor].usd_per_hour) for job in await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name) if job.flavor in machines)
-    planned = plan(machines, spent)
+
+    def price(job: Paid) -> float:
+        return machines[job.flavor].usd_per_hour if job.flavor in machines else known_price(job)
+
+    counted = await spent_on_jobs(run, block, price, order)
+    planned = plan(machines, counted.usd - counted.unseen)  # what is unseen counts when the job is submitted
     get_run_logger().info("%s.", planned.line)
     await publish_report(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
     if run.settings.jobs.approve == "ask":
@@ -86,7 +91,7 @@ async def make_elsewhere(order: Order, script: Path) -> None:
     """
     run, store = current_run(), open_store()
     block, place = await service(run.settings), store.local(order.folder)
-    started = await block.trigger(order, _purchase(order, run), script, place)
+    started = await submit(run, block, order, script, place)
     made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
     await asyncio.to_thread(_fetch, block, made, paid, order, place)
 
@@ -99,14 +104,6 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
         block = await load_jobs(told["where"], told["namespace"])
         await asyncio.to_thread(block.cancel, told["job"])
         store.remove(name)
-
-
-def _purchase(order: Order, run: Run) -> Purchase | None:
-    plan = run.plans.get(order.key)
-    if plan is None:
-        return None
-    flavor = plan.chosen.flavor.name
-    return Purchase(run=run.name, flavor=flavor, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image)
 
 
 async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dict[str, Any]]:
@@ -122,10 +119,8 @@ async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dic
     finally:
         await teller.end()
         store.remove(attached)
+        usd = settle(run, started.job)
     made = await started.fetch_result()
-    flavor = load_hardware().flavors.get(started.job.flavor)
-    per_hour = run.plans[order.key].chosen.flavor.usd_per_hour if order.key in run.plans else flavor.usd_per_hour if flavor else 0.0
-    usd = round(started.job.usd(per_hour), 2)
     logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", order.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
     return made, {"hardware": started.job.flavor, "usd": usd}
 

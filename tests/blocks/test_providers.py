@@ -243,3 +243,22 @@ def test_an_address_of_the_environment_is_checked_as_one_of_the_settings_is(prov
 def test_a_block_never_shows_its_key(provider):
     block = make_block(provider, "http://127.0.0.1")
     assert KEY not in f"{block!r} {block} {block.model_dump()} {block.model_dump_json()} {block.get_client()!r}"
+
+
+NO_THOUGHTS = {"anthropic": {"thinking": "disabled"}, "openai": {"effort": "none"}, "openai-compatible": {}}
+
+
+@pytest.mark.parametrize("provider", NO_THOUGHTS)
+async def test_an_answer_says_how_many_bytes_were_written_only_where_the_model_has_no_thoughts(provider, stub):
+    stub.set(answer_text="größer als sonst", thought_tokens=0)
+    model = make_block(provider, stub.url, **NO_THOUGHTS[provider]).get_client()
+    replies = [await model.complete(ask()) for _ in range(2)]
+    assert replies[-1].written == len("größer als sonst".encode())
+    if provider == "openai-compatible":
+        stub.set(thought_tokens=50)
+        assert (await model.complete(ask())).written is None
+        stub.set(thought_tokens=0, **only(kind="usage", value=None))
+        assert (await model.complete(ask())).written is None  # it has had thoughts before
+    fresh = make_block(provider, stub.url).get_client()
+    stub.set(thought_tokens=50, **only(kind="usage", value=None))
+    assert (await fresh.complete(ask())).written is None

@@ -13,7 +13,7 @@ from core.limiter import Limiter
 from core.model_settings import Budget, ModelSettings, Price
 from core.prices import Given
 from core.store import Store
-from core.usage_bounds import read_usage
+from core.usage_bounds import all_written, read_usage
 from tests.core.simulation import CALLS
 
 PRICE = Price(input=3, output=15)
@@ -34,7 +34,8 @@ class Client:
         used = answer["usage"] if isinstance(answer["usage"], dict) else {}
         cached = (used.get("prompt_tokens_details") or {}).get("cached_tokens")
         usage = read_usage(used.get("prompt_tokens"), used.get("completion_tokens"), cached)
-        return Reply(answer["choices"][0]["message"]["content"], "stop", usage)
+        text = answer["choices"][0]["message"]["content"]
+        return Reply(text, "stop", usage, written=all_written(text, usage, thought=False))
 
 
 async def pay(url: str, folder: str, usd: float, count: int, seconds: float) -> int:

@@ -240,6 +240,18 @@ def test_usage_that_cannot_be_true_is_charged_with_the_most_that_can_be(tmp_path
     assert "1 calls estimated" in str(Ledger(Store(str(tmp_path)), "run", Budget()).bill)
 
 
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_an_answer_that_has_all_that_was_written_is_charged_with_a_token_for_each_byte_where_its_count_cannot_be_true(tmp_path, lie):
+    request, text = ChatRequest("assistant", "", (Message("user", "word " * 200),), 4000, 0, item="1"), "größer " * 50
+    ask(Scripted(Reply(text, "stop", lie, written=len(text.encode()))), tmp_path, request)
+    (entry,) = entries(tmp_path)
+    read, written, usd = most(request)
+    assert entry["estimated"]
+    assert entry["input_tokens"] == read
+    assert len(text.encode()) <= entry["output_tokens"] <= len(text.encode()) + 100
+    assert entry["usd"] == pytest.approx(usd - 5 * (written - entry["output_tokens"]) / 1e6)
+
+
 @pytest.mark.parametrize("value", [None, -1, "12", True, math.nan, math.inf, 1.5, [], {}, 10**400])
 def test_a_count_that_is_none_makes_the_usage_unknown(value):
     assert read_usage(value, 10).estimated

@@ -5,7 +5,7 @@ import pytest
 from tests.core.paying import LIES, Round, play
 from tests.stub.client import start_stub
 
-USD = 0.5
+USD = 0.3
 
 ROUNDS = {
     "three at once": Round(at_once=3),

@@ -1,0 +1,124 @@
+"""A job is submitted only where it fits the run's budget beside all others of the run, by whatever process they were submitted."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from blocks.hf_job import HfJob
+from blocks.hf_job_run import HfJobRun
+from core.errors import BudgetError, HubError
+from core.hardware import load_hardware
+from core.job_bill import ARRIVAL_SECONDS, Spending, Submission, job_labels, spending
+from core.job_plan import Plan
+from core.jobs import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, Made, Order, Paid, Purchase, first_alive
+from core.locks import owning
+from core.store import Store, open_store
+from tasks.run import Run
+
+SUBMISSIONS = "jobs/submissions"
+"""Below the data root: what a run has submitted, a file each, in a folder of the run."""
+
+WAIT_SECONDS = 3600.0
+"""For which another process of the run may submit its job."""
+
+AGAIN = (408, 409, 412, 429)
+"""Statuses of a refusal that say nothing of an attempt before it."""
+
+
+async def spent_on_jobs(run: Run, block: HfJob, price: Callable[[Paid], float], order: Order) -> Spending:
+    """Return what the jobs of a run have cost and may yet cost, but for the one that makes an order.
+
+    Args:
+        price: USD an hour of a job that does not say it.
+
+    Raises:
+        BudgetError: what a job may cost is not known.
+        HubError: the service does not answer.
+    """
+    jobs, store = await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name), open_store()
+    folder = f"{SUBMISSIONS}/{run.name}"
+    found = {Path(name).stem: store.record(name, Submission) for name in store.names(folder, ".json")}
+    return spending(jobs, found, price, time.time(), order.key)
+
+
+def known_price(job: Paid) -> float:
+    """Return what config/hardware.yaml says of a job's machine, in USD an hour.
+
+    Raises:
+        BudgetError: it does not know the machine.
+    """
+    if (flavor := load_hardware().flavors.get(job.flavor)) is None:
+        raise BudgetError(
+            f"The run's job {job.url} is on {job.flavor or 'an unnamed machine'}, whose price is not known, so jobs.usd cannot be kept. Add the machine to "
+            "flavors in config/hardware.yaml and run the same command again."
+        )
+    return flavor.usd_per_hour
+
+
+async def submit(run: Run, block: HfJob, order: Order, script: Path, place: Path) -> HfJobRun | Made:
+    """Return what makes an order, and submit its job if there is none; the most that it can cost is set aside before.
+
+    Raises:
+        BudgetError: it does not fit jobs.usd any more.
+        HeldError: another process of the run submits for an hour.
+        HubError, JobError: as `HfJob.trigger`.
+    """
+    store, plan = open_store(), run.plans.get(order.key)
+    async with owning(store, f"{SUBMISSIONS}/{run.name}", WAIT_SECONDS):
+        there = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key))[0]
+        if plan is None or there or await asyncio.to_thread(block.find_made, order, place):
+            return await block.trigger(order, None, script, place)
+        name = await _set_aside(run, block, order, plan, store)
+        flavor, labels = plan.chosen.flavor, job_labels(Path(name).stem, plan.timeout_seconds, plan.chosen.flavor.usd_per_hour)
+        purchase = Purchase(run=run.name, flavor=flavor.name, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image, labels=labels)
+        try:
+            started = await block.trigger(order, purchase, script, place)
+        except HubError as error:
+            if _is_refusal(error.__cause__):
+                store.remove(name)
+            raise
+        if isinstance(started, HfJobRun) and started.job.labels.get(SUBMISSION_LABEL) == Path(name).stem:
+            store.write_json(name, store.record(name, Submission).model_copy(update={"taken": True}))
+        return started
+
+
+def settle(run: Run, job: Paid) -> float:
+    """Return what a job has cost, in USD, and write it down for the time when the service does not list it any more."""
+    label, flavor = job.labels.get(PRICE_LABEL, ""), load_hardware().flavors.get(job.flavor)
+    usd = round(job.usd(int(label) / 1e6 if label.isdecimal() else flavor.usd_per_hour if flavor else 0.0), 2)
+    store, name = open_store(), f"{SUBMISSIONS}/{run.name}/{job.labels.get(SUBMISSION_LABEL)}.json"
+    if job.ended and store.exists(name):
+        store.write_json(name, store.record(name, Submission).model_copy(update={"usd": usd}))
+    return usd
+
+
+async def _set_aside(run: Run, block: HfJob, order: Order, plan: Plan, store: Store) -> str:
+    """Write down that a job is submitted, once it fits; where only submissions that may have arrived stand in its way, wait until that is known."""
+    budget, told = run.settings.jobs.usd, False
+    while True:
+        found = await spent_on_jobs(run, block, known_price, order)
+        if found.usd + plan.most_usd <= budget:
+            break
+        if found.usd - found.unseen + plan.most_usd > budget:
+            raise BudgetError(
+                f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and {found.usd:.2f} of {budget:.2f} USD are spent, or may be by jobs "
+                "of this run that are under way. Wait for their end, or raise jobs.usd, and run the same command again."
+            )
+        if not told:
+            block.logger.warning(
+                "A submission of this run was broken off. Its job, of up to %.2f USD, may still appear: this run waits for up to %d minutes.",
+                found.unseen,
+                ARRIVAL_SECONDS // 60,
+            )
+        told = True
+        await asyncio.sleep(run.settings.jobs.poll_seconds)
+    name = f"{SUBMISSIONS}/{run.name}/{secrets.token_hex(8)}.json"
+    return store.write_json(name, Submission(most=plan.most_usd, until=time.time() + ARRIVAL_SECONDS))
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, HfHubHTTPError) and 400 <= error.response.status_code < 500 and error.response.status_code not in AGAIN

@@ -1,0 +1,52 @@
+"""Whether a run's jobs are likely to fit its budget, before the conversations that they need are paid for."""
+
+import asyncio
+
+from blocks.hf_job import HfJob
+from core.costs import measure_prompts, training_tokens
+from core.errors import HubError
+from core.hardware import Flavor, flavors, load_hardware
+from core.job_plan import plan_conversion, plan_training
+from core.job_settings import Training
+from core.records import ModelRef
+from core.training_estimate import Load
+from tasks.paid_jobs import service
+from tasks.run import Run
+from tasks.tokens import count_tokens
+from tasks.training import shape
+
+
+async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:
+    """See that a training on so many conversations and both exports fit jobs.usd, by what the settings take for granted (costs).
+
+    Args:
+        conversations: 0 where they are there and nobody has counted them; only the least that jobs take is asked for then.
+
+    Raises:
+        SettingsError, BudgetError: they do not fit a machine or the budget.
+    """
+    jobs, known = run.settings.jobs, load_hardware().estimate
+    if jobs.where == "local":
+        return
+    load, offered = await asyncio.to_thread(_load, run, conversations), await _offered(await service(run.settings))
+    about = f"the training on about {load.tokens:,.0f} tokens a pass (by `costs` of the settings)" if conversations else "any training"
+    decoder = shape(base)
+    spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, known, jobs, 0.0).chosen.usd
+    for arm in ("base", "understudy"):
+        spent += plan_conversion(f"Export of the {arm}, after {about}", decoder, training, offered, known, jobs, spent).chosen.usd
+
+
+def _load(run: Run, conversations: int) -> Load:
+    settings, sizes = run.settings, measure_prompts(run.pack, run.settings, count_tokens)
+    exchange = settings.costs.user_tokens + settings.costs.answer_tokens
+    longest = min(sizes.short + max(sizes.lengths) * exchange, settings.dataset.slicing.max_tokens) if conversations else 1
+    tokens, share = training_tokens(run.pack, settings, conversations, count_tokens), settings.dataset.validation_share
+    return Load(round(tokens * (1 - share)), round(tokens * share), round(longest))
+
+
+async def _offered(block: HfJob) -> dict[str, Flavor]:
+    try:
+        told = await asyncio.to_thread(block.offered)
+    except HubError:
+        told = {}  # the file's prices stand in
+    return flavors(load_hardware(), told)
