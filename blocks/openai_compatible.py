@@ -12,7 +12,7 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.http import allowances, alternating, bare_json, clean_key, http_client, no_api
 from blocks.openai import LIMIT_HEADERS, openai_error, plain
-from core.addresses import Address, checked_address
+from core.addresses import Address, given_address
 from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
 from core.prompts import load_shared
@@ -53,14 +53,12 @@ class OpenAICompatible(CredentialsBlock):
         Raises:
             SettingsError: there is no base URL, or the key is none.
         """
-        base_url = self.base_url or os.environ.get("OPENAI_COMPATIBLE_BASE_URL")
-        try:
-            base_url = checked_address(base_url or "")
-        except ValueError as wrong:
+        base_url = given_address(self.base_url, "OPENAI_COMPATIBLE_BASE_URL")
+        if not base_url:
             raise SettingsError(
-                f"openai-compatible/{self.model} needs the address of its server in the option base_url or the environment variable "
-                f"OPENAI_COMPATIBLE_BASE_URL: {wrong}."
-            ) from wrong
+                f"No address of the server of openai-compatible/{self.model}; set the option base_url or the environment variable "
+                "OPENAI_COMPATIBLE_BASE_URL, as in http://127.0.0.1:8080/v1."
+            )
         given = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")
         key = clean_key(given, f"openai-compatible/{self.model}")
         return OpenAICompatibleChat(self, base_url, key or "none")
