@@ -19,7 +19,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.hf_access import Account, account_of
-from blocks.hf_calls import OFFLINE, bound_calls, patiently
+from blocks.hf_calls import OFFLINE, NotYetError, bound_calls, patiently
 from blocks.hf_visibility import check_license, gated, look, refuse_public
 from core.addresses import Address, given_address
 from core.errors import HubError, SettingsError, UnderstudyError
@@ -93,7 +93,8 @@ class HfHub(CredentialsBlock):
         Raises:
             SettingsError, HubError: there is no token, or the Hub does not answer.
         """
-        return account_of(self.patiently("asking who the token is of", self.get_client().whoami))
+        api = self.get_client()
+        return self.patiently("asking who the token is of", lambda: account_of(api.whoami()))
 
     def read_access(self, repo: str) -> None:
         """See that a model is there and that its files may be downloaded.
@@ -240,15 +241,15 @@ class HfHub(CredentialsBlock):
         def there() -> str | None:
             return next((ref.target_commit for ref in api.list_repo_refs(repo, repo_type=kind).tags if ref.name == tag), None)
 
-        def move() -> bool:
+        def move() -> None:
             if (found := there()) not in (None, oid):
                 api.delete_tag(repo, tag=tag, repo_type=kind)
             if found != oid:
                 api.create_tag(repo, tag=tag, revision=oid, repo_type=kind, exist_ok=True)
-            return there() == oid
+            if there() != oid:
+                raise NotYetError(f"{repo} has no tag {tag} at {oid[:12]}")
 
-        if not self.patiently("tagging", move):
-            raise HubError(f"{repo} has no tag {tag} at {oid[:12]}, though it was made. Look at the repository, and run the same command again.")
+        self.patiently("tagging", move)
 
     def _verify(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> None:
         found = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))

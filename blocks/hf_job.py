@@ -1,28 +1,33 @@
 """Hugging Face Jobs: an order is submitted once, however often and by however many it is asked for."""
 
 import asyncio
-import contextlib
 import json
+import math
+import os
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, JobInfo, Volume
+from huggingface_hub import HfApi, JobHardwareInfo, JobInfo, Volume
 from huggingface_hub.errors import JobNotFoundError
 from prefect.blocks.abstract import JobBlock
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.hf_calls import explained, may_pass, pause
+from blocks.hf_calls import NotYetError, explained, may_pass, pause, underlying
 from blocks.hf_hub import HfHub
 from blocks.hf_job_run import HfJobRun
-from core.errors import JobError
-from core.jobs import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, words
+from core.errors import HubError, JobError
+from core.jobs import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, may_still_run, words
 from core.leftovers import mark
+from core.redaction import learn
 
 FILES = "understudy-jobs"
 """Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""
+
+JOB_TOKEN = "HF_JOB_TOKEN"
+"""Environment variable with the token that jobs are given, where it is another than the one that submits them."""
 
 
 class HfJob(JobBlock[Made]):
@@ -52,18 +57,17 @@ class HfJob(JobBlock[Made]):
         Raises:
             HubError: it cannot be asked.
         """
-        found: dict[str, tuple[float, float | None]] = {}
-        for item in self.hub.patiently("asking for the hardware of jobs", self.hub.get_client().list_jobs_hardware):
-            if item.accelerator is None or str(item.accelerator.quantity) == "1":
-                memory = "".join(letter for letter in str(item.accelerator.vram) if letter.isdigit() or letter == ".") if item.accelerator else ""
-                hourly = float(item.unit_cost_usd) * {"minute": 60, "hour": 1}[item.unit_label]
-                found[str(item.name)] = (hourly, float(memory) if memory else None)
-        return found
+        api = self.hub.get_client()
+
+        def ask() -> dict[str, tuple[float, float | None]]:
+            return {str(item.name): _price(item) for item in api.list_jobs_hardware() if item.accelerator is None or str(item.accelerator.quantity) == "1"}
+
+        return self.hub.patiently("asking for the hardware of jobs", ask)
 
     async def trigger(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> HfJobRun | Made:  # ty: ignore[incompatible-method-override]
         """Return what makes an order: its finished result, the job that is under way, or one that is submitted now.
 
-        A submission that is cancelled while it is under way is waited for, and then the job is cancelled.
+        A submission that is cancelled while it is under way is waited for, and then the job is cancelled; if that fails it is said.
 
         Args:
             purchase: none if nothing may be bought.
@@ -78,9 +82,7 @@ class HfJob(JobBlock[Made]):
         try:
             job, found = await asyncio.shield(submission)
         except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                if isinstance(job := (await submission)[0], Paid):
-                    self.cancel(job.id)
+            await self._undo(submission)
             raise
         return job if isinstance(job, Made) else HfJobRun(self, order, job, place, found)
 
@@ -114,9 +116,12 @@ class HfJob(JobBlock[Made]):
             HubError: the service does not answer.
         """
         api = self.hub.get_client()
-        found = self.hub.patiently("looking for jobs", lambda: list(api.list_jobs(labels={label: value}, namespace=self.namespace)))
-        # the service could leave the filter out
-        return [_paid(job) for job in found if (job.labels or {}).get(label) == value]
+
+        def ask() -> list[Paid]:
+            # the service could leave the filter out
+            return [_paid(job) for job in api.list_jobs(labels={label: value}, namespace=self.namespace) if (job.labels or {}).get(label) == value]
+
+        return self.hub.patiently("looking for jobs", ask)
 
     def look(self, job: str) -> Paid:
         """Return a job as it is.
@@ -130,20 +135,54 @@ class HfJob(JobBlock[Made]):
         except JobNotFoundError:
             raise
         except Exception as error:
-            raise explained("looking at a job", error, 1, self.hub.endpoint) from error
+            raise explained("looking at a job", underlying(error), 1, self.hub.endpoint) from error
 
     def lines(self, job: str) -> Iterable[str]:
         """Return a job's log from its first line, waiting for more until it has ended."""
         return self.hub.get_client().fetch_job_logs(job_id=job, namespace=self.namespace, follow=True)
 
     def cancel(self, job: str) -> None:
-        """Have a job stopped; one that has ended stays as it is.
+        """Have a job stopped, and see that it is; one that has ended stays as it is.
+
+        Raises:
+            HubError: the service does not answer, or the job goes on.
+        """
+        api = self.hub.get_client()
+
+        def ask() -> None:
+            try:
+                api.cancel_job(job_id=job, namespace=self.namespace)
+                now = _paid(api.inspect_job(job_id=job, namespace=self.namespace))
+            except JobNotFoundError:
+                return  # what is not there costs nothing
+            if not now.ended:
+                raise NotYetError(f"the job {job} is {now.stage}")
+
+        self.hub.patiently("cancelling a job", ask)
+
+    def cancel_or_say(self, job: Paid) -> bool:
+        """Have a job stopped, or log that it may go on; return whether it is stopped."""
+        try:
+            self.cancel(job.id)
+        except Exception as error:  # whatever it is, a job that costs must not be passed over
+            self.logger.error("%s %s", may_still_run(job), error)
+            return False
+        return True
+
+    def agreed(self, order: Order) -> Paid | None:
+        """Return the job of an order that counts for all who look; the superfluous ones are cancelled.
 
         Raises:
             HubError: the service does not answer.
         """
-        api = self.hub.get_client()
-        self.hub.patiently("cancelling a job", lambda: api.cancel_job(job_id=job, namespace=self.namespace))
+        job, superfluous = first_alive(self.find_jobs(KEY_LABEL, order.key))
+        for other in superfluous:
+            self.cancel_or_say(other)
+        return job
+
+    def job_hub(self) -> HfHub:
+        """Return the Hub as a job sees it: by the token of HF_JOB_TOKEN where that is set."""
+        return self.hub.model_copy(update={"token": SecretStr(learn(os.environ[JOB_TOKEN]))}) if os.environ.get(JOB_TOKEN) else self.hub
 
     def _submit_once(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> tuple[Paid | Made, bool]:
         """Submit an order unless its job or result is there; return it, and whether it was there.
@@ -151,7 +190,7 @@ class HfJob(JobBlock[Made]):
         The service has no key against doubles, so labels are looked for before, after an answer that was lost, and once more when all is done.
         """
         # in this order: a job that ends in between has tagged its result by then
-        if there := self._agreed(order) or self.find_made(order, place):
+        if there := self.agreed(order) or self.find_made(order, place):
             return there, True
         if purchase is None:
             raise JobError(f"The result or job of {order.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
@@ -162,23 +201,46 @@ class HfJob(JobBlock[Made]):
         for attempt in range(1, self.hub.attempts + 1):
             try:
                 submitted = _paid(self._post(api, order, purchase, commit))
-            except Exception as error:
-                if not may_pass(error) or attempt == self.hub.attempts:
+            except Exception as raised:
+                error = underlying(raised)
+                if not may_pass(error):
                     raise explained("submitting a job", error, attempt, self.hub.endpoint) from error
                 pause(error, attempt)
-                if there := self._agreed(order):
+                # what was answered may say nothing of what was done
+                if there := self._look_again(order, error, attempt):
                     return there, False
             else:
                 time.sleep(self.settle_seconds)
-                return self._agreed(order) or submitted, False
+                try:
+                    return self.agreed(order) or submitted, False
+                except HubError as trouble:
+                    self.logger.warning("Whether the job %s is the only one of its key is not known yet. %s", submitted.id, trouble)
+                    return submitted, False
         raise AssertionError
 
-    def _agreed(self, order: Order) -> Paid | None:
-        """Return the job of an order that counts for all who look; the superfluous ones are cancelled."""
-        job, superfluous = first_alive(self.find_jobs(KEY_LABEL, order.key))
-        for other in superfluous:
-            self.cancel(other.id)
-        return job
+    def _look_again(self, order: Order, error: BaseException, attempt: int) -> Paid | None:
+        """Return the job of a submission that seemed to fail, if it is there; an error if that was the last attempt."""
+        perhaps = f"A job may appear all the same: {self._page()} shows it, and the same command takes it up."
+        try:
+            there = self.agreed(order)
+        except HubError as trouble:
+            raise HubError(f"{trouble} {perhaps}") from error
+        if there is None and attempt == self.hub.attempts:
+            raise HubError(f"{explained('submitting a job', error, attempt, self.hub.endpoint)} {perhaps}") from error
+        return there
+
+    async def _undo(self, submission: "asyncio.Future[tuple[Paid | Made, bool]]") -> None:
+        """Wait for a submission, and cancel its job."""
+        try:
+            job = (await submission)[0]
+        except Exception as error:
+            self.logger.error("A job may have been submitted all the same; look at %s and cancel it there. %s", self._page(), error)
+            return
+        if isinstance(job, Paid):
+            await asyncio.to_thread(self.cancel_or_say, job)
+
+    def _page(self) -> str:
+        return f"{self.hub.where()}/jobs/{self.namespace}"
 
     def _post(self, api: HfApi, order: Order, purchase: Purchase, commit: str) -> JobInfo:
         files = {argument: f"{MOUNT}/{name}" for argument, (name, _) in order.files.items()}
@@ -186,7 +248,7 @@ class HfJob(JobBlock[Made]):
         return api.run_job(
             image=purchase.image,
             command=["uv", "run", f"{MOUNT}/{order.script}", *words({**order.arguments, **order.remote, **files, **where})],
-            secrets={"HF_TOKEN": self.hub.environment().get("HF_TOKEN", "")},
+            secrets={"HF_TOKEN": self.job_hub().environment().get("HF_TOKEN", "")},
             flavor=purchase.flavor,
             timeout=purchase.timeout_seconds,
             labels={**purchase.labels, KEY_LABEL: order.key, RUN_LABEL: purchase.run},
@@ -195,6 +257,16 @@ class HfJob(JobBlock[Made]):
         )
 
 
+def _price(item: JobHardwareInfo) -> tuple[float, float | None]:
+    """Return USD an hour and GB of the GPU; a price that is none is a ValueError, for a budget rests on it."""
+    memory = "".join(letter for letter in str(item.accelerator.vram) if letter.isdigit() or letter == ".") if item.accelerator else ""
+    hourly = float(item.unit_cost_usd) * {"minute": 60, "hour": 1}[item.unit_label]
+    if not (math.isfinite(hourly) and hourly > 0):
+        raise ValueError(f"{item.name} costs {item.unit_cost_usd} USD")
+    return hourly, float(memory) if memory else None
+
+
 def _paid(job: JobInfo) -> Paid:
-    stage, message = str(job.status.stage), job.status.message or ""
-    return Paid(job.id, stage, job.url, str(job.flavor or ""), message, job.created_at, job.started_at, job.finished_at, job.labels or {})
+    """Return what matters of a job; an answer that lacks it is an error of whatever kind."""
+    message, image, times = str(job.status.message or ""), str(job.docker_image or job.space_id or ""), (job.created_at, job.started_at, job.finished_at)
+    return Paid(str(job.id), str(job.status.stage), job.url, str(job.flavor or ""), message, *times, labels=job.labels or {}, image=image)

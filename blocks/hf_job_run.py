@@ -1,7 +1,6 @@
 """A job of Hugging Face Jobs that is under way: watched to its end, cancelled with the run that waits for it, and believed when its result is there."""
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from blocks.job_log import JobLog
 from core.deaths import SMALLER, explain, signal_name
 from core.errors import HubError, JobError
 from core.job_settings import Jobs
-from core.jobs import Made, Order, Paid
+from core.jobs import KEY_LABEL, Made, Order, Paid, may_still_run
 
 if TYPE_CHECKING:
     from blocks.hf_job import HfJob
@@ -27,9 +26,18 @@ GONE = 3
 
 CODE = re.compile(r"exit code:? *(-?\d+)", re.IGNORECASE)
 """In the service's words about a job that failed."""
-MEMORY = re.compile(r"\boom|out of memory|memory limit", re.IGNORECASE)
+MEMORY = re.compile(r"\boom|out of memory|OutOfMemory|memory limit|\bMemoryError|bad_alloc|cannot allocate memory", re.IGNORECASE)
 
 AGAIN = "Run the same command again: a training goes on from its newest checkpoint."
+
+LATE = 60.0
+"""Seconds after which it is looked once more whether another job has the same key: a submission whose answer was lost may appear late."""
+
+UNSTARTED = {
+    126: "The image could not start its program: see that jobs.image has `uv` and that it may be executed.",
+    127: "The image has no such program: see that jobs.image has `uv`.",
+}
+"""Exit codes of a container in which the script did not begin."""
 
 
 class HfJobRun(JobRun[Made]):
@@ -44,8 +52,10 @@ class HfJobRun(JobRun[Made]):
         """
         self.job, self.found, self.namespace = job, found, block.namespace
         self._block, self._order, self._place = block, order, place
-        self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(job.id))
+        self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(self.job.id))
         self._unknown, self._trouble = 0, ""
+        self.uncancelled = False
+        """Whether the job was to be cancelled and may go on."""
 
     async def wait_for_completion(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:  # ty: ignore[incompatible-method-override]
         """Watch the job to its end, and keep its whole log; a wait that is cancelled cancels the job.
@@ -77,12 +87,38 @@ class HfJobRun(JobRun[Made]):
         made = await asyncio.to_thread(self._block.find_made, self._order, self._place)
         if made is None:
             raise JobError(self._why())
+        await asyncio.to_thread(self._end_others)
         return made
+
+    def _end_others(self) -> None:
+        """Cancel what would make the same once more: a submission that was late or lost."""
+        try:
+            for other in self._block.find_jobs(KEY_LABEL, self._order.key):
+                if not other.ended and other.id != self.job.id:
+                    self._block.cancel_or_say(other)
+        except HubError as error:
+            self._block.logger.warning("Whether another job makes the same is not known. %s", error)
+
+    def _meet_late(self) -> None:
+        """Take the job that counts for all who look, where another has appeared since this one was submitted."""
+        try:
+            counts = self._block.agreed(self._order)
+        except HubError as error:
+            self._trouble = f" ({error})"
+            return
+        if counts and counts.id != self.job.id:
+            self._block.logger.warning("The job %s was submitted earlier and appeared late: it is watched in the place of %s.", counts.url, self.job.id)
+            self._log.end(ended=False)
+            self.job, self._log = counts, JobLog(self._log.path, lambda: self._block.lines(counts.id))
+            self._log.follow()
 
     async def _until_ended(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:
         began = answered = time.monotonic()
-        told = ""
+        told, met = "", self.found
         while True:
+            if not met and time.monotonic() - began >= LATE:
+                met = True
+                await asyncio.to_thread(self._meet_late)
             if found := await asyncio.to_thread(self._look):
                 self.job, answered = found, time.monotonic()
             if self.job.stage != told:
@@ -92,17 +128,16 @@ class HfJobRun(JobRun[Made]):
             if self.job.ended or self._unknown >= GONE:
                 return
             if await stopped():
-                await asyncio.to_thread(self._cancel)
-                raise JobError(f"The run was cancelled, and its job {self.job.url} with it.")
+                raise JobError(f"The run was cancelled. {await asyncio.to_thread(self._cancel)}")
             if time.monotonic() - answered > watch.outage_seconds:
                 raise JobError(
                     f"Nothing was heard of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may go on. "
                     "Run the same command again: it is taken up where it is then, and not paid for twice."
                 )
             if self.job.started is None and time.monotonic() - began > watch.queue_seconds:
-                await asyncio.to_thread(self._cancel)
+                cancelled = await asyncio.to_thread(self._cancel)
                 raise JobError(
-                    f"The job {self.job.url} waited {watch.queue_seconds / 60:.0f} minutes for a machine ({self.job.flavor}) and was cancelled. Choose another "
+                    f"The job {self.job.url} waited {watch.queue_seconds / 60:.0f} minutes for a machine ({self.job.flavor}). {cancelled} Choose another "
                     "flavor in the training settings, or raise jobs.queue_seconds."
                 )
             if (silent := self._log.silent()) > watch.silent_seconds:
@@ -127,12 +162,17 @@ class HfJobRun(JobRun[Made]):
         self._unknown = 0
         return found
 
-    def _cancel(self) -> None:
-        with contextlib.suppress(HubError):  # the service's own limit of time will stop it
-            self._block.cancel(self.job.id)
+    def _cancel(self) -> str:
+        """Cancel the job; return what became of it, as a sentence."""
+        self.uncancelled = not self._block.cancel_or_say(self.job)
+        if self.uncancelled:
+            return may_still_run(self.job)
+        return f"Its job {self.job.url} was cancelled."
 
     def _why(self) -> str:
         job, where = self.job, f"Its log is {self._log.path}, its page {self.job.url}."
+        if self._log.trouble:
+            where = f"Its log could not be read to the end ({self._log.trouble}): {self._log.path} has what was, its page is {job.url}."
         nothing = f"{self._order.repo} has no finished {self._order.finished} at {self._order.tag}"
         if self._unknown >= GONE or job.stage == "DELETED":
             return f"The job {job.id} has vanished: the service does not know it any more, and {nothing}. {where} {AGAIN}"
@@ -143,9 +183,13 @@ class HfJobRun(JobRun[Made]):
         if job.stage == "CANCELED":
             return f"The job {job.id} was cancelled. {where} {AGAIN}"
         said, code = self._log.reason(), CODE.search(job.message)
+        memory = MEMORY.search(job.message) or MEMORY.search(said)
         if code and signal_name(int(code[1])):
             short = f"The service says that memory was short: {SMALLER}." if MEMORY.search(job.message) else ""
             words = explain(f"The job {job.id} ({job.message.rstrip('.')})", int(code[1]), self._log.doing, verdict=short)
             last = f" Its last line was: {said.rstrip('.')}." if said else ""
             return f"{words}{last} {where}"
-        return f"The job {job.id} failed ({job.message or job.stage}){f': {said}' if said else f' {self._log.doing} and said nothing.'} {where}"
+        reason = f": {said.rstrip('.')}." if said else f" {self._log.doing} and said nothing."
+        advice = UNSTARTED.get(int(code[1]), "") if code else ""
+        advice = f"Memory was short: {SMALLER}." if memory and not advice else advice
+        return " ".join(part for part in (f"The job {job.id} failed ({job.message or job.stage}){reason}", advice, where) if part)

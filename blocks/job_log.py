@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import threading
 import time
 from collections import deque
@@ -16,12 +17,24 @@ from core.redaction import redact
 PAUSE = 2.0
 """Seconds after a stream that broke off."""
 
+KEPT, MESSAGE, REASON = 200, 12, 400
+"""Lines among which the reason of a failure is looked for, as many as a long traceback has; lines that an exception's message may have, and characters of
+the reason that are said."""
+
+TRAILER = re.compile(
+    r"\s|(for more |see |please |(please )?make sure|if you |if the |visit |learn more|more info|run .* for more|try |hint\b|help\b|note\b|info\b"
+    r"|debug\b|warning\b|during handling|the above exception|\[notice\]|https?://|\^|[-=*#~]+$|\(request id|exit(ed)? (code|status)|job (failed|ended)"
+    r"|nothing was|cleaning up|shutting down)",
+    re.IGNORECASE,
+)
+"""How lines begin that follow an error and do not say what it was."""
+
 
 class JobLog:
     """Lines of a log, as a file and as events.
 
     Args:
-        path: the file; it grows while the job runs, and is written anew, whole, in the end.
+        path: the file; it grows while the job runs, and is written again, whole, in the end.
         stream: returns all lines from the first, and waits for more until the job has ended.
     """
 
@@ -30,8 +43,9 @@ class JobLog:
         self._stream = stream
         self._events: deque[dict[str, Any]] = deque()
         self._seen, self._heard = 0, time.monotonic()
-        self._last: deque[str] = deque(maxlen=30)
+        self._last: deque[str] = deque(maxlen=KEPT)
         self.doing = "at its start"
+        self.trouble = ""
         self._over = threading.Event()
 
     def follow(self) -> None:
@@ -54,9 +68,8 @@ class JobLog:
         self._heard = time.monotonic()
 
     def reason(self) -> str:
-        """Return the last line that is no event, if there is one: what a script says when it gives up."""
-        said = [line for line in self._last if line and not line.startswith("{")]
-        return said[-1] if said else ""
+        """Return why a script gave up, as far as its last lines say it: its error, or the last line that is more than an advice after one."""
+        return reason([line for line in self._last if line.strip() and not line.startswith("{")])
 
     def end(self, ended: bool) -> None:
         """Stop reading.
@@ -66,7 +79,7 @@ class JobLog:
         """
         self._over.set()
         if ended:
-            with contextlib.suppress(Exception):  # what was followed is in the file
+            try:
                 lines = [_line(text) for text in self._stream()]
                 if len(lines) >= self._seen:
                     part = unfinished(self.path)
@@ -74,11 +87,14 @@ class JobLog:
                     part.replace(self.path)
                     for line in lines[self._seen :]:
                         self._take(line)
+                self.trouble = ""
+            except Exception as error:  # of any kind; what was followed is in the file
+                self.trouble = self._said(error)
 
     def _read_on(self) -> None:
         with self.path.open("w", encoding="utf-8") as file:
             while not self._over.is_set():
-                with contextlib.suppress(Exception):  # of any kind, by the network or the service: the stream is asked for again
+                try:
                     for number, text in enumerate(self._stream()):
                         if self._over.is_set():
                             return
@@ -87,13 +103,18 @@ class JobLog:
                             file.write(f"{line}\n")
                             file.flush()
                             self._take(line)
+                except Exception as error:  # of any kind, by the network or the service: the stream is asked for again
+                    self.trouble = self._said(error)
                 self._over.wait(PAUSE)
+
+    def _said(self, error: Exception) -> str:
+        return redact(" ".join(f"{type(error).__name__}: {error}".split())[:200]).rstrip(".: ")
 
     def _take(self, line: str) -> None:
         self._seen += 1
         self._heard = time.monotonic()
         self._last.append(line)
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):  # what only begins like an event
             if line.startswith("{"):
                 event = json.loads(line)
                 self._events.append(event)
@@ -103,5 +124,20 @@ class JobLog:
             self._events.append({"event": "line", "text": line})
 
 
+def reason(lines: list[str]) -> str:
+    """Return the line of a log that says why its program failed; nothing of an empty log.
+
+    Args:
+        lines: the last ones that say something.
+    """
+    tracebacks = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    after = lines[tracebacks[-1] + 1 :] if tracebacks else []
+    raised = next((number for number, line in enumerate(after) if not line[0].isspace()), None)
+    if raised is not None and len(after) - raised <= MESSAGE:
+        return " ".join(line.strip() for line in after[raised:] if not TRAILER.match(line))[:REASON]
+    return next((line.strip()[:REASON] for line in reversed(lines) if not TRAILER.match(line)), lines[-1].strip()[:REASON] if lines else "")
+
+
 def _line(text: str) -> str:
-    return redact(text.rstrip("\n"))
+    # half a character of UTF-16, which JSON can hold, can be in no file
+    return redact(text.rstrip("\n")).encode(errors="replace").decode()

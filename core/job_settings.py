@@ -13,6 +13,8 @@ from core.yaml_files import Strict, fitting
 
 Quantisation = Literal["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 
+IMAGE = r"^[\w./:-]+(@sha256:[0-9a-f]{64})?$"
+
 REPO = r"^[\w.-]+/([\w.-]|\{domain\})+$"
 
 
@@ -27,7 +29,7 @@ class Jobs(Strict):
         usd: of all jobs of one run, those that failed included.
         margin: how much longer than estimated a job may take before it is stopped.
         least_seconds: that a job is given at least.
-        image: the container in which `uv run` starts the script.
+        image: the container in which `uv run` starts the script; `name@sha256:…` pins it, where a tag can be moved.
         poll_seconds: between two looks at a job.
         queue_seconds: that a job may wait for its machine before it is cancelled.
         silent_seconds: without a line in the log after which a job is said to be silent.
@@ -41,7 +43,7 @@ class Jobs(Strict):
     usd: Amount
     margin: Ratio
     least_seconds: Seconds
-    image: str
+    image: Annotated[str, Field(pattern=IMAGE)]
     poll_seconds: Seconds
     queue_seconds: Seconds
     silent_seconds: Seconds

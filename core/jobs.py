@@ -103,6 +103,7 @@ class Paid:
     started: datetime | None = None
     finished: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
 
     @property
     def ended(self) -> bool:
@@ -137,6 +138,11 @@ def first_alive(jobs: Sequence[Paid]) -> tuple[Paid | None, list[Paid]]:
     """
     alive = sorted((job for job in jobs if not job.ended), key=lambda job: (job.created or datetime.max.replace(tzinfo=UTC), job.id))
     return (alive[0], alive[1:]) if alive else (None, [])
+
+
+def may_still_run(job: Paid) -> str:
+    """Return what to say of a job that could not be cancelled."""
+    return f"The job {job.id} could not be cancelled: it may still run and cost. Cancel it at {job.url}."
 
 
 def words(arguments: dict[str, Argument]) -> list[str]:

@@ -70,23 +70,26 @@ environment() {
   [ -x .venv/bin/uv ] && [ "$(.venv/bin/uv --version | cut -d' ' -f2)" = "$uv_version" ] || "$here" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 }
 
-locked() { .venv/bin/uv export --frozen --no-hashes --no-emit-project --quiet "$@"; }
+locked() { .venv/bin/uv export --frozen --no-emit-project --quiet "$@"; }
 install() { .venv/bin/uv pip install --quiet --python "$here" "$@"; }
+# The list is whole, and each file is one of those that the lock knows; what has no hash is refused. Elsewhere than here, where uv would read the
+# project's override of a requirement, which has no hash.
+install_locked() { .venv/bin/uv pip install --quiet --directory "$work" --python "$PWD/$here" --no-deps --require-hashes -r "$work/requirements.txt"; }
 
 all_packages() {
   # torch and the CUDA packages that its registry build pulls in are left to the installer, which then takes a local CPU build where there is one;
-  # all other versions stay those of the lock.
+  # they have the versions of the lock, and the installer's hashes at best.
   locked --group dev --extra s3 --extra train --extra serve --prune torch > "$work/requirements.txt"
-  locked --group dev --extra s3 --extra train --extra serve --extra llama-cpp --prune llama-cpp-python > "$work/constraints.txt"
+  locked --no-hashes --group dev --extra s3 --extra train --extra serve --extra llama-cpp --prune llama-cpp-python > "$work/constraints.txt"
   "$here" deployments/llama.py sources &
   local fetching=$!
-  install -r "$work/requirements.txt" -c "$work/constraints.txt" "torch==$torch_version" || { kill $fetching 2>/dev/null; return 1; }
+  { install_locked && install -c "$work/constraints.txt" "torch==$torch_version"; } || { kill $fetching 2>/dev/null; return 1; }
   wait $fetching
 }
 
 light_packages() {
   locked --group dev --extra s3 > "$work/requirements.txt"
-  install -r "$work/requirements.txt"
+  install_locked
 }
 
 step "Making .venv" environment

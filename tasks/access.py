@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from blocks.hf_hub import HfHub
-from blocks.hf_job import FILES
+from blocks.hf_job import FILES, JOB_TOKEN
 from blocks.hub import load_hub
 from blocks.jobs import load_jobs
 from core.errors import HubError, SettingsError, UnderstudyError, together
@@ -42,7 +42,7 @@ async def check_access(flow: str, domain: str, settings: Settings) -> None:
     if flow in READS_BASE and training.base.kind == "hub":
         found += await _problems_of_base(settings, training)
     if flow in MAKES_MODELS and settings.jobs.where != "local":
-        found += await _problems_of_jobs(settings, training)
+        found += await _problems_of_jobs(settings, training, [one for one in models if one.kind == "model"])
     if found:
         raise together(found)
 
@@ -73,8 +73,12 @@ async def _problems_of_base(settings: Settings, training: Training) -> list[Unde
     return []
 
 
-async def _problems_of_jobs(settings: Settings, training: Training) -> list[UnderstudyError]:
-    """Return what stands in the way of renting machines: the account, its scripts' repository, the hub, the machines of the settings."""
+async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequence[Publication]) -> list[UnderstudyError]:
+    """Return what stands in the way of renting machines: the account, its scripts' repository, the hub, the jobs' own token, the machines of the settings.
+
+    Args:
+        pushed: what the jobs publish.
+    """
     block = await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
     hub, found = await load_hub(settings.export.hub), list[UnderstudyError]()
     if hub.where() != block.hub.where():
@@ -85,6 +89,9 @@ async def _problems_of_jobs(settings: Settings, training: Training) -> list[Unde
         return [*found, error]
     scripts = Publication(repo=f"{block.namespace}/{FILES}", kind="dataset", private=True, license="unknown")
     found += await asyncio.to_thread(lambda: block.hub.problems([scripts])[0])
+    if block.job_hub() is not block.hub:
+        refused = await asyncio.to_thread(lambda: block.job_hub().problems(pushed)[0])
+        found += [HubError(f"{JOB_TOKEN}, the token that jobs are given: {error}") for error in refused]
     try:
         offered = await asyncio.to_thread(block.offered)
     except HubError:

@@ -12,13 +12,13 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime.flow_run import get_root_flow_run_id
 
 from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
 from blocks.jobs import load_jobs
-from core.errors import HubError, JobError
+from core.errors import HubError, JobError, UnderstudyError
 from core.hardware import Flavor, flavors, load_hardware
 from core.job_plan import Plan
 from core.jobs import KEY_LABEL, Made, Order, Paid, first_alive
@@ -64,18 +64,22 @@ async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) 
     if run.settings.jobs.where == "local" or store.exists(f"{order.folder}/{order.finished}"):
         return
     block, place = await service(run.settings), store.local(order.folder)
-    alive = first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key))[0]
-    if alive or await asyncio.to_thread(block.find_made, order, place):
+    same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key)
+    if first_alive(same)[0] or await asyncio.to_thread(block.find_made, order, place):
         return
-    hardware, offered = load_hardware(), await asyncio.to_thread(block.offered)
-    machines = flavors(hardware, offered)
+    machines, logger = flavors(load_hardware(), await asyncio.to_thread(_offered, block)), get_run_logger()
 
     def price(job: Paid) -> float:
         return machines[job.flavor].usd_per_hour if job.flavor in machines else known_price(job)
 
+    for job in same:
+        logger.warning(
+            "An earlier job of the same order ended without its result: %s, %s (%s) after %.0f minutes, %.2f USD. Another one is planned.",
+            *(job.url, job.stage, job.message or "no reason given", job.seconds() / 60, job.usd(price(job))),
+        )
     counted = await spent_on_jobs(run, block, price, order)
     planned = plan(machines, counted.usd - counted.unseen)  # what is unseen counts when the job is submitted
-    get_run_logger().info("%s.", planned.line)
+    logger.info("%s.", planned.line)
     await publish_report(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
     if run.settings.jobs.approve == "ask":
         await ask_a_person(planned, run.settings.jobs.approve_seconds)
@@ -91,38 +95,64 @@ async def make_elsewhere(order: Order, script: Path) -> None:
     """
     run, store = current_run(), open_store()
     block, place = await service(run.settings), store.local(order.folder)
-    started = await submit(run, block, order, script, place)
-    made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
+    # before a job is submitted, so that a run that is cancelled meanwhile finds it by its key
+    told = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": order.key}
+    attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{order.key}.json", told)
+    started = None
+    try:
+        started = await submit(run, block, order, script, place)
+        made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
+    except BaseException as error:
+        may_live = started.uncancelled if isinstance(started, HfJobRun) else isinstance(error, asyncio.CancelledError)
+        if not may_live:  # else it is left for the hook
+            store.remove(attached)
+        raise
+    store.remove(attached)
     await asyncio.to_thread(_fetch, block, made, paid, order, place)
 
 
 async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Cancel the jobs that a cancelled run waits for, in case its own process could not; a hook of flows."""
+    """Cancel the jobs that a cancelled run waits for, in case its own process could not; a hook of flows.
+
+    What cannot be cancelled is said, and stays written down for the next call.
+    """
     store = open_store()
     for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
-        told = json.loads(store.read(name))
-        block = await load_jobs(told["where"], told["namespace"])
-        await asyncio.to_thread(block.cancel, told["job"])
-        store.remove(name)
+        try:
+            told = json.loads(store.read(name))
+            block = await load_jobs(told["where"], told["namespace"])
+            alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, told["key"]) if not job.ended]
+            cancelled = [await asyncio.to_thread(block.cancel_or_say, job) for job in alive]
+        except (UnderstudyError, ValueError, KeyError) as error:
+            get_logger("jobs").error("A job of the cancelled run may still run and cost; look at the page of your jobs and cancel it there. %s", error)
+        else:
+            if all(cancelled):
+                store.remove(name)
+
+
+def _offered(block: HfJob) -> dict[str, tuple[float, float | None]]:
+    """Return what machines cost; nothing where the service does not say it, so that the prices of config/hardware.yaml stand in."""
+    try:
+        return block.offered()
+    except HubError as error:
+        block.logger.warning("The prices of config/hardware.yaml are used, for those of the service are not known. %s", error)
+        return {}
 
 
 async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dict[str, Any]]:
-    store, logger, root = open_store(), get_run_logger(), get_root_flow_run_id()
+    logger = get_run_logger()
     how = "taken up" if started.found else "submitted"
     logger.info("%s: job %s %s on %s: %s", order.stage, started.job.id, how, started.job.flavor, started.job.url)
     await link(started.job.url, f"job-{order.stage}", f"The job on {started.job.flavor}")
-    told = {"where": run.settings.jobs.where, "namespace": started.namespace, "job": started.job.id}
-    attached = store.write_json(f"{ATTACHED}/{root}/{order.key}.json", told)
     teller = Teller(order.script, f"progress-{order.stage}")
     try:
-        await started.wait_for_completion(run.settings.jobs, teller.tell, _stopped(root))
+        await started.wait_for_completion(run.settings.jobs, teller.tell, _stopped(get_root_flow_run_id()))
     finally:
         await teller.end()
-        store.remove(attached)
         usd = settle(run, started.job)
     made = await started.fetch_result()
     logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", order.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
-    return made, {"hardware": started.job.flavor, "usd": usd}
+    return made, {"hardware": started.job.flavor, "usd": usd, "image": started.job.image}
 
 
 def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:

@@ -119,7 +119,8 @@ def _training(adapter: ModelRef) -> TrainingFacts:
 def _paid(model: ModelRef) -> dict[str, Any]:
     """Return the machine that made a model and what it cost, where it was paid for."""
     store, name = open_store(), f"{model.path}/{JOB_FILE}"
-    return json.loads(store.read(name)) if store.exists(name) else {}
+    told = json.loads(store.read(name)) if store.exists(name) else {}
+    return {known: told[known] for known in ("hardware", "usd") if known in told}
 
 
 def _export(run: Run, gguf: ModelRef) -> ExportFacts:

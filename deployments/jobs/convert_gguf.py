@@ -5,11 +5,13 @@
 #   "transformers==5.23.0",
 #   "peft==0.21.2",
 #   "accelerate==1.15.0",
+#   "huggingface-hub==2.4.0",
+#   "httpx2==2.16.2",
 #   "sentencepiece==0.2.3",
 #   "xllamacpp==2026.10.11549",
-#   "numpy>=2.4",
-#   "pyarrow>=24",
-#   "pip>=23",
+#   "numpy==2.4.6",
+#   "pyarrow==26.0.1",
+#   "pip==25.3",
 # ]
 # ///
 """Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, and proves that llama.cpp runs the same model.
@@ -210,14 +212,20 @@ def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any]
         except Exception as raised:
             error: BaseException = raised
             # The client wraps what happened on the way.
-            while not isinstance(error, HfHubHTTPError | TransportError | HFValidationError | OfflineModeIsEnabled):
+            while not isinstance(error, HfHubHTTPError | TransportError | HFValidationError | ConnectionError):
                 cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-                if cause is None:
+                if cause is None and isinstance(raised, JobError):
                     raise
+                if cause is None:
+                    break
                 error = cause
             response = getattr(error, "response", None)
             status, asked = (response.status_code, response.headers.get("retry-after", "")) if response is not None else (0, "")
-            if attempt == ATTEMPTS or not (status in PASSING or isinstance(error, TransportError)):
+            # Xet knows ConnectionError alone.
+            lost = isinstance(error, TransportError | ConnectionError) and not isinstance(error, OfflineModeIsEnabled)
+            # An answer that cannot be read, or a file that came short; a file of this machine has an error number.
+            lost = lost or not (status or isinstance(error, HFValidationError | OfflineModeIsEnabled) or getattr(error, "errno", None))
+            if attempt == ATTEMPTS or not (status in PASSING or lost):
                 said = f"the Hub answered {status}: {short(error)}" if status else short(error)
                 raise JobError(f"Failed at {doing}, attempt {attempt} of {ATTEMPTS} ({said}); {REMEDIES.get(status, 'try again later')}.") from None
             doubled = arguments.retry_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
@@ -1022,6 +1030,12 @@ def identify(arguments: argparse.Namespace) -> str:
     return digest.hexdigest()[:24]
 
 
+def named(value: Any) -> Any:
+    """A path without its folders: where things lie on this machine is nobody's business where the result is published."""
+    is_path = isinstance(value, Path) or (isinstance(value, str) and value and (Path(value).is_absolute() or Path(value).exists()))
+    return Path(value).resolve().name if is_path else value
+
+
 def write_json(path: Path, content: Any) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -1072,8 +1086,10 @@ def run(arguments: argparse.Namespace) -> None:
             emit("done", preflight=True, seconds=round(time.monotonic() - started, 1))
             return
         result = export(arguments, work)
-        named = ("name", "base", "base_revision", "adapter", "adapter_revision", "quantisations", "context", "temperature", "reference_dtype")
-        result |= {name: getattr(arguments, name) for name in named} | {"seconds": round(time.monotonic() - started, 1)}
+        told = ("name", "base", "base_revision", "adapter", "adapter_revision", "quantisations", "context", "temperature", "reference_dtype")
+        result |= {name: named(getattr(arguments, name)) if name != "name" else arguments.name for name in told} | {
+            "seconds": round(time.monotonic() - started, 1)
+        }
         result |= {"versions": {name: version(name) for name in ("xllamacpp", "torch", "transformers", "peft")}}
         arguments.output.mkdir(parents=True, exist_ok=True)
         for name in result["files"]:

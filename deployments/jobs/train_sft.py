@@ -6,7 +6,9 @@
 #   "trl==1.16.0",
 #   "peft==0.21.2",
 #   "accelerate==1.15.0",
-#   "datasets>=5.2,<6",
+#   "huggingface-hub==2.4.0",
+#   "httpx2==2.16.2",
+#   "datasets==5.2.0",
 #   "sentencepiece==0.2.3",
 #   "bitsandbytes==0.50.2; sys_platform == 'linux'",
 #   "trackio==0.43.0",
@@ -147,6 +149,12 @@ def short(error: object) -> str:
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
+def named(value: Any) -> Any:
+    """A path without its folders: where things lie on this machine is nobody's business where the result is published."""
+    is_path = isinstance(value, Path) or (isinstance(value, str) and value and (Path(value).is_absolute() or Path(value).exists()))
+    return Path(value).resolve().name if is_path else value
+
+
 def write_json(path: Path, content: Any) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -160,8 +168,11 @@ def hub() -> Any:
     return import_module("huggingface_hub").HfApi()
 
 
-def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any]) -> Any:
-    """Calls again while what went wrong may pass, since the Hub's client retries hardly anything by itself."""
+def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False) -> Any:
+    """Calls again while what went wrong may pass, since the Hub's client retries hardly anything by itself.
+
+    With files, the call reads files too, whose faults are raised as they are; without, whatever the client raises comes of the Hub's answer.
+    """
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
@@ -173,13 +184,17 @@ def patiently(arguments: argparse.Namespace, doing: str, call: Callable[[], Any]
             # transformers and the client wrap what happened on the way.
             while not isinstance(error, HfHubHTTPError | TransportError | HFValidationError | ConnectionError):
                 cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-                if cause is None:
+                if cause is None and (files or isinstance(raised, JobError)):
                     raise
+                if cause is None:
+                    break
                 error = cause
             response = getattr(error, "response", None)
             status, asked = (response.status_code, response.headers.get("retry-after", "")) if response is not None else (0, "")
             # Xet knows ConnectionError alone.
             lost = isinstance(error, TransportError | ConnectionError) and not isinstance(error, OfflineModeIsEnabled)
+            # An answer that cannot be read, or a file that came short; a file of this machine has an error number.
+            lost = lost or not (status or isinstance(error, HFValidationError | OfflineModeIsEnabled) or getattr(error, "errno", None))
             if attempt == ATTEMPTS or not (status in PASSING or lost):
                 said = (f"the Hub answered {status}: " if status else "") + short(getattr(error, "server_message", None) or error)
                 remedy = REMEDIES.get(404 if isinstance(error, HFValidationError) else status, "try again later")
@@ -364,7 +379,7 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         if not base.is_dir() and not import_module("huggingface_hub.constants").HF_HUB_OFFLINE:
             arguments.base_revision = patiently(arguments, doing, lambda: hub().model_info(arguments.base, revision=arguments.base_revision).sha)
         tokenizer = patiently(
-            arguments, doing, lambda: AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision, trust_remote_code=False)
+            arguments, doing, lambda: AutoTokenizer.from_pretrained(arguments.base, revision=arguments.base_revision, trust_remote_code=False), files=True
         )
         given = own.read_text(encoding="utf-8") if name else tokenizer.chat_template
     except (OSError, ValueError) as error:
@@ -601,7 +616,7 @@ def build_trainer(config: Any, examples: dict[str, list[Example]], tokenizer: An
     try:
         doing = f"loading the weights of {arguments.base!r}"
         model = patiently(
-            arguments, doing, lambda: AutoModelForCausalLM.from_pretrained(arguments.base, trust_remote_code=False, use_safetensors=True, **loading)
+            arguments, doing, lambda: AutoModelForCausalLM.from_pretrained(arguments.base, trust_remote_code=False, use_safetensors=True, **loading), files=True
         )
         if model.config.get_text_config() is not model.config:
             # A model that also sees: the layers of its vision tower have the same names as those of its decoder.
@@ -624,6 +639,8 @@ def build_trainer(config: Any, examples: dict[str, list[Example]], tokenizer: An
         if parameter.requires_grad:
             # TRL makes them 16 bits wide on a 4-bit base, in which small updates are lost, and PEFT 32 when it loads a checkpoint.
             parameter.data = parameter.data.float()
+    # Each save of the adapter has it.
+    trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
     # TRL would write one over a README.md in --output, and PEFT would ask the Hub for the base's vocabulary at each checkpoint.
     trainer.create_model_card = lambda *_, **__: None
@@ -817,7 +834,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
         "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         # Base, dataset, their revisions, and every knob.
-        **{name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()},
+        **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft", "datasets")},
         "loss_curve": curve,
         "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],

@@ -5,7 +5,7 @@
 #   "transformers==5.23.0",
 #   "accelerate==1.15.0",
 #   "gguf==0.19.0",
-#   "numpy>=2.4",
+#   "numpy==2.4.6",
 # ]
 # ///
 """Turns a GGUF file into an ordinary model folder in bfloat16, and proves that the folder holds the same model.

@@ -1,6 +1,7 @@
 """Hugging Face Jobs, by the real client against a server that really runs what is submitted: one job for an order, believed only with its result."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
+from blocks.job_log import reason
 from core.errors import HubError, JobError
 from core.jobs import KEY_LABEL, Made, Order, Purchase
 from core.settings import load_settings
@@ -202,7 +204,7 @@ async def test_a_job_that_vanishes_is_told_as_such(hub, tmp_path):
 
 async def test_a_job_that_gets_no_machine_is_cancelled_and_told(hub, tmp_path):
     hub.next_job("stuck")
-    with pytest.raises(JobError, match=r"waited .* for a machine \(a100-large\) and was cancelled"):
+    with pytest.raises(JobError, match=r"waited .* for a machine \(a100-large\)\. Its job .* was cancelled"):
         await make(hub, tmp_path, watch=WATCH.model_copy(update={"queue_seconds": 0.5}))
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
@@ -210,6 +212,90 @@ async def test_a_job_that_gets_no_machine_is_cancelled_and_told(hub, tmp_path):
 async def test_a_job_that_takes_too_long_is_told_with_its_limit(hub, tmp_path):
     with pytest.raises(JobError, match=r"was stopped after .* its limit.*newest checkpoint"):
         await make(hub, tmp_path, order(seconds=60), purchase(timeout=1))
+
+
+async def test_a_cancel_that_fails_is_said_with_the_address_and_left_to_the_hook(hub, tmp_path, caplog):
+    started = await block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place")
+    hub.faults({"pattern": "/cancel$", "status": 503})
+
+    async def yes():
+        return True
+
+    with pytest.raises(JobError, match=r"The run was cancelled\. The job .* may still run and cost\. Cancel it at http"):
+        await finish(started, stopped=yes)
+    assert started.uncancelled
+    assert sum(item["path"].endswith("/cancel") for item in hub.log()) == 4
+    watching = asyncio.ensure_future(finish(started))
+    await asyncio.sleep(0.5)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert f"may still run and cost. Cancel it at {started.job.url}" in caplog.text
+
+
+async def test_a_submission_that_appears_late_is_met_while_the_other_is_watched(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("blocks.hf_job_run.LATE", 0.5)
+    started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    late = api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
+    await finish(started)
+    assert {job["id"]: job["status"]["stage"] for job in hub.jobs()} == {started.job.id: "COMPLETED", late.id: "CANCELED"}
+
+
+async def test_a_job_that_made_it_ends_those_that_would_make_the_same(hub, tmp_path):
+    started = await block(hub).trigger(order(), purchase(), SCRIPT, tmp_path / "place")
+    await started.wait_for_completion(WATCH, lambda event: None, no)
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
+    await started.fetch_result()
+    assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED", "COMPLETED"]
+
+
+async def test_a_log_that_cannot_be_read_is_said_and_costs_no_result(hub, tmp_path):
+    hub.faults({"pattern": "/logs$", "status": 200, "body": "<html>Bad gateway</html>"})
+    assert (await make(hub, tmp_path)).repo == "me/coach-adapter"
+    hub.faults({"pattern": "/logs$", "status": 503})
+    with pytest.raises(JobError, match=r"Its log could not be read to the end \(.*503"):
+        await make(hub, tmp_path / "other", order("other", fault="fails"))
+
+
+async def test_a_job_gets_the_token_that_is_meant_for_jobs(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_JOB_TOKEN", "hf_read")
+    with pytest.raises(JobError, match="failed"):  # it may only read, so the job cannot push
+        await make(hub, tmp_path)
+    assert "hf_read" not in str(hub.jobs())
+
+
+@pytest.mark.parametrize("price", [None, "free", -1, 0, "nan"])
+def test_a_price_that_is_none_is_no_price(hub, price):
+    machine = {"name": "a100-large", "prettyName": "A100", "cpu": "12 vCPU", "ram": "142 GB", "accelerator": None}
+    hub.faults({"pattern": "/hardware$", "status": 200, "body": [{**machine, "unitCostMicroUSD": 1, "unitCostUSD": price, "unitLabel": "minute"}]})
+    with pytest.raises(HubError, match="asking for the hardware of jobs"):
+        block(hub).offered()
+
+
+HUB_ERROR = """Traceback (most recent call last):
+  File "/job/train_sft.py", line 5, in <module>
+    main()
+huggingface_hub.errors.RepositoryNotFoundError: 404 Client Error. (Request ID: Root=1-2)
+
+Repository Not Found for url: https://huggingface.co/api/models/me/gone.
+Please make sure you specified the correct `repo_id` and `repo_type`.
+For more details, see https://huggingface.co/docs/huggingface_hub/authentication"""
+
+
+@pytest.mark.parametrize(
+    ("log", "wanted"),
+    [
+        (HUB_ERROR, "RepositoryNotFoundError: 404 Client Error.* Repository Not Found for url: https://huggingface.co/api/models/me/gone\\.$"),
+        ("Loading.\nThe text is too dull; give another.", r"^The text is too dull; give another\.$"),
+        ("error: Failed to fetch `torch`\n  Caused by: 503\nhint: try again\nFor more information, see the docs.", "^error: Failed to fetch `torch`$"),
+        ("torch.OutOfMemoryError: CUDA out of memory.\nSee documentation for Memory Management", "CUDA out of memory"),
+        ("", "^$"),
+    ],
+)
+def test_the_reason_of_a_failure_is_its_error_and_not_the_advice_after_it(log, wanted):
+    assert re.search(wanted, reason([line for line in log.splitlines() if line.strip()]))
 
 
 async def test_a_cancelled_watch_cancels_the_job(hub, tmp_path):

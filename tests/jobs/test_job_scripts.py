@@ -138,6 +138,11 @@ def test_pins_are_those_of_the_project(script: str) -> None:
     used = {requirement.split("==")[0]: requirement for requirement in pinned["dependencies"] if "==" in requirement}
     shared = wanted.keys() & used.keys()
     assert {"torch", "transformers"} <= shared
+    locked = {package["name"]: package["version"] for package in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]}
+    for requirement in pinned["dependencies"]:  # what a paid job runs is decided here, not on the day
+        name, _, number = requirement.partition(";")[0].strip().partition("==")
+        assert number, requirement
+        assert locked.get(name, number) == number, requirement
     assert {name: used[name] for name in shared} == {name: wanted[name] for name in shared}
 
 

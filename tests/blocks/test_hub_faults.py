@@ -1,0 +1,218 @@
+"""Every call of the Hub under every kind of bad answer: one sentence or success, nothing made twice, and nothing said done that is not."""
+
+from contextlib import suppress
+
+import huggingface_hub.constants
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.errors import JobNotFoundError, RepositoryNotFoundError
+from pydantic import SecretStr
+
+from blocks.hf_hub import HfHub
+from blocks.hf_job import HfJob
+from core.errors import HubError, UnderstudyError
+from core.records import Publication
+from tests.blocks.test_hf_job import SCRIPT, order, purchase
+from tests.hub_stub.client import rate_limit, start_hub
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
+
+PAGE = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
+FAULTS = {
+    "a page with 500": {"status": 500, "body": PAGE},
+    "a page with 200": {"status": 200, "body": PAGE},
+    "half of some JSON": {"status": 200, "body": '{"id": "me/co'},
+    "an empty object": {"status": 200, "body": {}},
+    "null": {"status": 200, "body": "null"},
+    "an answer that breaks off": {"cut": 5},
+    "429": rate_limit(1),
+    **{str(status): {"status": status} for status in (403, 404, 409, 412, 413)},
+    "silence": {"delay": 0.4},
+}
+FILES = {"rows.bin": b"PAR1rows", "README.md": b"---\nlicense: unknown\n---\n# Card\n"}
+NEWER = FILES | {"rows.bin": b"PAR1other rows"}
+SILENCE = 0.2
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    server.faults()
+    server.reset()
+    server.clear_log()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    return server
+
+
+def place(hub, silence=60.0):
+    return HfHub(endpoint=hub.url, token=SecretStr("hf_write"), attempts=2, timeout_seconds=silence)
+
+
+def jobs(hub, silence=60.0):
+    return HfJob(hub=place(hub, silence), namespace="me", settle_seconds=0)
+
+
+def push(hub, files=FILES, tag="run-1", silence=60.0):
+    return place(hub, silence).push("me/coach", "dataset", files, "Ours", tag, private=True)
+
+
+def check_published(hub, commit, files, tag):
+    """See that what was said to be published is there, under its tag, once."""
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    assert api.repo_info("me/coach", repo_type="dataset", revision=tag).sha == commit.oid
+    for name, data in files.items():
+        assert hub.get(f"/datasets/me/coach/resolve/{commit.oid}/{name}") == data
+    there = [item.title for item in api.list_repo_commits("me/coach", repo_type="dataset")]
+    assert there.count("Ours") == (1 if files is FILES else 2)
+
+
+def silence_of(fault):
+    return SILENCE if "delay" in fault else 60.0
+
+
+PUSHING = {
+    "looking": ("GET", r"/api/datasets/me/coach$"),
+    "making": ("POST", r"/repos/create$"),
+    "checking the card": ("POST", r"/validate-yaml$"),
+    "asking how to send": ("POST", r"/preupload/"),
+    "announcing": ("POST", r"objects/batch"),
+    "sending": ("PUT", r"/_storage/"),
+    "committing": ("POST", r"/commit/"),
+    "reading tags": ("GET", r"/refs$"),
+    "tagging": ("POST", r"/tag/"),
+    "reading back": ("POST", r"/paths-info/"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("call", PUSHING.values(), ids=PUSHING)
+def test_a_push_is_whole_or_told_and_the_same_again_makes_it_once(hub, call, fault):
+    method, pattern = call
+    hub.faults({"method": method, "pattern": pattern, **fault})
+    with suppress(UnderstudyError):  # one sentence
+        commit = push(hub, silence=silence_of(fault))
+        hub.faults()
+        check_published(hub, commit, FILES, "run-1")
+    hub.faults()
+    check_published(hub, push(hub), FILES, "run-1")
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_tag_that_cannot_be_moved_is_not_said_to_be(hub, fault):
+    push(hub)
+    hub.faults({"method": "DELETE", "pattern": "/tag/", **fault})
+    with pytest.raises(HubError):
+        push(hub, NEWER, silence=silence_of(fault))
+    hub.faults()
+    check_published(hub, push(hub, NEWER), NEWER, "run-1")
+
+
+ASKING = {
+    "who it is": (r"whoami", lambda hub, silence, folder: place(hub, silence).account()),
+    "whether it may write": (
+        r"whoami|/me/coach|auth-check",
+        lambda hub, silence, folder: place(hub, silence).problems([Publication(repo="me/coach", kind="dataset", private=True, license="mit")])[0],
+    ),
+    "a commit": (r"/revision/", lambda hub, silence, folder: place(hub, silence).commit_of("me/coach", "dataset", "run-1")),
+    "a file": (r"/resolve/", lambda hub, silence, folder: place(hub, silence).fetch("me/coach", "dataset", "run-1", "rows.bin", folder)),
+    "sizes": (r"/paths-info/", lambda hub, silence, folder: place(hub, silence).sums("me/coach", "dataset", "main", ["rows.bin"])),
+    "machines": (r"/hardware$", lambda hub, silence, folder: jobs(hub, silence).offered()),
+    "jobs": (r"/api/jobs/me$", lambda hub, silence, folder: jobs(hub, silence).find_jobs("a", "b")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("call", ASKING.values(), ids=ASKING)
+def test_a_question_is_answered_or_told_that_it_is_not(hub, tmp_path, call, fault):
+    push(hub)
+    pattern, ask = call
+    wanted = ask(hub, 60.0, tmp_path / "before")
+    hub.faults({"pattern": pattern, **fault})
+    try:
+        found = ask(hub, silence_of(fault), tmp_path / "now")
+    except UnderstudyError:
+        return
+    said_so = isinstance(found, list) and found and all(isinstance(item, UnderstudyError) for item in found)
+    if not said_so and "delay" not in fault:
+        assert found == wanted or (fault.get("status") == 404 and not found) or "resolve" in pattern
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("method", "pattern"), [("POST", r"/api/jobs/me$"), ("GET", r"/api/jobs/me$")], ids=["submitting", "looking for it"])
+async def test_a_submission_makes_one_job_or_says_that_it_is_not_known(hub, tmp_path, method, pattern, fault):
+    hub.faults({"method": method, "pattern": pattern, **fault})
+    with suppress(UnderstudyError):
+        await jobs(hub, silence_of(fault)).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+    hub.faults()
+    await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+    assert len([job for job in hub.jobs() if job["status"]["stage"] != "CANCELED"]) == 1
+
+
+async def test_an_unreadable_answer_to_a_submission_that_went_well_is_followed_by_a_look(hub, tmp_path):
+    hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": 200, "body": PAGE, "after": True, "times": 1})
+    await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+    assert len(hub.jobs()) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("method", "pattern"), [("POST", r"/cancel$"), ("GET", r"/api/jobs/me/[^/]+$")], ids=["cancelling", "looking whether it is"])
+async def test_a_job_is_cancelled_or_said_to_go_on(hub, tmp_path, caplog, method, pattern, fault):
+    job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
+    hub.faults({"method": method, "pattern": pattern, **fault})
+    stopped = jobs(hub, silence_of(fault)).cancel_or_say(job)
+    hub.faults()
+    (now,) = hub.jobs()
+    if stopped and fault.get("status") != 404:  # what the service does not know costs nothing
+        assert now["status"]["stage"] == "CANCELED"
+    if not stopped:
+        assert f"may still run and cost. Cancel it at {job.url}" in caplog.text
+        assert jobs(hub).cancel_or_say(job)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_look_at_a_job_is_a_job_or_one_sentence(hub, tmp_path, fault):
+    job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
+    hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", **fault})
+    with pytest.raises((HubError, JobNotFoundError)):
+        jobs(hub, silence_of(fault)).look(job.id)
+
+
+def test_a_card_that_the_hub_refuses_is_told_in_its_words_and_not_sent_again(hub):
+    told = {"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}], "warnings": []}
+    hub.faults({"pattern": "/validate-yaml$", "status": 400, "body": told})
+    with pytest.raises(HubError, match=r'refuses what was sent while committing: .*"license" must be one of .* Mend that'):
+        push(hub)
+    assert sum("/validate-yaml" in item["path"] for item in hub.log()) == 1
+    api = HfApi(endpoint=hub.url, token="hf_write")
+    assert "Ours" not in [item.title for item in api.list_repo_commits("me/coach", repo_type="dataset")]
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (ConnectionError("CAS is not reachable"), r"HF_HUB_DISABLE_XET=1"),
+        (RuntimeError("Data processing error: CAS"), r"HF_HUB_DISABLE_XET=1"),
+        (OSError("Consistency check failed: file should be of size 9"), r"not whole while"),
+        (PermissionError(13, "Permission denied", "/x"), r"cannot be read or written"),
+        (KeyError("sha"), r"answer cannot be read"),
+    ],
+)
+def test_what_the_client_raises_besides_http_is_a_sentence(hub, monkeypatch, raised, told):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    calls = []
+    monkeypatch.setattr(HfApi, "create_commit", lambda *_, **__: calls.append(1) or fail())
+    with pytest.raises(HubError, match=told):
+        push(hub)
+    assert len(calls) == (1 if isinstance(raised, PermissionError) else 2)  # a file that cannot be read is not tried again
+    with pytest.raises(RepositoryNotFoundError):
+        HfApi(endpoint=hub.url, token="hf_write").repo_info("me/elsewhere")
