@@ -13,8 +13,10 @@ import pytest
 from core.ledger import read_entries
 from core.store import Store
 from flows.generation import generation
+from flows.nightly import nightly
 from tests.flows.conftest import write_settings
 
+HAIKU = "anthropic/claude-haiku-5-5"
 CONVERSATIONS, EXCHANGES, AT_ONCE = 16, 3, 4
 CALLS = CONVERSATIONS * EXCHANGES * 2
 
@@ -33,10 +35,11 @@ def paid(tmp_path, stub):
     """Path of settings whose models are the stub's."""
     return write_settings(
         tmp_path,
-        roles={"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"},
+        roles={"user_simulator": HAIKU, "assistant": HAIKU, "judges": [HAIKU]},
         models={"anthropic": {"concurrency": 20, "options": {"base_url": stub.url}}},
         generation={"conversations": CONVERSATIONS, "exchanges": [EXCHANGES, EXCHANGES], "minimum_exchanges": EXCHANGES, "concurrency": AT_ONCE},
         budget={"usd": 5, "tokens": None},
+        nightly={"conversations": CONVERSATIONS, "budget": {"usd": 5, "tokens": None}},
     )
 
 
@@ -96,3 +99,22 @@ def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub
         assert "damaged" not in said[number]
     if not killed:
         assert any(re.search(rf"\d+ of {CONVERSATIONS} are being made by another run \(process \d+ on \S+\)", text) for text in said), said
+
+
+async def test_two_nights_at_once_pay_for_each_message_and_each_verdict_once(command, paid, stub, data_root, tmp_path, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("UNDERSTUDY_DATA", str(tmp_path / "whole"))
+        await nightly(settings=paid, night="2026-11-01")
+    alone = stub.stats()["anthropic"]["calls"]
+    assert alone >= CALLS + CONVERSATIONS
+    stub.reset()
+    both = [command("nightly", f"settings={paid}", "night=2026-11-01") for _ in range(2)]
+    heards = [heard(process) for process in both]
+    codes = [process.wait(timeout=120) for process in both]
+    for _, reader in heards:
+        reader.join()
+    assert codes == [0, 0], heards
+    assert words(data_root) == words(tmp_path / "whole")
+    entries = [entry for folder in data_root.glob("ledger/*") for entry in read_entries(Store(str(data_root)), folder.name)]
+    assert stub.stats()["anthropic"]["calls"] == len(entries) == alone
+    assert not [*data_root.glob("turns/*"), *data_root.glob("judgements/*")]
