@@ -84,12 +84,14 @@ class Checkpoints:
 
     Args:
         lines: by conversation id, where it stands and the line that counts.
+        others: by conversation id, the further lines, of which the first that can be used counts where that one cannot.
         damaged: by place, what is wrong there.
         repeated: by place, which line counts in its stead.
         unread: files of types that are not read, by their ending.
     """
 
     lines: dict[str, tuple[str, Line]] = field(default_factory=dict)
+    others: dict[str, list[tuple[str, Line]]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     repeated: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
@@ -162,7 +164,8 @@ def _choose(found: Checkpoints, place: str, line: Line) -> None:
     earlier, other = found.lines[line.conversation_id]
     if _errors(line) < _errors(other):
         found.lines[line.conversation_id] = place, line
-        place, earlier = earlier, place
+        place, earlier, line = earlier, place, other
+    found.others.setdefault(line.conversation_id, []).append((place, line))
     found.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
 
 
@@ -172,6 +175,18 @@ def _errors(line: Line) -> int:
 
 def _place(name: str, number: int) -> str:
     return f"{name}, line {number}"
+
+
+def adopt_first(found: Checkpoints, transcript: Transcript, name: str, pack: Pack) -> tuple[str, Line, Assessment | str]:
+    """Return where the line stands that counts for a transcript, the line, and its assessment or why none can be used.
+
+    It is the first that can be used: one of another rubric, of other words or without all answers is no verdict on this transcript.
+
+    Args:
+        name: the conversation's id in the checkpoints.
+    """
+    tried = [(place, line, adopt(line, place, transcript, pack)) for place, line in [found.lines[name], *found.others.get(name, [])]]
+    return next((one for one in tried if isinstance(one[2], Assessment)), tried[0])
 
 
 def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assessment | str:

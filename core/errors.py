@@ -99,6 +99,10 @@ class StoreError(UnderstudyError):
     """The data root cannot be read or written."""
 
 
+class DamagedError(StoreError):
+    """A file of the data root is not what was written there; costs the item that it belongs to."""
+
+
 class LostError(StoreError):
     """Another run has taken over what this process was making: it missed its heartbeats, and may write no more."""
 
@@ -223,6 +227,10 @@ class UnavailableError(RunStoppedError):
 
 class BudgetError(RunStoppedError):
     """The run's own budget is spent."""
+
+
+class NothingMadeError(UnderstudyError):
+    """Nothing came of a batch: each of its items failed."""
 
 
 class DatasetError(UnderstudyError):

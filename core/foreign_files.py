@@ -28,7 +28,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
     """List the files below a folder in the order of their paths; links to folders are not followed, and hidden files and folders are passed over.
 
     Returns:
-        Those with one of the endings, what cannot be looked into with the reason, and how many others there are by their ending.
+        Those with one of the endings, what cannot be looked into with the reason, and how many others there are by their ending, hidden ones under that word.
     """
     found, closed, others = list[Path](), dict[Path, str](), Counter[str]()
 
@@ -37,6 +37,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         here = Path(place)
+        others["hidden"] += sum(name.startswith((".", "__")) for name in folders) + sum(name.startswith(".") for name in names)
         closed |= {here / name: "a link to a folder, which is not followed" for name in folders if (here / name).is_symlink()}
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         for name in names:
@@ -45,7 +46,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
                 found.append(path)
             elif not name.startswith("."):
                 others[path.suffix.lower() or "without an ending"] += 1
-    return sorted(found), closed, others
+    return sorted(found), closed, +others
 
 
 @contextmanager

@@ -56,7 +56,9 @@ class Gathered:
 
 
 def gather(candidates: Iterable[Candidate]) -> Gathered:
-    """Choose what is trained on; the first verdict on an id counts, whatever a later source says. An incomplete assessment is no verdict.
+    """Choose what is trained on; the first verdict on an id counts, whatever a later source says.
+
+    An incomplete assessment is no verdict, and neither is one of which the transcript is missing.
 
     Raises:
         DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
@@ -67,9 +69,9 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
         earlier = first.get(item.id)
         if earlier is None:
             first[item.id] = item
-        elif earlier.outcome is Outcome.INCOMPLETE and item.outcome is not Outcome.INCOMPLETE:
+        elif _is_none(earlier) and not _is_none(item):
             first[item.id] = item
-            left_out.append({"id": item.id, "reason": "duplicate id: a later verdict counts, this one is incomplete", "source": earlier.source})
+            left_out.append({"id": item.id, "reason": f"duplicate id: a later verdict counts; this is none ({_reason(earlier)})", "source": earlier.source})
         else:
             left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
     reasons = {item.id: _reason(item) for item in first.values()}
@@ -103,6 +105,11 @@ def check_enough(passing: int, judged: int) -> None:
             f"Too few transcripts passed: {passing} of {judged}; at least 2 are needed, one to train on and one to validate with. "
             "Rehearse more conversations, or look at the failed checks in the assessment's report."
         )
+
+
+def _is_none(item: Candidate) -> bool:
+    """Say whether a candidate is no verdict on a transcript that is there."""
+    return item.outcome is Outcome.INCOMPLETE or item.path is None or item.reason is not None
 
 
 def _reason(item: Candidate) -> str | None:

@@ -6,12 +6,12 @@ that none is written.
 """
 
 import hashlib
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.errors import DamagedError
 from core.fingerprint import fingerprint
 from core.pack import roots
 from core.settings import Settings, load_training
@@ -44,8 +44,10 @@ def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
     if not store.exists(name):
         return None
     try:
-        found = json.loads(store.read(name))
-    except json.JSONDecodeError:
+        found = store.read_json(name)
+    except DamagedError:
+        return None
+    if not found.keys() >= {"files", "listings", "at", "warnings", "table"}:
         return None
     root = store.local(name).parents[1]
     same = all(stamp(root / file) == state for file, state in found["files"].items())

@@ -14,15 +14,17 @@ from core.records import Answer, Assessment, Outcome, Score, Verdict
 from core.transcript_files import read_transcript
 from core.yaml_files import explain
 
-NAME = re.compile(r"(?P<arm>.+)_seed(?P<persona>[0-9]+)_run(?P<trial>[0-9]+)")
+NAME = re.compile(r"(?P<arm>.+)_seed(?P<persona>[0-9]{1,18})_run(?P<trial>[0-9]{1,18})")
 FORM = "<arm>_seed<persona>_run<trial>.json"
 
 
 def read_recorded(folder: Path) -> list[Played]:
     """Read every `<arm>_seed<persona>_run<trial>.json` of a folder, an assessment in the form of a checkpoint's line; scores and passes are taken as recorded.
 
+    A file that does not fit is a conversation that was lost, with the reason; one of another name is none (`misnamed`).
+
     Raises:
-        EvaluationError: there is no such folder, it has no such file, or a `*.json` in it does not fit; all that do not are counted, the first is explained.
+        EvaluationError: there is no such folder, or no file in it fits; they are counted, and the first is explained.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder. Give the folder that holds the assessments ({FORM}).")
@@ -30,10 +32,16 @@ def read_recorded(folder: Path) -> list[Played]:
     if not paths:
         raise EvaluationError(f"{folder} holds no *.json. Give the folder that holds the assessments ({FORM}).")
     read = {path: _read(path) for path in paths}
-    if wrong := {path.name: found for path, found in read.items() if isinstance(found, str)}:
-        name, reason = next(iter(wrong.items()))
-        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {name}: {reason}. Mend or remove them.")
-    return [found for found in read.values() if isinstance(found, Played)]
+    wrong = {path: found for path, found in read.items() if isinstance(found, str)}
+    if len(wrong) == len(paths):
+        path, reason = next(iter(wrong.items()))
+        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {path.name}: {reason}. Mend or remove them.")
+    return [found if isinstance(found, Played) else _lost(path, found) for path, found in read.items() if NAME.fullmatch(path.stem)]
+
+
+def misnamed(folder: Path) -> list[str]:
+    """Return the names of the files in a folder of recorded assessments that tell no arm, persona and trial."""
+    return [path.name for path in sorted(folder.glob("*.json")) if not NAME.fullmatch(path.stem)]
 
 
 def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conversation], dict[str, str]]:
@@ -49,13 +57,14 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
     found, left_out = [], {}
     for path in sorted(folder.glob("*.json")):
         name = NAME.fullmatch(path.stem)
+        if not name or isinstance(_read(path), str):  # it has no assessment, and is told with those
+            continue
         try:
             line = Line.model_validate(read_json(path))
             transcript = read_transcript(transcripts / path.name)
         except TranscriptError as error:
             left_out[path.stem] = str(error)
             continue
-        assert name  # read_recorded takes no other
         reasonings = line.reasonings or {}
         verdicts = [Verdict(criterion=key, answer=answer, reasoning=reasonings.get(key, "")) for key, answer in line.answers.items()]
         judged = Assessment(transcript_id=transcript.id, judge=line.judge or "recorded", rubric_hash="", verdicts=verdicts, score=_score(line))
@@ -89,6 +98,13 @@ def _read(path: Path) -> Played | str:
         score=_score(line),
         answers=line.answers,
     )
+
+
+def _lost(path: Path, reason: str) -> Played:
+    name = NAME.fullmatch(path.stem)
+    assert name
+    told = f"{path.name} does not fit: {reason}"
+    return Played(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=told)
 
 
 def _score(line: Line) -> Score:

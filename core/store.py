@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 from pydantic import BaseModel, ValidationError
 
-from core.errors import StoreError
+from core.errors import DamagedError, StoreError
 from core.leftovers import mark
 from core.traces import trace
 
@@ -47,18 +47,46 @@ class Store:
         try:
             return self.read_bytes(name).decode()
         except UnicodeDecodeError as error:
-            raise StoreError(f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant. Name another, or remove it.") from error
+            what = f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant"
+            raise DamagedError(f"{what}. Name another, or remove it.") from error
 
     def record(self, name: str, kind: type[Kind]) -> Kind:
         """Return a file's record. The error says nothing of what a file of another kind holds.
 
         Raises:
-            StoreError: it is not there, or no such record.
+            StoreError: it is not there.
+            DamagedError: it is no such record.
         """
         try:
             return kind.model_validate_json(self.read(name))
         except ValidationError as error:
-            raise StoreError(f"{self.root}/{name} is no {kind.__name__}: it is damaged or another file than was meant. Name another.") from error
+            what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
+            raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
+
+    def records(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
+        """Return the records of files by their names, and by name why others cannot be read."""
+        found, damaged = dict[str, Kind](), dict[str, str]()
+        for name in names:
+            try:
+                found[name] = self.record(name, kind)
+            except DamagedError as error:
+                damaged[name] = str(error)
+        return found, damaged
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the JSON object of a file.
+
+        Raises:
+            StoreError: it is not there.
+            DamagedError: it is no such file.
+        """
+        try:
+            found = json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
+        if not isinstance(found, dict):
+            raise DamagedError(f"{self.root}/{name} holds no JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
+        return found
 
     def read_bytes(self, name: str) -> bytes:
         """Return a file's bytes.

@@ -20,7 +20,7 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
         remedy: what to do about a file that is missing.
 
     Raises:
-        error: the file is missing, cannot be read, is no file (a folder, a pipe, a device), is too large, or is not UTF-8.
+        error: the file is missing, cannot be read, is no file (a folder, a pipe, a device), is too large, is not UTF-8, or has a NUL.
     """
     try:
         # a pipe that nobody writes to would be waited for, and a device never ends
@@ -36,9 +36,12 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
     if len(data) > LARGEST_BYTES:
         raise error(f"{path} has more than {LARGEST_BYTES:,} bytes. Allowed: up to that. Check that it is the right file.")
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as broken:
         raise error(f"{path} is not text in UTF-8: byte {broken.start} begins no character. Save it as UTF-8.") from broken
+    if "\0" in text:
+        raise error(f"{path} has a NUL character. Remove it, or check that it is the right file.")
+    return text
 
 
 def _siblings(path: Path) -> str:

@@ -1,5 +1,8 @@
 """Reading transcripts that others made, in the shapes that they come in. The files themselves are left as they are."""
 
+import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +19,12 @@ LINES = (".jsonl", ".ndjson")
 READ = (".json", *LINES, *TABLES)
 """Endings of the files that are read."""
 LONGEST_ID = 200
+LONGEST_TEXT, MOST_EXCHANGES, LARGEST_PERSONA = 200_000, 2_000, 100_000
+"""Characters of a message, exchanges of a conversation, and characters of a persona as JSON. A message of 200,000 characters is longer than what most
+models hold, and a judge reads a whole conversation."""
+
+COPY = re.compile(r"(?<![a-z])(backups?|bak|copy|old)(?![a-z])", re.IGNORECASE)
+"""Words in the name of a file or folder that say that it is a copy of another."""
 
 
 @dataclass
@@ -49,7 +58,7 @@ class Found:
 
 
 def find_transcripts(folder: Path) -> Found:
-    """Read every conversation of every file below a folder (or of one file), in the order of their paths.
+    """Read every conversation of every file below a folder (or of one file), in the order of their paths, those that are called copies last.
 
     What cannot be read, and a conversation whose id an earlier one has, is left out with the reason; it does not stop the others.
 
@@ -59,6 +68,7 @@ def find_transcripts(folder: Path) -> Found:
     if not folder.is_dir() and not folder.is_file():
         raise TranscriptError(f"{folder} is not a folder. Give the folder that holds the transcripts ({', '.join(READ)}).")
     paths, closed, unread = files_below(folder, READ) if folder.is_dir() else ([folder], {}, Counter())
+    paths.sort(key=lambda path: _is_copy(_below(folder, path)))  # of two with one id the original counts
     found = Found(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
     first: dict[str, str] = {}
     for path in paths:
@@ -146,9 +156,21 @@ def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counte
         provenance["reading"] = dict(sorted(talk.notes.items()))
     persona, name = persona if isinstance(persona, dict) else None, _id(head, own_id)
     refuse_unsafe([name, persona, provenance, talk.pairs, talk.opening, talk.system])
+    _refuse_huge([*(side for pair in talk.pairs for side in pair), talk.opening or "", talk.system or ""], len(talk.pairs), persona)
     exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(talk.pairs, 1)]
     made = Transcript(id=name, persona=persona, exchanges=exchanges, opening=talk.opening, system=talk.system, provenance=provenance)
     return made, talk.notes
+
+
+def _refuse_huge(texts: list[str], exchanges: int, persona: Any) -> None:
+    longest, size = max(map(len, texts)), len(json.dumps(persona)) if persona else 0
+    for what, found, allowed in (
+        ("a message with {:,} characters", longest, LONGEST_TEXT),
+        ("{:,} exchanges", exchanges, MOST_EXCHANGES),
+        ("a persona of {:,} characters", size, LARGEST_PERSONA),
+    ):
+        if found > allowed:
+            raise TranscriptError(f"{what.format(found)}; {allowed:,} are allowed. Shorten or divide it.")
 
 
 def _id(head: Mapping[str, Any], own: str) -> str:
@@ -172,13 +194,19 @@ def _provenance(source: str, head: Mapping[str, Any]) -> dict[str, Any]:
 def _seed(value: Any) -> int | None:
     """Return a seed as the number that it means, however it is written: one that is kept for the evaluation must be known."""
     try:
-        return int(value) if isinstance(value, str | int | float) and not isinstance(value, bool) and float(value) == int(value) else None
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        return int(number) if abs(number) < 2**53 and number == int(number) else None
     except (ValueError, OverflowError):
         return None
 
 
 def _words(transcript: Transcript) -> Any:
     return transcript.opening, transcript.exchanges
+
+
+def _is_copy(place: str) -> bool:
+    """Say whether a file's name, or a folder's that it is in, calls it a copy."""
+    return COPY.search(place) is not None
 
 
 def _below(folder: Path, path: Path) -> str:

@@ -4,7 +4,7 @@ from prefect import flow
 
 from core.quantities import Count
 from core.records import Shard
-from tasks.assessment import assess_batch, judge_again
+from tasks.assessment import assess_batch, check_assessed, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.policy import guarded
 from tasks.run import begin_run
@@ -48,4 +48,5 @@ async def assessment(
     again = await judge_again(assessed, run, repeat, sample)
     if shard is None:
         await publish_assessment(assessed, run, again)
+        check_assessed(assessed)
     return assessed

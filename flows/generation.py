@@ -4,7 +4,7 @@ from prefect import flow
 
 from core.quantities import Count, Seed
 from core.records import Shard
-from tasks.generation import plan_batch, rehearse_batch
+from tasks.generation import check_rehearsed, plan_batch, rehearse_batch
 from tasks.policy import guarded
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
@@ -37,6 +37,7 @@ async def generation(
     run = await begin_run("generation", domain, settings, shard, conversations=conversations, first_seed=first_seed)
     plans = plan_batch(run, conversations, first_seed)
     batch = await (rehearse_in_shards(plans, run, shards, settings) if shards > 1 else rehearse_batch(plans, run))
-    if shard is None:
+    if shard is None:  # of several shards, all together count
+        check_rehearsed(batch)
         await publish_rehearsals(batch, run)
     return batch

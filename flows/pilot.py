@@ -3,9 +3,9 @@
 from prefect import flow
 
 from core.quantities import Count
-from tasks.assessment import assess_batch
+from tasks.assessment import assess_batch, check_assessed
 from tasks.assessment_report import publish_assessment
-from tasks.generation import rehearse_batch
+from tasks.generation import check_rehearsed, rehearse_batch
 from tasks.owning import awaited
 from tasks.pilot import PilotRef, plan_pilot, publish_pilot
 from tasks.policy import guarded
@@ -28,7 +28,9 @@ async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, 
     """
     run = await begin_run("pilot", domain, settings, conversations=conversations, model=model)
     batch = await rehearse_batch(await plan_pilot(run, conversations, model), run)
+    check_rehearsed(batch)
     assessed = await assess_batch(batch, run)
     await publish_assessment(assessed, run, {})
+    check_assessed(assessed)
     async with awaited(f"pilots/{domain}", "The round of a pilot"):  # it has the next number
         return await publish_pilot(run, assessed, model)

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from tasks.assessment import assess_batch
+from tasks.assessment import assess_batch, check_assessed
 from tasks.policy import guarded
 from tasks.repair import RepairRef, choose_repairs, publish_repairs, repair_batch
 from tasks.run import begin_run
@@ -25,4 +25,6 @@ async def repair(domain: str = "therapeutic-coaching", assessed: str | None = No
     chosen = choose_repairs(run, assessed)
     mended = await repair_batch(run, chosen)
     judged = await assess_batch(mended, run)
-    return await publish_repairs(run, chosen, judged)
+    found = await publish_repairs(run, chosen, judged)
+    check_assessed(judged)
+    return found

@@ -80,7 +80,7 @@ async def in_memory(arm: Arm) -> AsyncGenerator[None]:
 def _files(exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
     """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
     models = {BASE: exported.base, UNDERSTUDY: exported.understudy}
-    told = {name: json.loads(open_store().read(f"{model.path}/export.json")) for name, model in models.items()}
+    told = {name: open_store().read_json(f"{model.path}/export.json") for name, model in models.items()}
     facts = {name: export_facts(found) for name, found in told.items()}
     origins = {name: (found.get("base"), found.get("base_revision")) for name, found in told.items()}
     if origins[BASE] != origins[UNDERSTUDY]:

@@ -8,17 +8,18 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from core.assessment_settings import Judging
+from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
 from core.judgement_log import FOLDER, JudgementLog
 from core.judging import Sitting, assess
 from core.pack import load_pack
 from core.panel import decide
-from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.store import open_store
 from core.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, guarded, side_by_side
+from tasks.policy import CACHED, ensured, fail_if_nothing, guarded, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
 
@@ -49,9 +50,9 @@ class AssessmentPlan(Record):
 async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack, store = load_pack(plan.domain), open_store()
-    transcript = Transcript.model_validate_json(store.read(plan.transcript.path))
+    transcript = store.record(plan.transcript.path, Transcript)
     name, path = _place(plan, transcript)
-    found = Assessment.model_validate_json(store.read(path)) if store.exists(path) else None
+    found = store.record(path, Assessment) if store.exists(path) else None
     if found is None or found.score.outcome is Outcome.INCOMPLETE:
         log = JudgementLog(store, name, LOCK.get())
         if log.damage:
@@ -126,6 +127,22 @@ async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None
     return store.write_json(f"batches/assessments-{fingerprint(result)}.json", result)
 
 
+def check_assessed(batch_path: str) -> None:
+    """See that a batch has an assessment with an answer to every criterion: an ERROR is no verdict.
+
+    Raises:
+        NothingMadeError: each of them failed.
+    """
+    batch = open_store().record(batch_path, AssessmentBatch)
+    complete = sum(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments)
+    fail_if_nothing(complete, [*batch.left_out, *([] if complete else map(_without_verdict, batch.assessments))], "assessments")
+
+
+def _without_verdict(item: AssessmentRef) -> LeftOut:
+    verdicts = open_store().record(item.path, Assessment).verdicts
+    return LeftOut(name=item.transcript.id, reason=next((one.reasoning for one in verdicts if one.answer is Answer.ERROR), "nothing could be scored"))
+
+
 async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None) -> dict[str, list[str]]:
     """Judge a sample of a batch so often in all that each judge's answers can be compared with its own.
 
@@ -156,12 +173,15 @@ def _place(plan: AssessmentPlan, transcript: Transcript) -> tuple[str, str]:
 
 
 def _found(plan: AssessmentPlan) -> AssessmentRef | None:
-    """Return an assessment that is there, complete or not."""
+    """Return an assessment that is there and can be read, complete or not."""
     store = open_store()
-    _, path = _place(plan, Transcript.model_validate_json(store.read(plan.transcript.path)))
-    if not store.exists(path):
+    try:
+        _, path = _place(plan, store.record(plan.transcript.path, Transcript))
+        if not store.exists(path):
+            return None
+        score = store.record(path, Assessment).score
+    except DamagedError:  # the judging says so
         return None
-    score = Assessment.model_validate_json(store.read(path)).score
     return AssessmentRef(path=path, transcript=plan.transcript, outcome=score.outcome, score=score.score)
 
 
@@ -198,6 +218,8 @@ async def _judge(
                 found = await assess_task.with_options(refresh_cache=True)(plan)
         if found.outcome is Outcome.INCOMPLETE:
             leave_open()
+        open_store().record(plan.transcript.path, Transcript)  # what is found by its key alone may have been damaged since
+        open_store().record(found.path, Assessment)
         made[_key(plan)] = found
         return found
 
@@ -216,7 +238,7 @@ def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> Assessme
     """Decide what a panel's assessments of a transcript come to, and store it."""
     store, refs = open_store(), {judge: ref for judge, ref in by_judge.items() if ref}
     transcript = next(iter(refs.values())).transcript
-    read = {judge: Assessment.model_validate_json(store.read(refs[judge].path)) if judge in refs else None for judge in by_judge}
+    read = {judge: store.record(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}
     decided = decide(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
     path = f"assessments/{run.pack.name}/{run.pack.rubric.hash}/panels/{fingerprint(decided)}.json"
     if not store.exists(path):

@@ -10,7 +10,7 @@ from core.assessment_page import assessment_page
 from core.checkpoints import write_checkpoint
 from core.fingerprint import fingerprint
 from core.ledger import bills
-from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Transcript
+from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Outcome, Transcript
 from core.reports import assessment_markdown, folded_html
 from core.store import open_store
 from tasks.artifacts import publish_report, publish_table
@@ -34,7 +34,8 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
     page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
-    store.write(latest(batch.domain), batch_path)
+    if any(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments):  # else an earlier one with verdicts stays the last
+        store.write(latest(batch.domain), batch_path)
     for caveat in caveats:
         logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
@@ -60,11 +61,11 @@ def caveats_of(judged: list[Judged], found: Figures) -> list[str]:
 def _judged(item: AssessmentRef) -> Judged:
     decided = _assessment(item.path)
     by_judge = {judge: _assessment(path) for judge, path in item.by_judge.items()} or {decided.judge: decided}
-    return Judged(transcript=Transcript.model_validate_json(open_store().read(item.transcript.path)), decided=decided, by_judge=by_judge)
+    return Judged(transcript=open_store().record(item.transcript.path, Transcript), decided=decided, by_judge=by_judge)
 
 
 def _assessment(path: str) -> Assessment:
-    return Assessment.model_validate_json(open_store().read(path))
+    return open_store().record(path, Assessment)
 
 
 def _table(found: Figures) -> list[dict[str, Any]]:

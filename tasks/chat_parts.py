@@ -1,6 +1,5 @@
 """Who takes part in a chat: the GGUF of each, its system prompt, and what is known of it."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ def _exported(pack: Pack) -> Exported:
 
 def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
     store, model = open_store(), exported.understudy if name == UNDERSTUDY else exported.base
-    told = json.loads(store.read(f"{model.path}/export.json"))
+    told = store.read_json(f"{model.path}/export.json")
     path = store.local(f"{model.path}/{export_facts(told).main}")
     check_gguf(path, "llama-server")
     base = str(told.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
@@ -103,5 +102,5 @@ def _system(path: Path, pack: Pack) -> str:
 
 def _caveats(dataset: str) -> tuple[str, ...]:
     store, name = open_store(), f"{dataset}/manifest.json"
-    manifest: Mapping[str, Any] = json.loads(store.read(name)) if store.exists(name) else {}
+    manifest: Mapping[str, Any] = store.read_json(name) if store.exists(name) else {}
     return tuple(manifest.get("caveats", ()))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.checkpoints import adopt, read_checkpoints
+from core.checkpoints import adopt_first, read_checkpoints
+from core.errors import DamagedError
 from core.fingerprint import fingerprint
 from core.pack import Pack
 from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
@@ -32,8 +33,11 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
     for ref in transcripts:
         if ref.id not in found.lines:
             continue
-        source, line = found.lines[ref.id]
-        assessment = adopt(line, source, Transcript.model_validate_json(store.read(ref.path)), pack)
+        try:
+            transcript = store.record(ref.path, Transcript)
+        except DamagedError:  # the judging says so
+            continue
+        source, _, assessment = adopt_first(found, transcript, ref.id, pack)
         if not isinstance(assessment, Assessment):
             logger.warning("Judged anew: %s (%s): %s", ref.id, source, assessment)
             continue

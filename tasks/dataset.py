@@ -1,6 +1,5 @@
 """From what was judged to a published dataset: one task makes the examples, one pushes them."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from statistics import mean
@@ -15,12 +14,13 @@ from core.errors import DatasetError
 from core.escaping import Markdown
 from core.example_files import SPLITS, Written, statistics, write_examples
 from core.fingerprint import fingerprint
+from core.foreign_files import shown
 from core.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
 from core.near_duplicates import near_duplicates
 from core.pack import Pack, load_pack
 from core.personas import sample_batch
 from core.records import Assessment, DatasetRef, Publication, Record, Reference, Transcript
-from core.reports import dataset_card
+from core.reports import dataset_card, markdown
 from core.settings import DatasetSettings, Settings, load_training
 from core.slicing import split_off
 from core.store import open_store
@@ -28,15 +28,19 @@ from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, content_of
 from tasks.policy import CACHED, ensured, guarded
+from tasks.importing import NOT_STATED
 from tasks.published import say_again, stands
 from tasks.tokens import load_tokenizer
+
+NAMED = 1000
+"""What was left out is named up to this number in the Prefect UI, which shows a page at once."""
 
 
 class DatasetPlan(Record):
     """All that a dataset is made of.
 
     Args:
-        assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what is in those.
+        assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
         evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
         training_length: tokens after which the training cuts an example.
         mended: whether mended transcripts are trained on, and at most which share of all.
@@ -68,14 +72,15 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
     pack = load_pack(domain)
     named = [name.strip() for name in assessed.split(",")] if assessed else []
     length = load_training(settings.training).train.get("max-length")
+    batches = named or ([] if checkpoints else batches_of(pack))
     return DatasetPlan(
         domain=domain,
         pack_hash=pack.hash,
         intended_use=pack.intended_use,
-        assessed=named or ([] if checkpoints else batches_of(pack)),
+        assessed=batches,
         checkpoints=checkpoints,
         transcripts=transcripts,
-        files=content_of(checkpoints, transcripts),
+        files=content_of(checkpoints, transcripts, batches),
         settings=settings.dataset.of(domain),
         evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.exchanges),
         training_length=length if isinstance(length, int) else None,
@@ -166,16 +171,24 @@ async def check_hub(settings: DatasetSettings) -> None:
 
 
 async def publish_dataset(dataset: DatasetRef, domain: str) -> None:
-    """Publish the card in the Prefect UI."""
-    card = open_store().read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
-    await publish_report(Markdown(card), key=f"dataset-{domain}", description=f"{dataset.repo} at {dataset.commit[:12]}")
+    """Publish the card in the Prefect UI, and what was left out by name; the names stay here and are not pushed."""
+    store, logger = open_store(), get_run_logger()
+    manifest = store.read_json(f"{dataset.path}/manifest.json")
+    left_out = [(str(entry["id"]), f"{entry['reason']} ({entry['source']})") for entry in manifest["left_out"]]
+    left_out += manifest.get("not_read", {}).items()
+    for line in shown([f"Left out: {name}: {reason}" for name, reason in left_out]):
+        logger.warning("%s", line)
+    card = store.read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
+    text = Markdown(f"{card}\n{markdown('left_out', items=left_out[:NAMED], more=max(0, len(left_out) - NAMED))}")
+    store.write(f"{dataset.path}/report.md", text)
+    await publish_report(text, key=f"dataset-{domain}", description=f"{dataset.repo} at {dataset.commit[:12]}")
 
 
 def training_seeds(dataset: DatasetRef) -> list[int]:
     """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
     store = open_store()
-    manifest = json.loads(store.read(f"{dataset.path}/manifest.json"))
-    seeds = [Transcript.model_validate_json(store.read(entry["source_file"])).provenance.get("seed") for entry in manifest["transcripts"]]
+    manifest = store.read_json(f"{dataset.path}/manifest.json")
+    seeds = [store.record(entry["source_file"], Transcript).provenance.get("seed") for entry in manifest["transcripts"]]
     return sorted(seed for seed in seeds if isinstance(seed, int))
 
 
@@ -185,7 +198,7 @@ def _read(gathered: Gathered) -> Iterator[Transcript]:
 
 
 def _transcript(item: Candidate) -> Transcript:
-    return Transcript.model_validate_json(open_store().read(str(item.path)))
+    return open_store().record(str(item.path), Transcript)
 
 
 def _refuse_evaluated(gathered: Gathered, pack: Pack, evaluation: tuple[int, int, int]) -> None:
@@ -228,7 +241,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         if longer
         else []
     )
-    writers, imported, caveats = _origins(gathered)
+    writers, imported, unstated, caveats = _origins(gathered)
     return {
         "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
         "domain": plan.domain,
@@ -249,6 +262,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         "writers": writers,
         "imported": imported,
         "consent": plan.settings.consent,
+        "unstated": unstated,
         "judges": judges_of(gathered),
         "rubric_hashes": sorted({item.rubric_hash for item in gathered.passing}),
         "pass_at": pack.rubric.numbers.pass_at,
@@ -262,20 +276,22 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
     }
 
 
-def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
-    """Return which models wrote the conversations, how many were imported, and what must be known.
+def _origins(gathered: Gathered) -> tuple[dict[str, int], int, int, list[str]]:
+    """Return which models wrote the conversations, how many were imported, of how many of these no consent was stated, and what must be known.
 
     Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
     """
-    store, imported, writers, caveats, shared, stated = open_store(), 0, Counter[str](), set[str](), Counter[str](), Counter[str]()
+    store, imported, unstated = open_store(), 0, 0
+    writers, caveats, shared, stated = Counter[str](), set[str](), Counter[str](), Counter[str]()
     for item, transcript in zip(gathered.passing, _read(gathered), strict=True):
         told = transcript.provenance
         if "pack_hash" in told:
             writers[" and ".join(str(told[side]) for side in ("user_simulator", "assistant") if told.get(side))] += 1
         else:
             stated.update([_terms(told["terms"])] if "terms" in told else [])
+            unstated += told.get("terms", {}).get("consent", NOT_STATED) == NOT_STATED
             imported, writers["not known: imported from files"] = imported + 1, writers["not known: imported from files"] + 1
-        assessment = Assessment.model_validate_json(store.read(item.assessment)) if item.assessment.endswith(".json") else None
+        assessment = store.record(item.assessment, Assessment) if item.assessment.endswith(".json") else None
         caveats.update(str(caveat) for caveat in (told.get("caveat"), assessment.caveat if assessment else None) if caveat)
         shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
     own = [
@@ -283,7 +299,7 @@ def _origins(gathered: Gathered) -> tuple[dict[str, int], int, list[str]]:
         for name, count in shared.items()
     ]
     own += [f"Stated when {count} of the conversations were imported: {terms}" for terms, count in stated.most_common()]
-    return dict(writers.most_common(5)), imported, [*sorted(caveats), *own]
+    return dict(writers.most_common(5)), imported, unstated, [*sorted(caveats), *own]
 
 
 def _terms(terms: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from core.pack_review import review_pack
 from core.records import Reference
 from core.reports import markdown
 from core.store import CHECKOUT, Store, open_store
+from core.text_files import read_text
 from tasks.artifacts import publish_report
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -101,10 +102,7 @@ def read_brief(path: str, domain: str, overwrite: bool) -> Draft:
     if domain in domains() and not overwrite:
         raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
     file = CHECKOUT / Path(path).expanduser()
-    try:
-        brief = check_brief(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DesignError(f"{file} cannot be read ({error}). Give a Markdown file with the brief.") from error
+    brief = check_brief(read_text(file, DesignError, "Give a Markdown file with the brief."))
     return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", open_store())
 
 

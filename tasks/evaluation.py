@@ -217,7 +217,7 @@ async def _judge(parts: list[Part], found: Outcomes, run: Run) -> None:
 
 def _played(part: Part, found: Outcomes) -> Played:
     path = found.judged.get(part.name)
-    assessment = Assessment.model_validate_json(open_store().read(path)) if path else None
+    assessment = open_store().record(path, Assessment) if path else None
     return Played(
         arm=part.arm,
         persona=part.plan.persona.seed,
@@ -234,7 +234,7 @@ def _caveats(files: list[PlayedFiles]) -> list[str]:
     """Return what must be known before the figures are believed."""
     caveats, families, ends = set(), set(), {}
     for file in files:
-        assessment, transcript = Assessment.model_validate_json(open_store().read(file.assessment)), _read(file.transcript)
+        assessment, transcript = open_store().record(file.assessment, Assessment), _read(file.transcript)
         caveats |= {text for text in (assessment.caveat, transcript.provenance.get("caveat")) if text}
         if assessment.shared_family:
             families.add(f"A judge and the model of {file.arm} are both of the family {assessment.shared_family}, which may favour it.")
@@ -249,4 +249,4 @@ def _caveats(files: list[PlayedFiles]) -> list[str]:
 
 
 def _read(path: str) -> Transcript:
-    return Transcript.model_validate_json(open_store().read(path))
+    return open_store().record(path, Transcript)

@@ -39,7 +39,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
 
 def read_evaluation(run: Run, path: str) -> EvaluationFacts:
     """Read a finished evaluation with all its words and its bill."""
-    return evaluation_facts(run, EvaluationRecord.model_validate_json(open_store().read(path)))
+    return evaluation_facts(run, open_store().record(path, EvaluationRecord))
 
 
 def evaluation_facts(run: Run, record: EvaluationRecord) -> EvaluationFacts:

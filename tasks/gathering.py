@@ -1,14 +1,14 @@
 """What a dataset is gathered from: batches of assessments, and checkpoints beside a folder of transcripts."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect.logging import get_run_logger
 
-from core.checkpoints import adopt, read_checkpoints, words_of
-from core.errors import DatasetError, TranscriptError
+from core.checkpoints import adopt_first, read_checkpoints, words_of
+from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
 from core.foreign_files import files_below, opened
 from core.gathering import Candidate
@@ -41,8 +41,12 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
         batch = store.record(name, AssessmentBatch)
         if batch.domain != pack.name:
             raise DatasetError(f"{name} is of the domain {batch.domain!r}; the dataset is of {pack.name!r}. Name batches of one domain.")
+        not_read |= {item.name: item.reason for item in batch.left_out}
         for item in batch.assessments:
-            yield _judged_here(item, name)
+            try:
+                yield _judged_here(item, name)
+            except DamagedError as damaged:
+                yield _not_read(item, name, str(damaged))
     if checkpoints:
         if not transcripts:
             raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
@@ -56,9 +60,11 @@ def batches_of(pack: Pack) -> list[str]:
         DatasetError: there is none.
     """
     store, found, older = open_store(), [], 0
-    for name in store.names("batches", ".json"):
-        batch = store.record(name, AssessmentBatch) if "/assessments-" in name else None
-        if batch and batch.domain == pack.name and batch.assessments:
+    read, damaged = store.records((name for name in store.names("batches", ".json") if "/assessments-" in name), AssessmentBatch)
+    for reason in damaged.values():
+        get_run_logger().warning("Not taken: %s", reason)
+    for name, batch in read.items():
+        if batch.domain == pack.name and batch.assessments:
             present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
             found += [name] if present else []
             older += not present
@@ -71,15 +77,30 @@ def batches_of(pack: Pack) -> list[str]:
     return found
 
 
-def _judged_here(item: AssessmentRef, source: str) -> Candidate:
-    store = open_store()
-    there, mended = store.exists(item.path), None
-    if item.transcript.path.startswith("repaired/") and store.exists(item.transcript.path):
-        mended = str(Transcript.model_validate_json(store.read(item.transcript.path)).provenance["repair"]["of"])
-    found = Assessment.model_validate_json(store.read(item.path)) if there else None
+def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
     return Candidate(
         id=item.transcript.id,
-        path=item.transcript.path if store.exists(item.transcript.path) else None,
+        path=None,
+        source=source,
+        assessment=item.path,
+        outcome=Outcome.INCOMPLETE,
+        score=None,
+        judge="",
+        rubric_hash="",
+        failed_gates=[],
+        reason=reason,
+    )
+
+
+def _judged_here(item: AssessmentRef, source: str) -> Candidate:
+    store = open_store()
+    there = store.exists(item.path)
+    transcript = store.record(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
+    mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
+    found = store.record(item.path, Assessment) if there else None
+    return Candidate(
+        id=item.transcript.id,
+        path=item.transcript.path if transcript else None,
         source=source,
         assessment=item.path,
         outcome=found.score.outcome if found else Outcome.INCOMPLETE,
@@ -99,11 +120,15 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
         get_run_logger().warning("%s", line)
     not_read |= found.damaged | found.repeated | read.left_out
     transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(CHECKOUT / Path(folder).expanduser())
-    for name, (place, line) in found.lines.items():
+    for name, counting in found.lines.items():
+        place, line = counting
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
         transcript = versions[0] if len(versions) == 1 else next((item for item in versions if words_of(item) == line.words), None)
         unknown = "missing file" if not versions else f"{len(versions)} files have this id and other words; which of them was judged is not known"
-        adopted = adopt(line, place, transcript, pack) if transcript else unknown
+        if transcript:
+            place, line, adopted = adopt_first(found, transcript, name, pack)
+        else:
+            adopted = unknown
         score = adopted.score if isinstance(adopted, Assessment) else None
         yield Candidate(
             id=name,
@@ -119,10 +144,17 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
         )
 
 
-def content_of(checkpoints: str | None, transcripts: str | None) -> str:
-    """Return a hash of what checkpoints and a folder of transcripts hold, names and words, by which a dataset made of them is found again."""
-    places = [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
-    found = hashlib.sha256()
+def content_of(checkpoints: str | None, transcripts: str | None, assessed: Sequence[str] = ()) -> str:
+    """Return a hash of all that a dataset rests on and no name in its plan tells, by which one made of the same is found again.
+
+    It is over what checkpoints and a folder of transcripts hold, names and words, what was stated when the folder was imported, and which assessments of
+    the batches have come to a verdict since the batch was written.
+    """
+    store, places = open_store(), [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
+    terms = terms_of(CHECKOUT / Path(transcripts).expanduser()) if transcripts else None
+    open_then = [item.path for name in assessed for item in store.record(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
+    read, _ = store.records([path for path in open_then if store.exists(path)], Assessment)
+    found = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
     for place in places:
         path = CHECKOUT / Path(place).expanduser()
         for file in files_below(path, READ)[0] if path.is_dir() else [path]:

@@ -1,6 +1,5 @@
 """General prompts: every arm is asked them before it plays, so that one that does not load, or says nothing, is found before others are paid for."""
 
-import json
 from collections.abc import Sequence
 
 from prefect import task
@@ -83,7 +82,7 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
 
     _, lost = await side_by_side(one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
     reasons = {item.name: item.reason for item in lost}
-    answers = {name: json.loads(open_store().read(ref.path))["answer"] for name, ref in made.items()}
+    answers = {name: open_store().read_json(ref.path)["answer"] for name, ref in made.items()}
     found = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
     if found and not any(item.answer for item in found):
         why = next(iter(reasons.values()), "every answer was empty")

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.errors import PersonaError
+from core.errors import DamagedError, PersonaError
 from core.fingerprint import fingerprint
 from core.guards import Fault
 from core.pack import load_pack
@@ -18,7 +18,7 @@ from core.store import open_store
 from core.turn_log import FOLDER, TurnLog
 from core.turns import Cast, Player
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, guarded, side_by_side
+from tasks.policy import CACHED, ensured, fail_if_nothing, guarded, side_by_side
 from tasks.progress import told
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -66,7 +66,7 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     path = f"{plan.folder}/{name}.json"
     store = open_store()
     if store.exists(path):
-        transcript = Transcript.model_validate_json(store.read(path))
+        transcript = store.record(path, Transcript)
     else:
         guidance = pack.prompts[plan.guidance].render()
         user = Player(await open_model(plan.user_simulator), *plan.user_tokens, tuple(plan.guards))
@@ -164,16 +164,29 @@ async def rehearse_batch(plans: list[Rehearsal], run: Run, over: Callable[[], bo
     return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)
 
 
+def check_rehearsed(batch_path: str) -> None:
+    """See that a batch has a conversation.
+
+    Raises:
+        NothingMadeError: each of them failed.
+    """
+    batch = open_store().record(batch_path, TranscriptBatch)
+    fail_if_nothing(len(batch.transcripts), batch.left_out, "conversations")
+
+
 def collect_batch(plans: Sequence[Rehearsal]) -> str:
     """Make a batch of what is there of the planned conversations, made by whatever run; return its name."""
     store, made, left_out = open_store(), [], []
     for plan in plans:
         name = rehearsal_name(plan)
         path = f"{plan.folder}/{name}.json"
-        if store.exists(path):
-            transcript = Transcript.model_validate_json(store.read(path))
-            made.append(TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges)))
-        else:
-            left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason="its shard did not make it; the log of that run says why"))
+        reason = "its shard did not make it; the log of that run says why"
+        try:
+            if store.exists(path):
+                made.append(TranscriptRef(id=name, path=path, exchanges=len(store.record(path, Transcript).exchanges)))
+                continue
+        except DamagedError as damaged:
+            reason = str(damaged)
+        left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason=reason))
     batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
     return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

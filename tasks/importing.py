@@ -1,6 +1,5 @@
 """`understudy import`: what people have, written as the product's own transcripts, with a table of what was read and what was left out."""
 
-import json
 import re
 import sys
 import tempfile
@@ -53,7 +52,7 @@ def terms_of(folder: Path) -> dict[str, Any] | None:
     if not store.is_local or folder.resolve().parent != store.local(f"{FOLDER}/x").parent.resolve():
         return None
     name = f"{FOLDER}/{folder.resolve().name}.json"
-    return json.loads(store.read(name))["terms"] if store.exists(name) else None
+    return store.read_json(name)["terms"] if store.exists(name) else None
 
 
 def _finder() -> Any:

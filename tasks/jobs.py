@@ -64,7 +64,7 @@ async def make(order: Order) -> Result:
         else:
             await make_here(order)
     known = f"{order.folder}/{HUB_FILE}"
-    return Result(json.loads(store.read(f"{order.folder}/{order.finished}")), json.loads(store.read(known)) if store.exists(known) else {})
+    return Result(store.read_json(f"{order.folder}/{order.finished}"), store.read_json(known) if store.exists(known) else {})
 
 
 async def run_script(

@@ -35,7 +35,7 @@ def latest_dataset(domain: str) -> DatasetRef:
     store, name = open_store(), f"datasets/latest-{domain}.json"
     if not store.exists(name):
         raise DatasetError(f"No dataset of {domain} in {store.root}. Run the dataset flow first (make dataset), or name one.")
-    return DatasetRef.model_validate_json(store.read(name))
+    return store.record(name, DatasetRef)
 
 
 def keep_models(domain: str, base: ModelRef, adapter: ModelRef, dataset: DatasetRef) -> None:
@@ -56,7 +56,7 @@ def latest_models(domain: str, base: ModelRef | None, adapter: ModelRef | None, 
     store, name = open_store(), f"models/latest-{domain}.json"
     if not store.exists(name):
         raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (make train), or name base, adapter and dataset.")
-    found = Trained.model_validate_json(store.read(name))
+    found = store.record(name, Trained)
     return found.base, found.adapter, found.dataset
 
 
@@ -77,4 +77,4 @@ def latest_exports(domain: str, base: ModelRef | None, understudy: ModelRef | No
     if base or understudy or dataset:
         raise EvaluationError("Give base, understudy and dataset together, as the export flow and the dataset flow return them, or none of them.")
     store, name = open_store(), f"models/latest-export-{domain}.json"
-    return Exported.model_validate_json(store.read(name)) if store.exists(name) else None
+    return store.record(name, Exported) if store.exists(name) else None

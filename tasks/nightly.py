@@ -1,8 +1,9 @@
 """A night's batch: new personas and those that earlier nights left, then whatever is not yet judged, until the budget or the hour ends it."""
 
+import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -21,9 +22,10 @@ from core.reports import night_markdown
 from core.settings import load_settings
 from core.store import open_store
 from tasks.artifacts import publish_report
-from tasks.assessment import assess_batch, found_assessments, judge_transcripts, not_assessed
+from tasks.assessment import assess_batch, check_assessed, found_assessments, judge_transcripts, not_assessed
 from tasks.assessment_report import publish_assessment
 from tasks.generation import plan_personas, rehearsal_name, rehearse_batch
+from tasks.policy import fail_if_nothing
 from tasks.repair import choose_repairs, publish_repairs, repair_batch
 from tasks.run import Run
 
@@ -82,7 +84,7 @@ def begin_night(run: Run, conversations: int | None, name: str) -> Work:
         PersonaError: the seeds below those of the evaluation are used up.
     """
     store, settings, folder = open_store(), run.settings, _folder(run)
-    earlier = {found.name: found for found in (Night.model_validate_json(store.read(path)) for path in store.names(folder, ".json"))}
+    earlier = {found.name: found for found in (store.record(path, Night) for path in store.names(folder, ".json"))}
     made = _made_seeds(run)
     night = earlier.pop(name, None)
     if night is None:
@@ -122,12 +124,12 @@ async def rehearse_night(run: Run, work: Work) -> None:
     for plan in plans:
         path = f"{folder}/{rehearsal_name(plan)}.json"
         if store.exists(path):
-            work.made.append(_ref(path))
+            work.made += _refs([path], work)
 
 
 async def assess_night(run: Run, work: Work) -> None:
     """Judge every conversation of the domain that is not yet judged, whichever night made it."""
-    there = [_ref(path) for path in open_store().names(f"transcripts/{run.pack.name}", ".json")]
+    there = _refs(open_store().names(f"transcripts/{run.pack.name}", ".json"), work)
     waiting = not_assessed(there, run)
 
     async def judge() -> None:
@@ -163,13 +165,14 @@ async def publish_night(run: Run, work: Work) -> NightRef:
 
     Raises:
         RunStoppedError: something needs a person.
+        NothingMadeError: all conversations, or all assessments, failed, though nothing ended the night early.
     """
     store, domain = open_store(), run.pack.name
     report = _report(run, work)
     path = store.write_json(f"nights/{domain}/reports/{work.night.name}.json", report)
     names = store.names(f"nights/{domain}/reports", ".json")
-    before = [NightReport.model_validate_json(store.read(name)) for name in names if name < path]
-    read = [Transcript.model_validate_json(store.read(ref.path)) for ref in work.made]
+    before = [store.record(name, NightReport) for name in names if name < path]
+    read = [store.record(ref.path, Transcript) for ref in work.made]
     fidelity = measure_fidelity(run.pack, read, run.settings.fidelity) if read else None
     earlier = before[::-1][: run.settings.nightly.nights]
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
@@ -178,15 +181,19 @@ async def publish_night(run: Run, work: Work) -> NightRef:
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if work.trouble:
         raise work.trouble[0]
+    if not work.stopped and not work.over():
+        fail_if_nothing(len(work.made), work.left_out if work.seeds else [], "conversations")
+        if work.batch:
+            check_assessed(work.batch)
     return NightRef(path=path, summary=_summary(report) | {"report": f"{store.root}/{page}"})
 
 
 def _report(run: Run, work: Work) -> NightReport:
-    assessments = [Assessment.model_validate_json(open_store().read(item.path)) for item in work.assessed]
+    assessments = [open_store().record(item.path, Assessment) for item in work.assessed]
     outcomes = Counter(item.score.outcome for item in assessments)
     failed = Counter(check for item in assessments for check in {*item.score.failed_checks, *item.score.failed_gates})
     left, bill = len(work.seeds) - len(work.made), run.ledger.bill
-    read = [Transcript.model_validate_json(open_store().read(ref.path)) for ref in work.made]
+    read = [open_store().record(ref.path, Transcript) for ref in work.made]
     return NightReport(
         night=work.night,
         made=len(work.made),
@@ -230,17 +237,24 @@ async def _until_stopped(work: Work, doing: Awaitable[object]) -> None:
 
 
 def _made_seeds(run: Run) -> set[int]:
-    return {_seed(path) for path in open_store().names(f"transcripts/{run.pack.name}", ".json")}
+    return {seed for path in open_store().names(f"transcripts/{run.pack.name}", ".json") if (seed := _seed(path)) is not None}
 
 
-def _seed(path: str) -> int:
-    """Return the persona's seed, with which a transcript's name begins."""
-    return int(path.rpartition("/")[2].partition("-")[0])
+def _seed(path: str) -> int | None:
+    """Return the persona's seed, with which a transcript's name begins; none of a file that was put there by another hand."""
+    begins = path.rpartition("/")[2].partition("-")[0]
+    return int(begins) if re.fullmatch("[0-9]{1,18}", begins) else None
 
 
-def _ref(path: str) -> TranscriptRef:
-    transcript = Transcript.model_validate_json(open_store().read(path))
-    return TranscriptRef(id=transcript.id, path=path, exchanges=len(transcript.exchanges))
+def _refs(paths: Sequence[str], work: Work) -> list[TranscriptRef]:
+    """Return the transcripts of files; those that cannot be read are left out."""
+    found, damaged = open_store().records(paths, Transcript)
+    told = {item.name for item in work.left_out}
+    for path, reason in damaged.items():
+        if path not in told:
+            get_run_logger().warning("Left out: %s", reason)
+            work.left_out.append(LeftOut(name=path, reason=reason))
+    return [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in found.items()]
 
 
 def _folder(run: Run) -> str:

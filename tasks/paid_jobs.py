@@ -119,7 +119,7 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     store = open_store()
     for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
         try:
-            told = json.loads(store.read(name))
+            told = store.read_json(name)
             block = await load_jobs(told["where"], told["namespace"])
             alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, told["key"]) if not job.ended]
             cancelled = [await asyncio.to_thread(block.cancel_or_say, job) for job in alive]

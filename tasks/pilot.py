@@ -48,7 +48,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     store, pack = open_store(), run.pack
     batch = store.record(assessed, AssessmentBatch)
     folder = f"{PILOTS}{pack.name}/rounds"
-    before = [Round.model_validate_json(store.read(name)) for name in store.names(folder, ".json")]
+    before = [store.record(name, Round) for name in store.names(folder, ".json")]
     judged = read_judged(batch)
     found = figures(judged, pack.rubric, run.settings.assessment.trust)
     same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]

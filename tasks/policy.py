@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
-from core.errors import BudgetError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.errors import BudgetError, DamagedError, HeldError, ModelError, NothingMadeError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
 from core.locks import pause
 from core.records import LeftOut, Reference
@@ -29,6 +30,9 @@ BUDGET_EVENT = "understudy.budget-spent"
 
 STEPS = 4
 """Progress is told about this often in a batch."""
+
+REASONS = 3
+"""How many reasons a failed batch names."""
 
 Item = TypeVar("Item")
 Ref = TypeVar("Ref", bound=Reference)
@@ -120,7 +124,7 @@ async def side_by_side(
             except (RunStoppedError, SettingsError) as error:
                 stopped.append(error)
                 return False
-            except (ModelError, TranscriptError) as error:
+            except (ModelError, TranscriptError, DamagedError) as error:
                 leave_open()
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
                 logger.warning("Left out %s: %s", names[number], error)
@@ -144,6 +148,24 @@ async def side_by_side(
             _tell_budget(stopped[0])
         raise stopped[0]
     return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
+
+
+def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
+    """Refuse to call a batch completed in which every item failed.
+
+    Args:
+        made: how many items came of it.
+        what: the items, in the plural.
+
+    Raises:
+        NothingMadeError: none, with the commonest reasons.
+    """
+    if made or not left_out:
+        return
+    reasons = Counter(item.reason.rstrip(".") for item in left_out).most_common()
+    told = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
+    more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
+    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {told}{more}. What was made before is kept, and the same command tries these again.")
 
 
 def _tell_budget(error: BudgetError) -> None:

@@ -1,6 +1,5 @@
 """Publishing models: the card and the loss curve beside what a job made, and all of it where jobs run here."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,19 +112,19 @@ def _names(path: str) -> list[str]:
 
 
 def _training(adapter: ModelRef) -> TrainingFacts:
-    return training_facts(json.loads(open_store().read(f"{adapter.path}/metrics.json")), **_paid(adapter))
+    return training_facts(open_store().read_json(f"{adapter.path}/metrics.json"), **_paid(adapter))
 
 
 def _paid(model: ModelRef) -> dict[str, Any]:
     """Return the machine that made a model and what it cost, where it was paid for."""
     store, name = open_store(), f"{model.path}/{JOB_FILE}"
-    told = json.loads(store.read(name)) if store.exists(name) else {}
+    told = store.read_json(name) if store.exists(name) else {}
     return {known: told[known] for known in ("hardware", "usd") if known in told}
 
 
 def _export(run: Run, gguf: ModelRef) -> ExportFacts:
     length = load_training(run.settings.training).train["max-length"]
-    return export_facts(json.loads(open_store().read(f"{gguf.path}/export.json")), int(length) if isinstance(length, int) else None, **_paid(gguf))
+    return export_facts(open_store().read_json(f"{gguf.path}/export.json"), int(length) if isinstance(length, int) else None, **_paid(gguf))
 
 
 def _card(run: Run, dataset: DatasetRef | None, base: ModelRef, training: TrainingFacts | None, repo: str, title: str) -> CardFacts:
@@ -157,7 +156,7 @@ def _source(model: ModelRef) -> Source:
 def _base_source(model: ModelRef, base: Base) -> Source:
     """Return where a base came from: what the settings say, and of a GGUF file what was written down when it was unpacked."""
     store, name = open_store(), f"{model.path}/{UNPACKED}"
-    read = json.loads(store.read(name)) if store.exists(name) else {}
+    read = store.read_json(name) if store.exists(name) else {}
     package = f"{read['package']} {read['package_version']}" if read.get("package") else None
     told = {"license": base.license, "origin": base.origin or "", "file": read.get("file"), "sha256": read.get("sha256"), "package": package}
     return _source(model).model_copy(update=told)
@@ -165,4 +164,4 @@ def _base_source(model: ModelRef, base: Base) -> Source:
 
 def _caveats(dataset: DatasetRef) -> list[str]:
     """Return what the dataset's transcripts or verdicts must not be taken for."""
-    return json.loads(open_store().read(f"{dataset.path}/manifest.json")).get("caveats", [])
+    return open_store().read_json(f"{dataset.path}/manifest.json").get("caveats", [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.errors import PackError, RepairError, SettingsError, TranscriptError
+from core.errors import DamagedError, PackError, RepairError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
 from core.guards import Fault
 from core.ledger import bills, read_entries
@@ -77,7 +77,7 @@ async def repair_task(plan: RepairPlan) -> TranscriptRef:
     name = _name(plan)
     path = f"repaired/{plan.domain}/{name}.json"
     if store.exists(path):
-        transcript = Transcript.model_validate_json(store.read(path))
+        transcript = store.record(path, Transcript)
     else:
         workshop = Workshop(pack, await open_model(plan.repairer), plan.numbers, plan.minimum, plan.guards)
         try:
@@ -115,7 +115,10 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
     plans, left_out = [], []
     for item in batch.assessments:
         pilot = of_pilot(item.transcript.path)
-        found = "it is of a pilot" if pilot else exchanges_to_mend(_transcript(item.transcript.path), _assessment(item.path), pack, run.settings.repair)
+        try:
+            found = "it is of a pilot" if pilot else exchanges_to_mend(_transcript(item.transcript.path), _assessment(item.path), pack, run.settings.repair)
+        except DamagedError as damaged:
+            found = str(damaged)
         if isinstance(found, str):
             left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=found)]
         else:
@@ -215,8 +218,8 @@ def _kind(reason: str) -> str:
 
 
 def _transcript(path: str) -> Transcript:
-    return Transcript.model_validate_json(open_store().read(path))
+    return open_store().record(path, Transcript)
 
 
 def _assessment(path: str) -> Assessment:
-    return Assessment.model_validate_json(open_store().read(path))
+    return open_store().record(path, Assessment)

@@ -1,6 +1,5 @@
 """Publishing a report: into the run's folder and as a Prefect artifact."""
 
-import json
 from typing import Any
 
 from prefect.logging import get_run_logger
@@ -63,10 +62,10 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
         "batch": batch,
         "assessment": found,
         "dataset": dataset,
-        "training": json.loads(store.read(f"{adapter.path}/metrics.json")),
+        "training": store.read_json(f"{adapter.path}/metrics.json"),
         "gguf": gguf,
-        "export": json.loads(store.read(f"{models['understudy'].path}/export.json")),
-        "exports": {arm: json.loads(store.read(f"{model.path}/export.json"))["checks"] for arm, model in models.items()},
+        "export": store.read_json(f"{models['understudy'].path}/export.json"),
+        "exports": {arm: store.read_json(f"{model.path}/export.json")["checks"] for arm, model in models.items()},
         "fidelity": _fidelity([item.transcript for item in batch.assessments], run),
         "caveats": caveats_of(judged, found),
         "bills": bills(store, run.ledger.run),
@@ -129,7 +128,7 @@ def _loss(checks: dict[str, Any]) -> float:
 
 
 def _fidelity(transcripts: list[TranscriptRef], run: Run) -> Report:
-    read = [Transcript.model_validate_json(open_store().read(item.path)) for item in transcripts]
+    read = [open_store().record(item.path, Transcript) for item in transcripts]
     return measure_fidelity(run.pack, read, run.settings.fidelity)
 
 

@@ -112,8 +112,8 @@ def _show(given: dict[str, str]) -> int:
         sheet = CHECKOUT / Path(given["sheet"]).expanduser()
         show_text(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
         return 0
-    size = given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed)
-    folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), whole_number('SAMPLE', size, 1, 100_000))}"
+    size = whole_number("SAMPLE", given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed), 1, 100_000)
+    folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), size)}"
     show(f"Read the conversations:    {folder}/{PAGE}")
     show(f"Write YES, NO or NA into:  {folder}/{SHEET}")
     show(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")

@@ -9,13 +9,16 @@ from core.comparison_report import evaluation_markdown
 from core.errors import EvaluationError
 from core.evaluation_record import FILE, EvaluationRecord, facts_of, summary
 from core.fingerprint import fingerprint
+from core.foreign_files import shown
 from core.pack import load_pack
-from core.recorded_evaluation import read_recorded, recorded_conversations
+from core.recorded_evaluation import FORM, misnamed, read_recorded, recorded_conversations
 from core.reports import summary_table
 from core.settings import load_settings
 from core.store import CHECKOUT, open_store
 from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words
+
+AS_RECORDED = "Scores and passes are as recorded in the files; who judged, and by which rubric, is not known to Understudy, and nothing was judged again."
 
 
 def main(words: list[str]) -> int:
@@ -35,6 +38,9 @@ def _evaluate(given: dict[str, str]) -> dict[str, str]:
         raise EvaluationError("No folder of assessments was given. Say make evaluate-recorded DIR=folder.")
     folder, store, pack = CHECKOUT / Path(given["dir"]).expanduser(), open_store(), load_pack(given["domain"])
     played, numbers = read_recorded(folder), load_settings(given["settings"]).evaluation
+    unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(folder)]
+    for line in shown([*(item.lost for item in played if item.lost), *unread]):
+        print(f"Left out: {line}", file=sys.stderr)
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
     comparison = compare_arms(played, given["base"], gates, numbers.decision, numbers.resamples)
     beside = CHECKOUT / Path(given["transcripts"]).expanduser() if given["transcripts"] else folder.parent / "transcripts"
@@ -42,7 +48,7 @@ def _evaluate(given: dict[str, str]) -> dict[str, str]:
     for name, reason in left_out.items():
         show(f"Its words are left out: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
-    record = EvaluationRecord(domain=given["domain"], models=models, comparison=comparison, played=played)
+    record = EvaluationRecord(domain=given["domain"], models=models, comparison=comparison, played=played, caveats=[AS_RECORDED])
     facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"
     store.write_json(f"{place}/{FILE}", record)
     store.write(f"{place}/report.md", evaluation_markdown(facts))

@@ -1,7 +1,6 @@
 """The base model and the adapter trained on it."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 
@@ -131,7 +130,7 @@ async def train(dataset: DatasetRef, base: ModelRef, training: Training, script:
 
 def shape(base: ModelRef) -> Shape:
     """Return a base's shape."""
-    return shape_of(json.loads(open_store().read(f"{base.path}/config.json")), base.repo or base.name)
+    return shape_of(open_store().read_json(f"{base.path}/config.json"), base.repo or base.name)
 
 
 def _order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> Order:
@@ -141,6 +140,6 @@ def _order(dataset: DatasetRef, base: ModelRef, training: Training, script: str,
 
 def _load(dataset: DatasetRef) -> Load:
     """Return how much there is to learn, by the dataset's own count of tokens."""
-    counted = json.loads(open_store().read(f"{dataset.path}/manifest.json"))["statistics"]
+    counted = open_store().read_json(f"{dataset.path}/manifest.json")["statistics"]
     tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
     return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))

@@ -45,9 +45,12 @@ def all_rehearsed(domain: str) -> str:
         TranscriptError: there is none.
     """
     store = open_store()
-    transcripts = [(path, Transcript.model_validate_json(store.read(path))) for path in store.names(f"transcripts/{domain}", ".json")]
+    transcripts, damaged = store.records(store.names(f"transcripts/{domain}", ".json"), Transcript)
+    for reason in damaged.values():
+        get_run_logger().warning("Left out: %s", reason)
     if not transcripts:
         raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (make generate), or name a folder.")
-    refs = [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts]
-    batch = TranscriptBatch(domain=domain, transcripts=refs, left_out=[])
+    refs = [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts.items()]
+    left_out = [LeftOut(name=path, reason=reason) for path, reason in damaged.items()]
+    batch = TranscriptBatch(domain=domain, transcripts=refs, left_out=left_out)
     return store.write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errors import EvaluationError
-from core.recorded_evaluation import read_recorded
+from core.recorded_evaluation import FORM, misnamed, read_recorded
 from core.records import Answer, Outcome
 
 LINE = {
@@ -54,22 +54,26 @@ def test_an_assessment_with_errors_is_incomplete_whatever_it_says_of_passing(tmp
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
-        ("base_9000", {}, "its name is not of the form <arm>_seed<persona>_run<trial>.json"),
-        ("base_seed1_run1", {"conversation_id": "base_seed2_run1"}, "it is of the conversation 'base_seed2_run1', which is not its name"),
-        ("base_seed1_run1", {"score": 1.2}, "`score` is 1.2; 0 to 1 is allowed"),
-        ("base_seed1_run1", {"score": float("nan")}, "`score` is nan; 0 to 1 is allowed"),
-        ("base_seed1_run1", {"category_scores": {"warmth": -1}}, "`category_scores.warmth` is -1.0"),
-        ("base_seed1_run1", {"answers": {"C1": "PERHAPS"}}, "PERHAPS"),
-        ("base_seed1_run1", {"pass": None}, "`pass`"),
+        ("a_9000", {}, "its name is not of the form <arm>_seed<persona>_run<trial>.json"),
+        ("z_seed1_run1", {"conversation_id": "base_seed2_run1"}, "it is of the conversation 'base_seed2_run1', which is not its name"),
+        ("z_seed1_run1", {"score": 1.2}, "`score` is 1.2; 0 to 1 is allowed"),
+        ("z_seed1_run1", {"score": float("nan")}, "`score` is nan; 0 to 1 is allowed"),
+        ("z_seed1_run1", {"category_scores": {"warmth": -1}}, "`category_scores.warmth` is -1.0"),
+        ("z_seed1_run1", {"answers": {"C1": "PERHAPS"}}, "PERHAPS"),
+        ("z_seed1_run1", {"pass": None}, "`pass`"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named_with_the_reason(tmp_path, name, changes, said):
     write(tmp_path)
     write(tmp_path, name, **changes)
-    with pytest.raises(EvaluationError, match=f"1 of 2 files do not fit. The first, {name}.json: ") as refused:
+    whole, *lost = read_recorded(tmp_path)
+    assert whole.complete
+    told = [str(item.lost) for item in lost] or [f"{other} does not fit: its name is not of the form {FORM}" for other in misnamed(tmp_path)]
+    assert [line.startswith(f"{name}.json does not fit: ") and said in line and "\n" not in line for line in told] == [True]
+    assert not any(item.complete for item in lost)
+    (tmp_path / "base_seed9000_run1.json").unlink()
+    with pytest.raises(EvaluationError, match=f"1 of 1 files do not fit. The first, {name}.json: "):
         read_recorded(tmp_path)
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 def test_text_that_is_no_json_and_folders_without_any(tmp_path):

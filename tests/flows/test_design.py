@@ -90,7 +90,7 @@ async def test_an_installation_touches_the_folders_of_its_domain_alone(tmp_path,
 async def test_bad_input_says_what_to_do(tmp_path, data_root, packs, brief):
     settings = design_settings(tmp_path)
     for asked, error, said in (
-        (("nowhere.md", "home-cooking"), DesignError, "cannot be read"),
+        (("nowhere.md", "home-cooking"), DesignError, "does not exist"),
         ((brief, "Home Cooking"), DesignError, "Allowed: lower-case"),
         ((brief, "therapeutic-coaching"), DesignError, "there already"),
         ((brief, "shared"), DesignError, "is no pack's"),

@@ -1,0 +1,132 @@
+"""One item costs one item: what cannot be read is named and left out; a batch of which nothing came has failed, and can be tried again."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, FlowRunFilterName
+
+from core.errors import NothingMadeError
+from core.records import AssessmentBatch, TranscriptBatch
+from core.store import open_store
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.generation import generation
+from flows.nightly import nightly
+from flows.pilot import pilot
+from tests.flows.conftest import write_settings
+from tests.flows.test_commands import finish
+
+HAIKU = "anthropic/claude-haiku-5-5"
+REFUSED = {"fault": {"status": 400}}
+
+
+@pytest.fixture
+def stub(provider, monkeypatch):
+    provider.set(faults=[], latency_s=0, send_limit_headers=True)
+    provider.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    return provider
+
+
+def paid(tmp_path, stub, *roles):
+    return write_settings(
+        tmp_path,
+        roles={role: [HAIKU] if role == "judges" else HAIKU for role in roles},
+        models={"anthropic": {"concurrency": 10, "options": {"base_url": stub.url}}},
+        generation={"conversations": 3, "exchanges": [3, 3], "concurrency": 1},
+        assessment={"judging": {"mode": "single", "shuffle": True, "confirm_gates": "never"}},
+        calls={"attempts": 1, "first_backoff_seconds": 0.01},
+        budget={"usd": 5},
+        nightly={"conversations": 2, "budget": {"usd": 5, "tokens": None}, "for_judging": 0.3},
+    )
+
+
+async def state_of(flow):
+    async with get_client() as client:
+        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_=f"{flow}-")))
+    state = max(runs, key=lambda run: run.created).state
+    return state and state.name
+
+
+async def test_a_generation_in_which_every_conversation_failed_has_failed_and_is_tried_again(tmp_path, data_root, stub):
+    settings = paid(tmp_path, stub, "user_simulator", "assistant")
+    stub.set(faults=[REFUSED])
+    with pytest.raises(NothingMadeError, match=r"0 of 3 conversations were made\. 3 times: .*same command tries these again"):
+        await generation(settings=settings)
+    assert await state_of("generation") == "Failed"
+    stub.set(faults=[])
+    assert len(open_store().record(await generation(settings=settings), TranscriptBatch).transcripts) == 3
+
+
+def test_the_command_of_a_failed_batch_ends_with_a_code_and_one_sentence(tmp_path, data_root, stub, command):
+    stub.set(faults=[REFUSED])
+    code, printed = finish(command("generation", f"settings={paid(tmp_path, stub, 'user_simulator', 'assistant')}"))
+    assert code == 1
+    assert "Error: 0 of 3 conversations were made." in printed
+    assert "Traceback" not in printed
+
+
+async def test_an_assessment_of_errors_alone_has_failed_and_hides_no_earlier_one(tmp_path, data_root, stub):
+    small = write_settings(tmp_path, generation={"conversations": 3, "exchanges": [3, 3]})
+    await generation(settings=small)
+    good = await assessment(settings=small)
+    settings = paid(tmp_path, stub, "judges")
+    stub.set(faults=[REFUSED])
+    with pytest.raises(NothingMadeError, match="0 of 3 assessments were made"):
+        await assessment(settings=settings)
+    assert await state_of("assessment") == "Failed"
+    assert open_store().read("batches/latest-assessments-therapeutic-coaching") == good
+    stub.set(faults=[])
+    assert {item.outcome == "incomplete" for item in open_store().record(await assessment(settings=settings), AssessmentBatch).assessments} == {False}
+
+
+@pytest.mark.parametrize("flow", [nightly, pilot])
+async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_path, data_root, stub, flow, monkeypatch):
+    monkeypatch.setattr("tasks.nightly.ends_at", lambda *_: datetime.max.replace(tzinfo=UTC))
+    stub.set(faults=[REFUSED])
+    with pytest.raises(NothingMadeError, match="conversations were made"):
+        await flow(settings=paid(tmp_path, stub, "user_simulator", "assistant"))
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"id": ', b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "\\ud83d", "exchanges": []}'])
+async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_path, data_root, settings, content):
+    await generation(settings=settings)
+    whole = open_store().record(await assessment(settings=settings), AssessmentBatch)
+    paths = sorted((data_root / "transcripts/therapeutic-coaching").glob("*.json"))
+    paths[0].write_bytes(content)
+    paths[0].with_name("notes.json").write_bytes(content)
+    judged = next(item for item in whole.assessments if item.transcript.id == paths[1].stem)
+    (data_root / judged.path).write_bytes(content)
+    (data_root / "batches/assessments-0.json").write_bytes(content)
+    name = await assessment(settings=settings)
+    found = open_store().record(name, AssessmentBatch)
+    assert {item.transcript.id for item in found.assessments} == {path.stem for path in paths[2:]}
+    named = " ".join(f"{item.name} {item.reason}" for item in found.left_out)
+    assert all(part in named for part in (paths[0].name, "notes.json", paths[1].stem))
+    manifest = json.loads(open_store().read(f"{(await dataset(settings=settings)).path}/manifest.json"))
+    assert {entry["id"] for entry in manifest["left_out"]} >= {paths[0].stem, paths[1].stem}
+    await nightly(night="2026-11-01", settings=settings)
+
+
+async def test_a_dataset_names_all_that_it_leaves_out_where_a_person_looks(tmp_path, data_root, settings):
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for number in range(5):
+        pairs = [{"user": f"The boss of case {number}, day {day}: " + "ab" * number, "assistant": f"Heavy {number} {day}."} for day in range(1, 8)]
+        (folder / f"t{number}.json").write_text(json.dumps({"id": f"t{number}", "exchanges": pairs}), encoding="utf-8")
+    (folder / "cut.json").write_text('{"id": "cut", "exch', encoding="utf-8")
+    (folder / "t1-copy.json").write_text((folder / "t1.json").read_text(encoding="utf-8").replace("Heavy", "Light"), encoding="utf-8")
+    batch = await assessment(transcripts=str(folder), settings=settings)
+    found = await dataset(assessed=batch, settings=settings)
+    manifest = json.loads(open_store().read(f"{found.path}/manifest.json"))
+    assert {"cut.json", "t1-copy.json"} <= set(manifest["not_read"])
+    async with get_client() as client:
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key={"any_": ["dataset-therapeutic-coaching"]}))
+    text = str(artifacts[0].data)
+    for entry in manifest["left_out"]:
+        assert entry["id"] in text
+    assert "cut.json" in text
+    assert "t1-copy.json" in text
+    assert "cut.json" not in open_store().read(f"{found.path}/README.md")  # file names of one's own are not published
