@@ -81,16 +81,8 @@ def test_a_line_that_cannot_be_used_hides_no_later_one(tmp_path, first):
 @pytest.mark.parametrize("useless", [{"path": None}, {"outcome": Outcome.INCOMPLETE}, {"reason": "its file is damaged"}])
 def test_what_is_no_verdict_hides_no_later_one(useless):
     def one(name, **changes):
-        given: dict[str, Any] = {
-            "path": "p",
-            "source": "s",
-            "assessment": "a",
-            "outcome": Outcome.PASS,
-            "score": 1.0,
-            "judge": "j",
-            "rubric_hash": "r",
-            "failed_gates": [],
-        }
+        judged: dict[str, Any] = {"outcome": Outcome.PASS, "score": 1.0, "judge": "j", "rubric_hash": "r", "failed_gates": []}
+        given: dict[str, Any] = {"path": "p", "source": "s", "assessment": "a", **judged}
         return Candidate(**given | {"id": name} | changes)
 
     found = gather([one("a", **useless), one("a", source="later"), one("b")])
