@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -113,20 +114,23 @@ async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_
 async def test_a_dataset_names_all_that_it_leaves_out_where_a_person_looks(tmp_path, data_root, settings):
     folder = tmp_path / "talks"
     folder.mkdir()
-    for number in range(5):
-        pairs = [{"user": f"The boss of case {number}, day {day}: " + "ab" * number, "assistant": f"Heavy {number} {day}."} for day in range(1, 8)]
-        (folder / f"t{number}.json").write_text(json.dumps({"id": f"t{number}", "exchanges": pairs}), encoding="utf-8")
+    await generation(settings=settings)
+    told: dict[str, Any] = {}
+    for number, path in enumerate(sorted((data_root / "transcripts/therapeutic-coaching").glob("*.json"))):
+        told = json.loads(path.read_text(encoding="utf-8")) | {"id": f"t{number}"}
+        (folder / f"t{number}.json").write_text(json.dumps(told), encoding="utf-8")
     (folder / "cut.json").write_text('{"id": "cut", "exch', encoding="utf-8")
-    (folder / "t1-copy.json").write_text((folder / "t1.json").read_text(encoding="utf-8").replace("Heavy", "Light"), encoding="utf-8")
+    told["exchanges"] = [part | {"user": f"{part['user']} Or not."} for part in told["exchanges"]]
+    (folder / f"{told['id']}-copy.json").write_text(json.dumps(told), encoding="utf-8")
     batch = await assessment(transcripts=str(folder), settings=settings)
     found = await dataset(assessed=batch, settings=settings)
     manifest = json.loads(open_store().read(f"{found.path}/manifest.json"))
-    assert {"cut.json", "t1-copy.json"} <= set(manifest["not_read"])
+    assert {"cut.json", "t9-copy.json"} <= set(manifest["not_read"])
     async with get_client() as client:
         artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key={"any_": ["dataset-therapeutic-coaching"]}))
     text = str(artifacts[0].data)
     for entry in manifest["left_out"]:
         assert entry["id"] in text
     assert "cut.json" in text
-    assert "t1-copy.json" in text
+    assert "t9-copy.json" in text
     assert "cut.json" not in open_store().read(f"{found.path}/README.md")  # file names of one's own are not published
