@@ -91,9 +91,12 @@ async def rehearsed(plan: Rehearsal) -> TranscriptRef:
     Raises:
         HeldError: another run plays it at the moment.
         ModelError: a model gave no usable message.
+        DamagedError: what is there is no transcript any more.
     """
     async with owned(f"{FOLDER}/{rehearsal_name(plan)}"):
-        return await ensured(rehearse_task, TranscriptRef, plan)
+        found = await ensured(rehearse_task, TranscriptRef, plan)
+    open_store().record(found.path, Transcript)  # what is found by its key alone may have been damaged since
+    return found
 
 
 def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:

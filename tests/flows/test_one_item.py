@@ -108,6 +108,8 @@ async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_
     assert all(part in named for part in (paths[0].name, "notes.json", paths[1].stem))
     manifest = json.loads(open_store().read(f"{(await dataset(settings=settings)).path}/manifest.json"))
     assert {entry["id"] for entry in manifest["left_out"]} >= {paths[0].stem, paths[1].stem}
+    again = open_store().record(await generation(settings=settings), TranscriptBatch)
+    assert (len(again.transcripts), len(again.left_out)) == (9, 1)
     await nightly(night="2026-11-01", settings=settings)
 
 
