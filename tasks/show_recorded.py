@@ -40,7 +40,7 @@ def _evaluate(given: dict[str, str]) -> dict[str, str]:
     played, numbers = read_recorded(folder), load_settings(given["settings"]).evaluation
     unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(folder)]
     for line in shown([*(item.lost for item in played if item.lost), *unread]):
-        print(f"Left out: {line}", file=sys.stderr)
+        show(f"Left out: {line}", error=True)
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
     comparison = compare_arms(played, given["base"], gates, numbers.decision, numbers.resamples)
     beside = CHECKOUT / Path(given["transcripts"]).expanduser() if given["transcripts"] else folder.parent / "transcripts"
