@@ -177,7 +177,7 @@ async def publish_dataset(dataset: DatasetRef, domain: str) -> None:
     left_out = [(str(entry["id"]), f"{entry['reason']} ({entry['source']})") for entry in manifest["left_out"]]
     left_out += manifest.get("not_read", {}).items()
     for line in shown([f"Left out: {name}: {reason}" for name, reason in left_out]):
-        logger.warning("%s", line)
+        logger.info("%s", line)
     card = store.read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
     text = Markdown(f"{card}\n{markdown('left_out', items=left_out[:NAMED], more=max(0, len(left_out) - NAMED))}")
     store.write(f"{dataset.path}/report.md", text)
