@@ -47,7 +47,7 @@ def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
         found = store.read_json(name)
     except DamagedError:
         return None
-    if not found.keys() >= {"files", "listings", "at", "warnings", "table"}:
+    if not found.keys() >= {"files", "listings"}:
         return None
     root = store.local(name).parents[1]
     same = all(stamp(root / file) == state for file, state in found["files"].items())

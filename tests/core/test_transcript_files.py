@@ -356,8 +356,9 @@ def test_two_files_of_one_id_with_other_words_are_said_to_differ(tmp_path):
     for name, turns in {"backup": TURNS * 2, "original": TURNS}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"id": "t", "messages": turns}), encoding="utf-8")
     found = find_transcripts(tmp_path)
-    assert "OTHER words" in found.left_out["original.json"]
-    assert [len(item.exchanges) for item in found.doubles["t"]] == [2]
+    assert "OTHER words" in found.left_out["backup.json"]
+    assert [len(item.exchanges) for item in found.doubles["t"]] == [4]
+    assert [len(item.exchanges) for item in found.transcripts.values()] == [2]
 
 
 def test_separators_of_unicode_within_a_text_end_no_line(tmp_path):
