@@ -27,8 +27,8 @@ from core.store import open_store
 from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, content_of
-from tasks.policy import CACHED, ensured, guarded
 from tasks.importing import NOT_STATED
+from tasks.policy import CACHED, ensured, guarded
 from tasks.published import say_again, stands
 from tasks.tokens import load_tokenizer
 
