@@ -13,8 +13,8 @@ from typing import Any
 import anthropic
 from pydantic import SecretStr
 
+from blocks.answers import http_client
 from blocks.anthropic import CACHED, Anthropic, _messages
-from blocks.http import http_client
 from core.chat import ChatModel, ChatRequest, Reply
 from core.pack import load_pack
 from core.personas import sample_batch

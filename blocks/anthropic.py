@@ -9,10 +9,11 @@ import anthropic
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
+from blocks.answers import Endpoint, http_client
+from blocks.http import allowances, clean_key, read_refusal, seconds_to_wait, status_error
 from core.addresses import Address, given_address
 from core.chat import ChatRequest, LimitKind, Reply
-from core.errors import ContextError, ModelTimeoutError, SettingsError, UnderstudyError
+from core.errors import ContextError, SettingsError, UnderstudyError
 from core.usage_bounds import all_written, read_usage, total
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
@@ -37,8 +38,8 @@ class _Message(BaseModel):
     """What is read of an answer; the SDK's own type takes ten times as long to make."""
 
     content: list[_Block]
-    stop_reason: str | None
-    stop_details: dict[str, Any] | None = None
+    stop_reason: Any = None
+    stop_details: Any = None
     usage: Any = None
 
 
@@ -85,7 +86,6 @@ class AnthropicChat:
 
     def __init__(self, block: Anthropic, key: str) -> None:
         """Make the client, which is shared by all calls."""
-        self._answered = False
         self.reference = f"anthropic/{block.model}"
         self._client = anthropic.AsyncAnthropic(
             api_key=key,
@@ -95,6 +95,7 @@ class AnthropicChat:
             timeout=None,
             open_telemetry=False,
         )
+        self._endpoint = Endpoint(self.reference, str(self._client.base_url), "Anthropic's Messages API")
         self._model = block.model
         self._options: dict[str, Any] = {"thinking": {"type": block.thinking}} if block.thinking else {}
         self._output: dict[str, Any] = {"effort": block.effort} if block.effort else {}
@@ -110,15 +111,10 @@ class AnthropicChat:
             options["output_config"] = output
         if request.system:
             options["system"] = [{"type": "text", "text": request.system, "cache_control": CACHED}]
-        try:
-            # as extra_body the request is sent as it is; as arguments the SDK copies it along its type hints
-            raw = await self._client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=(), extra_body=options)
-            message = _Message.model_validate_json(raw.http_response.content)
-        except anthropic.AnthropicError as error:
-            raise self._explained(error) from error
-        except ValueError as error:  # 200, and a body that is no JSON, or no message
-            raise no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered) from error
-        self._answered = True
+        # as extra_body the request is sent as it is; as arguments the SDK copies it along its type hints
+        sending = self._client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=(), extra_body=options)
+        raw = await self._endpoint.ask(request, sending, self._refused)
+        message = self._endpoint.read(request, raw.http_response.content, _Message)
         if message.stop_reason == "model_context_window_exceeded":
             raise ContextError(f"{self.reference}: the answer ran into the end of the context window. Choose a model with a larger context.")
         thinks = self._options.get("thinking") != {"type": "disabled"}
@@ -132,20 +128,15 @@ class AnthropicChat:
             refused.unbilled = True
             raise refused from error
 
-    def _explained(self, error: anthropic.AnthropicError) -> UnderstudyError:
-        if isinstance(error, anthropic.APITimeoutError) and not never_sent(error):
-            return ModelTimeoutError(f"{self.reference} gave no answer in time.")
-        if isinstance(error, anthropic.APIConnectionError):
-            return unreachable(self.reference, str(self._client.base_url), error)
-        if isinstance(error, anthropic.APIStatusError):
-            headers, status = error.response.headers, error.status_code
-            # credit that is used up is a bad request
-            spent = "spend_limit" in (error.error_code or "") or "credit balance is too low" in error.message
-            limits = allowances(headers, LIMIT_HEADERS)
-            # an overload can be told within a stream's 200; the type says what the status does not
-            status = 529 if error.type == "overloaded_error" else status
-            return status_error(self.reference, status, error.api_message or error.message, seconds_to_wait(headers), limits, spent=spent)
-        return no_api(self.reference, str(self._client.base_url), "Anthropic's Messages API", self._answered)
+    def _refused(self, error: Exception) -> UnderstudyError | None:
+        if not isinstance(error, anthropic.APIStatusError) or error.status_code < 400:
+            return None
+        said, headers = read_refusal(error.response.content), error.response.headers
+        # credit that is used up is a bad request
+        spent = "spend_limit" in said.code or "credit balance is too low" in said.message
+        # an overload can be told by its type, whatever the status
+        status = 529 if said.kind == "overloaded_error" else error.status_code
+        return status_error(self.reference, status, said.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
 
 
 def _messages(request: ChatRequest) -> list[Any]:
@@ -167,7 +158,7 @@ def _reply(message: _Message, thinks: bool, limits: tuple[Any, ...], request_id:
     text = said = "".join(block.text for block in message.content if block.type == "text")
     finish: Literal["stop", "length", "refusal"] = "stop"
     if message.stop_reason == "refusal":
-        finish, text = "refusal", str((message.stop_details or {}).get("category") or "")
+        finish, text = "refusal", str(message.stop_details.get("category") or "") if isinstance(message.stop_details, dict) else ""
     elif message.stop_reason == "max_tokens":
         finish = "length"
     used = message.usage if isinstance(message.usage, dict) else {}

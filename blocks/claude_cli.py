@@ -11,18 +11,29 @@ import tempfile
 from typing import Any, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, ValidationError
 
+from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
 from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
 from core.addresses import Address, given_address
 from core.chat import ChatRequest, Reply, Usage
 from core.deaths import explain, signal_name
-from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, ProviderError, QuotaError, SettingsError, UnderstudyError
+from core.errors import (
+    AuthError,
+    ConnectError,
+    ContextError,
+    InvalidOutputError,
+    MalformedError,
+    ProviderError,
+    QuotaError,
+    SettingsError,
+    UnderstudyError,
+)
 from core.memory import read_memory
 from core.processes import die_with_parent
 from core.prompts import load_shared
 from core.redaction import redact
-from core.usage_bounds import read_usage, total
+from core.usage_bounds import ROUNDS, read_usage, total
 
 ENVIRONMENT = {
     "CLAUDE_CODE_MAX_RETRIES": "0",  # core/calls.py retries
@@ -31,6 +42,21 @@ ENVIRONMENT = {
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
 }
+
+
+class _Result(BaseModel):
+    """What is read of what the program prints."""
+
+    is_error: bool
+    result: str | None = None
+    errors: list[Any] = []
+    structured_output: Any = None
+    stop_reason: Any = None
+    terminal_reason: Any = None
+    api_error_status: Any = None
+    session_id: Any = None
+    usage: Any = None
+    total_cost_usd: Any = None
 
 
 class ClaudeCli(CredentialsBlock):
@@ -96,34 +122,33 @@ class ClaudeCliChat:
         command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
         room = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(request.max_tokens)}
         before = read_memory()
-        code, out, said = await self._run(command, _prompt(request), room)
+        code, out, said = await self._run(command, _prompt(request), room, BASE_BYTES + ROUNDS["claude-cli"] * BYTES_PER_TOKEN * request.max_tokens)
         try:
-            result = json.loads(out)
-        except ValueError:
-            result = None
-        if not isinstance(result, dict) or "is_error" not in result:
+            result = _Result.model_validate_json(out)
+        except ValidationError:
             last = redact((said or out).strip())[-300:]
             if signal_name(code):
                 words = explain(f"The program of {self.reference}", code, before=before)
-                raise ProviderError(f"{words}{f' Its last words were: {last}' if last else ''}")
-            raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result{f': {last}' if last else ', and said nothing.'}")
+                raise ProviderError(f"{words}{f' Its last words were: {last}' if last else ''}") from None
+            end = f": {last}" if last else ", and said nothing."
+            raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result{end}") from None
         finish: Literal["stop", "length", "refusal"] = "stop"
-        text = str(result.get("result") or "; ".join(map(str, result.get("errors") or ())))
-        if result["is_error"]:
+        text = result.result or "; ".join(map(quoted, map(str, result.errors)))
+        if result.is_error:
             if "output token maximum" in text:
                 finish, text = "length", ""  # not the program's own words in place of the model's
-            elif result.get("stop_reason") == "refusal" and not result.get("api_error_status"):
+            elif result.stop_reason == "refusal" and not result.api_error_status:
                 finish = "refusal"
             else:
                 error, usage = self._explained(result, text), _usage(result)
                 error.unbilled = error.unbilled and not usage.estimated and usage.output_tokens == 0  # an earlier round may have been answered
                 raise error
         elif request.schema:
-            structured = result.get("structured_output")
+            structured = result.structured_output
             text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text, request)
-        return Reply(text, finish, _usage(result), request_id=result.get("session_id"))
+        return Reply(text, finish, _usage(result), request_id=result.session_id)
 
-    async def _run(self, command: list[str], prompt: str, room: dict[str, str]) -> tuple[int, str, str]:
+    async def _run(self, command: list[str], prompt: str, room: dict[str, str], most: int) -> tuple[int, str, str]:
         with tempfile.TemporaryDirectory(prefix="understudy-claude-") as folder:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -136,7 +161,8 @@ class ClaudeCliChat:
                 preexec_fn=die_with_parent(),
             )
             try:
-                out, said = await process.communicate(prompt.encode())
+                _, out, said = await asyncio.gather(_feed(process.stdin, prompt), self._printed(process.stdout, most), self._printed(process.stderr, most))
+                await process.wait()
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -144,16 +170,24 @@ class ClaudeCliChat:
                 raise
         return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace")
 
-    def _explained(self, result: dict[str, Any], text: str) -> UnderstudyError:
+    async def _printed(self, stream: asyncio.StreamReader | None, most: int) -> bytes:
+        held = bytearray()
+        while stream and (piece := await stream.read(65536)):
+            held += piece
+            if len(held) > most:
+                raise MalformedError(f"{self.reference}: the program printed more than {most:,} bytes, and no answer to this request can have as many.")
+        return bytes(held)
+
+    def _explained(self, result: _Result, text: str) -> UnderstudyError:
         said = quoted(text)
-        if result.get("terminal_reason") == "structured_output_retry_exhausted":
+        if result.terminal_reason == "structured_output_retry_exhausted":
             return InvalidOutputError(f"{self.reference}: {said}.")
-        if result.get("terminal_reason") == "prompt_too_long" or OVERLONG.search(said):
+        if result.terminal_reason == "prompt_too_long" or OVERLONG.search(said):
             return ContextError(f"{self.reference}: {said}. The conversation is longer than the model can read: choose one with a larger context.")
         if re.search(r"hit your .*limit|usage limit|credit balance", said, re.IGNORECASE):
             return QuotaError(f"{self.reference}: {said}. Run the same command again when the limit is reset.")
-        status = result.get("api_error_status")
-        if isinstance(status, int):
+        status = result.api_error_status
+        if isinstance(status, int) and 400 <= status < 600:
             return status_error(self.reference, status, said)
         if re.search(r"invalid api key|/login|not logged in|oauth", said, re.IGNORECASE):
             return AuthError(f"{self.reference}: {said}. Sign in with the claude program, or give a key.")
@@ -168,9 +202,18 @@ def _prompt(request: ChatRequest) -> str:
     return load_shared("conversation").render(messages=request.messages)
 
 
-def _usage(result: dict[str, Any]) -> Usage:
-    said = result.get("usage")
-    used = said if isinstance(said, dict) else {}
+async def _feed(stream: asyncio.StreamWriter | None, prompt: str) -> None:
+    if stream:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended without reading; what it printed says why
+            stream.write(prompt.encode(errors="replace"))
+            await stream.drain()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            stream.close()
+            await stream.wait_closed()
+
+
+def _usage(result: _Result) -> Usage:
+    used = result.usage if isinstance(result.usage, dict) else {}
     read, written = used.get("cache_read_input_tokens"), used.get("cache_creation_input_tokens")
-    raw = {**used, "total_cost_usd": result.get("total_cost_usd")}
+    raw = {**used, "total_cost_usd": result.total_cost_usd}
     return read_usage(total(used.get("input_tokens"), read, written), used.get("output_tokens"), read, written, raw)

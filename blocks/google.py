@@ -7,17 +7,46 @@ import httpx2
 from google import genai
 from google.genai import errors, types
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+from pydantic.alias_generators import to_camel
 
-from blocks.http import alternating, clean_key, http_client, no_api, seconds_to_wait, status_error, unreachable
+from blocks.answers import Endpoint, http_client
+from blocks.http import alternating, as_wait, clean_key, read_number, read_refusal, seconds_to_wait, status_error
 from core.addresses import Address, given_address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply
-from core.errors import ModelTimeoutError, SettingsError, UnderstudyError
+from core.errors import SettingsError, UnderstudyError
 from core.usage_bounds import read_usage, total
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"
 DECLINED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR")
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class _Part(_Form):
+    text: str | None = None
+    thought: Any = None
+
+
+class _Content(_Form):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(_Form):
+    content: _Content | None = None
+    finish_reason: Any = None
+
+
+class _Answer(_Form):
+    """What is read of an answer; one that a filter refused has a feedback in place of candidates."""
+
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: Any = None
+    usage_metadata: Any = None
+    response_id: Any = None
 
 
 class Google(CredentialsBlock):
@@ -63,13 +92,14 @@ class GoogleChat:
 
     def __init__(self, block: Google, key: str) -> None:
         """Make the client, which is shared by all calls."""
-        self._answered = False
         self.reference = f"google/{block.model}"
         address = given_address(block.base_url, "GOOGLE_GEMINI_BASE_URL")
-        self._model, self._where = block.model, address or ADDRESS
+        self._model = block.model
+        self._endpoint = Endpoint(self.reference, address or ADDRESS, API)
         options = types.HttpOptions(base_url=address, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client())
         self._models = genai.Client(api_key=key, http_options=options).aio.models
-        self._options: dict[str, Any] = {"automatic_continuation": False}  # else one call could become several
+        # else one call could become several, and the SDK would read the answer
+        self._options: dict[str, Any] = {"automatic_continuation": False, "should_return_http_response": True}
         self._options |= {"thinking_config": types.ThinkingConfig(thinking_level=types.ThinkingLevel(block.thinking))} if block.thinking else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}
 
@@ -86,69 +116,52 @@ class GoogleChat:
             types.Content(role="model" if message.role == "assistant" else "user", parts=[types.Part(text=message.content)])
             for message in alternating(request.messages)
         ]
-        try:
-            response = await self._models.generate_content(model=self._model, contents=contents, config=types.GenerateContentConfig(**options))
-        except (errors.APIError, httpx2.HTTPError, TimeoutError) as error:
-            raise self._explained(error) from error
-        except (ValueError, ValidationError) as error:
-            raise no_api(self.reference, self._where, API, self._answered) from error
-        if response.usage_metadata is None and not response.candidates and response.prompt_feedback is None:
-            raise no_api(self.reference, self._where, API, self._answered)
-        self._answered = True
-        return _reply(response)
+        sending = self._models.generate_content(model=self._model, contents=contents, config=types.GenerateContentConfig(**options))
+        response = await self._endpoint.ask(request, sending, self._refused)
+        body = response.sdk_http_response.body if response.sdk_http_response else None
+        answer = self._endpoint.read(request, body or "", _Answer)
+        if not answer.candidates and not isinstance(answer.prompt_feedback, dict):
+            raise self._endpoint.malformed(request, "neither candidates nor a promptFeedback")
+        return _reply(answer)
 
-    def _explained(self, error: Exception) -> UnderstudyError:
-        if isinstance(error, (TimeoutError, httpx2.TimeoutException)) and not isinstance(error, httpx2.ConnectTimeout):
-            return ModelTimeoutError(f"{self.reference} gave no answer in time.")
-        if not isinstance(error, errors.APIError):
-            return unreachable(self.reference, self._where, error)
-        body = error.details if isinstance(error.details, dict) else {}
-        if error.code == 404 and "error" not in body:
-            return no_api(self.reference, self._where, API, self._answered)
-        told = _details(body)
-        headers = getattr(error.response, "headers", None) or {}
-        wait, limits, daily = _retry_delay(told) or seconds_to_wait(headers), _violated(told), _is_daily(told)
-        status = 401 if "API key not valid" in str(error.message) or "API_KEY_INVALID" in str(told) else error.code  # the API answers 400 for a wrong key
-        return status_error(self.reference, status, str(error.message or error.status or error), wait, limits, spent=daily)
+    def _refused(self, error: Exception) -> UnderstudyError | None:
+        if not isinstance(error, errors.APIError) or not isinstance(error.response, httpx2.Response) or error.response.status_code < 400:
+            return None
+        said, status = read_refusal(error.response.content), error.response.status_code
+        if status == 404 and "json" not in error.response.headers.get("content-type", ""):
+            return self._endpoint.nothing_there()
+        told = [item for item in said.details if isinstance(item, dict)]
+        wait = _retry_delay(told) or seconds_to_wait(error.response.headers)
+        status = 401 if "API key not valid" in said.message or "API_KEY_INVALID" in str(told) else status  # the API answers 400 for a wrong key
+        return status_error(self.reference, status, said.message, wait, _violated(told), spent=_is_daily(told))
 
 
-def _reply(response: types.GenerateContentResponse) -> Reply:
-    used = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
-    prompt = total(used.prompt_token_count, used.tool_use_prompt_token_count)
-    written = total(0, used.candidates_token_count, used.thoughts_token_count)  # what is zero is left out
-    counted = read_usage(prompt, written, used.cached_content_token_count, None, used.model_dump(mode="json", exclude_none=True))
+def _reply(answer: _Answer) -> Reply:
+    used = answer.usage_metadata if isinstance(answer.usage_metadata, dict) else {}
+    prompt = total(used.get("promptTokenCount"), used.get("toolUsePromptTokenCount"))
+    written = total(0, used.get("candidatesTokenCount"), used.get("thoughtsTokenCount"))  # what is zero is left out
+    counted = read_usage(prompt, written, used.get("cachedContentTokenCount"), None, answer.usage_metadata)
     finish: Literal["stop", "length", "refusal"] = "stop"
-    if not response.candidates:
-        reason = response.prompt_feedback.block_reason if response.prompt_feedback else None
-        return Reply(reason.value if reason else "no candidate", "refusal", counted, request_id=response.response_id)
-    candidate = response.candidates[0]
-    parts = candidate.content.parts if candidate.content and candidate.content.parts else []
+    if not answer.candidates:
+        return Reply(str(answer.prompt_feedback.get("blockReason") or "no candidate"), "refusal", counted, request_id=answer.response_id)
+    candidate = answer.candidates[0]
+    parts = candidate.content.parts or [] if candidate.content else []
     text = "".join(part.text for part in parts if part.text and not part.thought)
-    ended = candidate.finish_reason.value if candidate.finish_reason else "STOP"
-    if ended in ("MAX_TOKENS", "CONTINUATION"):
+    if candidate.finish_reason in ("MAX_TOKENS", "CONTINUATION"):
         finish = "length"
-    elif ended in DECLINED:
-        finish, text = "refusal", ended
-    return Reply(text, finish, counted, request_id=response.response_id)
-
-
-def _details(body: dict[str, Any]) -> list[dict[str, Any]]:
-    inner = body.get("error", body)
-    return [item for item in inner.get("details", []) if isinstance(item, dict)] if isinstance(inner, dict) else []
+    elif candidate.finish_reason in DECLINED:
+        finish, text = "refusal", candidate.finish_reason
+    return Reply(text, finish, counted, request_id=answer.response_id)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    for item in details:
-        if str(item.get("@type", "")).endswith("RetryInfo"):
-            try:
-                return float(str(item.get("retryDelay", "")).removesuffix("s"))
-            except ValueError:
-                return None
-    return None
+    delays = [item.get("retryDelay") for item in details if str(item.get("@type", "")).endswith("RetryInfo")]
+    return as_wait(read_number(str(delays[0]).removesuffix("s"))) if delays else None
 
 
 def _violations(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [violation for item in details if str(item.get("@type", "")).endswith("QuotaFailure") for violation in item.get("violations", [])]
+    told = [item.get("violations") for item in details if str(item.get("@type", "")).endswith("QuotaFailure")]
+    return [violation for several in told if isinstance(several, list) for violation in several if isinstance(violation, dict)]
 
 
 def _is_daily(details: list[dict[str, Any]]) -> bool:
@@ -162,6 +175,6 @@ def _violated(details: list[dict[str, Any]]) -> tuple[Allowance, ...]:
     for violation in _violations(details):
         name, value = str(violation.get("quotaId", "")), str(violation.get("quotaValue", ""))
         kind = next((kind for part, kind in kinds if part in name), None)
-        if kind and "PerMinute" in name and value.isdigit():
-            found.append(Allowance(kind, limit=float(value)))
+        if kind and "PerMinute" in name and (limit := read_number(value)) is not None and limit >= 1:
+            found.append(Allowance(kind, limit=limit))
     return tuple(found)

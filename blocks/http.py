@@ -1,11 +1,15 @@
-"""What the providers' HTTP APIs have in common: one client, statuses that become our errors, headers that tell limits."""
+"""What the providers' HTTP APIs have in common: statuses that become our errors, headers that tell limits. What they answer: `blocks/answers.py`."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx2
+from pydantic_core import from_json
 
 from core.chat import Allowance, ChatRequest, LimitKind, Message
 from core.errors import (
@@ -26,8 +30,8 @@ from core.errors import (
 from core.json_answers import json_answer
 from core.redaction import learn, redact
 
-CONNECT_SECONDS = 10
-CONNECTIONS = 512
+LONGEST_WAIT = 366 * 86400.0
+"""Seconds."""
 MOST_WORDS = 20_000
 """Characters of an error's words that are looked at; a key among them is taken out before they are shortened."""
 
@@ -40,12 +44,6 @@ OVERLONG = re.compile(
 
 SCHEMA = re.compile(r"(json|response|invalid|output)[ _-]?schema|output_config|response_format", re.IGNORECASE)
 """How they say that they cannot take the schema of an answer."""
-
-
-def http_client() -> httpx2.AsyncClient:
-    """Return a client with room for many calls; the deadline of a call is set around it (`core/calls.py`)."""
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    return httpx2.AsyncClient(limits=limits, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
 
 
 def clean_key(key: str | None, reference: str) -> str:
@@ -115,6 +113,38 @@ def _by_status(
     return BadRequestError(f"{said}.", retry_after, allowances)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What a provider says beside a status.
+
+    Args:
+        kind: its word for the sort of error; code: for this one, of which it is one.
+        details: whatever else it says, if that is a list.
+    """
+
+    message: str = ""
+    kind: str = ""
+    code: str = ""
+    details: Sequence[Any] = ()
+
+
+def read_refusal(content: bytes) -> Refusal:
+    """Read the body that comes with a status of 400 and above: the error object that all APIs have in common, or text of any kind."""
+    try:
+        body = from_json(content)
+    except ValueError:
+        return Refusal(content.decode(errors="replace").strip()[:MOST_WORDS] or "no reason given")
+    body = body[0] if isinstance(body, list) and len(body) == 1 else body
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return Refusal(str(error)[:MOST_WORDS])
+    details = error.get("details")
+    words = [error.get("message"), error.get("type"), error.get("code")]
+    message, kind, code = (word if isinstance(word, str) else "" for word in words)
+    inner = details.get("error_code") if isinstance(details, dict) else None
+    return Refusal(message or str(error)[:MOST_WORDS], kind, inner if isinstance(inner, str) else code, details if isinstance(details, list) else ())
+
+
 def never_sent(error: BaseException) -> bool:
     """Say whether an error is of a connection that was not made, so that no request went out."""
     return any(isinstance(one, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout) for one in (error, error.__cause__))
@@ -128,31 +158,24 @@ def unreachable(reference: str, where: str, error: BaseException) -> ConnectErro
     return failed
 
 
-def no_api(reference: str, where: str, api: str, answered: bool) -> SettingsError | ProviderError:
-    """Return the error for an answer that is not the API's.
-
-    Args:
-        api: what was expected at the address.
-        answered: whether it has answered properly before, so that this is a failure on the way and not another address.
-    """
-    if answered:
-        return ProviderError(f"{reference}: what came from {where} is not an answer of {api}.")
-    return SettingsError(f"{reference}: what answers at {where} is not {api}. Check the base URL.")
-
-
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Read `retry-after-ms` or `retry-after`, which is a number of seconds or a date (RFC 9110, section 10.2.3)."""
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
+    """Read `retry-after-ms` or `retry-after`, which is a number of seconds or a date (RFC 9110, section 10.2.3); none for what is no wait."""
+    if (milliseconds := read_number(headers.get("retry-after-ms"))) is not None:
+        return as_wait(milliseconds / 1000)
     value = headers.get("retry-after")
     if value is None:
         return None
-    if (seconds := _number(value)) is not None:
-        return max(0.0, seconds)
+    if (seconds := read_number(value)) is not None:
+        return as_wait(seconds)
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        return as_wait((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
+
+
+def as_wait(seconds: float | None) -> float | None:
+    """Return seconds as a wait: none for longer than a year, which nobody means, and no time for a moment that has passed."""
+    return max(0.0, seconds) if seconds is not None and seconds <= LONGEST_WAIT else None
 
 
 def allowances(headers: Mapping[str, str], names: Mapping[LimitKind, tuple[str, str, str]]) -> tuple[Allowance, ...]:
@@ -162,7 +185,7 @@ def allowances(headers: Mapping[str, str], names: Mapping[LimitKind, tuple[str, 
         names: for each kind, the headers of limit, remaining and reset.
     """
     return tuple(
-        Allowance(kind, _number(headers.get(limit)), _number(headers.get(remaining)), _seconds(headers.get(reset)))
+        Allowance(kind, _at_least(1, headers.get(limit)), _at_least(0, headers.get(remaining)), as_wait(_seconds(headers.get(reset))))
         for kind, (limit, remaining, reset) in names.items()
         if limit in headers or remaining in headers
     )
@@ -181,27 +204,37 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
 
 def bare_json(text: str, request: ChatRequest) -> str:
     """Return the JSON that answers a request, without what stands around it and what it quotes."""
-    return json_answer(text, request.schema or {}, [message.content for message in request.messages])
-
-
-def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        return json_answer(text, request.schema or {}, [message.content for message in request.messages])
+    except RecursionError:  # as it is, the text has not the asked form either
+        return text
+
+
+def read_number(text: str | None) -> float | None:
+    """Return a number; none for text, and for what no one can count (`inf`, `nan`)."""
+    try:
+        number = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
+
+
+def _at_least(least: float, text: str | None) -> float | None:
+    number = read_number(text)
+    return number if number is not None and number >= least else None
 
 
 def _seconds(text: str | None) -> float | None:
     """Read a reset: a Go duration (`6m0s`, `60ms`), a date (RFC 3339), or seconds."""
     if text is None:
         return None
-    if (number := _number(text)) is not None:
+    if (number := read_number(text)) is not None:
         return number
     parts = re.findall(r"([\d.]+)(ms|µs|us|ns|h|m|s)", text)
     if parts and "".join("".join(part) for part in parts) == text:
         units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-        return sum(float(amount) * units[unit] for amount, unit in parts)
+        return sum((read_number(amount) or 0.0) * units[unit] for amount, unit in parts)
     try:
-        return max(0.0, (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+        return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return None

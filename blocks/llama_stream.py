@@ -1,17 +1,35 @@
 """A reply of a llama-server, piece by piece as it is written."""
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+from pydantic import BaseModel, ValidationError
 
+from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
+from blocks.http import quoted, read_refusal
 from blocks.llama_process import Server
-from core.errors import BadRequestError, ConnectError, ContextError, ModelError, ProviderError
+from core.errors import BadRequestError, ConnectError, ContextError, MalformedError, ModelError, ProviderError
 
-LONGEST_ERROR = 300
-"""Characters of what a server says is wrong."""
+EVENT_BYTES = 1000
+"""Of an event beside the token that it brings."""
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _Event(BaseModel):
+    """What is read of an event."""
+
+    choices: list[_Choice] = []
+    error: Any = None
 
 
 @dataclass
@@ -36,7 +54,8 @@ async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], te
 
     Raises:
         ContextError: the conversation is longer than the server's context.
-        ConnectError: the connection broke.
+        ConnectError: the connection broke, or ended before the reply did.
+        MalformedError: what came is no stream of a reply, or longer than one can be.
         ModelError: the server gave no answer.
     """
     asked = {"messages": list(messages), "temperature": temperature, "max_tokens": max_tokens, "stream": True}
@@ -47,41 +66,55 @@ async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], te
             httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client,
             client.stream("POST", f"{server.address}/v1/chat/completions", json=asked, headers=headers) as response,
         ):
+            most = BASE_BYTES + (BYTES_PER_TOKEN + EVENT_BYTES) * max_tokens
             if response.status_code != httpx2.codes.OK:
-                raise _error(await response.aread(), response.status_code)
-            async for event in _events(response):
-                for choice in event.get("choices", []):
-                    ending.finish = choice.get("finish_reason") or ending.finish
-                    if text := choice.get("delta", {}).get("content"):
-                        yield str(text)
+                raise _error(await _whole(response, most), response.status_code)
+            async for event in _events(response, most):
+                for choice in event.choices:
+                    ending.finish = choice.finish_reason or ending.finish
+                    if text := choice.delta.content:
+                        yield text
+        if not ending.finish:
+            raise ConnectError("The connection to llama-server ended before the reply did. Send the message again.")
     except httpx2.HTTPError as error:
         raise ConnectError(f"The connection to llama-server broke ({type(error).__name__}). Send the message again.") from error
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+async def _events(response: httpx2.Response, most: int) -> AsyncIterator[_Event]:
     """Yield what a server sends as events; a line ends with a line feed alone, since a model may write other separators."""
     held = b""
-    async for data in response.aiter_bytes():
+    async for data in _bounded(response, most):
         *lines, held = (held + data).split(b"\n")
         for line in lines:
             kind, _, value = line.partition(b":")
             if kind == b"error":
                 raise _error(value, 500)
             if kind == b"data" and value.strip() != b"[DONE]":
-                event = json.loads(value)
-                if "error" in event:
+                try:
+                    event = _Event.model_validate_json(value)
+                except ValidationError as invalid:
+                    raise MalformedError("What came from llama-server is no event of a reply. Send the message again.") from invalid
+                if event.error is not None:
                     raise _error(value, 500)
                 yield event
 
 
+async def _bounded(response: httpx2.Response, most: int) -> AsyncIterator[bytes]:
+    read = 0
+    async for data in response.aiter_bytes():
+        read += len(data)
+        if read > most:
+            raise MalformedError(f"llama-server sent more than {most:,} bytes, and no reply to this message can have as many.")
+        yield data
+
+
+async def _whole(response: httpx2.Response, most: int) -> bytes:
+    return b"".join([data async for data in _bounded(response, most)])
+
+
 def _error(body: bytes, status: int) -> ModelError:
-    try:
-        said = json.loads(body)
-        said = said.get("error", said)
-        text, kind = str(said.get("message", said)), str(said.get("type", ""))
-    except (ValueError, AttributeError):
-        text, kind = body.decode(errors="replace"), ""
-    text = " ".join(text.split())[:LONGEST_ERROR]
-    if kind == "exceed_context_size_error" or ("context" in text and ("exceed" in text or "larger" in text)):
+    said = read_refusal(body)
+    text = quoted(said.message)
+    if said.kind == "exceed_context_size_error" or ("context" in text and ("exceed" in text or "larger" in text)):
         return ContextError("The conversation is longer than the model's context.")
     return (BadRequestError if status < 500 else ProviderError)(f"llama-server answered {status}: {text or 'nothing'}")

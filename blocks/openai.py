@@ -5,14 +5,14 @@ import re
 from typing import Any, Literal
 
 import openai
-from openai.types.responses import Response
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, clean_key, http_client, never_sent, no_api, seconds_to_wait, status_error, unreachable
+from blocks.answers import Endpoint, http_client
+from blocks.http import allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
 from core.addresses import Address, given_address
 from core.chat import Allowance, ChatRequest, LimitKind, Reply
-from core.errors import BadRequestError, ModelTimeoutError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
+from core.errors import BadRequestError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
 from core.usage_bounds import all_written, read_usage
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -24,6 +24,33 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
 LEAST_ROOM = 16  # the API refuses a smaller max_output_tokens
 SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 BREAKPOINT = {"mode": "explicit"}
+
+
+class _Content(BaseModel):
+    type: str
+    text: str = ""
+    refusal: str = ""
+
+
+class _Item(BaseModel):
+    type: str
+    content: list[_Content] | None = None
+
+
+class _Error(BaseModel):
+    code: str = "unknown"
+    message: str = "no reason given"
+
+
+class _Response(BaseModel):
+    """What is read of an answer."""
+
+    id: Any = None
+    status: Any = None
+    error: _Error | None = None
+    incomplete_details: Any = None
+    output: list[_Item]
+    usage: Any = None
 
 
 class OpenAI(CredentialsBlock):
@@ -69,11 +96,11 @@ class OpenAIChat:
 
     def __init__(self, block: OpenAI, key: str) -> None:
         """Make the client, which is shared by all calls."""
-        self._answered = False
         self.reference = f"openai/{block.model}"
         self._client = openai.AsyncOpenAI(
             api_key=key, base_url=given_address(block.base_url, "OPENAI_BASE_URL"), max_retries=0, http_client=http_client(), timeout=None
         )
+        self._endpoint = Endpoint(self.reference, str(self._client.base_url), "OpenAI's Responses API")
         self._options: dict[str, Any] = {"model": block.model, "store": False}
         self._options |= {"reasoning": {"effort": block.effort}} if block.effort else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}
@@ -92,44 +119,38 @@ class OpenAIChat:
             options["prompt_cache_key"] = f"{request.item}-{request.role}"[-64:]
         if self._explicit:
             options["prompt_cache_options"] = BREAKPOINT
-        try:
-            # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
-            raw = await self._client.responses.with_raw_response.create(
-                extra_body={"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
-            )
-            response = raw.parse()
-        except openai.OpenAIError as error:
-            raise openai_error(self.reference, str(self._client.base_url), error, "OpenAI's Responses API", self._answered) from error
-        except ValueError as error:
-            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered) from error
-        if isinstance(response, Response) and response.status == "failed":
-            raise _failed(self.reference, response)
-        if not isinstance(response, Response) or (response.usage is None and not response.output):
-            raise no_api(self.reference, str(self._client.base_url), "OpenAI's Responses API", self._answered)
-        self._answered = True
-        return self._reply(response, allowances(raw.headers, LIMIT_HEADERS))
+        # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
+        body = {"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
+        sending = self._client.responses.with_raw_response.create(extra_body=body)
+        raw = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
+        response = self._endpoint.read(request, raw.http_response.content, _Response)
+        if response.status == "failed":
+            raise _failed(self.reference, response.error or _Error())
+        thinks = self._options.get("reasoning") != {"effort": "none"}
+        return _reply(response, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("x-request-id"), thinks)
 
-    def _reply(self, response: Response, limits: tuple[Allowance, ...]) -> Reply:
-        used = plain(response.usage)
-        details = plain(used.get("input_tokens_details"))
-        counted = read_usage(used.get("input_tokens"), used.get("output_tokens"), details.get("cached_tokens"), details.get("cache_write_tokens"), used)
-        finish: Literal["stop", "length", "refusal"] = "stop"
-        text = response.output_text
-        parts = [part for item in response.output if item.type == "message" for part in item.content]
-        refusals = [part.refusal for part in parts if part.type == "refusal"]
-        reason = response.incomplete_details.reason if response.incomplete_details else None
-        if refusals or reason == "content_filter":
-            finish, text = "refusal", " ".join(refusals) or "content filter"
-        elif response.status == "incomplete":
-            finish = "length"
-        thought = self._options.get("reasoning") != {"effort": "none"} or bool(refusals) or any(item.type != "message" for item in response.output)
-        return Reply(text, finish, counted, limits, response._request_id or response.id, all_written(response.output_text, counted, thought))
+
+def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str | None, thinks: bool) -> Reply:
+    used = plain(response.usage)
+    details = plain(used.get("input_tokens_details"))
+    read, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+    counted = read_usage(used.get("input_tokens"), used.get("output_tokens"), read, written, response.usage)
+    parts = [part for item in response.output if item.type == "message" for part in item.content or ()]
+    refusals = [part.refusal for part in parts if part.type == "refusal"]
+    reason = plain(response.incomplete_details).get("reason")
+    thought = thinks or bool(refusals) or any(item.type != "message" for item in response.output)
+    finish: Literal["stop", "length", "refusal"] = "stop"
+    text = "".join(part.text for part in parts if part.type == "output_text")
+    written = all_written(text, counted, thought)
+    if refusals or reason == "content_filter":
+        finish, text = "refusal", " ".join(refusals) or "content filter"
+    elif response.status == "incomplete":
+        finish = "length"
+    return Reply(text, finish, counted, limits, request_id or response.id, written)
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Return a part of an answer as plain data, whatever the SDK made of it; empty for what is no object."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_none=True, warnings=False)
+    """Return a part of an answer that should be an object; an empty one where it is none."""
     return value if isinstance(value, dict) else {}
 
 
@@ -139,33 +160,20 @@ def takes_breakpoints(model: str) -> bool:
     return version is not None and (int(version[1]), int(version[2] or 0)) >= (5, 6)
 
 
-def openai_error(reference: str, where: str, error: openai.OpenAIError, api: str, answered: bool) -> UnderstudyError:
-    """Turn an error of the SDK into ours.
-
-    Args:
-        api: what was expected at the address.
-        answered: whether it has answered properly before.
-    """
-    if isinstance(error, openai.APITimeoutError) and not never_sent(error):
-        return ModelTimeoutError(f"{reference} gave no answer in time.")
-    if isinstance(error, openai.APIConnectionError):
-        return unreachable(reference, where, error)
-    if isinstance(error, openai.APIStatusError):
-        headers, code = error.response.headers, error.code or ""
-        if error.status_code == 404 and "json" not in headers.get("content-type", ""):
-            return no_api(reference, where, api, answered)
-        limits = allowances(headers, LIMIT_HEADERS)
-        body = error.body if isinstance(error.body, dict) else {}
-        message = str(body.get("message") or error.message)
-        return status_error(
-            reference, error.status_code, message, seconds_to_wait(headers), limits, spent=code in SPENT, overlong=code == "context_length_exceeded"
-        )
-    return no_api(reference, where, api, answered)
+def openai_error(endpoint: Endpoint, error: Exception) -> UnderstudyError | None:
+    """Turn the SDK's error for a status into ours; none for any other error."""
+    if not isinstance(error, openai.APIStatusError) or error.status_code < 400:
+        return None
+    headers, said = error.response.headers, read_refusal(error.response.content)
+    if error.status_code == 404 and "json" not in headers.get("content-type", ""):
+        return endpoint.nothing_there()
+    wait, limits = seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS)
+    spent, overlong = said.code in SPENT, said.code == "context_length_exceeded"
+    return status_error(endpoint.reference, error.status_code, said.message, wait, limits, spent=spent, overlong=overlong)
 
 
-def _failed(reference: str, response: Response) -> UnderstudyError:
-    code, message = (response.error.code, response.error.message) if response.error else ("unknown", "no reason given")
-    said = f"{reference} failed with {code}: {message[:300].rstrip('.')}"
+def _failed(reference: str, error: _Error) -> UnderstudyError:
+    code, said = error.code, f"{reference} failed with {quoted(error.code)}: {quoted(error.message)}"
     if code == "rate_limit_exceeded":
         return RateLimitError(f"{said}.")
     if code in ("invalid_prompt", "bio_policy", "cyber_policy") or "policy" in code:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import openai
-from openai.types.chat import ChatCompletion
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.http import allowances, alternating, bare_json, clean_key, http_client, no_api
+from blocks.answers import Endpoint, http_client
+from blocks.http import allowances, alternating, bare_json, clean_key
 from blocks.openai import LIMIT_HEADERS, openai_error, plain
 from core.addresses import Address, given_address
 from core.chat import ChatRequest, Reply, Usage
@@ -18,10 +18,29 @@ from core.errors import SettingsError
 from core.prompts import load_shared
 from core.usage_bounds import all_written, read_usage
 
-THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call")
 """Parts of a message in which servers put what a model wrote beside its answer."""
 
 API = "an OpenAI-compatible API (it needs /chat/completions)"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: Any = None
+
+
+class _Completion(BaseModel):
+    """What is read of an answer."""
+
+    id: Any = None
+    choices: list[_Choice] = Field(min_length=1)
+    usage: Any = None
 
 
 class OpenAICompatible(CredentialsBlock):
@@ -71,12 +90,20 @@ class OpenAICompatibleChat:
 
     def __init__(self, block: OpenAICompatible, base_url: str, key: str) -> None:
         """Make the client, which is shared by all calls."""
-        self._answered = False
         self._thinks: bool | None = None  # nobody says it of a model: its first count does
-        self.reference = f"openai-compatible/{block.model}"
         self._client = openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(), timeout=None)
+        self._endpoint = Endpoint(f"openai-compatible/{block.model}", str(self._client.base_url), API)
         given = {"temperature": block.temperature, "top_p": block.top_p}
         self._options: dict[str, Any] = {"model": block.model} | {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def reference(self) -> str:
+        """Name of the model, or of what plays it."""
+        return self._endpoint.reference
+
+    @reference.setter
+    def reference(self, name: str) -> None:
+        self._endpoint.reference = name
 
     async def complete(self, request: ChatRequest) -> Reply:
         """Answer a request; the form of a structured answer is described in the prompt too, because these servers do not show it to the model.
@@ -87,18 +114,11 @@ class OpenAICompatibleChat:
         options = dict(self._options)
         if request.schema:
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": request.role, "strict": True, "schema": dict(request.schema)}}
-        try:
-            raw = await self._client.chat.completions.with_raw_response.create(
-                messages=plain_messages(request), max_tokens=request.max_tokens, seed=request.seed % 2**31, **options
-            )
-            completion = raw.parse()
-        except openai.OpenAIError as error:
-            raise openai_error(self.reference, str(self._client.base_url), error, API, self._answered) from error
-        except ValueError as error:
-            raise no_api(self.reference, str(self._client.base_url), API, self._answered) from error
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise no_api(self.reference, str(self._client.base_url), API, self._answered)
-        self._answered = True
+        sending = self._client.chat.completions.with_raw_response.create(
+            messages=plain_messages(request), max_tokens=request.max_tokens, seed=request.seed % 2**31, **options
+        )
+        raw = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
+        completion = self._endpoint.read(request, raw.http_response.content, _Completion)
         choice = completion.choices[0]
         finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
         text = choice.message.content or ""
@@ -106,8 +126,12 @@ class OpenAICompatibleChat:
             finish, text = "refusal", choice.message.refusal or "content filter"
         elif request.schema:
             text = bare_json(text, request)
-        usage, more = _usage(completion), plain(choice.message)
-        thought = any(more.get(name) for name in THOUGHTS) or bool(plain(usage.raw.get("completion_tokens_details")).get("reasoning_tokens"))
+        usage, more = _usage(completion.usage), choice.message.model_extra or {}
+        thought = (
+            bool(choice.message.refusal)
+            or any(more.get(name) for name in THOUGHTS)
+            or bool(plain(usage.raw.get("completion_tokens_details")).get("reasoning_tokens"))
+        )
         written = all_written(choice.message.content or "", usage, thought)
         if written is None:
             self._thinks = True  # it may do so again, unseen
@@ -125,10 +149,10 @@ def plain_messages(request: ChatRequest) -> list[Any]:
     return messages + [{"role": message.role, "content": message.content} for message in alternating(request.messages)]
 
 
-def _usage(completion: ChatCompletion) -> Usage:
-    used = plain(completion.usage)
+def _usage(said: Any) -> Usage:
+    used = plain(said)
     details, read, written = plain(used.get("prompt_tokens_details")), used.get("prompt_tokens"), used.get("completion_tokens")
-    counted = read_usage(read, written, details.get("cached_tokens"), details.get("cache_write_tokens"), used)
+    counted = read_usage(read, written, details.get("cached_tokens"), details.get("cache_write_tokens"), said)
     # some count thoughts in the total alone (https://docs.x.ai/docs/guides/reasoning)
     whole = read_usage(read, used.get("total_tokens"))
     hidden = max(0, whole.output_tokens - counted.input_tokens - counted.output_tokens)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,12 @@ from core.limiter import Call, Limiter
 from core.model_settings import Calls
 from core.prices import PriceList, greatest_price
 from core.redaction import redact_known, redact_value
-from core.usage_bounds import charged_usage, most_usage
+from core.usage_bounds import charged_usage, most_characters, most_usage
+
+LONGEST_NAME = 200
+"""Characters of a provider's name for a call."""
+
+ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Caller:
@@ -147,8 +153,11 @@ class Caller:
             raise ModelTimeoutError(f"{self.reference} gave no answer in {self._calls.timeout_seconds:g} s (calls.timeout_seconds).") from late
 
     def _problem(self, request: ChatRequest, reply: Reply) -> ModelError | None:
+        if fault := self._unsound(request, reply.text):
+            return InvalidOutputError(f"{self.reference}: the answer {fault}.")
         if reply.finish == "refusal":
-            return RefusedError(f"{self.reference} declined to answer{f': {reply.text}' if reply.text else '.'}")
+            said = " ".join(reply.text.split())[:LONGEST_NAME]
+            return RefusedError(f"{self.reference} declined to answer{f': {said}' if said else '.'}")
         cut = f"{self.reference} was cut off at {request.max_tokens} tokens. Allow more (max_tokens of the stage)."
         problem: ModelError | None = TruncatedError(cut) if reply.finish == "length" and request.schema else None
         if request.check:
@@ -156,7 +165,21 @@ class Caller:
                 request.check(reply)
             except (InvalidOutputError, TruncatedError) as invalid:
                 problem = problem or type(invalid)(f"{self.reference}: {invalid}")
+        if problem is None and not reply.text.strip():
+            problem = TruncatedError(cut) if reply.finish == "length" else InvalidOutputError(f"{self.reference} answered nothing.")
         return problem
+
+    def _unsound(self, request: ChatRequest, text: str) -> str | None:
+        """Say what makes a text one that can be neither kept nor sent on; none if nothing does."""
+        if len(text) > (most := most_characters(request, self.reference)):
+            return f"has {len(text):,} characters, where {request.max_tokens:,} tokens were asked for ({most:,} at most)"
+        if "\0" in text or (request.schema and ESCAPED_NUL.search(text)):
+            return "has a NUL character"
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "has half a character (a lone surrogate)"
+        return None
 
     def _backoff(self, failures: int, error: ModelError) -> float:
         if isinstance(error, RateLimitError):
@@ -169,4 +192,6 @@ class Caller:
 def _clean(reply: Reply) -> Reply:
     """Return a reply without our own secrets: what answers may be a proxy that repeats what it was sent."""
     usage = replace(reply.usage, raw=redact_value(dict(reply.usage.raw)))
-    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=reply.request_id and redact_known(reply.request_id))
+    name = reply.request_id if isinstance(reply.request_id, str) else ""
+    name = redact_known(name[:LONGEST_NAME].encode(errors="replace").decode())
+    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=name or None)

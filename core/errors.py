@@ -13,6 +13,7 @@
     │   ├── RateLimitError      too many requests or tokens a minute; may be retried
     │   ├── OverloadedError     the provider has no room just now; may be retried
     │   ├── ProviderError       the provider failed (5xx); may be retried
+    │   │   └── MalformedError  what came is not an answer of the provider's API; may be retried
     │   ├── ModelTimeoutError   no answer in time; may be retried
     │   ├── ConnectError        the provider cannot be reached; may be retried
     │   ├── BadRequestError     the provider refuses the request's form
@@ -159,6 +160,10 @@ class ProviderError(ModelError):
     """The provider failed."""
 
     retryable = True
+
+
+class MalformedError(ProviderError):
+    """What came is not an answer of the provider's API."""
 
 
 class ModelTimeoutError(ModelError):

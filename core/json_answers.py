@@ -11,7 +11,8 @@ AMBIGUOUS = "Several answers that differ."
 """Stands in place of an answer that is not to be guessed; it is no JSON, so that the model is asked again."""
 
 _QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])')
+# a string that is not closed is taken to the end of the text: tried again from each of its quotes, it would take hours
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|,(?=\s*[}\]])')
 _DECODER = json.JSONDecoder()
 
 
@@ -66,7 +67,9 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     while start >= 0:
         try:
             item, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except RecursionError:  # what follows is within it
+            return
+        except ValueError:
             end = start + 1
         else:
             yield start, end, item

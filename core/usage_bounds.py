@@ -26,6 +26,13 @@ SCHEMA_COPIES = 2
 ABSURD = 10
 """Times the bound from which a count is no surprise but nonsense."""
 
+CHARACTERS_PER_TOKEN, LEAST_CHARACTERS = 16, 4000
+"""An answer with more characters for each token of its room is no answer: languages and code have up to eight, in the mean of a text. A short one
+may be the provider's own words."""
+
+LARGEST_RAW = 4000
+"""Characters of what a provider says of a call's usage."""
+
 WORDS_PER_TOKEN = 2
 """No tokenizer in use joins more than two words to a token, in the mean of a text."""
 
@@ -50,6 +57,16 @@ def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usa
     return Usage(rounds * prompt + rounds * (rounds - 1) // 2 * room + excess.input_tokens, rounds * room + excess.output_tokens)
 
 
+def most_characters(request: ChatRequest, model: str) -> int:
+    """Return the characters that an answer can have at most.
+
+    Args:
+        model: `provider/model`.
+    """
+    tokens = max(request.max_tokens, LEAST_ROOM) * ROUNDS.get(model.partition("/")[0], 1)
+    return max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * tokens)
+
+
 def read_usage(read: Any, written: Any, cache_read: Any = None, cache_write: Any = None, raw: Any = None) -> Usage:
     """Return the tokens of a call as a provider counts them; unknown where a count is missing or is none.
 
@@ -58,7 +75,7 @@ def read_usage(read: Any, written: Any, cache_read: Any = None, cache_write: Any
         cache_read, cache_write: parts of the prompt; none for zero.
         raw: what the provider said.
     """
-    said = raw if isinstance(raw, dict) else {} if raw is None else {"usage": str(raw)[:200]}
+    said = _written(raw)
     counts = [_count(value) for value in (read, written, 0 if cache_read is None else cache_read, 0 if cache_write is None else cache_write)]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts) or known[2] + known[3] > known[0]:
@@ -106,6 +123,18 @@ def all_written(text: str, usage: Usage, thought: bool) -> int | None:
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     return None if thought or usage.output_tokens > size + HIDDEN_TOKENS_OF_MESSAGE else size
+
+
+def _written(raw: Any) -> dict[str, Any]:
+    """Return what a provider said of the usage, as it can be written down."""
+    if raw is None:
+        return {}
+    try:
+        text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, TypeError, RecursionError):  # not a number, thousands of digits, a lone surrogate
+        return {"usage": "what is no JSON"}
+    return raw if isinstance(raw, dict) and len(text) <= LARGEST_RAW else {"usage": text[:200]}
 
 
 def _count(value: Any) -> int | None:

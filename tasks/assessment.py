@@ -1,6 +1,7 @@
 """Judging: one task for each transcript and judge."""
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 
@@ -19,7 +20,7 @@ from core.store import open_store
 from core.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, fail_if_nothing, guarded, side_by_side
+from tasks.policy import CACHED, counted, ensured, fail_if_nothing, guarded, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
 
@@ -122,8 +123,11 @@ async def assess_batch(batch_path: str, run: Run, checkpoints: str | None = None
     in_order = [found[item.id] for item in batch.transcripts if item.id in found]
     judges = dict.fromkeys([*(judge.reference for judge in run.models["judge"]), *(judge for item in adopted.values() for judge in item.by_judge)])
     result = AssessmentBatch(domain=run.pack.name, judges=list(judges), assessments=in_order, left_out=[*batch.left_out, *left_out])
-    passed, incomplete = (sum(item.outcome is outcome for item in in_order) for outcome in (Outcome.PASS, Outcome.INCOMPLETE))
-    get_run_logger().info("%d of %d transcripts passed, %d are incomplete.", passed, len(in_order), incomplete)
+    passed, asked = sum(item.outcome is Outcome.PASS for item in in_order), len(in_order) + len(left_out)
+    reasons = [_without_verdict(item).reason for item in in_order if item.outcome is Outcome.INCOMPLETE]
+    why = Counter(reason.partition(" Given up after")[0][:200].rstrip(".") for reason in reasons)
+    lost = f"; {why.total()} incomplete ({counted(why)})" if why else ""
+    get_run_logger().info("Judged %d of %d transcripts whole, of which %d passed%s.", len(in_order) - why.total(), asked, passed, lost)
     return store.write_json(f"batches/assessments-{fingerprint(result)}.json", result)
 
 
@@ -223,9 +227,13 @@ async def _judge(
         made[_key(plan)] = found
         return found
 
+    def how_far() -> str:
+        incomplete = sum(found.outcome is Outcome.INCOMPLETE for found in made.values())
+        return f"{len(made) - incomplete} of {len(plans)}{f', {incomplete} incomplete' if incomplete else ''}"
+
     names = [f"{plan.transcript.id} by {plan.judge.reference}" for plan in plans]
     async with turn(run, ("judge",)):
-        _, left_out = await side_by_side(one, plans, names, run.settings.assessment.concurrency, doing, over=over)
+        _, left_out = await side_by_side(one, plans, names, run.settings.assessment.concurrency, doing, how_far, over)
     log_bill(run)
     return {key: made[key] for key in map(_key, plans) if key in made}, left_out
 

@@ -101,6 +101,7 @@ async def side_by_side(
     slots = asyncio.Semaphore(limit)
     made: dict[int, Ref] = {}
     left_out: dict[int, LeftOut] = {}
+    why: Counter[str] = Counter()
     logger = get_run_logger()
 
     stopped: list[UnderstudyError] = []
@@ -127,11 +128,12 @@ async def side_by_side(
             except (ModelError, TranscriptError, DamagedError) as error:
                 leave_open()
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
+                why[sort_of(error)] += 1
                 logger.warning("Left out %s: %s", names[number], error)
         done = len(made) + len(left_out)
         if doing and (done == len(items) or done % max(1, len(items) // STEPS) == 0):
-            counts = how_far() if how_far else f"{done} of {len(items)}"
-            logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out" if left_out else "")
+            counts = how_far() if how_far else f"{len(made)} of {len(items)}"
+            logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out ({counted(why)})" if left_out else "")
         return False
 
     try:
@@ -166,6 +168,16 @@ def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
     told = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
     more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
     raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {told}{more}. What was made before is kept, and the same command tries these again.")
+
+
+def sort_of(error: Exception) -> str:
+    """Return what sort of error it is, in words: the first sentence of its class."""
+    return (type(error).__doc__ or type(error).__name__).partition(".")[0]
+
+
+def counted(why: Counter[str]) -> str:
+    """Return reasons with how often each was one, the most frequent first."""
+    return "; ".join(f"{count} × {reason[0].lower()}{reason[1:]}" for reason, count in why.most_common())
 
 
 def _tell_budget(error: BudgetError) -> None:

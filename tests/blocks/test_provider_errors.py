@@ -14,6 +14,7 @@ from core.errors import (
     BadRequestError,
     ConnectError,
     ContextError,
+    MalformedError,
     ModelTimeoutError,
     OverloadedError,
     ProviderError,
@@ -250,17 +251,23 @@ async def test_nothing_that_listens_is_a_connection_error(provider):
 
 
 @pytest.mark.parametrize("kind", ["html", "not_json"])
-async def test_something_else_at_the_address_is_a_wrong_setting_until_it_has_answered_once(model, stub, kind):
+async def test_something_else_at_the_address_is_a_wrong_setting_once_it_has_answered_three_conversations(provider, model, stub, kind):
     stub.set(**only(kind=kind))
-    error = await failure(model)
+    for item in ("one", "one", "two"):
+        error = await failure(model, ask(item=item))
+        assert (type(error), error.retryable) == (MalformedError, True)
+        assert "Check the base URL" in str(error)
+    error = await failure(model, ask(item="three"))
     assert type(error) is SettingsError
     assert stub.url in str(error)
-    assert len(stub.log()) == 1
+    assert len(stub.log()) == 4
+    answering = make_block(provider, stub.url).get_client()
     stub.set(faults=[])
-    await model.complete(ask())
+    await answering.complete(ask())
     stub.set(**only(kind=kind))
-    error = await failure(model)
-    assert (type(error), error.retryable) == (ProviderError, True)
+    for item in ("one", "two", "three", "four"):
+        error = await failure(answering, ask(item=item))
+        assert (type(error), error.retryable) == (MalformedError, True)
 
 
 async def test_a_call_that_is_given_up_hangs_up(model, provider, stub):

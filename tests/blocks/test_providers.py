@@ -138,7 +138,7 @@ async def test_a_growing_conversation_is_counted_as_the_provider_counts_it(model
     assert counted["cache_read"] > tokens_of(STABLE)
     found = [sum(getattr(usage, f"{name}_tokens") for usage in used) for name in ("input", "cache_read", "cache_write", "output")]
     assert found == [counted[name] for name in ("input", "cache_read", "cache_write", "output")]
-    words = {"anthropic": ("input_tokens", "uncached"), "openai-compatible": ("prompt_tokens", "input"), "google": ("prompt_token_count", "input")}
+    words = {"anthropic": ("input_tokens", "uncached"), "openai-compatible": ("prompt_tokens", "input"), "google": ("promptTokenCount", "input")}
     name, meaning = words.get(provider, ("input_tokens", "input"))
     assert sum(usage.raw[name] for usage in used) == counted[meaning]
 

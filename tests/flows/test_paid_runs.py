@@ -10,6 +10,8 @@ import yaml
 
 from core.checks import retiring
 from core.ledger import read_entries
+from core.pack import load_pack
+from core.personas import sample_batch
 from core.records import Transcript, TranscriptBatch
 from core.settings import load_settings
 from core.store import Store, open_store
@@ -196,3 +198,18 @@ def test_a_model_that_is_switched_off_soon_is_told():
     assert "was switched off" in str(retiring("openai/gpt-5-mini", dates, date(2026, 12, 12)))
     assert retiring("openai/gpt-5-mini", dates, date(2026, 1, 1)) is None
     assert retiring("openai/gpt-6-luna", dates, date(2026, 11, 21)) is None
+
+
+def test_a_malformed_answer_costs_one_conversation_of_twenty(tmp_path, data_root, stub, command):
+    generation = {"conversations": 20, "exchanges": [1, 1], "minimum_exchanges": 1}
+    settings = paid_settings(tmp_path, stub, calls={"attempts": 2, "first_backoff_seconds": 0.01}, generation=generation)
+    names = [persona.name for persona in sample_batch(load_pack("therapeutic-coaching"), 0, 20, (1, 1))]
+    victim = next(name for name in names if names.count(name) == 1)  # of the first one that has a name alone
+    mutation = {"kind": "mutate", "path": ["content"], "json": "null"}
+    stub.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": mutation}])
+    told, _ = (process := command("generation", f"settings={settings}")).communicate(timeout=180)
+    assert process.returncode == 0, told
+    assert "Traceback" not in told
+    assert "Rehearsed 19 of 20 conversations" in told
+    assert "1 left out (1 × what came is not an answer of the provider's API)" in told
+    assert all(entry["usd"] is not None for entry in calls(data_root))

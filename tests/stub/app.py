@@ -47,7 +47,13 @@ async def _send(reply: Reply, send: Send, transport: Any) -> None:
         transport.abort()
         return
     fields = {"content-type": reply.kind, "content-length": str(len(reply.body)), **reply.headers}
-    await send({"type": "http.response.start", "status": reply.status, "headers": [(name.encode(), value.encode()) for name, value in fields.items()]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [(name.encode(), value.encode()) for name, value in fields.items() if value is not None],
+        }
+    )
     await send({"type": "http.response.body", "body": reply.body[: int(len(reply.body) * reply.sent)]})
     if reply.sent < 1:
         transport.close()

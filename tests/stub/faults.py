@@ -24,8 +24,10 @@ KINDS = frozenset(
         "context",
         "stop_reason",
         "usage",
+        "raw",
+        "mutate",
     }
-) | {"usage"}
+)
 REFUSING = frozenset({"error", "spend_limit", "context"})
 """Answered at once and not counted by any limit."""
 RULE_FIELDS = frozenset({"when", "protocol", "model", "times", "fault"})

@@ -13,6 +13,7 @@ from tests.stub.books import Books, Tally
 from tests.stub.cache import PrefixCache, tokens_of
 from tests.stub.faults import REFUSING, Faults, Rule, error_of
 from tests.stub.limits import Limits
+from tests.stub.malformed import mutated, raw
 from tests.stub.settings import LIMITS, Settings
 from tests.stub.wire import Answer, ApiError, Call, Json, Request, Usage, Wire, key_of
 
@@ -28,7 +29,8 @@ class Reply:
     status: int
     body: bytes = b""
     kind: str = JSON
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | None] = field(default_factory=dict)
+    """None leaves a header out that would be there."""
     sent: float = 1.0
     """The share of the body that is sent before the connection is closed; below zero not even the headers are."""
 
@@ -77,7 +79,7 @@ class Service:
         except ApiError as problem:
             if self.settings.reject_latency_s:
                 await asyncio.sleep(self.settings.reject_latency_s)
-            reply = Reply(problem.status, json.dumps(wire.error(problem, identity)).encode(), headers=problem.headers)
+            reply = Reply(problem.status, json.dumps(wire.error(problem, identity)).encode(), headers=dict(problem.headers))
         reply.headers[wire.id_header] = f"req_{identity}"
         books.answered(entry, reply.status if reply.sent == 1 else 0)
         return reply
@@ -116,7 +118,7 @@ class Service:
         if fault and fault["kind"] == "usage":  # what is billed stays
             message["usage"] = fault.get("value")
         reply = _reply(call, message, fault)
-        reply.headers = self._limit_headers(wire, limits)
+        reply.headers = self._limit_headers(wire, limits) | reply.headers
         return reply
 
     def _read(self, wire: Wire, request: Request, entry: Json) -> Call:
@@ -215,6 +217,11 @@ def _reply(call: Call, message: Json, fault: Json | None) -> Reply:
             return Reply(200, body, kind, sent=0.5)
         case "html":
             return Reply(200, b"<!doctype html><title>Sign in</title><p>Please sign in to the network.</p>", "text/html; charset=utf-8")
+        case "raw" if fault:
+            text, headers, status = raw(fault)
+            return Reply(status, text, kind, headers, fault.get("sent", 1.0))
+        case "mutate" if fault:
+            return Reply(200, mutated(message, fault), kind, fault.get("headers", {}))
         case "not_json":
             return Reply(200, b'{"id": "msg_1", "content": [')
     return Reply(200, body, kind)

@@ -1,0 +1,95 @@
+"""An answer of a provider is a stranger's: whatever it is, it costs that call, with a line on the bill, and the next call works."""
+
+import asyncio
+import json
+from typing import Any
+
+from core.calls import Caller
+from core.chat import Reply
+from core.errors import ModelError, RateLimitError
+from core.ledger import Ledger, read_entries
+from core.limiter import Limiter
+from core.model_settings import Budget, ModelSettings, Price
+from core.prices import Given
+from core.store import Store
+from tests.blocks.conftest import ask, failure, only
+from tests.core.simulation import CALLS
+from tests.malformed_answers import BODIES, COUNTS, PATHS, VALUES, WAITS
+
+ONCE = CALLS.model_copy(
+    update={
+        "attempts": 1,
+        "total_seconds": 0.001,
+        "unusable_answers": 1,
+        "first_backoff_seconds": 0.001,
+        "longest_backoff_seconds": 0.001,
+        "outage_seconds": 1e6,
+    }
+)
+
+
+def caller_of(model: Any, folder: Any) -> Caller:
+    """Return a model as the product calls it, each call once."""
+    limiter = Limiter(model.reference, ModelSettings(concurrency=50), ONCE)
+    return Caller(model, limiter, ONCE, Given(Price(input=1, output=5)), Ledger(Store(str(folder)), "run", Budget()))
+
+
+async def came_of(caller: Caller, **more: Any) -> Reply | ModelError:
+    """Return what a call came to: an answer that can be kept, or the one kind of error that costs an item."""
+    try:
+        reply = await caller.complete(ask(**more))
+    except ModelError as error:
+        return error
+    assert reply.text.strip()
+    assert "\0" not in reply.text
+    json.dumps([reply.text, reply.request_id, dict(reply.usage.raw)], ensure_ascii=False).encode()
+    return reply
+
+
+async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[dict[str, Any]]) -> list[Reply | ModelError]:
+    """Have a call meet each fault; see that each is on the bill, that none stops the run, and that the next call works."""
+    found = []
+    for fault in faults:
+        stub.set(**only(**fault))
+        try:
+            found.append(await came_of(caller))
+        except BaseException as error:
+            raise AssertionError(f"{type(error).__name__} of {str(fault)[:200]}: {str(error)[:300]}") from error
+    stub.set(faults=[])
+    assert isinstance(await came_of(caller), Reply)
+    entries = read_entries(Store(str(folder)), "run")
+    assert len(entries) >= len(faults) + 1  # a 429 may be tried again
+    said = [str(error) for error in found if isinstance(error, ModelError)]
+    assert json.dumps(said, ensure_ascii=False).encode()  # it can be written down
+    assert max(map(len, said), default=0) < 1000
+    assert all(entry["usd"] is not None for entry in entries)
+    return found
+
+
+async def test_a_part_of_another_kind_costs_that_call(provider, model, stub, tmp_path):
+    faults = [{"kind": "mutate", "path": path, "json": value} for path in PATHS[provider] for value in VALUES]
+    await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults)
+
+
+async def test_bytes_that_are_no_answer_cost_that_call(provider, model, stub, tmp_path):
+    came = await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, [{"kind": "raw", **body} for body in BODIES])
+    for body, found in zip(BODIES, came, strict=True):
+        assert isinstance(found, ModelError), body
+        assert not found.unbilled or body.get("status", 200) >= 400, body  # behind any other an answer may have been written
+
+
+async def test_headers_of_any_kind_cost_nothing_but_what_they_say(provider, model, stub, tmp_path):
+    caller = caller_of(model, tmp_path)
+    for value in WAITS:
+        stub.set(**only(status=429, headers={"retry-after": value}))
+        error = await failure(model)
+        assert type(error) is RateLimitError, value
+        assert error.retry_after is None or 0 <= error.retry_after <= 366 * 86400, (value, error.retry_after)
+    names = [f"anthropic-ratelimit-{kind}-{part}" for kind in ("requests", "input-tokens") for part in ("limit", "remaining", "reset")]
+    names += [f"x-ratelimit-{part}-{kind}" for kind in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
+    for value in COUNTS:
+        stub.set(**only(kind="mutate", path=["id"], json="5", headers=dict.fromkeys(names, value)))
+        assert isinstance(await came_of(caller), Reply), value
+    for value in COUNTS:
+        stub.set(**only(kind="mutate", path=["id"], json="5", headers={name: value for name in names if not name.endswith("limit")}))
+        assert isinstance(await asyncio.wait_for(came_of(caller), 5), Reply), value
