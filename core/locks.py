@@ -96,7 +96,7 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
     until = time.monotonic() + wait_seconds
     while True:
         try:
-            lock = take_lock(store, name) if store.is_local else await asyncio.to_thread(take_lock, store, name)
+            lock = take_lock(store, name) if store.is_local else await _taken(store, name)
             break
         except HeldError:
             if time.monotonic() >= until:
@@ -109,6 +109,16 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
             lock.release()
         else:
             await asyncio.shield(asyncio.to_thread(lock.release))
+
+
+async def _taken(store: Store, name: str) -> Lock:
+    """Take a lease in a thread; one that is taken after whoever wanted it was cancelled is given back."""
+    taking = asyncio.ensure_future(asyncio.to_thread(take_lock, store, name))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(lambda taken: None if taken.cancelled() or taken.exception() else taken.result().release())
+        raise
 
 
 def pause(store: Store) -> float:

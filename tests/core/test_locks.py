@@ -206,3 +206,31 @@ def test_what_cannot_be_read_of_a_holder_is_no_reason_to_take_its_place(store, e
         store.write(f"{leases.OWNERS}/{owner.token}.json", text)
         with pytest.raises(HeldError):
             take_lock(store, "turns/a")
+
+
+async def test_a_task_that_is_cancelled_while_it_takes_a_lease_leaves_none(monkeypatch):
+    store, begun, ended = Store(f"memory://cancelled-{time.monotonic_ns()}"), asyncio.Event(), asyncio.Event()
+    loop, taking = asyncio.get_running_loop(), locks.take_lease
+
+    def slow(*words):
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.2)
+        lease = taking(*words)
+        loop.call_soon_threadsafe(ended.set)
+        return lease
+
+    async def work():
+        async with owning(store, "turns/a"):
+            pass
+
+    monkeypatch.setattr(locks, "take_lease", slow)
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await ended.wait()
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(locks, "take_lease", taking)
+    with locked(store, "turns/a"):
+        pass
