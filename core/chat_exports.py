@@ -18,7 +18,7 @@ def chatgpt(data: Mapping[str, Any]) -> tuple[list[Message], Counter[str]]:
     """
     nodes = {str(name): node for name, node in data["mapping"].items() if isinstance(node, Mapping)}
     parents = {name: node.get("parent") for name, node in nodes.items()}
-    leaf = data.get("current_node")
+    leaf = _name(data.get("current_node"))
     branch = _branch(parents, leaf if leaf in nodes else next(reversed(nodes), None))
     said = [(name, node["message"]) for name, node in nodes.items() if isinstance(node.get("message"), Mapping)]
     messages, notes = [], Counter({BRANCHES: sum(name not in branch and _shown(message) for name, message in said)})
@@ -39,10 +39,10 @@ def chatgpt(data: Mapping[str, Any]) -> tuple[list[Message], Counter[str]]:
 def claude(data: Mapping[str, Any]) -> tuple[list[Message], Counter[str]]:
     """Read a conversation of Claude's export (`chat_messages`), of which the last branch counts where messages name their parents."""
     items = [item for item in data["chat_messages"] if isinstance(item, Mapping)]
-    parents = {str(item.get("uuid")): item.get("parent_message_uuid") for item in items}
+    parents = {str(item.get("uuid")): _name(item.get("parent_message_uuid")) for item in items}
     if len(parents) < len(items) or not any(parent in parents for parent in parents.values()):
         return [read_message(item, number) for number, item in enumerate(items, 1)], Counter()
-    leaf = data.get("current_leaf_message_uuid")
+    leaf = _name(data.get("current_leaf_message_uuid"))
     branch = set(_branch(parents, leaf if leaf in parents else str(items[-1].get("uuid"))))
     kept = [item for item in items if str(item.get("uuid")) in branch]
     return [read_message(item, number) for number, item in enumerate(kept, 1)], Counter({BRANCHES: len(items) - len(kept)})
@@ -55,6 +55,10 @@ def gemini(data: Mapping[str, Any]) -> tuple[list[Message], Counter[str]]:
     contents: Sequence[Any] = data["contents"]
     items = [{"role": "user", **item} if isinstance(item, Mapping) and not item.get("role") else item for item in contents]
     return [read_message(item, number) for number, item in enumerate([*system, *items], 1)], Counter()
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _branch(parents: Mapping[str, Any], leaf: str | None) -> list[str]:

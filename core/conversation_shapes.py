@@ -8,7 +8,7 @@ from core.errors import TranscriptError
 from core.message_shapes import KEPT_SYSTEM, Talk, exchanged, from_pairs, read_message
 
 BODIES = ("exchanges", "conversations", "conversation", "turns", "messages", "dialog", "dialogue", "chat", "input")
-_SIDES = ("role", "from", "sender", "author", "user", "assistant")
+_SIDES = ("role", "from", "sender", "speaker", "author", "user", "assistant")
 
 
 def divided(data: Any) -> Iterator[tuple[int | None, Any]]:

@@ -105,7 +105,7 @@ def parse(text: str) -> Any:
         TranscriptError: it is not JSON, or nested too deeply to be read.
     """
     try:
-        return json.loads(text, parse_int=_integer)
+        return json.loads(text, parse_int=_integer, object_pairs_hook=_pairs)
     except json.JSONDecodeError as broken:
         cut = "; it may have been cut when it was written" if broken.msg.startswith("Unterminated") or 0 < len(text.rstrip()) <= broken.pos else ""
         where = f"line {broken.lineno}, column {broken.colno}" if broken.lineno > 1 else f"column {broken.colno} of {len(text)}"
@@ -133,9 +133,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 line, whole = more, False
             if not whole:
                 yield number, TranscriptError(f"a line of more than {LARGEST_LINE / 2**20:.0f} MiB. Remove it.")
-            elif line.strip():
+            elif line.strip(" \t\r\n\ufeff"):
                 try:
-                    yield number, parse(line.strip())
+                    yield number, parse(line.strip().removeprefix("\ufeff"))  # files with a mark were joined
                 except TranscriptError as broken:
                     yield number, broken
 
@@ -164,6 +164,8 @@ def refuse_unsafe(value: Any) -> None:
             _refuse_text(item)
         elif isinstance(item, int | float) and not (math.isfinite(item) and abs(item) < 1e300):
             raise TranscriptError("a number that is infinite, not a number, or has too many digits. Correct it.")
+        elif item is not None and not isinstance(item, int | float):
+            raise TranscriptError(f"a value of a kind that JSON does not have ({type(item).__name__}). Leave it out, or write it as text.")
 
 
 def _refuse_text(text: str) -> None:
@@ -173,6 +175,14 @@ def _refuse_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as broken:
         raise TranscriptError(f"text that is no valid Unicode (half of a character, {text[broken.start]!a}). Correct it.") from broken
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise TranscriptError(f"the key {twice!r:.40} is there twice, and only one of its values can be meant. Remove the other.")
+    return found
 
 
 def _integer(digits: str) -> int | float:

@@ -10,7 +10,7 @@ from core.errors import TranscriptError
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant", "chatgpt": "assistant",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "ai": "assistant", "bot": "assistant", "chatgpt": "assistant",
     "tool": "tool", "function": "tool", "observation": "tool", "function_call": "tool", "ipython": "tool",
 }  # fmt: skip
 TOOLS = "tool calls and results left out"
@@ -152,10 +152,10 @@ def _joined(texts: Sequence[str], notes: Counter[str]) -> str:
 
 def _role(item: Mapping[str, Any], number: int) -> str:
     author = item.get("author")
-    named = next((item[key] for key in ("role", "from", "sender") if item.get(key)), author.get("role") if isinstance(author, Mapping) else author)
+    named = next((item[key] for key in ("role", "from", "sender", "speaker") if item.get(key)), author.get("role") if isinstance(author, Mapping) else author)
     if named is None and isinstance(item.get("type"), str) and any(word in item["type"] for word in (*_CALLS, *_THOUGHTS)):
         return "tool"
-    role = ROLES.get(named.lower()) if isinstance(named, str) else None
+    role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
     if role is None:
         raise TranscriptError(f"message {number} has no known role (found {named!r:.40}). Allowed: {', '.join(ROLES)}.")
     return role
@@ -176,7 +176,7 @@ def _text(content: Any, number: int, notes: Counter[str]) -> str:
         return _text(found, number, notes)
     elif kind in _TEXTS and set(content) <= {"type", "content_type", "text", "parts", "refusal", "annotations", "language"}:
         pass
-    elif "functionCall" in content or "functionResponse" in content or any(word in str(kind) for word in _CALLS):
+    elif any(word in str(name).lower() for name in (kind, *(content if kind is None else ())) for word in _CALLS):
         notes[TOOLS] += 1
     else:
         notes[PICTURES] += 1

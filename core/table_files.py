@@ -1,6 +1,8 @@
 """Rows of parquet files and of folders that the `datasets` library saved."""
 
 from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for batch in batches:
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, _without_empty(row)
+                    yield number, _plain(row)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as broken:
         raise TranscriptError(f"no readable table after row {number} ({str(broken).splitlines()[0]:.120}). Mend or remove it.") from broken
 
@@ -50,8 +52,10 @@ def _divided(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
         yield batch.slice(start, BATCH)
 
 
-def _without_empty(value: Any) -> Any:
-    """Take away the keys without a value, which a table has wherever another row has them."""
+def _plain(value: Any) -> Any:
+    """Return a cell as JSON would have it, without the keys without a value, which a table has wherever another row has them; dates become text."""
     if isinstance(value, dict):
-        return {name: _without_empty(part) for name, part in value.items() if part is not None}
-    return [_without_empty(part) for part in value] if isinstance(value, list) else value
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    if isinstance(value, date | time | Decimal):
+        return str(value)
+    return [_plain(part) for part in value] if isinstance(value, list) else value

@@ -28,6 +28,8 @@ LONGEST_TEXT = 20_000_000
 """Characters that a template may make, those included that it throws away: five times what the largest context of a model holds."""
 SECONDS = 2.0
 """Of the processor, for one text. A shipped prompt takes a few milliseconds."""
+ITEM = 64
+"""Characters that an item of a list counts as, which is what it takes in memory."""
 
 _NODES = frozenset(
     {
@@ -42,8 +44,10 @@ _OF_A_LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "la
 _NAMES_OF_JINJA = frozenset({"self", "super", "caller", "varargs", "kwargs"})
 _FILTERS_OF_JINJA = (
     *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "lower", "map", "max", "min"),
-    *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "trim", "unique", "upper"),
+    *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "unique", "upper"),
 )
+_WHOLE = frozenset({"capitalize", "count", "d", "default", "float", "format", "int", "length", "lower", "replace", "reverse", "round", "title", "trim", "upper"})
+"""Filters that read a text as one value; the others take it apart."""
 _WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
 _BITS = 64
 _DOCS = "docs/domain-packs.md"
@@ -169,6 +173,16 @@ class _Bounds(NodeTransformer):
         self.generic_visit(node)
         return _through("_flat", node) if node.ctx == "load" else node
 
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802
+        """Count what a slice copies, which Jinja does without asking the sandbox."""
+        self.generic_visit(node)
+        return _through("_counted_whole", node) if isinstance(node.arg, nodes.Slice) else node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802
+        """Look at the clock, since a comparison may read two lists whole."""
+        self.generic_visit(node)
+        return _through("_timed", node)
+
 
 def _through(name: str, node: Any) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
@@ -242,7 +256,25 @@ def _flat(values: Sequence[Any]) -> Sequence[Any]:
     """Return a list that a template writes out: with lists in lists a small template could make a value that takes for ever to compare."""
     for value in values:
         _text(value)
+    _spend(_size(values))
     return values
+
+
+def _counted_whole(value: Any) -> Any:
+    _spend(_size(value))
+    return value
+
+
+def _timed(value: Any) -> Any:
+    _spend()
+    return value
+
+
+def _size(value: Any) -> int:
+    """Return how many characters a value counts as; a text that stands in a list several times counts each time, as what reads the list reads it."""
+    if isinstance(value, list | tuple):
+        return sum(ITEM + (len(item) if isinstance(item, str) else 0) for item in value)
+    return len(value) if isinstance(value, str) else 0
 
 
 @pass_environment
@@ -271,17 +303,35 @@ def _round(value: float, precision: int = 0, method: Any = "common") -> float:
     return do_round(value, precision, method)
 
 
-def _charged(made: Callable[..., Any]) -> Callable[..., Any]:
-    """Count what a filter makes."""
+def _trim(value: Any, chars: str | None = None) -> str:
+    if chars is not None and len(chars) > 100:
+        raise ValueError("`trim` takes at most 100 characters")
+    return _text(value).strip(chars)
+
+
+def _charged(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+    """Count what a filter takes apart, and what it makes."""
 
     @wraps(made)  # with the attribute by which Jinja passes it the environment
     def filtered(*given: Any, **named: Any) -> Any:
+        _spend(0 if name in _WHOLE else sum(ITEM * len(value) for value in given if isinstance(value, str)))
         found = made(*given, **named)
         found = list(_counted(found)) if isinstance(found, Iterator) else found
-        _spend(len(found) if isinstance(found, str | list) else 0)
+        _spend(_size(found))
         return found
 
     return filtered
+
+
+def _checked(made: Callable[..., bool]) -> Callable[..., bool]:
+    """Look at the clock at each test: `select` and its like tell nothing of items that they pass over."""
+
+    @wraps(made)
+    def tested(*given: Any) -> bool:
+        _spend()
+        return made(*given)
+
+    return tested
 
 
 def _told(error: Exception) -> str:
@@ -292,9 +342,10 @@ def _told(error: Exception) -> str:
 def _sandbox() -> _Sandbox:
     made = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
     made.globals.clear()
-    own = {"join": _join, "replace": _replace, "format": _format, "round": _round}
-    made.filters = {name: _charged(FILTERS[name]) for name in _FILTERS_OF_JINJA} | {name: _charged(made) for name, made in own.items()}
-    made.filters |= {"_counted": _counted, "_flat": _flat}
+    own = {"join": _join, "replace": _replace, "format": _format, "round": _round, "trim": _trim}
+    made.filters = {name: _charged(name, does) for name, does in ({name: FILTERS[name] for name in _FILTERS_OF_JINJA} | own).items()}
+    made.filters |= {"_counted": _counted, "_flat": _flat, "_counted_whole": _counted_whole, "_timed": _timed}
+    made.tests = {name: _checked(does) for name, does in made.tests.items()}
     return made
 
 

@@ -3,9 +3,11 @@
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,9 @@ def _take(found: Found, first: dict[str, str], place: str, item: Any, path: Path
     except TranscriptError as error:
         found.left_out[place] = str(error)
         return
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as odd:
+        found.left_out[place] = f"a part of it is of a kind that is not expected there ({type(odd).__name__}). docs/imports.md has the shapes that are read."
+        return
     first[transcript.id] = place
     found.transcripts[place] = transcript
     found.notes += notes
@@ -135,9 +140,21 @@ def _conversations(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     elif ending in LINES:
         for number, line in json_lines(path):
             yield f"{name}, line {number}", line
+    elif _has_lines(path):
+        for number, line in json_lines(path):
+            yield f"{name}, line {number}", line
     else:
         for number, item in divided(read_json(path)):
             yield name if number is None else f"{name}, conversation {number}", item
+
+
+def _has_lines(path: Path) -> bool:
+    """Say whether a file that is called JSON holds a value a line: its first two lines are objects."""
+    try:
+        values = [value for _, value in islice(json_lines(path), 2)]
+    except TranscriptError:
+        return False
+    return len(values) == 2 and all(isinstance(value, dict) for value in values)
 
 
 def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counter[str]]:
@@ -177,6 +194,7 @@ def _id(head: Mapping[str, Any], own: str) -> str:
     """Return the id that a conversation names, or its own; slices are drawn by it."""
     named = (head.get(name) for name in ("transcript_id", "id", "conversation_id", "uuid"))
     found = next((str(name).strip() for name in named if isinstance(name, str | int) and not isinstance(name, bool) and str(name).strip()), own)
+    found = unicodedata.normalize("NFC", found)
     if len(found) > LONGEST_ID or not found.isprintable():
         raise TranscriptError(f"the id {found!r:.60} is longer than {LONGEST_ID} characters or has control characters. Give it another id.")
     return found

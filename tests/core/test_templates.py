@@ -108,6 +108,23 @@ ENDLESS = [
     "x" * 100_001,
 ]
 
+_LONG = "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 19  # five million characters
+_MANY = "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 14 + "{% set m = a | list %}"
+ENDLESS += [
+    _LONG + "{{ a | replace('x', '\u4e2d') | list | length }}",
+    _LONG + "{{ a | replace('x', '\u4e2d') | join('') | length }}",
+    _LONG + "{{ a | unique | list }}",
+    _LONG + "{{ a | max }}",
+    _LONG + "{{ [" + "a, " * 2000 + "] | sort | length }}",
+    _LONG + "{% if 'y' in [" + "a, " * 2000 + "] %}{% endif %}",
+    _LONG + "".join(f"{{% set b{i} = a[1:] %}}" for i in range(500)),
+    _LONG + "".join(f"{{% set b{i} = m[1:] %}}" for i in range(500)),
+    _LONG + "{{ ('y' ~ a[:99999]) | trim(a ~ 'y') }}",
+    _MANY + "{{ m | select('in', ['y']) | list | length }}{{ m | map('replace', 'x', 'y') | select('in', m) | list }}",
+    _MANY + "{{ " + "'y' in m or " * 6000 + "false }}",
+    "{% set m = exchanges | map(attribute='user') | list %}{% set s = '" + "a" * 9000 + "' | list %}" + "{{ s | reject('in', s) | list | length }}" * 1500 + "{{ 1 / 0 }}",
+]
+
 WRONG = [
     "{{ 1 / 0 }}",
     "{{ 1 // 0 }}",

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from datetime import UTC, datetime
 
 import pyarrow
 import pyarrow.parquet
@@ -366,3 +367,55 @@ def test_separators_of_unicode_within_a_text_end_no_line(tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps(said(("user", text), ("assistant", text)), ensure_ascii=False) + "\n", encoding="utf-8")
     (talk,) = find_transcripts(tmp_path).transcripts.values()
     assert talk.exchanges[0].user == text
+
+
+ODD = {
+    "a node of a tree by a list": {"mapping": {"a": {"parent": ["x"], "message": None}}, "current_node": ["a"]},
+    "a parent that is an object": {"chat_messages": [{"uuid": "a", "sender": "human", "text": "q", "parent_message_uuid": {}}]},
+    "parts that are a number": {"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 5}}}}, "current_node": "a"},
+    "a key that is there twice": '{"messages": [], "messages": [{"role": "user", "content": "q"}]}',
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_an_odd_shape_costs_its_own_line(tmp_path, odd):
+    lines = [json.dumps(TURNS), odd if isinstance(odd, str) else json.dumps(odd), json.dumps([*TURNS, *TURNS])]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    found = find_transcripts(tmp_path)
+    assert list(found.transcripts) == ["t.jsonl, line 1", "t.jsonl, line 3"]
+    assert list(found.left_out) == ["t.jsonl, line 2"]
+
+
+def test_cells_that_json_does_not_have_cost_their_row_only_where_they_are_kept(tmp_path):
+    made = datetime(2026, 1, 2, tzinfo=UTC)
+    rows = [
+        {"messages": TURNS, "created_at": made, "picture": b"\xff", "persona": {"born": made.date()}},
+        {"messages": TURNS * 2, "persona": {"photo": b"\xff"}},
+        {"messages": TURNS * 3},
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
+    found = find_transcripts(tmp_path)
+    assert [len(item.exchanges) for item in found.transcripts.values()] == [2, 6]
+    assert found.transcripts["t.parquet, row 1"].persona == {"born": "2026-01-02"}
+    assert "bytes" in found.left_out["t.parquet, row 2"]
+
+
+def test_lines_are_read_from_a_file_that_is_called_json_and_with_a_mark_at_each_line(tmp_path):
+    lines = [json.dumps(said(("user", "q"), ("assistant", f"a {number}"))) for number in range(3)]
+    (tmp_path / "t.json").write_text("\r\n\r\n".join(f"\ufeff{line}" for line in lines), encoding="utf-8")
+    assert [item.exchanges[0].assistant for item in find_transcripts(tmp_path).transcripts.values()] == ["a 0", "a 1", "a 2"]
+
+
+def test_ids_that_look_alike_in_two_forms_of_unicode_are_one(tmp_path):
+    for name, form in {"a": "caf\u00e9", "b": "cafe\u0301"}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"id": form, "messages": TURNS}), encoding="utf-8")
+    found = find_transcripts(tmp_path)
+    assert [item.id for item in found.transcripts.values()] == ["caf\u00e9"]
+    assert list(found.left_out) == ["b.json"]
+
+
+@pytest.mark.parametrize(("user", "assistant"), [("USER ", "Assistant"), ("human", "ai"), ("Human", "AI")])
+def test_roles_are_known_however_they_are_written(tmp_path, user, assistant):
+    (tmp_path / "t.json").write_text(json.dumps([{"speaker": user, "text": "q"}, {"speaker": assistant, "text": "a"}]), encoding="utf-8")
+    (item,) = find_transcripts(tmp_path).transcripts.values()
+    assert (item.exchanges[0].user, item.exchanges[0].assistant) == ("q", "a")
