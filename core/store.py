@@ -182,14 +182,14 @@ class Store:
         Raises:
             StoreError: it cannot be written.
         """
-        fs, root = _filesystem(self.root)
+        fs, place = self._place(name)
         try:
-            fs.pipe_file(f"{root}/{name}", content, mode="create")
+            fs.pipe_file(place, content, mode="create")
         except OSError as error:
             # S3 answers 412, others FileExistsError; a request that was sent twice below us meets its own object
-            if not fs.exists(f"{root}/{name}"):
+            if not fs.exists(place):
                 raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
-            return fs.cat_file(f"{root}/{name}") == content
+            return fs.cat_file(place) == content
         return True
 
     def read_many(self, names: Sequence[str]) -> list[bytes]:

@@ -46,7 +46,9 @@ _FILTERS_OF_JINJA = (
     *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "lower", "map", "max", "min"),
     *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "unique", "upper"),
 )
-_WHOLE = frozenset({"capitalize", "count", "d", "default", "float", "format", "int", "length", "lower", "replace", "reverse", "round", "title", "trim", "upper"})
+_WHOLE = frozenset(
+    {"capitalize", "count", "d", "default", "float", "format", "int", "length", "lower", "replace", "reverse", "round", "title", "trim", "upper"}
+)
 """Filters that read a text as one value; the others take it apart."""
 _WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
 _BITS = 64

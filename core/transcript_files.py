@@ -137,10 +137,7 @@ def _conversations(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     if ending in TABLES:
         for number, row in table_rows(path):
             yield f"{name}, row {number}", row
-    elif ending in LINES:
-        for number, line in json_lines(path):
-            yield f"{name}, line {number}", line
-    elif _has_lines(path):
+    elif ending in LINES or _has_lines(path):
         for number, line in json_lines(path):
             yield f"{name}, line {number}", line
     else:

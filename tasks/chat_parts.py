@@ -97,7 +97,7 @@ def _system(path: Path, pack: Pack) -> str:
     """Return the prompt of the Modelfile that an export puts beside its files; a pack may have changed since."""
     beside = path.parent / "Modelfile"
     found = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
-    return found[1] if found else pack.prompts["system"].render()
+    return found[1].rstrip("\n") if found else pack.prompts["system"].render()
 
 
 def _caveats(dataset: str) -> tuple[str, ...]:

@@ -122,7 +122,11 @@ ENDLESS += [
     _LONG + "{{ ('y' ~ a[:99999]) | trim(a ~ 'y') }}",
     _MANY + "{{ m | select('in', ['y']) | list | length }}{{ m | map('replace', 'x', 'y') | select('in', m) | list }}",
     _MANY + "{{ " + "'y' in m or " * 6000 + "false }}",
-    "{% set m = exchanges | map(attribute='user') | list %}{% set s = '" + "a" * 9000 + "' | list %}" + "{{ s | reject('in', s) | list | length }}" * 1500 + "{{ 1 / 0 }}",
+    "{% set m = exchanges | map(attribute='user') | list %}{% set s = '"
+    + "a" * 9000
+    + "' | list %}"
+    + "{{ s | reject('in', s) | list | length }}" * 1500
+    + "{{ 1 / 0 }}",
 ]
 
 WRONG = [
