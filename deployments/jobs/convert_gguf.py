@@ -865,7 +865,10 @@ def write_modelfile(arguments: argparse.Namespace, folder: Path, tokenizer: Any,
     template = ollama_template(tokenizer, chats)
     if not template and not re.search(r"<start_of_turn>|<\|start_header_id\|>", tokenizer.chat_template):
         emit("warning", text="The Modelfile has no TEMPLATE: Ollama may not know this chat template. Use llama.cpp, or write one.")
-    lines = [f"FROM ./{arguments.name}-{arguments.quantisations[0]}.gguf", *(f'PARAMETER stop "{stop}"' for stop in stops if stop.isprintable() and '"' not in stop)]
+    lines = [
+        f"FROM ./{arguments.name}-{arguments.quantisations[0]}.gguf",
+        *(f'PARAMETER stop "{stop}"' for stop in stops if stop.isprintable() and '"' not in stop),
+    ]
     lines += [f"PARAMETER num_ctx {arguments.context}"]
     lines += [f"PARAMETER temperature {arguments.temperature:g}"] if arguments.temperature is not None else []
     lines += [f'TEMPLATE """{template}"""'] if template else []

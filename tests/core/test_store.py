@@ -87,6 +87,7 @@ def _use(store, name):
     whole = [lambda: store.write(name, "x"), lambda: store.write_json(name, {}), append, lambda: store.remove(name), lambda: store.read_bytes(name)]
     return [
         *whole,
+        lambda: store.create(name, b"x"),
         lambda: store.exists(name),
         lambda: store.names(name),
         lambda: store.local(name),
