@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from core.chat import Allowance, ChatRequest, LimitKind, Reply, Usage
 from core.errors import ModelError, RateLimitError, RunStoppedError, UnavailableError
@@ -72,7 +73,8 @@ class Limiter:
         """Wait for a turn, in order of arrival. `done` or `failed` tells what came of the call, and `leave` ends it.
 
         Raises:
-            RunStoppedError: the model has failed for too long, or asked to wait too long, or refused all that is asked of it.
+            RunStoppedError: the model has failed for too long, or asked to wait too long, or refused all that is asked of it, or its limit is too small for
+                a single call.
         """
         async with self._turn:
             while True:
@@ -94,10 +96,21 @@ class Limiter:
             expected = self.expected(request)
             reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
             for kind, amount in reserved.items():
+                self._see_that_it_fits(kind, amount)
+            for kind, amount in reserved.items():
                 self.buckets[kind].take(now, amount)
             episode = self._pace.sent(now)
             self.in_flight += 1
             return Call((request.item, request.role), self._count(request), now, episode, reserved)
+
+    def _see_that_it_fits(self, kind: LimitKind, amount: float) -> None:
+        rate = self.buckets[kind].rate
+        if amount / rate > self._calls.longest_wait_seconds:
+            raise UnavailableError(
+                f"{self._model} is limited to {rate / SHARE * 60:,.3g} {kind.replace('_', ' ')} a minute, and a call of this run takes {amount:,.0f}: "
+                f"{amount / rate:,.0f} s of waiting for each, where calls.longest_wait_seconds allows {self._calls.longest_wait_seconds:g}. Use another "
+                "model or account, mend the limits in models, or allow a longer wait."
+            )
 
     def leave(self) -> None:
         """Make room for the next call."""
@@ -117,7 +130,7 @@ class Limiter:
         if not reply.usage.estimated:
             self._output[role] = self._output.get(role, reply.usage.output_tokens) * 0.8 + reply.usage.output_tokens * 0.2
         self._remember(call)
-        self.observe(reply.allowances, now)
+        self.observe(reply.allowances, now, self._used(reply.usage))
 
     def failed(self, call: Call, error: ModelError) -> None:
         """Draw the consequences of a failure that may pass: a cut for a rate limit, a probe at a time for a run of failures."""
@@ -125,7 +138,7 @@ class Limiter:
         for kind, amount in call.reserved.items():
             if kind != "requests" and kind in self.buckets:
                 self.buckets[kind].correct(-amount)
-        self.observe(error.allowances, now)
+        self.observe(error.allowances, now, call.reserved)
         if not error.retryable:
             self._failures = 0
             return
@@ -150,8 +163,12 @@ class Limiter:
         self._closed = (self._clock() + self._calls.outage_seconds, reason)
         self._changed.set()
 
-    def observe(self, allowances: Sequence[Allowance], now: float | None = None) -> None:
-        """Adopt the limits that a provider tells; slow down where others use them too."""
+    def observe(self, allowances: Sequence[Allowance], now: float | None = None, own: Mapping[LimitKind, float] = MappingProxyType({})) -> None:
+        """Adopt the limits that a provider tells; slow down where others use them too.
+
+        Args:
+            own: what the call used with which they came: of a small limit that alone is more than half.
+        """
         at = self._clock() if now is None else now
         for item in allowances:
             if item.limit:
@@ -160,7 +177,7 @@ class Limiter:
             bucket = self.buckets.get(item.kind)
             if bucket and item.remaining is not None and item.reset:
                 # a provider's bucket that is less than half full has others at it, or us ahead of our time: take no more than flows in
-                bucket.factor = min(1.0, max(0.1, item.remaining / item.reset / (bucket.rate / SHARE)))
+                bucket.factor = min(1.0, max(0.1, (item.remaining + own.get(item.kind, 0.0)) / item.reset / (bucket.rate / SHARE)))
             elif bucket:
                 bucket.factor = 1.0
             if item.kind == "requests" and item.remaining == 0 and item.reset:

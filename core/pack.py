@@ -155,7 +155,7 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
     if name not in known or not (known[name] / "config/domains" / name).is_dir():
         places = " or ".join(str(folder / "config/domains") for folder in (roots() if root is None else [root]))
         raise PackError(
-            f"Unknown domain {name!r}.{nearest(name, known)} Allowed: {', '.join(sorted(domains()))}. "
+            f"Unknown domain {name!r:.80}.{nearest(name, known)} Allowed: {', '.join(sorted(domains()))}. "
             f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
         )
     config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name

@@ -24,8 +24,15 @@ from core.terminal import printable
 
 REDACTED = "[redacted]"
 
-SECRET_NAME = re.compile(r"(^|_)(KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|AUTH_STRING|ACCESS_KEY_ID|CREDENTIALS?)$", re.IGNORECASE)
-"""Environment variables whose values are secrets."""
+SECRET_NAME = re.compile(
+    r"(?:(?:^|_)(?:(?:API)?KEY|TOKEN|SECRET|PASSPHRASE|PASS|PAT|CREDENTIAL|CRED)S?|PASSWORD|PASSWD|_PWD|(?:^|_)AUTH_STRING)"
+    r"(?:_?\d+)?(?:_(?!PATH|FILE|DIR|URL|HOST|NAME|TYPE|LIMIT|COUNT|SECONDS|TTL)[A-Z0-9]+)*$",
+    re.IGNORECASE,
+)
+"""Environment variables whose values are secrets: `OPENAI_API_KEY`, `GH_PAT`, `PGPASSWORD`, `OPENAI_KEY_2`, but not `HF_TOKEN_PATH`."""
+
+PART = 20
+"""Characters of a part of a secret of several lines, such as a private key, that is a secret by itself."""
 
 UNDONE = 3
 """How many times over escapes are undone, such as URL encoding of URL encoding."""
@@ -34,13 +41,14 @@ SHORTEST = 8
 """Characters: what is shorter is no key, and would be found in ordinary words."""
 
 SHAPES = (
-    r"sk-[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|AIza[\w-]{20,}|ya29\.[\w-]{20,}|(?:hf|api_org)_[A-Za-z0-9]{10,}|gsk_\w{10,}|xai-[\w-]{10,}|nvapi-[\w-]{10,}"
+    r"sk-(?!learn)[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|AIza[\w-]{20,}|ya29\.[\w-]{20,}|(?:hf|api_org)_[A-Za-z0-9]{10,}|gsk_\w{10,}|xai-[\w-]{10,}|nvapi-[\w-]{10,}"
     r"|gh[opusr]_\w{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|pn[ub]_\w{10,}|pplx-\w{10,}|r8_\w{10,}|xox[abeoprs]-[\w-]{10,}"
 )
 """How keys begin, in the form that JavaScript reads too: a form's schema has it (deployments/setup.py)."""
 
 KEY = re.compile(
     rf"(?<![A-Za-z0-9])(?:{SHAPES}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END[A-Z ]*-----|\Z)"
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
     r"|Bearer\s+[\w.~+/=-]{8,}|Basic\s+(?-i:[\w+/]+[A-Z\d])[\w+/]{6,}=*"
     r"|(?:x-|x-goog-)?(?:api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|token|secret|authorization)"
@@ -155,6 +163,7 @@ def _known() -> frozenset[str]:
                 found |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}
         elif "://" in value and "@" in value and (given := re.search(r"://([^\s/@]*):([^\s/@]+)@", value)):
             found |= {given[2], unquote(given[2])}
+    found |= {part for secret in found for part in re.split(r"\s+|\\n", secret) if len(part) >= PART}
     return frozenset(secret for secret in found if len(secret) >= SHORTEST)
 
 
@@ -213,11 +222,16 @@ def _without(text: str, form: str) -> str:
     return text
 
 
+def _without_codes(text: str) -> str:
+    return re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), text)
+
+
 def _hidden(text: str, forms: tuple[str, ...]) -> bool:
     """Say whether a secret is there once escapes are undone and line breaks are taken out."""
     views = [text]
     for _ in range(UNDONE if any(mark in text for mark in "%\\&") else 0):  # a look after each: a secret may hold what looks like an escape
-        views.append(html.unescape(unquote(re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), views[-1]))))
+        for undo in (_without_codes, unquote, html.unescape):
+            views.append(undo(views[-1]))
     plain = {"".join(view.split()) for view in views}
     if "\\" in text:  # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
         plain |= {re.sub(r"\\+[nrt]|\\", "", view) for view in plain} | {view.replace("\\", "") for view in plain}

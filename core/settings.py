@@ -258,7 +258,7 @@ def _layered(path: Path, root: Path, over: tuple[Path, ...] = ()) -> Any:
     named, above = data.pop("extends"), (*over, path.resolve())
     if not isinstance(named, str) or not named:
         raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it.")
-    base = path.parent / named
+    base = trusted(path.parent / named, root)
     if base.resolve() in above:
         raise SettingsError(f"{path}: `extends` names {named!r}, which extends this file in turn or is it. Name a file that stands by itself.")
     if len(above) > LONGEST_CHAIN:

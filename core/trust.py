@@ -12,6 +12,9 @@ from core.store import CHECKOUT
 TRUST_VARIABLE = "UNDERSTUDY_TRUST_SETTINGS"
 """Folders outside the project whose settings files are read, separated as in PATH."""
 
+LONGEST_PATH = 4096
+"""Bytes of a path (PATH_MAX of Linux)."""
+
 ENDINGS = (".yaml", ".yml")
 
 
@@ -31,14 +34,22 @@ def trusted(path: Path, *places: Path) -> Path:
     Raises:
         SettingsError: it is outside the project and not trusted, or not named as YAML.
     """
-    if "\0" in str(path) or not is_trusted(path, *places):
+    if not _is_name(path) or not is_trusted(path, *places):
         raise SettingsError(
-            f"{str(path)!r} is outside the project, and a settings file is trusted as code is (docs/security.md). Read it; then put it below {CHECKOUT}, or "
-            f"its folder into {TRUST_VARIABLE}."
+            f"{str(path)!r:.300} is outside the project, and a settings file is trusted as code is (docs/security.md). Read it; then put it below "
+            f"{CHECKOUT}, or its folder into {TRUST_VARIABLE}."
         )
     if path.suffix not in ENDINGS:
-        raise SettingsError(f"{str(path)!r} is not named as a settings file is. Allowed: a name that ends in {' or '.join(ENDINGS)}.")
+        raise SettingsError(f"{str(path)!r:.300} is not named as a settings file is. Allowed: a name that ends in {' or '.join(ENDINGS)}.")
     return path
+
+
+def _is_name(path: Path) -> bool:
+    """Say whether a file can have this name: no NUL, half a character or thousands of letters."""
+    try:
+        return b"\0" not in os.fsencode(path) and len(os.fsencode(path)) < LONGEST_PATH
+    except UnicodeEncodeError:
+        return False
 
 
 def trust(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import UnderstudyError
+from core.errors import UnderstudyError, nearest
 from core.text_files import read_text
 
 PARSER = getattr(yaml, "CLoader", yaml.Loader)
@@ -99,7 +99,7 @@ def check(data: Any, model: type[Model], error: type[UnderstudyError], source: s
     try:
         return model.model_validate_json(json.dumps(data, default=lambda part: part.model_dump(mode="json")), strict=True)
     except ValidationError as invalid:
-        raise error(f"{source}: {explain(invalid)}") from invalid
+        raise error(f"{source}: {explain(invalid, model)}") from invalid
 
 
 def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
@@ -111,22 +111,33 @@ def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
     try:
         model.model_validate_json(json.dumps(given), strict=True)
     except ValidationError as invalid:
-        raise ValueError(explain(invalid)) from invalid
+        raise ValueError(explain(invalid, model)) from invalid
     return given
 
 
-def explain(invalid: ValidationError) -> str:
-    """Say a validation error in one line: where, what was found, what is allowed."""
-    first, *rest = invalid.errors(include_url=False)
+def explain(invalid: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Say a validation error in one line: where, what was found, what is allowed.
+
+    Args:
+        model: what was to be read; one of its keys is named that is most like an unknown one.
+    """
+    # a misspelt key first: the right one is missing because of it
+    first, *rest = sorted(invalid.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"]) or "the file"
-    message = str(first["msg"]).removeprefix("Value error, ")
+    message, meant = str(first["msg"]).removeprefix("Value error, "), ""
     if first["type"] == "extra_forbidden":
+        meant = nearest(str(first["loc"][-1]), _keys(model)) if model else ""
         message = "is not a known key; remove it or correct its spelling"
     # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
     unsaid = not first["loc"] or first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict)
     found = "" if unsaid else f" (found {_shown(first['input'])})"
     more = f" And {len(rest)} more." if rest else ""
-    return f"`{where}` {message[0].lower()}{message[1:]}{found}.{more}"
+    return f"`{where}` {message[0].lower()}{message[1:]}{found}.{meant}{more}"
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    schema = model.model_json_schema()
+    return {name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", ())}
 
 
 def _shown(value: Any) -> str:

@@ -114,6 +114,24 @@ def test_a_limit_that_the_answers_tell_is_kept_without_a_refusal(tmp_path):
     assert 0.97 * 30 * (seconds - provider.latency) <= 1200
 
 
+@pytest.mark.parametrize("per_minute", [1, 2, 3, 5])
+def test_a_small_limit_is_used_although_one_call_takes_most_of_it(tmp_path, per_minute):
+    provider = Provider(per_minute, per_minute, tells=True)
+    seconds, lost = drive(provider, tmp_path, 12, at_once=12)
+    assert lost == 0
+    assert 0.75 * per_minute / 60 * (seconds - provider.latency) <= 12
+
+
+def test_a_limit_below_what_one_call_takes_ends_the_run_and_says_so(tmp_path):
+    async def run():
+        return await many(caller(Provider(), tmp_path, ModelSettings(concurrency=50, tokens_per_minute=1)), 3)
+
+    found = in_virtual_time(run())
+    assert all(isinstance(item, UnavailableError) for item in found)
+    assert "limited to 1 tokens a minute" in str(found[0])
+    assert "calls.longest_wait_seconds allows 120" in str(found[0])
+
+
 def test_others_at_the_same_limit_are_given_way_to(tmp_path):
     """Half of the account's limit is used by somebody else; what the answers tell of the rest is enough to stay within it."""
     provider = Provider(1200, 120, tells=True, others=0.5)

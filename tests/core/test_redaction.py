@@ -8,7 +8,7 @@ import pickle
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +42,7 @@ def holds(text: str, key: str) -> bool:
     return any(part in text for part in (key[: len(key) // 2 + 1], key[-(len(key) // 2) - 1 :], key.encode().hex(), *(core for core in cores if len(core) > 8)))
 
 
+@example("0000000000000%00", "escaped characters")
 @given(KEYS, st.sampled_from(sorted(FORMS)))
 def test_a_known_secret_is_found_in_every_form(key, form):
     with pytest.MonkeyPatch.context() as patch:
@@ -196,5 +197,34 @@ def test_a_log_holds_no_secret_in_message_arguments_or_traceback(monkeypatch, ca
         logging.setLogRecordFactory(before)
     assert "without-any" not in caplog.text
     assert all(REDACTED in record.getMessage() for record in caplog.records[:2])
-    assert "Failed.\nTraceback" in caplog.text
+    assert "Failed. Traceback" in " ".join(caplog.text.split())
     assert caplog.records[-1].args == ("secret",)
+
+
+@pytest.mark.parametrize(
+    "name", ["MY_SECRET", "DB_PASSWORD", "PGPASSWORD", "SERVICE_PASS", "GH_PAT", "OPENAI_KEY_2", "OPENAI_API_KEY_PROD", "TOKEN_HF", "MY_CREDS"]
+)
+def test_a_variable_is_a_secret_whatever_follows_the_word_in_its_name(name, monkeypatch):
+    monkeypatch.setenv(name, "pa.ss*wo(rd[9")
+    assert redact_known("refused: pa.ss*wo(rd[9") == f"refused: {REDACTED}"
+
+
+@pytest.mark.parametrize("name", ["OLDPWD", "HF_TOKEN_PATH", "TOKENIZERS_PARALLELISM", "MONKEY", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_a_variable_of_another_sort_is_none(name, monkeypatch):
+    monkeypatch.setenv(name, "ordinary-words")
+    assert redact_known("ordinary-words") == "ordinary-words"
+
+
+PRIVATE = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7abcdefghijkl\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("said", [PRIVATE, repr(PRIVATE), json.dumps({"key": PRIVATE}), PRIVATE.splitlines()[2], base64.b64encode(PRIVATE.encode()).decode()])
+def test_a_secret_of_several_lines_is_found_whole_and_by_line(said, monkeypatch):
+    monkeypatch.setenv("SIGNING_KEY", PRIVATE)
+    clean = redact_known(f"refused: {said}")
+    assert REDACTED in clean
+    assert not any(line in clean for line in PRIVATE.split("\n")[1:3])
+
+
+def test_what_looks_like_a_private_key_is_taken_out_even_where_it_is_cut():
+    assert redact(f"x {PRIVATE[:70]}") == f"x {REDACTED}"

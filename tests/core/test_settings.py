@@ -27,7 +27,14 @@ def test_the_shipped_settings_load():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: s["generation"].update(conversation=3), "`generation.conversation` is not a known key"),
+        (
+            lambda s: s["generation"].update(conversation=3),
+            "`generation.conversation` is not a known key; remove it or correct its spelling. Did you mean 'conversations'?",
+        ),
+        (lambda s: s.update(generations={}), "Did you mean 'generation'?"),
+        (lambda s: s["models"]["openai"].update(price={"inputs": 1, "output": 1}), "Did you mean 'input'?"),
+        (lambda s: s["nightly"].update(timezone="Europe"), "'Europe' is no timezone"),
+        (lambda s: s["nightly"].update(timezone="x" * 5000), "is no timezone"),
         (lambda s: s["generation"].update(conversations=0), "`generation.conversations` input should be greater than or equal to 1"),
         (lambda s: s["generation"].update(first_seed=8990), "kept for the evaluation"),
         (lambda s: s["evaluation"].update(personas=1), "`evaluation.personas`"),

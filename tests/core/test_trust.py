@@ -37,7 +37,16 @@ def refused(load, *given):
 
 def test_a_settings_file_from_outside_is_refused_whether_it_is_there_or_not(outside, tmp_path):
     up = os.path.relpath(outside, CHECKOUT)
-    for name in (f"{outside}/secret.yaml", f"{outside}/none.yaml", f"{up}/secret.yaml", "/etc/passwd", "/dev/zero", "a\0b"):
+    for name in (
+        f"{outside}/secret.yaml",
+        f"{outside}/none.yaml",
+        f"{up}/secret.yaml",
+        "/etc/passwd",
+        "/dev/zero",
+        "a\0b",
+        "\ud800.yaml",
+        f"{'x' * 10_000}.yaml",
+    ):
         assert "outside the project" in refused(load_settings, name)
     assert "outside the project" in refused(load_training, f"{outside}/secret.yaml")
 
@@ -46,10 +55,12 @@ def test_neither_a_link_nor_extends_nor_a_template_leads_out(outside, tmp_path):
     root = tmp_path / "project"
     (root / "config/training").mkdir(parents=True)
     (root / "config/link.yaml").symlink_to(outside / "secret.yaml")
+    (root / "config/nul.yaml").write_text('extends: "a\\0b.yaml"', encoding="utf-8")
     (root / "config/over.yaml").write_text(f"extends: {outside}/secret.yaml", encoding="utf-8")
     training = yaml.safe_load((CHECKOUT / "config/training/qwen3-14b.yaml").read_text(encoding="utf-8")) | {"chat_template": f"{outside}/secret.yaml"}
     (root / "config/training/mine.yaml").write_text(yaml.safe_dump(training), encoding="utf-8")
     assert "outside the project" in refused(load_settings, "config/link.yaml", root)
+    assert "outside the project" in refused(load_settings, "config/nul.yaml", root)
     assert "outside the project" in refused(load_settings, "config/over.yaml", root)
     assert "outside the project" in refused(load_training, "mine", root)
 
