@@ -5,7 +5,6 @@ of a call whose process was killed none ever does. Docs: docs/costs.md.
 """
 
 import asyncio
-import math
 import os
 import secrets
 import socket
@@ -36,6 +35,9 @@ POLL_SECONDS = 0.5
 
 GRACE_SECONDS = 30.0
 """For which a call may be written down later than its deadline."""
+
+MOST = 2.0**53
+"""Of a count or an amount: a greater one is damage."""
 
 COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 
@@ -115,6 +117,7 @@ class Ledger:
         self._settled = Bill()
         self._open: dict[str, Line] = {}
         self._mine: set[str] = set()
+        self._done: set[str] = set()
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'-'.join(map(str, PROCESS))}-{time.monotonic_ns() % 10**6:06d}"
         self._count = 0
         self._changed = asyncio.Event()
@@ -217,11 +220,12 @@ class Ledger:
         return written
 
     def _take(self, line: Line) -> None:
-        if not _is_entry(line):
+        if not _is_entry(line) or line["call"] in self._done:
             return
         if line["outcome"] == SENT:
             self._open[line["call"]] = line
             return
+        self._done.add(line["call"])
         self._settled.add(line)
         sent = self._open.pop(line["call"], None)
         if sent and line.get("estimated") is not True:
@@ -275,9 +279,9 @@ def read_entries(store: Store, run: str) -> list[Line]:
     found: dict[str, Line] = {}
     for name in store.names(f"ledger/{run}", ".jsonl"):
         for line in read_objects(store.read_bytes(name)):
-            if _is_entry(line):
-                found[line["call"]] = _charged(line)
-    return list(found.values())
+            if _is_entry(line) and found.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
+                found[line["call"]] = line
+    return [_charged(line) for line in found.values()]
 
 
 def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[tuple[str, str], Bill]:
@@ -296,7 +300,14 @@ def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True
 def _is_entry(line: Line) -> bool:
     """Say whether a line has what an entry of the ledger has."""
     named = all(isinstance(line.get(name), str) for name in ("call", "role", "item", "model", "outcome"))
-    return named and (line["outcome"] != SENT or all(name in line for name in ("most", "beyond", "process", "until")))
+    return named and (line["outcome"] != SENT or _is_reservation(line))
+
+
+def _is_reservation(line: Line) -> bool:
+    most, beyond, process, until = (line.get(name) for name in ("most", "beyond", "process", "until"))
+    counts = isinstance(beyond, list | tuple) and [type(count) for count in beyond] == [int, int]
+    writer = isinstance(process, list | tuple) and [type(part) for part in process] == [str, int, str]
+    return isinstance(most, dict) and counts and writer and 0 < process[1] < 2**31 and isinstance(until, int | float)
 
 
 def _charged(line: Line) -> Line:
@@ -305,4 +316,4 @@ def _charged(line: Line) -> Line:
 
 
 def _amount(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0 else 0.0
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST else 0.0

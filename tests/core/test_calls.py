@@ -1,6 +1,7 @@
 """One call's life: what is tried again and what is not, what it may cost, and that every call is on the bill."""
 
 import asyncio
+import json
 import math
 import unicodedata
 
@@ -351,6 +352,31 @@ def test_a_line_that_is_damaged_loses_that_line_only(tmp_path, damage):
     assert ledger.bill.calls == 1
     pay(ledger, 2)
     assert Ledger(Store(str(tmp_path)), "run", Budget()).bill.calls == 2
+
+
+@pytest.mark.parametrize("place", ["most", "beyond", "process", "until", "usd", "input_tokens", "usage", "at"])
+@pytest.mark.parametrize("value", [None, "x", [], {}, [1, 2, 3], 10**400, -1, float("nan"), ["h", 10**30, "m"]])
+def test_a_line_of_which_a_part_is_damaged_stops_neither_the_bill_nor_the_run(tmp_path, place, value):
+    pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=10)), 1)
+    (file,) = tmp_path.glob("ledger/run/*.jsonl")
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    spoilt = [line | {"call": f"other {number}", place: value} for number, line in enumerate(lines)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in [*spoilt, *lines]), encoding="utf-8")
+    pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=10)), 2)
+    assert bills(Store(str(tmp_path)), "run")
+    with pytest.raises(BudgetError):
+        pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=0.7)), 3)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 1], [1, 0], [0, 0, 1], [0, 1, 0]])
+def test_a_call_is_counted_once_however_often_and_in_which_order_its_lines_are_there(tmp_path, order):
+    pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=10)), 1)
+    (file,) = tmp_path.glob("ledger/run/*.jsonl")
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[number] for number in order), encoding="utf-8")
+    bill = Ledger(Store(str(tmp_path)), "run", Budget()).bill
+    assert (bill.calls, bill.usd, bill.estimated) == (1, 0.5, 0)
+    assert sum(found.usd for found in bills(Store(str(tmp_path)), "run").values()) == 0.5
 
 
 def pay(ledger, number, usd=0.5, answered=True):
