@@ -242,7 +242,15 @@ class Terminal:
     def __init__(self, chat, *words):
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [*COMMAND, "chat", *words], cwd=CHECKOUT, env=chat.environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            [*COMMAND, "chat", *words],
+            cwd=CHECKOUT,
+            env=chat.environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            # a suite that runs in the background may have been told to ignore Ctrl-C, and children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         os.close(slave)
         self.seen = ""
