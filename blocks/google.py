@@ -19,6 +19,7 @@ from core.usage_bounds import read_usage, total
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"
+BROKEN_OFF = ("OTHER", "MALFORMED_RESPONSE", "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
 DECLINED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR")
 
 
@@ -147,7 +148,7 @@ def _reply(answer: _Answer) -> Reply:
     candidate = answer.candidates[0]
     parts = candidate.content.parts or [] if candidate.content else []
     text = "".join(part.text for part in parts if part.text and not part.thought)
-    if candidate.finish_reason in ("MAX_TOKENS", "CONTINUATION"):
+    if candidate.finish_reason in ("MAX_TOKENS", "CONTINUATION") or (text and candidate.finish_reason in BROKEN_OFF):
         finish = "length"
     elif candidate.finish_reason in DECLINED:
         finish, text = "refusal", candidate.finish_reason

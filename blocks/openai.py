@@ -23,6 +23,7 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
 }
 LEAST_ROOM = 16  # the API refuses a smaller max_output_tokens
 SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+BROKEN_OFF = ("cancelled", "in_progress", "queued")
 BREAKPOINT = {"mode": "explicit"}
 
 
@@ -144,7 +145,7 @@ def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str |
     written = all_written(text, counted, thought)
     if refusals or reason == "content_filter":
         finish, text = "refusal", " ".join(refusals) or "content filter"
-    elif response.status == "incomplete":
+    elif response.status == "incomplete" or (text and response.status in BROKEN_OFF):
         finish = "length"
     return Reply(text, finish, counted, limits, request_id or response.id, written)
 

@@ -21,6 +21,9 @@ from core.usage_bounds import all_written, read_usage
 THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call")
 """Parts of a message in which servers put what a model wrote beside its answer."""
 
+BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource")
+"""Why servers end an answer in its middle (vLLM, SGLang, OpenRouter, https://api-docs.deepseek.com/api/create-chat-completion)."""
+
 API = "an OpenAI-compatible API (it needs /chat/completions)"
 
 
@@ -122,6 +125,8 @@ class OpenAICompatibleChat:
         choice = completion.choices[0]
         finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
         text = choice.message.content or ""
+        if text and choice.finish_reason in BROKEN_OFF:
+            finish = "length"
         if choice.message.refusal or choice.finish_reason == "content_filter":
             finish, text = "refusal", choice.message.refusal or "content filter"
         elif request.schema:

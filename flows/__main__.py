@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import SettingsError, UnderstudyError
+from core.errors import SettingsError, UnderstudyError, nearest
 from core.key_refusal import refuse_keys
 from core.pack import load_pack
 from core.receipts import read_receipt, receipt_name, write_receipt
@@ -63,12 +63,14 @@ def _asked(words: list[str]) -> tuple[str, dict[str, str]]:
     refuse_keys({f"parameter {number}": word for number, word in enumerate(words)})
     name, *pairs = words or [""]
     if name not in FLOWS:
-        raise SettingsError(f"Unknown flow {name!r}. Allowed: {', '.join(FLOWS)}.")
+        raise SettingsError(f"Unknown flow {name!r:.80}.{nearest(name, FLOWS)} Allowed: {', '.join(FLOWS)}.")
     known, given = _defaults(name), {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if key not in known or not separator:
-            raise SettingsError(f"Unknown parameter {pair!r} of {name}. Allowed: {', '.join(f'{known_key}=…' for known_key in known)}.")
+            raise SettingsError(
+                f"Unknown parameter {pair!r:.80} of {name}.{nearest(key, known)} Allowed: {', '.join(f'{known_key}=…' for known_key in known)}."
+            )
         if key in given:
             raise SettingsError(f"The parameter {key} is there twice. Say it once.")
         given[key] = value

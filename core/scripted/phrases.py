@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from core.quantities import Share, Shares
+from core.quantities import Ratio, Share, Shares
 from core.yaml_files import Strict
 
 Sentence = Annotated[str, Field(min_length=1)]
@@ -123,8 +123,8 @@ class Rule(Strict):
     """How a criterion is answered from a measure: YES if the measure is within the bounds."""
 
     measure: Measure
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Ratio | None = None
+    at_most: Ratio | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> "Rule":

@@ -76,6 +76,14 @@ async def test_an_answer_that_runs_out_of_room_says_so(model, stub):
     assert len(stub.log()) == 1
 
 
+@pytest.mark.parametrize(
+    ("provider", "value"), [("google", "OTHER"), ("google", "MALFORMED_RESPONSE"), ("openai-compatible", "error"), ("openai-compatible", "abort")]
+)
+async def test_an_answer_that_broke_off_is_no_whole_one(model, stub, value):
+    stub.set(answer_text="A sentence that has no", **only(kind="stop_reason", value=value))
+    assert (await model.complete(ask())).finish == "length"
+
+
 @pytest.mark.parametrize("provider", ["google"])
 async def test_an_answer_that_google_would_continue_is_cut_off(model, stub):
     stub.set(**only(kind="stop_reason", value="CONTINUATION"))

@@ -129,6 +129,7 @@ def test_the_options_that_settings_may_give_are_the_blocks():
         ("prompts/therapeutic-coaching/criteria/MT2-depth.md", "from_exchange: 1", "from_exchange: 101", "the criterion MT2 applies from exchange 101"),
         ("config/domains/therapeutic-coaching/input-taxonomy.yaml", "exchanges: [3, 8]", "exchanges: [8, 4]", r"a range is \[low, high\]"),
         ("config/domains/therapeutic-coaching/input-taxonomy.yaml", "exchanges: [3, 8]", "exchanges: [03, 8]", "valid integer"),
+        ("config/domains/therapeutic-coaching/scripted.yaml", "at_least: ", "at_least: -", "greater than or equal to 0"),
         ("config/domains/therapeutic-coaching/rubric.yaml", "pass_at: ", "pass_at: .inf #", "pass_at"),
     ],
 )
