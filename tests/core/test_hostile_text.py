@@ -1,6 +1,7 @@
 """Every report and page with a stranger's text in each place that a stranger reaches: it is shown, and nothing of it is obeyed."""
 
 import csv
+from dataclasses import replace
 from functools import cache
 from io import StringIO
 from typing import Any
@@ -16,9 +17,11 @@ from core.critique import Finding
 from core.fidelity import measure_fidelity
 from core.ledger import Bill
 from core.nights import Night, NightReport
-from core.records import AssessmentBatch, Exchange, LeftOut, Transcript
-from core.reports import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown
-from core.review_sheet import write_sheet
+from core.pilots import Round
+from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
+from core.reports import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
+from core.review import review
+from core.review_sheet import Labels, write_sheet
 from core.settings import load_settings
 from tests.core.arms import evaluation, lost
 from tests.core.evaluated import answer, conversation, facts_of
@@ -71,6 +74,27 @@ def night(text: str) -> str:
     return night_markdown(report, [], measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity), {(text, text): Bill(calls=1)}, PACK)
 
 
+def worked(text: str) -> dict[str, Any]:
+    """Return what the reports of a pilot, of a repair and of a drafted pack are given."""
+    pack = replace(PACK, name="pack")
+    criterion = next(iter(pack.rubric.criteria))
+    this = Round(number=1, pack_hash="p", model=text, conversations=1, passed=0, failed=1, incomplete=0, gates_failed=1, criteria={text: 0.5})
+    row = {"id": text, "before": 0.5, "after": None, "outcome": text, "changed": [(1, [text, criterion])], "cut": None}
+    finding = Finding(file=text, expert=text, problem=text, proposal=text, reason=text)
+    return {
+        **{"this": this, "earlier": [this], "advice": [text], "pack": pack, "report": text, "sheet": text, "caveats": [text], "figures": {"trust": None}},
+        **{"failed": 1, "chosen": 1, "mended": 1, "passed": 0, "rescued": None, "new": None, "rows": [row], "reasons": [(text, 1)]},
+        **{"caveat": text, "domain": "pack", "ready": 0.5, "folder": text, "installed": None, "lacking": [text], "findings": [finding], "variable": "X"},
+        "reading": {"contradictions": [{"one": text, "other": text, "why": text}], "open": [text]},
+        "bills": {(text, text): Bill(calls=1)},
+    }
+
+
+def reviewed(text: str) -> Any:
+    """Return what a person's labels say of a judge who wrote the text wherever it can."""
+    return review(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
+
+
 @cache
 def reports(text: str) -> dict[str, str]:
     facts = compared(text)
@@ -84,6 +108,9 @@ def reports(text: str) -> dict[str, str]:
         "fidelity": fidelity_markdown(fidelity, [LeftOut(name=text, reason=text)]),
         "night": night(text),
         "audit": markdown("audit", audit=audit([talk(text).model_copy(update={"id": f"{text} {number}"}) for number in range(4)], PACK, few)),
+        **{name: markdown(name, facts=worked(text)) for name in ("pilot", "repair", "design")},
+        "review": review_markdown(reviewed(text)),
+        "left out": markdown("left_out", items=[(text, text)], more=0),
         "critique": markdown("critique", facts={"pack": PACK, "findings": findings, "bills": {(text, text): Bill(calls=1)}, "caveat": text}),
     }
 
