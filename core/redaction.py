@@ -49,15 +49,18 @@ SHAPES = (
 KEY = re.compile(
     rf"(?<![A-Za-z0-9])(?:{SHAPES}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END[A-Z ]*-----|\Z)"
-    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*"
+    r"|eyJ[\w-]{10,1000}\.[\w-]{10,}\.[\w-]*"
     r"|Bearer\s+[\w.~+/=-]{8,}|Basic\s+(?-i:[\w+/]+[A-Z\d])[\w+/]{6,}=*"
     r"|(?:x-|x-goog-)?(?:api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|token|secret|authorization)"
-    r"(?:[\\\"']*\s*[=:]\s*|[\\\"']+,\s*b?)[\\\"']*(?=[^\s\\\"',;&]*\d)[^\s\\\"',;&]{8,}"
+    r"(?:[\\\"']*\s*[=:]\s*|[\\\"']+,\s*b?)[\\\"']*(?=[^\s\\\"',;&]{0,200}\d)[^\s\\\"',;&]{8,}"
     r"|(?:password|passwd|pwd)[\\\"']*\s*[=:]\s*[\\\"']*[^\s\\\"',;&]{8,}"
-    r")|(?<=://)[^\s/@\"'<>]+:[^\s/@\"'<>]*(?=@)",
+    r")|(?<=://)[^\s/@:\"'<>]*+:[^\s/@\"'<>]*+(?=@)",
     re.IGNORECASE,
 )
-"""What keys look like: the providers' beginnings, headers and parameters that carry one, and `user:password@` in an address."""
+"""What keys look like: the providers' beginnings, headers and parameters that carry one, and `user:password@` in an address.
+
+Repetitions that can begin at many places of a text are bounded, so that a long text takes no longer than its length.
+"""
 
 FILE_VARIABLES = ("HF_HOME", "HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "AWS_SHARED_CREDENTIALS_FILE")
 """Where tools are told to keep their files with secrets."""
@@ -230,10 +233,10 @@ def _hidden(text: str, forms: tuple[str, ...]) -> bool:
     """Say whether a secret is there once escapes are undone and line breaks are taken out."""
     views = [text]
     for _ in range(UNDONE if any(mark in text for mark in "%\\&") else 0):  # a look after each: a secret may hold what looks like an escape
-        for undo in (_without_codes, unquote, html.unescape):
-            views.append(undo(views[-1]))
+        read = _without_codes(views[-1])
+        views += [read, html.unescape(read), unquote(read), html.unescape(unquote(read))]
     plain = {"".join(view.split()) for view in views}
     if "\\" in text:  # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
-        plain |= {re.sub(r"\\+[nrt]|\\", "", view) for view in plain} | {view.replace("\\", "") for view in plain}
+        plain |= {re.sub(r"\\+[nrt]?", "", view) for view in plain} | {view.replace("\\", "") for view in plain}
         forms += tuple(form.replace("\\", "") for form in forms if "\\" in form)
     return any(form in view for view in plain - {text} for form in forms)

@@ -331,7 +331,7 @@ def _filesystem(root: str) -> tuple[Any, str]:
     """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
     try:
         return fsspec.url_to_fs(root, use_listings_cache=False)
-    except (ValueError, ImportError, TypeError) as error:
+    except Exception as error:  # some file systems look for their place at once, with clients of their own
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error
 

@@ -44,6 +44,9 @@ def holds(text: str, key: str) -> bool:
 
 @example("0000000000000%00", "escaped characters")
 @given(KEYS, st.sampled_from(sorted(FORMS)))
+@example("0000000<0000%00<", "HTML")
+@example("0000000%00000%00", "escaped characters")
+@example("0000000&lt;000%00", "URL")
 def test_a_known_secret_is_found_in_every_form(key, form):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", key)
@@ -228,3 +231,15 @@ def test_a_secret_of_several_lines_is_found_whole_and_by_line(said, monkeypatch)
 
 def test_what_looks_like_a_private_key_is_taken_out_even_where_it_is_cut():
     assert redact(f"x {PRIVATE[:70]}") == f"x {REDACTED}"
+
+
+@pytest.mark.parametrize("part", ["\\", "api_key=", "token: ", "://", "a:", "eyJabcdefghij-", "bearer ", "basic a", "'\"", "&amp;", "%25"])
+@pytest.mark.parametrize("begin", ["", "https://", "secret", "token="])
+def test_a_long_text_takes_no_longer_than_its_length(monkeypatch, begin, part):
+    monkeypatch.setenv("OPENAI_API_KEY", "ab\\cdefghij123456")
+    text = begin + part * (400_000 // len(part))
+    assert redact(f"{text} sk-abcdefgh12345").endswith(REDACTED)
+
+
+def test_a_password_without_a_user_is_taken_out():
+    assert redact("redis://:secret99@host") == f"redis://{REDACTED}@host"
