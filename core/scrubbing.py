@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from core.fingerprint import fingerprint
 from core.records import Exchange, Transcript
 
 KINDS = ("NAME", "E-MAIL", "PHONE", "ADDRESS", "DATE OF BIRTH", "ID", "ACCOUNT")
@@ -34,7 +35,8 @@ class ScrubReport:
 def scrub(transcript: Transcript, find: Finder, report: ScrubReport) -> Transcript:
     """Replace personal data by placeholders such as `[NAME 1]`, wherever in the conversation they occur again.
 
-    What the file said of itself, its persona and its system prompt are taken away: nobody has looked through them.
+    What the file said of itself, its persona and its system prompt are taken away: nobody has looked through them. So are its name and its id, which may be
+    a person's: a hash of the id takes its place.
 
     Args:
         find: looks for personal data in one text.
@@ -50,8 +52,9 @@ def scrub(transcript: Transcript, find: Finder, report: ScrubReport) -> Transcri
     report.values += known.counts
     opening, said = cleaned[0], cleaned[1:]
     exchanges = [Exchange(exchange_number=number // 2 + 1, user=said[number], assistant=said[number + 1]) for number in range(0, len(said), 2)]
-    kept = {name: value for name, value in transcript.provenance.items() if name in ("source", "seed", "reading")}
-    return transcript.model_copy(update={"exchanges": exchanges, "opening": opening or None, "persona": None, "system": None, "provenance": kept})
+    kept = {name: value for name, value in transcript.provenance.items() if name in ("seed", "reading")}
+    name = f"conversation-{fingerprint(transcript.id)}"
+    return transcript.model_copy(update={"id": name, "exchanges": exchanges, "opening": opening or None, "persona": None, "system": None, "provenance": kept})
 
 
 class _Known:

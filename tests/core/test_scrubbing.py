@@ -43,11 +43,11 @@ def test_nothing_that_nobody_looked_through_is_kept():
         opening="Welcome, Jenna!",
         persona={"name": "Jenna"},
         system="You talk to Jenna.",
-        provenance={"source": "a.json", "claimed": {"by": "Jenna"}},
+        provenance={"source": "Jenna.json", "seed": 1, "claimed": {"by": "Jenna"}},
     )
-    found = scrub(given_, find, ScrubReport())
+    found = scrub(given_.model_copy(update={"id": "Jenna@example.com"}), find, ScrubReport())
     assert "Jenna" not in found.model_dump_json()
-    assert (found.opening, found.provenance) == ("Welcome, [NAME 1]!", {"source": "a.json"})
+    assert (found.opening, found.provenance) == ("Welcome, [NAME 1]!", {"seed": 1})
 
 
 @given(st.lists(st.sampled_from(["Maria", "Jenna", "12345678", "x", " ", "Maria Gonzalez", "+1 234 567 89"]), max_size=12))
