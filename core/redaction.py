@@ -54,6 +54,7 @@ KEY = re.compile(
     r"|(?:x-|x-goog-)?(?:api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key|auth[_-]?token|access[_-]?token|token|secret|authorization)"
     r"(?:[\\\"']*\s*[=:]\s*|[\\\"']+,\s*b?)[\\\"']*(?=[^\s\\\"',;&]{0,200}\d)[^\s\\\"',;&]{8,}"
     r"|(?:password|passwd|pwd)[\\\"']*\s*[=:]\s*[\\\"']*[^\s\\\"',;&]{8,}"
+    r"|(?<=[?&]key=)[^\s\\\"'&]{8,}"
     r")|(?<=://)[^\s/@:\"'<>]*+:[^\s/@\"'<>]*+(?=@)",
     re.IGNORECASE,
 )

@@ -243,3 +243,7 @@ def test_a_long_text_takes_no_longer_than_its_length(monkeypatch, begin, part):
 
 def test_a_password_without_a_user_is_taken_out():
     assert redact("redis://:secret99@host") == f"redis://{REDACTED}@host"
+
+
+def test_a_key_in_the_query_of_an_address_is_taken_out():
+    assert redact("GET https://host/v1?key=abcdefgh12345678&alt=json") == f"GET https://host/v1?key={REDACTED}&alt=json"
