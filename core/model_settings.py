@@ -72,7 +72,7 @@ class Calls(Strict):
         attempts: of one call, counting failures that may pass.
         total_seconds: from a call's first failure until it is given up.
         first_backoff_seconds, longest_backoff_seconds: the pause after a failure doubles from the one to the other.
-        longest_wait_seconds: a provider that asks to wait longer ends the run.
+        longest_wait_seconds: a provider that asks to wait longer ends the run, and so does a limit of which a single call takes more than so long.
         outage_seconds: nothing but failures for so long ends the run.
         unusable_answers: how many answers that are cut off, have not the asked form or are refused by a guard make the call fail.
     """
