@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import tiktoken
-from jinja2 import TemplateError
 
 from core.errors import SettingsError
 from core.slicing import Tokenizer
@@ -46,8 +45,9 @@ def _from_transformers(name: str) -> Tokenizer:
     folder = CHECKOUT / Path(place).expanduser()
     try:
         found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {str(error).splitlines()[0]} Give a folder, or the name of a repository.") from error
+    except Exception as error:  # a damaged tokenizer.json raises Exception itself
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {reason} Give a folder, or the name of a repository.") from error
     if not found.chat_template:
         raise SettingsError(f"dataset.tokenizer {name} has no chat template. Choose the tokenizer of an instruct model, or {CL100K}.")
 
@@ -58,7 +58,7 @@ def _from_transformers(name: str) -> Tokenizer:
         chat = [{"role": role, "content": "x y z"} for role in roles]
         try:
             return len(found.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
-        except TemplateError as refused:
+        except Exception as refused:  # whatever an expression of a stranger's template can raise
             if roles[0] != "system":
                 raise SettingsError(f"The chat template of dataset.tokenizer {name} cannot render a conversation ({refused}). Choose {CL100K}.") from refused
             # it refuses a system message (Gemma 2): the training puts its text before the user's first message, after a line break

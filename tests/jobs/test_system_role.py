@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import SettingsError
 from core.records import Exchange, Transcript
 from core.settings import Slicing
 from core.slicing import SliceReport, slices
@@ -49,3 +50,18 @@ def test_examples_are_counted_as_they_are_trained(gemma2, tmp_path, monkeypatch)
     for example in slices([talk], "Be kind.", Slicing(first=3, gap=(2, 5), max_tokens=9_000), counted, SliceReport()):
         whole = gemma2.apply_chat_template(example.messages, chat_template=template, tokenize=True, return_dict=False)
         assert example.tokens == len(whole)
+
+
+@pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ messages[7].role + 1 }}", "{% for x in 5 %}{% endfor %}", "{{"])
+def test_a_template_that_cannot_be_calculated_is_one_sentence(gemma2, tmp_path, template):
+    gemma2.chat_template = template
+    gemma2.save_pretrained(tmp_path)
+    with pytest.raises(SettingsError, match=r"cannot render a conversation .*\. Choose "):
+        load_tokenizer(f"hf:{tmp_path}")
+
+
+def test_a_damaged_tokenizer_is_one_sentence(gemma2, tmp_path):
+    gemma2.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "none"}}', encoding="utf-8")
+    with pytest.raises(SettingsError, match="cannot be loaded"):
+        load_tokenizer(f"hf:{tmp_path}")
