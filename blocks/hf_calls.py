@@ -91,9 +91,11 @@ def underlying(raised: Exception) -> BaseException:
     if isinstance(raised, ValueError) and isinstance(raised.__cause__, BadRequestError):
         return raised  # its words say what is wrong with the card
     error: BaseException | None = raised
-    while error is not None and not isinstance(error, KNOWN):
+    seen = list[BaseException]()  # causes may run in a circle
+    while error is not None and not isinstance(error, KNOWN) and error not in seen:
+        seen.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return error or raised
+    return error if isinstance(error, KNOWN) else raised
 
 
 def may_pass(error: BaseException) -> bool:

@@ -216,7 +216,9 @@ class HfHub(CredentialsBlock):
             except RemoteEntryNotFoundError:
                 return None
             except LocalEntryNotFoundError as error:  # the client's words for any failure of the connection
-                raise error.__cause__ if isinstance(error.__cause__, Exception) else HubError(f"Cannot download {name} of {repo}: {error}.") from error
+                if isinstance(error.__cause__, Exception):
+                    raise error.__cause__ from None
+                raise HubError(f"Cannot download {name} of {repo}: {error}.") from error
 
         return self.patiently(f"downloading {name} of {repo}", download)
 
