@@ -146,12 +146,12 @@ def _conversations(path: Path, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _has_lines(path: Path) -> bool:
-    """Say whether a file that is called JSON holds a value a line: its first two lines are objects."""
+    """Say whether a file that is called JSON holds a value a line: its first two lines are objects or lists."""
     try:
         values = [value for _, value in islice(json_lines(path), 2)]
     except TranscriptError:
         return False
-    return len(values) == 2 and all(isinstance(value, dict) for value in values)
+    return len(values) == 2 and all(isinstance(value, dict | list) for value in values)
 
 
 def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counter[str]]:

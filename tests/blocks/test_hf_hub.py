@@ -121,6 +121,7 @@ def test_an_address_of_the_hub_has_no_password_in_it(monkeypatch):
     address = "https://somebody:passw0rd-of-it@hub.example.org"
     with pytest.raises(ValueError, match="user name or a password"):
         HfHub(endpoint=address)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_ENDPOINT", address)
     with pytest.raises(SettingsError, match="HF_ENDPOINT") as refused:
         HfHub(token=SecretStr("hf_write")).get_client()

@@ -76,7 +76,7 @@ SPOILT = [
     ("a criterion without a category", f"{PROMPTS}/criteria/MT1-*.md", ("category: multi_topic\n", ""), "either a category or `gate: true`"),
     ("a criterion with another id than its file", f"{PROMPTS}/criteria/MT1-*.md", ("id: MT1", "id: MT9"), "Name it MT9-<slug>.md"),
     ("an unknown template variable", f"{PROMPTS}/assessor.md", ("exchanges", "exchangs"), "exchangs"),
-    ("an unknown key", f"{CONFIG}/rubric.yaml", ("pass_at", "passes_at"), "`pass_at`"),
+    ("an unknown key", f"{CONFIG}/rubric.yaml", ("pass_at", "passes_at"), "`passes_at` is not a known key; remove it or correct its spelling"),
     ("text that is no YAML", f"{CONFIG}/rubric.yaml", ("categories:", "categories: ["), "is not YAML"),
     ("a score that cannot be", f"{CONFIG}/rubric.yaml", ("0.8", "1.8"), "less than or equal to 1"),
     ("an unknown measure", f"{CONFIG}/scripted.yaml", ("measure: harm", "measure: charm"), "measure"),

@@ -223,4 +223,4 @@ async def test_a_transcript_tells_how_it_came_about():
     assert {"domain", "pack_hash", "seed", "trial", "user_simulator", "assistant", "usage", "rejections", "steering"} <= set(provenance)
     assert provenance["pack_hash"] == PACK.hash
     assert [item["exchange_number"] for item in provenance["steering"]] == [1, 2, 3]
-    assert list(found.model_dump()) == ["id", "persona", "exchanges", "target_exchanges", "end_reason", "created_at", "system", "provenance"]
+    assert list(found.model_dump()) == ["id", "persona", "exchanges", "target_exchanges", "end_reason", "created_at", "opening", "system", "provenance"]
