@@ -26,7 +26,7 @@ from core.slicing import split_off
 from core.store import open_store
 from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
-from tasks.gathering import batches_of, candidates, content_of
+from tasks.gathering import batches_of, candidates, check_sources, content_of
 from tasks.importing import NOT_STATED
 from tasks.policy import CACHED, ensured, guarded
 from tasks.published import say_again, stands
@@ -69,6 +69,7 @@ class BuiltDataset(Reference):
 
 def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, transcripts: str | None, settings: Settings) -> DatasetPlan:
     """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain by its present rubric."""
+    check_sources(checkpoints, transcripts)
     pack = load_pack(domain)
     named = [name.strip() for name in assessed.split(",")] if assessed else []
     length = load_training(settings.training).train.get("max-length")

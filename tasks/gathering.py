@@ -30,13 +30,9 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
         not_read: filled in on the way: by place, why something in checkpoints and folder is not taken.
 
     Raises:
-        DatasetError: a batch is of another domain, or of checkpoints and their folder only one is given.
+        DatasetError: a batch is of another domain.
     """
     store = open_store()
-    if transcripts and not checkpoints:
-        raise DatasetError(
-            "A folder of transcripts was given and no checkpoints that judge them. Give the checkpoints too, or judge the folder first (make assess)."
-        )
     for name in assessed:
         batch = store.record(name, AssessmentBatch)
         if batch.domain != pack.name:
@@ -47,10 +43,22 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
                 yield _judged_here(item, name)
             except DamagedError as damaged:
                 yield _not_read(item, name, str(damaged))
-    if checkpoints:
-        if not transcripts:
-            raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
+    if checkpoints and transcripts:
         yield from _judged_elsewhere(checkpoints, transcripts, pack, not_read)
+
+
+def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
+    """See that checkpoints and the folder that they are about are given together.
+
+    Raises:
+        DatasetError: only one of them is.
+    """
+    if transcripts and not checkpoints:
+        raise DatasetError(
+            "A folder of transcripts was given and no checkpoints that judge them. Give the checkpoints too, or judge the folder first (make assess)."
+        )
+    if checkpoints and not transcripts:
+        raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
 
 
 def batches_of(pack: Pack) -> list[str]:

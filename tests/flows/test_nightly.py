@@ -7,7 +7,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
-from core.errors import AuthError, PersonaError
+from core.errors import AuthError, NothingMadeError, PersonaError
 from core.nights import NightReport
 from core.records import AssessmentBatch, Transcript
 from core.store import open_store
@@ -153,8 +153,10 @@ async def test_a_wrong_key_fails_the_run_and_the_report_says_so(tmp_path, data_r
 async def test_a_dead_provider_is_no_matter_for_a_person(tmp_path, data_root, stub):
     stub.set(faults=[{"fault": {"status": 503}}])
     settings = paid(tmp_path, stub)
-    found = report(await nightly(night="2026-11-01", settings=settings))
-    assert (found.made, found.left, found.trouble) == (0, 4, [])
+    with pytest.raises(NothingMadeError, match="0 of 4 conversations were made"):
+        await nightly(night="2026-11-01", settings=settings)
+    (text,) = data_root.glob("nights/*/reports/*.md")
+    assert "Needs a person" not in text.read_text(encoding="utf-8")
 
 
 async def test_personas_of_the_evaluation_are_never_used(tmp_path, data_root):

@@ -170,7 +170,7 @@ def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stu
         ({}, {"ANTHROPIC_API_KEY": "expired-key"}, "answered 401"),
         ({"assistant": "anthropic/unknown-model"}, {}, "Check the model's name"),
         ({"assistant": "openai-compatible/qwen"}, {"OPENAI_COMPATIBLE_BASE_URL": "http://127.0.0.1:9/v1"}, "cannot be reached at http://127.0.0.1:9/v1"),
-        ({"assistant": "openai-compatible/html"}, {"OPENAI_COMPATIBLE_BASE_URL": "STUB/v1"}, "is not an OpenAI-compatible API"),
+        ({"assistant": "openai-compatible/html"}, {"OPENAI_COMPATIBLE_BASE_URL": "STUB/v1"}, "is not an answer of an OpenAI-compatible API"),
         ({"assistant": "openai-compatible/qwen"}, {}, "set the option base_url"),
         ({"assistant": "mistral/large"}, {}, "Unknown model reference 'mistral/large'. Allowed: provider/model"),
         ({"assistant": "llama-cpp/nowhere.gguf"}, {}, "nowhere.gguf does not exist"),
