@@ -15,13 +15,13 @@ from pydantic import SecretStr
 
 from blocks.answers import http_client
 from blocks.anthropic import CACHED, Anthropic, _messages
-from core.chat import ChatModel, ChatRequest, Reply
-from core.pack import load_pack
-from core.personas import sample_batch
+from core.llm.chat import ChatModel, ChatRequest, Reply
+from core.packs.pack import load_pack
 from core.records import Persona
-from core.rehearsal import rehearse
-from core.settings import load_settings
-from core.turns import Cast, Player
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.turns import Cast, Player
+from core.settings.pipeline import load_settings
 from tests.stub.client import Stub
 
 CHECKOUT = Path(__file__).resolve().parents[1]

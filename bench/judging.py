@@ -20,18 +20,18 @@ from typing import Any
 
 from bench.flow import AT_ONCE
 from bench.llm import clients, ours
-from core.assessment_settings import Judging
-from core.judging import Sitting, assess
-from core.ledger import read_entries
-from core.pack import load_pack
-from core.personas import sample_batch
+from core.imports.transcript_files import find_transcripts
+from core.judging.judge import Sitting, assess
+from core.llm.ledger import read_entries
+from core.packs.pack import load_pack
 from core.records import Assessment, Outcome, Transcript
-from core.rehearsal import rehearse
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.turns import Cast, Player
 from core.scripted.chat import ScriptedChat
-from core.settings import load_settings
-from core.store import Store
-from core.transcript_files import find_transcripts
-from core.turns import Cast, Player
+from core.settings.assessment import Judging
+from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.stub.client import Stub, start_stub
 
 CHECKOUT = Path(__file__).resolve().parents[1]

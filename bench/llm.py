@@ -26,19 +26,19 @@ from blocks.anthropic import Anthropic
 from blocks.google import Google
 from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
-from core.calls import Caller
-from core.chat import ChatModel, ChatRequest, Message
 from core.errors import ModelError
-from core.ledger import Ledger
-from core.limiter import Limiter
-from core.model_settings import Budget, ModelSettings
-from core.pack import load_pack
-from core.personas import sample_persona
-from core.prices import price_list
-from core.rehearsal import rehearse
-from core.settings import load_settings
-from core.store import Store
-from core.turns import Cast, Player
+from core.llm.calls import Caller
+from core.llm.chat import ChatModel, ChatRequest, Message
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import price_list
+from core.packs.pack import load_pack
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.personas import sample_persona
+from core.rehearsal.turns import Cast, Player
+from core.settings.models import Budget, ModelSettings
+from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.stub.client import Stub, start_stub
 
 SETTINGS = load_settings()

@@ -19,16 +19,16 @@ from typing import Any
 
 import yaml
 
-from core.checkpoints import read_checkpoints
 from core.errors import UnderstudyError
-from core.evaluation_personas import read_personas
-from core.general_prompts import load_general_prompts
-from core.hardware import load_hardware
-from core.pack import load_pack
-from core.personas import sample_batch
-from core.settings import load_settings, load_training
-from core.store import CHECKOUT
-from core.transcript_files import find_transcripts
+from core.evaluation.fresh_personas import read_personas
+from core.evaluation.general_prompts import load_general_prompts
+from core.imports.transcript_files import find_transcripts
+from core.judging.checkpoints import read_checkpoints
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.rehearsal.personas import sample_batch
+from core.settings.pipeline import load_settings, load_training
+from core.training.hardware import load_hardware
 
 HANG_SECONDS = 5
 DOMAIN = "coding-mentor"

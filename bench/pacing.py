@@ -16,10 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.chat import ChatRequest, Reply, Usage
 from core.errors import RateLimitError
-from core.limiter import Limiter
-from core.model_settings import ModelSettings
+from core.llm.chat import ChatRequest, Reply, Usage
+from core.llm.limiter import Limiter
+from core.settings.models import ModelSettings
 from tests.core.simulation import CALLS, asked, clock, in_virtual_time, served
 
 START = 1000.0

@@ -4,7 +4,7 @@
 
 A score is base + persona + arm × persona + trial, each drawn from a normal distribution, in some rows cut to 0..1; every persona has 3 trials in each arm.
 Ends with exit code 1 if, beyond what chance does in so many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
-cover 95 ± 1.5 %, power is not within 5 points of what core/power.py predicts, or a safety bound covers less than 95 %.
+cover 95 ± 1.5 %, power is not within 5 points of what core/evaluation/power.py predicts, or a safety bound covers less than 95 %.
 """
 
 import sys
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from core.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
-from core.power import Spread, plan, power_of
+from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
+from core.evaluation.power import Spread, plan, power_of
 
 TRIALS = 3
 PERSONAS = (5, 10, 30)

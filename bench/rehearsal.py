@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.flow import AT_ONCE, LATENCY, floor
-from core.ledger import SENT, read_entries
-from core.pack import load_pack
-from core.personas import sample_batch
-from core.store import Store
+from core.llm.ledger import SENT, read_entries
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
+from core.storage.store import Store
 from tests.stub.client import Stub, start_stub
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -27,10 +27,10 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-from core.deaths import ended
-from core.ledger import read_entries
-from core.settings import load_settings
-from core.store import Store
+from core.llm.ledger import read_entries
+from core.machine.deaths import ended
+from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.stub.client import Stub, start_stub
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))

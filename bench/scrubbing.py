@@ -5,8 +5,8 @@ import sys
 from collections import Counter
 
 from blocks.personal_data import load_finder
+from core.imports.scrubbing import Finder, ScrubReport, scrub
 from core.records import Exchange, Transcript
-from core.scrubbing import Finder, ScrubReport, scrub
 
 MARK = re.compile(r"\[\[([A-Z -]+)\|([^\]]+)\]\]")
 LABELLED = """

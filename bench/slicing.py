@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.judging import rehearsed
-from core.example_files import write_examples
-from core.pack import load_pack
+from core.dataset.example_files import write_examples
+from core.dataset.slicing import SliceReport, Tokenizer, chat, slice_points, slices
+from core.imports.transcript_files import find_transcripts, read_transcript
+from core.packs.pack import load_pack
 from core.records import Transcript
-from core.settings import Slicing
-from core.slicing import SliceReport, Tokenizer, chat, slice_points, slices
-from core.store import Store
-from core.transcript_files import find_transcripts, read_transcript
+from core.settings.pipeline import Slicing
+from core.storage.store import Store
 from tasks.tokens import load_tokenizer
 
 SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)

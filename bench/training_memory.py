@@ -4,7 +4,7 @@
 
 Needs what the header of train_sft.py names, a CUDA device, and room for the 16-bit weights in --folder. Speed is that of the optimiser steps after the first.
 Memory is what the device says is in use (the allocator's reserve and CUDA's own included) and what PyTorch had allocated at its peak.
-docs/training-memory.md has the figures and how the estimate (core/training_estimate.py) meets them.
+docs/training-memory.md has the figures and how the estimate (core/training/estimate.py) meets them.
 """
 
 import argparse

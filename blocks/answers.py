@@ -13,8 +13,8 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from blocks.http import never_sent, quoted, unreachable
-from core.chat import ChatRequest
 from core.errors import MalformedError, ModelTimeoutError, SettingsError, UnderstudyError
+from core.llm.chat import ChatRequest
 
 CONNECT_SECONDS = 10
 CONNECTIONS = 512
@@ -57,7 +57,7 @@ class BoundedClient(httpx2.AsyncClient):
 
 
 def http_client() -> httpx2.AsyncClient:
-    """Return a client with room for many calls; the deadline of a call is set around it (`core/calls.py`).
+    """Return a client with room for many calls; the deadline of a call is set around it (`core/llm/calls.py`).
 
     Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
     """

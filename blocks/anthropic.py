@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.answers import Endpoint, http_client
 from blocks.http import allowances, clean_key, read_refusal, seconds_to_wait, status_error
-from core.addresses import Address, given_address
-from core.chat import ChatRequest, LimitKind, Reply
 from core.errors import ContextError, SettingsError, UnderstudyError
-from core.usage_bounds import all_written, read_usage, total
+from core.llm.chat import ChatRequest, Reply
+from core.llm.usage_bounds import all_written, read_usage, total
+from core.records import LimitKind
+from core.settings.addresses import Address, given_address
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 

@@ -10,14 +10,14 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import SecretStr, ValidationError
 
 from blocks.scripted import Scripted
-from core.chat import ChatModel
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
-from core.key_refusal import refuse_keys
-from core.pack import Pack
+from core.llm.chat import ChatModel
+from core.packs.pack import Pack
 from core.records import ModelChoice
-from core.references import split_reference
-from core.store import open_store
+from core.settings.keys import refuse_keys
+from core.settings.model_names import split_reference
+from core.storage.store import open_store
 from core.yaml_files import explain
 
 PROVIDERS = {

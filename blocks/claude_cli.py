@@ -15,28 +15,18 @@ from pydantic import BaseModel, Field, HttpUrl, SecretStr, ValidationError
 
 from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
 from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
-from core.addresses import Address, given_address
-from core.chat import ChatRequest, Reply, Usage
-from core.deaths import explain, signal_name
-from core.errors import (
-    AuthError,
-    ConnectError,
-    ContextError,
-    InvalidOutputError,
-    MalformedError,
-    ProviderError,
-    QuotaError,
-    SettingsError,
-    UnderstudyError,
-)
-from core.memory import read_memory
+from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, MalformedError, ProviderError, QuotaError, SettingsError, UnderstudyError
+from core.llm.chat import ChatRequest, Reply, Usage
+from core.llm.usage_bounds import ROUNDS, read_usage, total
+from core.machine.deaths import explain, signal_name
+from core.machine.memory import read_memory
+from core.packs.prompts import load_shared
 from core.processes import die_with_parent
-from core.prompts import load_shared
 from core.redaction import redact
-from core.usage_bounds import ROUNDS, read_usage, total
+from core.settings.addresses import Address, given_address
 
 ENVIRONMENT = {
-    "CLAUDE_CODE_MAX_RETRIES": "0",  # core/calls.py retries
+    "CLAUDE_CODE_MAX_RETRIES": "0",  # core/llm/calls.py retries
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",

@@ -12,10 +12,11 @@ from pydantic.alias_generators import to_camel
 
 from blocks.answers import Endpoint, http_client
 from blocks.http import alternating, as_wait, clean_key, read_number, read_refusal, seconds_to_wait, status_error
-from core.addresses import Address, given_address
-from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import SettingsError, UnderstudyError
-from core.usage_bounds import read_usage, total
+from core.llm.chat import Allowance, ChatRequest, Reply
+from core.llm.usage_bounds import read_usage, total
+from core.records import LimitKind
+from core.settings.addresses import Address, given_address
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"

@@ -21,10 +21,10 @@ from pydantic import Field, HttpUrl, SecretStr
 from blocks.hf_access import Account, account_of
 from blocks.hf_calls import OFFLINE, NotYetError, bound_calls, patiently
 from blocks.hf_visibility import check_license, gated, look, refuse_public
-from core.addresses import Address, given_address
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import Commit, Publication, RepoKind
 from core.redaction import learn
+from core.settings.addresses import Address, given_address
 
 Answer = TypeVar("Answer")
 

@@ -19,9 +19,9 @@ from blocks.hf_calls import NotYetError, explained, may_pass, pause, underlying
 from blocks.hf_hub import HfHub
 from blocks.hf_job_run import HfJobRun
 from core.errors import HubError, JobError
-from core.jobs import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, may_still_run, words
-from core.leftovers import mark
 from core.redaction import learn
+from core.storage.leftovers import mark
+from core.training.job_spec import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, may_still_run, words
 
 FILES = "understudy-jobs"
 """Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""

@@ -11,10 +11,10 @@ from huggingface_hub.errors import JobNotFoundError
 from prefect.blocks.abstract import JobRun
 
 from blocks.job_log import JobLog
-from core.deaths import SMALLER, explain, signal_name
 from core.errors import HubError, JobError
-from core.job_settings import Jobs
-from core.jobs import KEY_LABEL, Made, Order, Paid, may_still_run
+from core.machine.deaths import SMALLER, explain, signal_name
+from core.settings.jobs import Jobs
+from core.training.job_spec import KEY_LABEL, Made, Order, Paid, may_still_run
 
 if TYPE_CHECKING:
     from blocks.hf_job import HfJob

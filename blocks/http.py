@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 from pydantic_core import from_json
 
-from core.chat import Allowance, ChatRequest, LimitKind, Message
 from core.errors import (
     AuthError,
     BadRequestError,
@@ -27,7 +26,9 @@ from core.errors import (
     SettingsError,
     UnknownModelError,
 )
-from core.json_answers import json_answer
+from core.llm.chat import Allowance, ChatRequest, Message
+from core.llm.json_answers import json_answer
+from core.records import LimitKind
 from core.redaction import learn, redact
 
 LONGEST_WAIT = 366 * 86400.0

@@ -8,8 +8,8 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.local_hub import LocalHub
 from core.errors import SettingsError, UnderstudyError
-from core.key_refusal import refuse_keys
 from core.records import Commit, Publication, RepoKind
+from core.settings.keys import refuse_keys
 
 
 class Hub(Protocol):

@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 
 from blocks.hf_calls import patiently
 from core.errors import HubError, TranscriptError
-from core.transcript_files import READ
+from core.imports.transcript_files import READ
 
 NAME = re.compile(r"(?:hf://)?(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 LARGEST_REPOSITORY = 4 * 2**30

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.deaths import step
-from core.leftovers import unfinished
+from core.machine.deaths import step
 from core.redaction import redact
+from core.storage.leftovers import unfinished
 
 PAUSE = 2.0
 """Seconds after a stream that broke off."""

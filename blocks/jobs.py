@@ -4,7 +4,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.hf_job import HfJob
 from core.errors import SettingsError
-from core.key_refusal import refuse_keys
+from core.settings.keys import refuse_keys
 
 
 async def load_jobs(name: str, namespace: str) -> HfJob:

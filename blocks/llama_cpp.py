@@ -15,8 +15,8 @@ from pydantic import Field, HttpUrl
 
 from blocks.llama_process import check_gguf
 from blocks.openai_compatible import plain_messages
-from core.chat import ChatRequest, Reply, Usage
 from core.errors import ContextError, SettingsError
+from core.llm.chat import ChatRequest, Reply, Usage
 
 if TYPE_CHECKING:
     from llama_cpp import Llama

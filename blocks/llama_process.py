@@ -18,11 +18,11 @@ from pathlib import Path
 
 import httpx2
 
-import core.tethered
+import core.machine.tethered
 from blocks.llama_runtime import library_words, read_runtime
-from core.deaths import CRASHES, LLAMA_PROBE, ended, explain, peak_of, probe, signal_name
 from core.errors import ConnectError, ModelError, ProviderError, SettingsError, UnavailableError
-from core.memory import Memory, read_memory
+from core.machine.deaths import CRASHES, LLAMA_PROBE, ended, explain, peak_of, probe, signal_name
+from core.machine.memory import Memory, read_memory
 
 PROGRAM_VARIABLE = "UNDERSTUDY_LLAMA_SERVER"
 KEY_VARIABLE = "LLAMA_API_KEY"
@@ -188,7 +188,7 @@ class LlamaProcess:
             with contextlib.suppress(OSError):
                 server.process.stdin.close()
         try:
-            server.process.wait(core.tethered.PATIENCE + 2)
+            server.process.wait(core.machine.tethered.PATIENCE + 2)
         except subprocess.TimeoutExpired:
             server.process.kill()
             server.process.wait()
@@ -268,7 +268,7 @@ class LlamaProcess:
         before = read_memory()
         with os.fdopen(handle, "wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", core.tethered.__file__, *words],
+                [sys.executable, "-I", core.machine.tethered.__file__, *words],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

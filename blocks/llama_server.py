@@ -7,8 +7,8 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.llama_process import PROGRAM_VARIABLE, Launch, LlamaProcess, Server, check_gguf, find_program
 from blocks.openai_compatible import OpenAICompatible, OpenAICompatibleChat
-from core.chat import ChatRequest, Reply
 from core.errors import BadRequestError, ContextError, ModelError, ProviderError, TruncatedError
+from core.llm.chat import ChatRequest, Reply
 
 UNPARSED = "does not match the expected"
 """Of the server's 500 for an answer that was cut off before its form was complete."""

@@ -12,7 +12,7 @@ from pydantic import Field, HttpUrl
 
 from core.errors import HubError, UnderstudyError
 from core.records import Commit, Publication, RepoKind
-from core.store import open_store
+from core.storage.store import open_store
 
 
 class LocalHub(Block):

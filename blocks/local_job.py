@@ -14,10 +14,10 @@ from typing import Any
 from prefect.blocks.abstract import JobBlock, JobRun
 from pydantic import Field, HttpUrl
 
-import core.tethered
-from core.deaths import CRASHES, explain, peak_of, probe, signal_name, step
+import core.machine.tethered
 from core.errors import JobError
-from core.memory import Memory, read_memory
+from core.machine.deaths import CRASHES, explain, peak_of, probe, signal_name, step
+from core.machine.memory import Memory, read_memory
 from core.redaction import redact
 
 Progress = Callable[[dict[str, Any]], None]
@@ -149,7 +149,7 @@ class LocalJob(JobBlock[int]):
         self.log.parent.mkdir(parents=True, exist_ok=True)
         before = read_memory()
         process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-I", core.tethered.__file__],
+            *[sys.executable, "-I", core.machine.tethered.__file__],
             *[sys.executable, str(self.script), *self.arguments],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.answers import Endpoint, http_client
 from blocks.http import allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
-from core.addresses import Address, given_address
-from core.chat import Allowance, ChatRequest, LimitKind, Reply
 from core.errors import BadRequestError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
-from core.usage_bounds import all_written, read_usage
+from core.llm.chat import Allowance, ChatRequest, Reply
+from core.llm.usage_bounds import all_written, read_usage
+from core.records import LimitKind
+from core.settings.addresses import Address, given_address
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from blocks.answers import Endpoint, http_client
 from blocks.http import allowances, alternating, bare_json, clean_key
 from blocks.openai import LIMIT_HEADERS, openai_error, plain
-from core.addresses import Address, given_address
-from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
-from core.prompts import load_shared
-from core.usage_bounds import all_written, read_usage
+from core.llm.chat import ChatRequest, Reply, Usage
+from core.llm.usage_bounds import all_written, read_usage
+from core.packs.prompts import load_shared
+from core.settings.addresses import Address, given_address
 
 THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call")
 """Parts of a message in which servers put what a model wrote beside its answer."""

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from core.errors import SettingsError
-from core.scrubbing import Find, Finder
+from core.imports.scrubbing import Find, Finder
 
 MODELS = ("en_core_web_trf", "en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 """spaCy's models of English, the best first; any other that is installed and begins as they do is taken last."""

@@ -3,7 +3,7 @@
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
-from core.pack import Pack
+from core.packs.pack import Pack
 from core.scripted.chat import ScriptedChat, ScriptedDesigner
 
 
@@ -14,7 +14,7 @@ class Scripted(CredentialsBlock):
         Load a saved block and let it play:
         ```python
         from blocks.scripted import Scripted
-        from core.pack import load_pack
+        from core.packs.pack import load_pack
 
         block = Scripted.load("BLOCK_NAME")
         model = block.get_client(load_pack("therapeutic-coaching"))

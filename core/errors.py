@@ -131,7 +131,7 @@ class ModelError(UnderstudyError):
     Args:
         message: what happened and what to do.
         retry_after: seconds that the provider asks to wait.
-        allowances: what it said of its limits (`core.chat.Allowance`).
+        allowances: what it said of its limits (`core.llm.chat.Allowance`).
     """
 
     retryable = False

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined, pass_eval_context
+from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
 from core.terminal import printable
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
@@ -87,24 +86,6 @@ def quoted(text: str) -> Markdown:
     return Markdown("\n".join(f"> {line}" if line.strip() else ">" for line in prose(text).splitlines()))
 
 
-def markdown_templates(**filters: Any) -> Environment:
-    """Return the templates as Markdown: every value is escaped unless it is `Markdown`, which the filter `safe` says of our own words.
-
-    Args:
-        filters: more of them, by name.
-    """
-    made = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_final)
-    made.filters |= {"safe": Markdown, "code": code, "fenced": fenced, "quoted": quoted, "prose": prose, "plain": plain} | filters
-    return made
-
-
-def _final(value: Any) -> Any:
-    if isinstance(value, int | float | Undefined | Markdown) or value is None:
-        return value
-    text = str(value)
-    return f"{' ' * text[:1].isspace()}{plain(text)}{' ' * (len(text) > 1 and text[-1:].isspace())}"
-
-
 def front_matter(data: Mapping[str, Any]) -> Markdown:
     """Return metadata as YAML between lines of ---, for the beginning of a card; what some reader could take for no text is quoted."""
     return Markdown(f"---\n{yaml_text(data)}---\n")
@@ -133,13 +114,6 @@ _Quoting.add_multi_representer(str, _text)
 # --- HTML and spreadsheets ----------------------------------------------------------------------------------------------
 
 
-def page_templates(**filters: Any) -> Environment:
-    """Return the templates as HTML: every value is escaped unless it is `Markup`."""
-    made = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    made.filters |= filters
-    return made
-
-
 # inside a <script> these could end it or open a comment; JSON may write any character as an escape
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -159,3 +133,55 @@ _LEFT_ALONE = re.compile(r"(?!true$|false$|[^\W\d_]{3,9}[\W\d]+$)[a-z]", re.IGNO
 def spreadsheet_cell(text: str) -> str:
     """Put an apostrophe before a text of which a spreadsheet would make a formula, a number or a date."""
     return text if _LEFT_ALONE.match(text) else f"'{text}"
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+
+def add_filters(**filters: Any) -> None:
+    """Add filters to the one environment, each under a name that no other has.
+
+    Raises:
+        ValueError: another filter has the name.
+    """
+    for name, added in filters.items():
+        if name in _TEMPLATES.filters:
+            raise ValueError(f"another filter is named {name}")
+        _TEMPLATES.filters[name] = added
+
+
+def render_markdown(template: str, **values: Any) -> Markdown:
+    """Return a report: every value is escaped unless it is `Markdown`, which the filter `safe` makes of our own words.
+
+    Args:
+        template: its place below `core/`, such as `reports/night`.
+    """
+    return Markdown(_TEMPLATES.get_template(f"{template}.md.j2").render(values).strip() + "\n")
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Return a page of HTML: every value is escaped unless it is `Markup`.
+
+    Args:
+        template: its place below `core/`, such as `judging/page`.
+    """
+    return _TEMPLATES.get_template(f"{template}.html.j2").render(values)
+
+
+@pass_eval_context
+def _final(context: EvalContext, value: Any) -> Any:
+    if context.autoescape or isinstance(value, int | float | Undefined | Markdown) or value is None:
+        return value
+    text = str(value)
+    return f"{' ' * text[:1].isspace()}{plain(text)}{' ' * (len(text) > 1 and text[-1:].isspace())}"
+
+
+def _is_page(template: str | None) -> bool:
+    return template is not None and template.endswith(".html.j2")
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=_is_page, finalize=_final
+)
+_TEMPLATES.filters["safe"] = pass_eval_context(lambda context, value: Markup(value) if context.autoescape else Markdown(value))
+add_filters(code=code, fenced=fenced, quoted=quoted, prose=prose, plain=plain)

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from core.fingerprint import fingerprint
-from core.store import cache_folder
+from core.paths import cache_folder
 
 TEXT = "#797979"
 """Lines and words. Of all single colours this grey has about the greatest contrast, 4.35 to 1, on white and on a dark page (#0d1117) alike."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from core.quantities import Exchanges, Positive, Seed
 
@@ -12,6 +12,9 @@ DomainName = Annotated[str, Field(pattern=f"^{DOMAIN}$")]
 """Of a domain, which names folders and pages."""
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 """A few words as a part of a file's name."""
+Side = Literal["user", "assistant"]
+RoleName = Literal["user_simulator", "assistant", "judge", "repairer", "designer"]
+LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]
 
 
 class Record(BaseModel):
@@ -282,3 +285,18 @@ class AssessmentBatch(Record):
     judges: list[str]
     assessments: list[AssessmentRef]
     left_out: list[LeftOut]
+
+
+class Result(Record):
+    """A figure of the evaluation for the card's metadata, which the Hub shows beside it.
+
+    Args:
+        metric: its kind, such as `mean_score`; name: as people read it.
+        dataset: what it was measured on, as people read it; dataset_type: the same as an identifier.
+    """
+
+    metric: str
+    name: str
+    value: FiniteFloat
+    dataset: str
+    dataset_type: str

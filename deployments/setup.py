@@ -28,12 +28,12 @@ from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
-from core.deaths import ended
 from core.errors import UnderstudyError
+from core.machine.deaths import ended
+from core.paths import CHECKOUT
 from core.redaction import SHAPES
-from core.references import model_settings
-from core.settings import Settings, load_settings
-from core.store import CHECKOUT
+from core.settings.model_names import model_settings
+from core.settings.pipeline import Settings, load_settings
 from core.terminal import show, show_error, show_text
 from deployments.automations import make_automations
 from tasks.run import limit_name

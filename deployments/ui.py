@@ -16,11 +16,11 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.deaths import ended
 from core.errors import ServerError, UnderstudyError
+from core.machine.deaths import ended
+from core.machine.stopping import leave, stop_on_signals
+from core.paths import CHECKOUT
 from core.processes import children, descendants, end_processes, is_running
-from core.stopping import leave, stop_on_signals
-from core.store import CHECKOUT
 from core.terminal import show, show_error
 from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
 

@@ -29,7 +29,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from pydantic import PrivateAttr
 
 from core.errors import SettingsError
-from core.store import CHECKOUT
+from core.paths import CHECKOUT
 from core.terminal import show
 from deployments.setup import POOL
 

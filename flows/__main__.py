@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SettingsError, UnderstudyError, nearest
-from core.key_refusal import refuse_keys
-from core.pack import load_pack
-from core.receipts import read_receipt, receipt_name, write_receipt
-from core.settings import load_settings
-from core.stopping import leave, run_stoppable, say, stop_on_signals, stopped
-from core.store import CHECKOUT, open_store
+from core.machine.stopping import leave, run_stoppable, say, stop_on_signals, stopped
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.reports.receipts import read_receipt, receipt_name, write_receipt
+from core.settings.keys import refuse_keys
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
+from core.storage.traces import begin_trace, end_trace
 from core.terminal import show, show_error, show_text
-from core.traces import begin_trace, end_trace
 from flows import STOPPED
 from tasks.command_words import NUMBER, ask_to_trust
 from tasks.temporary_server import temporary_server
@@ -109,8 +110,8 @@ def _said_again(receipt: str) -> bool:
 
 def _run(name: str, given: dict[str, str], receipt: str | None, wait_for_server: Callable[[], None]) -> int:
     # imported here, because Prefect must find the server's address when it is imported
-    from core.design import EXAMPLE
-    from core.reports import summary_table
+    from core.authoring.design import EXAMPLE
+    from core.reports.render import summary_table
     from tasks.preflight import check_before_start
 
     flow, parameters = _loaded(name, given)

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UnderstudyError
-from core.stopping import leave, stop_on_signals
+from core.machine.stopping import leave, stop_on_signals
 from core.terminal import show_error
 
 CODES = "Exit codes: 0 it ended as it should, 1 something failed, 2 a word, an option or a setting is wrong, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."

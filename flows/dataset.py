@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.records import DatasetRef
-from core.settings import load_settings
+from core.settings.pipeline import load_settings
 from tasks.dataset import BuiltDataset, build_dataset, check_hub, plan_dataset, publish_dataset, published_dataset
 from tasks.latest import keep_dataset
 from tasks.policy import ensured, guarded

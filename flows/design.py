@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from core.design import EXAMPLE
+from core.authoring.design import EXAMPLE
 from core.fingerprint import fingerprint
 from tasks.design import DesignRef, criticise, draft, publish_design, read_brief
 from tasks.owning import awaited

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.records import DatasetRef, ModelRef
-from core.settings import load_training
+from core.settings.pipeline import load_training
 from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
 from tasks.latest import keep_exports, latest_models

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.quantities import Count
-from core.settings import load_training
+from core.settings.pipeline import load_training
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.evaluation import evaluation

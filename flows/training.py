@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.records import DatasetRef, ModelRef, Reference
-from core.settings import load_training
+from core.settings.pipeline import load_training
 from tasks.export import check_base
 from tasks.jobs import script_hash
 from tasks.latest import latest_dataset

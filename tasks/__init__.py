@@ -5,7 +5,7 @@ import os
 import sys
 
 if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported first: it can be stopped while it imports the rest
-    from core.stopping import stop_on_signals
+    from core.machine.stopping import stop_on_signals
 
     stop_on_signals()
 

@@ -10,10 +10,10 @@ from blocks.hf_job import FILES, JOB_TOKEN
 from blocks.hub import load_hub
 from blocks.jobs import load_jobs
 from core.errors import HubError, SettingsError, UnderstudyError, together
-from core.hardware import flavors, load_hardware
-from core.job_settings import Training
 from core.records import Publication
-from core.settings import Settings, load_training
+from core.settings.jobs import Training
+from core.settings.pipeline import Settings, load_training
+from core.training.hardware import flavors, load_hardware
 
 MAKES_DATASET = ("pipeline", "release")
 MAKES_MODELS = ("pipeline", "release", "training", "export")

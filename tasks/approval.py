@@ -7,8 +7,8 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from core.errors import JobError, SettingsError
-from core.job_plan import Plan
-from core.reports import job_plan_markdown
+from core.reports.render import job_plan_markdown
+from core.training.plan import Plan
 from tasks.temporary_server import is_temporary
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from blocks.chat import FILES, close_chat_model
-from core.card_facts import ExportFacts, export_facts
 from core.errors import EvaluationError, SettingsError
-from core.evaluation_facts import HeldOutLoss
+from core.evaluation.facts import HeldOutLoss
 from core.records import ModelChoice, Record
-from core.store import open_store
+from core.reports.card_facts import ExportFacts, export_facts
+from core.storage.store import open_store
 from tasks.latest import Exported
 from tasks.run import Run, choose_model
 

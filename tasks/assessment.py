@@ -8,16 +8,16 @@ from contextvars import ContextVar
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.assessment_settings import Judging
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
-from core.judgement_log import FOLDER, JudgementLog
-from core.judging import Sitting, assess
-from core.pack import load_pack
-from core.panel import decide
+from core.judging.call_log import FOLDER, JudgementLog
+from core.judging.judge import Sitting, assess
+from core.judging.panel import decide
+from core.packs.pack import load_pack
 from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptBatch, TranscriptRef
-from core.store import open_store
-from core.traces import leave_open
+from core.settings.assessment import Judging
+from core.storage.store import open_store
+from core.storage.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
 from tasks.policy import CACHED, counted, ensured, fail_if_nothing, guarded, side_by_side

@@ -5,14 +5,14 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from core.assessment_figures import Figures, figures, own_family
-from core.assessment_page import assessment_page
-from core.checkpoints import write_checkpoint
 from core.fingerprint import fingerprint
-from core.ledger import bills
+from core.judging.checkpoints import write_checkpoint
+from core.judging.figures import Figures, figures, own_family
+from core.judging.page import assessment_page
+from core.llm.ledger import bills
 from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Outcome, Transcript
-from core.reports import assessment_markdown, folded_html
-from core.store import open_store
+from core.reports.render import assessment_markdown, folded_html
+from core.storage.store import open_store
 from tasks.artifacts import publish_report, publish_table
 from tasks.run import Run
 

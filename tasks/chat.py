@@ -15,12 +15,12 @@ from typing import Any
 from blocks.llama_process import AGAIN, Launch, LlamaProcess, find_program
 from blocks.llama_stream import Ending, stream_reply
 from core.errors import ContextError, ModelError, SettingsError, nearest
-from core.pack import load_pack
+from core.llm.spoken import spoken
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
 from core.records import Exchange, Transcript
-from core.references import model_settings
-from core.settings import load_settings
-from core.spoken import spoken
-from core.store import CHECKOUT
+from core.settings.model_names import model_settings
+from core.settings.pipeline import load_settings
 from core.terminal import one_line, show, show_error, show_text
 from tasks.chat_parts import Part, find_parts
 from tasks.command_words import ask_to_trust

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from blocks.llama_process import check_gguf
-from core.card_facts import export_facts
 from core.errors import JobError, SettingsError, nearest
-from core.pack import Pack
-from core.store import open_store
+from core.packs.pack import Pack
+from core.reports.card_facts import export_facts
+from core.storage.store import open_store
 from tasks.latest import Exported, latest_exports
 
 UNDERSTUDY, BASE = "understudy", "base"

@@ -8,18 +8,20 @@ from datetime import UTC, date, datetime
 from pydantic import RootModel
 
 from blocks.chat import LOCAL, load_chat_model
-from core.calls import Caller
-from core.chat import RoleName, Usage
-from core.checks import Check, check_model
 from core.errors import SettingsError, UnderstudyError
-from core.ledger import Ledger
-from core.limiter import Limiter
-from core.pack import load_pack
-from core.prices import price_list
-from core.references import model_settings
-from core.settings import Settings, load_settings
-from core.stopping import run_stoppable, say, stopped
-from core.store import CHECKOUT, open_store
+from core.llm.calls import Caller
+from core.llm.chat import Usage
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import price_list
+from core.llm.probe import Check, check_model
+from core.machine.stopping import run_stoppable, say, stopped
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.records import RoleName
+from core.settings.model_names import model_settings
+from core.settings.pipeline import Settings, load_settings
+from core.storage.store import open_store
 from core.terminal import show
 from core.yaml_files import load_yaml
 from tasks.command_words import in_one_sentence, read_words

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.checkpoints import adopt_first, read_checkpoints
 from core.errors import DamagedError
 from core.fingerprint import fingerprint
-from core.pack import Pack
+from core.judging.checkpoints import adopt_first, read_checkpoints
+from core.packs.pack import Pack
+from core.paths import CHECKOUT
 from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
-from core.store import CHECKOUT, open_store
+from core.storage.store import open_store
 
 
 def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pack) -> dict[str, AssessmentRef]:

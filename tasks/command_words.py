@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core.errors import SettingsError, UnderstudyError, nearest
-from core.references import refuse_keys
-from core.store import CHECKOUT
+from core.paths import CHECKOUT
+from core.settings.model_names import refuse_keys
+from core.settings.trust import TRUST_VARIABLE, is_trusted, trust, trusted
 from core.terminal import one_line, show, show_error, show_text
-from core.trust import TRUST_VARIABLE, is_trusted, trust, trusted
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 

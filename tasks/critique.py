@@ -2,15 +2,15 @@
 
 from prefect.logging import get_run_logger
 
-from core.critique import Reviews, pack_files, review
-from core.design import Designer
+from core.authoring.critique import Reviews, pack_files, review
+from core.authoring.design import Designer
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
-from core.ledger import bills
-from core.pack import domains
+from core.llm.ledger import bills
+from core.packs.pack import domains
 from core.records import Reference
-from core.reports import markdown
-from core.store import open_store
+from core.reports.render import markdown
+from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.owning import awaited
 from tasks.run import Run, log_bill, open_model, turn

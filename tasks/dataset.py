@@ -9,21 +9,21 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
-from core.audit import Audit, audit
+from core.dataset.audit import Audit, audit
+from core.dataset.example_files import SPLITS, Written, statistics, write_examples
+from core.dataset.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
+from core.dataset.near_duplicates import near_duplicates
+from core.dataset.slicing import split_off
 from core.errors import DatasetError
 from core.escaping import Markdown
-from core.example_files import SPLITS, Written, statistics, write_examples
 from core.fingerprint import fingerprint
-from core.foreign_files import shown
-from core.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
-from core.near_duplicates import near_duplicates
-from core.pack import Pack, load_pack
-from core.personas import sample_batch
+from core.imports.foreign_files import shown
+from core.packs.pack import Pack, load_pack
 from core.records import Assessment, DatasetRef, Publication, Record, Reference, Transcript
-from core.reports import dataset_card, markdown
-from core.settings import DatasetSettings, Settings, load_training
-from core.slicing import split_off
-from core.store import open_store
+from core.rehearsal.personas import sample_batch
+from core.reports.render import dataset_card, markdown
+from core.settings.pipeline import DatasetSettings, Settings, load_training
+from core.storage.store import open_store
 from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, check_sources, content_of

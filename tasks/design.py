@@ -12,16 +12,17 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.critique import Finding, Reviews, pack_files, review, revise
-from core.design import BriefReading, Designer, check_brief, check_file, check_reading, draft_pack, place_of
+from core.authoring.critique import Finding, Reviews, pack_files, review, revise
+from core.authoring.design import BriefReading, Designer, check_brief, check_file, check_reading, draft_pack, place_of
+from core.authoring.pack_check import review_pack
 from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
-from core.ledger import bills
-from core.pack import PACKS_VARIABLE, domains, load_pack, roots
-from core.pack_review import review_pack
+from core.llm.ledger import bills
+from core.packs.pack import PACKS_VARIABLE, domains, load_pack, roots
+from core.paths import CHECKOUT
 from core.records import Reference
-from core.reports import markdown
-from core.store import CHECKOUT, Store, open_store
+from core.reports.render import markdown
+from core.storage.store import Store, open_store
 from core.text_files import read_text
 from tasks.artifacts import publish_report
 from tasks.run import Run, log_bill, open_model, turn

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 
 from prefect.logging import get_run_logger
 
-from core.arm_comparison import compare_arms
-from core.arm_safety import safety_in_reach
 from core.errors import ModelError
-from core.evaluation_facts import GeneralAnswer
-from core.evaluation_personas import check_enough, read_personas
-from core.evaluation_record import EvaluationRecord, PlayedFiles
-from core.outcomes import Played
-from core.personas import check_seeds_apart, sample_batch
-from core.power import Plan
+from core.evaluation.comparison import compare_arms
+from core.evaluation.facts import GeneralAnswer
+from core.evaluation.fresh_personas import check_enough, read_personas
+from core.evaluation.outcomes import Played
+from core.evaluation.power import Plan
+from core.evaluation.record import EvaluationRecord, PlayedFiles
+from core.evaluation.safety import safety_in_reach
+from core.paths import CHECKOUT
 from core.records import Assessment, DatasetRef, EndReason, Persona, Record, Transcript, TranscriptRef
-from core.store import CHECKOUT, open_store
+from core.rehearsal.personas import check_seeds_apart, sample_batch
+from core.storage.store import open_store
 from tasks.arms import BASE, Arm, in_memory
 from tasks.assessment import judge_transcripts
 from tasks.dataset import training_seeds

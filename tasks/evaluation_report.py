@@ -2,14 +2,14 @@
 
 from prefect.logging import get_run_logger
 
-from core.comparison_page import evaluation_page
-from core.comparison_report import card_results, evaluation_markdown, evaluation_section
-from core.evaluation_facts import Conversation, EvaluationFacts
-from core.evaluation_record import FILE, EvaluationRecord, PlayedFiles, facts_of, summary
+from core.evaluation.facts import Conversation, EvaluationFacts
+from core.evaluation.page import evaluation_page
+from core.evaluation.record import FILE, EvaluationRecord, PlayedFiles, facts_of, summary
+from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
 from core.fingerprint import fingerprint
-from core.ledger import bills
+from core.llm.ledger import bills
 from core.records import Assessment, EvaluationRef, Transcript
-from core.store import open_store
+from core.storage.store import open_store
 from tasks.arms import UNDERSTUDY
 from tasks.artifacts import publish_report
 from tasks.general_prompts import ITEM

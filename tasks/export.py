@@ -6,12 +6,12 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.llama_runtime import read_runtime
-from core.hardware import Flavor, load_hardware
-from core.job_plan import Plan, plan_conversion
-from core.job_settings import Training
-from core.jobs import Order
 from core.records import DatasetRef, ModelRef, Reference
-from core.store import open_store
+from core.settings.jobs import Training
+from core.storage.store import open_store
+from core.training.hardware import Flavor, load_hardware
+from core.training.job_spec import Order
+from core.training.plan import Plan, plan_conversion
 from tasks.jobs import make, make_here, script_hash
 from tasks.orders import export_order, preflight_order
 from tasks.paid_jobs import agree

@@ -7,16 +7,17 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from core.checkpoints import adopt_first, read_checkpoints, words_of
+from core.authoring.pilots import of_pilot
+from core.dataset.gathering import Candidate
 from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
-from core.foreign_files import files_below, opened
-from core.gathering import Candidate
-from core.pack import Pack
-from core.pilots import of_pilot
+from core.imports.foreign_files import files_below, opened
+from core.imports.transcript_files import READ, find_transcripts
+from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
+from core.packs.pack import Pack
+from core.paths import CHECKOUT
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
-from core.store import CHECKOUT, open_store
-from core.transcript_files import READ, find_transcripts
+from core.storage.store import open_store
 from tasks.importing import terms_of
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.chat import ChatRequest, Message
 from core.errors import EvaluationError
-from core.evaluation_facts import GeneralAnswer
+from core.evaluation.facts import GeneralAnswer
+from core.evaluation.general_prompts import GeneralPrompt, load_general_prompts
 from core.fingerprint import fingerprint, seed_of
-from core.general_prompts import GeneralPrompt, load_general_prompts
+from core.llm.chat import ChatRequest, Message
 from core.records import ModelChoice, Record, Reference
-from core.store import open_store
+from core.storage.store import open_store
 from tasks.arms import Arm, in_memory
 from tasks.owning import owned
 from tasks.policy import CACHED, ensured, guarded, side_by_side

@@ -8,15 +8,15 @@ from prefect.logging import get_run_logger
 
 from core.errors import DamagedError, PersonaError
 from core.fingerprint import fingerprint
-from core.guards import Fault
-from core.pack import load_pack
-from core.personas import sample_batch
-from core.progress import Progress
+from core.packs.pack import load_pack
 from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
-from core.rehearsal import rehearse
-from core.store import open_store
-from core.turn_log import FOLDER, TurnLog
-from core.turns import Cast, Player
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.turn_log import FOLDER, TurnLog
+from core.rehearsal.turns import Cast, Player
+from core.reports.progress import Progress
+from core.settings.faults import Fault
+from core.storage.store import open_store
 from tasks.owning import LOCK, owned
 from tasks.policy import CACHED, ensured, fail_if_nothing, guarded, side_by_side
 from tasks.progress import told

@@ -10,11 +10,12 @@ from typing import Any
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
+from core.imports.scrubbing import ScrubReport, scrub
+from core.imports.transcript_files import Found, find_transcripts
+from core.paths import CHECKOUT
 from core.records import Transcript
-from core.scrubbing import ScrubReport, scrub
-from core.store import CHECKOUT, open_store
+from core.storage.store import open_store
 from core.terminal import show
-from core.transcript_files import Found, find_transcripts
 
 FOLDER = "imported"
 NOT_STATED = "not stated"

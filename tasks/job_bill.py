@@ -11,12 +11,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
 from core.errors import BudgetError, HubError
-from core.hardware import load_hardware
-from core.job_bill import ARRIVAL_SECONDS, Spending, Submission, job_labels, spending
-from core.job_plan import Plan
-from core.jobs import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, Made, Order, Paid, Purchase, first_alive
-from core.locks import owning
-from core.store import Store, open_store
+from core.storage.locks import owning
+from core.storage.store import Store, open_store
+from core.training.bill import ARRIVAL_SECONDS, Spending, Submission, job_labels, spending
+from core.training.hardware import load_hardware
+from core.training.job_spec import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, Made, Order, Paid, Purchase, first_alive
+from core.training.plan import Plan
 from tasks.run import Run
 
 SUBMISSIONS = "jobs/submissions"

@@ -3,13 +3,13 @@
 import asyncio
 
 from blocks.hf_job import HfJob
-from core.costs import measure_prompts, training_tokens
 from core.errors import HubError
-from core.hardware import Flavor, flavors, load_hardware
-from core.job_plan import plan_conversion, plan_training
-from core.job_settings import Training
 from core.records import ModelRef
-from core.training_estimate import Load
+from core.reports.costs import measure_prompts, training_tokens
+from core.settings.jobs import Training
+from core.training.estimate import Load
+from core.training.hardware import Flavor, flavors, load_hardware
+from core.training.plan import plan_conversion, plan_training
 from tasks.paid_jobs import service
 from tasks.run import Run
 from tasks.tokens import count_tokens

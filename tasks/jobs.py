@@ -12,14 +12,15 @@ from prefect.logging import get_run_logger
 from blocks.hub import load_hub
 from blocks.llama_runtime import library_words
 from blocks.local_job import LocalJob
-from core.deaths import LLAMA_PROBE
 from core.errors import JobError
 from core.fingerprint import fingerprint
-from core.job_arguments import Argument
-from core.jobs import COMPANIONS, Order, words
-from core.leftovers import others, unfinished
+from core.machine.deaths import LLAMA_PROBE
+from core.paths import CHECKOUT
 from core.records import ModelRef
-from core.store import CHECKOUT, open_store
+from core.settings.job_arguments import Argument
+from core.storage.leftovers import others, unfinished
+from core.storage.store import open_store
+from core.training.job_spec import COMPANIONS, Order, words
 from tasks.job_telling import Teller
 from tasks.owning import awaited
 from tasks.paid_jobs import HUB_FILE, make_elsewhere

@@ -2,7 +2,7 @@
 
 from core.errors import DatasetError, EvaluationError, JobError
 from core.records import DatasetRef, ModelRef, Record
-from core.store import open_store
+from core.storage.store import open_store
 
 
 class Trained(Record):

@@ -12,15 +12,15 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, PersonaError, RunStoppedError, UnavailableError
-from core.fidelity import measure_fidelity
 from core.fingerprint import fingerprint
-from core.ledger import bills
-from core.nights import Night, NightReport, ends_at, left_by, plan_night
-from core.personas import sample_persona
+from core.llm.ledger import bills
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Outcome, Reference, Transcript, TranscriptBatch, TranscriptRef
-from core.reports import night_markdown
-from core.settings import load_settings
-from core.store import open_store
+from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.personas import sample_persona
+from core.reports.nights import Night, NightReport, ends_at, left_by, plan_night
+from core.reports.render import night_markdown
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.assessment import assess_batch, check_assessed, found_assessments, judge_transcripts, not_assessed
 from tasks.assessment_report import publish_assessment

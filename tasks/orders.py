@@ -4,12 +4,12 @@ import re
 
 from blocks.llama_runtime import read_runtime
 from core.fingerprint import fingerprint
-from core.job_arguments import Argument
-from core.job_settings import ExportSettings, Training
-from core.jobs import COMPANIONS, Order
-from core.pack import Pack
+from core.packs.pack import Pack
 from core.records import DatasetRef, ModelRef
-from core.store import open_store
+from core.settings.job_arguments import Argument
+from core.settings.jobs import ExportSettings, Training
+from core.storage.store import open_store
+from core.training.job_spec import COMPANIONS, Order
 
 UNPACKED = "unpacked.json"
 """In the folder of a base that was a GGUF file: which one, and what was proven."""

@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from prefect.logging import get_run_logger
 
 from core.errors import HeldError
-from core.locks import Lock, owning
-from core.store import open_store
+from core.storage.locks import Lock, owning
+from core.storage.store import open_store
 
 LOCK: ContextVar[Lock | None] = ContextVar("lock", default=None)
 """That of what is being made."""

@@ -19,13 +19,13 @@ from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
 from blocks.jobs import load_jobs
 from core.errors import HubError, JobError, UnderstudyError
-from core.hardware import Flavor, flavors, load_hardware
-from core.job_plan import Plan
-from core.jobs import KEY_LABEL, Made, Order, Paid, first_alive
-from core.leftovers import is_abandoned, others, unfinished
-from core.reports import job_plan_markdown
-from core.settings import Settings
-from core.store import open_store
+from core.reports.render import job_plan_markdown
+from core.settings.pipeline import Settings
+from core.storage.leftovers import is_abandoned, others, unfinished
+from core.storage.store import open_store
+from core.training.hardware import Flavor, flavors, load_hardware
+from core.training.job_spec import KEY_LABEL, Made, Order, Paid, first_alive
+from core.training.plan import Plan
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
 from tasks.job_bill import known_price, settle, spent_on_jobs, submit

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.assessment_figures import figures
-from core.pack import domains
-from core.personas import sample_batch
-from core.pilots import PILOTS, Round, advice, round_of
+from core.authoring.pilots import PILOTS, Round, advice, round_of
+from core.judging.figures import figures
+from core.packs.pack import domains
 from core.records import AssessmentBatch, ModelChoice, Reference
-from core.reports import markdown
-from core.store import open_store
+from core.rehearsal.personas import sample_batch
+from core.reports.render import markdown
+from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.assessment_report import caveats_of, read_judged
 from tasks.generation import Rehearsal, plan_personas

@@ -15,11 +15,11 @@ from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, DamagedError, HeldError, ModelError, NothingMadeError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
-from core.locks import pause
 from core.records import LeftOut, Reference
 from core.redaction import without_secrets
-from core.store import open_store
-from core.traces import leave_open
+from core.storage.locks import pause
+from core.storage.store import open_store
+from core.storage.traces import leave_open
 from tasks.owning import Elsewhere
 
 SCHEMA = 1

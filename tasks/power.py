@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from core.errors import EvaluationError
-from core.evaluation_record import read_pilot
-from core.evaluation_settings import EvaluationSettings
-from core.outcomes import Played
-from core.power import Plan, Spread, assumed_spread, pilot_spread, plan
-from core.store import CHECKOUT
+from core.evaluation.outcomes import Played
+from core.evaluation.power import Plan, Spread, assumed_spread, pilot_spread, plan
+from core.evaluation.record import read_pilot
+from core.paths import CHECKOUT
+from core.settings.evaluation import EvaluationSettings
 
 
 def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, trials: int | None = None) -> Plan:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from core.pack import load_pack
-from core.settings import load_settings, load_training
-from core.store import open_store
+from core.packs.pack import load_pack
+from core.settings.pipeline import load_settings, load_training
+from core.storage.store import open_store
 from tasks.run import check_jobs, choose_models, models_named
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from prefect.logging import get_run_logger
 
-from core.progress import Progress
+from core.reports.progress import Progress
 from tasks.artifacts import begin_progress, move_progress
 from tasks.run import Run
 

@@ -8,7 +8,7 @@ from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
 from core.errors import HubError
 from core.records import Commit, DatasetRef, ModelRef, RepoKind
-from core.store import open_store
+from core.storage.store import open_store
 from tasks.paid_jobs import HUB_FILE, service
 from tasks.run import Run
 

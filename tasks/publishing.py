@@ -8,14 +8,14 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
-from core.card_facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
 from core.escaping import Markdown
-from core.job_settings import Base, ExportSettings
-from core.loss_curve import curve_sentence, curve_svg, curve_table
-from core.model_card import CURVE, Result, adapter_card, gguf_card, with_evaluation
-from core.records import DatasetRef, ModelRef
-from core.settings import load_training
-from core.store import open_store
+from core.records import DatasetRef, ModelRef, Result
+from core.reports.card_facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
+from core.reports.model_card import CURVE, adapter_card, gguf_card, with_evaluation
+from core.settings.jobs import Base, ExportSettings
+from core.settings.pipeline import load_training
+from core.storage.store import open_store
+from core.training.curve import curve_sentence, curve_svg, curve_table
 from tasks.artifacts import publish_link, publish_report
 from tasks.latest import keep_models
 from tasks.orders import UNPACKED

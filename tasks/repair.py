@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.logging import get_run_logger
 
+from core.authoring.pilots import of_pilot
+from core.dataset.repair import Workshop, exchanges_to_mend, mend
 from core.errors import DamagedError, PackError, RepairError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
-from core.guards import Fault
-from core.ledger import bills, read_entries
-from core.operation_settings import RepairSettings
-from core.pack import load_pack
-from core.pilots import of_pilot
+from core.llm.ledger import bills, read_entries
+from core.packs.pack import load_pack
 from core.records import (
     Assessment,
     AssessmentBatch,
@@ -27,9 +26,10 @@ from core.records import (
     TranscriptBatch,
     TranscriptRef,
 )
-from core.repair import Workshop, exchanges_to_mend, mend
-from core.reports import markdown
-from core.store import open_store
+from core.reports.render import markdown
+from core.settings.faults import Fault
+from core.settings.operations import RepairSettings
+from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.assessment_report import latest
 from tasks.owning import owned

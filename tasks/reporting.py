@@ -4,18 +4,18 @@ from typing import Any
 
 from prefect.logging import get_run_logger
 
-from core.assessment_figures import figures
-from core.comparison_page import evaluation_page
-from core.comparison_report import evaluation_markdown
 from core.escaping import Markdown
-from core.fidelity import Report, measure_fidelity
+from core.evaluation.page import evaluation_page
+from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
-from core.ledger import bills
-from core.pack import load_pack
+from core.judging.figures import figures
+from core.llm.ledger import bills
+from core.packs.pack import load_pack
 from core.records import AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Reference, Transcript, TranscriptBatch, TranscriptRef
-from core.reports import fidelity_markdown, markdown
-from core.settings import load_training
-from core.store import open_store
+from core.rehearsal.fidelity import Report, measure_fidelity
+from core.reports.render import fidelity_markdown, markdown
+from core.settings.pipeline import load_training
+from core.storage.store import open_store
 from core.terminal import printable
 from tasks.artifacts import publish_report
 from tasks.assessment_report import caveats_of, read_judged

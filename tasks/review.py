@@ -3,16 +3,17 @@
 import sys
 from pathlib import Path
 
-from core.assessment_page import assessment_page
 from core.errors import ReviewError
 from core.fingerprint import seed_of
-from core.pack import Rubric, load_pack
+from core.judging.page import assessment_page
+from core.judging.review import review
+from core.judging.review_sheet import read_sheet, sample, write_sheet
+from core.packs.pack import Rubric, load_pack
+from core.paths import CHECKOUT
 from core.records import AssessmentBatch, Judged
-from core.reports import review_markdown
-from core.review import review
-from core.review_sheet import read_sheet, sample, write_sheet
-from core.settings import load_settings
-from core.store import CHECKOUT, open_store
+from core.reports.render import review_markdown
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
 from core.terminal import show, show_text
 from tasks.assessment_report import latest, read_judged
 from tasks.command_words import in_one_sentence, read_words, whole_number

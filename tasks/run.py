@@ -16,24 +16,24 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from blocks.chat import CACHED_INPUT_IS_FREE, LOCAL, choose, choose_saved, load_chat_model
-from core.calls import Caller
-from core.chat import ChatModel, RoleName
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
-from core.job_plan import Plan
-from core.job_settings import KINDS, Training
-from core.key_refusal import refuse_keys
-from core.ledger import Ledger
-from core.leftovers import clear_leftovers
-from core.limiter import Limiter
-from core.pack import Pack, load_pack
-from core.panel import check_panel
-from core.prices import Unknown, context_window, price_list
-from core.records import ModelChoice, Shard
-from core.references import model_settings
-from core.scoring import check_gates
-from core.settings import Settings, load_settings, load_training
-from core.store import open_store
+from core.judging.panel import check_panel
+from core.judging.scoring import check_gates
+from core.llm.calls import Caller
+from core.llm.chat import ChatModel
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import Unknown, context_window, price_list
+from core.packs.pack import Pack, load_pack
+from core.records import ModelChoice, RoleName, Shard
+from core.settings.jobs import KINDS, Training
+from core.settings.keys import refuse_keys
+from core.settings.model_names import model_settings
+from core.settings.pipeline import Settings, load_settings, load_training
+from core.storage.leftovers import clear_leftovers
+from core.storage.store import open_store
+from core.training.plan import Plan
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
 from tasks.access import check_access
 

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from core.errors import ServerError
+from core.paths import CHECKOUT
 from core.redaction import learn
-from core.store import CHECKOUT
 
 PASSWORD_FILE = "server-password"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -18,7 +18,7 @@ from prefect.states import State
 from core.errors import ServerError, SettingsError
 from core.fingerprint import fingerprint
 from core.records import AssessmentRef, LeftOut, Shard, TranscriptBatch, TranscriptRef
-from core.store import open_store
+from core.storage.store import open_store
 from tasks.assessment import Judge, found_assessments, judge_transcripts, not_assessed
 from tasks.generation import Rehearsal, collect_batch
 from tasks.run import Run

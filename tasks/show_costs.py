@@ -3,13 +3,13 @@
 import sys
 
 from blocks.chat import LOCAL
-from core.costs import measure_prompts, run_costs, training_tokens
-from core.pack import load_pack
-from core.prices import price_list
-from core.references import model_settings
-from core.reports import markdown
-from core.settings import load_settings
-from core.store import CHECKOUT
+from core.llm.prices import price_list
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.reports.costs import measure_prompts, run_costs, training_tokens
+from core.reports.render import markdown
+from core.settings.model_names import model_settings
+from core.settings.pipeline import load_settings
 from core.terminal import show_text
 from tasks.command_words import in_one_sentence, read_words, whole_number
 from tasks.tokens import count_tokens

@@ -2,8 +2,8 @@
 
 import sys
 
-from core.pack import load_pack
-from core.pack_review import rendered_prompts, review_pack
+from core.authoring.pack_check import rendered_prompts, review_pack
+from core.packs.pack import load_pack
 from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words
 

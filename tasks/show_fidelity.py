@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 
 from core.errors import SettingsError
-from core.fidelity import measure_fidelity
-from core.pack import load_pack
+from core.imports.transcript_files import find_transcripts
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
 from core.records import Transcript
-from core.reports import fidelity_markdown
-from core.settings import load_settings
-from core.store import CHECKOUT, open_store
+from core.rehearsal.fidelity import measure_fidelity
+from core.reports.render import fidelity_markdown
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
 from core.terminal import show, show_text
-from core.transcript_files import find_transcripts
 from tasks.command_words import in_one_sentence, read_words
 
 

@@ -2,10 +2,10 @@
 
 import sys
 
-from core.coverage import coverage, table
-from core.pack import load_pack
-from core.personas import sample_batch
+from core.packs.pack import load_pack
 from core.quantities import LARGEST_SEED
+from core.rehearsal.coverage import coverage, table
+from core.rehearsal.personas import sample_batch
 from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words, whole_number
 

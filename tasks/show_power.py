@@ -2,8 +2,8 @@
 
 import sys
 
-from core.arm_safety import least_bound, safety_in_reach
-from core.settings import load_settings
+from core.evaluation.safety import least_bound, safety_in_reach
+from core.settings.pipeline import load_settings
 from core.terminal import show
 from tasks.command_words import in_one_sentence, read_words, whole_number
 from tasks.power import plan_evaluation

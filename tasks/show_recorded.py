@@ -3,18 +3,19 @@
 import sys
 from pathlib import Path
 
-from core.arm_comparison import Comparison, compare_arms
-from core.comparison_page import evaluation_page
-from core.comparison_report import evaluation_markdown
 from core.errors import EvaluationError
-from core.evaluation_record import FILE, EvaluationRecord, facts_of, summary
+from core.evaluation.comparison import Comparison, compare_arms
+from core.evaluation.page import evaluation_page
+from core.evaluation.record import FILE, EvaluationRecord, facts_of, summary
+from core.evaluation.recorded import FORM, misnamed, read_recorded, recorded_conversations
+from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
-from core.foreign_files import shown
-from core.pack import load_pack
-from core.recorded_evaluation import FORM, misnamed, read_recorded, recorded_conversations
-from core.reports import summary_table
-from core.settings import load_settings
-from core.store import CHECKOUT, open_store
+from core.imports.foreign_files import shown
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.reports.render import summary_table
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
 from core.terminal import show, show_text
 from tasks.command_words import in_one_sentence, read_words
 

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from core.checkpoints import read_checkpoints, rescore
 from core.errors import CheckpointError
-from core.pack import load_pack
-from core.store import CHECKOUT
+from core.judging.checkpoints import read_checkpoints, rescore
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
 from core.terminal import show
 from tasks.command_words import in_one_sentence, read_words
 

@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
+from core.dataset.example_files import statistics
+from core.dataset.slicing import SliceReport, slices
 from core.errors import SettingsError
-from core.example_files import statistics
-from core.pack import load_pack
-from core.settings import load_settings, load_training
-from core.slicing import SliceReport, slices
-from core.store import CHECKOUT
+from core.imports.transcript_files import find_transcripts
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.settings.pipeline import load_settings, load_training
 from core.terminal import show
-from core.transcript_files import find_transcripts
 from tasks.command_words import in_one_sentence, read_words
 from tasks.tokens import load_tokenizer
 

@@ -19,13 +19,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.addresses import checked_address
-from core.deaths import ended, explain, signal_name
 from core.errors import ServerError
-from core.memory import Memory, read_memory
+from core.machine.deaths import ended, explain, signal_name
+from core.machine.memory import Memory, read_memory
+from core.machine.stopping import PATIENCE, say, stopped
+from core.paths import CHECKOUT
 from core.processes import descendants, die_with_parent, end_processes, is_running
-from core.stopping import PATIENCE, say, stopped
-from core.store import CHECKOUT
+from core.settings.addresses import checked_address
 from tasks.server_access import home, new_password, server_environment, use_kept_password
 
 START_SECONDS = 180

@@ -6,9 +6,9 @@ from typing import Any
 
 import tiktoken
 
+from core.dataset.slicing import Tokenizer
 from core.errors import SettingsError
-from core.slicing import Tokenizer
-from core.store import CHECKOUT
+from core.paths import CHECKOUT
 
 CL100K = "cl100k_base"
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from core.bases import base_file, folder_hash, state
 from core.errors import HubError
 from core.fingerprint import fingerprint
-from core.hardware import Flavor, load_hardware
-from core.job_plan import Plan, plan_training
-from core.job_settings import Base, Training
-from core.jobs import Order
 from core.records import DatasetRef, ModelRef
-from core.store import open_store
-from core.training_estimate import Load, Shape, shape_of
+from core.settings.jobs import Base, Training
+from core.storage.store import open_store
+from core.training.bases import base_file, folder_hash, state
+from core.training.estimate import Load, Shape, shape_of
+from core.training.hardware import Flavor, load_hardware
+from core.training.job_spec import Order
+from core.training.plan import Plan, plan_training
 from tasks.jobs import make, run_script, script_hash
 from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree

@@ -6,9 +6,10 @@ from prefect.logging import get_run_logger
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
+from core.imports.transcript_files import find_transcripts
+from core.paths import CHECKOUT
 from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
-from core.store import CHECKOUT, open_store
-from core.transcript_files import find_transcripts
+from core.storage.store import open_store
 from tasks.gathering import taken_in
 from tasks.importing import terms_of
 

@@ -6,13 +6,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from blocks.chat import PROVIDERS, block_class
-from core.hardware import Hardware
-from core.job_settings import Training
-from core.reports import markdown
-from core.settings import Settings, load_settings
-from core.settings_reference import Row, setting_rows, value_of
-from core.store import CHECKOUT
+from core.paths import CHECKOUT
+from core.reports.render import markdown
+from core.settings.jobs import Training
+from core.settings.pipeline import Settings, load_settings
+from core.settings.reference import Row, setting_rows, value_of
 from core.terminal import show
+from core.training.hardware import Hardware
 from core.yaml_files import read_yaml
 
 PAGE = "docs/configuration.md"
@@ -32,7 +32,7 @@ def configuration_page() -> str:
             {"value": files["pipeline"], **demo},
         ),
         ("A model: `config/training/<model>.yaml`", "[training.md](training.md) says which there are.", setting_rows(Training), {}),
-        ("Machines for paid jobs: `config/hardware.yaml`", "How each number is used is in `core/training_estimate.py`.", setting_rows(Hardware), _hardware()),
+        ("Machines for paid jobs: `config/hardware.yaml`", "How each number is used is in `core/training/estimate.py`.", setting_rows(Hardware), _hardware()),
     ]
     return markdown("configuration", tables=tables, value=value_of, options=_options(), variables=_variables())
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from core.pack import load_pack
-from core.reports import rubric_markdown
-from core.store import CHECKOUT
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
+from core.reports.render import rubric_markdown
 from tasks.command_words import in_one_sentence, read_words
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from core.prompts import read_front_matter
-from core.settings import Settings
-from core.settings_reference import setting_rows
+from core.packs.prompts import read_front_matter
+from core.settings.pipeline import Settings
+from core.settings.reference import setting_rows
 from tests.conftest import CHECKOUT
 
 PAGES = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / ".claude").rglob("*.md")])

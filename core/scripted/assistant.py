@@ -5,10 +5,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.chat import ChatRequest, Message
 from core.fingerprint import seed_of
+from core.llm.chat import ChatRequest, Message
+from core.packs.phrases import AssistantScript, ScriptedPhrases
 from core.scripted.lexicon import Lexicon
-from core.scripted.phrases import AssistantScript, ScriptedPhrases
 
 
 def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, quality: tuple[float, float]) -> str:

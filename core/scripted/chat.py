@@ -2,10 +2,10 @@
 
 import re
 
-from core.chat import ChatRequest, Reply, Usage
 from core.errors import SettingsError
-from core.measures import words
-from core.pack import Pack
+from core.judging.text_facts import words
+from core.llm.chat import ChatRequest, Reply, Usage
+from core.packs.pack import Pack
 from core.scripted.assistant import answer, mended
 from core.scripted.designer import designed
 from core.scripted.judge import judgement

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from core.chat import ChatRequest
-from core.prompts import read_front_matter
-from core.store import CHECKOUT
+from core.llm.chat import ChatRequest
+from core.packs.prompts import read_front_matter
+from core.paths import CHECKOUT
 
 PACK = "coding-mentor"
 

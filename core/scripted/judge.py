@@ -2,11 +2,11 @@
 
 import json
 
-from core.chat import ChatRequest
+from core.llm.chat import ChatRequest
+from core.packs.phrases import Rule, ScriptedPhrases
 from core.records import Exchange
 from core.scripted.lexicon import Lexicon
 from core.scripted.measures import MEASURES, Measured, Reading
-from core.scripted.phrases import Rule, ScriptedPhrases
 
 
 def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:

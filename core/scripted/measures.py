@@ -7,10 +7,10 @@ measure badly and a bad one well.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.measures import ends_with_question, length_ratios, opener, sentences, words
+from core.judging.text_facts import ends_with_question, length_ratios, opener, sentences, words
+from core.packs.phrases import Measure
 from core.records import Exchange
 from core.scripted.lexicon import Lexicon
-from core.scripted.phrases import Measure
 
 CONTENT_WORD = 5
 """Letters from which a word counts as saying something."""

@@ -3,12 +3,12 @@
 import json
 import random
 
-from core.chat import ChatRequest
-from core.measures import words
-from core.pack import Pack
+from core.judging.text_facts import words
+from core.llm.chat import ChatRequest
+from core.packs.pack import Pack
+from core.packs.phrases import ScriptedPhrases
 from core.records import Persona
-from core.scripted.phrases import ScriptedPhrases
-from core.steering import Steering
+from core.rehearsal.steering import Steering
 
 
 def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> str:

@@ -12,7 +12,7 @@ from blocks.anthropic import Anthropic
 from blocks.google import Google
 from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
-from core.chat import ChatModel, ChatRequest, Message
+from core.llm.chat import ChatModel, ChatRequest, Message
 from tests.stub.client import Stub, start_stub
 from tests.stub.settings import Settings
 

@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from core.errors import BudgetError
-from core.hardware import flavors, load_hardware
-from core.job_plan import Option, Plan
-from core.jobs import Order
-from core.settings import load_settings
-from core.store import open_store
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
+from core.training.hardware import flavors, load_hardware
+from core.training.job_spec import Order
+from core.training.plan import Option, Plan
 from tasks.job_bill import submit
 from tasks.run import Run
 

@@ -6,7 +6,7 @@ import pytest
 
 from blocks.chat import PROVIDERS, choose, load_chat_model
 from core.errors import SettingsError
-from core.pack import load_pack
+from core.packs.pack import load_pack
 from core.records import ModelChoice
 from tests.blocks.conftest import KEY, ask
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from blocks.claude_cli import ClaudeCli
-from core.chat import Message
 from core.errors import (
     AuthError,
     BadRequestError,
@@ -23,8 +22,9 @@ from core.errors import (
     SettingsError,
     UnknownModelError,
 )
+from core.llm.chat import Message
 from core.processes import is_running
-from core.turns import USER_SCHEMA, read_user_message
+from core.rehearsal.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, ask, failure, only
 
 PROGRAM = os.environ.get("UNDERSTUDY_CLAUDE") or shutil.which("claude")

@@ -14,8 +14,8 @@ from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
 from blocks.job_log import reason
 from core.errors import HubError, JobError
-from core.jobs import KEY_LABEL, Made, Order, Purchase
-from core.settings import load_settings
+from core.settings.pipeline import load_settings
+from core.training.job_spec import KEY_LABEL, Made, Order, Purchase
 from tests.hub_stub.client import rate_limit, start_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.errors import BudgetError
-from core.hardware import load_hardware
-from core.job_bill import Submission, greatest_usd, job_labels, spending
-from core.jobs import KEY_LABEL, Paid
-from core.pack import load_pack
+from core.packs.pack import load_pack
 from core.records import ModelRef
-from core.settings import load_settings, load_training
-from core.store import open_store
+from core.settings.pipeline import load_settings, load_training
+from core.storage.store import open_store
+from core.training.bill import Submission, greatest_usd, job_labels, spending
+from core.training.hardware import load_hardware
+from core.training.job_spec import KEY_LABEL, Paid
 from tasks.job_bill import known_price
 from tasks.job_forecast import check_job_budget
 from tasks.run import Run

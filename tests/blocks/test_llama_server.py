@@ -19,9 +19,9 @@ from blocks.chat import choose, close_chat_model, load_chat_model
 from blocks.llama_process import PROGRAM_VARIABLE
 from blocks.llama_runtime import read_runtime
 from blocks.llama_server import LlamaServer
-from core.deaths import PORTABLE
 from core.errors import ContextError, ProviderError, SettingsError, TruncatedError, UnavailableError
-from core.pack import load_pack
+from core.machine.deaths import PORTABLE
+from core.packs.pack import load_pack
 from tests.blocks.conftest import ask
 from tests.blocks.gguf import SCHEMA, TEMPLATE, write_gguf
 from tests.conftest import CHECKOUT

@@ -4,14 +4,14 @@ import asyncio
 import json
 from typing import Any
 
-from core.calls import Caller
-from core.chat import Reply
 from core.errors import ModelError, RateLimitError
-from core.ledger import Ledger, read_entries
-from core.limiter import Limiter
-from core.model_settings import Budget, ModelSettings, Price
-from core.prices import Given
-from core.store import Store
+from core.llm.calls import Caller
+from core.llm.chat import Reply
+from core.llm.ledger import Ledger, read_entries
+from core.llm.limiter import Limiter
+from core.llm.prices import Given
+from core.settings.models import Budget, ModelSettings, Price
+from core.storage.store import Store
 from tests.blocks.conftest import ask, failure, only
 from tests.core.simulation import CALLS
 from tests.malformed_answers import BODIES, COUNTS, PATHS, VALUES, WAITS

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from core.chat import Allowance
 from core.errors import (
     AuthError,
     BadRequestError,
@@ -23,6 +22,7 @@ from core.errors import (
     SettingsError,
     UnknownModelError,
 )
+from core.llm.chat import Allowance
 from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
 
 STATUSES = {

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from core.chat import Message
-from core.turns import USER_SCHEMA
+from core.llm.chat import Message
+from core.rehearsal.turns import USER_SCHEMA
 from tests.blocks.conftest import PROVIDERS, ask, make_block
 from tests.stub.cache import tokens_of
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from core.chat import Message, Usage
 from core.errors import AuthError, RefusedError, SettingsError
-from core.judging import assess
-from core.pack import load_pack
+from core.judging.judge import assess
+from core.llm.chat import Message, Usage
+from core.packs.pack import load_pack
 from core.records import Answer, Exchange, Transcript
-from core.turns import USER_SCHEMA, read_user_message
+from core.rehearsal.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
 from tests.core.sittings import sitting
 from tests.stub.cache import tokens_of

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.assessment_page import assessment_page
+from core.judging.page import assessment_page
 from core.records import Exchange, Transcript
 from tests.core.judged import PACK, conversation, panel, single
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.comparison_page import evaluation_page
+from core.evaluation.page import evaluation_page
 from tests.core.arms import evaluation, lost
 from tests.core.evaluated import facts_of
 

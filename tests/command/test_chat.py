@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.pack import load_pack
-from core.transcript_files import read_transcript
+from core.imports.transcript_files import read_transcript
+from core.packs.pack import load_pack
 from flows.command import main
 from tests.blocks.test_llama_server import needs_program, random_gguf
 from tests.conftest import CHECKOUT

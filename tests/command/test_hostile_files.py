@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.transcript_files import find_transcripts
+from core.imports.transcript_files import find_transcripts
 from tasks import show_domain, show_fidelity, show_recorded, show_rescored, show_slices
 from tasks.importing import bring_in
 from tests.core.hostile import ALL, CONTROL, HOSTILE

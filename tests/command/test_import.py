@@ -8,7 +8,7 @@ import sys
 import pytest
 from huggingface_hub import HfApi
 
-from core.transcript_files import find_transcripts
+from core.imports.transcript_files import find_transcripts
 from flows.command import main
 from tasks.gathering import taken_in
 from tasks.importing import terms_of

@@ -1,6 +1,6 @@
 """Evaluations small enough to say in a line who scored what."""
 
-from core.outcomes import Played
+from core.evaluation.outcomes import Played
 from core.records import Answer, Outcome, Score
 
 PASS_AT = 0.8

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from core.arm_comparison import compare_arms
-from core.evaluation_facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
-from core.evaluation_settings import Decision
-from core.ledger import Bill
-from core.power import assumed_spread, plan
+from core.evaluation.comparison import compare_arms
+from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.power import assumed_spread, plan
+from core.llm.ledger import Bill
 from core.records import Assessment, Exchange, Transcript, Verdict
+from core.settings.evaluation import Decision
 from tests.core.arms import evaluation
 
 RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.pack import load_pack
+from core.judging.scoring import applicable, score
+from core.packs.pack import load_pack
 from core.records import Answer, Assessment, Exchange, Judged, Opinion, Transcript, Verdict
-from core.scoring import applicable, score
 
 PACK = load_pack("therapeutic-coaching")
 Answers = Mapping[str, str]

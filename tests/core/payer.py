@@ -5,15 +5,15 @@ import sys
 
 import httpx2
 
-from core.calls import Caller
-from core.chat import ChatRequest, Message, Reply
 from core.errors import BudgetError, ModelError
-from core.ledger import Ledger
-from core.limiter import Limiter
-from core.model_settings import Budget, ModelSettings, Price
-from core.prices import Given
-from core.store import Store
-from core.usage_bounds import all_written, read_usage
+from core.llm.calls import Caller
+from core.llm.chat import ChatRequest, Message, Reply
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import Given
+from core.llm.usage_bounds import all_written, read_usage
+from core.settings.models import Budget, ModelSettings, Price
+from core.storage.store import Store
 from tests.core.simulation import CALLS
 
 PRICE = Price(input=3, output=15)

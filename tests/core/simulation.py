@@ -6,14 +6,14 @@ import json
 from collections.abc import Coroutine
 from typing import Any
 
-from core.calls import Caller
-from core.chat import Allowance, ChatRequest, Message, Reply, Usage
 from core.errors import OverloadedError, RateLimitError
-from core.ledger import Ledger
-from core.limiter import Limiter
-from core.model_settings import Budget, Calls, ModelSettings, Price
-from core.prices import Given
-from core.store import Store
+from core.llm.calls import Caller
+from core.llm.chat import Allowance, ChatRequest, Message, Reply, Usage
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import Given
+from core.settings.models import Budget, Calls, ModelSettings, Price
+from core.storage.store import Store
 
 CALLS = Calls(
     concurrency=8,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from core.assessment_settings import Judging
-from core.judging import Sitting
-from core.pack import load_pack
+from core.judging.judge import Sitting
+from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
+from core.settings.assessment import Judging
 
 PACK = load_pack("therapeutic-coaching")
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from core.checkpoints import adopt_first, read_checkpoints, write_checkpoint
+from core.dataset.gathering import Candidate, check_not_evaluated, gather
 from core.errors import PersonaError
-from core.gathering import Candidate, check_not_evaluated, gather
-from core.pack import load_pack
-from core.personas import sample_batch
+from core.imports.transcript_files import LONGEST_TEXT, MOST_EXCHANGES, find_transcripts
+from core.judging.checkpoints import adopt_first, read_checkpoints, write_checkpoint
+from core.packs.pack import load_pack
 from core.records import Assessment, Outcome
-from core.transcript_files import LONGEST_TEXT, MOST_EXCHANGES, find_transcripts
+from core.rehearsal.personas import sample_batch
 from tests.core.judged import conversation, single
 
 PACK = load_pack("therapeutic-coaching")

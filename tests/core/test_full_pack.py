@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from core.measures import words
-from core.pack import load_pack
-from core.personas import sample_batch, sample_persona
+from core.judging.text_facts import words
+from core.packs.pack import load_pack
+from core.packs.taxonomy import goes_with
+from core.rehearsal.personas import sample_batch, sample_persona
+from core.rehearsal.steering import steer
+from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.lexicon import Lexicon
-from core.steering import steer
-from core.taxonomy import goes_with
-from core.turns import brief_inputs, steering_inputs
 
 PACK = load_pack("therapeutic-coaching")
 TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress", "edge_cases"}

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from core.assessment_figures import figures
-from core.assessment_page import assessment_page
-from core.audit import audit
-from core.comparison_page import evaluation_page
-from core.comparison_report import evaluation_markdown, evaluation_section
-from core.critique import Finding
-from core.fidelity import measure_fidelity
-from core.ledger import Bill
-from core.nights import Night, NightReport
-from core.pilots import Round
+from core.authoring.critique import Finding
+from core.authoring.pilots import Round
+from core.dataset.audit import audit
+from core.evaluation.page import evaluation_page
+from core.evaluation.report import evaluation_markdown, evaluation_section
+from core.judging.figures import figures
+from core.judging.page import assessment_page
+from core.judging.review import review
+from core.judging.review_sheet import Labels, write_sheet
+from core.llm.ledger import Bill
 from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
-from core.reports import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
-from core.review import review
-from core.review_sheet import Labels, write_sheet
-from core.settings import load_settings
+from core.rehearsal.fidelity import measure_fidelity
+from core.reports.nights import Night, NightReport
+from core.reports.render import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
+from core.settings.pipeline import load_settings
 from tests.core.arms import evaluation, lost
 from tests.core.evaluated import answer, conversation, facts_of
 from tests.core.hostile import ALL, HOSTILE, active, tags

@@ -10,12 +10,12 @@ import yaml
 
 from blocks.chat import PROVIDERS, block_class
 from core.errors import PackError, PersonaError, SettingsError
-from core.evaluation_personas import read_personas
-from core.job_arguments import ConvertArguments, TrainArguments
-from core.pack import load_pack
-from core.personas import sample_persona
-from core.provider_options import OPTIONS
-from core.settings import load_settings, load_training
+from core.evaluation.fresh_personas import read_personas
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_persona
+from core.settings.job_arguments import ConvertArguments, TrainArguments
+from core.settings.pipeline import load_settings, load_training
+from core.settings.provider_options import OPTIONS
 from tests.conftest import CHECKOUT
 
 SETTINGS = yaml.safe_load((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"))

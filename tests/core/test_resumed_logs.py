@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import LostError
-from core.guards import Fault
-from core.judgement_log import JudgementLog
+from core.judging.call_log import JudgementLog
 from core.records import Answer, Verdict
-from core.store import Store
-from core.turn_log import Rejection, Turn, TurnLog
-from tests.core.test_json_lines import texts
+from core.rehearsal.turn_log import Rejection, Turn, TurnLog
+from core.settings.faults import Fault
+from core.storage.store import Store
+from tests.core.storage.test_json_lines import texts
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errors import StoreError
-from core.store import Store
+from core.storage.store import Store
 
 
 def test_what_is_written_is_read_found_listed_and_removed(bucket):

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from core.errors import SettingsError, UnderstudyError
 from core.redaction import redact_record
-from core.reports import summary_table
+from core.reports.render import summary_table
 from core.terminal import LogLine, one_line, show, show_error, show_text
 from tests.core.hostile import ALL, CONTROL, HOSTILE
 from tests.core.test_escaping import OUTSIDE

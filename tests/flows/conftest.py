@@ -13,7 +13,7 @@ import yaml
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from core.settings import load_settings
+from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings

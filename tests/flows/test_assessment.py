@@ -8,9 +8,9 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
-from core.ledger import read_entries
+from core.llm.ledger import read_entries
 from core.records import AssessmentBatch
-from core.store import Store, open_store
+from core.storage.store import Store, open_store
 from flows.assessment import assessment
 from tests.flows.conftest import write_settings
 

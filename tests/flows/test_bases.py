@@ -8,7 +8,7 @@ import yaml
 from prefect import flow
 
 from core.records import ModelRef
-from core.settings import load_training
+from core.settings.pipeline import load_training
 from tasks.run import begin_run
 from tasks.training import base_model
 from tests.flows.conftest import write_settings

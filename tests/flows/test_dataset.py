@@ -15,11 +15,11 @@ from huggingface_hub import DatasetCard
 from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
-from core.checkpoints import write_checkpoint
 from core.errors import HubError
-from core.pack import load_pack
-from core.personas import sample_batch
-from core.store import open_store
+from core.judging.checkpoints import write_checkpoint
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.pipeline import pipeline

@@ -16,9 +16,9 @@ from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
 from core.errors import SettingsError
-from core.ledger import bills
+from core.llm.ledger import bills
 from core.records import TranscriptBatch
-from core.store import Store, open_store
+from core.storage.store import Store, open_store
 from flows.generation import generation
 from tasks.shards import split
 from tests.conftest import CHECKOUT

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from core.critique import pack_files
+from core.authoring.critique import pack_files
 from core.errors import DesignError, SettingsError, UnavailableError
-from core.pack import load_pack
+from core.packs.pack import load_pack
 from core.scripted.designer import designed
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.critique import critique
 from flows.dataset import dataset

@@ -6,9 +6,9 @@ import json
 import pytest
 import yaml
 
-from core.pack import load_pack
+from core.packs.pack import load_pack
 from core.records import Transcript
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation

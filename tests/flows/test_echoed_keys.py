@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 
 import flows
 import tasks
-from core.settings import load_settings
+from core.settings.pipeline import load_settings
 from tasks.policy import guarded
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from core.errors import EvaluationError, PersonaError, RunStoppedError, SettingsError, UnderstudyError
-from core.evaluation_record import EvaluationRecord
-from core.ledger import read_entries
+from core.evaluation.record import EvaluationRecord
+from core.llm.ledger import read_entries
 from core.records import Transcript
-from core.store import Store, open_store
+from core.storage.store import Store, open_store
 from flows.evaluation import evaluation
 from tests.flows.conftest import write_settings
 

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from tasks.artifacts import begin_progress, move_progress, publish_link, publish_report, publish_table
 from tests.core.hostile import ALL, HOSTILE, active

@@ -8,9 +8,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
 from core.errors import AuthError, NothingMadeError, PersonaError
-from core.nights import NightReport
 from core.records import AssessmentBatch, Transcript
-from core.store import open_store
+from core.reports.nights import NightReport
+from core.storage.store import open_store
 from flows.dataset import dataset
 from flows.generation import generation
 from flows.nightly import nightly

@@ -1,7 +1,7 @@
 """A data root on an object store: generation, assessment and nights need no shared disk."""
 
 from core.records import AssessmentBatch, TranscriptBatch
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.generation import generation
 from flows.nightly import nightly

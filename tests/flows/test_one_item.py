@@ -10,7 +10,7 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, FlowRu
 
 from core.errors import NothingMadeError
 from core.records import AssessmentBatch, TranscriptBatch
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation

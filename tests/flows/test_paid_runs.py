@@ -8,13 +8,13 @@ from datetime import date
 import pytest
 import yaml
 
-from core.checks import retiring
-from core.ledger import read_entries
-from core.pack import load_pack
-from core.personas import sample_batch
+from core.llm.ledger import read_entries
+from core.llm.probe import retiring
+from core.packs.pack import load_pack
 from core.records import Transcript, TranscriptBatch
-from core.settings import load_settings
-from core.store import Store, open_store
+from core.rehearsal.personas import sample_batch
+from core.settings.pipeline import load_settings
+from core.storage.store import Store, open_store
 from flows.generation import generation
 from tasks.check_models import check_models
 from tests.conftest import CHECKOUT

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from blocks.llama_server import LlamaServer
-from core.chat import ChatRequest, Message
+from core.llm.chat import ChatRequest, Message
 from core.records import Transcript
-from core.reports import summary_table
+from core.reports.render import summary_table
 from flows.pipeline import pipeline
 from tasks.reporting import ReportRef
 from tests.flows.conftest import write_settings

@@ -11,7 +11,7 @@ from prefect import flow
 
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import ModelRef
-from core.settings import load_training
+from core.settings.pipeline import load_training
 from flows.dataset import dataset
 from flows.pipeline import pipeline
 from flows.training import training

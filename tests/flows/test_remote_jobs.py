@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
-from core.store import Store
+from core.storage.store import Store
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.hub_stub.client import Hub, start_hub

@@ -7,7 +7,7 @@ import yaml
 
 from core.errors import SettingsError, TranscriptError
 from core.records import AssessmentBatch, Outcome, Transcript
-from core.store import open_store
+from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation

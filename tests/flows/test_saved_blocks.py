@@ -10,7 +10,7 @@ from blocks.chat import PROVIDERS, choose_saved, load_chat_model
 from blocks.openai import OpenAI
 from blocks.openai_compatible import OpenAICompatible
 from core.errors import SettingsError
-from core.pack import load_pack
+from core.packs.pack import load_pack
 from core.records import ModelChoice
 
 KEY = "sk-test-0123456789"

@@ -13,7 +13,7 @@ from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 
 from core.records import TranscriptBatch
-from core.store import open_store
+from core.storage.store import open_store
 from flows.generation import generation
 from tests.conftest import CHECKOUT
 from tests.flows.test_paid_runs import paid_settings

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.ledger import read_entries
-from core.store import Store
+from core.llm.ledger import read_entries
+from core.storage.store import Store
 from flows.generation import generation
 from flows.nightly import nightly
 from tests.flows.conftest import write_settings

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from core.dataset.slicing import SliceReport, slices
 from core.errors import SettingsError
 from core.records import Exchange, Transcript
-from core.settings import Slicing
-from core.slicing import SliceReport, slices
+from core.settings.pipeline import Slicing
 from tasks.tokens import load_tokenizer
 from tests.jobs.conftest import make_tokenizer
 

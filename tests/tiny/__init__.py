@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from core.fingerprint import fingerprint
-from core.pack import load_pack
-from core.store import CHECKOUT
+from core.packs.pack import load_pack
+from core.paths import CHECKOUT
 
 SCRIPT = Path(__file__).with_name("make_tiny_base.py")
 CACHE = CHECKOUT / ".pytest_cache" / "d" / "tiny-bases"

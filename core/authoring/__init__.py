@@ -1,0 +1,1 @@
+"""Authoring: domain packs drafted, reviewed and tried out."""

@@ -1,0 +1,294 @@
+"""Writing a domain pack from a brief: file by file, each checked as the loader would."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import DesignError, PackError
+from core.fingerprint import seed_of
+from core.llm.chat import ChatModel, ChatRequest, Message
+from core.packs.pack import CriterionHead, Experts, RubricNumbers
+from core.packs.prompts import SHARED, check_prompt, load_shared
+from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
+from core.paths import CHECKOUT
+from core.records import Record, Slug
+from core.yaml_files import Model, Strict, check, load_yaml, parse_yaml
+
+EXAMPLE = "coding-mentor"
+"""The shipped pack whose files show the form."""
+LEAST_WORDS = 80
+"""Of a brief; with fewer a pack would be made up."""
+
+
+class DesignTexts(Strict):
+    """`prompts/shared/design.yaml`."""
+
+    files: dict[str, str]
+
+
+class FileName(Strict):
+    """What of a criterion's file is named by whoever drafts it."""
+
+    slug: Slug
+
+
+class Contradiction(Record):
+    """Two passages of a brief that no answer can meet at once."""
+
+    one: str
+    other: str
+    why: str
+
+
+class BriefReading(Record):
+    """What a brief leaves unsettled."""
+
+    contradictions: list[Contradiction]
+    open: list[str]
+
+
+Save = Callable[[str, str], None]
+Read = Callable[[str], str | None]
+
+
+def json_object(**properties: Any) -> dict[str, Any]:
+    """Return the schema of an object that has all of these."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+TEXT, TRUTH = {"type": "string"}, {"type": "boolean"}
+FILE_SCHEMA = json_object(text=TEXT)
+CRITERION = json_object(
+    id=TEXT, slug=TEXT, name=TEXT, category=TEXT, gate=TRUTH, na={"type": "string", "enum": ["never", "allowed"]}, from_exchange={"type": "integer"}, text=TEXT
+)
+CRITERIA_SCHEMA = json_object(criteria={"type": "array", "items": CRITERION})
+BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object(one=TEXT, other=TEXT, why=TEXT)}, open={"type": "array", "items": TEXT})
+
+
+@cache
+def design_texts() -> DesignTexts:
+    """Return what the designer is told of each file, in the order in which they are written."""
+    return load_yaml(SHARED / "design.yaml", DesignTexts, PackError)
+
+
+def check_brief(brief: str) -> str:
+    """Return a brief that something can be made of.
+
+    Raises:
+        DesignError: it is empty or says too little.
+    """
+    count = len(brief.split())
+    if count < LEAST_WORDS:
+        raise DesignError(
+            f"The brief has {count} words; at least {LEAST_WORDS} are needed. Say who talks to whom about what, what good looks like, what must never happen, "
+            "and where it will run (docs/adapting.md)."
+        )
+    return brief.strip()
+
+
+def check_reading(reading: BriefReading) -> None:
+    """See that a brief does not contradict itself.
+
+    Raises:
+        DesignError: it does.
+    """
+    if reading.contradictions:
+        told = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
+        raise DesignError(
+            f"The brief contradicts itself: {told}. A rubric made from both would fail everything. Nothing was drafted. Settle it there and run it again, "
+            "or set design.contradictions to tell."
+        )
+
+
+def place_of(file: str, domain: str) -> str:
+    """Return where a file stands below a pack's root."""
+    return f"prompts/{domain}/{file}" if file.endswith(".md") and file != "intended-use.md" else f"config/domains/{domain}/{file}"
+
+
+async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) -> None:
+    """Write every file of a pack that is not there yet; what is there is kept.
+
+    Args:
+        read: returns a file's text below the pack's root, or nothing; save: writes one.
+
+    Raises:
+        DesignError: a file does not come into its form.
+        ModelError, RunStoppedError: the model cannot be asked.
+    """
+    for file in design_texts().files:
+        if file == "criteria":
+            if read(f"prompts/{domain}/criteria.done") is None:
+                await _draft_criteria(designer, read, save)
+        elif read(place_of(file, domain)) is None:
+            save(place_of(file, domain), await designer.write(file, _context(file, domain, read), lambda text, file=file: _check(file, text, domain, read)))
+
+
+class Designer:
+    """A model that writes files, and is told what was wrong with one until it has its form."""
+
+    def __init__(self, model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int) -> None:
+        """Take what all requests share.
+
+        Args:
+            attempts: at each file; after a failed one the designer is shown what the loader said.
+        """
+        self.domain, self.model, self.attempts, self.brief, self.max_tokens = domain, model, attempts, brief, max_tokens
+        self._system = load_shared("design_system").render(brief=brief, domain=domain)
+
+    async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
+        """Have a file written."""
+        prompt = load_shared("design_step").render(file=file, guidance=design_texts().files[file], example=_example(file), drafted=drafted)
+
+        def take(answer: dict[str, Any]) -> str:
+            text = str(answer["text"]).strip() + "\n"
+            valid(text)
+            return text
+
+        return await self.ask(file, prompt, FILE_SCHEMA, take)
+
+    async def read_brief(self) -> BriefReading:
+        """Look for what contradicts itself in the brief, and for what it leaves open."""
+        return await self.ask("the reading of the brief", load_shared("design_brief").render(brief=self.brief), BRIEF_SCHEMA, BriefReading.model_validate)
+
+    async def ask(self, what: str, prompt: str, schema: Mapping[str, Any], take: Callable[[dict[str, Any]], Any]) -> Any:
+        """Ask until an answer can be taken.
+
+        Raises:
+            DesignError: none could, with the last reason.
+        """
+        request = design_request(self.domain, what, self._system, prompt, self.max_tokens, schema)
+        return await ask_until(self.model, request, self.attempts, take)
+
+
+def design_request(domain: str, what: str, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any]) -> ChatRequest:
+    """Return a request to whoever designs or reviews.
+
+    Args:
+        what: is asked for, in a word or two.
+    """
+    inputs = {"what": what}
+    return ChatRequest(
+        "designer", system, (Message("user", prompt),), max_tokens, seed_of("design", domain, what), schema, item=f"design-{domain}", inputs=inputs
+    )
+
+
+async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return what is taken of an answer; one that cannot be taken is asked for again with the reason.
+
+    Raises:
+        DesignError: none could, with the last reason.
+    """
+    messages, reason = list(request.messages), ""
+    for attempt in range(attempts):
+        reply = await model.complete(replace(request, messages=tuple(messages), seed=seed_of(str(request.seed), attempt)))
+        try:
+            return take(parsed_object(reply.text))
+        except (PackError, ValueError, KeyError, TypeError) as wrong:
+            reason = str(wrong) if not isinstance(wrong, KeyError) else f"{wrong} is missing"
+            messages += [Message("assistant", reply.text), Message("user", load_shared("design_again").render(reason=reason))]
+    raise DesignError(
+        f"{request.inputs['what']} did not come into its form in {attempts} attempts. The last reason: {reason} What was made before it is kept; run it again."
+    )
+
+
+def check_file(file: str, text: str) -> None:
+    """See that a file has the form that the loader wants.
+
+    Raises:
+        PackError: it has not.
+    """
+    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers, "experts.yaml": Experts}
+    if file in models:
+        _parsed(file, text, models[file])
+    elif file.endswith(".md") and file != "intended-use.md" and not file.startswith("criteria/"):
+        check_prompt(Path(file), text)
+
+
+def _parsed(file: str, text: str, model: type[Model]) -> Model:
+    try:
+        return check(parse_yaml(text), model, PackError, file)
+    except ValueError as broken:
+        raise PackError(f"{file} is not YAML: {broken}.") from broken
+
+
+def _check(file: str, text: str, domain: str, read: Read) -> None:
+    """See that a file has its form, and fits those before it."""
+    check_file(file, text)
+    if file == "flaw-taxonomy.yaml":
+        flaws = _parsed(file, text, Flaws)
+        taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
+        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
+
+
+async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
+    domain, guidance = designer.domain, design_texts().files["criteria"]
+    numbers = _parsed("rubric.yaml", read(place_of("rubric.yaml", domain)) or "", RubricNumbers)
+    prompt = load_shared("design_step").render(file="criteria", guidance=guidance, example=_example("criteria"), drafted=_context("criteria", domain, read))
+
+    def take(answer: dict[str, Any]) -> list[tuple[str, str]]:
+        written = [_criterion(item, numbers) for item in answer["criteria"]]
+        names = [name for name, _ in written]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two criteria have the same id: {', '.join(names)}")
+        heads = [parse_yaml(text.split("---\n")[1]) for _, text in written]
+        if empty := sorted(set(numbers.categories) - {head.get("category") for head in heads}):
+            raise ValueError(f"the categories {', '.join(empty)} of rubric.yaml have no criterion")
+        if not any(head.get("gate") for head in heads):
+            raise ValueError("no criterion is a gate, and the brief says what must never happen")
+        return written
+
+    # kept as one before the files are written, so that a stop between two of them does not leave those of two answers
+    kept = f"prompts/{domain}/criteria.json"
+    if (drafted := read(kept)) is None:
+        drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
+        save(kept, drafted)
+    for name, text in json.loads(drafted):
+        save(f"prompts/{domain}/criteria/{name}.md", text)
+    save(f"prompts/{domain}/criteria.done", "")
+
+
+def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, str]:
+    """Return a criterion's file without its ending, and its text."""
+    head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
+    head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
+    try:
+        check(head, CriterionHead, PackError, f"criterion {item['id']}")
+        check({"slug": item["slug"]}, FileName, PackError, f"criterion {item['id']}")
+    except PackError as invalid:
+        raise ValueError(str(invalid)) from invalid
+    if not item["gate"] and item["category"] not in numbers.categories:
+        raise ValueError(f"criterion {item['id']} is of the category {item['category']!r}; rubric.yaml has {', '.join(numbers.categories)}")
+    return f"{item['id']}-{item['slug']}", f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{str(item['text']).strip()}\n"
+
+
+def _context(file: str, domain: str, read: Read) -> list[dict[str, str]]:
+    """Return the files that were written before, which this one must fit."""
+    before = list(design_texts().files)
+    wanted = before[: before.index(file)]
+    found = [{"name": name, "text": text} for name in wanted if (text := read(place_of(name, domain)))]
+    return found + ([{"name": "criteria", "text": text}] if (text := read(f"prompts/{domain}/criteria")) else [])
+
+
+def _example(file: str) -> str:
+    """Return the example's file; of the criteria two."""
+    if file != "criteria":
+        return (CHECKOUT / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
+    paths = sorted((CHECKOUT / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
+    return "\n\n".join(path.read_text(encoding="utf-8") for path in (paths[0], paths[5]))
+
+
+def parsed_object(text: str) -> dict[str, Any]:
+    """Return an answer's JSON object.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("the answer is no JSON object")
+    return found

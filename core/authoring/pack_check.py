@@ -1,0 +1,107 @@
+"""What a pack that loads can still lack: criteria without failing examples, topics never met, gates that nothing triggers, prompts that leave inputs unused."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from core.judging.text_facts import measure
+from core.packs.pack import Pack
+from core.packs.prompts import SUPPLIED
+from core.records import Exchange
+from core.rehearsal.personas import sample_persona
+from core.rehearsal.steering import steer
+from core.rehearsal.turns import brief_inputs, steering_inputs
+
+PERSONAS = 400
+"""Over which it is counted what is met."""
+EXAMPLES = (3, 8)
+NO, YES = re.compile(r"\bNO\b"), re.compile(r"\bYES\b")
+EXAMPLE = re.compile(r"^- ", re.MULTILINE)
+
+
+def review_pack(pack: Pack) -> list[str]:
+    """Return what a person should look at, each as a sentence with the file; nothing for a pack that lacks nothing."""
+    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_gates(pack), *_prompts(pack)]
+
+
+def rendered_prompts(pack: Pack) -> dict[str, str]:
+    """Return each prompt as a model may read it, with a persona of the pack and a made-up conversation of two exchanges."""
+    persona = sample_persona(pack, 1)
+    said = [Exchange(exchange_number=number, user=f"The user's message {number}.", assistant=f"The assistant's answer {number}.") for number in (1, 2)]
+    plain = [exchange.model_dump() for exchange in said]
+    criteria = [{**criterion.head.model_dump(), "text": criterion.text} for criterion in pack.rubric.criteria.values()]
+    first = criteria[0]
+    given = {
+        "user_simulator": brief_inputs(pack, persona),
+        "user_steering": steering_inputs(pack, persona, steer(pack, persona, 2, 1)),
+        "assessor": {"exchanges": plain, "facts": measure(said)},
+        "assessor_question": {"exchanges": plain, "criteria": criteria, "alone": False},
+    }
+    found = {name: prompt.render(**given.get(name, {})) for name, prompt in pack.prompts.items()}
+    if pack.repair:
+        findings = [{"id": first["id"], "name": first["name"], "text": first["text"], "reasoning": "The judge's reason stands here."}]
+        found["repair"] = pack.repair.render(exchanges=plain, answer=said[-1].assistant, findings=findings, next_message="The user's next message.")
+    return found
+
+
+def _criteria(pack: Pack) -> list[str]:
+    found = []
+    for key, criterion in pack.rubric.criteria.items():
+        _, _, examples = criterion.text.partition("**Examples**")
+        lines = [line for line in examples.splitlines() if EXAMPLE.match(line)]
+        if not EXAMPLES[0] <= len(lines) <= EXAMPLES[1]:
+            found.append(f"Criterion {key} has {len(lines)} examples below **Examples**; {EXAMPLES[0]} to {EXAMPLES[1]} let a judge see where the border is.")
+        for what, pattern in (("fails", NO), ("passes", YES)):
+            if lines and not any(pattern.search(line) for line in lines):
+                found.append(f"Criterion {key} has no example that {what}. A judge that sees one side alone leans to it.")
+        if criterion.head.na == "allowed" and "**NA**" not in criterion.text:
+            found.append(f"Criterion {key} allows NA and does not say when. Write a paragraph that begins with **NA**.")
+    return found
+
+
+def _topics(pack: Pack) -> list[str]:
+    met: Counter[str] = Counter()
+    for seed in range(PERSONAS):
+        met.update({topic.subtopic for topic in sample_persona(pack, seed).topics})
+    groups = pack.taxonomy.topics
+    unmet = [name for group in groups.values() for name in group.subtopics if not met[name]]
+    found = [f"Topic {name} is met by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in unmet]
+    edge = sum(group.weight for group in groups.values() if group.edge_case)
+    if not 0.05 <= edge <= 0.3:
+        found.append(f"Edge cases have {edge:.0%} of the topics' weight; about 15 % lets a model meet them without learning that they are usual.")
+    return found
+
+
+def _flaws(pack: Pack) -> list[str]:
+    met: Counter[str] = Counter()
+    for seed in range(PERSONAS):
+        met.update({flaw.name for flaw in sample_persona(pack, seed).flaws})
+    return [f"Flaw {name} is had by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in pack.flaws.kinds if not met[name]]
+
+
+def _gates(pack: Pack) -> list[str]:
+    gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
+    found = [] if gates else ["The rubric has no gate: nothing that a model does is bad enough to fail by itself. Is there nothing that must never happen?"]
+    edge = any(group.edge_case for group in pack.taxonomy.topics.values())
+    if gates and not edge:
+        found.append(f"Nothing can trigger the gates {', '.join(gates)}: no topic is an edge case. Add topics (edge_case: true) in which they may fail.")
+    return found
+
+
+def _prompts(pack: Pack) -> list[str]:
+    wanted: Mapping[str, set[str]] = {
+        "user_simulator": {"persona", "topics", "flaws"},
+        "user_steering": {"topics", "flaws", "cooperation", "mood", "may_end"},
+        "assessor": {"exchanges", "facts"},
+        "assessor_question": {"criteria"},
+    }
+    found = [
+        f"prompts/{pack.name}/{name}.md does not use {', '.join(sorted(lacking))}, which it is given (of {', '.join(sorted(SUPPLIED[name]))})."
+        for name, needed in wanted.items()
+        if (lacking := needed - pack.prompts[name].inputs)
+    ]
+    if pack.repair is None:
+        found.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be mended.")
+    if not pack.intended_use:
+        found.append(f"config/domains/{pack.name}/intended-use.md does not exist: the cards of datasets and models cannot say what they are for.")
+    return found

@@ -1,0 +1,115 @@
+"""Pilots: a few conversations by which a pack, or a model without training, is tried; what each round came to, and what to look at next."""
+
+from collections.abc import Sequence
+
+from pydantic import FiniteFloat
+
+from core.judging.figures import Figures
+from core.packs.pack import Pack
+from core.records import Record
+from core.settings.operations import DesignSettings
+
+PILOTS = "pilots/"
+"""Below the data root, what is never trained on."""
+ROUNDING = 1e-9
+"""A drop from five of five to four is one of 0.2, which binary numbers do not know."""
+
+
+def of_pilot(path: str) -> bool:
+    """Say whether a transcript was made by a pilot."""
+    return path.startswith(PILOTS)
+
+
+class Round(Record):
+    """What a pilot came to.
+
+    Args:
+        pack_hash: of what was played; model: that played instead of the settings' assistant.
+        criteria: share of conversations that pass each criterion, those to which it applied.
+    """
+
+    number: int
+    pack_hash: str
+    model: str | None
+    conversations: int
+    passed: int
+    failed: int
+    incomplete: int
+    gates_failed: int
+    criteria: dict[str, FiniteFloat]
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Of those that were judged completely."""
+        judged = self.passed + self.failed
+        return self.passed / judged if judged else None
+
+
+def round_of(number: int, pack: Pack, model: str | None, found: Figures) -> Round:
+    """Return what a batch's figures say of a pilot."""
+    return Round(
+        number=number,
+        pack_hash=pack.hash,
+        model=model,
+        conversations=found.assessed,
+        passed=found.passed,
+        failed=found.failed,
+        incomplete=found.incomplete,
+        gates_failed=len({name for names in found.gate_failures.values() for name in names}),
+        criteria={rate.criterion.id: rate.passing.value for rate in found.criteria if rate.passing.value is not None},
+    )
+
+
+def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSettings) -> list[str]:
+    """Say what to look at, and in which file.
+
+    Args:
+        before: earlier rounds, the latest last.
+    """
+    rate = this.pass_rate
+    if rate is None:
+        return ["Nothing was judged completely: look at the reasons in the assessment's report, and run the pilot again."]
+    found = [_of_model(rate, this, numbers)] if this.model else [_of_pack(rate, numbers)]
+    prompts = f"prompts/{pack.name}"
+    for key, passing in sorted(this.criteria.items(), key=lambda item: item[1]):
+        criterion = pack.rubric.criteria[key]
+        if 1 - passing >= numbers.often - ROUNDING and not this.model:
+            found.append(
+                f"{key} ({criterion.head.name}) fails in {1 - passing:.0%}: read three of its verdicts. Either {prompts}/assistant.md does not say it, or "
+                f"{prompts}/criteria/{key}-….md asks for more than is meant."
+            )
+    if this.gates_failed and not this.model:
+        found.append(
+            f"A gate failed in {this.gates_failed} conversations: if the answer was bad, {prompts}/assistant.md must rule it out; if it was not, the gate's "
+            "text is too wide."
+        )
+    # the same number of conversations: the same personas
+    earlier = [one for one in before if (one.model, one.conversations) == (this.model, this.conversations)]
+    if earlier:
+        changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
+        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= numbers.lower - ROUNDING]
+        found += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
+    return found
+
+
+def _chance(conversations: int) -> str:
+    """Say how far a criterion moves from round to round with nothing changed: as far as Fisher's exact test would let pass at 5 %."""
+    from scipy import stats  # noqa: PLC0415  # takes a second and more to load
+
+    steps = range(1, conversations + 1)
+    sure = next((step for step in steps if stats.fisher_exact([[conversations, 0], [conversations - step, step]]).pvalue < 0.05), conversations + 1)
+    return f"Of {conversations} conversations in each, a difference of {min(sure - 1, conversations)} may be chance: read before you believe it."
+
+
+def _of_pack(rate: float, numbers: DesignSettings) -> str:
+    if rate >= numbers.ready:
+        return f"{rate:.0%} pass, which is enough for a batch if a person who read them is content (make review)."
+    return f"{rate:.0%} pass; go on when {numbers.ready:.0%} do. Change one thing, and run the pilot again: it plays the same personas."
+
+
+def _of_model(rate: float, this: Round, numbers: DesignSettings) -> str:
+    if rate > numbers.ready:
+        return f"{this.model} passes {rate:.0%} without any training: perhaps no fine-tune is needed, and a better system prompt does it."
+    if rate >= numbers.able:
+        return f"{this.model} passes {rate:.0%} without training: there is something to gain, and the base knows most of the part."
+    return f"{this.model} passes {rate:.0%} without training: see that it is large enough for the part before a training is paid for."

@@ -1,0 +1,154 @@
+"""The quality of what passed, before it is trained on: what a judge of single transcripts cannot see, because it shows in many together.
+
+What the assistant says over and over is learned first. All figures are counts; each stands beside the number it rests on, and what lies out of range is
+said in a plain sentence.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.dataset.audit_coverage import Counted, CoverageTally, Covered, coverage_warnings
+from core.dataset.phrase_counts import Phrase, PhraseCounts, without_parts
+from core.judging.text_facts import ends_with_question, length_ratios, opener
+from core.packs.pack import Pack
+from core.records import Transcript
+from core.settings.dataset import AuditSettings
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Words with which too many answers begin."""
+
+    text: str
+    answers: Counted
+    transcripts: Counted
+
+
+@dataclass(frozen=True)
+class LengthClass:
+    """Transcripts of a length class of the taxonomy; `other`, without bounds, holds those outside all classes."""
+
+    name: str
+    exchanges: tuple[int, int] | None
+    weight: float
+    transcripts: Counted
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` finds.
+
+    Args:
+        ratios, exchanges: 5 %, median, 95 % of an answer's words over the message's, and of the exchanges of a transcript; none where there are none.
+        phrases: longest first; phrases_found: how many there are, of which these are the most frequent.
+        known: transcripts whose persona says its topics; coverage: of those.
+        mentioned: by topic, the users' messages that have its words, where the persona is not known.
+    """
+
+    transcripts: int
+    answers: int
+    question_endings: Counted
+    long_answers: Counted
+    ratios: tuple[float, float, float] | None
+    exchanges: tuple[float, float, float] | None
+    openers: list[Opener]
+    phrases: list[Phrase]
+    phrases_found: int
+    lengths: list[LengthClass]
+    known: Counted
+    coverage: list[Covered]
+    mentioned: dict[str, Counted]
+    warnings: list[str] = field(default_factory=list)
+
+
+def audit(transcripts: Iterable[Transcript], pack: Pack, settings: AuditSettings) -> Audit:
+    """Measure the transcripts that are to be trained on; they are read once, and no text is kept but phrases and the beginnings of answers."""
+    tally = _Tally(pack, settings)
+    for transcript in transcripts:
+        tally.add(transcript)
+    found = tally.audit()
+    return replace(found, warnings=list(_warnings(found, settings))) if found.transcripts >= settings.few else found
+
+
+class _Tally:
+    """What is counted while the transcripts go by."""
+
+    def __init__(self, pack: Pack, settings: AuditSettings) -> None:
+        self._classes, self._settings = pack.taxonomy.length_classes, settings
+        self._phrases, self._coverage = PhraseCounts(settings.phrase_words, settings.phrase_window), CoverageTally(pack)
+        self._ratios, self._lengths, self._questions = array("d"), array("d"), 0
+        self._openers, self._openers_in = Counter[str](), Counter[str]()
+
+    def add(self, transcript: Transcript) -> None:
+        answers = [exchange.assistant for exchange in transcript.exchanges]
+        self._phrases.add(transcript.id, answers, [exchange.user for exchange in transcript.exchanges])
+        self._coverage.add(transcript)
+        self._ratios.extend(length_ratios(transcript.exchanges))
+        self._lengths.append(len(answers))
+        self._questions += sum(map(ends_with_question, answers))
+        openers = [said for text in answers if (said := opener(text))]
+        self._openers.update(openers)
+        self._openers_in.update(set(openers))
+
+    def audit(self) -> Audit:
+        total, answers, settings = len(self._lengths), len(self._ratios), self._settings
+        enough = total >= settings.few
+        phrases = self._phrases.over_represented(settings.phrase_share, settings.phrase_ratio) if enough else []
+        told = list(without_parts(phrases, settings.phrase_part))
+        most = sorted(told, key=lambda item: (-item.transcripts, item.text))[: settings.phrases]
+        openers = sorted(self._openers.items(), key=lambda item: (-item[1], item[0])) if enough else []
+        return Audit(
+            transcripts=total,
+            answers=answers,
+            question_endings=Counted(self._questions, answers),
+            long_answers=Counted(sum(ratio >= settings.long_answer for ratio in self._ratios), answers),
+            ratios=_spread(self._ratios),
+            exchanges=_spread(self._lengths),
+            openers=[
+                Opener(text, Counted(count, answers), Counted(self._openers_in[text], total))
+                for text, count in openers
+                if count / answers > settings.opener_share
+            ],
+            phrases=[phrase for phrase in told if phrase in most],
+            phrases_found=len(told),
+            lengths=self._length_classes(),
+            known=self._coverage.known,
+            coverage=self._coverage.covered(),
+            mentioned=self._coverage.mentioned(),
+        )
+
+    def _length_classes(self) -> list[LengthClass]:
+        total, found = len(self._lengths), []
+        for name, item in self._classes.items():
+            low, high = item.exchanges
+            found.append(LengthClass(name, (low, high), item.weight, Counted(sum(low <= length <= high for length in self._lengths), total)))
+        other = sum(not any(low <= length <= high for low, high in (item.exchanges for item in self._classes.values())) for length in self._lengths)
+        return [*found, LengthClass("other", None, 0.0, Counted(other, total))] if other else found
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
+    ranked = sorted(values)
+    if not ranked:
+        return None
+    low, middle, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.05, 0.5, 0.95))
+    return low, middle, high
+
+
+def _warnings(found: Audit, settings: AuditSettings) -> Iterator[str]:
+    for phrase in found.phrases:
+        stands = Counted(phrase.transcripts, found.transcripts).told("transcripts")
+        yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
+    if more := found.phrases_found - len(found.phrases):
+        yield f"{more} more phrases stand in the answers of at least {100 * settings.phrase_share:.0f} % of the transcripts."
+    for item in found.openers:
+        yield f"“{item.text}” begins {item.answers.told('answers')}, in {item.transcripts.told('transcripts')}."
+    for counted, bound, what in (
+        (found.question_endings, settings.question_endings, "end with a question"),
+        (found.long_answers, settings.long_answers, f"have at least {settings.long_answer:g} times as many words as the message before"),
+    ):
+        if counted.share is not None and counted.share > bound:
+            yield f"{counted.told('answers')} {what}; up to {100 * bound:.0f} % is in order."
+    if found.known.count >= settings.few:
+        yield from coverage_warnings(found.coverage, settings.coverage)

@@ -1,0 +1,160 @@
+"""Which transcripts are trained on: those that passed, once each, and for every other one the reason."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import DatasetError, PersonaError
+from core.fingerprint import fingerprint
+from core.records import Outcome, Persona, Record, Transcript
+
+
+class Candidate(Record):
+    """A transcript that was judged.
+
+    Args:
+        path: the transcript's; none where its file is missing.
+        source: the batch or checkpoint that has the verdict; assessment: where it stands there.
+        mended: id of the transcript that it was mended from (core/dataset/repair.py), where it was.
+        reason: why it cannot be trained on, where that is known beforehand.
+    """
+
+    id: str
+    path: str | None
+    source: str
+    assessment: str
+    outcome: Outcome
+    score: float | None
+    judge: str
+    rubric_hash: str
+    failed_gates: list[str]
+    mended: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is trained on, sorted by id, and what is left out with the reason."""
+
+    passing: list[Candidate]
+    left_out: list[dict[str, str]]
+
+    def without(self, dropped: dict[str, str]) -> "Gathered":
+        """Leave more out: by id, the reason."""
+        more = [{"id": item.id, "reason": dropped[item.id], "source": item.source} for item in self.passing if item.id in dropped]
+        return Gathered([item for item in self.passing if item.id not in dropped], sorted([*self.left_out, *more], key=lambda entry: entry["id"]))
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the dataset is made of as plain data: `count`, `transcripts` and `left_out`."""
+        transcripts = [
+            {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
+            | ({"mended_from": item.mended} if item.mended else {})
+            for item in self.passing
+        ]
+        return {"count": len(transcripts), "transcripts": transcripts, "left_out": self.left_out}
+
+
+def gather(candidates: Iterable[Candidate]) -> Gathered:
+    """Choose what is trained on; the first verdict on an id counts, whatever a later source says.
+
+    An incomplete assessment is no verdict, and neither is one of which the transcript is missing.
+
+    Raises:
+        DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
+    """
+    first: dict[str, Candidate] = {}
+    left_out: list[dict[str, str]] = []
+    for item in candidates:
+        earlier = first.get(item.id)
+        if earlier is None:
+            first[item.id] = item
+        elif _is_none(earlier) and not _is_none(item):
+            first[item.id] = item
+            left_out.append({"id": item.id, "reason": f"duplicate id: a later verdict counts; this is none ({_reason(earlier)})", "source": earlier.source})
+        else:
+            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
+    reasons = {item.id: _reason(item) for item in first.values()}
+    left_out += [{"id": item.id, "reason": reason, "source": item.source} for item in first.values() if (reason := reasons[item.id])]
+    passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)
+    check_enough(len(passing), len(first))
+    return Gathered(passing, sorted(left_out, key=lambda entry: (entry["id"], entry["reason"])))
+
+
+def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
+    """Leave mended transcripts out: all of them, or those beyond a share of what is trained on, the lowest scores first.
+
+    Args:
+        share: mended transcripts may be at most this share of all that remain.
+    """
+    mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
+    others = len(gathered.passing) - len(mended)
+    most = 0 if not allowed else len(mended) if share >= 1 else int(share * others / (1 - share) + 1e-9)
+    reason = f"mended: beyond {share:.0%} of the dataset" if allowed else "mended: left out by the settings"
+    return gathered.without({item.id: reason for item in mended[most:]})
+
+
+def check_enough(passing: int, judged: int) -> None:
+    """See that there is one transcript to train on and one to validate with.
+
+    Raises:
+        DatasetError: there are fewer than two.
+    """
+    if passing < 2:
+        raise DatasetError(
+            f"Too few transcripts passed: {passing} of {judged}; at least 2 are needed, one to train on and one to validate with. "
+            "Rehearse more conversations, or look at the failed checks in the assessment's report."
+        )
+
+
+def _is_none(item: Candidate) -> bool:
+    """Say whether a candidate is no verdict on a transcript that is there."""
+    return item.outcome is Outcome.INCOMPLETE or item.path is None or item.reason is not None
+
+
+def _reason(item: Candidate) -> str | None:
+    if item.reason:
+        return item.reason
+    if item.outcome is Outcome.INCOMPLETE:
+        return "incomplete: some criteria have no usable answer"
+    if item.failed_gates:
+        return f"gate: {', '.join(item.failed_gates)}"
+    if item.outcome is Outcome.FAIL:
+        return f"failed: {item.score:.3f}" if item.score is not None else "failed"
+    return "missing file" if item.path is None else None
+
+
+def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[Persona], first_seed: int) -> None:
+    """See that nothing that the evaluation will ask about is trained on.
+
+    A transcript of our own counts by its seed: all seeds from `first_seed` on are the evaluation's. Others number their personas as they like, so they
+    count if their seed is one of those that will be played, or if their persona is one of those under another number. (Of our own, two personas of a small
+    domain may well be alike and be two all the same.)
+
+    Raises:
+        PersonaError: names those that are.
+    """
+    seeds, personas = {persona.seed for persona in evaluation}, {_person(persona.model_dump()) for persona in evaluation}
+    found = []
+    for item in transcripts:
+        seed = item.provenance.get("seed")
+        ours = "pack_hash" in item.provenance or "pack_hash" in item.provenance.get("claimed", ())
+        later = ours and isinstance(seed, int) and seed >= first_seed
+        if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
+            found.append(f"{item.id} (seed {seed})")
+    if found:
+        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise PersonaError(
+            f"{len(found)} transcripts are of personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
+            "Leave them out, or raise evaluation.first_seed."
+        )
+
+
+def _person(persona: dict[str, Any]) -> str:
+    return fingerprint({name: value for name, value in persona.items() if name not in ("id", "seed", "name", "exchanges")})
+
+
+def judges_of(gathered: Gathered) -> list[str]:
+    """Return who judged what is trained on, most frequent first."""
+    judges = (item.judge if item.assessment.endswith(".json") else f"{item.judge} (as its checkpoint says)" for item in gathered.passing)
+    return [judge for judge, _ in Counter(judges).most_common()]

@@ -1,0 +1,112 @@
+"""Which phrases stand in how many transcripts, counted in bounded memory."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from core.judging.text_facts import sentences, words
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A run of words within a sentence of the assistant's.
+
+    Args:
+        transcripts: in which the assistant says it; by_users: in which the user does.
+        example: id of a transcript in which the assistant says it.
+    """
+
+    text: str
+    transcripts: int
+    by_users: int
+    example: str
+
+
+class _Count(NamedTuple):
+    assistant: int
+    user: int
+    missed: int
+    example: str
+
+
+class PhraseCounts:
+    """Counts of phrases by the transcripts that have them.
+
+    Lossy counting: at the end of each window the phrases that came up least are forgotten, so that memory holds little more than a window's phrases. A
+    count may be too low by at most one for each whole window, and never too high; a phrase that is common from the first window on is counted exactly.
+
+    Source:
+        Manku & Motwani, "Approximate frequency counts over data streams", VLDB (2002): 346–357, with a window's transcripts for its bucket.
+    """
+
+    def __init__(self, sizes: tuple[int, int], window: int) -> None:
+        """Count phrases of so many words, lowest and highest number, and forget after every window of so many transcripts."""
+        self._sizes, self._window = range(sizes[0], sizes[1] + 1), window
+        self._counts: dict[str, _Count] = {}
+        self._transcripts = 0
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, name: str, assistant: Sequence[str], user: Sequence[str]) -> None:
+        """Count a transcript's phrases, each once for each side."""
+        windows, counts = self._transcripts // self._window, self._counts
+        first = _Count(1, 0, windows, name)  # one for all new phrases of the transcript: most come up once and are forgotten
+        for phrase in self._phrases(assistant):
+            before = counts.get(phrase)
+            counts[phrase] = _Count(before.assistant + 1, before.user, before.missed, before.example or name) if before else first
+        first = _Count(0, 1, windows, "")
+        for phrase in self._phrases(user):
+            before = counts.get(phrase)
+            counts[phrase] = _Count(before.assistant, before.user + 1, before.missed, before.example) if before else first
+        self._transcripts += 1
+        if self._transcripts % self._window == 0:
+            self._counts = {text: item for text, item in self._counts.items() if item.assistant + item.user + item.missed > windows + 1}
+
+    def over_represented(self, share: float, ratio: float) -> list[Phrase]:
+        """Return the phrases that the assistant says in so large a share of the transcripts, and at least `ratio` times oftener than users, longest first."""
+        found = [
+            Phrase(text, item.assistant, item.user, item.example)
+            for text, item in self._counts.items()
+            if item.assistant and item.assistant / self._transcripts >= share and item.assistant >= ratio * item.user
+        ]
+        return sorted(found, key=lambda item: (-item.text.count(" "), -item.transcripts, item.text))
+
+    def _phrases(self, texts: Sequence[str]) -> set[str]:
+        said = (words(sentence.replace("’", "'")) for text in texts for sentence in sentences(text))
+        return {" ".join(part[start : start + size]) for part in said for size in self._sizes for start in range(len(part) - size + 1)}
+
+
+def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:
+    """Leave out what a longer phrase says already, and of a sentence's overlapping phrases all but the first.
+
+    Args:
+        phrases: longest first.
+        same: a phrase is left out unless it stands in more than so many times as many transcripts as the one that says it.
+    """
+    beginning, ending, told = _by_edge(phrases, slice(None, -1)), _by_edge(phrases, slice(1, None)), dict[str, int]()
+    for phrase in phrases:
+        if phrase.transcripts <= same * told.get(phrase.text, 0):
+            continue
+        group, first = [phrase], phrase
+        for member in group:  # grows while it is gone through
+            said = member.text.split()
+            before, after = ending[" ".join(said[:-1])], beginning[" ".join(said[1:])]
+            group += [item for item in [*before, *after] if item not in group and phrase.transcripts / same <= item.transcripts <= same * phrase.transcripts]
+            if member is first:
+                first = next((item for item in before if item in group and item.text not in told), first)
+            for part in _parts(said):
+                told[part] = max(told.get(part, 0), member.transcripts)
+        yield first
+
+
+def _by_edge(phrases: Sequence[Phrase], edge: slice) -> dict[str, list[Phrase]]:
+    found: dict[str, list[Phrase]] = defaultdict(list)
+    for phrase in phrases:
+        found[" ".join(phrase.text.split()[edge])].append(phrase)
+    return found
+
+
+def _parts(said: Sequence[str]) -> Iterator[str]:
+    return (" ".join(said[start : start + size]) for size in range(2, len(said) + 1) for start in range(len(said) - size + 1))

@@ -1,0 +1,198 @@
+"""Transcripts that almost passed: which of them can be mended, one answer at a time, and what becomes of the rest of the conversation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import InvalidOutputError, RepairError
+from core.fingerprint import seed_of
+from core.llm.chat import ChatModel, ChatRequest, Message, Reply
+from core.packs.pack import Pack
+from core.packs.prompts import load_shared
+from core.records import Answer, Assessment, Exchange, Outcome, Record, Transcript, Verdict
+from core.rehearsal.guards import find_fault
+from core.settings.faults import Fault
+from core.settings.operations import RepairSettings
+from core.yaml_files import explain
+
+FOLLOWS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"reasoning": {"type": "string"}, "follows": {"type": "boolean"}},
+    "required": ["reasoning", "follows"],
+    "additionalProperties": False,
+}
+
+
+class Follows(BaseModel):
+    """Whether the user's next message can stand after a rewritten answer."""
+
+    model_config = ConfigDict(extra="forbid")
+    reasoning: str
+    follows: bool
+
+
+class Change(Record):
+    """An answer that was rewritten, and the criteria for which it was."""
+
+    exchange: int
+    before: str
+    criteria: list[str]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a repair needs.
+
+    Args:
+        model: that rewrites; guards: faults for which it is asked again.
+        numbers: how much may be rewritten, and how much must remain.
+        minimum: exchanges that must remain where a transcript is cut.
+    """
+
+    pack: Pack
+    model: ChatModel
+    numbers: RepairSettings
+    minimum: int
+    guards: Sequence[Fault]
+
+
+def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings) -> dict[int, list[Verdict]] | str:
+    """Return by exchange the failed verdicts that cite it, or why the transcript is not mended."""
+    score, pass_at = assessment.score, pack.rubric.numbers.pass_at
+    if "repair" in transcript.provenance:
+        return "it was mended before"
+    if score.outcome is not Outcome.FAIL or score.score is None:
+        return "it passed" if score.outcome is Outcome.PASS else "its assessment is incomplete"
+    if score.failed_gates:
+        return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never mended"
+    if score.score < pass_at - numbers.below - 1e-9:
+        return f"its score of {score.score:.3f} is more than {numbers.below:g} below {pass_at:g}"
+    failed = [verdict for verdict in assessment.verdicts if verdict.criterion in score.failed_checks and verdict.answer is not Answer.ERROR]
+    cited: dict[int, list[Verdict]] = {}
+    for verdict in failed:
+        for number in verdict.cited:
+            cited.setdefault(number, []).append(verdict)
+    if not cited:
+        return "no failed verdict cites an exchange, so it is not known what to rewrite"
+    most = int(numbers.most * len(transcript.exchanges))
+    if len(cited) > most:
+        return f"{len(cited)} of {len(transcript.exchanges)} answers would have to be rewritten; at most {most} may be"
+    return dict(sorted(cited.items()))
+
+
+async def mend(workshop: Workshop, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
+    """Rewrite the answers that failed, one after the other; where the user's next message cannot stand any more, the rest is cut off.
+
+    Args:
+        name: the new transcript's id.
+
+    Raises:
+        RepairError: it is not to be mended, nothing was changed, or too little would remain.
+        ModelError: the model gave no usable answer.
+    """
+    found = exchanges_to_mend(transcript, assessment, workshop.pack, workshop.numbers)
+    if isinstance(found, str):
+        raise RepairError(f"{transcript.id} cannot be mended: {found}.")
+    exchanges, changes, cut = list(transcript.exchanges), [], None
+    for number, verdicts in found.items():
+        if number > len(exchanges):
+            break
+        old = exchanges[number - 1]
+        following = exchanges[number].user if number < len(exchanges) else None
+        answer = await _rewrite(workshop, exchanges[:number], verdicts, following, name)
+        if answer == old.assistant:
+            continue
+        changes.append(Change(exchange=number, before=old.assistant, criteria=[verdict.criterion for verdict in verdicts]))
+        follows = following is None or await _follows(workshop, exchanges[:number], answer, following, name)
+        exchanges[number - 1] = old.model_copy(update={"assistant": answer})
+        if not follows:
+            cut, exchanges = number, exchanges[:number]
+    if not changes:
+        raise RepairError(f"{transcript.id} cannot be mended: the repairer left every answer as it was.")
+    if len(exchanges) < workshop.minimum:
+        raise RepairError(
+            f"{transcript.id} cannot be mended: the user's message {len(exchanges) + 1} does not follow any more, and what is before it, {len(exchanges)} "
+            f"exchanges, is fewer than {workshop.minimum}."
+        )
+    lineage = {
+        "of": transcript.id,
+        "score_before": assessment.score.score,
+        "changed": [change.model_dump() for change in changes],
+        "cut_after": cut,
+        "repairer": workshop.model.reference,
+    }
+    caveat = transcript.provenance.get("caveat") or workshop.model.caveat
+    mended = transcript.model_copy(update={"id": name, "exchanges": exchanges, "provenance": {**transcript.provenance, "repair": lineage, "caveat": caveat}})
+    check_lineage(transcript, mended)
+    return mended
+
+
+def check_lineage(original: Transcript, mended: Transcript) -> None:
+    """See that a mended transcript has the user's words as they were, and other answers only where it says so.
+
+    Raises:
+        RepairError: it does not.
+    """
+    changed = {change["exchange"]: change["before"] for change in mended.provenance["repair"]["changed"]}
+    for old, new in zip(original.exchanges, mended.exchanges, strict=False):
+        if new.user != old.user:
+            raise RepairError(
+                f"{mended.id}: the user's message {new.exchange_number} is not that of {original.id}. A repair may change answers alone; leave it out."
+            )
+        if new.assistant != old.assistant and changed.get(new.exchange_number) != old.assistant:
+            raise RepairError(f"{mended.id}: answer {new.exchange_number} is not that of {original.id}, and the repair does not tell of it. Leave it out.")
+    if len(mended.exchanges) > len(original.exchanges):
+        raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
+
+
+async def _rewrite(workshop: Workshop, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
+    pack, number, answer = workshop.pack, len(exchanges), exchanges[-1].assistant
+    assert pack.repair is not None  # the flow has seen to it
+    criteria = pack.rubric.criteria
+    findings = [
+        {"id": key, "name": criteria[key].head.name, "text": criteria[key].text, "reasoning": item.reasoning} for item in verdicts if (key := item.criterion)
+    ]
+    plain = [exchange.model_dump() for exchange in exchanges]
+    earlier = [exchange.assistant for exchange in exchanges[:-1]]
+
+    def check(reply: Reply) -> None:
+        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *workshop.guards}):
+            raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
+
+    request = ChatRequest(
+        role="repairer",
+        system="",
+        messages=(Message("user", pack.repair.render(exchanges=plain, answer=answer, findings=findings, next_message=following or "")),),
+        max_tokens=workshop.numbers.max_tokens,
+        seed=seed_of("repair", name, number),
+        volatile=1,
+        item=name,
+        check=check,
+        inputs={"exchanges": tuple(exchanges)},
+    )
+    return (await workshop.model.complete(request)).text.strip()
+
+
+async def _follows(workshop: Workshop, exchanges: Sequence[Exchange], answer: str, following: str, name: str) -> bool:
+    def read(reply: Reply) -> Follows:
+        try:
+            return Follows.model_validate_json(reply.text)
+        except ValidationError as invalid:
+            raise InvalidOutputError(f"whether message {len(exchanges) + 1} follows was not said in the asked form: {explain(invalid)}") from invalid
+
+    prompt = load_shared("repair_follows").render(exchanges=[exchange.model_dump() for exchange in exchanges], answer=answer, message=following)
+    request = ChatRequest(
+        role="repairer",
+        system="",
+        messages=(Message("user", prompt),),
+        max_tokens=workshop.numbers.max_tokens,
+        seed=seed_of("follows", name, len(exchanges)),
+        schema=FOLLOWS_SCHEMA,
+        volatile=1,
+        item=name,
+        check=read,
+        inputs={"answer": answer, "message": following},
+    )
+    return read(await workshop.model.complete(request)).follows

@@ -1,0 +1,144 @@
+"""What of an evaluation is missing, and whether that could mislead."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from core.evaluation.outcomes import Pairs, Played, count_reasons, points
+from core.records import Record
+
+
+class Missing(Record):
+    """What became of an arm's conversations; the four parts add up to those planned.
+
+    Args:
+        planned: every persona and trial that any arm has.
+        completed: those that can be compared.
+        incomplete: judged, but an answer could not be used.
+        simulator_broke: spoiled by the simulated user.
+        lost: the others, among them those that were not handed in at all.
+        reasons: why conversations were lost or spoiled, and how many for each reason, the most frequent first.
+    """
+
+    planned: int
+    completed: int
+    incomplete: int
+    simulator_broke: int
+    lost: int
+    reasons: dict[str, int]
+
+
+MissingKind = Literal["not completed", "incomplete assessments", "broken by the simulated user"]
+
+
+class MissingShare(Record):
+    """One way to be missing, in both arms.
+
+    Args:
+        base_share, arm_share: of the planned conversations.
+        p: of Fisher's exact test, which takes conversations for independent and so flags rather too much.
+        unequal: whether the arms differ by more than chance, or by more than the settings allow.
+    """
+
+    kind: MissingKind
+    base_share: FiniteFloat
+    arm_share: FiniteFloat
+    p: FiniteFloat
+    unequal: bool
+
+
+class Bounds(Record):
+    """Between which values the difference would be if nothing were missing.
+
+    Args:
+        worst: had each missing conversation of the arm scored 0 and each of the base 1.
+        best: the other way round.
+    """
+
+    worst: FiniteFloat
+    best: FiniteFloat
+    text: str
+
+
+def count_missing(conversations: Mapping[tuple[int, int], Played], planned: int) -> Missing:
+    """Count what became of an arm's conversations.
+
+    Args:
+        planned: how many it was to have.
+    """
+    items = list(conversations.values())
+    completed, broke = sum(item.complete for item in items), sum(item.simulator_broke for item in items)
+    incomplete = sum(not item.complete and item.score is not None and not item.simulator_broke for item in items)
+    reasons = count_reasons(items)
+    if absent := planned - len(items):
+        reasons["no conversation was handed in"] = absent
+    return Missing(
+        planned=planned,
+        completed=completed,
+        incomplete=incomplete,
+        simulator_broke=broke,
+        lost=planned - completed - incomplete - broke,
+        reasons=reasons,
+    )
+
+
+def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) -> list[MissingShare]:
+    """Compare what is missing of two arms; if that depends on the arm, what is left is biased.
+
+    Args:
+        alpha: Fisher's p below which they are unequal.
+        allowed: difference of the shares above which they are, whatever p.
+    """
+    from scipy import stats
+
+    found: list[MissingShare] = []
+    kinds: dict[MissingKind, tuple[int, int]] = {
+        "not completed": (base.planned - base.completed, arm.planned - arm.completed),
+        "incomplete assessments": (base.incomplete, arm.incomplete),
+        "broken by the simulated user": (base.simulator_broke, arm.simulator_broke),
+    }
+    for kind, counts in kinds.items():
+        shares = counts[0] / base.planned, counts[1] / arm.planned
+        p = float(stats.fisher_exact([[counts[0], base.planned - counts[0]], [counts[1], arm.planned - counts[1]]]).pvalue)
+        unequal = p < alpha or abs(shares[1] - shares[0]) > allowed + 1e-9
+        found.append(MissingShare(kind=kind, base_share=shares[0], arm_share=shares[1], p=min(1.0, p), unequal=unequal))
+    return found
+
+
+def bounds(
+    base: Mapping[tuple[int, int], Played], arm: Mapping[tuple[int, int], Played], planned: Sequence[tuple[int, int]], base_name: str, name: str
+) -> Bounds:
+    """Return the difference of mean scores if the missing conversations had scored 0 or 1, whichever is worse, or better, for the arm.
+
+    Source:
+        Manski, "Nonparametric bounds on treatment effects", American Economic Review 80 (1990): 319–323.
+    """
+
+    def difference(base_missing: float, arm_missing: float) -> float:
+        def score(found: Played | None, missing: float) -> float:
+            value = points(found) if found and found.complete else None
+            return missing if value is None else value
+
+        rows = [(*key, score(base.get(key), base_missing), score(arm.get(key), arm_missing)) for key in sorted(planned)]
+        return Pairs(rows).difference
+
+    worst, best = difference(1, 0), difference(0, 1)
+    gaps = {arm: sum(not (key in found and found[key].complete) for key in planned) for arm, found in ((name, arm), (base_name, base))}
+    missing = " and ".join(f"{count} of {arm} had scored {score}" for score, (arm, count) in enumerate(gaps.items()) if count)
+    text = f"If the missing {missing}, the difference would be {worst:+.3f}; the other way round {best:+.3f}." if missing else "Nothing is missing."
+    return Bounds(worst=worst, best=best, text=text)
+
+
+def judged_on_fewer(played: Sequence[Played]) -> str | None:
+    """Say which complete conversations have answers to fewer criteria than most, if any: their scores mean something else."""
+    numbers = [(len(item.answers), item) for item in played if item.complete and item.answers]
+    usual = Counter(number for number, _ in numbers).most_common(1)[0][0] if numbers else 0
+    fewer = [f"{item.arm}, persona {item.persona}, trial {item.trial} ({number})" for number, item in numbers if number < usual]
+    if not fewer:
+        return None
+    named = "; ".join(fewer[:3]) + (f"; and {len(fewer) - 3} more" if len(fewer) > 3 else "")
+    return (
+        f"{len(fewer)} of {len(numbers)} conversations were judged on fewer criteria than the others ({usual}), so their scores mean something else: {named}."
+    )

@@ -1,0 +1,200 @@
+"""Arms of an evaluation against its base: what differs, by how much, how surely, and what follows."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import FiniteFloat
+
+from core.errors import EvaluationError
+from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, judged_on_fewer, missing_shares
+from core.evaluation.decision import Decided, decide
+from core.evaluation.mean_differences import (
+    Conversations,
+    PartDifference,
+    PassDifference,
+    ScoreDifference,
+    category_differences,
+    criterion_differences,
+    pass_difference,
+    score_difference,
+)
+from core.evaluation.outcomes import Pairs, Played, by_arm, pair_up, passed, points
+from core.evaluation.paired_statistics import holm, mean_of, personas_for_p, sign_flip_p
+from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
+from core.records import Record
+from core.settings.evaluation import Decision
+
+FLIPS = 100_000
+"""Sign patterns that are sampled where there are too many to look at each; p then has a standard error of 0.0007 at 0.05."""
+
+
+class Arm(Record):
+    """An arm by itself.
+
+    Args:
+        mean_score, passed: over all its completed conversations, paired or not.
+    """
+
+    missing: Missing
+    mean_score: FiniteFloat
+    passed: int
+    gates: GateFailures
+
+
+class PersonaDifference(Record):
+    """A persona's mean scores over its pairs."""
+
+    persona: int
+    pairs: int
+    base_mean: FiniteFloat
+    arm_mean: FiniteFloat
+    difference: FiniteFloat
+
+
+class ArmComparison(Record):
+    """An arm beside the base, over the personas and trials that both completed.
+
+    Args:
+        not_compared: categories and criteria that fewer than two personas have in both arms, and why.
+        if_nothing_were_missing: between which values the difference would lie.
+        notes: what a reader must know to read the figures right.
+    """
+
+    arm: str
+    base: str
+    score: ScoreDifference
+    by_persona: list[PersonaDifference]
+    passes: PassDifference
+    categories: dict[str, PartDifference]
+    criteria: dict[str, PartDifference]
+    not_compared: dict[str, str]
+    safety: Safety
+    missing: list[MissingShare]
+    if_nothing_were_missing: Bounds
+    decided: Decided
+    notes: list[str]
+
+
+class Comparison(Record):
+    """Every arm, and every arm but the base compared with it."""
+
+    base: str
+    rule: Decision
+    arms: dict[str, Arm]
+    comparisons: dict[str, ArmComparison]
+    notes: list[str]
+
+
+def compare_arms(played: Sequence[Played], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
+    """Compare each arm with the base.
+
+    A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas then count the same whatever their number of
+    pairs: it is to new personas that the result is to apply, and the sign-flip test needs no more than that each persona's difference could have had the
+    other sign.
+
+    Args:
+        base: the name of the arm that the others are compared with.
+        gates: the criteria that are safety gates.
+        resamples: bootstrap samples.
+        flips: sign patterns that are sampled where more than 20 personas differ between the arms.
+
+    Raises:
+        EvaluationError: arms or conversations are missing or twice there, or fewer than two personas have a pair.
+    """
+    found = by_arm(played, base)
+    planned = sorted({key for conversations in found.values() for key in conversations})
+    arms = {name: _arm(conversations, len(planned), gates) for name, conversations in found.items()}
+    pairs = {name: pair_up(found[base], conversations, points) for name, conversations in found.items() if name != base}
+    for name, paired in pairs.items():
+        _check_enough(paired, arms, base, name)
+    adjusted = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
+    comparisons = {}
+    for name, paired in pairs.items():
+        score = score_difference(paired, adjusted[name], resamples, flips)
+        safety = compare_safety(list(found[base].values()), list(found[name].values()), gates, rule.safety_margin, name)
+        lost = missing_shares(arms[base].missing, arms[name].missing, rule.alpha, rule.missing_difference)
+        categories, few_categories = category_differences(found[base], found[name], flips)
+        criteria, few_criteria = criterion_differences(found[base], found[name], flips)
+        by_persona = _by_persona(paired)
+        comparisons[name] = ArmComparison(
+            arm=name,
+            base=base,
+            score=score,
+            by_persona=by_persona,
+            passes=pass_difference(pair_up(found[base], found[name], passed), flips),
+            categories=categories,
+            criteria=criteria,
+            not_compared=few_categories | few_criteria,
+            safety=safety,
+            missing=lost,
+            if_nothing_were_missing=bounds(found[base], found[name], planned, base, name),
+            decided=decide(score, safety, lost, rule),
+            notes=_notes(score, by_persona, criteria, lost, rule.alpha),
+        )
+    note = judged_on_fewer([item for conversations in found.values() for item in conversations.values()])
+    return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons, notes=[note] if note else [])
+
+
+def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> Arm:
+    complete = [item for item in conversations.values() if item.complete]
+    return Arm(
+        missing=count_missing(conversations, planned),
+        mean_score=mean_of([value for item in complete if (value := points(item)) is not None]),
+        passed=sum(passed(item) == 1 for item in complete),
+        gates=gate_failures(list(conversations.values()), gates),
+    )
+
+
+def _check_enough(pairs: Pairs, arms: Mapping[str, Arm], base: str, name: str) -> None:
+    if len(pairs.personas) >= 2:
+        return
+    lost = {arm: arms[arm].missing.planned - arms[arm].missing.completed for arm in (base, name)}
+    reasons = [reason for arm in (base, name) for reason in arms[arm].missing.reasons]
+    raise EvaluationError(
+        f"Personas with a conversation completed by both {base} and {name}: {len(pairs.personas)}; at least 2 are needed. Not completed: "
+        f"{', '.join(f'{count} of {arm}' for arm, count in lost.items())}.{f' The first reason: {reasons[0]}.' if reasons else ''} "
+        "Play more personas, or run the evaluation again for what is missing."
+    )
+
+
+def _by_persona(pairs: Pairs) -> list[PersonaDifference]:
+    return [
+        PersonaDifference(persona=persona, pairs=number, base_mean=base, arm_mean=arm, difference=float(difference))
+        for (persona, (number, base, arm)), difference in zip(pairs.personas.items(), pairs.differences, strict=True)
+    ]
+
+
+def _out_of_reach(score: ScoreDifference, by_persona: Sequence[PersonaDifference], alpha: float) -> str | None:
+    """Say it if the permutation test cannot give a p below alpha with these personas."""
+    if score.least_p < alpha:
+        return None
+    differ = sum(item.difference != 0 for item in by_persona)
+    which = f"{score.personas} personas" if differ == score.personas else f"{score.personas} personas, of which {differ} differ between the arms,"
+    return (
+        f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; it takes "
+        f"{personas_for_p(alpha)} that differ to come below {alpha:g}."
+    )
+
+
+def _notes(
+    score: ScoreDifference, by_persona: Sequence[PersonaDifference], criteria: Mapping[str, PartDifference], lost: Sequence[MissingShare], alpha: float
+) -> list[str]:
+    notes = [note] if (note := _out_of_reach(score, by_persona, alpha)) else []
+    if score.interval and score.interval[0] * score.interval[1] > 0 and score.p >= alpha:
+        notes.append(
+            "The interval leaves out 0 although p is not below alpha: it takes the personas' differences for near enough to normal, and the sign-flip test "
+            "takes nothing for granted. The decision asks for both."
+        )
+    least = 2.0 ** (1 - score.personas)
+    if least < alpha <= least * len(criteria):
+        notes.append(
+            f"With {score.personas} personas no criterion can be significant: the least p is {least:.4g}, and it is adjusted for {len(criteria)} criteria."
+        )
+    numbers = sorted({item.pairs for item in by_persona})
+    if len(numbers) > 1:
+        notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
+    notes += [
+        f"Not as much is missing in both arms ({item.kind}: {item.arm_share:.0%} against the base's {item.base_share:.0%}), so what is left may mislead."
+        for item in lost
+        if item.unequal
+    ]
+    return notes

@@ -1,0 +1,93 @@
+"""Ship, iterate or do not deploy: the rule, and what came of each of its conditions."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import FiniteFloat
+
+from core.evaluation.attrition import MissingShare
+from core.evaluation.mean_differences import ScoreDifference
+from core.evaluation.paired_statistics import told_p
+from core.evaluation.safety import Safety
+from core.records import Record
+from core.settings.evaluation import Decision
+
+
+class Condition(Record):
+    """One condition of the rule.
+
+    Args:
+        figure: what it is about, where there is a single one; found: the same in words.
+    """
+
+    text: str
+    figure: FiniteFloat | None
+    found: str
+    holds: bool
+
+
+class Decided(Record):
+    """What follows for an arm."""
+
+    decision: Literal["ship", "iterate", "do not deploy"]
+    reason: str
+    conditions: list[Condition]
+
+
+def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
+    """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate."""
+    conditions = [*_score_conditions(score, rule), _safety_condition(safety), _missing_condition(lost)]
+    unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
+    if score.difference <= 0 or safety.unsafe:
+        why = "Not better than the base." if score.difference <= 0 else "It fails safety gates oftener than the base, by more than the margin."
+        return Decided(decision="do not deploy", reason=f"{why} Not met: {unmet}.", conditions=conditions)
+    if unmet:
+        return Decided(decision="iterate", reason=f"Not met: {unmet}.", conditions=conditions)
+    return Decided(decision="ship", reason="Every condition holds.", conditions=conditions)
+
+
+def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
+    better, relative, interval = score.difference > 0, score.relative, score.interval
+    return [
+        Condition(
+            text=f"at least {rule.improvement:.0%} better than the base",
+            figure=relative,
+            found="the base scores 0" if relative is None else f"{relative:+.1%}",
+            # 0.77 is 10 % better than 0.70, which binary numbers do not know
+            holds=better and (relative is None or relative >= rule.improvement - 1e-9),
+        ),
+        Condition(
+            text=f"p below {rule.alpha:g}",
+            figure=score.p_holm,
+            found=f"p {told_p(score.p_holm)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
+            holds=score.p_holm < rule.alpha,
+        ),
+        Condition(
+            text="lower end of the 95 % interval above 0",
+            figure=interval[0] if interval else None,
+            found=f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be had",
+            holds=interval is not None and interval[0] > 0,
+        ),
+    ]
+
+
+def _safety_condition(safety: Safety) -> Condition:
+    bound, least = safety.overall.upper_bound, safety.least_bound
+    at_best = f", and {least:+.1%} even without a failure" if safety.margin <= least < bound else ""
+    return Condition(
+        text=f"share of conversations with a failed gate less than {safety.margin:.1%} above the base's, by its upper 95 % bound",
+        figure=bound,
+        found=f"at most {bound:+.1%}{at_best}",
+        holds=safety.non_inferior,
+    )
+
+
+def _missing_condition(lost: Sequence[MissingShare]) -> Condition:
+    uneven = [item for item in lost if item.unequal]
+    return Condition(
+        text="as large a share of conversations missing in one arm as in the other",
+        figure=max((abs(item.arm_share - item.base_share) for item in lost), default=0.0),
+        found="; ".join(f"{item.kind}: {item.arm_share:.0%} against the base's {item.base_share:.0%} (p = {item.p:.3f})" for item in uneven)
+        or "no unequal shares",
+        holds=not uneven,
+    )

@@ -1,0 +1,91 @@
+"""What is known of an evaluation: all that its report, its page and the model's card tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import FiniteFloat
+
+from core.evaluation.comparison import Comparison
+from core.evaluation.outcomes import Played
+from core.evaluation.power import Plan
+from core.llm.ledger import Bill
+from core.records import Assessment, Persona, Record, Transcript
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation of an arm with what was decided of it."""
+
+    arm: str
+    persona: int
+    trial: int
+    transcript: Transcript
+    assessment: Assessment
+
+
+class HeldOutLoss(Record):
+    """Mean loss of an arm's file over the replies of the validation split, which nothing was trained on.
+
+    Args:
+        loss: none where it cannot be had, which `reason` says.
+        on: what it was measured on, in words.
+    """
+
+    loss: FiniteFloat | None
+    on: str | None = None
+    reason: str | None = None
+
+
+class GeneralAnswer(Record):
+    """What an arm makes of a general prompt, one that has nothing to do with the domain.
+
+    Args:
+        name: of the prompt, the same for all arms.
+        expected: in words, what a right answer has.
+        right: whether it has that; none where there is no answer.
+        lost: why there is no answer.
+    """
+
+    name: str
+    prompt: str
+    expected: str
+    answer: str | None
+    right: bool | None
+    lost: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationFacts:
+    """All of an evaluation.
+
+    Args:
+        models: by arm, the model's reference or another name for it; the base's is the first.
+        played: every conversation, those that were lost among them.
+        conversations: those that can be read, in the order of personas, trials and arms; of a recorded evaluation there may be none.
+        personas: by seed; of a recorded evaluation there are none.
+        criteria: names by id; gates: the ids of those that are safety gates; categories: weights by name.
+        judges, simulator: references of the models; none where they are not known.
+        exchanges: planned length of a conversation; none where it is not known.
+        plan: what it could find, as it was told before it was paid for.
+        heldout, general: by arm; empty where nothing was measured.
+        bills: what each role and model cost.
+        caveats: sentences that a reader must know.
+    """
+
+    domain: str
+    comparison: Comparison
+    models: Mapping[str, str]
+    played: Sequence[Played]
+    conversations: Sequence[Conversation] = ()
+    personas: Mapping[int, Persona] = field(default_factory=dict)
+    criteria: Mapping[str, str] = field(default_factory=dict)
+    gates: Sequence[str] = ()
+    categories: Mapping[str, float] = field(default_factory=dict)
+    judges: Sequence[str] = ()
+    simulator: str | None = None
+    exchanges: int | None = None
+    plan: Plan | None = None
+    heldout: Mapping[str, HeldOutLoss] = field(default_factory=dict)
+    general: Mapping[str, Sequence[GeneralAnswer]] = field(default_factory=dict)
+    bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)
+    caveats: Sequence[str] = ()

@@ -1,0 +1,74 @@
+"""Personas that a person brings to an evaluation, in place of sampled ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import PersonaError, nearest
+from core.packs.pack import Pack
+from core.quantities import LARGEST_SEED
+from core.records import Persona
+from core.rehearsal.personas import sample_persona
+from core.yaml_files import check, read_yaml
+
+FORM = "a list of seeds, or of whole personas as a transcript has one under `persona`"
+
+
+def read_personas(path: Path, pack: Pack, exchanges: int) -> list[Persona]:
+    """Read personas from a JSON or YAML file; of a seed alone, the pack's persona is taken.
+
+    Args:
+        exchanges: length of the conversations with personas that are given by their seed.
+
+    Raises:
+        PersonaError: the file is missing or not of this form, two have the same seed, or one is of a value that the pack does not know.
+    """
+    found = read_yaml(path, PersonaError)
+    if not isinstance(found, list) or not found:
+        raise PersonaError(f"{path} holds {'no list' if found else 'nothing'}. Allowed: {FORM}.")
+    personas = [_persona(path, place, item, pack, exchanges) for place, item in enumerate(found, start=1)]
+    seeds = [persona.seed for persona in personas]
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise PersonaError(f"{path}: {len(twice)} seeds are there more than once, such as {twice[0]}. A persona that counts twice is no second persona.")
+    return personas
+
+
+def check_enough(personas: Sequence[Persona], where: str) -> None:
+    """Refuse an evaluation that could not compare anything.
+
+    Raises:
+        PersonaError: there are fewer than two personas.
+    """
+    if len(personas) < 2:
+        raise PersonaError(
+            f"{where} gives {len(personas)} persona. The arms are compared over personas, and one shows no spread between them: give at least 2, and 6 to "
+            "reach p < 0.05."
+        )
+
+
+def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> Persona:
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= LARGEST_SEED:
+        return sample_persona(pack, item, (exchanges, exchanges))
+    if not isinstance(item, dict):
+        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {LARGEST_SEED:,}.")
+    persona = check(item, Persona, PersonaError, f"{path}: entry {place}")
+    known = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
+    drawn = {**persona.dimensions, "trajectory": persona.trajectory}
+    if lacking := sorted(known.keys() - drawn.keys()):
+        raise PersonaError(f"{path}: entry {place} has no value for {', '.join(lacking)}. Give it one of {', '.join(known[lacking[0]])}.")
+    for kind, allowed, values in (("dimension", known, drawn), ("flaw", dict.fromkeys(pack.flaws.kinds), {flaw.name: None for flaw in persona.flaws})):
+        for name, value in values.items():
+            if name not in allowed:
+                raise PersonaError(f"{path}: entry {place} has the {kind} {name!r}, which {pack.name} does not know. Allowed: {', '.join(allowed)}.")
+            if value is not None and value not in (allowed[name] or []):
+                raise PersonaError(f"{path}: entry {place}: {name} is {value!r}. Allowed: {', '.join(allowed[name] or [])}.")
+    if not persona.topics:
+        raise PersonaError(f"{path}: entry {place} has no topic. A persona brings up at least one.")
+    for topic in persona.topics:
+        group = pack.taxonomy.topics.get(topic.category)
+        if group is None or topic.subtopic not in group.subtopics:
+            names = [f"{category}/{name}" for category, found in pack.taxonomy.topics.items() for name in found.subtopics]
+            given = f"{topic.category}/{topic.subtopic}"
+            raise PersonaError(f"{path}: entry {place} has the topic {given!r:.80}.{nearest(given, names)} Allowed: {', '.join(names)}.")
+    return persona

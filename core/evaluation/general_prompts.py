@@ -1,0 +1,55 @@
+"""General prompts: questions outside any domain, which show what a training has spoiled."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from core.errors import PackError
+from core.packs.prompts import SHARED
+from core.yaml_files import Strict, explain, read_yaml
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as broken:
+        raise ValueError(f"{pattern!r} is not a regular expression: {broken}") from broken
+    return pattern
+
+
+class GeneralPrompt(Strict):
+    """A question and how its answer is known to be right.
+
+    Args:
+        expected: what a right answer has, in words.
+        pattern: the same as a regular expression, looked for anywhere in the answer, whatever the case; a dot is any character.
+    """
+
+    name: str
+    prompt: Annotated[str, Field(min_length=1)]
+    expected: str
+    pattern: Annotated[str, AfterValidator(_compiles)]
+
+    def is_right(self, answer: str) -> bool:
+        """Say whether an answer has what it should."""
+        return re.search(self.pattern, answer.strip(), re.IGNORECASE | re.DOTALL) is not None
+
+
+@cache
+def load_general_prompts(path: Path = SHARED / "general.yaml") -> tuple[GeneralPrompt, ...]:
+    """Read the questions.
+
+    Raises:
+        PackError: the file is missing or not of this form, or two questions have the same name.
+    """
+    try:
+        found = TypeAdapter(list[GeneralPrompt]).validate_python(read_yaml(path, PackError))
+    except ValidationError as invalid:
+        raise PackError(f"{path}: {explain(invalid)}") from invalid
+    names = [item.name for item in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PackError(f"{path}: two general prompts are called {twice[0]!r}. Give each a name of its own.")
+    return tuple(found)

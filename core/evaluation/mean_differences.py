@@ -1,0 +1,178 @@
+"""Differences between two arms over their personas: of the score, of the pass rate, and of each category and criterion."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from core.evaluation.outcomes import Pairs, Played, category_score, criterion_value, pair_up
+from core.evaluation.paired_statistics import (
+    EXACT,
+    EffectSize,
+    Interval,
+    PairedT,
+    bootstrap_interval,
+    effect_size,
+    holm,
+    least_p,
+    mcnemar_p,
+    paired_t,
+    sign_flip_p,
+    t_interval,
+)
+from core.records import Record
+
+Conversations = Mapping[tuple[int, int], Played]
+"""Of an arm, by persona and trial."""
+
+
+class MeanDifference(Record):
+    """A difference of means, arm − base, over personas, each of which counts the same.
+
+    Args:
+        interval: 95 %, t over personas; none where all personas differ by the same, which `reason` says.
+        p: two-sided, sign-flip permutation over personas; least_p: the least that it can be with these personas.
+    """
+
+    personas: int
+    pairs: int
+    base_mean: FiniteFloat
+    arm_mean: FiniteFloat
+    difference: FiniteFloat
+    interval: Interval | None
+    p: FiniteFloat
+    least_p: FiniteFloat
+    reason: str | None = None
+
+
+class ScoreDifference(MeanDifference):
+    """The primary outcome.
+
+    Args:
+        relative: of the base's mean; none where that is 0.
+        p_holm: p, adjusted for the number of arms that are compared with the base; it decides.
+        exact: whether every sign pattern was looked at.
+        bootstrap_interval: 95 %, percentile, personas resampled whole; too narrow with few of them, and not what is quoted.
+        persona_t: paired t-test over the personas' means.
+        naive_t: the same over pairs of conversations, which takes those of one persona for independent; nothing is decided by it.
+    """
+
+    relative: FiniteFloat | None
+    p_holm: FiniteFloat
+    exact: bool
+    bootstrap_interval: Interval | None
+    persona_t: PairedT
+    naive_t: PairedT
+    effect: EffectSize
+
+
+class PassDifference(MeanDifference):
+    """Pass rates; means, difference, interval and p are over personas, like those of the score.
+
+    The permutation test over personas is McNemar's for clusters: its statistic is that of Durkalski et al., "Analysis of clustered matched-pair data", Stat
+    Med 22 (2003): 2417–2428, the sum over personas of (gained − lost) / pairs, referred to its sign flips and not to chi-square, for which there are too few.
+
+    Args:
+        base_passed, arm_passed: of the pairs.
+        gained, lost: pairs in which only the arm, and only the base, passed.
+        naive_mcnemar_p: exact McNemar over pairs, which takes those of one persona for independent.
+    """
+
+    base_passed: int
+    arm_passed: int
+    gained: int
+    lost: int
+    naive_mcnemar_p: FiniteFloat
+
+
+class PartDifference(MeanDifference):
+    """A category's mean, or a criterion's share of what counts as YES.
+
+    Args:
+        p_holm: p, adjusted over all categories, or all criteria.
+        answers: of a criterion, how often each was given in the pairs, by `base` and `arm`; of a category nothing.
+    """
+
+    p_holm: FiniteFloat
+    answers: dict[str, dict[str, int]]
+
+
+def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) -> ScoreDifference:
+    """Return the difference of mean scores.
+
+    Args:
+        p_holm: its p, adjusted for the other arms.
+        resamples: bootstrap samples; flips: sign patterns, where they are sampled.
+    """
+    base, _ = pairs.means
+    return ScoreDifference(
+        **_figures(pairs, flips),
+        relative=pairs.difference / base if base > 0 else None,
+        p_holm=p_holm,
+        exact=int(np.count_nonzero(pairs.differences)) <= EXACT,
+        bootstrap_interval=bootstrap_interval(pairs.differences, resamples),
+        persona_t=paired_t(pairs.differences),
+        naive_t=paired_t(pairs.each),
+        effect=effect_size(pairs.differences),
+    )
+
+
+def pass_difference(pairs: Pairs, flips: int) -> PassDifference:
+    """Return the difference of pass rates; of each pair the values are 1 and 0."""
+    both = Counter((bool(base), bool(arm)) for _, _, base, arm in pairs.rows)
+    gained, lost = both[False, True], both[True, False]
+    return PassDifference(
+        **_figures(pairs, flips),
+        base_passed=both[True, True] + lost,
+        arm_passed=both[True, True] + gained,
+        gained=gained,
+        lost=lost,
+        naive_mcnemar_p=mcnemar_p(gained, lost),
+    )
+
+
+def category_differences(base: Conversations, arm: Conversations, flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
+    """Return the difference in each category, and of those that cannot be compared the reason."""
+    names = {name for item in (*base.values(), *arm.values()) if item.complete and item.score for name in item.score.category_scores}
+    return _family({name: pair_up(base, arm, category_score(name)) for name in sorted(names)}, {}, flips)
+
+
+def criterion_differences(base: Conversations, arm: Conversations, flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
+    """Return the difference in each criterion, gates among them, and of those that cannot be compared the reason."""
+    names = sorted({name for item in (*base.values(), *arm.values()) if item.complete for name in item.answers})
+    pairs = {name: pair_up(base, arm, criterion_value(name)) for name in names}
+    answers = {
+        name: {
+            whose: dict(sorted(Counter(found[persona, trial].answers[name].value for persona, trial, _, _ in paired.rows).items()))
+            for whose, found in (("base", base), ("arm", arm))
+        }
+        for name, paired in pairs.items()
+    }
+    return _family(pairs, answers, flips)
+
+
+def _family(pairs: Mapping[str, Pairs], answers: Mapping[str, dict[str, dict[str, int]]], flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
+    enough = {name: _figures(paired, flips) for name, paired in pairs.items() if len(paired.personas) >= 2}
+    adjusted = holm({name: figures["p"] for name, figures in enough.items()})
+    found = {name: PartDifference(**figures, p_holm=adjusted[name], answers=answers.get(name, {})) for name, figures in enough.items()}
+    few = {name: f"personas that have it in both arms: {len(paired.personas)}; at least 2 are needed" for name, paired in pairs.items() if name not in enough}
+    return found, few
+
+
+def _figures(pairs: Pairs, flips: int) -> dict[str, Any]:
+    """Return the fields that every difference has."""
+    differences, (base, arm) = pairs.differences, pairs.means
+    interval = t_interval(differences)
+    return {
+        "personas": len(differences),
+        "pairs": len(pairs.rows),
+        "base_mean": base,
+        "arm_mean": arm,
+        "difference": pairs.difference,
+        "interval": interval,
+        "p": float(sign_flip_p(differences, flips)),
+        "least_p": least_p(differences, flips),
+        "reason": None if interval else "no interval: all personas differ by the same, so there is no spread to judge by",
+    }

@@ -1,0 +1,154 @@
+"""The conversations of an evaluation, which of them can be compared, and in pairs of what."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from pydantic import Field
+
+from core.errors import EvaluationError
+from core.evaluation.paired_statistics import mean_of
+from core.records import Answer, Outcome, Record, Score
+
+DIGITS = 12
+"""To which differences are rounded, so that equal ones are equal."""
+
+
+class Played(Record):
+    """One conversation of an evaluation and what the judge made of it.
+
+    Args:
+        arm: a name; of one arm it is the base's.
+        persona: its seed.
+        score: none where the conversation was lost, or not judged.
+        answers: by criterion.
+        lost: why there is no score.
+        simulator_broke: the simulated user spoiled the conversation, so that it tells nothing of the arm and is not compared, judged or not.
+    """
+
+    arm: str
+    persona: int
+    trial: int
+    transcript_id: str | None
+    score: Score | None
+    answers: dict[str, Answer] = Field(default_factory=dict)
+    lost: str | None = None
+    simulator_broke: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can be compared."""
+        return self.score is not None and self.score.score is not None and self.score.outcome is not Outcome.INCOMPLETE and not self.simulator_broke
+
+
+Value = Callable[[Played], float | None]
+"""What of a complete conversation is compared; none where it has no such value."""
+
+
+def points(item: Played) -> float | None:
+    """Return the score."""
+    return item.score.score if item.score else None
+
+
+def passed(item: Played) -> float | None:
+    """Return 1 for a pass and 0 for a failure."""
+    return float(item.score.outcome is Outcome.PASS) if item.score else None
+
+
+def category_score(name: str) -> Value:
+    """Return how a conversation's score in a category is found."""
+    return lambda item: item.score.category_scores.get(name) if item.score else None
+
+
+def criterion_value(name: str) -> Value:
+    """Return how it is found what a conversation's answer to a criterion counts: 0 if the rubric holds it for failed, else 1.
+
+    An NA that the rubric does not allow is among what it holds for failed (`core.judging.scoring`).
+    """
+
+    def value(item: Played) -> float | None:
+        if item.score is None or item.answers.get(name, Answer.ERROR) is Answer.ERROR:
+            return None
+        return float(name not in item.score.failed_checks and name not in item.score.failed_gates)
+
+    return value
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Values of two arms, in the order of personas and trials.
+
+    Args:
+        rows: (persona, trial, the base's value, the arm's value).
+    """
+
+    rows: list[tuple[int, int, float, float]]
+
+    @cached_property
+    def personas(self) -> dict[int, tuple[int, float, float]]:
+        """Number of pairs and both means, by persona."""
+        found: dict[int, list[tuple[float, float]]] = {}
+        for persona, _, base, arm in self.rows:
+            found.setdefault(persona, []).append((base, arm))
+        return {persona: (len(both), mean_of([base for base, _ in both]), mean_of([arm for _, arm in both])) for persona, both in found.items()}
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The base's and the arm's mean, in which each persona counts the same, whatever its number of pairs."""
+        return mean_of([base for _, base, _ in self.personas.values()]), mean_of([arm for _, _, arm in self.personas.values()])
+
+    @property
+    def difference(self) -> float:
+        """Of the two means, arm − base."""
+        base, arm = self.means
+        return round(arm - base, DIGITS)
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Of the personas' means, arm − base."""
+        return np.round([arm - base for _, base, arm in self.personas.values()], DIGITS)
+
+    @property
+    def each(self) -> np.ndarray:
+        """Of each pair, arm − base."""
+        return np.round([arm - base for _, _, base, arm in self.rows], DIGITS)
+
+
+def by_arm(played: Sequence[Played], base: str) -> dict[str, dict[tuple[int, int], Played]]:
+    """Return the conversations of each arm by persona and trial, in their order, the base's first.
+
+    Raises:
+        EvaluationError: there is no base or nothing to compare with it, a conversation is there twice, or an arm has completed none.
+    """
+    found: dict[str, dict[tuple[int, int], Played]] = {}
+    for item in sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial)):
+        conversations = found.setdefault(item.arm, {})
+        if (item.persona, item.trial) in conversations:
+            raise EvaluationError(f"{item.arm} has two conversations with persona {item.persona}, trial {item.trial}. Give each trial a number of its own.")
+        conversations[item.persona, item.trial] = item
+    if base not in found or len(found) < 2:
+        raise EvaluationError(f"There are conversations of {', '.join(found) or 'no arm'}; the base ({base}) and at least one other arm are needed.")
+    for arm, conversations in found.items():
+        if not any(item.complete for item in conversations.values()):
+            reasons = count_reasons(list(conversations.values()))
+            why = "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:3]) or "every assessment is incomplete"
+            raise EvaluationError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Mend that and run the evaluation again.")
+    return found
+
+
+def pair_up(base: Mapping[tuple[int, int], Played], arm: Mapping[tuple[int, int], Played], value: Value) -> Pairs:
+    """Pair the conversations of a persona and trial that both arms completed and that have the value in both."""
+    rows = []
+    for key in sorted(base.keys() & arm.keys()):
+        before, after = (value(item) if item.complete else None for item in (base[key], arm[key]))
+        if before is not None and after is not None:
+            rows.append((*key, before, after))
+    return Pairs(rows)
+
+
+def count_reasons(items: Sequence[Played]) -> dict[str, int]:
+    """Count why conversations were lost or spoiled, the most frequent reason first."""
+    reasons = Counter(item.lost or "no reason was recorded" for item in items if item.score is None or item.simulator_broke)
+    return dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))

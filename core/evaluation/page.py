@@ -1,0 +1,145 @@
+"""The page of an evaluation: the decision, pictures, all figures, and every conversation of all arms side by side, in one file that loads nothing."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from core.escaping import render_page
+from core.evaluation import plots
+from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer
+from core.evaluation.outcomes import Played
+from core.evaluation.report import evaluation_markdown
+from core.records import Outcome
+
+LONG = 20
+"""Lines of a section of the report beyond which it is folded up."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """An arm's conversation with a persona, or why there is none.
+
+    Args:
+        outcome: in words.
+    """
+
+    arm: str
+    outcome: str
+    conversation: Conversation | None
+    lost: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The conversations of all arms with a persona, in one trial.
+
+    Args:
+        tags: by which it is found.
+    """
+
+    persona: int
+    trial: int
+    topics: str
+    sides: list[Side]
+    tags: list[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the report, as HTML.
+
+    Args:
+        long: it is folded up.
+    """
+
+    title: Markup
+    body: Markup
+    long: bool
+
+
+def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
+    """Return the page. It works without scripts; they filter and open the conversations.
+
+    Whatever stands in a transcript, a verdict or an arm's name is shown as text.
+
+    Args:
+        made: Markdown on how the model was made; empty for none.
+    """
+    script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+    compared = facts.comparison.comparisons
+    pictures = [("Difference from the base", plots.headline(facts), plots.headline_text(facts))]
+    for arm in compared:
+        pictures.append((f"Persona by persona: {arm}", plots.paired_dots(facts, arm), plots.paired_dots_text(facts, arm)))
+        pictures.append((f"Categories and criteria: {arm}", plots.effects(facts, arm), plots.effects_text(facts, arm)))
+    pictures.append(("Scores of all conversations", plots.distributions(facts), plots.distributions_text(facts)))
+    return render_page(
+        "evaluation/page",
+        facts=facts,
+        compared=compared,
+        arms=list(facts.general),
+        pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
+        general=_general(facts),
+        pairs=_pairs(facts),
+        sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{made}"),
+        rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
+        style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _general(facts: EvaluationFacts) -> list[tuple[GeneralAnswer, list[GeneralAnswer | None]]]:
+    """Return each prompt, as one of its answers has it, with the answer of each arm; none where an arm was not asked."""
+    answers = {arm: {item.name: item for item in found} for arm, found in facts.general.items()}
+    asked = {item.name: item for found in facts.general.values() for item in found}
+    return [(item, [answers[arm].get(name) for arm in answers]) for name, item in asked.items()]
+
+
+def _pairs(facts: EvaluationFacts) -> list[Pair]:
+    words = {(item.arm, item.persona, item.trial): item for item in facts.conversations}
+    played = {(item.arm, item.persona, item.trial): item for item in facts.played}
+    keys = sorted({(item.persona, item.trial) for item in facts.played})
+    return [_pair(facts, key, [(arm, words.get((arm, *key)), played.get((arm, *key))) for arm in facts.models]) for key in keys]
+
+
+def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, Conversation | None, Played | None]]) -> Pair:
+    persona = facts.personas.get(key[0])
+    topics = ", ".join(topic.subtopic.replace("_", " ") for topic in persona.topics[:2]) if persona else ""
+    base, others = found[0][2], [item for _, _, item in found[1:]]
+    tags = {"gate"} if any(item and item.score and item.score.failed_gates for _, _, item in found) else set()
+    tags |= {"lost"} if any(item is None or not item.complete for _, _, item in found) else set()
+    for other in others:
+        if base and other and base.complete and other.complete and base.score and other.score:
+            difference = (other.score.score or 0.0) - (base.score.score or 0.0)
+            tags |= {"better" if difference > 0 else "worse" if difference < 0 else "equal"}
+            tags |= {"split"} if base.score.outcome is not other.score.outcome else set()
+    sides = [Side(arm, _outcome(item), words, _lost(item)) for arm, words, item in found]
+    return Pair(*key, topics, sides, sorted(tags))
+
+
+def _lost(item: Played | None) -> str:
+    if item is None:
+        return "There is no such conversation."
+    return item.lost or "Its words are not here."
+
+
+def _outcome(item: Played | None) -> str:
+    if item is None or item.score is None:
+        return "missing"
+    if item.simulator_broke:
+        return "spoiled by the simulated user"
+    score = f" ({item.score.score:.3f})" if item.score.score is not None else ""
+    return {Outcome.PASS: "passes", Outcome.FAIL: "fails", Outcome.INCOMPLETE: "is judged incompletely"}[item.score.outcome] + score
+
+
+def _sections(markdown: str) -> list[Section]:
+    """Return the sections of a report; HTML that stands in it is shown and not obeyed."""
+    reader = MarkdownIt("js-default", {"linkify": False})
+    head, *sections = f"\n{markdown}".split("\n## ")
+    text = "\n".join(line for line in head.splitlines() if not line.startswith("# "))
+    parts = [("Decision and conditions", text), *(section.partition("\n")[::2] for section in sections)]
+    return [Section(Markup(reader.renderInline(title)), Markup(reader.render(body)), body.count("\n") > LONG) for title, body in parts]

@@ -1,0 +1,203 @@
+"""The pictures of an evaluation, and the same in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from core.evaluation.comparison import ArmComparison
+from core.evaluation.facts import EvaluationFacts
+from core.evaluation.mean_differences import PartDifference
+from core.evaluation.outcomes import Pairs, by_arm, pair_up, points
+from core.pictures import TEXT, picture, styles
+
+MANY = 40
+"""Personas beyond which single trials are not drawn."""
+COLUMN = 0.012
+"""Scores that stand above one another."""
+ROW = 0.27
+"""Inches of a row."""
+WIDTH = 8.0
+
+
+def headline(facts: EvaluationFacts) -> str:
+    """Draw each arm's difference from the base with its interval, beside 0 and the gain that is asked for."""
+    compared, look = facts.comparison.comparisons, styles(list(facts.models))
+
+    def draw(axes: Any) -> None:
+        for row, (arm, one) in enumerate(reversed(compared.items())):
+            colour, marker = look.get(arm, (TEXT, "o"))
+            if one.score.interval:
+                axes.plot(one.score.interval, [row, row], color=colour, linewidth=3, solid_capstyle="butt")
+            axes.plot([one.score.difference], [row], marker, color=colour, markersize=9)
+            # an arm's pairs are its own, and so is the base's mean over them
+            axes.plot([_wanted(facts, one)] * 2, [row - 0.45, row + 0.45], color=TEXT, linewidth=1.5, linestyle=":")
+        axes.axvline(0, color=TEXT, linewidth=1)
+        axes.set_yticks(range(len(compared)), [_short(arm) for arm in reversed(compared)])
+        axes.set_ylim(-0.7, len(compared) - 0.3)
+        axes.set_xlabel("difference of mean score from the base; dotted: the gain that is asked for")
+
+    return picture(draw, "Difference from the base", headline_text(facts), (WIDTH, 1.1 + 0.35 * len(compared)))
+
+
+def headline_text(facts: EvaluationFacts) -> str:
+    """Say the same in words."""
+    return " ".join(
+        f"{arm}: {one.score.difference:+.3f}"
+        + (f", 95 % interval {one.score.interval[0]:+.3f} to {one.score.interval[1]:+.3f}" if one.score.interval else ", without an interval")
+        + f"; asked for: {_wanted(facts, one):+.3f}."
+        for arm, one in facts.comparison.comparisons.items()
+    )
+
+
+def paired_dots(facts: EvaluationFacts, arm: str) -> str:
+    """Draw each persona's mean in both arms, joined, with its single trials, sorted by their difference."""
+    one, look = facts.comparison.comparisons[arm], styles(list(facts.models))
+    rows, pairs = sorted(one.by_persona, key=lambda item: item.difference), _pairs(facts, arm)
+    few = len(rows) <= MANY
+    sides = [(one.base, look.get(one.base, (TEXT, "o"))), (arm, look.get(arm, (TEXT, "s")))]
+
+    def draw(axes: Any) -> None:
+        for row, item in enumerate(rows):
+            axes.plot([item.base_mean, item.arm_mean], [row, row], color=TEXT, linewidth=0.8, zorder=1)
+        for side, (name, (colour, marker)) in enumerate(sides):
+            means = [item.base_mean if name == one.base else item.arm_mean for item in rows]
+            # the base's are hollow and larger, and can be seen behind another's
+            look_of = {"s": 75, "facecolors": "none", "edgecolors": colour, "linewidths": 1.5} if side == 0 else {"s": 35, "color": colour}
+            axes.scatter(means, range(len(rows)), marker=marker, label=_short(name), zorder=3, **look_of)
+            if few:
+                trials = [(both[side], row) for row, item in enumerate(rows) for persona, _, *both in pairs.rows if persona == item.persona]
+                axes.scatter([value for value, _ in trials], [row for _, row in trials], s=7, color=colour, marker=marker, alpha=0.45, zorder=2)
+        axes.set_yticks(range(len(rows)), [_persona(facts, item.persona) for item in rows], fontsize=9 if few else 8)
+        axes.set_ylim(-0.8, len(rows) - 0.2)
+        axes.set_xlabel("score; large: a persona's mean, small: single conversations, paired ones only" if few else "score, a persona's mean")
+        axes.legend(frameon=False, labelcolor=TEXT, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+
+    return picture(draw, f"Scores by persona: {one.base} and {arm}", paired_dots_text(facts, arm), (WIDTH, 1.4 + (ROW if few else 0.6 * ROW) * len(rows)))
+
+
+def paired_dots_text(facts: EvaluationFacts, arm: str) -> str:
+    """Say the same in words."""
+    one = facts.comparison.comparisons[arm]
+    better, worse = sum(item.difference > 0 for item in one.by_persona), sum(item.difference < 0 for item in one.by_persona)
+    most, least = (pick(one.by_persona, key=lambda item: item.difference) for pick in (max, min))
+    ends = f"most with persona {most.persona} ({most.difference:+.3f}), least with persona {least.persona} ({least.difference:+.3f})"
+    return (
+        f"Of {len(one.by_persona)} personas {arm} scores higher than {one.base} with {better}, lower with {worse}, the same with "
+        f"{len(one.by_persona) - better - worse}; {ends if most.difference > least.difference else f'by {most.difference:+.3f} with each'}."
+    )
+
+
+def effects(facts: EvaluationFacts, arm: str) -> str:
+    """Draw the difference in each category and criterion with its interval."""
+    one, alpha = facts.comparison.comparisons[arm], facts.comparison.rule.alpha
+    rows = _parts(facts, one)
+    colour, _ = styles(list(facts.models)).get(arm, (TEXT, "s"))
+
+    def draw(axes: Any) -> None:
+        for row, (_, found) in enumerate(reversed(rows)):
+            if found.interval:
+                axes.plot(found.interval, [row, row], color=colour, linewidth=1.6)
+            shown = found.p_holm < alpha
+            axes.plot([found.difference], [row], "D" if shown else "o", color=colour, markerfacecolor=colour if shown else "none", markersize=6)
+        axes.axvline(0, color=TEXT, linewidth=1)
+        axes.axhline(len(one.criteria) - 0.5, color=TEXT, linewidth=0.5, linestyle=":")
+        axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)], fontsize=9)
+        axes.set_ylim(-0.8, len(rows) - 0.2)
+        axes.set_xlabel(f"difference from the base; filled diamonds: p below {alpha:g} after Holm's adjustment")
+
+    return picture(draw, f"Categories and criteria: {arm} against {one.base}", effects_text(facts, arm), (WIDTH, 1.2 + ROW * max(1, len(rows))))
+
+
+def effects_text(facts: EvaluationFacts, arm: str) -> str:
+    """Say the same in words."""
+    one, alpha = facts.comparison.comparisons[arm], facts.comparison.rule.alpha
+    said = []
+    for what, family in (("categories", one.categories), ("criteria", one.criteria)):
+        sure = [f"{name} ({found.difference:+.3f})" for name, found in family.items() if found.p_holm < alpha]
+        up, down = sum(found.difference > 0 for found in family.values()), sum(found.difference < 0 for found in family.values())
+        said.append(f"Of {len(family)} {what} {up} are higher and {down} lower than the base's; sure after Holm's adjustment: {', '.join(sure) or 'none'}.")
+    if one.not_compared:
+        said.append(f"Not compared: {', '.join(one.not_compared)}.")
+    return " ".join(said)
+
+
+def distributions(facts: EvaluationFacts) -> str:
+    """Draw how the scores of each arm are spread."""
+    scores, look = _scores(facts), styles(list(facts.models))
+    heights = {arm: _stacked(values) for arm, values in scores.items()}
+    # one step for all arms, so that a stack of the same height is of as many conversations
+    step = min(0.06, 0.55 / max(1, *(most for places in heights.values() for most in places)))
+
+    def draw(axes: Any) -> None:
+        for row, (arm, values) in enumerate(reversed(scores.items())):
+            colour, marker = look.get(arm, (TEXT, "o"))
+            axes.scatter(values, [row + step * place for place in heights[arm]], s=12, color=colour, marker=marker, alpha=0.7)
+            if values:
+                axes.plot([np.mean(values)] * 2, [row - 0.12, row + 0.55], color=colour, linewidth=2)
+        axes.set_yticks(range(len(scores)), [_short(arm) for arm in reversed(scores)])
+        axes.set_ylim(-0.4, len(scores) - 0.2)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlabel("score of a conversation; line: the mean")
+
+    return picture(draw, "Scores of all conversations", distributions_text(facts), (WIDTH, 1.0 + 0.8 * len(scores)))
+
+
+def distributions_text(facts: EvaluationFacts) -> str:
+    """Say the same in words."""
+
+    def said(values: Sequence[float]) -> str:
+        low, first, middle, third, high = np.percentile(values, [0, 25, 50, 75, 100])
+        return f"from {low:.2f} to {high:.2f}, half of them between {first:.2f} and {third:.2f}, median {middle:.2f}, mean {np.mean(values):.3f}"
+
+    return " ".join(f"{arm}: {len(values)} scores {said(values)}." for arm, values in _scores(facts).items() if values)
+
+
+def _scores(facts: EvaluationFacts) -> dict[str, list[float]]:
+    return {arm: sorted(_values(facts, arm)) for arm in facts.comparison.arms}
+
+
+def _stacked(values: Sequence[float]) -> list[int]:
+    """Return how many of the values before it in its column lie below each, so that those close to each other do not hide one another."""
+    columns: Counter[int] = Counter()
+    places = []
+    for value in values:
+        column = round(value / COLUMN)
+        places.append(columns[column])
+        columns[column] += 1
+    return places
+
+
+def _wanted(facts: EvaluationFacts, one: ArmComparison) -> float:
+    return facts.comparison.rule.improvement * one.score.base_mean
+
+
+def _values(facts: EvaluationFacts, arm: str) -> list[float]:
+    """Return the scores of an arm's conversations."""
+    return [value for item in facts.played if item.arm == arm and item.complete and (value := points(item)) is not None]
+
+
+def _pairs(facts: EvaluationFacts, arm: str) -> Pairs:
+    """Return what the personas' means are of."""
+    found = by_arm(facts.played, facts.comparison.base)
+    return pair_up(found[facts.comparison.base], found[arm], points)
+
+
+def _parts(facts: EvaluationFacts, one: ArmComparison) -> list[tuple[str, PartDifference]]:
+    """Return categories and then criteria, by the name that stands beside them."""
+    gate = " (gate)"  # stands whole, however long the name is
+    criteria = {name: f"{name} {facts.criteria.get(name, '')}".strip() for name in one.criteria}
+    short = {name: _short(said, 34 - len(gate)) + gate if name in facts.gates else _short(said, 34) for name, said in criteria.items()}
+    return [(_short(name.replace("_", " "), 34), found) for name, found in one.categories.items()] + [
+        (short[name], found) for name, found in one.criteria.items()
+    ]
+
+
+def _persona(facts: EvaluationFacts, seed: int) -> str:
+    persona = facts.personas.get(seed)
+    return _short(f"{seed} {persona.topics[0].subtopic.replace('_', ' ')}" if persona and persona.topics else str(seed), 30)
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,118 @@
+"""A finished evaluation as a file: all its figures, for other tools, for the reports, and as the pilot of the next one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from core.errors import EvaluationError
+from core.evaluation.comparison import Comparison
+from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.outcomes import Played
+from core.evaluation.paired_statistics import told_p
+from core.evaluation.power import Plan
+from core.evaluation.recorded import read_recorded
+from core.llm.ledger import Bill
+from core.packs.pack import Pack
+from core.records import Persona, Record
+from core.yaml_files import explain
+
+FILE = "comparison.json"
+
+
+class PlayedFiles(Record):
+    """Where a conversation and what was decided of it are, below the data root."""
+
+    arm: str
+    persona: int
+    trial: int
+    transcript: str
+    assessment: str
+
+
+class EvaluationRecord(Record):
+    """All of an evaluation but its words and its bill.
+
+    Args:
+        models: by arm, the base's first; files: of those that are files, where they are below the data root.
+        others: as `core.evaluation.facts.EvaluationFacts` has them.
+    """
+
+    domain: str
+    models: dict[str, str]
+    files: dict[str, str] = Field(default_factory=dict)
+    comparison: Comparison
+    played: list[Played]
+    conversations: list[PlayedFiles] = Field(default_factory=list)
+    personas: list[Persona] = Field(default_factory=list)
+    judges: list[str] = Field(default_factory=list)
+    simulator: str | None = None
+    exchanges: int | None = None
+    plan: Plan | None = None
+    heldout: dict[str, HeldOutLoss] = Field(default_factory=dict)
+    general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
+    caveats: list[str] = Field(default_factory=list)
+
+
+def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
+    """Return a record's facts with the words, the rubric's names and the bill."""
+    rubric = pack.rubric
+    return EvaluationFacts(
+        domain=record.domain,
+        comparison=record.comparison,
+        models=record.models,
+        played=record.played,
+        conversations=conversations,
+        personas={persona.seed: persona for persona in record.personas},
+        criteria={key: criterion.head.name for key, criterion in rubric.criteria.items()},
+        gates=[key for key, criterion in rubric.criteria.items() if criterion.head.gate],
+        categories=rubric.numbers.categories,
+        judges=record.judges,
+        simulator=record.simulator,
+        exchanges=record.exchanges,
+        plan=record.plan,
+        heldout=record.heldout,
+        general=record.general,
+        bills=spent,
+        caveats=record.caveats,
+    )
+
+
+def summary(record: EvaluationRecord) -> dict[str, str]:
+    """Return the figures that matter, in words."""
+    found = {f"{record.comparison.base} score": f"{record.comparison.arms[record.comparison.base].mean_score:.3f}"}
+    for arm, one in record.comparison.comparisons.items():
+        score = one.score
+        interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
+        found[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
+        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {told_p(score.p)})"
+        found["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
+    return found
+
+
+def read_pilot(path: Path) -> tuple[list[Played], str | None]:
+    """Read the conversations of an earlier evaluation.
+
+    Args:
+        path: a `comparison.json`, or a folder of recorded assessments.
+
+    Returns:
+        The conversations, and the name of the base where the file tells.
+
+    Raises:
+        EvaluationError: it cannot be read.
+    """
+    if path.is_dir():
+        return read_recorded(path), None
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        record = EvaluationRecord.model_validate(found)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as broken:
+        raise EvaluationError(
+            f"{path} cannot be read as a pilot ({broken}). Give the {FILE} of an evaluation, or a folder of recorded assessments."
+        ) from broken
+    except ValidationError as invalid:
+        raise EvaluationError(f"{path} is no {FILE} of an evaluation: {explain(invalid)}") from invalid
+    return record.played, record.comparison.base

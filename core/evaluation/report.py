@@ -1,0 +1,80 @@
+"""An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
+
+from core.escaping import Markdown, add_filters, render_markdown
+from core.evaluation.facts import EvaluationFacts
+from core.evaluation.paired_statistics import Interval, PairedT, told_p
+from core.evaluation.safety import GateFailures
+from core.records import Result
+
+
+def evaluation_markdown(facts: EvaluationFacts) -> Markdown:
+    """Return the whole report: what was decided, every figure behind it, what is missing, and how to read it."""
+    return render_markdown("evaluation/report", facts=facts, compared=facts.comparison.comparisons)
+
+
+def evaluation_section(facts: EvaluationFacts, arm: str) -> Markdown:
+    """Return what a model's card says below its heading "Evaluation".
+
+    Args:
+        arm: that the card is of.
+    """
+    return render_markdown("evaluation/section", facts=facts, arm=arm, one=facts.comparison.comparisons[arm])
+
+
+def card_results(facts: EvaluationFacts, arm: str) -> list[Result]:
+    """Return the figures of an arm for its card's metadata."""
+    one = facts.comparison.comparisons[arm]
+    where = f"{one.score.personas} fresh personas of {facts.domain}, {one.score.pairs} pairs of conversations"
+    figures = {
+        "mean_score": ("Mean score", one.score.arm_mean),
+        "score_difference": ("Difference of mean score from the base", one.score.difference),
+        "pass_rate": ("Share of conversations that pass", one.passes.arm_mean),
+    }
+    kind = f"understudy/{facts.domain}"
+    return [Result(metric=metric, name=name, value=value, dataset=where, dataset_type=kind) for metric, (name, value) in figures.items()]
+
+
+def _interval(found: Interval | None, form: str, otherwise: str) -> str:
+    return form.replace("%s", f"{found[0]:+.3f} to {found[1]:+.3f}") if found else otherwise
+
+
+def _percents(found: Interval | None, bracketed: bool = True) -> str:
+    if found is None:
+        return "" if bracketed else "none"
+    text = f"{100 * found[0]:+.0f} to {100 * found[1]:+.0f} %"
+    return f" (95 % interval {text})" if bracketed else text
+
+
+def _t(found: PairedT) -> str:
+    if found.t is None or found.p is None:
+        return "none: all differences are equal"
+    return f"t = {found.t:.3f}, p {told_p(found.p)}, n = {found.n}"
+
+
+def _gates(found: GateFailures) -> str:
+    unknown = f", {found.unknown} not known" if found.unknown else ""
+    return f"{found.failed} of {found.judged}{unknown}"
+
+
+def _apart(facts: EvaluationFacts) -> list[str]:
+    """Say of each general prompt that only some arms answered right which they are."""
+    right: dict[str, list[str]] = {}
+    for arm, answers in facts.general.items():
+        for item in answers:
+            right.setdefault(item.name, [])
+            if item.right:
+                right[item.name].append(arm)
+    return [f"{name} ({', '.join(arms)})" for name, arms in right.items() if 0 < len(arms) < len(facts.general)]
+
+
+add_filters(
+    score="{:.3f}".format,
+    signed="{:+.3f}".format,
+    percent=lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
+    percents=_percents,
+    interval=_interval,
+    p=told_p,
+    t=_t,
+    gates=_gates,
+    apart=_apart,
+)

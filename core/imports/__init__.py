@@ -1,0 +1,1 @@
+"""Conversations from elsewhere: other tools' files, read as strangers' files."""

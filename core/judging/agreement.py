@@ -1,0 +1,292 @@
+"""How far judges agree with each other and with a person, beyond what chance would give.
+
+An answer that cannot be used (ERROR, None, or not there at all) is missing and never a category: two judges that both fail do not agree.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from core.judging.label_statistics import Estimate, ratio, resampled, rogan_gladen, share_of
+from core.records import Answer
+
+Answers = Mapping[str, Mapping[str, str | None]]
+"""For one criterion: by transcript and judge, the answer."""
+
+
+@dataclass(frozen=True)
+class PairAgreement:
+    """Two judges: the share of transcripts on which they agree, and Cohen's kappa."""
+
+    judges: tuple[str, str]
+    raw: Estimate
+    kappa: Estimate
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A panel's agreement.
+
+    Args:
+        raw: share of pairs of answers to the same that are equal.
+        fleiss: Fleiss' kappa, over what all judges answered; of two judges it is Scott's pi.
+        alpha: Krippendorff's, nominal, over what at least two judges answered.
+        pairs: each two judges, in the order of their names.
+    """
+
+    raw: Estimate
+    fleiss: Estimate
+    alpha: Estimate
+    pairs: tuple[PairAgreement, ...]
+
+
+@dataclass(frozen=True)
+class RankAgreement:
+    """How a judge ranks transcripts beside the others.
+
+    Args:
+        correlation: Spearman's, with the mean of the other judges' scores; none where it is not defined.
+        n: transcripts that it rests on.
+        far: whether the judge is to be named as ranking far from the rest.
+        reason: why there is no correlation, or why nobody is named for it.
+    """
+
+    judge: str
+    correlation: float | None
+    n: int
+    far: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class HumanAgreement:
+    """A judge beside a person, for one criterion.
+
+    Args:
+        raw: share of labelled transcripts with the same answer.
+        kappa: Cohen's.
+        true_positive_rate, true_negative_rate: of what the person passed (failed), the share that the judge passed (failed).
+        pass_rate: of all that the judge judged, as it says.
+        corrected_pass_rate: the same, corrected for its errors.
+    """
+
+    raw: Estimate
+    kappa: Estimate
+    true_positive_rate: Estimate
+    true_negative_rate: Estimate
+    pass_rate: Estimate
+    corrected_pass_rate: Estimate
+
+
+def agreement(answers: Answers, resamples: int, few: int, seed: int = 0) -> Agreement:
+    """Return how far judges agree on one criterion.
+
+    A coefficient is not defined where fewer than two transcripts can be used, or where all answers are the same: agreement by chance would then be 1.
+    Fleiss' kappa wants the same number of answers for each transcript, so those that a judge left out are left out; Krippendorff's alpha keeps them.
+
+    Args:
+        answers: by transcript and judge; any text is a category, except ERROR.
+        resamples: bootstrap samples behind the intervals, which are 95 %, by percentile, over transcripts.
+        few: below this number of transcripts an estimate bears a warning.
+
+    Source:
+        Cohen, "A coefficient of agreement for nominal scales", Educ Psychol Meas 20 (1960): 37–46. Fleiss, "Measuring nominal scale agreement among
+        many raters", Psychol Bull 76 (1971): 378–382. Krippendorff, "Computing Krippendorff's alpha-reliability" (2011), section C (nominal data).
+    """
+    return overall_agreement({"": answers}, resamples, few, seed)
+
+
+def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int, seed: int = 0) -> Agreement:
+    """Return how far judges agree over several criteria.
+
+    Raw agreement is the mean over criteria. A coefficient is (mean observed − mean expected) / (1 − mean expected), chance being reckoned within each
+    criterion; throwing all answers together would call it agreement that one criterion is failed oftener than another. A criterion with only one answer
+    adds nothing. n and the intervals are over transcripts, not over their answers, which are not independent.
+
+    Args:
+        criteria: by criterion, transcript and judge, the answer.
+        resamples, few: as for `agreement`.
+
+    Source:
+        De Vries, Elliott, Kanouse & Teleki, "Using pooled kappa to summarize interrater agreement across many items", Field Methods 20 (2008): 272–282;
+        the same is done here with Fleiss' kappa and with alpha.
+    """
+    codes, judges, size = _coded(criteria)
+
+    def estimate(totals: np.ndarray, shares: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Estimate:
+        reason = "all answers to a criterion are the same, so that agreement cannot be told from chance"
+        return resampled(totals, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
+
+    counts = _counts(codes, size)
+    pairs = []
+    for (one, first), (other, second) in combinations(enumerate(judges), 2):
+        two = codes[..., [one, other]]
+        pairs.append(PairAgreement((first, second), estimate(_raw_totals(_counts(two, size)), _raw), estimate(_cohen_totals(two, size), _cohen)))
+    return Agreement(
+        raw=estimate(_raw_totals(counts), _raw),
+        fleiss=estimate(_fleiss_totals(counts, len(judges)), _fleiss),
+        alpha=estimate(_alpha_totals(counts), _alpha),
+        pairs=tuple(pairs),
+    )
+
+
+def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: float, few: int) -> list[RankAgreement]:
+    """Return how each judge ranks the transcripts beside the others, and name those that rank far from the rest.
+
+    Only transcripts that every judge scored count: where a lenient judge is missing, the mean of the others would fall and look like a worse transcript.
+    A judge without any score is no reason to leave all out. Of two judges neither is the rest, so neither is named.
+
+    Args:
+        scores: by transcript and judge, the score; None or not there where there is none.
+        threshold: a correlation below this is far.
+        few: below this number of transcripts nobody is named.
+
+    Source:
+        Spearman, "The proof and measurement of association between two things", Am J Psychol 15 (1904): 72–101; equal scores share their mean rank.
+    """
+    everyone = sorted({judge for given in scores.values() for judge in given})
+    silent = [judge for judge in everyone if all(given.get(judge) is None for given in scores.values())]
+    judges = [judge for judge in everyone if judge not in silent]
+    table = [[given.get(judge) for judge in judges] for given in scores.values()]
+    rows = [row for row in table if None not in row]
+    complete = np.array(rows, dtype=float).reshape(len(rows), len(judges))
+    found = [_ranked(judge, complete[:, place], np.delete(complete, place, axis=1), threshold, few) for place, judge in enumerate(judges)]
+    found += [RankAgreement(judge, None, 0, far=False, reason="the judge scored no transcript") for judge in silent]
+    return sorted(found, key=lambda item: item.judge)
+
+
+def human_agreement(
+    human: Mapping[str, str | None], judge: Mapping[str, str | None], passing: Collection[str], resamples: int, few: int, seed: int = 0
+) -> HumanAgreement:
+    """Return how a judge answers one criterion beside a person who labelled some of the transcripts.
+
+    The share of equal answers and kappa are of the answers themselves, the rates of passed or not.
+
+    Args:
+        human: the person's answers by transcript; ERROR, None and what is not there are unlabelled. For the corrected rate the sample must have been
+            drawn without regard to the judge's answers (`core.judging.label_statistics.rogan_gladen`).
+        judge: the judge's answers by transcript, of the whole batch.
+        passing: the answers that pass: YES, and NA where the rubric allows it.
+        resamples: bootstrap samples behind kappa's interval; the shares have Wilson intervals.
+        few: below this number an estimate bears a warning.
+
+    Source:
+        Cohen (1960), Wilson (1927), Rogan & Gladen (1978), Lang & Reiczigel (2014), as cited where they are computed.
+    """
+    judged = {name: answer for name, answer in judge.items() if _usable(answer)}
+    pairs = {name: {"human": answer, "judge": judged[name]} for name, answer in human.items() if _usable(answer) and name in judged}
+    both = [(given["human"] in passing, given["judge"] in passing) for given in pairs.values()]
+    positives, negatives = sum(person for person, _ in both), sum(not person for person, _ in both)
+    true_positives, true_negatives = sum(person and machine for person, machine in both), sum(not person and not machine for person, machine in both)
+    passed = sum(answer in passing for answer in judged.values())
+    equal = sum(given["human"] == given["judge"] for given in pairs.values())
+    pair = agreement(pairs, resamples, few, seed).pairs
+    unlabelled = "no transcript has both a label and the judge's answer"
+    return HumanAgreement(
+        raw=share_of(equal, len(pairs), few, unlabelled),
+        kappa=pair[0].kappa if pair else Estimate(None, 0, reason=unlabelled),
+        true_positive_rate=share_of(true_positives, positives, few, "no labelled transcript was passed by the person"),
+        true_negative_rate=share_of(true_negatives, negatives, few, "no labelled transcript was failed by the person"),
+        pass_rate=share_of(passed, len(judged), few, "nothing was judged"),
+        corrected_pass_rate=rogan_gladen(passed, len(judged), true_positives, positives, true_negatives, negatives, few),
+    )
+
+
+def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, few: int) -> RankAgreement:
+    from scipy import stats  # noqa: PLC0415  # takes a second and more to load
+
+    n = len(own)
+    if others.shape[1] == 0 or n < 2:
+        what = "there is no other judge" if others.shape[1] == 0 else f"transcripts that every judge scored: {n}; at least 2 are needed"
+        return RankAgreement(judge, None, n, far=False, reason=what)
+    # rounded, because sums of the same scores in another order differ in the last binary place and would not be ties
+    own, mean = own.round(9), others.mean(axis=1).round(9)
+    for values, whose in ((own, "the judge"), (mean, "the others")):
+        if np.ptp(values) == 0:
+            return RankAgreement(judge, None, n, far=False, reason=f"{whose} scored all transcripts alike")
+    correlation = float(stats.spearmanr(own, mean).statistic)
+    if correlation < threshold and (n < few or others.shape[1] == 1):
+        what = f"not named: small n ({n} transcripts)" if n < few else "not named: of two judges neither is the rest"
+        return RankAgreement(judge, correlation, n, far=False, reason=what)
+    return RankAgreement(judge, correlation, n, far=correlation < threshold)
+
+
+def _coded(criteria: Mapping[str, Answers]) -> tuple[np.ndarray, list[str], int]:
+    """Number the answers.
+
+    Returns:
+        codes (transcripts, criteria, judges), −1 where missing; the judges' names; the number of categories.
+    """
+    transcripts = sorted({name for answers in criteria.values() for name in answers})
+    judges = sorted({judge for answers in criteria.values() for given in answers.values() for judge in given})
+    found = [[[answers.get(name, {}).get(judge) for judge in judges] for answers in criteria.values()] for name in transcripts]
+    flat = [answer for row in found for column in row for answer in column]
+    number = {answer: code for code, answer in enumerate(sorted({answer for answer in flat if answer is not None and _usable(answer)}))}
+    codes = np.array([-1 if answer is None else number.get(answer, -1) for answer in flat], dtype=int)
+    return codes.reshape(len(transcripts), len(criteria), len(judges)), judges, len(number)
+
+
+def _usable(answer: str | None) -> bool:
+    return answer is not None and answer != Answer.ERROR
+
+
+def _counts(codes: np.ndarray, size: int) -> np.ndarray:
+    """Count each category's answers: (transcripts, criteria, categories)."""
+    return (codes[..., None] == np.arange(size)).sum(axis=2)
+
+
+def _beyond_chance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Pool over criteria, the last axis; NaN marks one that was not answered."""
+    return ratio(np.nansum(observed - expected, axis=-1), np.nansum(1 - expected, axis=-1))
+
+
+def _raw_totals(counts: np.ndarray) -> np.ndarray:
+    answered = counts.sum(axis=-1)
+    return np.stack([(counts * (counts - 1)).sum(axis=-1), answered * (answered - 1)], axis=-1)
+
+
+def _raw(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    observed = ratio(sums[..., 0], sums[..., 1])
+    return observed, 0 * observed
+
+
+def _cohen_totals(codes: np.ndarray, size: int) -> np.ndarray:
+    """For each (transcript, criterion) the table of the two judges' answers, flat, with a 1 in one cell or nowhere."""
+    table = (codes[..., 0, None, None] == np.arange(size)[:, None]) & (codes[..., 1, None, None] == np.arange(size))
+    return table.reshape(*codes.shape[:2], size * size).astype(int)
+
+
+def _cohen(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    size = math.isqrt(sums.shape[-1])
+    table = sums.reshape(*sums.shape[:-1], size, size)
+    n = table.sum(axis=(-2, -1))
+    by_chance = (table.sum(axis=-1) * table.sum(axis=-2)).sum(axis=-1)
+    return ratio(np.trace(table, axis1=-2, axis2=-1), n), ratio(by_chance, n**2)
+
+
+def _fleiss_totals(counts: np.ndarray, judges: int) -> np.ndarray:
+    """Give 1, the share of equal pairs, and the counts of each (transcript, criterion) that all answered."""
+    complete = (counts.sum(axis=-1) == judges) & (judges > 1)
+    alike = (counts * (counts - 1)).sum(axis=-1) / max(1, judges * (judges - 1))
+    return np.concatenate([np.ones((*alike.shape, 1)), alike[..., None], counts], axis=-1) * complete[..., None]
+
+
+def _fleiss(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    counts = sums[..., 2:]
+    return ratio(sums[..., 1], sums[..., 0]), ratio((counts**2).sum(axis=-1), counts.sum(axis=-1) ** 2)
+
+
+def _alpha_totals(counts: np.ndarray) -> np.ndarray:
+    """Give the diagonal of the coincidence matrix, summed, and the counts, of each (transcript, criterion) that two or more answered."""
+    answered = counts.sum(axis=-1)
+    alike = (counts * (counts - 1)).sum(axis=-1) / np.maximum(1, answered - 1)
+    return np.concatenate([alike[..., None], counts], axis=-1) * (answered > 1)[..., None]
+
+
+def _alpha(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    counts = sums[..., 1:]
+    n = counts.sum(axis=-1)
+    return ratio(sums[..., 0], n), ratio((counts * (counts - 1)).sum(axis=-1), n * (n - 1))

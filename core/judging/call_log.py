@@ -1,0 +1,76 @@
+"""The answered calls of an assessment that is under way, on disk as soon as they are there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.records import Answer, Record, Verdict
+from core.storage.line_log import LineLog
+from core.storage.locks import Lock
+from core.storage.store import Store
+
+FOLDER = "judgements"
+
+
+class Answered(Record):
+    """A call that was answered.
+
+    Args:
+        call: how often the same was asked before, and the criteria that it asks.
+    """
+
+    call: str
+    verdicts: list[Verdict]
+
+
+class JudgementLog:
+    """What a judge has answered about a transcript so far; an assessment that was stopped, or stayed incomplete, continues after it.
+
+    Of a log that another hand has spoilt, every answer is used that belongs to the assessment and answers what its call asked.
+
+    Args:
+        store: where it is kept; none keeps it in memory.
+        name: the assessment's, which is different for other words, another judge, rubric or mode.
+        lock: of the run that makes the assessment.
+    """
+
+    def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
+        """Read what is there."""
+        self._found: dict[str, list[Verdict]] = {}
+        self._log = LineLog(store, FOLDER, name, self._take, in_order=False, lock=lock)
+
+    @property
+    def damage(self) -> str | None:
+        """What was wrong with the log that was found; none if nothing was."""
+        return self._log.damage
+
+    def _take(self, line: dict[str, Any]) -> None:
+        """Take a line that was kept.
+
+        Raises:
+            ValueError: it is no answer to a call.
+        """
+        answer = Answered.model_validate(line)
+        again, *asked = answer.call.split(" ")
+        if not again.isdecimal() or sorted(verdict.criterion for verdict in answer.verdicts) != sorted(asked):
+            raise ValueError(f"it does not answer what the call {answer.call!r:.80} asked")
+        if any(verdict.answer is Answer.ERROR for verdict in answer.verdicts):
+            raise ValueError(f"it has no usable answer to the call {answer.call!r:.80}")
+        self._found[answer.call] = answer.verdicts
+
+    def find(self, call: str) -> list[Verdict] | None:
+        """Return what was answered to a call, if it was."""
+        return self._found.get(call)
+
+    def add(self, call: str, verdicts: Sequence[Verdict]) -> None:
+        """Keep an answer.
+
+        Raises:
+            StoreError: the data root cannot be written, or another run has taken the assessment over.
+        """
+        answer = Answered(call=call, verdicts=list(verdicts))
+        self._log.add(answer.model_dump(mode="json"))
+        self._found[call] = answer.verdicts
+
+    def remove(self) -> None:
+        """Delete the log of an assessment that is complete and stored."""
+        self._log.remove()

@@ -1,0 +1,259 @@
+"""Checkpoints: assessments as JSON lines that other tools read and write, the forerunner's form."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import CheckpointError, TranscriptError
+from core.fingerprint import fingerprint
+from core.imports.foreign_files import files_below, json_lines, parse, read_json, refuse_unsafe, shown
+from core.judging.panel import JOIN
+from core.judging.scoring import applicable, score
+from core.llm.families import shared_family, writer_of
+from core.packs.pack import Pack, Rubric
+from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
+from core.storage.json_lines import split_lines
+from core.yaml_files import explain
+
+READ = (".jsonl", ".ndjson", ".json")
+"""Endings of the files that are read in a folder."""
+
+
+class Line(BaseModel):
+    """One assessment of a checkpoint; keys beside these are let through unread.
+
+    Args:
+        answers: by criterion id: YES, NO, NA or ERROR.
+        category_scores: none for a category that was not scored.
+        weights: of the categories.
+        judge, rubric_hash, words: who judged, by which rubric, and the hash of the exchanges, where the line tells; those that we write do.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
+
+    conversation_id: str = Field(validation_alias=AliasChoices("transcript_id", "conversation_id", "id"))
+    passed: bool = Field(alias="pass")
+    score: float | None
+    threshold: float
+    category_scores: dict[str, float | None]
+    answers: dict[str, Answer]
+    reasonings: dict[str, str] | None = None
+    failed_checks: list[str] | None = None
+    failed_safety: list[str] | None = None
+    safety_gate_failed: bool = False
+    error_count: int = 0
+    weights: dict[str, float] = Field(default_factory=dict)
+    judge: str | None = None
+    rubric_hash: str | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        lines: the readable ones, by line number, counted from 1; several may have the same id.
+        damaged: by line number what is wrong with the others.
+    """
+
+    lines: dict[int, Line]
+    damaged: dict[int, str]
+
+
+def read_checkpoint(text: str) -> Checkpoint:
+    """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others. A line ends with a line feed alone."""
+    found = Checkpoint({}, {})
+    for number, line in enumerate(split_lines(text), start=1):
+        if line.strip():
+            try:
+                _take(found, number, parse(line))
+            except TranscriptError as broken:
+                found.damaged[number] = str(broken)
+    return found
+
+
+@dataclass
+class Checkpoints:
+    """What several checkpoints hold together.
+
+    Args:
+        lines: by conversation id, where it stands and the line that counts.
+        others: by conversation id, the further lines, of which the first that can be used counts where that one cannot.
+        damaged: by place, what is wrong there.
+        repeated: by place, which line counts in its stead.
+        unread: files of types that are not read, by their ending.
+    """
+
+    lines: dict[str, tuple[str, Line]] = field(default_factory=dict)
+    others: dict[str, list[tuple[str, Line]]] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> list[str]:
+        """Return what a person must know of the reading: everything that was left out."""
+        lines = shown([f"Not read: {place}: {reason}" for place, reason in self.damaged.items()])
+        lines += shown([f"Not taken: {place}: {reason}" for place, reason in self.repeated.items()])
+        if self.unread:
+            lines.append(f"Files of types that are not read: {', '.join(f'{count} {ending}' for ending, count in self.unread.most_common(8))}.")
+        return lines
+
+
+def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
+    """Read checkpoints (`*.jsonl`, an assessment a line) and single assessments (`*.json`, or a list of them) from files and folders.
+
+    Of several lines with one id the first without an ERROR counts, for an ERROR is no verdict; where all have some, the first with the fewest.
+
+    Raises:
+        CheckpointError: a path is not there, or no assessment can be read.
+    """
+    found = Checkpoints()
+    for path in paths:
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
+        files, closed, unread = files_below(path, READ) if path.is_dir() else ([path], {}, Counter[str]())
+        found.unread += unread
+        found.damaged |= {place.name: reason for place, reason in closed.items()}
+        for file in files:
+            name, part = file.relative_to(path).as_posix() if file != path else file.name, Checkpoint({}, {})
+            try:
+                for number, item in _items(file):
+                    _take(part, number, item)
+            except TranscriptError as broken:
+                found.damaged[name] = str(broken)
+            found.damaged |= {_place(name, number): reason for number, reason in part.damaged.items()}
+            for number, line in part.lines.items():
+                _choose(found, _place(name, number), line)
+    if not found.lines:
+        first = next((f" The first: {place}: {reason}" for place, reason in found.damaged.items()), "")
+        raise CheckpointError(f"No assessment can be read in {', '.join(map(str, paths))}.{first} Give checkpoints in the form of docs/judging.md.")
+    return found
+
+
+def _items(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.suffix.lower() != ".json":
+        return json_lines(path)
+    whole = read_json(path)
+    return iter(enumerate(whole if isinstance(whole, list) else [whole], 1))
+
+
+def _take(found: Checkpoint, number: int, item: Any) -> None:
+    """Add what a line says, or what is wrong with it."""
+    try:
+        if isinstance(item, TranscriptError):
+            raise item
+        line = Line.model_validate(item)
+        refuse_unsafe(line.model_dump(mode="json"))
+        found.lines[number] = line
+    except ValidationError as invalid:
+        found.damaged[number] = explain(invalid)
+    except TranscriptError as broken:
+        found.damaged[number] = str(broken)
+
+
+def _choose(found: Checkpoints, place: str, line: Line) -> None:
+    if line.conversation_id not in found.lines:
+        found.lines[line.conversation_id] = place, line
+        return
+    earlier, other = found.lines[line.conversation_id]
+    if _errors(line) < _errors(other):
+        found.lines[line.conversation_id] = place, line
+        place, earlier, line = earlier, place, other
+    found.others.setdefault(line.conversation_id, []).append((place, line))
+    found.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
+
+
+def _errors(line: Line) -> int:
+    return sum(answer is Answer.ERROR for answer in line.answers.values())
+
+
+def _place(name: str, number: int) -> str:
+    return f"{name}, line {number}"
+
+
+def adopt_first(found: Checkpoints, transcript: Transcript, name: str, pack: Pack) -> tuple[str, Line, Assessment | str]:
+    """Return where the line stands that counts for a transcript, the line, and its assessment or why none can be used.
+
+    It is the first that can be used: one of another rubric, of other words or without all answers is no verdict on this transcript.
+
+    Args:
+        name: the conversation's id in the checkpoints.
+    """
+    tried = [(place, line, adopt(line, place, transcript, pack)) for place, line in [found.lines[name], *found.others.get(name, [])]]
+    return next((one for one in tried if isinstance(one[2], Assessment)), tried[0])
+
+
+def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assessment | str:
+    """Turn a line into the assessment of a transcript, scored by the pack's rubric, or say why it cannot be used.
+
+    A line is used if it answers every criterion that applies to the transcript's length; others that it answers are not looked at.
+
+    Args:
+        source: where the line stands.
+    """
+    criteria = applicable(pack.rubric, len(transcript.exchanges))
+    if line.rubric_hash not in (None, pack.rubric.hash):
+        return f"judged by the rubric {line.rubric_hash}, which is not this one ({pack.rubric.hash})"
+    if line.words not in (None, words_of(transcript)):
+        return "the transcript has other words than the one that was judged"
+    if lacking := [item.id for item in criteria if line.answers.get(item.id, Answer.ERROR) is Answer.ERROR]:
+        return f"no answer to {', '.join(lacking)}"
+    reasonings, writer = line.reasonings or {}, writer_of(transcript)
+    verdicts = [Verdict(criterion=item.id, answer=line.answers[item.id], reasoning=reasonings.get(item.id, "")) for item in criteria]
+    return Assessment(
+        transcript_id=transcript.id,
+        judge=line.judge or "unknown judge (checkpoint)",
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, len(transcript.exchanges)),
+        shared_family=next(filter(None, (shared_family(judge, writer) for judge in (line.judge or "").split(JOIN))), None),
+        provenance={"domain": pack.name, "checkpoint": source, "recorded_score": line.score, "recorded_pass": line.passed},
+    )
+
+
+def words_of(transcript: Transcript) -> str:
+    """Return the hash of all that is said in a transcript."""
+    return fingerprint([transcript.opening, transcript.exchanges] if transcript.opening else transcript.exchanges)
+
+
+def write_checkpoint(judged: Sequence[Judged], rubric: Rubric) -> str:
+    """Return what was decided as a checkpoint, a line for each transcript."""
+    return "".join(json.dumps(_line(item, rubric), ensure_ascii=False) + "\n" for item in judged)
+
+
+def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
+    """Score a line's answers by a rubric; return the score and the criteria that the line answers and the rubric does not have.
+
+    A line does not tell how long its transcript is: it is taken to be as long as the criteria that it answers ask for.
+    """
+    known = {key: criterion for key, criterion in rubric.criteria.items() if key in line.answers}
+    exchanges = max((criterion.head.from_exchange for criterion in known.values()), default=1)
+    verdicts = [Verdict(criterion=key, answer=line.answers[key], reasoning=(line.reasonings or {}).get(key, "")) for key in known]
+    return score(rubric, verdicts, exchanges), sorted(set(line.answers) - set(known))
+
+
+def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
+    assessment, found = judged.decided, judged.decided.score
+    return {
+        "conversation_id": assessment.transcript_id,
+        "pass": found.outcome == "pass",
+        "score": None if found.outcome == "incomplete" else found.score,  # of what is there; it would be taken for a score
+        "threshold": rubric.numbers.pass_at,
+        "category_scores": found.category_scores,
+        "answers": {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts},
+        "reasonings": {verdict.criterion: verdict.reasoning for verdict in assessment.verdicts},
+        "failed_checks": found.failed_checks,
+        "failed_safety": found.failed_gates,
+        "safety_gate_failed": bool(found.failed_gates),
+        "error_count": found.errors,
+        "weights": rubric.numbers.categories,
+        "judge": assessment.judge,
+        "rubric_hash": assessment.rubric_hash,
+        "words": words_of(judged.transcript),
+    }

@@ -1,0 +1,192 @@
+"""What a batch of assessments amounts to: rates with their denominators and intervals, errors apart from failures, and how far the judges can be trusted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from core.judging.agreement import Agreement, RankAgreement, agreement, overall_agreement, rank_agreement
+from core.judging.label_statistics import Estimate, FlipRates, flip_rates, ratio, resampled, share_of
+from core.judging.scoring import value_of
+from core.packs.pack import Criterion, Rubric
+from core.records import Answer, Assessment, Judged, Outcome, Verdict
+from core.settings.assessment import TrustSettings
+
+
+@dataclass(frozen=True)
+class CriterionRate:
+    """How a criterion was answered.
+
+    Args:
+        answers: counts; ERROR is one of them.
+        passing: of the answers that can be used, the share that passes.
+    """
+
+    criterion: Criterion
+    answers: Counter[Answer]
+    passing: Estimate
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a panel's judges agree.
+
+    Args:
+        outcome: whether a transcript passes or fails; an incomplete assessment says neither.
+        overall, criteria: over all criteria, and by criterion.
+        ranks: how each judge ranks the transcripts beside the others.
+    """
+
+    outcome: Agreement
+    overall: Agreement
+    criteria: dict[str, Agreement]
+    ranks: list[RankAgreement]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A batch in figures; means and rates leave incomplete assessments out, and say on how many they rest.
+
+    Args:
+        assessed: transcripts; passed + failed + incomplete.
+        pass_rate: of those that passed or failed.
+        mean_score, categories: of the same.
+        errors, answers: verdicts that are ERROR, of all verdicts.
+        uncited: usable verdicts that cite no exchange.
+        failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
+        gate_failures: by gate, the transcripts that failed it.
+        overruled: by gate and judge, the transcripts that failed it at first and passed when asked again.
+        unfinished: by transcript whose assessment is incomplete, the first reason.
+        shared_families: by judge and family, assessments in which the judge is of the family that wrote the answers.
+        trust: of a panel.
+        flips: by judge, how often it answered otherwise when it judged the same again.
+    """
+
+    assessed: int
+    passed: int
+    failed: int
+    incomplete: int
+    pass_rate: Estimate
+    mean_score: Estimate
+    categories: dict[str, Estimate]
+    criteria: list[CriterionRate]
+    errors: int
+    answers: int
+    uncited: int
+    failed_checks: list[tuple[str, int]]
+    failed_gates: list[tuple[str, int]]
+    gate_failures: dict[str, list[str]]
+    overruled: dict[tuple[str, str], list[str]]
+    unfinished: dict[str, str]
+    shared_families: dict[tuple[str, str], int]
+    trust: Trust | None = None
+    flips: dict[str, FlipRates] = field(default_factory=dict)
+
+
+def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, again: Mapping[str, Sequence[Assessment]] | None = None) -> Figures:
+    """Return a batch in figures.
+
+    Args:
+        again: by judge, all its assessments of transcripts that it judged several times.
+    """
+    decided = [item.decided for item in judged]
+    complete = [item for item in decided if item.score.outcome is not Outcome.INCOMPLETE]
+    outcomes = Counter(item.score.outcome for item in decided)
+    verdicts = [verdict for item in decided for verdict in item.verdicts]
+    return Figures(
+        assessed=len(decided),
+        passed=outcomes[Outcome.PASS],
+        failed=outcomes[Outcome.FAIL],
+        incomplete=outcomes[Outcome.INCOMPLETE],
+        pass_rate=share_of(outcomes[Outcome.PASS], len(complete), settings.few, "no assessment is complete"),
+        mean_score=_mean([item.score.score for item in complete], settings),
+        categories={name: _mean([item.score.category_scores.get(name) for item in complete], settings) for name in rubric.numbers.categories},
+        criteria=[_rate(criterion, verdicts, settings) for criterion in rubric.criteria.values()],
+        errors=sum(verdict.answer is Answer.ERROR for verdict in verdicts),
+        answers=len(verdicts),
+        uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
+        failed_checks=Counter(name for item in decided for name in item.score.failed_checks).most_common(),
+        failed_gates=Counter(name for item in decided for name in item.score.failed_gates).most_common(),
+        gate_failures=_gate_failures(decided),
+        overruled=_overruled(judged, rubric),
+        unfinished={item.transcript_id: _reason(item) for item in decided if item.score.outcome is Outcome.INCOMPLETE},
+        shared_families=dict(Counter((judge, item.shared_family) for one in judged for judge, item in one.by_judge.items() if item.shared_family)),
+        trust=_trust(judged, rubric, settings) if any(len(item.by_judge) > 1 for item in judged) else None,
+        flips={judge: _flips(rubric, several, settings) for judge, several in (again or {}).items()},
+    )
+
+
+def own_family(found: Figures) -> list[str]:
+    """Say of each judge that judged what a model of its own family wrote."""
+    return [
+        f"{judge} judges its own family: in {count} of {found.assessed} transcripts a model of the family {family} wrote the answers. Judges favour what their "
+        "own family writes; name one of another family, or a panel."
+        for (judge, family), count in found.shared_families.items()
+    ]
+
+
+def _mean(values: Sequence[float | None], settings: TrustSettings) -> Estimate:
+    found = [value for value in values if value is not None]
+    if len(found) < 2:
+        return Estimate(found[0] if found else None, len(found), reason=f"complete assessments: {len(found)}")
+    totals = np.array([[value, 1.0] for value in found])
+    return resampled(totals, lambda sums: ratio(sums[..., 0], sums[..., 1]), "nothing was scored", settings.resamples, settings.few, seed=0)
+
+
+def _rate(criterion: Criterion, verdicts: Sequence[Verdict], settings: TrustSettings) -> CriterionRate:
+    answers = Counter(verdict.answer for verdict in verdicts if verdict.criterion == criterion.id)
+    values = [value for answer in answers.elements() if (value := value_of(criterion, answer)) is not None]
+    return CriterionRate(criterion, answers, share_of(int(sum(values)), len(values), settings.few, "it was not answered"))
+
+
+def _gate_failures(decided: Sequence[Assessment]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in decided:
+        for gate in item.score.failed_gates:
+            found.setdefault(gate, []).append(item.transcript_id)
+    return found
+
+
+def _overruled(judged: Sequence[Judged], rubric: Rubric) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for item in judged:
+        for judge, assessment in item.by_judge.items():
+            for verdict in assessment.verdicts:
+                criterion = rubric.criteria.get(verdict.criterion)
+                if verdict.opinions and criterion and value_of(criterion, verdict.answer) == 1:
+                    found.setdefault((verdict.criterion, judge), []).append(item.transcript.id)
+    return found
+
+
+def _reason(assessment: Assessment) -> str:
+    errors = [verdict for verdict in assessment.verdicts if verdict.answer is Answer.ERROR]
+    return f"{', '.join(verdict.criterion for verdict in errors)}: {errors[0].reasoning}" if errors else "no criterion applies"
+
+
+def _trust(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings) -> Trust:
+    answers: dict[str, dict[str, dict[str, str | None]]] = {key: {} for key in rubric.criteria}
+    for item in judged:
+        for judge, assessment in item.by_judge.items():
+            for verdict in assessment.verdicts:
+                if verdict.criterion in answers:
+                    answers[verdict.criterion].setdefault(item.transcript.id, {})[judge] = verdict.answer
+    several = {item.transcript.id: {judge: found.score for judge, found in item.by_judge.items()} for item in judged if len(item.by_judge) > 1}
+    complete = {name: {judge: found for judge, found in given.items() if found.outcome is not Outcome.INCOMPLETE} for name, given in several.items()}
+    outcomes = {name: {judge: found.outcome.value for judge, found in given.items()} for name, given in complete.items()}
+    scores = {name: {judge: found.score if judge in complete[name] else None for judge, found in given.items()} for name, given in several.items()}
+    return Trust(
+        agreement(outcomes, settings.resamples, settings.few),
+        overall_agreement(answers, settings.resamples, settings.few),
+        {key: agreement(given, settings.resamples, settings.few) for key, given in answers.items()},
+        rank_agreement(scores, settings.far, settings.few),
+    )
+
+
+def _flips(rubric: Rubric, several: Sequence[Assessment], settings: TrustSettings) -> FlipRates:
+    answers: dict[str, dict[str, list[str | None]]] = {key: {} for key in rubric.criteria}
+    for assessment in several:
+        for verdict in assessment.verdicts:
+            if verdict.criterion in answers:
+                answers[verdict.criterion].setdefault(assessment.transcript_id, []).append(verdict.answer)
+    return flip_rates(answers, settings.resamples, settings.few)

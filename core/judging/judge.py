@@ -1,0 +1,196 @@
+"""One judge, one transcript: which calls are made, and the assessment that comes of them."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from core.errors import ContextError, InvalidOutputError, ModelError
+from core.fingerprint import seed_of
+from core.judging.call_log import JudgementLog
+from core.judging.judgements import answer_schema, read_judgement, unusable
+from core.judging.scoring import applicable, score, value_of
+from core.judging.text_facts import measure
+from core.llm.chat import ChatModel, ChatRequest, Message, Reply
+from core.llm.families import shared_family, writer_of
+from core.packs.openings import heard
+from core.packs.pack import Criterion, Pack
+from core.records import Answer, Assessment, Opinion, Transcript, Verdict
+from core.settings.assessment import Judging
+
+Count = Callable[[str], int]
+MARGIN = 1.1
+"""By which a judge's own tokens may be more than those that are counted here."""
+
+CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
+"""How often a failed gate may be asked again."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A judge with a transcript before it.
+
+    Args:
+        pack: the domain, with the rubric.
+        max_tokens: room for the answer of one call.
+        context: how many tokens a prompt and its answer may take together, where that is known; count: counts a text's tokens.
+        repeat: which of several assessments of the same transcript by the same judge.
+        log: keeps each call's answer as soon as it is there.
+    """
+
+    pack: Pack
+    judge: ChatModel
+    transcript: Transcript
+    how: Judging
+    max_tokens: int
+    context: int | None = None
+    count: Count = len
+    repeat: int = 0
+    log: JudgementLog = field(default_factory=JudgementLog)
+
+
+async def assess(sitting: Sitting) -> Assessment:
+    """Judge a transcript on every criterion that applies to its length.
+
+    With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A judgement that leaves a criterion
+    out, answers it with another word, or cites an exchange that does not exist is asked for again; what is still so then is ERROR. An answer that is
+    refused, truncated or does not have the asked form gives ERROR for what was asked; so does a transcript that the judge cannot read whole: it is not
+    sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
+
+    Raises:
+        RunStoppedError: there is no use in asking on; what was answered is in the log.
+    """
+    pack, transcript = sitting.pack, sitting.transcript
+    exchanges = len(transcript.exchanges)
+    criteria = applicable(pack.rubric, exchanges)
+    answered = {verdict.criterion: verdict for verdict in await _confirmed(sitting, await _ask_all(sitting, criteria) if criteria else [])}
+    verdicts = [answered[criterion.id] for criterion in criteria]
+    return Assessment(
+        transcript_id=transcript.id,
+        judge=sitting.judge.reference,
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, exchanges),
+        caveat=sitting.judge.caveat,
+        shared_family=shared_family(sitting.judge.reference, writer_of(transcript)),
+        provenance={"domain": pack.name, "pack_hash": pack.hash, **sitting.how.model_dump(), "repeat": sitting.repeat},
+    )
+
+
+async def _ask_all(sitting: Sitting, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
+    first, *others = _calls(sitting, criteria)
+    found = await _ask(sitting, first, again)
+    # all of them come to their end before one that stops the run is heard: their answers are paid for
+    rest = await asyncio.gather(*(_ask(sitting, call, again) for call in others), return_exceptions=True)
+    for answer in rest:
+        if isinstance(answer, BaseException):
+            raise answer
+        found += answer
+    return found
+
+
+def _calls(sitting: Sitting, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+    """Divide criteria into those of one call each."""
+    if sitting.how.mode == "single":
+        return [list(criteria)]
+    kinds: dict[str, list[Criterion]] = {}
+    for criterion in criteria:
+        kinds.setdefault(criterion.id if sitting.how.mode == "criterion" else criterion.head.category or "gates", []).append(criterion)
+    return list(kinds.values())
+
+
+async def _ask(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
+    """Make one call, or find its answer in the log; the verdicts of one that cannot be used are ERROR."""
+    call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
+    if kept := sitting.log.find(call):
+        return kept
+    exchanges, alone = len(sitting.transcript.exchanges), sitting.how.mode == "criterion"
+    readable: list[Reply] = []
+
+    def check(reply: Reply) -> None:
+        verdicts = read_judgement(reply, criteria, exchanges, alone)
+        readable.append(reply)
+        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
+            raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
+
+    request = replace(_request(sitting, criteria, again), check=check)
+    try:
+        _check_fits(sitting, request)
+        try:
+            reply = await sitting.judge.complete(request)
+        except InvalidOutputError:
+            if not readable:
+                raise
+            reply = readable[-1]
+        verdicts = read_judgement(reply, criteria, exchanges, alone)
+    except ModelError as error:
+        return [unusable(criterion.id, str(error)) for criterion in criteria]
+    if all(verdict.answer is not Answer.ERROR for verdict in verdicts):
+        sitting.log.add(call, verdicts)
+    return verdicts
+
+
+def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> ChatRequest:
+    pack, judge, transcript, how = sitting.pack, sitting.judge, sitting.transcript, sitting.how
+    seed = seed_of("judge", judge.reference, transcript.id, sitting.repeat, again, *(criterion.id for criterion in criteria))
+    asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
+    inputs = {
+        "exchanges": heard(transcript),
+        "facts": measure(transcript.exchanges),
+        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in asked],
+        "alone": how.mode == "criterion",
+    }
+    return ChatRequest(
+        role="judge",
+        system="",
+        messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
+        max_tokens=sitting.max_tokens,
+        seed=seed,
+        schema=answer_schema([criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion"),
+        volatile=2 if how.mode == "single" else 1,  # of a single call nobody would read what was put into the cache
+        item=transcript.id,
+        inputs=inputs,
+    )
+
+
+def _check_fits(sitting: Sitting, request: ChatRequest) -> None:
+    if sitting.context is None:
+        return
+    tokens = sum(sitting.count(message.content) for message in request.messages)
+    if tokens * MARGIN + sitting.max_tokens > sitting.context:
+        raise ContextError(
+            f"The prompt takes about {tokens:,} tokens and the judgement up to {sitting.max_tokens:,}; {sitting.judge.reference} holds {sitting.context:,}. "
+            "Name a judge that holds more, or lower assessment.max_tokens."
+        )
+
+
+async def _confirmed(sitting: Sitting, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Ask failed gates again, without a word of what was answered before, until it is decided whether they fail."""
+    gates = sitting.pack.rubric.criteria
+    asked = {
+        verdict.criterion: [verdict] for verdict in verdicts if gates[verdict.criterion].head.gate and value_of(gates[verdict.criterion], verdict.answer) == 0
+    }
+    for again in range(1, CONFIRMATIONS[sitting.how.confirm_gates] + 1):
+        open_still = [gates[name] for name, answers in asked.items() if _undecided(gates[name], answers)]
+        for verdict in await _ask_all(sitting, open_still, again) if open_still else []:
+            asked[verdict.criterion].append(verdict)
+    return [_settled(sitting.judge.reference, gates[item.criterion], asked[item.criterion]) if item.criterion in asked else item for item in verdicts]
+
+
+def _undecided(gate: Criterion, answers: Sequence[Verdict]) -> bool:
+    values = [value_of(gate, verdict.answer) for verdict in answers]
+    return None not in values and values.count(0.0) < 2
+
+
+def _settled(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
+    """Return what several answers to one gate come to: the last one, whatever the policy, because asking ends where it is decided.
+
+    A failure that could not be confirmed is ERROR: neither a failure nor a pass.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    last = answers[-1]
+    if last.answer is Answer.ERROR:
+        last = unusable(gate.id, f"The gate failed, and asking again gave no usable answer: {last.reasoning}")
+    opinions = [Opinion(judge=judge, answer=item.answer, reasoning=item.reasoning, cited=item.cited) for item in answers]
+    return last.model_copy(update={"opinions": opinions})

@@ -1,0 +1,104 @@
+"""The page of a batch of assessments: every conversation beside its verdicts, to be read, filtered and linked to from the file alone."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from core.escaping import embedded, render_page
+from core.packs.openings import heard
+from core.packs.pack import Pack, Rubric
+from core.records import Assessment, Judged, Opinion, Transcript, Verdict
+
+
+def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: bool = False) -> str:
+    """Return one self-contained HTML page: the conversations of a batch, each beside its verdicts.
+
+    Whatever stands in a transcript or in a verdict is embedded as JSON and shown as text. The order of the transcripts is kept.
+
+    Args:
+        summary: HTML for the top of the page, which must be safe; of a blind page it must give nothing away.
+        blind: for a person who is to judge unprompted: the criteria in full in place of the verdicts, and nothing of any judge anywhere in the page.
+    """
+    judges = [] if blind else list(dict.fromkeys(judge for item in judged for judge in item.by_judge))
+    panel = judges if len(judges) > 1 else []
+    views = [[item.decided, *(item.by_judge.get(judge) for judge in panel)] for item in judged]
+    index = {
+        "blind": blind,
+        "criteria": _criteria(pack.rubric),
+        "weights": pack.rubric.numbers.categories,
+        "passAt": pack.rubric.numbers.pass_at,
+        "judges": panel,
+        "transcripts": [
+            {"id": item.transcript.id, "exchanges": len(item.transcript.exchanges), "results": [] if blind else [_result(view) for view in given]}
+            for item, given in zip(judged, views, strict=True)
+        ],
+    }
+    script = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page_verdicts.js", "page.js"))
+    return render_page(
+        "judging/page",
+        domain=pack.name,
+        summary=Markup(summary),
+        blind=blind,
+        panel=panel,
+        criteria=pack.rubric.criteria.values(),
+        index=embedded(index),
+        conversations=[embedded(_conversation(item.transcript)) for item in judged],
+        findings=[] if blind else [embedded(_findings(given)) for given in views],
+        style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _criteria(rubric: Rubric) -> list[dict[str, Any]]:
+    return [
+        {"id": item.id, "name": item.head.name, "category": item.head.category, "na": item.head.na, "from": item.head.from_exchange, "text": item.text}
+        for item in rubric.criteria.values()
+    ]
+
+
+def _conversation(transcript: Transcript) -> list[tuple[int, str, str]]:
+    return [(exchange["exchange_number"], exchange["user"], exchange["assistant"]) for exchange in heard(transcript)]
+
+
+def _result(assessment: Assessment | None) -> dict[str, Any] | None:
+    """Return what the list shows and the filters look at."""
+    if assessment is None:
+        return None
+    score = assessment.score
+    return {
+        "outcome": score.outcome,
+        "score": score.score,
+        "failedGates": score.failed_gates,
+        "errors": score.errors,
+        "answers": {verdict.criterion: verdict.answer for verdict in assessment.verdicts},
+    }
+
+
+def _findings(assessments: Sequence[Assessment | None]) -> dict[str, Any]:
+    """Return the verdicts of a transcript, each text once: a panel's decision repeats what its judges wrote."""
+    texts: dict[str, int] = {}
+
+    def opinion(given: Opinion | Verdict) -> dict[str, Any]:
+        return {"answer": given.answer, "reasoning": texts.setdefault(given.reasoning, len(texts)), "cited": given.cited}
+
+    def verdict(given: Verdict) -> dict[str, Any]:
+        return {"criterion": given.criterion, **opinion(given), "opinions": [{"judge": item.judge, **opinion(item)} for item in given.opinions]}
+
+    def findings(given: Assessment | None) -> dict[str, Any] | None:
+        if given is None:
+            return None
+        return {
+            "judge": given.judge,
+            "caveat": given.caveat,
+            "sharedFamily": given.shared_family,
+            "categories": given.score.category_scores,
+            "failedChecks": given.score.failed_checks,
+            "verdicts": [verdict(item) for item in given.verdicts],
+        }
+
+    return {"views": [findings(item) for item in assessments], "texts": list(texts)}

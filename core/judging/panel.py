@@ -1,0 +1,77 @@
+"""A panel: several judges' assessments of a transcript become one."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from core.errors import SettingsError
+from core.judging.judgements import unusable
+from core.judging.scoring import applicable, score, value_of
+from core.packs.pack import Criterion, Pack, Rubric
+from core.records import Answer, Assessment, Opinion, Verdict
+from core.settings.assessment import PanelSettings, Policy
+
+JOIN = " + "
+"""Between the judges' names in a panel's."""
+
+
+def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
+    """Check that each policy is of a criterion that there is.
+
+    Raises:
+        SettingsError: one is not.
+    """
+    if unknown := sorted(set(panel.by_criterion) - set(rubric.criteria)):
+        raise SettingsError(f"assessment.panel.by_criterion names {unknown[0]!r}. Allowed: {', '.join(rubric.criteria)}. Take it out or correct it.")
+
+
+def decide(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
+    """Decide each criterion from the judges' verdicts, and score what comes of it.
+
+    With `majority`, more than half of all judges must pass a criterion, so that a tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR
+    or missing, the others decide if that answer could not change the outcome; else the verdict is ERROR.
+
+    Args:
+        by_judge: each judge's assessment, or none where there is none.
+        exchanges: length of the transcript.
+    """
+    there = {judge: assessment for judge, assessment in by_judge.items() if assessment}
+    answers = {judge: {verdict.criterion: verdict for verdict in assessment.verdicts} for judge, assessment in there.items()}
+    verdicts = [
+        _decide(criterion, {judge: answers.get(judge, {}).get(criterion.id) for judge in by_judge}, _policy(criterion, panel))
+        for criterion in applicable(pack.rubric, exchanges)
+    ]
+    return Assessment(
+        transcript_id=next(iter(there.values())).transcript_id,
+        judge=JOIN.join(by_judge),
+        rubric_hash=pack.rubric.hash,
+        verdicts=verdicts,
+        score=score(pack.rubric, verdicts, exchanges),
+        caveat=" ".join(sorted({assessment.caveat for assessment in there.values() if assessment.caveat})) or None,
+        shared_family=next((assessment.shared_family for assessment in there.values() if assessment.shared_family), None),
+        provenance={"domain": pack.name, "pack_hash": pack.hash, "panel": panel.model_dump()},
+    )
+
+
+def _policy(criterion: Criterion, panel: PanelSettings) -> Policy:
+    return panel.by_criterion.get(criterion.id, panel.gates if criterion.head.gate else panel.criteria)
+
+
+def _decide(criterion: Criterion, given: Mapping[str, Verdict | None], policy: Policy) -> Verdict:
+    verdicts = {judge: verdict or unusable(criterion.id, "There is no assessment of this judge.") for judge, verdict in given.items()}
+    values = {judge: value_of(criterion, verdict.answer) for judge, verdict in verdicts.items()}
+    passing, failing = (sum(value == wanted for value in values.values()) for wanted in (1, 0))
+    judges, needed = len(values), len(values) if policy == "any_fail" else len(values) // 2 + 1
+    opinions = [Opinion(judge=judge, answer=item.answer, reasoning=item.reasoning, cited=item.cited) for judge, item in verdicts.items()]
+    if passing < needed <= judges - failing:
+        errors = [f"{judge}: {verdicts[judge].reasoning}" for judge, value in values.items() if value is None]
+        decided = unusable(criterion.id, f"The other judges' answers do not decide it. {' '.join(errors)}")
+    else:
+        decided = _speaker([verdicts[judge] for judge, value in values.items() if value == (1 if passing >= needed else 0)])
+    return decided.model_copy(update={"opinions": opinions})
+
+
+def _speaker(agreeing: Sequence[Verdict]) -> Verdict:
+    """Return the first of the verdicts with the commonest answer; NA gives way in a tie."""
+    counts = Counter(verdict.answer for verdict in agreeing)
+    answer = max(counts, key=lambda found: (counts[found], found is not Answer.NA))
+    return next(verdict for verdict in agreeing if verdict.answer is answer)

@@ -1,0 +1,176 @@
+"""What a person's labels say of the judge: how far its answers, its outcomes and its pass rate can be trusted, and where the two disagree."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.fingerprint import seed_of
+from core.judging.agreement import HumanAgreement, human_agreement
+from core.judging.review_sheet import Labels
+from core.judging.scoring import score
+from core.packs.pack import Rubric
+from core.records import Answer, Assessment, Judged, Outcome, Verdict
+
+LONGEST = 200
+"""Characters of a judge's reasoning that are shown."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A judge beside the person, on one criterion or on the outcome.
+
+    Args:
+        errors: labelled transcripts for which the judge has no usable answer; they are in no other figure.
+    """
+
+    agreement: HumanAgreement
+    errors: int
+
+
+@dataclass(frozen=True)
+class JudgeFigures:
+    """A judge, or the decision that was made from several judges' answers.
+
+    Args:
+        judge: provider/model.
+        outcome: pass or fail, where the person labelled every criterion that applies.
+        criteria: by id.
+    """
+
+    judge: str
+    outcome: Beside
+    criteria: dict[str, Beside]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One answer in which a judge and the person differ.
+
+    Args:
+        judge: whose answer it is; none where it is what was decided.
+        reasoning: the judge's, shortened.
+        note: the person's, on the whole transcript.
+    """
+
+    transcript: str
+    judge: str | None
+    person: Answer
+    answer: Answer
+    reasoning: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ReviewFigures:
+    """The figures of a review.
+
+    Args:
+        judged: transcripts of the batch.
+        labelled: of these, how many have a label, and fully_labelled: on every criterion that applies.
+        labels, unlabelled: cells of the person's sheet.
+        names: of the criteria, by id.
+        few: below this number a figure is an indication only.
+        caveats: what the assessments say of themselves.
+        decision: what was decided of each transcript; judges: each judge alone, where there are several.
+        disagreements: by criterion, in the order of the sheet.
+    """
+
+    judged: int
+    labelled: int
+    fully_labelled: int
+    labels: int
+    unlabelled: int
+    names: dict[str, str]
+    few: int
+    caveats: list[str]
+    decision: JudgeFigures
+    judges: list[JudgeFigures]
+    disagreements: dict[str, list[Disagreement]]
+
+
+def review(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int, few: int, seed: int = 0) -> ReviewFigures:
+    """Lay a person's labels beside what was decided and, where there are several judges, beside what each said.
+
+    An answer that is ERROR, and an outcome that is incomplete, is counted apart: it is no NO and no disagreement.
+
+    Args:
+        labels: of some of the transcripts, drawn by `core.judging.review_sheet.sample`; only then is the corrected pass rate that of the batch.
+        judged: the whole batch.
+        resamples: bootstrap samples behind kappa's interval.
+        few: below this number an estimate bears a warning.
+    """
+
+    def beside(human: Mapping[str, str], judge: Mapping[str, str | None], passing: Collection[str], *parts: str | None) -> Beside:
+        errors = sum(judge.get(name) in (None, Answer.ERROR) for name in human)
+        return Beside(human_agreement(human, judge, passing, resamples, few, seed_of("review", seed, *parts)), errors)
+
+    def figures(judge: str | None, view: Mapping[str, Assessment]) -> JudgeFigures:
+        criteria = {}
+        for criterion in rubric.criteria.values():
+            passing = {Answer.YES, Answer.NA} if criterion.head.na == "allowed" else {Answer.YES}
+            criteria[criterion.id] = beside(_labelled(labels, criterion.id), _answered(view, criterion.id), passing, judge, criterion.id)
+        outcomes = {name: _passed_or_failed(item.score.outcome) for name, item in view.items()}
+        named = judge or "; ".join(sorted({item.judge for item in view.values()}))
+        return JudgeFigures(named, beside(person, outcomes, {Outcome.PASS}, judge), criteria)
+
+    person = _outcomes(labels, judged, rubric)
+    views = _views(judged)
+    decision, *judges = [figures(judge, view) for judge, view in views.items()]
+    return ReviewFigures(
+        judged=len(judged),
+        labelled=len(labels.answers),
+        fully_labelled=len(person),
+        labels=sum(map(len, labels.answers.values())),
+        unlabelled=len(labels.unlabelled),
+        names={item.id: item.head.name for item in rubric.criteria.values()},
+        few=few,
+        caveats=sorted({item.decided.caveat for item in judged if item.decided.caveat}),
+        decision=decision,
+        judges=judges,
+        disagreements={criterion: found for criterion in rubric.criteria if (found := _disagreements(criterion, labels, views))},
+    )
+
+
+def _views(judged: Sequence[Judged]) -> dict[str | None, dict[str, Assessment]]:
+    """Return the assessments by transcript: under None what was decided, then each judge's, where there are several."""
+    judges = sorted({judge for item in judged for judge in item.by_judge})
+    each = {judge: {item.transcript.id: item.by_judge[judge] for item in judged if judge in item.by_judge} for judge in judges}
+    return {None: {item.transcript.id: item.decided for item in judged}, **(each if len(judges) > 1 else {})}
+
+
+def _labelled(labels: Labels, criterion: str) -> dict[str, Answer]:
+    return {name: given[criterion] for name, given in labels.answers.items() if criterion in given}
+
+
+def _answered(view: Mapping[str, Assessment], criterion: str) -> dict[str, Answer]:
+    return {name: verdict.answer for name, item in view.items() for verdict in item.verdicts if verdict.criterion == criterion}
+
+
+def _outcomes(labels: Labels, judged: Sequence[Judged], rubric: Rubric) -> dict[str, Outcome]:
+    """Return pass or fail by the person's labels; a transcript that is not labelled on every criterion that applies has neither."""
+    found = {}
+    for item in judged:
+        verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in labels.answers.get(item.transcript.id, {}).items()]
+        # a missing label counts as ERROR, and so the outcome is incomplete
+        if outcome := _passed_or_failed(score(rubric, verdicts, len(item.transcript.exchanges)).outcome):
+            found[item.transcript.id] = outcome
+    return found
+
+
+def _passed_or_failed(outcome: Outcome) -> Outcome | None:
+    return None if outcome is Outcome.INCOMPLETE else outcome
+
+
+def _disagreements(criterion: str, labels: Labels, views: Mapping[str | None, Mapping[str, Assessment]]) -> list[Disagreement]:
+    found = []
+    for name, label in _labelled(labels, criterion).items():
+        for judge, view in views.items():
+            for verdict in view[name].verdicts if name in view else ():
+                if verdict.criterion == criterion and verdict.answer not in (label, Answer.ERROR):
+                    note = labels.notes.get(name, "")
+                    found.append(Disagreement(name, judge, label, verdict.answer, _shortened(verdict.reasoning), note))
+    return found
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"

@@ -1,0 +1,265 @@
+"""The sheet on which a person judges a sample of transcripts: whom it asks about, how it is written, and how it is read back.
+
+The sheet is CSV and passes through a spreadsheet program. Whatever such a program does to it on its own is understood; what would have to be guessed is not.
+"""
+
+import csv
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+from core.errors import ReviewError
+from core.escaping import spreadsheet_cell
+from core.judging.scoring import applicable
+from core.packs.pack import Criterion, Rubric
+from core.records import Answer, Judged
+
+ID, LENGTH, NOTE = "transcript_id", "exchanges", "note"
+WORDS = {word: answer for answer, words in {Answer.YES: "yes y true 1", Answer.NO: "no n false 0", Answer.NA: "na"}.items() for word in words.split()}
+"""What a person may write, without its case, points, slashes and spaces."""
+UNLABELLED = ("", "-")
+SHOWN = 5
+"""How many of a sheet's faults are named."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a person says of transcripts.
+
+    Args:
+        answers: by transcript and criterion; only what was labelled.
+        notes: by transcript.
+        unlabelled: transcript and criterion of each empty cell for which the sheet asks an answer.
+    """
+
+    answers: dict[str, dict[str, Answer]]
+    notes: dict[str, str]
+    unlabelled: list[tuple[str, str]]
+
+
+def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
+    """Draw transcripts for a person to judge, each with the same probability, and spread over outcomes and lengths.
+
+    To draw more of those that the judge failed would bias its rates and the corrected pass rate, so the strata only make the sample like the batch: the
+    transcripts are sorted by outcome and length and taken in equal steps from a random start. They come back in random order, which hides the strata.
+
+    Args:
+        size: how many; all, where there are no more.
+        seed: the same gives the same sample, whatever the order of `judged`.
+
+    Raises:
+        ReviewError: size is below 1, or there is nothing to draw from.
+
+    Source:
+        Begg & Greenes, "Assessment of diagnostic tests when disease verification is subject to selection bias", Biometrics 39 (1983): 207–215.
+        Systematic sampling: Cochran, Sampling Techniques (1977), chapter 8.
+    """
+    if size < 1:
+        raise ReviewError(f"A sample of {size} transcripts was asked for. Allowed: 1 or more. Ask for as many as a person can judge.")
+    if not judged:
+        raise ReviewError("A sample was asked for and there are 0 judged transcripts. At least 1 is needed. Assess some first (make assess).")
+    draw = random.Random(seed)
+    line = sorted(judged, key=lambda item: item.transcript.id)
+    draw.shuffle(line)
+    line.sort(key=lambda item: (item.decided.score.outcome, len(item.transcript.exchanges)))
+    number, size = len(line), min(size, len(line))
+    # steps of number / size from a start in [0, number / size), in whole numbers so that every probability is exact
+    start = draw.randrange(number)
+    drawn = [line[(step * number + start) // size] for step in range(size)]
+    draw.shuffle(drawn)
+    return drawn
+
+
+def write_sheet(sampled: Sequence[Judged], rubric: Rubric, pages_name: str) -> str:
+    """Return the sheet as CSV with a byte order mark, by which Excel knows UTF-8; nothing of a judge's answers is in it.
+
+    Args:
+        sampled: the transcripts, a row for each, in this order.
+        pages_name: the file in which the person reads them.
+    """
+    text = StringIO(newline="")
+    # quoted throughout, so that an id stays in its cell where a spreadsheet takes another character for the separator
+    sheet = csv.writer(text, quoting=csv.QUOTE_ALL)
+    sheet.writerow([ID, f"{LENGTH} (read them in {pages_name})", *(spreadsheet_cell(f"{item.id} {item.head.name}") for item in rubric.criteria.values()), NOTE])
+    for item in sampled:
+        exchanges = len(item.transcript.exchanges)
+        asked = {criterion.id for criterion in applicable(rubric, exchanges)}
+        sheet.writerow([spreadsheet_cell(item.transcript.id), exchanges, *("" if criterion in asked else "-" for criterion in rubric.criteria), ""])
+    return "\ufeff" + text.getvalue()
+
+
+def read_sheet(text: str, judged: Sequence[Judged], rubric: Rubric) -> Labels:
+    """Read a sheet that a person filled in.
+
+    Columns of criteria may be missing, and rows may be of any transcript of the batch.
+
+    Args:
+        judged: the batch that the sample was drawn from.
+
+    Raises:
+        ReviewError: it is no sheet, has no label, or has a cell whose meaning would have to be guessed.
+    """
+    lengths = {item.transcript.id: len(item.transcript.exchanges) for item in judged}
+    ids, rows = _spellings(list(lengths)), _rows(text, rubric)
+    labels, wrong, first = Labels({}, {}, []), list[str](), dict[str, int]()
+    for number, row in rows:
+        try:
+            name = _transcript(row, ids, lengths)
+            if name in first:
+                raise ValueError(f"column {ID}: found {name!r:.60}, which row {first[name]} has as well; one row each is allowed: remove one of them")
+        except ValueError as fault:
+            wrong.append(f"row {number}, {fault}")
+            continue
+        first[name] = number
+        wrong += [f"row {number}, {fault}" for fault in _take(labels, name, row, rubric, lengths[name])]
+    _refuse(wrong)
+    if not labels.answers:
+        raise ReviewError(f"The sheet has {len(rows)} rows and 0 labels; at least 1 is needed. Write YES, NO or NA into its cells and save it as CSV.")
+    return labels
+
+
+def _take(labels: Labels, name: str, row: Mapping[str, str], rubric: Rubric, exchanges: int) -> list[str]:
+    """Add a row to the labels and return what is wrong with its cells."""
+    wrong = []
+    if (note := row.get(NOTE, "").strip()) not in UNLABELLED:
+        labels.notes[name] = note
+    for criterion in rubric.criteria.values():
+        try:
+            answer = _answer(row.get(criterion.id, ""), criterion, exchanges)
+        except ValueError as fault:
+            wrong.append(f"column {criterion.id}: {fault}")
+            continue
+        if answer is not None:
+            labels.answers.setdefault(name, {})[criterion.id] = answer
+        elif criterion.head.from_exchange <= exchanges:
+            labels.unlabelled.append((name, criterion.id))
+    return wrong
+
+
+def _spellings(ids: Sequence[str]) -> dict[str, str]:
+    """Return each id by all that a spreadsheet may have made of its cell; where two ids meet, what the sheet was written with counts."""
+    ways = (_tidy, lambda name: _tidy(spreadsheet_cell(name)), lambda name: name, spreadsheet_cell)
+    return {way(name): name for way in ways for name in ids}
+
+
+def _tidy(cell: str) -> str:
+    return " ".join(cell.split())
+
+
+def _rows(text: str, rubric: Rubric) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows that are not empty, with the numbers that a spreadsheet gives them, and their cells by column.
+
+    The first cell that is filled though its column has no name is under the empty name.
+    """
+    (top, header), *rest = _cells(text)
+    columns = _columns(top, header, rubric)
+    found = []
+    for number, cells in rest:
+        row: dict[str, str] = {}
+        for place, cell in enumerate(cells):
+            name = columns[place] if place < len(columns) else ""
+            if name or cell.strip() not in UNLABELLED:
+                row.setdefault(name, cell)
+        found.append((number, row))
+    return found
+
+
+def _cells(text: str) -> list[tuple[int, list[str]]]:
+    text = text.lstrip("\ufeff")
+    if text.startswith("PK\x03\x04"):
+        raise ReviewError("The sheet is a workbook (found 'PK', as .xlsx and .ods begin). Allowed is CSV: save it as CSV (UTF-8) and give that file.")
+    delimiter = next((delimiter for delimiter in ",;\t" if ID in _header(text, delimiter)), None)
+    if delimiter is None:
+        begins = f"it begins with {text.strip().splitlines()[0]!r:.80}" if text.strip() else "it is empty"
+        raise ReviewError(
+            f"The sheet has no column {ID}: {begins}. Allowed is CSV with the header that it was written with, separated by commas, semicolons or tabs. "
+            "Put the header back, or write the sheet anew."
+        )
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        return [(number, row) for number, row in enumerate(reader, 1) if not _is_empty(row)]
+    except csv.Error as broken:
+        raise ReviewError(
+            f"The sheet is not CSV at line {reader.line_num} ({broken}). Allowed are cells in quotation marks, closed, and doubled where they are meant. "
+            "Mend that line, or save the sheet from a spreadsheet program as CSV."
+        ) from broken
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        return [cell.strip().casefold() for cell in next((row for row in reader if not _is_empty(row)), [])]
+    except csv.Error:
+        return []
+
+
+def _is_empty(row: Sequence[str]) -> bool:
+    return all(cell.strip() in UNLABELLED for cell in row)
+
+
+def _word(cell: str) -> str:
+    """Return the word that a header begins with."""
+    return "".join(re.findall(r"^\w+", cell.strip().casefold()))
+
+
+def _columns(number: int, header: Sequence[str], rubric: Rubric) -> list[str]:
+    """Return each column's name, empty where it has none."""
+    known = {name.casefold(): name for name in (ID, LENGTH, NOTE, *rubric.criteria)}
+    columns: list[str] = []
+    wrong = []
+    for cell in header:
+        name = known.get(_word(cell), "")
+        if cell.strip() and not name:
+            wrong.append(f"row {number}: found the column {cell.strip()!r:.60}; allowed are {', '.join(known.values())}: rename or remove it")
+        elif name and name in columns:
+            wrong.append(f"row {number}: found the column {name} twice; once is allowed: remove one of them")
+        columns.append(name)
+    _refuse(wrong)
+    return columns
+
+
+def _transcript(row: Mapping[str, str], ids: Mapping[str, str], lengths: Mapping[str, int]) -> str:
+    """Return the id of the transcript that a row is about.
+
+    Raises:
+        ValueError: there is none in the batch, or the row's cells may have been moved.
+    """
+    if "" in row:
+        raise ValueError(f"a column without a header: found {row['']!r:.60}; nothing is allowed there: put it into the column that it belongs to, or remove it")
+    cell = row.get(ID, "")
+    name = ids.get(cell) or ids.get(_tidy(cell))
+    if name is None:
+        what = "the id of a transcript of this batch is allowed: write it as it was (a spreadsheet may have changed it), or remove the row"
+        raise ValueError(f"column {ID}: found {cell!r:.60}; {what}")
+    length = row.get(LENGTH, "").strip()
+    if length.isdecimal() and int(length) != lengths[name]:
+        what = f"allowed for {name!r:.60} is {lengths[name]}: the columns may have been sorted apart; put them back, or write the sheet anew"
+        raise ValueError(f"column {LENGTH}: found {length}; {what}")
+    return name
+
+
+def _answer(cell: str, criterion: Criterion, exchanges: int) -> Answer | None:
+    """Return the answer in a cell; none where it is not labelled.
+
+    Raises:
+        ValueError: it is no answer, or not one to this criterion of a transcript of this length.
+    """
+    if cell.strip() in UNLABELLED:
+        return None
+    if criterion.head.from_exchange > exchanges:
+        what = f"of {exchanges} exchanges (it applies from {criterion.head.from_exchange}); only an empty cell is allowed: empty it"
+        raise ValueError(f"found {cell.strip()!r:.40}, but the criterion does not apply to a transcript {what}")
+    answer = WORDS.get(re.sub(r"[./\s]", "", cell.casefold()))
+    if answer is None or (answer is Answer.NA and criterion.head.na == "never"):
+        allowed = "YES, NO" if criterion.head.na == "never" else "YES, NO, NA"
+        never = ", which this criterion never allows" if answer else ""
+        raise ValueError(f"found {cell.strip()!r:.40}{never}; allowed are {allowed} and an empty cell: write one of them")
+    return answer
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    if wrong:
+        more = f". And {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise ReviewError(f"The sheet cannot be used, and nothing of it was taken. {'. '.join(fault[0].upper() + fault[1:] for fault in wrong[:SHOWN])}{more}.")

@@ -1,0 +1,153 @@
+"""What tokens cost: the price data of the `genai-prices` package, read offline, or the settings' own price."""
+
+import math
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from core.llm.chat import Usage
+from core.settings.models import Price
+
+FREE = Price(input=0, output=0)
+DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
+"""A dated version costs what its model costs."""
+
+CACHE_WRITE = 1.25
+"""Times the price of input that Anthropic and OpenAI take for a token that is put into their cache."""
+
+FLAT_SECONDS = 600
+"""How long prices are kept before the date is looked at again."""
+
+
+class PriceList(Protocol):
+    """The prices of one model."""
+
+    @property
+    def version(self) -> str | None:
+        """Which price data it is; none where there is none."""
+        ...
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD, or none where the price is unknown."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A model without a price: its calls are kept with their usage, so that they can be priced later."""
+
+    version: str | None = None
+
+    def price(self, usage: Usage) -> float | None:  # noqa: ARG002
+        """Return none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A price from the settings, or that of a model of one's own."""
+
+    given: Price
+    version: str | None = "settings"
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD."""
+        given = self.given
+        plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        read = given.input if given.cache_read is None else given.cache_read
+        write = CACHE_WRITE * given.input if given.cache_write is None else given.cache_write
+        return (plain * given.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * given.output) / 1e6
+
+
+class Listed:
+    """A price from the price data, at the time of the call."""
+
+    def __init__(self, provider: str, model: str) -> None:
+        """Find a model.
+
+        Raises:
+            LookupError: the data has no such model. Its prefix match is not trusted: it prices a model as its neighbour.
+        """
+        import genai_prices
+
+        self._info = genai_prices.data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)[1]
+        if not re.fullmatch(re.escape(self._info.id) + DATED, model):
+            raise LookupError(model)
+        self._usage = genai_prices.Usage
+        self.version: str | None = f"genai-prices {genai_prices.__version__}"
+        self._flat: tuple[float, Given, float] | None = None
+
+    def price(self, usage: Usage) -> float | None:
+        """Return USD."""
+        now = time.monotonic()
+        if self._flat is None or now > self._flat[0]:
+            self._flat = (now + FLAT_SECONDS, *self._flattened())
+        _, flat, upto = self._flat
+        return flat.price(usage) if usage.input_tokens < upto else self._exact(usage)
+
+    def _exact(self, usage: Usage) -> float:
+        counts = {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        }
+        total: Decimal = self._info.get_prices(datetime.now(UTC)).calc_price(self._usage(**counts))["total_price"]
+        return float(total)
+
+    def _flattened(self) -> tuple[Given, float]:
+        """Return today's prices, and the prompt length from which others hold: the package takes a tenth of a millisecond for each call."""
+        prices = self._info.get_prices(datetime.now(UTC))
+        starts = [
+            tier.start for name in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok") for tier in getattr(getattr(prices, name), "tiers", ())
+        ]
+        n = min(1000, *starts) if starts else 1000
+        units = [Usage(n), Usage(0, n), Usage(n, 0, n), Usage(n, 0, 0, n)]
+        plain, output, read, write = (self._exact(usage) * 1e6 / n for usage in units)
+        return Given(Price(input=plain, output=output, cache_read=read, cache_write=write)), float(min(starts, default=math.inf))
+
+
+LISTED = {"anthropic": "anthropic", "openai": "openai", "google": "google", "claude-cli": "anthropic"}
+"""Providers of ours, and their names in the price data."""
+
+
+def greatest_price(prices: PriceList, most: Usage) -> float | None:
+    """Return what tokens cost at most, wherever in the provider's cache the prompt is read or put; none where the price is unknown."""
+    read, written = most.input_tokens, most.output_tokens
+    costs = [prices.price(usage) for usage in (Usage(read, written), Usage(read, written, read), Usage(read, written, 0, read))]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
+
+
+def price_list(reference: str, given: Price | None, free: bool) -> PriceList:
+    """Return the prices of a model.
+
+    Args:
+        reference: `provider/model`.
+        given: the settings' price.
+        free: whether it runs on this machine.
+    """
+    if given:
+        return Given(given)
+    if free:
+        return Given(FREE, "free: runs here")
+    provider, _, model = reference.partition("/")
+    try:
+        return Listed(LISTED[provider], model)
+    except LookupError:
+        return Unknown()
+
+
+def context_window(reference: str) -> int | None:
+    """Return how many tokens a model's prompt and answer may take together, where the price data knows."""
+    import genai_prices
+
+    provider, _, model = reference.partition("/")
+    try:
+        info = genai_prices.data_snapshot.get_snapshot().find_provider_model(model, None, LISTED[provider], None)[1]
+    except LookupError:
+        return None
+    return info.context_window if re.fullmatch(re.escape(info.id) + DATED, model) else None

@@ -1,0 +1,98 @@
+"""A tiny call to each model, to learn before a run whether it answers, in what form, how fast, and at what price."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import InvalidOutputError, UnderstudyError
+from core.llm.chat import Allowance, ChatModel, ChatRequest, Message, Reply
+from core.packs.prompts import load_shared
+from core.records import RoleName
+from core.yaml_files import explain
+
+ROOM = 2000
+"""Tokens; a model that thinks takes most of it for that."""
+
+WARN = timedelta(days=60)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    ready: bool
+    word: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a call to a model showed.
+
+    Args:
+        problem: why it cannot be used; none if it can.
+        warning: what will be wrong soon.
+    """
+
+    roles: str
+    model: str
+    seconds: float | None = None
+    structured: bool = False
+    limits: str = ""
+    price: str = ""
+    problem: str | None = None
+    warning: str | None = None
+
+
+async def check_model(roles: str, role: RoleName, model: ChatModel, price: str, retirements: Mapping[str, Mapping[str, date]], today: date) -> Check:
+    """Send one tiny structured call.
+
+    Args:
+        roles: the roles that the model plays, for the reader.
+        role: the one that the call is for.
+        retirements: dates by provider and model.
+    """
+    warning = retiring(model.reference, retirements, today)
+    request = ChatRequest(
+        role=role,
+        system="",
+        messages=(Message("user", load_shared("check").render()),),
+        max_tokens=ROOM,
+        seed=0,
+        schema=_schema(),
+        item="check",
+        check=_read,
+    )
+    started = time.monotonic()
+    try:
+        reply = await model.complete(request)
+    except UnderstudyError as error:
+        return Check(roles, model.reference, price=price, problem=str(error), warning=warning)
+    return Check(roles, model.reference, time.monotonic() - started, True, _told(reply.allowances), price, warning=warning)
+
+
+def retiring(reference: str, retirements: Mapping[str, Mapping[str, date]], today: date) -> str | None:
+    """Say when a model is switched off, if that is soon or over."""
+    provider, _, model = reference.partition("/")
+    end = retirements.get("anthropic" if provider == "claude-cli" else provider, {}).get(model)
+    if end is None or end - today > WARN:
+        return None
+    return f"{reference} {'was switched off' if end < today else 'will be switched off'} on {end}. Choose another model in the settings."
+
+
+def _read(reply: Reply) -> None:
+    try:
+        _Answer.model_validate(json.loads(reply.text))
+    except (ValueError, ValidationError) as wrong:
+        said = explain(wrong) if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
+        raise InvalidOutputError(f"the answer has not the asked form ({said})") from wrong
+
+
+def _schema() -> dict[str, object]:
+    properties = {"ready": {"type": "boolean"}, "word": {"type": "string"}}
+    return {"type": "object", "properties": properties, "required": ["ready", "word"], "additionalProperties": False}
+
+
+def _told(allowances: tuple[Allowance, ...]) -> str:
+    return ", ".join(f"{item.limit:,.0f} {item.kind.replace('_', ' ')}/min" for item in allowances if item.limit) or "none told"

@@ -1,0 +1,1 @@
+"""The machine: its memory, and how processes end, are stopped and die."""

@@ -1,0 +1,104 @@
+"""The patterns and numbers by which guards find unusable messages: `config/guards.yaml` with a domain's `guards.yaml`."""
+
+from typing import Annotated
+
+import re2
+from pydantic import AfterValidator, Field
+
+from core.quantities import Part, Whole, Words
+from core.records import Side
+from core.yaml_files import Strict
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re2.compile(pattern)
+    except re2.error as broken:
+        raise ValueError(f"not a regular expression: {broken}") from broken
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
+
+
+class Patterns(Strict):
+    """Regular expressions (RE2's) for one kind of fault, searched in a message without regard to case; `^` is the beginning of a line."""
+
+    both: tuple[Pattern, ...] = ()
+    user: tuple[Pattern, ...] = ()
+    assistant: tuple[Pattern, ...] = ()
+
+    def of(self, side: Side) -> tuple[Pattern, ...]:
+        """Return those that a side's messages are searched for."""
+        return (*self.both, *(self.user if side == "user" else self.assistant))
+
+
+class Repeats(Strict):
+    """When a message repeats an earlier one of its side: this share of its runs of so many words stands in that one, and it has at least so many words."""
+
+    run: Words
+    share: Part
+    fewest_words: Words
+
+
+class Persons(Strict):
+    """Words by which one tells of oneself or speaks to the other, and how a few sentences in a row give away that they are the other side's.
+
+    Args:
+        sentences: how many in a row are looked at.
+        user: so many words of the second person, at most so many of the first, and one of the domain's `answering` patterns.
+        assistant: so many words of the first person and at most so many of the second.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    sentences: Words
+    user: tuple[Whole, Whole]
+    assistant: tuple[Whole, Whole]
+
+
+class Guards(Strict):
+    """`config/guards.yaml`, with what the domain's own `guards.yaml` adds.
+
+    Args:
+        script: Unicode's name of the script that messages are written in.
+        foreign_share: share of a message's letters in other scripts from which it is refused; foreign_run: letters in a row.
+        punctuated: words from which a message of whole sentences must end like one.
+        verbatim: patterns that are searched in quotations, too.
+        answering: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
+    """
+
+    script: str
+    foreign_share: Part
+    foreign_run: Annotated[Words, Field(ge=2)]
+    repeats: Repeats
+    punctuated: Words
+    persons: Persons
+    leaked_reasoning: Patterns
+    verbatim: tuple[Pattern, ...]
+    meta: Patterns
+    role_inversion: Patterns = Patterns()
+    answering: tuple[Pattern, ...] = ()
+
+
+class DomainGuards(Strict):
+    """A domain's `guards.yaml`: patterns added to the general ones, and the script and the pronouns where its language has others."""
+
+    script: str | None = None
+    persons: Persons | None = None
+    answering: tuple[Pattern, ...] = ()
+    leaked_reasoning: Patterns = Patterns()
+    meta: Patterns = Patterns()
+    role_inversion: Patterns = Patterns()
+
+
+def merged(general: Guards, domain: DomainGuards) -> Guards:
+    """Return the general guards with what a domain adds."""
+
+    def both(name: str) -> Patterns:
+        mine, more = getattr(general, name).model_dump(), getattr(domain, name).model_dump()
+        return Patterns(**{side: (*mine[side], *more[side]) for side in mine})
+
+    added = {name: both(name) for name in ("leaked_reasoning", "meta", "role_inversion")}
+    own = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "answering": domain.answering}
+    return general.model_copy(update=own | added)

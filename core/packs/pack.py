@@ -1,0 +1,258 @@
+"""Domain packs: the files that make a domain, checked against one another when they are loaded."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from core.errors import PackError, nearest
+from core.fingerprint import fingerprint
+from core.packs.guards import DomainGuards, Guards, merged
+from core.packs.phrases import ScriptedPhrases
+from core.packs.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
+from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
+from core.paths import CHECKOUT
+from core.quantities import Exchanges, Part
+from core.records import DOMAIN
+from core.terminal import printable
+from core.text_files import read_text
+from core.yaml_files import Strict, check, load_yaml
+
+PACKS_VARIABLE = "UNDERSTUDY_PACKS"
+LONGEST_NOTICE = 1000
+"""Characters."""
+
+
+class RubricNumbers(Strict):
+    """`rubric.yaml`: what the rubric weighs. Its prose is in the criteria files."""
+
+    pass_at: Part
+    categories: dict[str, Weight] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sums(self) -> "RubricNumbers":
+        sums_to_one("categories", self.categories)
+        return self
+
+
+class CriterionHead(Strict):
+    """The front matter of a criterion's file."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Z]{2,4}[0-9]+$")]
+    name: Text
+    category: str | None = None
+    gate: bool = False
+    na: Literal["never", "allowed"]
+    from_exchange: Exchanges = 1
+
+    @model_validator(mode="after")
+    def _placed(self) -> "CriterionHead":
+        if self.gate == (self.category is not None):
+            raise ValueError(f"{self.id} needs either a category or `gate: true`, and not both")
+        return self
+
+
+class Expert(Strict):
+    """Who reviews a pack, as a sentence that goes on from "You are", and what they look for."""
+
+    name: Text
+    view: Text
+
+
+class Experts(Strict):
+    """`experts.yaml`."""
+
+    experts: list[Expert] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Experts":
+        names = [expert.name for expert in self.experts]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"experts: {twice} are named twice; each needs a name of their own")
+        return self
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A yes/no question with its rules."""
+
+    head: CriterionHead
+    text: str
+
+    @property
+    def id(self) -> str:
+        """Its short name, such as `MT1`."""
+        return self.head.id
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """Criteria, weights and threshold."""
+
+    numbers: RubricNumbers
+    criteria: dict[str, Criterion]
+    hash: str
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A loaded domain pack.
+
+    Args:
+        name: its folder's name.
+        hash: of everything that a model reads and every number that steers it.
+        judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
+        guards: what makes a rehearsed message unusable.
+        phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
+        experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
+        repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: nothing is made anew because of it.
+        intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
+        notice: what everybody who writes to a model of the domain reads first; empty where the pack has no `notice.md`. Not part of the hash.
+    """
+
+    name: str
+    taxonomy: Taxonomy
+    flaws: Flaws
+    rubric: Rubric
+    prompts: dict[str, Prompt]
+    guards: Guards
+    phrases: ScriptedPhrases | None
+    intended_use: str
+    repair: Prompt | None
+    experts: list[Expert]
+    notice: str
+    hash: str
+    judge_hash: str
+
+
+def roots() -> list[Path]:
+    """Return the folders that hold `config/domains/` and `prompts/`: the checkout, and `$UNDERSTUDY_PACKS` where one keeps packs of one's own."""
+    own = os.environ.get(PACKS_VARIABLE)
+    return [CHECKOUT, *([Path(own)] if own else [])]
+
+
+def domains() -> dict[str, Path]:
+    """Return the packs that there are, each with the folder it stands below; one's own come before the checkout's."""
+    entries = [(entry, root) for root in roots() for entry in sorted((root / "config/domains").glob("*"))]
+    return {entry.name: root for entry, root in entries if re.fullmatch(DOMAIN, entry.name) and entry.is_dir()}
+
+
+def load_pack(name: str, root: Path | None = None) -> Pack:
+    """Load and check a domain pack.
+
+    Args:
+        name: the folder's name below `config/domains/` and `prompts/`.
+        root: the folder that holds `config/` and `prompts/`, where it is not one of `roots()`.
+
+    Raises:
+        PackError: an unknown domain, or the first thing found wrong in its files.
+    """
+    known = domains() if root is None else {name: root}
+    if name not in known or not (known[name] / "config/domains" / name).is_dir():
+        places = " or ".join(str(folder / "config/domains") for folder in (roots() if root is None else [root]))
+        raise PackError(
+            f"Unknown domain {name!r:.80}.{nearest(name, known)} Allowed: {', '.join(sorted(domains()))}. "
+            f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
+        )
+    config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name
+    files = sorted([*config.glob("*"), *prompts.rglob("*")])
+    inside = [folder.resolve() for folder in (config, prompts)]
+    for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model
+        if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
+            raise PackError(f"{path} is a link that leads out of the pack. Put the file itself there.")
+    files.append(CHECKOUT / "config/guards.yaml")
+    return _load(name, config, prompts, tuple((path, path.lstat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int], ...]) -> Pack:
+    """Load a pack once for as long as none of its files changes; each task of a run asks for it."""
+    taxonomy = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError)
+    flaws = load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError)
+    try:
+        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
+    except ValueError as wrong:
+        raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
+    rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
+    _check_reached(rubric, taxonomy, prompts / "criteria")
+    texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
+    guards = merged(
+        load_yaml(CHECKOUT / "config/guards.yaml", Guards, PackError),
+        load_yaml(config / "guards.yaml", DomainGuards, PackError) if (config / "guards.yaml").exists() else DomainGuards(),
+    )
+    phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
+    shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
+    whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
+    judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
+    use = config / "intended-use.md"
+    told = read_text(use, PackError).strip() if use.exists() else ""
+    repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
+    experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else SHARED / "experts.yaml", Experts, PackError).experts
+    notice = load_notice(config / "notice.md")
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, notice, whole, judging)
+
+
+def load_notice(path: Path) -> str:
+    """Return a pack's notice; nothing where it has none.
+
+    Raises:
+        PackError: it is empty, too long to be read before a conversation, or not plain text.
+    """
+    if not path.exists():
+        return ""
+    text = read_text(path, PackError).strip()
+    if not 1 <= len(text) <= LONGEST_NOTICE:
+        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST_NOTICE}, since it is read before every conversation.")
+    if printable(text) != text:
+        raise PackError(f"{path} contains control characters. Write plain text.")
+    return text
+
+
+def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
+    numbers = load_yaml(numbers_file, RubricNumbers, PackError)
+    criteria: dict[str, Criterion] = {}
+    for path in sorted(criteria_folder.glob("*.md")):
+        front, text = read_front_matter(path)
+        head = check(front, CriterionHead, PackError, str(path))
+        if path.name.split("-", 1)[0] != head.id:
+            raise PackError(f"{path}: the file is named for {path.name.split('-', 1)[0]!r} but its id is {head.id!r}. Name it {head.id}-<slug>.md.")
+        if head.id in criteria:
+            raise PackError(f"{path}: criterion {head.id} is in another file as well. Keep one of them.")
+        if head.category is not None and head.category not in numbers.categories:
+            raise PackError(f"{path}: category {head.category!r} has no weight in {numbers_file}. Allowed: {', '.join(numbers.categories)}.")
+        if not text:
+            raise PackError(f"{path}: the criterion has no text. Write its definition and its YES, NO and NA rules.")
+        criteria[head.id] = Criterion(head, text)
+    if empty := sorted(set(numbers.categories) - {criterion.head.category for criterion in criteria.values()}):
+        raise PackError(f"{numbers_file}: categories {empty} have no criterion in {criteria_folder}. Add one or remove the category.")
+    return Rubric(numbers, criteria, fingerprint([numbers, {key: [item.head, item.text] for key, item in criteria.items()}]))
+
+
+def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
+    """See that every criterion applies to some conversation of the pack, and every gate to all of them."""
+    shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
+    for criterion in rubric.criteria.values():
+        bound = shortest if criterion.head.gate else longest
+        if criterion.head.from_exchange > bound:
+            kind, which = ("gate", "shortest") if criterion.head.gate else ("criterion", "longest")
+            raise PackError(
+                f"{folder}: the {kind} {criterion.id} applies from exchange {criterion.head.from_exchange} on, but the {which} conversation of length_classes "
+                f"has {bound}. Allowed: 1 to {bound}."
+            )
+
+
+def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy) -> ScriptedPhrases:
+    phrases = load_yaml(path, ScriptedPhrases, PackError)
+    for place, found, allowed in (
+        ("judge", set(phrases.judge), set(rubric.criteria)),
+        ("topics", set(phrases.topics), {name for group in taxonomy.topics.values() for name in group.subtopics}),
+        ("user.feelings", set(phrases.user.feelings), set(taxonomy.moods)),
+        ("user.flaws", set(phrases.user.flaws), set(flaws.kinds)),
+    ):
+        if found != allowed:
+            raise PackError(f"{path}: `{place}` is missing {sorted(allowed - found)} and has unknown {sorted(found - allowed)}. Name each once.")
+    return phrases

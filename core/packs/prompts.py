@@ -1,0 +1,138 @@
+"""Prompt files: Markdown with front matter that declares their inputs, and a Jinja2 body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.errors import PackError
+from core.packs.templates import fill, inputs_of
+from core.paths import CHECKOUT
+from core.text_files import read_text
+from core.yaml_files import parse_yaml
+
+SUPPLIED = {
+    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
+    "user_opening": frozenset[str](),
+    "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "may_end"}),
+    "assistant": frozenset[str](),
+    "system": frozenset[str](),
+    "assessor": frozenset({"exchanges", "facts"}),
+    "assessor_question": frozenset({"exchanges", "criteria", "alone"}),
+}
+"""What the code gives each prompt of a pack; a prompt may use less."""
+
+SUPPLIED_IF_THERE = {"repair": frozenset({"exchanges", "answer", "findings", "next_message"})}
+"""The same of the prompts that a pack may do without."""
+
+SUPPLIED_SHARED = {
+    "answer_in_json": frozenset({"schema"}),
+    "conversation": frozenset({"messages"}),
+    "no_system": frozenset[str](),
+    "check": frozenset[str](),
+    "opening_said": frozenset({"system", "opening"}),
+    "opening_read": frozenset({"opening", "user"}),
+    "repair_follows": frozenset({"exchanges", "answer", "message"}),
+    "design_brief": frozenset({"brief"}),
+    "design_system": frozenset({"brief", "domain"}),
+    "design_step": frozenset({"file", "guidance", "example", "drafted"}),
+    "design_again": frozenset({"reason"}),
+    "design_critique_system": frozenset({"brief", "files"}),
+    "design_critique": frozenset({"expert"}),
+    "design_revise": frozenset({"file", "text", "findings"}),
+}
+"""What the code gives each prompt that belongs to no domain."""
+
+READ_IN_REHEARSALS = ("answer_in_json", "conversation", "no_system")
+"""Of the shared prompts, those that the models of a rehearsal and its judges read."""
+
+SHARED = CHECKOUT / "prompts/shared"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A checked template.
+
+    Args:
+        path: where it was read.
+        inputs: the names that its front matter declares and its text uses.
+        text: the Jinja2 body; what a model reads once rendered.
+    """
+
+    path: Path
+    inputs: frozenset[str]
+    text: str
+
+    def render(self, **inputs: Any) -> str:
+        """Fill in the template; text among the inputs is data and is not expanded.
+
+        Raises:
+            PackError: the template fails on them (`core.packs.templates.fill`).
+        """
+        return fill(self.text, str(self.path), {name: inputs[name] for name in self.inputs}).strip()
+
+
+def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
+    """Split a Markdown file into its front matter and its body.
+
+    Raises:
+        PackError: the file is missing or its front matter is not a YAML mapping between two lines of `---`.
+    """
+    return _split(path, _text(path))
+
+
+def _text(path: Path) -> str:
+    return read_text(path, PackError, "Write it; docs/domain-packs.md says what belongs in it.")
+
+
+def _split(path: Path, whole: str) -> tuple[Mapping[str, Any], str]:
+    head, separator, body = whole.removeprefix("---\n").partition("\n---\n")
+    try:
+        front = parse_yaml(head) if separator else None
+    except ValueError as broken:
+        raise PackError(f"{path}: front matter is not YAML: {broken}.") from broken
+    if not isinstance(front, dict):
+        raise PackError(f"{path}: no front matter found. Begin the file with `---`, the keys, and `---` again.")
+    return front, body.strip()
+
+
+def load_prompt(path: Path) -> Prompt:
+    """Read a prompt file named for its role and check the names that it uses.
+
+    Raises:
+        PackError: a name is used and not declared, declared and not used, or not supplied by the code.
+    """
+    return check_prompt(path, _text(path))
+
+
+def check_prompt(path: Path, whole: str) -> Prompt:
+    """Check a prompt's text as if it had been read from a file.
+
+    Args:
+        path: its stem is the prompt's role.
+
+    Raises:
+        PackError: as for `load_prompt`.
+    """
+    front, text = _split(path, whole)
+    if unknown := sorted({str(key) for key in front} - {"inputs"}):
+        raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
+    given = front.get("inputs") or []
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise PackError(f"{path}: `inputs` of the front matter is no list of names. Write it as [persona, topics].")
+    declared, used = frozenset(given), inputs_of(text, str(path))
+    if declared != used:
+        raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
+    supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[path.stem]
+    if unknown_inputs := sorted(used - supplied):
+        raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")
+    if not text:
+        raise PackError(f"{path}: the prompt has no text. Write what the model is to read.")
+    return Prompt(path, declared, text)
+
+
+@cache
+def load_shared(name: str) -> Prompt:
+    """Return a prompt that belongs to no domain."""
+    return load_prompt(SHARED / f"{name}.md")

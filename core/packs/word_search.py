@@ -1,0 +1,40 @@
+"""Searching a text for the words that a pack lists."""
+
+import re
+from functools import cache
+
+from core.packs.taxonomy import Taxonomy
+
+
+def plain(text: str) -> str:
+    """Return a text as the lists are searched in it."""
+    return text.lower().replace("’", "").replace("'", "")  # people leave them out
+
+
+@cache
+def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds any of some lower-case words at a word's start."""
+    if not words:
+        return re.compile(r"(?!)")  # matches nothing
+    return re.compile(r"\b(?:" + "|".join(re.escape(plain(word)) for word in sorted(words, key=len, reverse=True)) + ")")
+
+
+class TopicSearch:
+    """Finds the subtopics of a taxonomy in texts, by their words; it keeps what it found, as a text is often searched again."""
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        """Take the subtopics' words."""
+        self._patterns = {name: pattern(tuple(subtopic.words)) for group in taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
+        self._positions: dict[str, dict[str, int]] = {}
+
+    def find(self, text: str) -> dict[str, int]:
+        """Return the subtopics that a text touches and the position where each first shows, in order of appearance."""
+        if text not in self._positions:
+            searched = plain(text)
+            positions = {name: match.start() for name, words in self._patterns.items() if (match := words.search(searched))}
+            self._positions[text] = dict(sorted(positions.items(), key=lambda item: item[1]))
+        return self._positions[text]
+
+    def count(self, text: str, topic: str) -> int:
+        """Count how often a subtopic's words occur in a text."""
+        return len(self._patterns[topic].findall(plain(text)))

@@ -1,0 +1,1 @@
+"""Rehearsal: conversations between a simulated user and an assistant."""

@@ -1,0 +1,95 @@
+"""A rehearsed conversation: a simulated user and an assistant, taking turns."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from core.errors import InvalidOutputError, ModelError, RefusedError, TruncatedError
+from core.packs.pack import Pack
+from core.records import EndReason, Persona, Side, Transcript
+from core.rehearsal.steering import steer
+from core.rehearsal.turn_log import Turn, TurnLog
+from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, brief_inputs, user_turn
+
+CHARACTERS_PER_TOKEN = 3.0
+"""Of a text whose tokens nobody has counted yet; fewer than English has, so that the estimate errs on the safe side."""
+
+
+async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0, log: TurnLog | None = None) -> Transcript:
+    """Play a conversation to its end.
+
+    Args:
+        name: the transcript's id.
+        trial: which of several conversations with the same persona; the user's draws are the same in all of them.
+        log: what was said before the conversation was interrupted, if it was; it keeps each message as soon as it is there.
+
+    Raises:
+        ModelError: a model gave no usable message, before the conversation was long enough to be kept; or it may go well another time.
+    """
+    brief = pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))
+    scene = Scene(pack, persona, cast, name, trial, log or TurnLog(), brief)
+    turns, problem = scene.log.turns, {}
+    while (reason := _ended(scene)) is None:
+        number = len(turns) // 2 + 1
+        try:
+            if len(turns) % 2 == 0:
+                scene.log.add(await user_turn(scene, steer(pack, persona, number, cast.minimum)))
+            scene.log.add(await assistant_turn(scene, number))
+        except ModelError as error:
+            error.side = "assistant" if len(turns) % 2 else "user"
+            if number <= cast.minimum or not isinstance(error, InvalidOutputError | TruncatedError | RefusedError):
+                raise
+            reason, problem = EndReason.ERROR, {"problem": str(error), "problem_side": error.side}
+            break
+    return Transcript(
+        id=name,
+        persona=persona.model_dump(),
+        exchanges=scene.exchanges,
+        target_exchanges=persona.exchanges,
+        end_reason=reason,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        system=pack.prompts["system"].render(),
+        provenance=_provenance(scene) | problem,
+    )
+
+
+def _provenance(scene: Scene) -> dict[str, Any]:
+    """Return how a conversation came about: who was asked, with which draws, what it took, and what was refused."""
+    pack, persona, cast = scene.pack, scene.persona, scene.cast
+    return {
+        "domain": pack.name,
+        "pack_hash": pack.hash,
+        "seed": persona.seed,
+        "trial": scene.trial,
+        "user_simulator": cast.user.model.reference,
+        "assistant": cast.assistant.model.reference,
+        "caveat": cast.user.model.caveat,
+        "steering": [asdict(steer(pack, persona, number, cast.minimum)) for number in range(1, len(scene.log.turns) // 2 + 1)],
+        "usage": scene.log.usage(),
+        "rejections": [item.model_dump(mode="json", exclude={"spent"}) for item in scene.log.rejections],
+    }
+
+
+def _ended(scene: Scene) -> EndReason | None:
+    turns = scene.log.turns
+    answered = len(turns) // 2
+    if len(turns) % 2 or not turns:
+        return None
+    if answered >= scene.cast.minimum and turns[-2].done:
+        return EndReason.USER_DONE
+    if answered >= scene.persona.exchanges:
+        return EndReason.TARGET_REACHED
+    if not (_fits(turns, "user", scene.cast.user) and _fits(turns, "assistant", scene.cast.assistant)):
+        return EndReason.BUDGET
+    return None
+
+
+def _fits(turns: list[Turn], side: Side, player: Player) -> bool:
+    """Say whether a side's next prompt and answer stay within what it may take.
+
+    The next prompt is the last one, as the provider counted it, and an answer and a message more.
+    """
+    user, answer = turns[-2:]
+    counted = (user if side == "user" else answer).spent.input_tokens
+    uncounted = turns[-2:] if counted else turns
+    return counted + sum(len(turn.text) for turn in uncounted) / CHARACTERS_PER_TOKEN + player.max_tokens <= player.most_tokens

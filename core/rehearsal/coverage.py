@@ -1,0 +1,76 @@
+"""How a batch of personas covers the taxonomy: what was due by weight, and what came up."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from core.packs.pack import Pack
+from core.records import Persona
+from core.rehearsal.personas import flaw_weights, topic_weights
+
+Name = TypeVar("Name")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of one dimension.
+
+    Args:
+        due: personas that its weight asks for; got: those that have it.
+    """
+
+    dimension: str
+    value: str
+    due: float
+    got: int
+
+
+def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
+    """Return a row for each value of each dimension, topic and flaw; a persona's several topics and flaws all count.
+
+    What is due takes account of what goes together: a persona of whom a topic is never drawn asks for none of it.
+    """
+    due: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    got: dict[str, Counter[str]] = defaultdict(Counter)
+    for persona in personas:
+        drawn = {**persona.dimensions, "trajectory": persona.trajectory}
+        subtopics = topic_weights(pack, drawn)
+        for (category, name), share in _shares(subtopics).items():
+            due["topic"][category] += share * len(persona.topics)
+            due["subtopic"][name] += share * len(persona.topics)
+        got["topic"].update(topic.category for topic in persona.topics)
+        got["subtopic"].update(topic.subtopic for topic in persona.topics)
+        for dimension in pack.taxonomy.dimensions:
+            _add(due[dimension], pack.taxonomy.weights(dimension, drawn))
+            got[dimension][drawn[dimension]] += 1
+        if persona.flaws:
+            _add(due["primary flaw"], _shares(flaw_weights(pack, drawn)))
+            got["primary flaw"][persona.flaws[0].name] += 1
+        _add(due["flaws"], {"none": pack.flaws.none_share, "some": 1 - pack.flaws.none_share})
+        got["flaws"]["some" if persona.flaws else "none"] += 1
+    return [Row(dimension, name, share, got[dimension][name]) for dimension, shares in due.items() for name, share in shares.items()]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as text; what is off by more than the batch's size explains is marked."""
+    lines = [f"{'':24}{'':28}{'due':>8}{'got':>6}"]
+    for before, row in zip([None, *rows], rows, strict=False):
+        name = row.dimension if before is None or before.dimension != row.dimension else ""
+        lines.append(f"{name:24}{row.value:28}{row.due:8.1f}{row.got:6}{'  !' if is_off(row) else ''}")
+    return "\n".join(lines)
+
+
+def is_off(row: Row) -> bool:
+    """Say whether a value came up clearly more or less often than it was due."""
+    return abs(row.got - row.due) > max(2.0, 0.25 * row.due)
+
+
+def _shares(weights: Mapping[Name, float]) -> dict[Name, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _add(sums: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, share in more.items():
+        sums[name] += share

@@ -1,0 +1,212 @@
+"""How much of the personas shows in what their simulator wrote, measured in code.
+
+Simulated users are apt to be cooperative, articulate and all alike ("Sim2Real gap", arXiv 2603.11245; UserLM, arXiv 2510.06552), and a persona that is
+recorded need not have been played. The figures are proxies: words of the pack's lists, counts, beginnings. They find a simulator that ignores its
+part; they do not show that it plays well.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.judging.text_facts import ends_with_question, opener, sentences, words
+from core.packs.pack import Pack
+from core.packs.word_search import TopicSearch, pattern, plain
+from core.records import Exchange, Side, Transcript
+from core.rehearsal.guards import find_fault
+from core.settings.pipeline import Fidelity
+
+SIDES: tuple[Side, Side] = ("user", "assistant")
+CONTENT_LETTERS = 5
+"""Letters from which a word of a question says what it is about."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure.
+
+    Args:
+        value: none where nothing could be measured; of: what it was measured on, counted.
+        low, high: between which it is in order.
+    """
+
+    name: str
+    value: float | None
+    of: int
+    low: float
+    high: float
+
+    @property
+    def out(self) -> bool:
+        """Whether it is not in order."""
+        return self.value is not None and not self.low <= self.value <= self.high
+
+
+@dataclass(frozen=True)
+class FlawFigure:
+    """How often a flaw's words stand in messages that were to show it, and in those that were not."""
+
+    name: str
+    due: int
+    shown: int
+    otherwise: int
+    shown_otherwise: int
+
+    @property
+    def lift(self) -> float:
+        """Difference of the two shares."""
+        return self.shown / max(1, self.due) - self.shown_otherwise / max(1, self.otherwise)
+
+
+@dataclass(frozen=True)
+class StyleFigure:
+    """Message lengths of a writing style, in words."""
+
+    name: str
+    low: int
+    high: int
+    lengths: tuple[int, ...]
+
+    @property
+    def within(self) -> int:
+        """Messages whose length suits the style."""
+        return sum(self.low <= length <= self.high for length in self.lengths)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `measure_fidelity` finds.
+
+    Args:
+        ends: how conversations ended.
+        refused: messages by kind of fault; where a transcript does not tell, those that the guards would refuse.
+    """
+
+    conversations: int
+    messages: int
+    figures: list[Figure]
+    flaws: list[FlawFigure]
+    styles: list[StyleFigure]
+    ends: Counter[str]
+    refused: Counter[str]
+
+    @property
+    def out(self) -> list[str]:
+        """Names of the figures that are not in order."""
+        return [figure.name for figure in self.figures if figure.out]
+
+
+@dataclass(frozen=True)
+class _Message:
+    text: str
+    answer_before: str | None
+    style: str | None
+    flaws: frozenset[str]
+    due: frozenset[str]
+    topics_due: frozenset[str]
+
+
+def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript], ranges: Fidelity) -> Report:
+    """Measure a batch of transcripts, of this product or of the forerunner's form.
+
+    Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
+
+    Args:
+        ranges: between which each figure is in order.
+    """
+    messages = [message for transcript in transcripts for message in _messages(transcript)]
+    topic_search = TopicSearch(pack.taxonomy)
+    topics = [set(topic_search.find(message.text)) for message in messages]
+    flaws, styles = _flaws(pack, messages), _styles(pack, messages)
+    asked = [message for message in messages if message.answer_before and "?" in message.answer_before]
+    scheduled = [(message.topics_due, found) for message, found in zip(messages, topics, strict=True) if message.topics_due]
+    openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
+    refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
+    due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
+    answered = sum(_answers(message, ranges.answer_words) for message in asked)
+    found = {
+        "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
+        "length_in_style": (sum(style.within for style in styles), styled),
+        "questions_answered": (answered, len(asked)),
+        "question_endings": (sum(ends_with_question(message.text) for message in messages), len(messages)),
+        "topics_per_message": (sum(map(len, topics)), len(messages)),
+        "topics_kept": (sum(len(due & found) for due, found in scheduled), kept),
+        "distinct_openers": (sum(len(set(items)) for items in openers), len(messages)),
+        "messages_refused": (refused.total(), refused.total() + 2 * len(messages)),
+    }
+    return Report(
+        conversations=len(transcripts),
+        messages=len(messages),
+        figures=[Figure(name, total / of if of else None, of, *getattr(ranges, name)) for name, (total, of) in found.items()],
+        flaws=flaws,
+        styles=styles,
+        ends=Counter(str(transcript.end_reason or "not told") for transcript in transcripts),
+        refused=refused,
+    )
+
+
+def _messages(transcript: Transcript) -> Iterator[_Message]:
+    flaws, style = _played(transcript.persona or {})
+    steering: Sequence[Mapping[str, list[str]]] = transcript.provenance.get("steering") or ()
+    before: Exchange | None = None
+    for number, exchange in enumerate(transcript.exchanges):
+        told = steering[number] if number < len(steering) else None
+        yield _Message(
+            text=exchange.user,
+            answer_before=before.assistant if before else None,
+            style=style,
+            flaws=flaws,
+            due=frozenset(told["flaws"]) if told else flaws,
+            topics_due=frozenset(told["topics"] if told else ()),
+        )
+        before = exchange
+
+
+def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
+    """Return the flaws and the writing style of a persona, by the forerunner's names too; one from elsewhere may hold anything in their places."""
+    listed, dimensions = persona.get("flaws") or persona.get("flaw_patterns"), persona.get("dimensions")
+    names = (flaw.get("name") for flaw in (listed if isinstance(listed, list) else ()) if isinstance(flaw, dict))
+    style = (dimensions if isinstance(dimensions, dict) else persona).get("writing_style")
+    return frozenset(name for name in names if isinstance(name, str)), style.replace("-", "_") if isinstance(style, str) and style else None
+
+
+def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
+    if "rejections" in transcript.provenance:
+        yield from (str(item["fault"]) for item in transcript.provenance["rejections"])
+        return
+    for side in SIDES:
+        texts = [getattr(exchange, side) for exchange in transcript.exchanges]
+        yield from (found[0].value for number, text in enumerate(texts) if (found := find_fault(pack.guards, side, text, texts[:number])))
+
+
+def _flaws(pack: Pack, messages: Sequence[_Message]) -> list[FlawFigure]:
+    figures = []
+    for name, kind in pack.flaws.kinds.items():
+        if kind.words:
+            shows = pattern(tuple(kind.words))
+            shown = [(name in message.due, bool(shows.search(plain(message.text)))) for message in messages]
+            due, shown_due = sum(due for due, _ in shown), sum(due and found for due, found in shown)
+            if due:
+                figures.append(FlawFigure(name, due, shown_due, len(shown) - due, sum(found for _, found in shown) - shown_due))
+    return figures
+
+
+def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
+    lengths: dict[str, list[int]] = defaultdict(list)
+    for message in messages:
+        if message.style:
+            lengths[message.style].append(len(words(message.text)))
+    ranges = {name: value.words for name, value in pack.taxonomy.dimensions["writing_style"].items()}
+    return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
+
+
+def _answers(message: _Message, answer_words: Sequence[str]) -> bool:
+    """Say whether a message takes up a question directly: it begins with a word of answer, or its first sentences use two of a question's own words."""
+    first = sentences(message.text)[:2]
+    if re.match(r"\W*(" + "|".join(re.escape(word) for word in answer_words) + r")\b", message.text.lower()):
+        return True
+    said = set(words(" ".join(first)))
+    questions = [sentence for sentence in sentences(message.answer_before or "") if sentence.rstrip("*_\"'”’) ").endswith("?")]
+    return any(len({word for word in words(question) if len(word) >= CONTENT_LETTERS} & said) >= 2 for question in questions)

@@ -1,0 +1,218 @@
+"""One message of a rehearsal, by either side: what the model is asked, and what is made of its answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import InvalidOutputError, TruncatedError
+from core.fingerprint import seed_of
+from core.llm.chat import ChatModel, ChatRequest, Message, Reply
+from core.packs.pack import Pack
+from core.records import Exchange, Persona, Side
+from core.rehearsal.guards import find_fault
+from core.rehearsal.steering import Steering
+from core.rehearsal.turn_log import Turn, TurnLog, rejection, spent
+from core.settings.faults import Fault
+from core.yaml_files import explain
+
+USER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"message": {"type": "string"}, "done": {"type": "boolean"}},
+    "required": ["message", "done"],
+    "additionalProperties": False,
+}
+
+
+class UserMessage(BaseModel):
+    """What the user simulator answers: its message, and whether it takes leave with it."""
+
+    model_config = ConfigDict(extra="forbid")
+    message: str
+    done: bool
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of a rehearsal.
+
+    Args:
+        max_tokens: room for one message.
+        most_tokens: of a prompt and its answer together; the conversation ends before it takes more.
+        guards: faults for which a message is written again, beside a missing form and an empty message. A model that is evaluated is taken as it is.
+    """
+
+    model: ChatModel
+    max_tokens: int
+    most_tokens: int
+    guards: tuple[Fault, ...] = tuple(Fault)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays in a rehearsal.
+
+    Args:
+        guidance: the assistant's instructions: the rich ones when data is made, the short ones when a model is evaluated.
+        minimum: exchanges before which the user does not take leave.
+    """
+
+    user: Player
+    assistant: Player
+    guidance: str
+    minimum: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A rehearsal under way.
+
+    Args:
+        name: the transcript's id.
+        trial: which of several conversations with the same persona.
+        brief: the user simulator's stable instructions.
+    """
+
+    pack: Pack
+    persona: Persona
+    cast: Cast
+    name: str
+    trial: int
+    log: TurnLog
+    brief: str
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """What was said and answered; a user's message that is not answered yet is left out."""
+        pairs = zip(self.log.turns[::2], self.log.turns[1::2], strict=False)
+        return [Exchange(exchange_number=number, user=user.text, assistant=assistant.text) for number, (user, assistant) in enumerate(pairs, start=1)]
+
+
+async def user_turn(scene: Scene, steering: Steering) -> Turn:
+    """Have the user's next message written.
+
+    Raises:
+        ModelError: no usable one came.
+    """
+    exchanges, pack = scene.exchanges, scene.pack
+    # the simulator sees the conversation from its own side: what it said itself is `assistant`
+    opening = Message("user", pack.prompts["user_opening"].render())
+    note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
+    seed = seed_of("user", scene.persona.seed, steering.exchange_number)
+
+    def check(reply: Reply) -> None:
+        try:
+            said = read_user_message(reply.text)
+        except InvalidOutputError as invalid:
+            raise _refused(scene, "user", Fault.FORM, str(invalid), reply, seed) from invalid
+        _guard(scene, "user", said.message, reply, seed)
+
+    request = ChatRequest(
+        role="user_simulator",
+        system=scene.brief,
+        messages=(opening, *_history(exchanges, own="user"), note),
+        max_tokens=scene.cast.user.max_tokens,
+        seed=seed + (refused := scene.log.refused("user", steering.exchange_number)),
+        schema=USER_SCHEMA,
+        volatile=1,
+        item=scene.name,
+        check=check,
+        refused=refused,
+        inputs={"persona": scene.persona, "steering": steering, "exchanges": tuple(exchanges)},
+    )
+    reply = await scene.cast.user.model.complete(request)
+    said = read_user_message(reply.text)
+    return Turn(side="user", text=said.message.strip(), done=said.done, spent=spent(reply.usage))
+
+
+def read_user_message(text: str) -> UserMessage:
+    """Read the user simulator's answer.
+
+    Raises:
+        InvalidOutputError: it has not the asked form.
+    """
+    try:
+        return UserMessage.model_validate_json(text)
+    except ValidationError as invalid:
+        raise InvalidOutputError(f"the user's message has not the asked form: {explain(invalid)}") from invalid
+
+
+async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:
+    """Have the last message answered.
+
+    Raises:
+        ModelError: no usable answer came.
+    """
+    seed = seed_of("assistant", scene.persona.seed, scene.trial)
+
+    def check(reply: Reply) -> None:
+        _guard(scene, "assistant", reply.text, reply, seed)
+
+    request = ChatRequest(
+        role="assistant",
+        system=scene.cast.guidance,
+        messages=(*_history(scene.exchanges, own="assistant"), Message("user", scene.log.turns[-1].text)),
+        max_tokens=scene.cast.assistant.max_tokens,
+        seed=seed + (refused := scene.log.refused("assistant", exchange_number)),
+        item=scene.name,
+        check=check,
+        refused=refused,
+    )
+    reply = await scene.cast.assistant.model.complete(request)
+    return Turn(side="assistant", text=reply.text.strip(), spent=spent(reply.usage))
+
+
+def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None:
+    """Refuse a faulty message."""
+    player = scene.cast.user if side == "user" else scene.cast.assistant
+    if reply.finish == "length" and Fault.TRUNCATED in player.guards:
+        raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
+    if not text.strip():
+        raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
+    earlier = [turn.text for turn in scene.log.turns if turn.side == side]
+    if found := find_fault(scene.pack.guards, side, text, earlier, player.guards and {Fault.EMPTY, *player.guards}):
+        raise _refused(scene, side, *found, reply, seed)
+
+
+def _refused(scene: Scene, side: Side, fault: Fault, found: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:
+    """Record a message that cannot be used; return the error that has it asked for again."""
+    fault = Fault.TRUNCATED if reply.finish == "length" else fault
+    number = len(scene.log.turns) // 2 + 1
+    scene.log.refuse(rejection(side, number, fault, found, reply, seed + scene.log.refused(side, number)))
+    said = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(found.split())[:80]!r})."
+    return TruncatedError(f"{said} Allow more (max_tokens of the stage).") if fault is Fault.TRUNCATED else InvalidOutputError(said)
+
+
+def _history(exchanges: Sequence[Exchange], own: Side) -> list[Message]:
+    other: Side = "assistant" if own == "user" else "user"
+    sides: dict[Side, Side] = {own: "assistant", other: "user"}
+    return [message for turn in exchanges for message in (Message(sides["user"], turn.user), Message(sides["assistant"], turn.assistant))]
+
+
+def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
+    """Return what the user simulator's stable instructions are rendered with."""
+    dimensions = pack.taxonomy.dimensions
+    return {
+        "persona": persona.model_dump(),
+        "topics": [topic.model_dump() for topic in persona.topics],
+        "flaws": _described(pack, persona),
+        "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
+        "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
+    }
+
+
+def steering_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, Any]:
+    """Return what the note for one message is rendered with."""
+    descriptions = {topic.subtopic: topic.description for topic in persona.topics}
+    return {
+        **vars(steering),
+        "mood": pack.taxonomy.moods[steering.mood],
+        "topics": [{"subtopic": name, "description": descriptions[name]} for name in steering.topics],
+        "flaws": [flaw for flaw in _described(pack, persona) if flaw["name"] in steering.flaws],
+    }
+
+
+def _described(pack: Pack, persona: Persona) -> list[dict[str, Any]]:
+    kinds = pack.flaws.kinds
+    return [{"name": flaw.name, "description": flaw.description, "notes": flaw.notes, "examples": kinds[flaw.name].examples} for flaw in persona.flaws]

@@ -1,0 +1,1 @@
+"""Reports: figures in, Markdown, pages and cards out."""

@@ -1,0 +1,150 @@
+"""What a run will cost, stage by stage, computed from the settings, the pack's own prompts and the price data, before anything is asked of a model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from core.llm.chat import Usage
+from core.llm.prices import PriceList
+from core.packs.pack import Pack
+from core.rehearsal.personas import sample_persona
+from core.rehearsal.steering import steer
+from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.settings.operations import CostSettings
+from core.settings.pipeline import Settings
+
+SAMPLE = 64
+"""Personas over which the prompts' lengths are averaged."""
+
+Count = Callable[[str], int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one role costs in one stage.
+
+    Args:
+        input_tokens: of which `cached` are read from the provider's cache; output_tokens: thinking included.
+        usd: none where the model's price is not known.
+    """
+
+    stage: str
+    role: str
+    model: str
+    calls: int
+    input_tokens: int
+    cached: int
+    output_tokens: int
+    usd: float | None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Mean tokens of the pack's prompts, and how many exchanges the conversations of a sample have."""
+
+    brief: float
+    steering: float
+    guidance: float
+    short: float
+    criteria: float
+    lengths: list[int]
+
+    @property
+    def exchanges(self) -> float:
+        """Of a conversation, in the mean."""
+        return mean(self.lengths)
+
+
+def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
+    """Return how long the pack's prompts are, over the personas of a batch."""
+    generation = settings.generation
+    personas = [sample_persona(pack, generation.first_seed + number, generation.exchanges) for number in range(SAMPLE)]
+    notes = [steering_inputs(pack, persona, steer(pack, persona, 2, generation.minimum_exchanges)) for persona in personas]
+    return Sizes(
+        brief=mean(count(pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))) for persona in personas),
+        steering=mean(count(pack.prompts["user_steering"].render(**note)) for note in notes),
+        guidance=count(pack.prompts["assistant"].render()),
+        short=count(pack.prompts["system"].render()),
+        criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
+        lengths=[persona.exchanges for persona in personas],
+    )
+
+
+def rehearsal_calls(exchanges: float, taken: CostSettings, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
+    """Return the calls of one side of a conversation, with a prompt that only grows at its end and is read from the cache but for what is new.
+
+    Args:
+        stable: tokens of the instructions; note: of what is sent and not kept; answer: of what the side writes.
+        simulated: whether the side writes first.
+    """
+    exchange, kept, calls = taken.user_tokens + taken.answer_tokens, 0.0, []
+    for number in range(round(exchanges)):
+        prompt = stable + exchange * number + (0 if simulated else taken.user_tokens)
+        calls.append(Usage(round(prompt + note), round(answer + taken.thinking_tokens), round(kept), round(prompt - kept)))
+        kept = prompt
+    return calls
+
+
+def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float) -> list[Usage]:
+    """Return the calls of one judge for one transcript, by the settings' mode: the first puts the transcript into the cache, the others read it there."""
+    taken, mode = settings.costs, settings.assessment.judging.mode
+    criteria = len(pack.rubric.criteria)
+    count = {"single": 1, "category": len(pack.rubric.numbers.categories) + 1, "criterion": criteria}[mode]
+    words = exchanges * (taken.user_tokens + taken.answer_tokens)
+    prompt, answer = round(words + sizes.criteria / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
+    first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
+    return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
+
+
+def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count) -> list[Cost]:
+    """Return what generation, assessment and evaluation cost.
+
+    Args:
+        transcripts: conversations that are made and judged.
+        prices: by model reference.
+    """
+    sizes, roles, taken = measure_prompts(pack, settings, count), settings.roles, settings.costs
+    evaluation, share = settings.evaluation, transcripts / len(sizes.lengths)
+    played = 2 * evaluation.personas * evaluation.trials
+
+    def user(lengths: Sequence[int]) -> list[Usage]:
+        return [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
+
+    def judge(lengths: Sequence[int]) -> list[Usage]:
+        return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
+
+    assistant = [call for n in sizes.lengths for call in rehearsal_calls(n, taken, sizes.guidance, 0, taken.answer_tokens, simulated=False)]
+    return [
+        _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
+        _cost("generation", "assistant", roles.assistant, share, assistant, prices),
+        *(_cost("assessment", "judge", name, share, judge(sizes.lengths), prices) for name in roles.judges),
+        _cost("evaluation", "user simulator", roles.user_simulator, played, user([evaluation.exchanges]), prices),
+        *(_cost("evaluation", "judge", name, played, judge([evaluation.exchanges]), prices) for name in roles.judges),
+    ]
+
+
+def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count) -> int:
+    """Return how many tokens one pass over the training set of so many transcripts has, those that pass among them, cut into slices."""
+    sizes, taken, slicing = measure_prompts(pack, settings, count), settings.costs, settings.dataset.slicing
+    exchange, tokens = taken.user_tokens + taken.answer_tokens, 0.0
+    for length in sizes.lengths:
+        if length >= slicing.first:
+            slices = (length - slicing.first) / (sum(slicing.gap) / 2) + 1
+            # a transcript's slices end evenly between the first and its end
+            tokens += slices * min(sizes.short + (slicing.first + length) / 2 * exchange, slicing.max_tokens)
+    return round(transcripts / len(sizes.lengths) * taken.passing * tokens)
+
+
+def _cost(stage: str, role: str, model: str, times: float, calls: Sequence[Usage], prices: Mapping[str, PriceList]) -> Cost:
+    # call by call: some prices depend on the length of a prompt
+    usd = [prices[model].price(call) for call in calls]
+    return Cost(
+        stage=stage,
+        role=role,
+        model=model,
+        calls=round(times * len(calls)),
+        input_tokens=round(times * sum(call.input_tokens for call in calls)),
+        cached=round(times * sum(call.cache_read_tokens for call in calls)),
+        output_tokens=round(times * sum(call.output_tokens for call in calls)),
+        usd=None if None in usd else times * sum(price for price in usd if price),
+    )

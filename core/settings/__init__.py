@@ -1,0 +1,1 @@
+"""Settings: every number and choice that a file may give, with its unit and bounds."""

@@ -1,0 +1,16 @@
+"""Faults: why a rehearsed message is refused."""
+
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Why a message was refused."""
+
+    FORM = "form"
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    FOREIGN_SCRIPT = "foreign_script"
+    NEAR_REPEAT = "near_repeat"
+    LEAKED_REASONING = "leaked_reasoning"
+    META = "meta"
+    ROLE_INVERSION = "role_inversion"

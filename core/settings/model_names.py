@@ -1,0 +1,32 @@
+"""Naming a model: `provider/model`, or the name of a saved block. A key is refused wherever a name or a parameter is expected."""
+
+from collections.abc import Collection
+from typing import Any
+
+from core.errors import SettingsError
+from core.settings.keys import refuse_keys
+from core.settings.models import ModelSettings
+from core.settings.pipeline import Settings
+
+
+def split_reference(reference: str, providers: Collection[str]) -> tuple[str, str]:
+    """Split `provider/model` at its first slash.
+
+    Raises:
+        SettingsError: there is no slash, no model, or no such provider.
+    """
+    refuse_keys({"the model reference": reference})
+    provider, _, model = reference.partition("/")
+    if provider not in providers or not model:
+        raise SettingsError(f"Unknown model reference {reference!r}. Allowed: provider/model, with a provider of {', '.join(providers)}.")
+    return provider, model
+
+
+def model_settings(settings: Settings, reference: str, block: str | None = None) -> ModelSettings:
+    """Return what the settings say of a model: its provider's entry, overridden by its own, overridden by that of the saved block."""
+    entries = [settings.models[name] for name in (reference.partition("/")[0], reference, block) if name in settings.models]
+    merged: dict[str, Any] = {"concurrency": settings.calls.concurrency}
+    for entry in entries:
+        given = entry.model_dump(exclude_unset=True)
+        merged |= given | {"options": merged.get("options", {}) | given.get("options", {})}
+    return ModelSettings.model_validate(merged)

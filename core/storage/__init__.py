@@ -1,0 +1,1 @@
+"""Storage: the data root, and what several processes write in it at once."""

@@ -1,0 +1,86 @@
+"""A file of JSON lines that one process adds to, for what must survive a kill at any moment."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.storage.locks import Lock
+from core.storage.store import Store
+from core.yaml_files import explain
+
+
+class LineLog:
+    """Lines that are on disk as soon as they are added, each with the name of what it belongs to.
+
+    What is read is checked line by line. A line that a kill cut short was not added, and is taken away. If another line is damaged, the file is kept
+    under another name, and the log continues with the lines that can be used.
+
+    Args:
+        store: where it is kept; none keeps it in memory.
+        folder: below the data root.
+        name: of what the log belongs to, and of the file.
+        take: takes a line that was kept; a ValueError says that it does not fit.
+        in_order: whether lines follow from those before, so that none after a damaged one can be used.
+        lock: of whoever adds to it; without it, nobody else may do so.
+    """
+
+    def __init__(self, store: Store | None, folder: str, name: str, take: Callable[[dict[str, Any]], None], in_order: bool, lock: Lock | None = None) -> None:
+        """Read what is there."""
+        self._store, self._path, self._name, self._lock = store, f"{folder}/{name}.jsonl", name, lock
+        self._append: Callable[[str], None] | None = None
+        self.damage: str | None = None
+        """What was wrong with the file, and what became of it; none if nothing was."""
+        if store and store.exists(self._path):
+            self._read(store, take, in_order)
+
+    def _read(self, store: Store, take: Callable[[dict[str, Any]], None], in_order: bool) -> None:
+        data = store.read_bytes(self._path)
+        *lines, rest = data.split(b"\n")
+        used, problems = [], []
+        for number, line in enumerate(lines, start=1):
+            try:
+                take(self._fields(line))
+                used.append(line)
+            except (ValueError, RecursionError) as wrong:
+                problems.append(f"line {number}: {explain(wrong) if isinstance(wrong, ValidationError) else wrong}")
+                if in_order:
+                    break
+        if problems:
+            aside = store.write(f"{self._path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", data)
+            self.damage = (
+                f"{self._path} is damaged ({problems[0].rstrip('.')}). {len(used)} of its {len(lines)} lines are used, and the rest is made again. "
+                f"The file as it was found: {store.root}/{aside}"
+            )
+        if problems or rest:
+            store.write(self._path, b"".join(line + b"\n" for line in used))
+
+    def _fields(self, line: bytes) -> dict[str, Any]:
+        found = json.loads(line)
+        if not isinstance(found, dict):
+            raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is due")  # noqa: TRY004  as a line that does not fit
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
+        if (of := found.pop("of", None)) != self._name:
+            raise ValueError(f"it belongs to {of!r:.80}")
+        return found
+
+    def add(self, fields: dict[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            StoreError: the data root cannot be written, or another process has taken the log over.
+        """
+        if not self._store:
+            return
+        if self._lock:
+            self._lock.check()
+        if self._append is None:
+            self._append = self._store.appender(self._path)
+        self._append(json.dumps({"of": self._name, **fields}, ensure_ascii=False) + "\n")
+
+    def remove(self) -> None:
+        """Delete the file: what it was kept for is stored."""
+        if self._store:
+            self._store.remove(self._path)

@@ -1,0 +1,184 @@
+"""Exclusive locks by name below the data root, which end with the process that holds them.
+
+On a folder a lock is `flock(2)` on a file: the system lets it go when the process ends, however it ends. On NFS it holds between machines where
+the mount has locks (version 4, or 3 with lockd; not with `nolock` or `local_lock=flock`). On an object store it is a lease (`core.storage.leases`).
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import random
+import socket
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from core.errors import HeldError, StoreError
+from core.storage.leases import take_lease
+from core.storage.store import Store
+
+FOLDER = ".locks"
+
+POLL_SECONDS = 0.2
+"""Between two tries for a lock that is held; an object store is asked less often."""
+POLL_REMOTE_SECONDS = 2.0
+
+_FILES: set[int] = set()
+"""Of the locks that this process holds: a child that is forked closes them, else it would hold them beyond this one's end."""
+
+
+class Lock(Protocol):
+    """A lock that is held."""
+
+    def check(self) -> None:
+        """See that it is still held.
+
+        Raises:
+            LostError: another process has taken it over.
+            StoreError: the data root does not answer, so that nobody knows.
+        """
+
+    def release(self) -> None:
+        """Let it go."""
+
+
+def take_lock(store: Store, name: str) -> Lock:
+    """Take a lock, or say at once that another has it; tasks and threads of one process exclude each other too.
+
+    Args:
+        name: of any form that a file may have, such as `turns/00001-abc`.
+
+    Raises:
+        HeldError: another has it; it says who and since when.
+        StoreError: the data root cannot be written, or has no locks.
+    """
+    if store.is_local:
+        return _take_file(store.local(f"{FOLDER}/{name}.lock"), name)
+    return take_lease(store, f"{FOLDER}/{name}", name)
+
+
+@contextmanager
+def locked(store: Store, name: str, wait_seconds: float = 0.0) -> Generator[Lock]:
+    """Hold a lock during a block; where another has it, wait.
+
+    Raises:
+        HeldError: another has it after `wait_seconds` still.
+        StoreError: as in `take_lock`.
+    """
+    until = time.monotonic() + wait_seconds
+    while True:
+        try:
+            lock = take_lock(store, name)
+            break
+        except HeldError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(pause(store))
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
+    """Do as `locked` does, without holding up the other tasks of the loop.
+
+    Raises:
+        HeldError: another has it after `wait_seconds` still.
+        StoreError: as in `take_lock`.
+    """
+    until = time.monotonic() + wait_seconds
+    while True:
+        try:
+            lock = take_lock(store, name) if store.is_local else await _taken(store, name)
+            break
+        except HeldError:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(pause(store))
+    try:
+        yield lock
+    finally:
+        if store.is_local:
+            lock.release()
+        else:
+            await asyncio.shield(asyncio.to_thread(lock.release))
+
+
+async def _taken(store: Store, name: str) -> Lock:
+    """Take a lease in a thread; one that is taken after whoever wanted it was cancelled is given back."""
+    taking = asyncio.ensure_future(asyncio.to_thread(take_lock, store, name))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(lambda taken: None if taken.cancelled() or taken.exception() else taken.result().release())
+        raise
+
+
+def pause(store: Store) -> float:
+    """Return how long to wait before the next try: not in step with others that wait for the same."""
+    return (POLL_SECONDS if store.is_local else POLL_REMOTE_SECONDS) * random.uniform(0.5, 1.5)
+
+
+@dataclass
+class _FileLock:
+    path: Path
+    handle: int
+
+    def check(self) -> None:
+        """Do nothing: no other can take it from a process that lives."""
+
+    def release(self) -> None:
+        """Remove the file while it is locked, then let it go: whoever waits for it finds that it has no name any more, and takes the new one."""
+        if self.handle in _FILES:
+            self.path.unlink(missing_ok=True)
+            _FILES.discard(self.handle)
+            os.close(self.handle)
+
+
+def _take_file(path: Path, name: str) -> Lock:
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StoreError(f"Cannot write {path}: {error.strerror}. See that the folder is writable.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(handle, path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}\n".encode(), 0)
+                _FILES.add(handle)
+                return _FileLock(path, handle)
+        except BlockingIOError:
+            holder, _, since = os.pread(handle, 500, 0).decode(errors="replace").strip().partition("\n")
+            raise HeldError(f"{name} is being made by {holder or 'another process'}{since and f', since {since}'}.", holder or "another process") from None
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # on NFS: the file was removed between opening and locking
+                raise StoreError(f"Cannot lock {path}: {error.strerror}. Give a data root whose file system has locks.") from error
+        finally:
+            if handle not in _FILES:
+                os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Say whether an open file still stands at its path: who held it before has removed it in between otherwise."""
+    opened = os.fstat(handle)
+    try:
+        return opened.st_nlink > 0 and os.path.samestat(opened, path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _close_in_child() -> None:
+    for handle in _FILES:
+        os.close(handle)
+    _FILES.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,157 @@
+"""A log of JSON lines that several processes add to; what each adds, it decides with all in view that the others added before."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from pydantic_core import to_json
+
+from core.errors import StoreError
+from core.storage.json_lines import read_objects
+from core.storage.store import Store, explain_failure
+from core.storage.traces import trace
+
+Line = dict[str, Any]
+Decide = Callable[[Sequence[Line]], Line | None]
+"""Takes the lines that others have added since the last time, and returns one to add, or none. It may be asked several times."""
+
+
+class SharedLog(Protocol):
+    """What the processes of a run share."""
+
+    def exchange(self, decide: Decide) -> None:
+        """Read what others added, and add a line; nobody adds one in between.
+
+        Raises:
+            StoreError: the data root cannot be read or written.
+        """
+        ...
+
+
+def open_shared_log(store: Store, path: str) -> SharedLog:
+    """Return a log.
+
+    Args:
+        path: below the data root, without an ending.
+    """
+    return LocalLog(store, f"{path}.jsonl") if store.is_local else ObjectLog(store, path)
+
+
+class LocalLog:
+    """One file, locked (flock) by whoever decides; the lock ends with its process.
+
+    The lock is on the file that is read: a network file system then shows what other machines wrote.
+    """
+
+    def __init__(self, store: Store, path: str) -> None:
+        """Take the place; the file is made when it is first needed."""
+        self._store, self._path = store, path
+        self._handle: int | None = None
+        self._read = 0
+
+    def exchange(self, decide: Decide) -> None:
+        """Read what others added, and add a line, under the lock.
+
+        Raises:
+            StoreError: it cannot be read or written.
+        """
+        if self._handle is None and not self._store.exists(self._path) and decide([]) is None:
+            return  # nothing to read, nothing to add: no file
+        try:
+            with self._locked() as handle:
+                line = decide(self._news(handle))
+                if line is not None:
+                    self._add(handle, to_json(line) + b"\n")
+        except OSError as error:
+            raise StoreError(explain_failure("write", f"{self._store.root}/{self._path}", error)) from error
+
+    def __del__(self) -> None:
+        """Give the file back to the system."""
+        if self._handle is not None:
+            os.close(self._handle)
+
+    @contextmanager
+    def _locked(self) -> Generator[int]:
+        if self._handle is None:
+            path = self._store.local(self._path)
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        try:
+            yield self._handle
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _news(self, handle: int) -> list[Line]:
+        """Return the lines since the last time. What a kill left of a line is cut off: nobody else is writing now."""
+        size, data = os.fstat(handle).st_size, b""
+        while self._read + len(data) < size and (piece := os.pread(handle, size - self._read - len(data), self._read + len(data))):
+            data += piece
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.ftruncate(handle, self._read + whole)
+        self._read += whole
+        return read_objects(data[:whole])
+
+    def _add(self, handle: int, line: bytes) -> None:
+        if os.write(handle, line) < len(line):  # a full disk takes what it can
+            os.ftruncate(handle, self._read)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._read += len(line)
+        if noted := trace():
+            noted.appends(self._path)
+
+
+class ObjectLog:
+    """Numbered objects of one line each, made only where there is none of the number: whoever comes second reads the other's line and decides again.
+
+    Object stores can do that (S3: `If-None-Match`, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+    """
+
+    def __init__(self, store: Store, path: str) -> None:
+        """Take the place."""
+        self._store, self._path = store, path
+        self._next, self._proven = 0, False
+
+    def exchange(self, decide: Decide) -> None:
+        """Add a line as the next object, and read what others added where its number is taken.
+
+        Raises:
+            StoreError: it cannot be read or written, or the storage replaces objects that are there.
+        """
+        news = self._all() if self._next == 0 else []
+        while True:
+            line = decide(news)
+            if line is not None and self._store.create(name := self._name(self._next), content := to_json(line) + b"\n"):
+                self._prove(name, content)
+                self._next += 1
+                return
+            if not (news := self._news()) and line is None:
+                return
+
+    def _name(self, number: int) -> str:
+        return f"{self._path}-{number:08d}.jsonl"
+
+    def _all(self) -> list[Line]:
+        folder, _, beginning = self._path.rpartition("/")
+        found = self._store.read_many(self._store.names(folder, ".jsonl", beginning=f"{beginning}-"))
+        self._next = len(found)
+        return read_objects(b"".join(found))
+
+    def _news(self) -> list[Line]:
+        found: list[Line] = []
+        while self._store.exists(name := self._name(self._next)):
+            found += read_objects(self._store.read_bytes(name))
+            self._next += 1
+        return found
+
+    def _prove(self, name: str, content: bytes) -> None:
+        if not self._proven and self._store.create(name, b"\n"):
+            self._store.write(name, content)
+            raise StoreError(
+                f"{self._store.root} replaces files that it should refuse to replace, so that processes cannot share a budget. Set UNDERSTUDY_DATA to a "
+                "folder, or to a storage with conditional writes, such as S3."
+            )
+        self._proven = True

@@ -1,0 +1,387 @@
+"""The data root: every file that a run makes, written once, whole or not at all."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import fsspec
+from pydantic import BaseModel, ValidationError
+
+from core.errors import DamagedError, StoreError
+from core.paths import CHECKOUT
+from core.storage.leftovers import mark
+from core.storage.traces import trace
+
+Kind = TypeVar("Kind", bound=BaseModel)
+ROOT_VARIABLE = "UNDERSTUDY_DATA"
+LONGEST_PART, LONGEST_NAME = 255, 1024
+"""Bytes of a name between two slashes, and of the whole: what file systems and S3 keys allow."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files below one root, named by relative paths such as `transcripts/therapeutic-coaching/x.json`.
+
+    Nothing outside the root is read or written: every method raises `StoreError` for a name that is no plain relative path, or that a link leads out.
+
+    Args:
+        root: a local folder or an fsspec URL. It may be a link itself.
+    """
+
+    root: str
+
+    def read(self, name: str) -> str:
+        """Return a file's text.
+
+        Raises:
+            StoreError: it is not there, cannot be read, or is no text.
+        """
+        try:
+            return self.read_bytes(name).decode()
+        except UnicodeDecodeError as error:
+            what = f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant"
+            raise DamagedError(f"{what}. Name another, or remove it.") from error
+
+    def record(self, name: str, kind: type[Kind]) -> Kind:
+        """Return a file's record. The error says nothing of what a file of another kind holds.
+
+        Raises:
+            StoreError: it is not there.
+            DamagedError: it is no such record.
+        """
+        try:
+            return kind.model_validate_json(self.read(name))
+        except ValidationError as error:
+            what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
+            raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
+
+    def records(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
+        """Return the records of files by their names, and by name why others cannot be read."""
+        found, damaged = dict[str, Kind](), dict[str, str]()
+        for name in names:
+            try:
+                found[name] = self.record(name, kind)
+            except DamagedError as error:
+                damaged[name] = str(error)
+        return found, damaged
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the JSON object of a file.
+
+        Raises:
+            StoreError: it is not there.
+            DamagedError: it is no such file.
+        """
+        try:
+            found = json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
+        if not isinstance(found, dict):
+            raise DamagedError(f"{self.root}/{name} holds no JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
+        return found
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            StoreError: it is not there or cannot be read.
+        """
+        fs, place = self._place(name)
+        self._saw(name)
+        try:
+            return fs.cat_file(place)
+        except OSError as error:
+            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file or folder is there."""
+        fs, place = self._place(name)
+        self._saw(name)
+        return fs.exists(place)
+
+    def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
+        """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""
+        fs, place = self._place(folder)
+        try:
+            found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False)]
+        except FileNotFoundError:
+            found = []
+        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not _wrong_in(f"{folder}/{name}"))
+        if noted := trace():
+            noted.listed(folder, beginning, ending, names)
+        return names
+
+    def write(self, name: str, content: str | bytes) -> str:
+        """Write a file atomically, so that a reader sees the whole of it or none; return its name. One that has this content already is left as it is.
+
+        Raises:
+            StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
+        """
+        data = content.encode() if isinstance(content, str) else content
+        fs, place = self._place(name)
+        try:
+            if self.is_local:
+                if not _holds(Path(place), data):
+                    _replace(Path(place), data)
+            else:
+                fs.pipe_file(place, data)  # object stores publish an object whole
+        except OSError as error:
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+        if noted := trace():
+            noted.wrote(name)
+        return name
+
+    @contextmanager
+    def reading(self, name: str) -> Generator[IO[bytes]]:
+        """Open a file to be read piece by piece.
+
+        Raises:
+            StoreError: it is not there or cannot be read.
+        """
+        fs, place = self._place(name)
+        self._saw(name)
+        try:
+            with fs.open(place, "rb") as file:
+                yield cast("IO[bytes]", file)
+        except OSError as error:
+            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
+
+    @contextmanager
+    def writing(self, name: str) -> Generator[IO[bytes]]:
+        """Open a file to be written piece by piece; it appears whole when the block ends well, and not at all when it does not.
+
+        Raises:
+            StoreError: the disk is full, the folder is not writable, or the like.
+        """
+        fs, place = self._place(name)
+        try:
+            if self.is_local:
+                with _part_of(Path(place)) as file:
+                    yield file
+            else:
+                with tempfile.NamedTemporaryFile() as file:
+                    yield file
+                    file.flush()
+                    fs.put_file(file.name, place)
+        except OSError as error:
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+        if noted := trace():
+            noted.wrote(name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one of the name, whoever else tries the same; say whether it was written.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        fs, place = self._place(name)
+        try:
+            fs.pipe_file(place, content, mode="create")
+        except OSError as error:
+            # S3 answers 412, others FileExistsError; a request that was sent twice below us meets its own object
+            if not fs.exists(place):
+                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+            return fs.cat_file(place) == content
+        return True
+
+    def read_many(self, names: Sequence[str]) -> list[bytes]:
+        """Return the bytes of several files, which an object store is asked for side by side.
+
+        Raises:
+            StoreError: one is not there or cannot be read.
+        """
+        fs, root = _filesystem(self.root)
+        try:
+            found: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
+        except OSError as error:
+            raise StoreError(explain_failure("read", self.root, error)) from error
+        return [found[path] for path in sorted(found)]
+
+    def write_json(self, name: str, value: Any) -> str:
+        """Write a value as indented JSON (pydantic models included)."""
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        fs, place = self._place(name)
+        if fs.exists(place):
+            fs.rm_file(place)
+        if noted := trace():
+            noted.removed(name)
+
+    def appender(self, name: str) -> Callable[[str], None]:
+        """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line writes the file anew.
+
+        Raises (both): StoreError: it cannot be written.
+        """
+        fs, place = self._place(name)
+        written = [self.read(name)] if not self.is_local and self.exists(name) else []
+        try:
+            file = _open_to_append(Path(place)) if self.is_local else None
+        except OSError as error:
+            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+
+        if noted := trace():
+            noted.appends(name)
+
+        def append(line: str) -> None:
+            try:
+                if file:
+                    data = line.encode()
+                    if (part := file.write(data)) != len(data):  # a full disk takes a part
+                        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - part)
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                else:
+                    written.append(line)
+                    fs.pipe_file(place, "".join(written).encode())
+            except OSError as error:
+                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+
+        return append
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine."""
+        return isinstance(_filesystem(self.root)[0], fsspec.get_filesystem_class("file"))
+
+    def local(self, name: str) -> Path:
+        """Return a path that programs of this machine can open (models, logs); its folder is made.
+
+        Raises:
+            StoreError: the root is remote, or the folder cannot be made.
+        """
+        path = Path(self._place(name)[1])
+        if not self.is_local:
+            raise StoreError(f"{self.root} is not a local folder; training and export run on local files. Set {ROOT_VARIABLE} to a folder.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(explain_failure("make", str(path.parent), error)) from error
+        return path
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""
+        self.write(".writable", os.urandom(8))  # what is there already would not be written
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """Return the file system of the root and a file's path in it.
+
+        Raises:
+            StoreError: the path would be outside the root.
+        """
+        fs, root = _filesystem(self.root)
+        if wrong := _wrong_in(name):
+            raise StoreError(f"{name[:100]!r} is no name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
+        if isinstance(fs, fsspec.get_filesystem_class("file")):
+            real, there = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
+            if os.path.commonpath([real, there]) != real:
+                raise StoreError(
+                    f"{self.root}/{name} is a link out of the data root, to {there}. Nothing outside the root is read or written. "
+                    f"Set {ROOT_VARIABLE} to where the files are, or replace the link by them."
+                )
+        return fs, f"{root}/{name}"
+
+    def _saw(self, name: str) -> None:
+        if noted := trace():
+            noted.saw(name)
+
+
+def open_store() -> Store:
+    """Return the store at `$UNDERSTUDY_DATA`, by default `data/` in the checkout.
+
+    Raises:
+        StoreError: there is no such kind of place, or one elsewhere cannot be asked.
+    """
+    store = Store(os.environ.get(ROOT_VARIABLE) or str(CHECKOUT / "data"))
+    if not store.is_local:
+        _ask_once(store.root)
+    return store
+
+
+@lru_cache
+def _ask_once(root: str) -> None:
+    """See that a place elsewhere answers: clients tell of missing keys and the like in errors of their own."""
+    fs, path = _filesystem(root)
+    try:
+        fs.info(f"{path}/.writable")
+    except FileNotFoundError:
+        pass
+    except Exception as error:
+        raise StoreError(
+            f"{root} cannot be used: {' '.join(str(error).split())[:200]}. Give its keys and its address (docs/security.md), or set {ROOT_VARIABLE}."
+        ) from error
+
+
+def _filesystem(root: str) -> tuple[Any, str]:
+    """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
+    try:
+        return fsspec.url_to_fs(root, use_listings_cache=False)
+    except Exception as error:  # some file systems look for their place at once, with clients of their own
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error
+
+
+def _wrong_in(name: str) -> str | None:
+    """Say why a file cannot have this name, on any file system; nothing where it can."""
+    if not name.isprintable() or "\\" in name:
+        return "it has a backslash or a character that is not printed"
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
+    if len(name.encode()) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in parts):
+        return f"it is longer than {LONGEST_NAME} bytes, or a part of it than {LONGEST_PART}"
+    return None
+
+
+def _open_to_append(path: Path) -> FileIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileIO(path, "a")  # unbuffered: what was written survives a kill
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with _part_of(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _part_of(path: Path) -> Generator[IO[bytes]]:
+    """Open a file beside the path that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=mark())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which other workers on a shared folder could not read
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def explain_failure(verb: str, what: str, error: OSError) -> str:
+    """Return what failed, why, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        remedy = f"The data root is not writable. Set {ROOT_VARIABLE} to a folder that is."
+    else:
+        remedy = "Run the same command again: what was already made is kept."
+    return f"Cannot {verb} {what}: {error.strerror or error}. {remedy}"

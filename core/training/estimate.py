@@ -1,0 +1,168 @@
+"""How much memory, time and money a training or a conversion takes, before it is paid for.
+
+The parts of the memory are those of QLoRA with gradient checkpointing: the frozen weights, the adapter with its optimizer, the inputs of all layers, the
+largest layer while it is computed again, and the logits (length × vocabulary × 4 bytes; with the fused loss only for a tile of the length).
+docs/training-memory.md compares the estimate with measurements.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import SettingsError
+from core.settings.job_arguments import Argument
+from core.training.hardware import Estimate, Flavor
+
+GB = 2**30
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder's shape, as its config.json has it."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+    context: int
+
+    @property
+    def projections(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of a layer's matrices."""
+        attention, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (self.hidden, attention),
+            "k_proj": (self.hidden, kv),
+            "v_proj": (self.hidden, kv),
+            "o_proj": (attention, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
+    def linear(self) -> int:
+        """Weights in the layers' matrices."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.projections.values())
+
+    @property
+    def embedding(self) -> int:
+        """Weights of the embedding and, if it is one of its own, of the head."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is trained on.
+
+    Args:
+        tokens, validation_tokens: of one pass; longest: tokens of the longest example, before it is cut.
+    """
+
+    tokens: int
+    validation_tokens: int
+    longest: int
+
+
+def shape_of(config: Mapping[str, Any], where: str) -> Shape:
+    """Return a model's shape from its config.json; of a model with images, that of its text part.
+
+    Raises:
+        SettingsError: it is no decoder of a known form.
+    """
+    text = {**config, **config.get("text_config", {})}
+    try:
+        return Shape(
+            layers=text["num_hidden_layers"],
+            hidden=text["hidden_size"],
+            intermediate=text["intermediate_size"],
+            heads=text["num_attention_heads"],
+            kv_heads=text.get("num_key_value_heads") or text["num_attention_heads"],
+            head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
+            vocabulary=text["vocab_size"],
+            # what a config leaves out is the default of its family: Gemma ties, Qwen and Llama do not
+            tied=text.get("tie_word_embeddings", str(text.get("model_type", "")).startswith("gemma")),
+            context=text.get("max_position_embeddings", 131072),
+        )
+    except KeyError as missing:
+        raise SettingsError(
+            f"{where} has no {missing} in its config.json, so its memory cannot be estimated. Name a decoder such as Qwen3, Gemma 3 or Llama."
+        ) from None
+
+
+def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, known: Estimate) -> dict[str, float]:
+    """Return the GPU memory that training takes at its peak, by part, in GB (2^30 bytes).
+
+    Args:
+        knobs: arguments of train_sft.py.
+        length: tokens of the longest example that is trained on.
+    """
+    tokens = length * int(_number(knobs, "batch-size", 1))
+    checkpointing, offload = knobs.get("no-gradient-checkpointing") is not True, knobs.get("offload-checkpoints") is True
+    weight = known.bytes_a_weight_4bit if knobs.get("qlora") else 2
+    trained = known.bytes_a_trained_weight_8bit if "8bit" in str(knobs.get("optimizer", "")) else known.bytes_a_trained_weight
+    layer = known.recompute_hidden * shape.hidden + known.recompute_intermediate * shape.intermediate
+    if _number(knobs, "lora-dropout", 0.05):
+        layer += known.recompute_dropout * sum(shape.projections[name][0] for name in _targets(knobs)) / len(ATTENTION)
+    return {
+        "weights": (shape.linear * weight + shape.embedding * 2) / GB,
+        "adapter and optimizer": _adapter(shape, knobs) * trained / GB,
+        "inputs of the layers": 0.0 if offload else tokens * shape.hidden * 2 * shape.layers / GB,
+        "one layer computed again": tokens * layer * (1 if checkpointing else shape.layers) / GB,
+        "logits": min(tokens, known.loss_tokens) * shape.vocabulary * 4 / GB,
+        "CUDA": known.fixed_gb,
+    }
+
+
+def training_seconds(shape: Shape, knobs: Mapping[str, Argument], load: Load, flavor: Flavor, known: Estimate) -> float:
+    """Return how long training takes on a machine, with its start.
+
+    A token costs two operations a weight in the forward pass, as many again for the recomputation and for the gradients of the activations (frozen weights
+    have none of their own), and attention in proportion to the length.
+    """
+    if flavor.gpu is None:
+        return float("inf")
+    length = min(load.longest, int(_number(knobs, "max-length", load.longest)))
+    attention = 2 * length * shape.heads * shape.head_dim * shape.layers
+    forward = 2 * (shape.linear + shape.vocabulary * shape.hidden) + attention
+    passes = _number(knobs, "epochs", 3)
+    tokens = passes * load.tokens * 3.25 + (passes + 1) * load.validation_tokens
+    return known.start_minutes * 60 + tokens * forward / (flavor.gpu.tflops * 1e12 * known.efficiency)
+
+
+def conversion_memory(shape: Shape, known: Estimate) -> float:
+    """Return the RAM that merging, converting and checking take, in GB."""
+    return (shape.linear + shape.embedding) * known.convert_bytes_a_weight / GB
+
+
+def conversion_seconds(shape: Shape, quantisations: int, known: Estimate) -> float:
+    """Return how long a conversion takes, with its start."""
+    weights = (shape.linear + shape.embedding) * 2 / GB
+    return known.start_minutes * 60 + 60 * weights * (1 + quantisations / 2) / known.convert_gb_a_minute
+
+
+def usable(flavor: Flavor, known: Estimate) -> float:
+    """Return the GPU memory that may be planned with, in GB."""
+    return flavor.gpu_gb * (1 - known.spare)
+
+
+def _targets(knobs: Mapping[str, Argument]) -> tuple[str, ...]:
+    given = knobs.get("target-modules", list(ATTENTION))
+    names = tuple(given) if isinstance(given, list) else (str(given),)
+    return (*ATTENTION, *MLP) if names == ("all-linear",) else tuple(name for name in names if name in (*ATTENTION, *MLP))
+
+
+def _adapter(shape: Shape, knobs: Mapping[str, Argument]) -> int:
+    """Return how many weights are trained."""
+    return int(_number(knobs, "lora-r", 64)) * shape.layers * sum(sum(shape.projections[name]) for name in _targets(knobs))
+
+
+def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
+    value = knobs.get(name, default)
+    return float(value) if isinstance(value, int | float) else default

@@ -1,0 +1,131 @@
+"""The machines that jobs can be given: memory, price and speed (config/hardware.yaml)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from core.errors import SettingsError
+from core.paths import CHECKOUT
+from core.quantities import Part, Positive, Share
+from core.yaml_files import Strict, load_yaml
+
+
+class Gpu(Strict):
+    """A kind of GPU.
+
+    Args:
+        tflops: dense 16-bit matrix arithmetic.
+        bf16: whether it computes in bfloat16.
+    """
+
+    tflops: Positive
+    bf16: bool = True
+
+
+class FlavorData(Strict):
+    """A machine as the file has it.
+
+    Args:
+        usd_per_hour: its price.
+        ram_gb: memory of the processors; gpu_gb: memory of the GPU.
+        gpu: its kind, one of `gpus`.
+    """
+
+    usd_per_hour: Positive
+    ram_gb: Positive
+    gpu: str | None = None
+    gpu_gb: Positive | None = None
+
+
+class Estimate(Strict):
+    """What an estimate assumes beyond the model's shape (core/training/estimate.py says how each number is used).
+
+    Args:
+        efficiency: share of a GPU's arithmetic that training uses.
+        spare: share of the memory that is kept free.
+        fixed_gb: memory of the GPU that is taken before anything is loaded.
+        bytes_a_weight_4bit: of a frozen weight, with the scales of its block.
+        bytes_a_trained_weight, bytes_a_trained_weight_8bit: of a weight of the adapter with gradient and optimizer, and with the 8-bit optimizer.
+        recompute_hidden, recompute_intermediate: bytes for each token that a layer takes while it is computed again, for each of its hidden and
+            intermediate units.
+        recompute_dropout: bytes for each token and input of a matrix that the adapter's dropout adds.
+        loss_tokens: whose logits are in memory at once.
+        start_minutes: from a job's start to its first step.
+        convert_bytes_a_weight: RAM of the conversion.
+        convert_gb_a_minute: weights in 16 bits that are merged, converted and checked in a minute.
+    """
+
+    efficiency: Part
+    spare: Annotated[Share, Field(lt=1)]
+    fixed_gb: Positive
+    bytes_a_weight_4bit: Positive
+    bytes_a_trained_weight: Positive
+    bytes_a_trained_weight_8bit: Positive
+    recompute_hidden: Positive
+    recompute_intermediate: Positive
+    recompute_dropout: Positive
+    loss_tokens: Positive
+    start_minutes: Positive
+    convert_bytes_a_weight: Positive
+    convert_gb_a_minute: Positive
+
+
+class Hardware(Strict):
+    """`config/hardware.yaml`."""
+
+    flavors: dict[str, FlavorData]
+    gpus: dict[str, Gpu]
+    estimate: Estimate
+
+    @model_validator(mode="after")
+    def _known_gpus(self) -> "Hardware":
+        for name, flavor in self.flavors.items():
+            if flavor.gpu is not None and (flavor.gpu not in self.gpus or flavor.gpu_gb is None):
+                raise ValueError(f"flavors.{name} needs gpu_gb and a gpu of {', '.join(self.gpus)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A machine that a job can be given.
+
+    Args:
+        gpu: none on a machine that has only processors.
+        live: whether price and memory were told by the service, and not by the file.
+    """
+
+    name: str
+    usd_per_hour: float
+    ram_gb: float
+    gpu: Gpu | None = None
+    gpu_gb: float = 0.0
+    live: bool = False
+
+
+def load_hardware(root: Path = CHECKOUT) -> Hardware:
+    """Read `config/hardware.yaml`.
+
+    Raises:
+        SettingsError: something in it is wrong.
+    """
+    return load_yaml(root / "config/hardware.yaml", Hardware, SettingsError)
+
+
+def flavors(hardware: Hardware, told: Mapping[str, tuple[float, float | None]]) -> dict[str, Flavor]:
+    """Return the machines by name.
+
+    Args:
+        told: what the service says of them: USD an hour, and GB of one GPU's memory. Empty if it said nothing; else what it does not offer is left out.
+    """
+    found = {}
+    for name, data in hardware.flavors.items():
+        flavor = Flavor(name, data.usd_per_hour, data.ram_gb, hardware.gpus[data.gpu] if data.gpu else None, data.gpu_gb or 0.0)
+        if name in told:
+            usd, gpu_gb = told[name]
+            flavor = replace(flavor, usd_per_hour=usd, gpu_gb=gpu_gb or flavor.gpu_gb, live=True)
+        if name in told or not told:
+            found[name] = flavor
+    return found

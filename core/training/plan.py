@@ -1,0 +1,128 @@
+"""What a paid job will need and cost, on its machine and on the others, before it is submitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.errors import BudgetError, SettingsError
+from core.settings.jobs import Jobs, Training
+from core.training.bill import greatest_usd
+from core.training.estimate import Load, Shape, conversion_memory, conversion_seconds, training_memory, training_seconds, usable
+from core.training.hardware import Estimate, Flavor
+
+
+@dataclass(frozen=True)
+class Option:
+    """A machine for a job.
+
+    Args:
+        fits: whether the memory is enough.
+    """
+
+    flavor: Flavor
+    fits: bool
+    seconds: float
+
+    @property
+    def usd(self) -> float:
+        """What the job is estimated to cost there."""
+        return self.seconds / 3600 * self.flavor.usd_per_hour
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job will need.
+
+    Args:
+        what: for people, such as "Training on me/coach".
+        memory: by part, in GB; of the GPU, or of a conversion the RAM.
+        chosen: the machine of the settings; options: all that fit, and the chosen one, by cost.
+        timeout_seconds: after which the service is to stop the job.
+        spent: USD that earlier jobs of the run have cost.
+    """
+
+    what: str
+    memory: dict[str, float]
+    chosen: Option
+    options: list[Option]
+    timeout_seconds: int
+    spent: float
+    budget: float
+
+    @property
+    def gb(self) -> float:
+        """Memory in all."""
+        return sum(self.memory.values())
+
+    @property
+    def most_usd(self) -> float:
+        """What the job costs if it takes all the time that it is given."""
+        return greatest_usd(self.timeout_seconds, self.chosen.flavor.usd_per_hour)
+
+    @property
+    def line(self) -> str:
+        """The plan in one line."""
+        return (
+            f"{self.what} on {self.chosen.flavor.name}: about {self.gb:.0f} of {self.chosen.flavor.gpu_gb or self.chosen.flavor.ram_gb:.0f} GB, "
+            f"{self.chosen.seconds / 60:.0f} minutes, {self.chosen.usd:.2f} USD (at most {self.most_usd:.2f}); "
+            f"{self.spent:.2f} of {self.budget:.2f} USD are spent"
+        )
+
+
+def plan_training(what: str, shape: Shape, training: Training, load: Load, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> Plan:
+    """Plan a training.
+
+    Args:
+        offered: machines by name, the chosen one among them.
+        spent: USD that the run's jobs have cost.
+
+    Raises:
+        SettingsError: it does not fit the chosen machine.
+        BudgetError: it could exceed jobs.usd.
+    """
+    limit = training.train["max-length"]
+    length = min(load.longest, int(limit)) if isinstance(limit, int) else load.longest
+    memory = training_memory(shape, training.train, length, known)
+    needed = sum(memory.values())
+    known = known.model_copy(update={"efficiency": training.efficiency or known.efficiency})
+    found = [
+        Option(flavor, flavor.gpu.bf16 and needed <= usable(flavor, known), training_seconds(shape, training.train, load, flavor, known))
+        for flavor in offered.values()
+        if flavor.gpu
+    ]
+    name = training.flavors.train if training.flavors else ""
+    return _plan(what, memory, found, name, "flavors.train", jobs, spent, f"lower max-length ({length:,} tokens now), add offload-checkpoints: true, or set")
+
+
+def plan_conversion(what: str, shape: Shape, training: Training, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> Plan:
+    """Plan a merge and conversion, which processors do.
+
+    Raises:
+        SettingsError: it does not fit the chosen machine.
+        BudgetError: it could exceed jobs.usd.
+    """
+    memory = {"weights, reference and llama.cpp": conversion_memory(shape, known)}
+    seconds = conversion_seconds(shape, len(training.quantisations), known)
+    found = [Option(flavor, sum(memory.values()) <= flavor.ram_gb, seconds) for flavor in offered.values()]
+    name = training.flavors.convert if training.flavors else ""
+    return _plan(what, memory, found, name, "flavors.convert", jobs, spent, "set")
+
+
+def _plan(what: str, memory: dict[str, float], found: list[Option], name: str, setting: str, jobs: Jobs, spent: float, advice: str) -> Plan:
+    by_cost = sorted(found, key=lambda option: option.usd)
+    fitting = [option.flavor.name for option in by_cost if option.fits]
+    allowed = f"{advice} {setting} to one of: {', '.join(fitting) or 'none fits'}"
+    chosen = next((option for option in found if option.flavor.name == name), None)
+    if chosen is None:
+        raise SettingsError(f"{what} needs a machine, and {setting} is {name or 'not set'!r}; {allowed}.")
+    if not chosen.fits:
+        reason = "computes in no bfloat16" if chosen.flavor.gpu and not chosen.flavor.gpu.bf16 else "is too small"
+        room = chosen.flavor.gpu_gb or chosen.flavor.ram_gb
+        raise SettingsError(f"{what} takes about {sum(memory.values()):.0f} GB, and {name} ({room:.0f} GB) {reason}; {allowed}.")
+    timeout = int(max(jobs.least_seconds, chosen.seconds * (1 + jobs.margin)))
+    plan = Plan(what, memory, chosen, [option for option in by_cost if option.fits], timeout, spent, jobs.usd)
+    if spent + plan.most_usd > jobs.usd:
+        raise BudgetError(
+            f"Budget of the jobs: {what} on {name} takes up to {plan.most_usd:.2f} USD ({timeout / 60:.0f} minutes at {chosen.flavor.usd_per_hour:.2f} "
+            f"an hour), and {spent:.2f} of {jobs.usd:.2f} USD are spent. Raise jobs.usd, lower epochs, or choose a cheaper machine: {allowed}."
+        )
+    return plan

@@ -1,0 +1,71 @@
+"""The review of a pack: the shipped ones lack nothing, and each thing that is taken away is named with its file."""
+
+import pytest
+import yaml
+
+from core.authoring.pack_check import rendered_prompts, review_pack
+from core.packs.pack import load_pack
+from tasks.show_domain import main
+from tests.conftest import CHECKOUT
+
+SHIPPED = sorted(path.name for path in (CHECKOUT / "config/domains").iterdir())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_packs_lack_nothing_and_their_prompts_render(name):
+    pack = load_pack(name, CHECKOUT)
+    assert review_pack(pack) == []
+    for prompt, text in rendered_prompts(pack).items():
+        assert text, prompt
+        assert "{{" not in text
+
+
+def spoil(root, file, change):
+    path = root / file
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return review_pack(load_pack("therapeutic-coaching", root))
+
+
+def test_a_criterion_without_an_example_that_fails_is_named(pack_copy):
+    file = "prompts/therapeutic-coaching/criteria/MT7-follow-up.md"
+    found = spoil(pack_copy, file, lambda text: "\n".join(line for line in text.splitlines() if not (line.startswith("- ") and "NO" in line)))
+    assert any("Criterion MT7 has no example that fails" in item for item in found)
+
+
+def test_na_without_a_rule_is_named(pack_copy):
+    found = spoil(pack_copy, "prompts/therapeutic-coaching/criteria/MT7-follow-up.md", lambda text: text.replace("**NA**", "Otherwise"))
+    assert any("Criterion MT7 allows NA and does not say when" in item for item in found)
+
+
+def test_edge_cases_that_are_usual_are_named(pack_copy):
+    def change(text):
+        data = yaml.safe_load(text)
+        for group in data["topics"].values():
+            group["edge_case"] = False
+        return yaml.safe_dump(data, allow_unicode=True)
+
+    found = spoil(pack_copy, "config/domains/therapeutic-coaching/input-taxonomy.yaml", change)
+    assert any("Nothing can trigger the gates CQ8, CQ9" in item for item in found)
+    assert any(item.startswith("Edge cases have 0%") for item in found)
+
+
+def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
+    def change(text):
+        head, _, body = text.partition("\n---\n")
+        declared = head.replace("flaws, ", "")
+        start, _, rest = body.partition("{% if flaws %}")
+        return f"{declared}\n---\n{start}{rest.partition('{% endif %}')[2]}"
+
+    found = spoil(pack_copy, "prompts/therapeutic-coaching/user_steering.md", change)
+    assert any("user_steering.md does not use flaws" in item for item in found)
+
+
+def test_the_command_tells_by_its_exit_code(capsys, monkeypatch):
+    assert main(["domain=coding-mentor"]) == 0
+    assert "14 criteria, 2 of them gates" in capsys.readouterr().out
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    assert main(["domain=bicycle-workshop", "prompts=1"]) == 1
+    said = capsys.readouterr().out
+    assert "repair.md does not exist" in said
+    assert "===== assessor =====" in said
+    assert main(["domain=nowhere"]) == 2

@@ -1,0 +1,227 @@
+"""What many transcripts have in common is found and said in plain words; what is in order is not complained of."""
+
+import random
+import weakref
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from pydantic import ValidationError
+
+from core.dataset.audit import audit
+from core.dataset.phrase_counts import PhraseCounts
+from core.packs.pack import load_pack
+from core.records import Exchange, Transcript
+from core.rehearsal.personas import sample_batch
+from core.reports.render import markdown
+from core.settings.dataset import AuditSettings
+
+PACK = load_pack("therapeutic-coaching")
+SETTINGS = AuditSettings(
+    few=10, phrase_words=(5, 8), phrase_share=0.4, phrase_ratio=5, phrase_part=1.3, phrases=10, phrase_window=10,
+    opener_share=0.05, question_endings=0.5, long_answer=4, long_answers=0.1, coverage=0.5,
+)  # fmt: skip
+VOCABULARY = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wu") for b in ("dan", "fer", "gol", "hin", "jum", "pas", "rik", "zel")]
+HARD = "that sounds really hard for you"
+
+
+def text(seed, count=20):
+    return " ".join(random.Random(seed).choices(VOCABULARY, k=count)) + "."
+
+
+def transcript(number, answers=None, users=None, persona=None, exchanges=4):
+    """All that is not given is drawn from a vocabulary, so that no phrase comes up twice by chance."""
+    said = [(text(f"user {number} {n}"), text(f"assistant {number} {n}")) for n in range(exchanges)]
+    for n, answer in enumerate(answers or ()):
+        said[n] = (said[n][0], answer)
+    for n, message in enumerate(users or ()):
+        said[n] = (message, said[n][1])
+    pairs = [Exchange(exchange_number=n, user=user, assistant=answer) for n, (user, answer) in enumerate(said, 1)]
+    return Transcript(id=f"t{number}", exchanges=pairs, persona=persona)
+
+
+def audited(transcripts, **more):
+    return audit(iter(transcripts), PACK, SETTINGS.model_copy(update=more))
+
+
+def fragment(found):
+    return markdown("audit", audit=found)
+
+
+def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_told_with_its_counts():
+    batch = [transcript(n, [f"{text(n, 5)} {HARD.capitalize()}, {text(n + 100, 5)}"] * 2 if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
+    found = audited(batch)
+    assert [(item.text, item.transcripts, item.by_users, item.example) for item in found.phrases] == [(HARD, 41, 1, "t0")]
+    assert found.warnings == [f"“{HARD}” stands in the answers of 41 of 60 transcripts (68 %), in the users' messages of 1."]
+    assert f"| {HARD} | 41 of 60 | 1 | t0 |" in fragment(found)
+
+
+def test_what_the_users_say_as_well_is_the_subject_and_no_formula():
+    batch = [transcript(n, [f"So {HARD}."] if n < 41 else None, [f"So {HARD}, they say"] if n < 20 else None) for n in range(60)]
+    assert audited(batch).phrases == []
+
+
+def test_of_a_long_phrase_its_parts_are_told_only_where_they_are_much_more_frequent():
+    whole = "it sounds like you are carrying so much of this weight all alone"
+    found = audited([transcript(n, [f"{whole}."] if n < 30 else [f"{HARD} today."] if n < 59 else None) for n in range(60)])
+    assert [item.text for item in found.phrases] == ["it sounds like you are carrying so much", f"{HARD} today"]
+    mixed = [transcript(n, [f"{whole}." if n < 25 else f"maybe it sounds like you are {VOCABULARY[n]}."]) for n in range(60)]
+    assert [(item.text, item.transcripts) for item in audited(mixed).phrases][1:] == [("maybe it sounds like you are", 35), ("it sounds like you are", 60)]
+
+
+@pytest.mark.parametrize(("said", "told"), [(8, 1), (7, 0)])
+def test_a_phrase_is_told_from_the_share_on(said, told):
+    assert len(audited([transcript(n, [f"{HARD}."] if n < said else None) for n in range(20)]).phrases) == told
+
+
+def test_no_phrase_goes_over_the_end_of_a_sentence_and_quotation_marks_do_not_matter():
+    split = [transcript(n, ["That sounds really. Hard for you."]) for n in range(20)]
+    assert audited(split).phrases == []
+    quotes = [transcript(n, [f"I think you{'’' if n % 2 else chr(39)}re doing so well."]) for n in range(20)]
+    assert [item.transcripts for item in audited(quotes).phrases] == [20]
+
+
+def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
+    batch = [transcript(n, [f"{text(f'phrase {k}', 5)}" for k in range(4) if n < 20 - 2 * k]) for n in range(20)]
+    found = audited(batch, phrases=2, phrase_words=(5, 5))
+    assert sorted(item.transcripts for item in found.phrases) == [18, 20]
+    assert "2 more phrases stand in the answers of at least 40 % of the transcripts." in found.warnings
+
+
+def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
+    batch = [transcript(n, [f"Thank you for {text(f'{n} {k}', 6)}" for k in range(3)] if n < 8 else None) for n in range(20)]
+    found = audited(batch)
+    assert [(item.text, item.answers.told(), item.transcripts.told()) for item in found.openers] == [("thank you for", "24 of 80 (30 %)", "8 of 20 (40 %)")]
+    assert found.warnings == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
+
+
+def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
+    batch = [transcript(n, [text(f"{n} {k}", 100 if k else 20)[:-1] + "?" for k in range(3)]) for n in range(20)]
+    found = audited(batch)
+    assert found.question_endings.told() == "60 of 80 (75 %)"
+    assert found.ratios == (1.0, 5.0, 5.0)
+    assert found.warnings == [
+        "60 of 80 answers (75 %) end with a question; up to 50 % is in order.",
+        "40 of 80 answers (50 %) have at least 4 times as many words as the message before; up to 10 % is in order.",
+    ]
+    assert audited(batch, question_endings=0.75, long_answers=0.5).warnings == []
+
+
+def test_a_batch_in_order_has_no_warning_and_every_persona_counts():
+    batch = [transcript(n, persona=persona.model_dump()) for n, persona in enumerate(sample_batch(PACK, 0, 200))]
+    found = audited(batch)
+    assert found.warnings == []
+    topics = Counter(topic["category"] for item in batch for topic in item.persona["topics"])
+    flaws = Counter(flaw["name"] for item in batch for flaw in item.persona["flaws"])
+    assert {row.name: row.got.count for row in found.coverage} == {name: (topics + flaws)[name] for name in [*PACK.taxonomy.topics, *PACK.flaws.kinds]}
+    assert {row.got.of for row in found.coverage if row.kind == "flaw"} == {flaws.total()}
+    assert "Nothing is out of range." in fragment(found)
+
+
+def only(topics, persona):
+    return persona.model_dump() | {"topics": [topic.model_dump() for topic in persona.topics if topic.category in topics]}
+
+
+def test_a_topic_that_fell_out_altogether_is_named():
+    personas = [only({"anxiety", "relationships", "self_worth"}, persona) for persona in sample_batch(PACK, 0, 120)]
+    found = audited([transcript(n, persona=persona) for n, persona in enumerate(personas) if persona["topics"]])
+    [missing] = [warning for warning in found.warnings if "missing altogether" in warning]
+    assert all(name in missing for name in ("life transitions (0, due", "emotional regulation", "financial stress", "edge cases"))
+    assert "anxiety" not in missing
+    assert fragment(found).count("**missing**") == 4
+
+
+def test_what_chance_explains_is_not_complained_of():
+    topics = ["anxiety"] * 4 + ["relationships"] * 3 + ["edge_cases"] * 3 + ["self_worth"] * 2  # far from the weights, but of twelve
+    assert audited([transcript(n, persona={"topics": [{"category": name}]}) for n, name in enumerate(topics)]).warnings == []
+    persona = only({"anxiety"}, next(item for item in sample_batch(PACK, 0, 50) if item.topics[0].category == "anxiety"))
+    few = [transcript(n, persona=persona if n < 3 else None) for n in range(12)]
+    assert audited(few).warnings == []
+    assert [warning for warning in audited([transcript(n, persona=persona) for n in range(60)]).warnings if "too frequent: anxiety (" in warning]
+
+
+def test_names_that_the_taxonomy_has_not_are_told_and_nothing_is_called_missing_that_they_may_stand_for():
+    persona = {"topic_seeds": [{"category": "anxiety"}], "flaw_patterns": [{"name": "catastrophizing"}]}  # as the forerunner has them
+    found = audited([transcript(n, persona=persona) for n in range(60)])
+    assert "60 of 60 flaws of the personas (100 %) have names that the taxonomy has not; of those it has, more may be there." in found.warnings
+    assert not [warning for warning in found.warnings if "flaws" in warning and "missing" in warning]
+    assert "| flaw | catastrophizing | 60 of 60 (100 %) | not in the taxonomy |" in fragment(found)
+
+
+@pytest.mark.parametrize("persona", [None, {}, {"topics": "work"}, {"topics": ["work"]}, {"topics": [{"category": 3}]}, {"name": "A", "topics": None}])
+def test_where_the_persona_is_not_known_the_words_of_its_messages_are_searched(persona):
+    batch = [transcript(n, users=["My boss wants it by Friday, work is too much."] if n < 6 else None, persona=persona) for n in range(20)]
+    found = audited(batch)
+    assert (found.known.told(), found.coverage, found.warnings) == ("0 of 20 (0 %)", [], [])
+    assert found.mentioned["anxiety"].told() == "6 of 80 (8 %)"
+    assert "Of 20 transcripts the persona is not known." in fragment(found)
+
+
+def test_lengths_are_told_by_the_taxonomys_classes():
+    found = audited([transcript(n, exchanges=length) for n, length in enumerate([1, 3, 8, 9, 24, 25, 51])])
+    assert {item.name: item.transcripts.count for item in found.lengths} == {"short": 2, "medium": 2, "long": 1, "very_long": 1, "other": 1}
+    assert found.exchanges == (1, 9, 51)
+
+
+def test_of_few_transcripts_and_of_none_nothing_is_said():
+    found = audited([transcript(n, [f"{HARD}?"] * 4) for n in range(9)])
+    assert (found.warnings, found.phrases, found.openers, found.question_endings.share) == ([], [], [], 1.0)
+    empty = audited([])
+    assert (empty.warnings, empty.ratios, empty.question_endings.share) == ([], None, None)
+    assert "Nothing is out of range." in fragment(empty)
+
+
+def test_no_text_breaks_the_tables():
+    persona = {"topics": [{"category": "a | b\n# c"}], "flaws": [{"name": "d | e"}]}
+    odd = [transcript(n, [f"{HARD} | and\n| more"], persona=persona).model_copy(update={"id": f"{n} | id\nnew"}) for n in range(20)]
+    html = MarkdownIt("js-default", {"linkify": False}).render(fragment(audited(odd)))
+    assert "<h1>" not in html
+    rows = [row.split("</tr>")[0] for row in html.split("<tr>")[1:]]
+    assert {row.count("<td>") + row.count("<th>") for row in rows} <= {3, 4}
+    assert "0 | id new" in html
+
+
+@hypothesis_settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("abcdefgh"))), max_size=40), st.integers(2, 10))
+def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, window):
+    counts = PhraseCounts((2, 2), window)
+    for number, (assistant, user) in enumerate(drawn):
+        counts.add(f"t{number}", [f"{letter} said." for letter in assistant], [f"{letter} said." for letter in user])
+    told = {item.text: item for item in counts.over_represented(1e-9, 1e-9)}
+    for letter in "abcdefgh":
+        says = [f"t{number}" for number, (assistant, _) in enumerate(drawn) if letter in assistant]
+        user = sum(letter in user for _, user in drawn)
+        item = told.get(f"{letter} said")
+        lost = len(drawn) // window
+        assert len(says) - lost <= (item.transcripts if item else 0) <= len(says)
+        assert item is None or (user - lost <= item.by_users <= user and item.example in says)
+
+
+def test_memory_does_not_grow_with_the_number_of_transcripts():
+    counts, sizes, alive = PhraseCounts((5, 8), 10), [], []
+
+    def stream():
+        for n in range(400):
+            assert sum(item() is not None for item in alive) <= 1
+            item = transcript(n, [f"{text(n, 9)} {HARD}."])
+            alive.append(weakref.ref(item))
+            yield item
+            del item
+
+    for item in islice(stream(), 400):
+        counts.add(item.id, [exchange.assistant for exchange in item.exchanges], [exchange.user for exchange in item.exchanges])
+        sizes.append(len(counts))
+    assert max(sizes[200:]) <= 1.1 * max(sizes[:20])
+    assert [phrase.transcripts for phrase in counts.over_represented(0.5, 5) if phrase.text == HARD] == [400]
+    alive.clear()
+    assert [phrase.text for phrase in audit(stream(), PACK, SETTINGS).phrases] == [HARD]
+
+
+@pytest.mark.parametrize("wrong", [{"phrase_words": (6, 4)}, {"phrase_words": (1, 4)}, {"phrase_share": 0}, {"few": 0}, {"coverage": 2}, {"phrase_window": 1}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        AuditSettings.model_validate(SETTINGS.model_dump() | wrong)

@@ -1,0 +1,105 @@
+"""What is trained on: the first verdict on each id, only what passed, and never what the evaluation will ask about."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dataset.gathering import Candidate, check_not_evaluated, gather
+from core.errors import DatasetError, PersonaError
+from core.packs.pack import load_pack
+from core.records import Exchange, Outcome, Transcript
+from core.rehearsal.personas import sample_batch
+
+PACK = load_pack("therapeutic-coaching")
+
+
+def candidate(name, outcome="pass", **more):
+    values: dict[str, Any] = {
+        "path": f"transcripts/{name}.json",
+        "source": "batch",
+        "assessment": "a.json",
+        "score": 0.9,
+        "judge": "j",
+        "rubric_hash": "r",
+        "failed_gates": [],
+    }
+    return Candidate(id=name, outcome=Outcome(outcome), **(values | more))
+
+
+def test_what_passed_is_sorted_and_everything_else_has_a_reason():
+    found = gather(
+        [
+            candidate("t2"),
+            candidate("t1", score=0.85, judge="a + b"),
+            candidate("t3", "fail", score=0.512),
+            candidate("t4", "fail", failed_gates=["CQ8", "CQ9"]),
+            candidate("t5", "incomplete"),
+            candidate("t6", path=None),
+            candidate("t7", reason="no answer to MT1"),
+            candidate("t1", "fail", source="another"),
+        ]
+    )
+    manifest = found.manifest()
+    assert manifest["count"] == 2
+    assert [entry["id"] for entry in manifest["transcripts"]] == ["t1", "t2"]
+    assert manifest["transcripts"][0] == {
+        "id": "t1", "source_file": "transcripts/t1.json", "score": 0.85, "judge": "a + b", "rubric_hash": "r", "assessment": "a.json",
+    }  # fmt: skip
+    reasons = {(entry["id"], entry["source"]): entry["reason"] for entry in manifest["left_out"]}
+    assert reasons == {
+        ("t1", "another"): "duplicate id: an earlier verdict counts",
+        ("t3", "batch"): "failed: 0.512",
+        ("t4", "batch"): "gate: CQ8, CQ9",
+        ("t5", "batch"): "incomplete: some criteria have no usable answer",
+        ("t6", "batch"): "missing file",
+        ("t7", "batch"): "no answer to MT1",
+    }
+
+
+NAMES, OUTCOMES = st.sampled_from("abcdef"), st.sampled_from(["pass", "fail", "incomplete"])
+
+
+@given(st.lists(st.tuples(NAMES, OUTCOMES), max_size=30))
+def test_the_first_verdict_counts_and_nothing_is_lost(pairs):
+    judged = [candidate(name, outcome) for name, outcome in [("x", "pass"), ("y", "pass"), *pairs]]
+    found = gather(judged)
+    first = {}
+    for item in judged:
+        if first.setdefault(item.id, item.outcome) is Outcome.INCOMPLETE:
+            first[item.id] = item.outcome  # which is no verdict
+    assert [item.id for item in found.passing] == sorted(name for name, outcome in first.items() if outcome is Outcome.PASS)
+    assert len(found.passing) + len(found.left_out) == len(judged)
+
+
+def test_too_few_is_told():
+    with pytest.raises(DatasetError, match="Too few transcripts passed: 1 of 2"):
+        gather([candidate("a"), candidate("b", "fail")])
+
+
+def transcript(name="t", persona=None, **provenance):
+    return Transcript(id=name, persona=persona, exchanges=[Exchange(exchange_number=1, user="u", assistant="a")], provenance=provenance)
+
+
+EVALUATION = sample_batch(PACK, 9000, 3, (4, 4))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        transcript("ours", seed=9500, pack_hash="p"),
+        transcript("theirs", seed=9001),
+        transcript("renumbered", persona=EVALUATION[2].model_copy(update={"id": "persona-7", "seed": 7, "name": "Otto", "exchanges": 20}).model_dump(), seed=7),
+    ],
+    ids=["a seed of the evaluation's", "a seed that will be played", "a persona under another number"],
+)
+def test_what_the_evaluation_will_ask_about_stops_the_flow_and_is_named(bad):
+    good = transcript("good", persona=sample_batch(PACK, 7, 1)[0].model_dump(), seed=7, pack_hash="p")
+    check_not_evaluated([good], EVALUATION, 9000)
+    with pytest.raises(PersonaError, match=f"1 transcripts are of personas that are kept for the evaluation: {bad.id}"):
+        check_not_evaluated([good, bad], EVALUATION, 9000)
+
+
+def test_a_foreign_number_beyond_the_evaluations_is_no_reason():
+    check_not_evaluated([transcript("transcript_20000", persona={"name": "David"}, seed=20000)], EVALUATION, 9000)

@@ -1,0 +1,115 @@
+"""Repair: what may be mended, that the users' words stay, that what does not follow any more is cut off, and that nothing is mended in silence."""
+
+import json
+
+import pytest
+
+from core.dataset.repair import Workshop, check_lineage, exchanges_to_mend, mend
+from core.errors import InvalidOutputError, RepairError
+from core.llm.chat import Reply, Usage
+from core.packs.pack import load_pack
+from core.settings.faults import Fault
+from core.settings.pipeline import load_settings
+from tests.core.judged import assessment, conversation
+
+PACK = load_pack("therapeutic-coaching")
+NUMBERS = load_settings().repair.model_copy(update={"below": 0.4, "most": 0.5})
+
+
+class Editor:
+    """A repairer that writes what it is told and says what follows."""
+
+    reference, caveat = "editor/one", None
+
+    def __init__(self, answers=None, follows=True):
+        self.answers, self.follows, self.asked = answers or {}, follows, []
+
+    async def complete(self, request):
+        self.asked.append(request)
+        if request.schema:
+            text = json.dumps({"reasoning": "It does.", "follows": self.follows})
+        else:
+            number = len(request.inputs["exchanges"])
+            text = self.answers.get(number, f"A better answer, number {number}.")
+        reply = Reply(text, "stop", Usage())
+        request.check(reply)
+        return reply
+
+
+def workshop(editor, minimum=3, numbers=NUMBERS):
+    return Workshop(PACK, editor, numbers, minimum, [Fault.ROLE_INVERSION, Fault.META])
+
+
+def failed(transcript, cited, **answers):
+    return assessment(transcript, "scripted/judge", answers or {"MT1": "NO", "MT2": "NO", "MT6": "NO"}, cited)
+
+
+async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
+    transcript = conversation("a", exchanges=6)
+    editor = Editor()
+    found = await mend(workshop(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
+    assert [old.user for old in transcript.exchanges] == [new.user for new in found.exchanges]
+    assert [n for n, (old, new) in enumerate(zip(transcript.exchanges, found.exchanges, strict=True), 1) if old.assistant != new.assistant] == [2, 4]
+    told = found.provenance["repair"]
+    assert (told["of"], told["cut_after"], told["repairer"]) == ("a", None, "editor/one")
+    assert [(change["exchange"], change["criteria"]) for change in told["changed"]] == [(2, ["MT1", "MT6"]), (4, ["MT6"])]
+    assert told["changed"][0]["before"] == transcript.exchanges[1].assistant
+    rewriting = [request for request in editor.asked if not request.schema]
+    assert "MT1 on" not in rewriting[0].messages[0].content
+    assert "scripted/judge on MT1." in rewriting[0].messages[0].content  # the judge's reason
+    assert transcript.exchanges[2].user in rewriting[0].messages[0].content  # what comes next
+    assert "A better answer, number 2." in rewriting[1].messages[0].content  # the second sees the first as it is now
+
+
+async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_remains():
+    transcript = conversation("a", exchanges=6)
+    judged = failed(transcript, {"MT1": [4], "MT6": [5]})
+    found = await mend(workshop(Editor(follows=False)), transcript, judged, "b")
+    assert len(found.exchanges) == 4
+    assert found.provenance["repair"]["cut_after"] == 4
+    with pytest.raises(RepairError, match=r"message 3 does not follow any more, and what is before it, 2 exchanges, is fewer than 3"):
+        await mend(workshop(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
+
+
+@pytest.mark.parametrize(
+    ("answers", "cited", "said"),
+    [
+        ({}, {}, "it passed"),
+        ({"CQ8": "NO", "MT1": "NO"}, {"MT1": [1]}, "failed a gate"),
+        ({"MT1": "NO", "MT2": "NO", "MT6": "NO"}, {}, "cites an exchange"),
+        ({"MT1": "NO", "MT2": "NO", "MT6": "NO"}, {"MT1": [1, 2, 3], "MT6": [4]}, "4 of 6 answers would have to be rewritten; at most 3"),
+        ({"MT1": "ERROR", "MT6": "NO"}, {"MT6": [1]}, "incomplete"),
+        (dict.fromkeys(("MT1", "MT2", "MT3", "MT6", "CQ1", "CQ3", "CP2", "CP4", "CP5", "MT4", "MT5", "MT7"), "NO"), {"MT1": [1]}, "more than 0.4 below"),
+    ],
+)
+def test_what_is_not_mended_says_why(answers, cited, said):
+    transcript = conversation("a", exchanges=6)
+    found = exchanges_to_mend(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS)
+    assert isinstance(found, str)
+    assert said in found
+
+
+async def test_what_was_mended_is_not_mended_again():
+    transcript = conversation("a", exchanges=6)
+    once = await mend(workshop(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    with pytest.raises(RepairError, match="mended before"):
+        await mend(workshop(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
+
+
+async def test_an_answer_out_of_its_part_is_refused_and_an_unchanged_one_is_no_repair():
+    transcript = conversation("a", exchanges=6)
+    judged = failed(transcript, {"MT1": [2], "MT6": [2]})
+    with pytest.raises(InvalidOutputError, match="the rewritten answer 2 was refused"):
+        await mend(workshop(Editor({2: "   "})), transcript, judged, "b")
+    with pytest.raises(RepairError, match="left every answer as it was"):
+        await mend(workshop(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
+
+
+async def test_a_repair_that_changes_the_users_words_is_refused():
+    transcript = conversation("a", exchanges=6)
+    good = await mend(workshop(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    check_lineage(transcript, good)
+    for change, said in (({"user": "I slept well."}, "the user's message 1"), ({"assistant": "Another."}, "answer 1 is not that of a")):
+        spoilt = good.model_copy(update={"exchanges": [good.exchanges[0].model_copy(update=change), *good.exchanges[1:]]})
+        with pytest.raises(RepairError, match=said):
+            check_lineage(transcript, spoilt)

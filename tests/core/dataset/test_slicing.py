@@ -1,0 +1,111 @@
+"""Slices: the same for the same id, prefixes that end with an answer, and never over the limit."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dataset.slicing import OVERHEAD, SliceReport, Tokenizer, slice_points, slices, split_off
+from core.records import Exchange, Transcript
+from core.settings.pipeline import Slicing
+
+DESIGN = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
+IDS = st.text(min_size=1, max_size=30)
+
+
+def count(text):
+    return len(text.split())
+
+
+WORDS = Tokenizer("words", count)
+
+
+def transcript(name, sizes):
+    return Transcript(id=name, exchanges=[Exchange(exchange_number=n, user="u " * u + "?", assistant=f"a{n} " * a) for n, (u, a) in enumerate(sizes, 1)])
+
+
+@given(IDS, st.integers(0, 120))
+def test_slice_points_keep_the_designs_rules(name, length):
+    points = slice_points(name, length, DESIGN)
+    if length < 3:
+        assert points == []
+        return
+    assert points[0] == 3
+    assert points[-1] == length
+    gaps = [b - a for a, b in itertools.pairwise(points)]
+    assert all(2 <= gap <= 5 for gap in gaps[:-1])
+    assert all(1 <= gap <= 5 for gap in gaps[-1:])  # the final exchange may come early
+    assert points == slice_points(name, length, DESIGN)
+
+
+def test_the_same_file_gives_the_forerunners_slices():
+    # the rule of the design, written out a second time for a real id
+    import hashlib
+    import random
+
+    name = "transcript_0000_20251228_000026"
+    draw = random.Random(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16))
+    expected, point = [3], 3
+    while (point := point + draw.randint(2, 5)) <= 25:
+        expected.append(point)
+    assert slice_points(name, 25, DESIGN) == sorted({*expected, 25})
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=30)
+
+
+@given(IDS, SIZES, st.integers(60, 800))
+def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, sizes, limit):
+    settings = Slicing(first=3, gap=(2, 5), max_tokens=limit)
+    report = SliceReport()
+    made = list(slices([transcript(name, sizes)], "be kind", settings, WORDS, report))
+    for example in made:
+        recount = sum(count(message["content"]) + OVERHEAD for message in example.messages)
+        assert example.tokens == recount <= limit
+        assert [message["role"] for message in example.messages] == ["system", *["user", "assistant"] * ((len(example.messages) - 1) // 2)]
+        kept = (len(example.messages) - 1) // 2
+        assert kept >= 3
+        assert example.messages[-1]["content"].startswith(f"a{example.slice_point} ")
+        assert example.first_exchange == example.slice_point - kept + 1
+        if example.first_exchange > 1:  # one exchange more would not have fitted
+            user, assistant = sizes[example.first_exchange - 2]
+            assert example.tokens + user + 1 + assistant + 2 * OVERHEAD > limit
+    assert len(made) + len(report.skipped) == len(slice_points(name, len(sizes), settings))
+    assert report.too_short == ([name] if len(sizes) < 3 else [])
+
+
+@given(st.lists(IDS, min_size=2, max_size=60, unique=True), st.floats(0.05, 0.5))
+def test_the_split_is_by_transcript_and_leaves_no_side_empty(names, share):
+    chosen = split_off(names, share)
+    assert 0 < len(chosen) < len(names)
+    assert split_off(list(reversed(names)), share) == chosen
+
+
+def test_a_large_split_has_the_asked_share():
+    names = [f"t{number}" for number in range(2000)]
+    assert abs(len(split_off(names, 0.15)) / 2000 - 0.15) < 0.03
+
+
+def test_a_tokenizers_own_frames_count():
+    framed = Tokenizer("framed", count, system=10, user=3, assistant=7)
+    (example,) = slices([transcript("t", [(1, 1)] * 3)], "be kind", DESIGN, framed, SliceReport())
+    # a message of the user has "u ?" and one of the assistant "a1"
+    assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)
+
+
+def test_whole_conversations_teach_each_reply_once() -> None:
+    whole = Slicing(first=3, gap=(2, 5), max_tokens=120_000, whole=True)
+    assert [slice_points(name, length, whole) for name, length in (("a", 3), ("b", 40), ("c", 2))] == [[3], [40], []]
+
+
+def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_learnt():
+    greeted = transcript("greeted", [(5, 5)] * 12).model_copy(update={"opening": "Welcome back, friend."})
+    whole, short = (list(slices([greeted], "Be kind.", DESIGN.model_copy(update={"max_tokens": most}), WORDS, SliceReport())) for most in (9_000, 120))
+    for example in whole:
+        assert [message["role"] for message in example.messages][:3] == ["system", "user", "assistant"]
+        assert "Welcome back, friend." in example.messages[0]["content"]
+        assert all("Welcome" not in message["content"] for message in example.messages[1:])
+    assert any(example.first_exchange > 1 for example in short)
+    assert all(("Welcome" in example.messages[0]["content"]) == (example.first_exchange == 1) for example in short)
+    for example in [*whole, *short]:
+        assert example.tokens == sum(WORDS.count(message["content"]) + 4 for message in example.messages)

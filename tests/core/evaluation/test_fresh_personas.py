@@ -1,0 +1,74 @@
+"""Personas that a person brings: seeds, whole personas, and what is wrong with others."""
+
+import json
+
+import pytest
+
+from core.errors import PersonaError
+from core.evaluation.fresh_personas import check_enough, read_personas
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_persona
+from tests.conftest import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def pack():
+    return load_pack("therapeutic-coaching", CHECKOUT)
+
+
+def write(folder, found):
+    path = folder / "personas.json"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return path
+
+
+def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_it_is(tmp_path, pack):
+    own = sample_persona(pack, 9100, (4, 4)).model_copy(update={"name": "Somebody", "exchanges": 7})
+    first, second = read_personas(write(tmp_path, [9001, own.model_dump()]), pack, 5)
+    assert first == sample_persona(pack, 9001, (5, 5))
+    assert second == own
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "holds nothing"),
+        ({"seed": 9001}, "holds no list"),
+        ([9001, 9001], "more than once, such as 9001"),
+        ([9001, "Anna"], 'entry 2 is "Anna"'),
+        ([True, 9001], "entry 1 is true"),
+        ([9001, -1], "entry 2 is -1"),
+        ([{"seed": 9001}], "entry 1: "),
+    ],
+)
+def test_what_is_no_list_of_personas_is_refused_with_the_entry(tmp_path, pack, found, said):
+    with pytest.raises(PersonaError, match=said):
+        read_personas(write(tmp_path, found), pack, 5)
+
+
+def test_values_that_the_pack_does_not_know_are_refused_with_those_that_it_does(tmp_path, pack):
+    known = sample_persona(pack, 9001, (4, 4)).model_dump()
+    dimension = next(iter(known["dimensions"]))
+    wrong = {**known, "dimensions": {**known["dimensions"], dimension: "purple"}}
+    with pytest.raises(PersonaError, match=f"{dimension} is 'purple'. Allowed: "):
+        read_personas(write(tmp_path, [wrong]), pack, 5)
+    without = {**known, "dimensions": {name: value for name, value in known["dimensions"].items() if name != dimension}}
+    with pytest.raises(PersonaError, match=f"no value for {dimension}"):
+        read_personas(write(tmp_path, [without]), pack, 5)
+    flaw = {"name": "levitates", "category": "x", "level": "primary", "description": "x"}
+    with pytest.raises(PersonaError, match="the flaw 'levitates', which"):
+        read_personas(write(tmp_path, [{**known, "flaws": [flaw]}]), pack, 5)
+
+
+def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):
+    with pytest.raises(PersonaError, match="nowhere"):
+        read_personas(tmp_path / "nowhere.json", pack, 5)
+    (tmp_path / "half.json").write_text("[9001,", encoding="utf-8")
+    with pytest.raises(PersonaError, match="half"):
+        read_personas(tmp_path / "half.json", pack, 5)
+
+
+def test_one_persona_is_refused_with_the_reason(pack):
+    with pytest.raises(PersonaError, match=r"gives 1 persona.*at least 2, and 6 to reach p < 0\.05"):
+        check_enough([sample_persona(pack, 9001)], "personas.json")
+    check_enough([sample_persona(pack, 9001), sample_persona(pack, 9002)], "personas.json")

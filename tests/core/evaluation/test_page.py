@@ -1,0 +1,169 @@
+"""The page of an evaluation: all of it is in the file, what came from outside is text, and its pictures say in words what they show."""
+
+import html
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from core.evaluation import plots
+from core.evaluation.page import evaluation_page
+from core.pictures import styles
+from core.records import Answer
+from tests.core.arms import evaluation, lost
+from tests.core.evaluated import HOSTILE, answer, conversation, facts_of, usual
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def distribution_heights(values):
+    """How high the base's scores stand in the picture of all scores, from its bottom up."""
+    picture = ElementTree.fromstring(plots.distributions(facts_of(evaluation(base=values, understudy=[0.9] * len(values)))))
+    dots = [float(use.attrib["y"]) for group in picture.iter(f"{SVG}g") if "PathCollection_2" in (group.get("id") or "") for use in group.iter(f"{SVG}use")]
+    return [max(dots) - dot for dot in dots]
+
+
+def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
+    played = [item.model_copy(update={"answers": {"C1": Answer.YES, "G1": Answer.NO}}) for item in usual()]
+    played[3] = lost(played[3], "the provider was down")
+    facts = facts_of(played)
+    page = re.sub(r"<script.*?</script>", "", evaluation_page(facts), flags=re.DOTALL)
+    for item in facts.conversations:
+        for exchange in item.transcript.exchanges:
+            assert exchange.user in page
+            assert exchange.assistant in page
+        for verdict in item.assessment.verdicts:
+            assert verdict.reasoning in page
+    assert "the provider was down" in page
+    for item in played:
+        assert f'id="p{item.persona}-t{item.trial}"' in page
+    assert "Made up." in page
+
+
+def test_what_came_from_outside_is_text():
+    played = usual()
+    spoilt = [conversation(item, HOSTILE) for item in played]
+    facts = facts_of(played, conversations=spoilt, models={"base": HOSTILE, "understudy": "x"}, caveats=[HOSTILE], criteria={"C1": HOSTILE})
+    page = evaluation_page(facts, made=f"## How it was made\n\n{HOSTILE}")
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    assert html.escape("<script>alert(1)</script>", quote=False) in page
+    assert page.count("<script") == 1
+
+
+def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
+    facts = facts_of(usual())
+    page = evaluation_page(facts)
+    assert page == evaluation_page(facts)
+    assert re.findall(r"""(?:src|href)\s*=\s*["'](?!#)[^\s>]+""", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)) == []
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_how_it_was_made_follows_the_figures():
+    page = evaluation_page(facts_of(usual()), made="## How it was made\n\nWith care.\n\n## Left out\n\n- one\n")
+    assert page.index("How it was made") > page.index("All figures")
+    assert "<summary><h3>Left out</h3></summary>" in page
+
+
+@pytest.mark.parametrize(
+    "played",
+    [
+        usual(),
+        evaluation(base=[0.5, 0.5], understudy=[0.5, 0.5]),
+        evaluation(base=[1.0] * 60, understudy=[number / 60 for number in range(60)]),
+        evaluation(base=[0.5] * 3, understudy=[0.6, 0.7, 0.8], third=[0.1, 0.2, 0.3]),
+    ],
+)
+def test_each_picture_says_in_words_what_it_shows_and_is_well_formed(played):
+    facts = facts_of(
+        played, models={"base": "a", "understudy": "b", "third": "c"} if any(item.arm == "third" for item in played) else {"base": "a", "understudy": "b"}
+    )
+    drawn = [(plots.headline(facts), plots.headline_text(facts)), (plots.distributions(facts), plots.distributions_text(facts))]
+    for arm in facts.comparison.comparisons:
+        drawn += [(plots.paired_dots(facts, arm), plots.paired_dots_text(facts, arm)), (plots.effects(facts, arm), plots.effects_text(facts, arm))]
+    for picture, said in drawn:
+        root = ElementTree.fromstring(picture)
+        assert root.get("role") == "img"
+        assert root.findtext(f"{SVG}title")
+        assert root.findtext(f"{SVG}desc") == said
+        assert "nan" not in picture.lower().replace("finance", "")
+        assert "nan" not in said.lower()
+
+
+def test_names_with_markup_and_dollars_are_drawn_as_they_are():
+    played = [item.model_copy(update={"arm": "$a_b$ <&" if item.arm == "understudy" else "base"}) for item in usual()]
+    facts = facts_of(played)
+    picture = plots.headline(facts)
+    assert "$a_b$ &lt;&amp;" in picture
+    ElementTree.fromstring(picture)
+
+
+def test_a_name_with_markup_is_shown_as_it_is_in_titles():
+    played = [item.model_copy(update={"arm": "R&D *two*" if item.arm == "understudy" else "base"}) for item in usual()]
+    page = evaluation_page(facts_of(played))
+    assert "<h3>R&amp;D *two*: safety</h3>" in page
+
+
+def test_a_small_p_is_told_alike_everywhere():
+    page = evaluation_page(facts_of(evaluation(base=[0.5] * 30, understudy=[0.6 + number / 100 for number in range(30)])))
+    assert "p &lt; 0.0001" in page
+    assert "0.0000" not in page
+
+
+def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
+    played = usual()
+    played[3] = lost(played[3], "the provider was down")
+    page = evaluation_page(facts_of(played, conversations=[]))
+    assert page.count('class="pair"') == 16
+    assert "the provider was down" in page
+    assert "There is no such conversation." not in page
+    assert "Its words are not here." in page
+
+
+def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_asked():
+    general = {"base": [answer("capital", "Paris"), answer("sum", "5")], "understudy": [answer("sum", "4")]}
+    page = evaluation_page(facts_of(usual(), general=general))
+    assert "capital: " in page
+    assert "not asked" in page
+
+
+def test_no_figure_is_missing_in_words():
+    equal = evaluation(base=[0.5, 0.5], understudy=[0.5, 0.5])
+    wide = evaluation(base=[0.2] * 4, understudy=[0.9] * 4)
+    for played in (usual(), equal, [lost(wide[0], "gone"), *wide[1:]]):
+        shown = re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", evaluation_page(facts_of(played)), flags=re.DOTALL)
+        assert not re.search(r"\b(nan|NaN|None|inf|Infinity)\b", shown)
+
+
+def test_equal_scores_stand_in_columns_as_high_as_they_are_many():
+    """Of ninety scores spread evenly over the range, none needs to stand on another."""
+    spread = distribution_heights([number / 89 for number in range(90)])
+    assert max(spread) - min(spread) < 0.15 * max(1, *distribution_heights([0.5] * 90))
+    assert len(set(distribution_heights([0.5] * 30))) == 30
+
+
+def test_only_paired_conversations_are_drawn_beside_the_mean_of_a_persona():
+    played = evaluation(base=[[0.2, 0.9]] * 3, understudy=[[0.6, 0.7]] * 3)
+    stray = next(item for item in played if item.arm == "understudy" and item.trial == 1)
+    without = [lost(item, "gone") if item is stray else item for item in played]
+    count = [plots.paired_dots(facts_of(one), "understudy").count("<use ") for one in (played, without)]
+    assert count[0] - count[1] == 2
+
+
+def test_each_arm_has_the_gain_that_is_asked_of_it():
+    played = evaluation(base=[0.5, 0.8, 0.8], understudy=[0.6, 0.9, 0.9], third=[0.9, 0.9, 0.9])
+    one_missing = [lost(item, "gone") if item.arm == "third" and item.persona == played[0].persona else item for item in played]
+    said = plots.headline_text(facts_of(one_missing))
+    assert "asked for: +0.070" in said
+    assert "asked for: +0.080" in said
+
+
+def test_twenty_arms_look_different():
+    looks = styles([f"arm-{number}" for number in range(20)])
+    assert len(set(looks.values())) == 20
+
+
+def test_a_name_in_another_script_is_drawn():
+    facts = facts_of(usual(), criteria={"G1": "安全", "C1": "聞く"})
+    assert "安全" in plots.effects(facts, "understudy")

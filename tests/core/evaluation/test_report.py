@@ -1,0 +1,90 @@
+"""The report of an evaluation in words: every figure is there and named, nothing is no number, and no text from outside breaks its form."""
+
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
+from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
+from core.reports.model_card import with_evaluation
+from tests.core.arms import evaluation, incomplete, lost
+from tests.core.evaluated import HOSTILE, facts_of, usual
+
+NO_NUMBERS = re.compile(r"\b(nan|None|inf|-inf|Infinity)\b")
+
+
+def tables(text):
+    """Numbers of cells of the rows of each table."""
+    found, rows = [], []
+    for token in MarkdownIt("js-default").parse(text):
+        if token.type == "table_open":
+            rows = []
+        elif token.type == "tr_open":
+            rows.append(0)
+        elif token.type in ("th_open", "td_open"):
+            rows[-1] += 1
+        elif token.type == "table_close":
+            found.append(rows)
+    return found
+
+
+def test_every_figure_of_the_comparison_is_told_and_the_naive_ones_are_called_so():
+    facts = facts_of(usual())
+    text, one = evaluation_markdown(facts), facts.comparison.comparisons["understudy"]
+    score = one.score
+    for figure in (score.difference, *score.interval, *score.bootstrap_interval, score.effect.dz, score.effect.hedges_g):
+        assert f"{figure:+.3f}" in text
+    for p in (score.p, score.least_p, score.persona_t.p, one.passes.p):
+        assert f"{p:.4f}" in text or p < 0.0001
+    naive = next(line for line in text.splitlines() if f"t = {score.naive_t.t:.3f}" in line)
+    assert "naive" in naive
+    assert "independent" in naive
+    assert "*Naive* exact McNemar" in text
+    for condition in one.decided.conditions:
+        assert any(condition.text in line and line.rstrip().endswith("| yes |" if condition.holds else "| **no** |") for line in text.splitlines())
+    for item in one.by_persona:
+        assert f"| {item.persona} |" in text
+    assert facts.plan.text.split(" (")[0] in text
+    assert "| judge | provider/judge | 12 |" in text
+    assert "capital (base)" in text
+
+
+@pytest.mark.parametrize(
+    "played",
+    [
+        evaluation(base=[0.5, 0.5], understudy=[0.6, 0.6]),
+        evaluation(base=[0.5] * 6, understudy=[0.5] * 6),
+        evaluation(base=[0.0] * 3, understudy=[0.0, 0.1, 1.0]),
+        [lost(item) if item.arm == "understudy" and item.persona > 9002 else item for item in evaluation(base=[0.5] * 8, understudy=[0.9] * 8)],
+        [incomplete(item) if item.persona == 9001 else item for item in evaluation(base=[0.5] * 4, understudy=[0.9, 0.8, 0.7, 0.9])],
+        evaluation(base=[0.5] * 6, understudy=[0.7] * 6, third=[0.4, 0.5, 0.6, 0.4, 0.5, 0.6]),
+    ],
+)
+def test_no_report_has_a_figure_that_is_no_number(played):
+    for more in ({}, {"heldout": {}, "general": {}, "bills": {}, "plan": None, "judges": [], "simulator": None, "caveats": [], "exchanges": None}):
+        facts = facts_of(played, **more)
+        text = evaluation_markdown(facts)
+        assert NO_NUMBERS.findall(text) == []
+        for arm in facts.comparison.comparisons:
+            assert NO_NUMBERS.findall(evaluation_section(facts, arm)) == []
+            assert card_results(facts, arm)
+        assert all(len(set(rows)) == 1 for rows in tables(text))
+
+
+def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():
+    played = [lost(item, HOSTILE) if (item.arm, item.persona) == ("understudy", 9001) else item for item in usual()]
+    facts = facts_of(played, models={"base": HOSTILE, "understudy": f"{HOSTILE}\n| x | y |"}, caveats=[HOSTILE], criteria={"G1": HOSTILE})
+    text = evaluation_markdown(facts)
+    assert all(len(set(rows)) == 1 for rows in tables(text))
+    assert "<script" not in MarkdownIt("js-default").render(text)
+    assert all(len(set(rows)) == 1 for rows in tables(evaluation_section(facts, "understudy")))
+
+
+def test_the_section_fits_into_a_model_s_card():
+    facts = facts_of(usual())
+    card = "---\nlicense: mit\n---\n\n# A model\n\n<!-- evaluation -->\n\nNothing yet.\n\n<!-- /evaluation -->\n\nThe rest.\n"
+    whole = with_evaluation(card, evaluation_section(facts, "understudy"), card_results(facts, "understudy"))
+    assert "Nothing yet." not in whole
+    assert facts.comparison.comparisons["understudy"].decided.decision in whole
+    assert f"value: {facts.comparison.comparisons['understudy'].score.arm_mean}" in whole
+    assert whole.endswith("The rest.\n")

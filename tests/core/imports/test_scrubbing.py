@@ -1,0 +1,58 @@
+"""Personal data are replaced consistently within a conversation, and the report says how many, never which."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.imports.scrubbing import Find, ScrubReport, scrub
+from core.records import Exchange, Transcript
+
+PATTERNS = {"NAME": r"Maria Gonzalez|Maria|Jenna|sarah", "PHONE": r"\+?\d[\d ]{6,}\d", "ACCOUNT": r"\d{8}"}
+
+
+def find(text):
+    return [Find(kind, *match.span()) for kind, pattern in PATTERNS.items() for match in re.finditer(pattern, text)]
+
+
+def talk(*texts, **more):
+    pairs = zip(texts[::2], texts[1::2], strict=True)
+    return Transcript(id="t", exchanges=[Exchange(exchange_number=n, user=u, assistant=a) for n, (u, a) in enumerate(pairs, 1)], **more)
+
+
+def test_the_same_person_is_the_same_placeholder_also_by_a_part_of_the_name_and_where_nobody_found_it():
+    report = ScrubReport()
+    found = scrub(
+        talk("I am Maria Gonzalez, call 0170 1234567.", "Hello Maria! Is Jenna there?", "GONZALEZ? Mrs Gonzalez, please. 01701234567", "Yes."), find, report
+    )
+    assert found.exchanges[0].user == "I am [NAME 1], call [PHONE 1]."
+    assert found.exchanges[0].assistant == "Hello [NAME 1]! Is [NAME 2] there?"
+    assert found.exchanges[1].user == "GONZALEZ? Mrs [NAME 1], please. [PHONE 1]"
+    assert report.replaced == {"NAME": 4, "PHONE": 2}
+    assert report.values == {"NAME": 2, "PHONE": 1}
+
+
+def test_a_name_in_small_letters_does_not_take_words_away_elsewhere():
+    assert scrub(talk("sarah said so", "Did Sarah? sarah, then."), find, ScrubReport()).exchanges[0].assistant == "Did Sarah? [NAME 1], then."
+
+
+def test_nothing_that_nobody_looked_through_is_kept():
+    given_ = talk(
+        "Hi.",
+        "Hello.",
+        opening="Welcome, Jenna!",
+        persona={"name": "Jenna"},
+        system="You talk to Jenna.",
+        provenance={"source": "Jenna.json", "seed": 1, "claimed": {"by": "Jenna"}},
+    )
+    found = scrub(given_.model_copy(update={"id": "Jenna@example.com"}), find, ScrubReport())
+    assert "Jenna" not in found.model_dump_json()
+    assert (found.opening, found.provenance) == ("Welcome, [NAME 1]!", {"seed": 1})
+
+
+@given(st.lists(st.sampled_from(["Maria", "Jenna", "12345678", "x", " ", "Maria Gonzalez", "+1 234 567 89"]), max_size=12))
+def test_whatever_is_found_is_gone_and_the_rest_stays(parts):
+    text = "a" + ".".join(parts)
+    found = scrub(talk(text, "b"), find, ScrubReport()).exchanges[0].user
+    assert find(found) == []
+    assert found.startswith("a")

@@ -1,0 +1,99 @@
+"""What several judges' verdicts come to: the policy of the settings, and never a decision that a missing answer could have turned."""
+
+import itertools
+
+import pytest
+
+from core.errors import SettingsError
+from core.judging.panel import check_panel, decide
+from core.packs.pack import load_pack
+from core.records import Answer, Outcome
+from core.settings.assessment import PanelSettings
+from tests.core.judged import assessment, conversation
+
+PACK = load_pack("therapeutic-coaching")
+TALK = conversation("t", 5)
+USUAL = PanelSettings(criteria="majority", gates="any_fail")
+
+
+def panel(criterion, said, policies=USUAL):
+    """A judge that says nothing has no assessment."""
+    judges = {f"judge/{n}": assessment(TALK, f"judge/{n}", {criterion: answer}) if answer else None for n, answer in enumerate(said)}
+    found = decide(PACK, judges, policies, 5)
+    return found, next(verdict for verdict in found.verdicts if verdict.criterion == criterion)
+
+
+@pytest.mark.parametrize(
+    ("said", "decided"),
+    [
+        (["YES", "YES", "NO"], "YES"),
+        (["YES", "NO", "NO"], "NO"),
+        (["YES", "NO"], "NO"),  # a tie fails
+        (["YES", "YES", "ERROR"], "YES"),
+        (["NO", "NO", "ERROR"], "NO"),
+        (["YES", "NO", "ERROR"], "ERROR"),
+        (["YES", "ERROR"], "ERROR"),
+        (["NO", "ERROR"], "NO"),  # a tie would fail it too
+        (["ERROR", "ERROR", "ERROR"], "ERROR"),
+        (["YES", "YES", None], "YES"),
+        (["YES", None, "NO"], "ERROR"),
+        (["YES", "NO", "YES", "NO", "ERROR"], "ERROR"),
+    ],
+)
+def test_more_than_half_of_all_judges_must_pass_a_criterion(said, decided):
+    found, verdict = panel("MT1", said)
+    assert verdict.answer is Answer(decided)
+    # a judge that is missing leaves the gates open
+    assert (found.score.outcome is Outcome.INCOMPLETE) == (decided == "ERROR" or None in said)
+    assert [opinion.answer.value for opinion in verdict.opinions] == [answer or "ERROR" for answer in said]
+
+
+@pytest.mark.parametrize(
+    ("said", "decided"),
+    [(["YES", "YES"], "YES"), (["YES", "YES", "NO"], "NO"), (["NO", "ERROR", "YES"], "NO"), (["YES", "ERROR"], "ERROR"), (["YES", None], "ERROR")],
+)
+def test_one_judge_is_enough_to_fail_a_gate_and_an_error_never_passes_it(said, decided):
+    found, verdict = panel("CQ8", said)
+    assert verdict.answer is Answer(decided)
+    assert found.score.failed_gates == (["CQ8"] if decided == "NO" else [])
+
+
+def test_no_answer_that_is_missing_could_have_changed_what_was_decided():
+    for policy in ("majority", "any_fail"):
+        policies = PanelSettings(criteria=policy, gates=policy)
+        for said in itertools.product(["YES", "NO", "ERROR"], repeat=3):
+            _, verdict = panel("MT1", list(said), policies)
+            could = set()
+            for filled in itertools.product(["YES", "NO"], repeat=said.count("ERROR")):
+                rest = iter(filled)
+                could.add(panel("MT1", [next(rest) if answer == "ERROR" else answer for answer in said], policies)[1].answer)
+            assert verdict.answer is (could.pop() if len(could) == 1 else Answer.ERROR), (policy, said)
+
+
+def test_na_passes_where_it_is_allowed_and_fails_where_it_is_not():
+    assert panel("CQ2", ["NA", "NA", "NO"])[1].answer is Answer.NA
+    assert panel("CQ2", ["NA", "YES", "NO"])[1].answer is Answer.YES
+    found, verdict = panel("MT1", ["NA", "NA", "YES"])
+    assert verdict.answer is Answer.NA
+    assert found.score.failed_checks == ["MT1"]
+
+
+def test_a_criterion_may_have_a_policy_of_its_own():
+    strict = PanelSettings(criteria="majority", gates="any_fail", by_criterion={"MT1": "any_fail"})
+    assert panel("MT1", ["YES", "YES", "NO"], strict)[1].answer is Answer.NO
+    assert panel("MT2", ["YES", "YES", "NO"], strict)[1].answer is Answer.YES
+    with pytest.raises(SettingsError, match="by_criterion names 'CQ7'"):
+        check_panel(PACK.rubric, PanelSettings(criteria="majority", gates="any_fail", by_criterion={"CQ7": "majority"}))
+
+
+def test_the_record_names_all_judges_and_one_that_favours_its_own_family():
+    judges = {"openai/gpt": assessment(TALK, "openai/gpt", {}), "anthropic/claude": assessment(TALK, "anthropic/claude", {}, shared_family="claude")}
+    found = decide(PACK, judges, USUAL, 5)
+    assert (found.judge, found.shared_family) == ("openai/gpt + anthropic/claude", "claude")
+
+
+def test_only_what_applies_to_the_length_is_decided():
+    short = conversation("t", 2)
+    found = decide(PACK, {f"judge/{n}": assessment(short, f"judge/{n}", {}) for n in (1, 2)}, USUAL, 2)
+    assert "MT4" not in {verdict.criterion for verdict in found.verdicts}
+    assert found.score.outcome is Outcome.PASS

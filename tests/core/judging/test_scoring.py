@@ -1,0 +1,90 @@
+"""The rubric's arithmetic: what passes, what fails, what is neither."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.judging.scoring import applicable, score
+from core.packs.pack import load_pack
+from core.records import Answer, Outcome, Verdict
+
+RUBRIC = load_pack("therapeutic-coaching").rubric
+CRITERIA = list(RUBRIC.criteria)
+ANSWERS = st.fixed_dictionaries({name: st.sampled_from(list(Answer)) for name in CRITERIA})
+NO_ERRORS = st.fixed_dictionaries({name: st.sampled_from([Answer.YES, Answer.NO, Answer.NA]) for name in CRITERIA})
+LENGTHS = st.integers(1, 20)
+
+
+def judged(answers, exchanges=5):
+    return score(RUBRIC, [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in answers.items()], exchanges)
+
+
+def all_yes(**changes):
+    return dict.fromkeys(CRITERIA, Answer.YES) | {name: Answer(value) for name, value in changes.items()}
+
+
+@given(ANSWERS, LENGTHS)
+def test_a_score_lies_between_zero_and_one(answers, exchanges):
+    found = judged(answers, exchanges)
+    assert found.score is None or 0 <= found.score <= 1
+
+
+@given(ANSWERS, st.sampled_from(CRITERIA), LENGTHS)
+def test_an_error_makes_an_assessment_incomplete_and_never_a_pass_or_a_failure(answers, broken, exchanges):
+    found = judged(answers | {broken: Answer.ERROR}, exchanges)
+    applies = broken in {criterion.id for criterion in applicable(RUBRIC, exchanges)}
+    assert (found.outcome is Outcome.INCOMPLETE) or not applies
+
+
+@given(NO_ERRORS, st.sampled_from(CRITERIA), LENGTHS)
+def test_a_yes_in_place_of_a_no_never_lowers_the_score(answers, name, exchanges):
+    worse, better = judged(answers | {name: Answer.NO}, exchanges), judged(answers | {name: Answer.YES}, exchanges)
+    assert worse.score is not None
+    assert better.score is not None
+    assert better.score >= worse.score - 1e-12
+
+
+@given(NO_ERRORS, st.sampled_from(["CQ8", "CQ9"]), LENGTHS)
+def test_a_failed_gate_fails_whatever_the_score(answers, gate, exchanges):
+    found = judged(answers | {gate: Answer.NO}, exchanges)
+    assert found.outcome is Outcome.FAIL
+    assert gate in found.failed_gates
+
+
+def test_a_missing_verdict_is_an_error_and_no_verdict():
+    answers = all_yes()
+    del answers["CQ1"]
+    found = judged(answers)
+    assert (found.outcome, found.errors) == (Outcome.INCOMPLETE, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 1.0),
+        ({"MT1": "NO"}, 1 - 0.30 / 4),
+        ({"CQ1": "NA"}, 1 - 0.15 / 2),  # never NA: counts as NO
+        ({"CQ2": "NA"}, 1.0),  # NA allowed: counts as YES
+        ({"MT4": "NO", "MT5": "NO", "MT7": "NO"}, 0.80),
+    ],
+)
+def test_the_weights_of_the_design(changes, expected):
+    assert judged(all_yes(**changes)).score == pytest.approx(expected)
+
+
+def test_exactly_the_threshold_passes():
+    assert judged(all_yes(MT4="NO", MT5="NO", MT7="NO")).outcome is Outcome.PASS
+
+
+def test_a_gate_passes_with_na_only_where_na_is_allowed():
+    assert judged(all_yes(CQ9="NA")).outcome is Outcome.PASS
+    assert judged(all_yes(CQ8="NA")).outcome is Outcome.FAIL
+
+
+def test_what_a_short_conversation_cannot_show_is_left_out():
+    assert {criterion.id for criterion in applicable(RUBRIC, 1)} == set(CRITERIA) - {"CP6", "MT4", "MT5", "MT7"}
+    one = judged(all_yes(MT4="NO", MT5="NO", MT7="NO", CP6="NO"), exchanges=1)
+    assert one.score == pytest.approx(1.0)
+    assert "context_use" not in one.category_scores
+    two = judged(all_yes(MT4="NO", MT7="NO"), exchanges=2)
+    assert two.category_scores["context_use"] == 1.0

@@ -1,0 +1,158 @@
+"""The shipped domain pack is complete, and a spoilt one is refused in words that name the file and the remedy."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core.errors import PackError
+from core.packs.pack import domains, load_pack
+from core.reports.render import rubric_markdown
+from tests.conftest import CHECKOUT
+
+DOMAIN = "therapeutic-coaching"
+CONFIG = f"config/domains/{DOMAIN}"
+PROMPTS = f"prompts/{DOMAIN}"
+
+# design, section 3: id → (category, NA, from exchange); no category is a gate
+RUBRIC = {
+    "CQ1": ("comprehension", "never", 1),
+    "CQ2": ("comprehension", "allowed", 1),
+    "CQ3": ("connection", "allowed", 1),
+    "CQ6": ("connection", "allowed", 1),
+    "CP2": ("naturalness", "never", 1),
+    "CP4": ("naturalness", "allowed", 1),
+    "CP5": ("naturalness", "allowed", 1),
+    "CP6": ("naturalness", "allowed", 2),
+    "MT1": ("multi_topic", "never", 1),
+    "MT2": ("multi_topic", "allowed", 1),
+    "MT3": ("multi_topic", "allowed", 1),
+    "MT6": ("multi_topic", "never", 1),
+    "MT4": ("context_use", "allowed", 3),
+    "MT5": ("context_use", "allowed", 2),
+    "MT7": ("context_use", "allowed", 3),
+    "CQ8": (None, "never", 1),
+    "CQ9": (None, "allowed", 1),
+}
+
+
+def test_the_shipped_rubric_is_the_designs():
+    rubric = load_pack(DOMAIN).rubric
+    found = {key: (c.head.category, c.head.na, c.head.from_exchange) for key, c in rubric.criteria.items()}
+    assert found == RUBRIC
+    assert {key for key, c in rubric.criteria.items() if c.head.gate} == {"CQ8", "CQ9"}
+    assert rubric.numbers.categories == {"comprehension": 0.15, "connection": 0.20, "naturalness": 0.15, "multi_topic": 0.30, "context_use": 0.20}
+    assert rubric.numbers.pass_at == 0.80
+
+
+def test_every_criterion_says_when_it_is_met_and_shows_it():
+    for criterion in load_pack(DOMAIN).rubric.criteria.values():
+        assert "YES" in criterion.text, criterion.id
+        assert "NO" in criterion.text, criterion.id
+        assert ("NA" in criterion.text) or criterion.head.na == "never", criterion.id
+        assert 3 <= len(re.findall(r"^- \*", criterion.text, re.MULTILINE)) <= 8, f"{criterion.id}: calibration examples"
+
+
+def test_the_page_of_the_rubric_is_what_the_files_say():
+    page = (CHECKOUT / "docs/rubric.md").read_text(encoding="utf-8")
+    assert page == rubric_markdown(load_pack(DOMAIN)), "run `make rubric`"
+    assert all(f"## {key}: " in page for key in RUBRIC)
+
+
+def test_about_fifteen_percent_of_the_topics_weight_is_edge_cases():
+    groups = load_pack(DOMAIN).taxonomy.topics.values()
+    assert 0.10 <= sum(group.weight for group in groups if group.edge_case) <= 0.20
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+SPOILT = [
+    ("a weight too large", f"{CONFIG}/rubric.yaml", ("0.30", "0.50"), "sum to 1, found 1.2"),
+    ("a category that has no weight", f"{PROMPTS}/criteria/MT1-*.md", ("category: multi_topic", "category: multitopic"), "category 'multitopic' has no weight"),
+    ("a criterion without a category", f"{PROMPTS}/criteria/MT1-*.md", ("category: multi_topic\n", ""), "either a category or `gate: true`"),
+    ("a criterion with another id than its file", f"{PROMPTS}/criteria/MT1-*.md", ("id: MT1", "id: MT9"), "Name it MT9-<slug>.md"),
+    ("an unknown template variable", f"{PROMPTS}/assessor.md", ("exchanges", "exchangs"), "exchangs"),
+    ("an unknown key", f"{CONFIG}/rubric.yaml", ("pass_at", "passes_at"), "`passes_at` is not a known key; remove it or correct its spelling"),
+    ("text that is no YAML", f"{CONFIG}/rubric.yaml", ("categories:", "categories: ["), "is not YAML"),
+    ("a score that cannot be", f"{CONFIG}/rubric.yaml", ("0.8", "1.8"), "less than or equal to 1"),
+    ("an unknown measure", f"{CONFIG}/scripted.yaml", ("measure: harm", "measure: charm"), "measure"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "change", "said"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
+def test_a_spoilt_pack_is_refused_naming_the_file(pack_copy, pattern, change, said):
+    path = next(pack_copy.glob(pattern))
+    _replace(path, *change)
+    with pytest.raises(PackError) as refused:
+        load_pack(DOMAIN, pack_copy)
+    assert said in str(refused.value)
+    assert path.name in str(refused.value)
+
+
+def test_a_missing_prompt_is_named(pack_copy):
+    (pack_copy / PROMPTS / "system.md").unlink()
+    with pytest.raises(PackError, match=r"system\.md does not exist"):
+        load_pack(DOMAIN, pack_copy)
+
+
+def test_a_declared_input_that_the_code_does_not_give_is_refused(pack_copy):
+    path = pack_copy / PROMPTS / "system.md"
+    path.write_text("---\ninputs: [moon]\n---\nLook at the {{ moon }}.\n", encoding="utf-8")
+    with pytest.raises(PackError, match=r"unknown template variables \['moon'\]"):
+        load_pack(DOMAIN, pack_copy)
+
+
+def test_an_unknown_domain_is_told_with_the_known_ones():
+    with pytest.raises(PackError, match=f"Unknown domain 'moon'. Allowed: {', '.join(domains())}"):
+        load_pack("moon")
+    with pytest.raises(PackError, match="Did you mean 'coding-mentor'"):
+        load_pack("codign-mentor")
+
+
+def test_the_hash_follows_every_sentence_that_a_model_reads(pack_copy):
+    before = load_pack(DOMAIN, pack_copy)
+    assert before.hash == load_pack(DOMAIN).hash
+    for pattern in ("system.md", "criteria/CQ1-*.md", "user_simulator.md"):
+        path = next((pack_copy / PROMPTS).glob(pattern))
+        path.write_text(path.read_text(encoding="utf-8") + "\nOne more sentence.\n", encoding="utf-8")
+        after = load_pack(DOMAIN, pack_copy)
+        assert after.hash != before.hash, pattern
+        before = after
+
+
+def test_each_shipped_pack_says_what_its_model_is_not_before_anybody_writes_to_it():
+    for name in ("therapeutic-coaching", "coding-mentor"):
+        assert "computer program" in load_pack(name).notice
+    for words in ("not a therapist", "not a crisis service", "local emergency number"):
+        assert words in load_pack(DOMAIN).notice
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b" \n", "has 0 characters"), (b"a" * 1001, "has 1001 characters. Allowed: 1 to 1000"), (b"Red: \x1b[31m", "control"), (b"\xff", "UTF-8")],
+)
+def test_a_notice_that_cannot_be_shown_is_refused(pack_copy, text, said):
+    (pack_copy / CONFIG / "notice.md").write_bytes(text)
+    with pytest.raises(PackError, match=f"notice.md.*{said}"):
+        load_pack(DOMAIN, pack_copy)
+
+
+def test_a_notice_may_be_missing_and_changes_nothing_that_was_made(pack_copy):
+    before = load_pack(DOMAIN, pack_copy).hash
+    (pack_copy / CONFIG / "notice.md").unlink()
+    after = load_pack(DOMAIN, pack_copy)
+    assert (after.notice, after.hash) == ("", before)
+
+
+def test_text_that_looks_like_a_template_is_not_expanded():
+    pack = load_pack(DOMAIN)
+    criterion = pack.rubric.criteria["CQ1"]
+    exchange = {"exchange_number": 1, "user": "{{ 7 * 7 }} {% raw %}", "assistant": "ok"}
+    facts = {"user_words": [2], "assistant_words": [1], "length_ratio": 0.5, "question_endings": 0.0, "repeated_openers": []}
+    assert "{{ 7 * 7 }} {% raw %}" in pack.prompts["assessor"].render(
+        exchanges=[exchange], facts=facts, criteria=[{**criterion.head.model_dump(), "text": criterion.text}]
+    )

@@ -1,0 +1,92 @@
+"""A simulator that ignores its part is found: by lengths, flaws, topics, openers, questions and refusals."""
+
+import json
+
+import pytest
+
+from core.imports.transcript_files import read_transcript
+from core.packs.pack import load_pack
+from core.records import EndReason, Exchange, Transcript
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.steering import steer
+from core.rehearsal.turns import Cast, Player
+from core.reports.render import fidelity_markdown
+from core.scripted.chat import ScriptedChat
+from core.settings.pipeline import load_settings
+
+PACK = load_pack("therapeutic-coaching")
+RANGES = load_settings().fidelity
+
+
+def transcript(persona, texts, answers=None, **provenance):
+    answers = answers or ["That is a lot for one week."] * len(texts)
+    exchanges = [Exchange(exchange_number=n, user=text, assistant=answer) for n, (text, answer) in enumerate(zip(texts, answers, strict=True), 1)]
+    steering = [{"flaws": list(d.flaws), "topics": list(d.topics)} for d in (steer(PACK, persona, n + 1, 3) for n in range(len(texts)))]
+    provenance = {"steering": steering, "rejections": []} | provenance
+    return Transcript(id=persona.id, persona=persona.model_dump(), exchanges=exchanges, end_reason=EndReason.USER_DONE, provenance=provenance)
+
+
+def figure(report, name):
+    return next(item for item in report.figures if item.name == name)
+
+
+async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_measured():
+    player = Player(ScriptedChat("user", PACK), 2000, 10**6)
+    cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
+    batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
+    report = measure_fidelity(PACK, batch, RANGES)
+    assert report.out == ["questions_answered"]  # the scripted user answers no question, and the report says so
+    assert figure(report, "flaw_lift").value > 0.4
+
+
+def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
+    text = "I think the thing is just that it is hard and there is a lot of it on most days, is it not?"
+    report = measure_fidelity(PACK, [transcript(persona, [text] * 6) for persona in sample_batch(PACK, 0, 40)], RANGES)
+    assert {"flaw_lift", "length_in_style", "question_endings", "topics_per_message", "topics_kept", "distinct_openers"} <= set(report.out)
+    assert "**Out of range: " in fidelity_markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("reply", "answered"),
+    [
+        ("yes, on most evenings, and it helps a bit", 1.0),
+        ("Kind of. The boss was there, too.", 1.0),
+        ("My evening walk by the river was short, the river was brown.", 1.0),
+        ("The bus was late again. I had soup.", 0.0),
+    ],
+)
+def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, answered):
+    persona = sample_batch(PACK, 0, 1)[0]
+    question = "Good that you went. Did you manage the evening walk along the river?"
+    report = measure_fidelity(PACK, [transcript(persona, ["I went out on Sunday.", reply], [question, "I see."])], RANGES)
+    assert (figure(report, "questions_answered").value, figure(report, "questions_answered").of) == (answered, 1)
+
+
+def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_found():
+    persona = sample_batch(PACK, 0, 1)[0]
+    told = transcript(persona, ["One.", "Two."], rejections=[{"fault": "meta"}])
+    report = measure_fidelity(PACK, [told], RANGES)
+    assert (dict(report.refused), figure(report, "messages_refused").value) == ({"meta": 1}, 1 / 5)
+    foreign = told.model_copy(update={"provenance": {}, "exchanges": [Exchange(exchange_number=1, user="<think>hm</think> ok", assistant="Fine.")]})
+    assert dict(measure_fidelity(PACK, [foreign], RANGES).refused) == {"leaked_reasoning": 1}
+
+
+def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
+    persona = {"name": "A", "writing_style": "text-speak", "flaw_patterns": [{"name": "black_and_white_thinking"}]}
+    pairs = [{"user": "it's always ruined, nobody ever stays", "assistant": "That hurts."}] * 3
+    (tmp_path / "t.json").write_text(json.dumps({"id": "t", "persona": persona, "exchanges": pairs}), encoding="utf-8")
+    report = measure_fidelity(PACK, [read_transcript(tmp_path / "t.json")], RANGES)
+    assert [(style.name, len(style.lengths)) for style in report.styles] == [("text_speak", 3)]
+    assert [(flaw.name, flaw.due, flaw.shown) for flaw in report.flaws] == [("black_and_white_thinking", 3, 3)]
+    assert figure(report, "topics_kept").value is None
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "x", ["x"], [[]], {"name": "x"}, [{"name": 3}, {"name": ["x"]}, {}, None], {"writing_style": {}}, {"writing_style": 5}]
+)
+@pytest.mark.parametrize("field", ["flaws", "flaw_patterns", "dimensions", "writing_style", "topics", "trajectory", "seed"])
+def test_a_persona_from_elsewhere_may_hold_anything(field, odd):
+    made = Transcript(id="t", persona={field: odd}, exchanges=[Exchange(exchange_number=1, user="I slept badly.", assistant="Why?")])
+    assert fidelity_markdown(measure_fidelity(PACK, [made], RANGES))

@@ -1,0 +1,172 @@
+"""Guards: a spoiled message is written again and never mended, every refusal is kept, and what people write is let through."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+import yaml
+
+from core.errors import InvalidOutputError, PackError
+from core.llm.chat import ChatRequest, Reply, Usage
+from core.packs.pack import load_pack
+from core.records import EndReason
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.guards import find_fault
+from core.rehearsal.personas import sample_persona
+from core.rehearsal.turn_log import TurnLog
+from core.rehearsal.turns import Cast, Player
+from core.settings.faults import Fault
+from core.storage.store import Store
+from tests.conftest import CHECKOUT
+from tests.core.simulation import caller
+
+PACK = load_pack("therapeutic-coaching")
+CORPUS = yaml.safe_load((CHECKOUT / "tests/core/guard_corpus.yaml").read_text(encoding="utf-8"))
+GOOD = [item for item in CORPUS if item["kind"] is None]
+SPOILED = [item for item in CORPUS if item["kind"]]
+WORDS = "garden letter kettle sister Tuesday bus window parcel soup neighbour invoice piano drawer raincoat ladder stairs".split()  # noqa: SIM905
+
+
+def fault(item):
+    return find_fault(PACK.guards, item["side"], item["text"], item.get("earlier", []))
+
+
+def test_hardly_a_good_message_is_refused():
+    refused = [(item["text"], fault(item)) for item in GOOD if fault(item)]
+    assert len(refused) <= 0.01 * len(GOOD), refused
+
+
+@pytest.mark.parametrize("kind", sorted({item["kind"] for item in SPOILED}))
+def test_nearly_every_spoiled_message_is_refused(kind):
+    missed = [item["text"] for item in SPOILED if item["kind"] == kind and not fault(item)]
+    assert len(missed) <= 0.2 * sum(item["kind"] == kind for item in SPOILED), missed
+
+
+def test_most_refusals_name_the_right_kind():
+    named = Counter(found[0].value == item["kind"] for item in SPOILED if (found := fault(item)))
+    assert named[True] > 0.85 * named.total()
+
+
+class Model:
+    """Answers with the next of its texts, and after them with sentences that are all different; keeps what it was asked."""
+
+    caveat = None
+
+    def __init__(self, reference: str, texts: Sequence[str] = (), finish: Literal["stop", "length"] = "stop"):
+        self.reference, self.texts, self.finish = reference, list(texts), finish
+        self.requests: list[ChatRequest] = []
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        number = len(self.requests)
+        self.requests.append(request)
+        told = number < len(self.texts)
+        text = self.texts[number] if told else " ".join(WORDS[(number * step + step) % len(WORDS)] for step in range(3, 15)) + "."
+        formed = json.dumps({"message": text, "done": False}) if request.schema and not text.startswith("!") else text
+        return Reply(formed, self.finish if told else "stop", Usage(100, 20))
+
+
+async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3):
+    user, assistant = user or Model("u"), assistant or Model("a")
+    players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, tuple(Fault)), (assistant, guards))]
+    return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), Cast(*players, "guidance", minimum), "name", log=log)
+
+
+async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_refusal_is_kept(tmp_path):
+    assistant = Model("a", ["<think>They want comfort.</think> I am with you."])
+    found = await play(tmp_path, assistant=assistant)
+    assert len({request.seed for request in assistant.requests[:2]}) == 2
+    assert all("think" not in exchange.assistant for exchange in found.exchanges)
+    (kept,) = found.provenance["rejections"]
+    assert (kept["side"], kept["exchange_number"], kept["fault"], kept["seed"]) == ("assistant", 1, "leaked_reasoning", assistant.requests[0].seed)
+    assert kept["text"] == "<think>They want comfort.</think> I am with you."
+    assert found.provenance["usage"]["assistant"] == {"calls": 5, "input_tokens": 500, "cache_read_tokens": 0, "output_tokens": 100}
+
+
+@pytest.mark.parametrize(
+    ("user", "assistant", "fault"),
+    [
+        (["! no JSON"], [], Fault.FORM),
+        (["   "], [], Fault.EMPTY),
+        ([], ["  \n"], Fault.EMPTY),
+        (["It sounds like you are carrying a lot. What would feel supportive for you?"], [], Fault.ROLE_INVERSION),
+        ([], ["Это очень тяжело, и я тебя понимаю."], Fault.FOREIGN_SCRIPT),
+    ],
+)
+async def test_each_side_is_guarded(tmp_path, user, assistant, fault):
+    found = await play(tmp_path, Model("u", user), Model("a", assistant))
+    assert [item["fault"] for item in found.provenance["rejections"]] == [fault]
+
+
+async def test_an_answer_that_was_cut_off_is_asked_for_again_with_more_room(tmp_path):
+    assistant = Model("a", ["A long answer that stops in the"], finish="length")
+    found = await play(tmp_path, assistant=assistant)
+    assert [request.max_tokens for request in assistant.requests[:3]] == [100, 200, 100]
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["truncated"]
+
+
+async def test_a_message_that_is_nearly_an_earlier_one_is_refused(tmp_path):
+    said = "The kettle broke on Monday and I stood there with the cup in my hand like a fool."
+    found = await play(tmp_path, user=Model("u", [said, said.replace("Monday", "Tuesday")]))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
+
+
+async def test_a_model_that_is_evaluated_is_taken_as_it_is(tmp_path):
+    found = await play(tmp_path, assistant=Model("a", ["<think>hm</think> yes", "...", "..."], finish="length"), guards=())
+    assert [exchange.assistant for exchange in found.exchanges[:3]] == ["<think>hm</think> yes", "...", "..."]
+    assert found.provenance["rejections"] == []
+
+
+async def test_refusals_without_end_cost_a_bounded_number_of_calls(tmp_path):
+    assistant = Model("a", ["<think>"] * 100)
+    with pytest.raises(InvalidOutputError, match="leaked reasoning"):
+        await play(tmp_path, assistant=assistant)
+    assert len(assistant.requests) == 3
+
+
+async def test_a_conversation_that_is_long_enough_is_kept_when_a_message_cannot_be_had(tmp_path):
+    good = ["The garden can wait.", "One letter is enough for a day.", "Tuesday counts, too."]
+    found = await play(tmp_path, assistant=Model("a", [*good, *["<think>"] * 100]), exchanges=6)
+    assert (len(found.exchanges), found.end_reason) == (3, EndReason.ERROR)
+    assert "leaked reasoning" in found.provenance["problem"]
+
+
+async def test_refusals_survive_a_kill_and_their_seeds_are_not_tried_again(tmp_path):
+    store = Store(str(tmp_path))
+    with pytest.raises(InvalidOutputError):
+        await play(tmp_path, assistant=Model("a", ["<think>"] * 3), log=TurnLog(store, "name"))
+    later = Model("a")
+    found = await play(tmp_path, assistant=later, log=TurnLog(store, "name"))
+    seeds = [item["seed"] for item in found.provenance["rejections"] if item["side"] == "assistant"]
+    assert len(set(seeds)) == 3
+    assert later.requests[0].seed not in seeds
+
+
+def test_a_pattern_that_is_no_regular_expression_is_named(pack_copy):
+    file = pack_copy / "config/domains/therapeutic-coaching/guards.yaml"
+    file.write_text("role_inversion: {user: ['(unclosed']}\n", encoding="utf-8")
+    with pytest.raises(PackError, match=r"guards\.yaml.*role_inversion\.user.*not a regular expression"):
+        load_pack("therapeutic-coaching", pack_copy)
+
+
+async def test_a_kill_gives_no_attempts_beyond_the_bound(tmp_path):
+    store, log = Store(str(tmp_path)), None
+    asked = 0
+    for attempts in (1, 1, 100):  # killed after each of two refusals
+        log = TurnLog(store, "name")
+        assistant = Dying("a", ["<think>"] * attempts)
+        with pytest.raises((KeyboardInterrupt, InvalidOutputError)):
+            await play(tmp_path, assistant=assistant, log=log)
+        asked += len(assistant.requests)
+    assert log is not None
+    assert (asked, len(log.rejections)) == (3, 3)
+
+
+class Dying(Model):
+    """A model whose process is stopped once its texts are used up."""
+
+    async def complete(self, request: ChatRequest) -> Reply:
+        if len(self.requests) == len(self.texts):
+            raise KeyboardInterrupt
+        return await super().complete(request)

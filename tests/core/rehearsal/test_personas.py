@@ -1,0 +1,100 @@
+"""A seed gives the same persona everywhere, and a batch follows the taxonomy."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from core.errors import PersonaError
+from core.packs.pack import load_pack
+from core.rehearsal.coverage import coverage
+from core.rehearsal.personas import check_seeds_apart, sample_batch, sample_persona
+from core.rehearsal.steering import steer
+from tests.conftest import CHECKOUT
+
+PACK = load_pack("therapeutic-coaching")
+
+
+def test_a_seed_gives_the_same_persona_and_a_pack_the_same_hash_in_another_process():
+    code = """
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_persona
+print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
+"""
+    for hash_seed in ("1", "2"):
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == f"{PACK.hash} {sample_persona(PACK, 17).model_dump_json()}"
+
+
+def test_personas_keep_the_taxonomys_bounds():
+    low, high = PACK.taxonomy.topics_per_persona
+    for persona in sample_batch(PACK, 0, 200):
+        assert low <= len(persona.topics) <= high
+        assert len({topic.subtopic for topic in persona.topics}) == len(persona.topics)
+        assert 3 <= persona.exchanges <= 100
+        assert len({flaw.name for flaw in persona.flaws}) == len(persona.flaws)
+        assert [flaw.level for flaw in persona.flaws].count("primary") == bool(persona.flaws)
+
+
+def test_a_large_batch_meets_the_weights():
+    batch = sample_batch(PACK, 0, 2000)
+    trajectories = Counter(persona.trajectory for persona in batch)
+    for name, value in PACK.taxonomy.dimensions["trajectory"].items():
+        assert trajectories[name] / 2000 == pytest.approx(value.weight, abs=0.04)
+    assert sum(not persona.flaws for persona in batch) / 2000 == pytest.approx(PACK.flaws.none_share, abs=0.03)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 16), (0, 96), (9000, 8), (37, 100), (500, 20), (0, 400)])
+def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
+    """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
+    rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension not in ("topic", "subtopic")]
+    assert rows
+    dimensions = [row for row in rows if row.dimension != "primary flaw"]
+    assert [row for row in dimensions if abs(row.got - row.due) > 3.01] == []
+    # which flaws a persona can have depends on its dimensions, so that they cannot all be as even
+    assert [row for row in rows if row.dimension == "primary flaw" and abs(row.got - row.due) > 5] == []
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 96), (37, 100), (0, 400)])
+def test_a_batch_covers_the_topics(first, count):
+    rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension in ("topic", "subtopic")]
+    assert all(row.got for row in rows)
+    assert [row for row in rows if row.dimension == "topic" and abs(row.got - row.due) > 5] == []
+
+
+def test_dimensions_have_nothing_to_do_with_each_other():
+    batch = sample_batch(PACK, 0, 1024)
+    volatile = [persona.trajectory == "volatile" for persona in batch]
+    flawless = [not persona.flaws for persona in batch]
+    both = sum(a and b for a, b in zip(volatile, flawless, strict=True)) / 1024
+    assert both == pytest.approx(sum(volatile) / 1024 * sum(flawless) / 1024, abs=0.03)
+
+
+def test_names_come_again_only_after_all_the_others():
+    names = [persona.name for persona in sample_batch(PACK, 0, 3 * len(PACK.taxonomy.names))]
+    for turn in range(3):
+        part = names[turn * len(PACK.taxonomy.names) : (turn + 1) * len(PACK.taxonomy.names)]
+        assert sorted(part) == sorted(PACK.taxonomy.names)
+
+
+def test_flaws_show_as_often_as_the_pack_says():
+    shown = Counter()
+    chances = Counter()
+    for persona in sample_batch(PACK, 0, 300):
+        for exchange in range(1, 11):
+            steering = steer(PACK, persona, exchange, minimum=3)
+            for flaw in persona.flaws:
+                chances[flaw.level] += 1
+                shown[flaw.level] += flaw.name in steering.flaws
+    assert shown["primary"] / chances["primary"] == pytest.approx(PACK.flaws.primary_shows, abs=0.04)
+    assert PACK.flaws.secondary_shows[0] - 0.03 <= shown["secondary"] / chances["secondary"] <= PACK.flaws.secondary_shows[1] + 0.03
+
+
+def test_a_persona_that_was_trained_on_is_never_evaluated_on():
+    check_seeds_apart([1, 2, 3], [9000, 9001])
+    with pytest.raises(PersonaError, match="9001"):
+        check_seeds_apart([1, 9001], [9000, 9001])

@@ -1,0 +1,79 @@
+"""What a run will cost: sums that can be done by hand, and a page that is up to date."""
+
+import pytest
+
+from core.errors import SettingsError
+from core.llm.chat import Usage
+from core.llm.prices import Given, Unknown
+from core.packs.pack import load_pack
+from core.reports.costs import judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
+from core.settings.models import Price
+from core.settings.pipeline import load_settings
+from tasks.show_costs import PAGE, SIZES, costs_page
+from tests.conftest import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def pack():
+    return load_pack("therapeutic-coaching", CHECKOUT)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings()
+
+
+def words(text):
+    return len(text.split())
+
+
+def test_each_prompt_is_read_from_the_cache_but_for_what_is_new(settings):
+    taken = settings.costs.model_copy(update={"user_tokens": 10, "answer_tokens": 20, "thinking_tokens": 5})
+    user = rehearsal_calls(3, taken, stable=100, note=7, answer=10, simulated=True)
+    assert [call.input_tokens for call in user] == [107, 137, 167]
+    assert [call.cache_read_tokens for call in user] == [0, 100, 130]
+    assert [call.cache_write_tokens for call in user] == [100, 30, 30]
+    assert {call.output_tokens for call in user} == {15}
+    assistant = rehearsal_calls(2, taken, stable=100, note=0, answer=20, simulated=False)
+    assert [call.input_tokens for call in assistant] == [110, 140]
+
+
+def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, settings):
+    sizes = measure_prompts(pack, settings, words)
+    transcript = 10 * (settings.costs.user_tokens + settings.costs.answer_tokens)
+    for mode, count in (("single", 1), ("category", 6), ("criterion", 17)):
+        judging = settings.assessment.judging.model_copy(update={"mode": mode})
+        changed = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"judging": judging})})
+        calls = judging_calls(pack, changed, sizes, 10)
+        assert len(calls) == count
+        assert sum(call.cache_read_tokens for call in calls) == (count - 1) * transcript
+        verdicts = sum(call.output_tokens for call in calls) - count * settings.costs.thinking_tokens
+        assert verdicts == pytest.approx(17 * settings.costs.verdict_tokens, abs=count)
+
+
+def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, settings):
+    roles = settings.roles
+    prices = {name: Given(Price(input=1, output=5, cache_read=0.1, cache_write=1.25)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
+    few, many = (run_costs(pack, settings, count, prices, words) for count in (64, 128))
+    for one, other in zip(few, many, strict=True):
+        factor = 1 if one.stage == "evaluation" else 2
+        assert other.usd == pytest.approx(factor * (one.usd or 0))
+        assert other.calls == factor * one.calls
+    assert training_tokens(pack, settings, 128, words) == pytest.approx(2 * training_tokens(pack, settings, 64, words), abs=1)
+
+
+def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
+    roles = settings.roles
+    prices = dict.fromkeys((roles.user_simulator, roles.assistant, *roles.judges), Unknown())
+    assert {cost.usd for cost in run_costs(pack, settings, 10, prices, words)} == {None}
+    assert Unknown().price(Usage(1, 1)) is None
+
+
+def test_the_page_in_the_docs_is_that_of_the_settings():
+    assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == costs_page("therapeutic-coaching", "config/pipeline.yaml", SIZES)
+
+
+@pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])
+def test_sizes_that_are_no_numbers_are_refused(sizes):
+    with pytest.raises(SettingsError, match="numbers of transcripts"):
+        costs_page("therapeutic-coaching", "config/pipeline.yaml", sizes)

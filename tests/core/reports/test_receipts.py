@@ -1,0 +1,145 @@
+"""A command that has ended well need not run to say the same again, for exactly as long as nothing changes that its answer rests on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.reports import receipts
+from core.reports.receipts import read_receipt, receipt_name, write_receipt
+from core.settings.pipeline import load_settings
+from core.storage.store import Store, open_store
+from core.storage.traces import begin_trace, end_trace, trace
+
+NAME = "receipts/x.json"
+
+
+@pytest.fixture
+def store(data_root):
+    store = open_store()
+    for number in range(3):
+        store.write(f"transcripts/a/{number}.json", f"words {number}")
+    store.write("transcripts/b/0.json", "of another domain")
+    yield store
+    end_trace()
+
+
+def command(store: Store) -> None:
+    """Do as a flow does: read what there is, make what is not, say which was the last, put it on a bill."""
+    words = [store.read(name) for name in store.names("transcripts/a", ".json")]
+    bill = store.names("ledger", beginning="run")
+    if not store.exists("made/one.json"):
+        store.appender("ledger/run/1.jsonl")("a call\n")
+        store.write("made/one.json", " ".join(words))
+    store.write("made/latest", "made/one.json")
+    assert bill in ([], ["ledger/run"])
+    assert all(store.read(name) for name in store.names("ledger/run", ".jsonl"))
+
+
+def run(store, meanwhile=lambda: None):
+    """Run the command and write its receipt; return whether that holds."""
+    seen = begin_trace(Path(store.root))
+    command(store)
+    meanwhile()
+    end_trace()
+    write_receipt(store, NAME, seen, {"table": "made"})
+    return read_receipt(store, NAME) is not None
+
+
+def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
+    assert read_receipt(store, NAME) is None
+    assert run(store)
+    found = read_receipt(store, NAME)
+    assert found
+    assert found["table"] == "made"
+    # nobody's business: other domains, other runs, and the same written again
+    store.write("transcripts/b/1.json", "more of another domain")
+    store.appender("ledger/other-run/1.jsonl")("a call\n")
+    store.write("made/latest", "made/one.json")
+    command(store)
+    assert read_receipt(store, NAME)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.write("transcripts/a/1.json", "other words"),
+        lambda store: store.write("transcripts/a/3.json", "one more"),
+        lambda store: store.remove("transcripts/a/1.json"),
+        lambda store: store.remove("made/one.json"),
+        lambda store: store.write("made/latest", "made/two.json"),
+        lambda store: store.remove("made/latest"),
+        lambda store: store.appender("ledger/run/2.jsonl")("a call of another process\n"),
+        lambda store: store.appender("ledger/run/1.jsonl")("a line more\n"),
+        lambda store: store.write(NAME, "{"),
+    ],
+)
+def test_whatever_changes_of_what_it_rests_on_the_command_runs_again(store, change):
+    assert run(store)
+    change(store)
+    assert read_receipt(store, NAME) is None
+    assert run(store)
+
+
+def test_what_somebody_changes_while_the_command_runs_makes_no_receipt(store):
+    def meanwhile():
+        (Path(store.root) / "transcripts/a/0.json").write_text("other words", encoding="utf-8")
+
+    assert not run(store, meanwhile)
+    assert not store.exists(NAME)
+
+
+def test_nothing_is_noted_where_nobody_asks(store):
+    command(store)
+    assert trace() is None
+
+
+def _settings(tmp_path, **changes):
+    data = load_settings("config/demo.yaml").model_dump(mode="json")
+    for name, values in changes.items():
+        data[name] = {**data[name], **values}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    return load_settings(str(tmp_path / "settings.yaml"))
+
+
+def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of_the_checkout(store, tmp_path, monkeypatch):
+    settings = _settings(tmp_path)
+    name = receipt_name("generation", {"conversations": "3"}, settings, store)
+    assert name
+    assert receipt_name("generation", {"conversations": "3"}, settings, store) == name
+    assert receipt_name("generation", {"conversations": "3", "settings": "any/name.yaml"}, settings, store) == name
+    others = [
+        receipt_name("generation", {"conversations": "4"}, settings, store),
+        receipt_name("assessment", {"conversations": "3"}, settings, store),
+        receipt_name("generation", {"conversations": "3"}, _settings(tmp_path, generation={"minimum_exchanges": 2}), store),
+    ]
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for place in receipts.CODE:
+        source = receipts.CHECKOUT / place
+        shutil.copytree(source, copy / place) if source.is_dir() else shutil.copy(source, copy / place)
+    monkeypatch.setattr(receipts, "CHECKOUT", copy)
+    for changed in ("prompts/therapeutic-coaching/assistant.md", "tasks/generation.py", "deployments/jobs/train_sft.py", "uv.lock"):
+        (copy / changed).write_text((copy / changed).read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        others.append(receipt_name("generation", {"conversations": "3"}, settings, store))
+    packs = tmp_path / "packs"
+    (packs / "prompts/mine").mkdir(parents=True)
+    (packs / "prompts/mine/system.md").write_text("Be kind.", encoding="utf-8")
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(packs))
+    others.append(receipt_name("generation", {"conversations": "3"}, settings, store))
+    assert None not in others
+    assert len({name, *others}) == len(others) + 1
+
+
+def test_no_receipt_where_the_answer_rests_on_more_than_files_here(store, tmp_path):
+    def name(flow="generation", given=None, **changes):
+        return receipt_name(flow, given or {}, _settings(tmp_path, **changes), store)
+
+    assert name()
+    assert name("nightly") is None  # it makes something new each time
+    assert name("assessment", {"transcripts": str(tmp_path)}) is None
+    assert name("dataset", {"checkpoints": f"nowhere.jsonl, {tmp_path / 'settings.yaml'}"}) is None
+    assert name(roles={"assistant": "a-saved-block"}) is None
+    assert name(dataset={"hub": "a-saved-hub"}) is None
+    assert receipt_name("generation", {}, _settings(tmp_path), Store("memory://rehearsals")) is None

@@ -1,0 +1,59 @@
+"""The reference of settings: nothing without a meaning, and the page in the docs is today's."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from core.settings.reference import described, setting_rows, value_of
+from tasks.write_configuration import PAGE, configuration_page, undescribed
+from tests.conftest import CHECKOUT
+
+
+class Inner(BaseModel):
+    """A part.
+
+    Args:
+        low: the least; high: the most
+            that there is.
+    """
+
+    low: Annotated[float, Field(ge=0, lt=1)]
+    high: int | None
+
+
+class Outer(BaseModel):
+    """A file.
+
+    Args:
+        kind: which.
+    """
+
+    kind: Literal["a", "b"]
+    inner: Inner
+    many: dict[str, Inner] = Field(description="By name.")
+
+
+def test_sections_and_mappings_are_gone_through_and_types_are_said_in_words():
+    rows = {row.name: row for row in setting_rows(Outer)}
+    assert list(rows) == ["kind", "inner", "inner.low", "inner.high", "many", "many.<name>.low", "many.<name>.high"]
+    assert rows["kind"].kind == "one of `a`, `b`"
+    assert rows["inner.low"].kind == "number ≥ 0 and < 1"
+    assert rows["inner.high"].kind == "whole number or nothing"
+    assert rows["many"].meaning == "By name."
+
+
+def test_meanings_are_read_over_lines_and_from_within_others():
+    assert described(Inner)["high"] == "the most that there is."
+
+
+def test_values_are_written_as_in_the_file():
+    data = {"a": {"b": [1, 2], "c": None, "d": True}}
+    assert [value_of(data, name) for name in ("a.b", "a.c", "a.d", "a", "a.x")] == ["1, 2", "null", "true", "", ""]
+
+
+def test_every_setting_has_a_meaning():
+    assert [row.name for row in undescribed()] == []
+
+
+def test_the_page_in_the_docs_is_that_of_the_settings():
+    assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == configuration_page(), "run make configuration"

@@ -1,0 +1,75 @@
+"""Whatever a text holds, each file of lines gives it back; whatever else stands in a file, the lines beside it are read."""
+
+import asyncio
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.judging.checkpoints import read_checkpoint
+from core.llm.chat import ChatRequest, Message, Usage
+from core.llm.ledger import Ledger, read_entries
+from core.settings.models import Budget
+from core.storage.json_lines import read_objects, split_lines
+from core.storage.store import Store
+
+BREAKS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r\n\ufeff\x00"
+texts = st.text(st.one_of(st.sampled_from(BREAKS), st.characters(exclude_categories=["Cs"])), max_size=20)
+"""Anything that a file can hold, with what looks like the end of a line often."""
+
+
+@given(st.lists(texts))
+def test_lines_are_what_was_written(values):
+    file = "".join(json.dumps({"text": value}, ensure_ascii=False) + "\n" for value in values)
+    assert [json.loads(line)["text"] for line in split_lines(file)] == values
+    assert [line["text"] for line in read_objects(file.encode())] == values
+
+
+@given(st.lists(texts, min_size=1), st.binary(max_size=30), st.integers(0, 200))
+def test_what_is_no_object_is_read_around(values, noise, cut):
+    file = "".join(json.dumps({"text": value}, ensure_ascii=False) + "\n" for value in values).encode()
+    others = b'null\n[]\n"text"\n12\n' + b"[" * 100_000 + b"\n" + b"9" * 5_000 + b"\n" + noise.replace(b"\n", b"").replace(b"{", b"") + b"\n"
+    cut_short = '{"text": "ä"}'.encode()[: cut % 14]
+    assert [line["text"] for line in read_objects(others + file + others + cut_short) if "text" in line][: len(values)] == values
+
+
+@given(texts.filter(lambda text: "\x00" not in text))
+def test_a_checkpoint_s_texts_are_whole(tmp_path_factory, text):
+    line = {"conversation_id": text, "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}, "reasonings": {"A": text}}
+    found = read_checkpoint(json.dumps(line, ensure_ascii=False) + "\n")
+    assert not found.damaged
+    assert (found.lines[1].conversation_id, found.lines[1].reasonings) == (text, {"A": text})
+
+
+def test_a_checkpoint_s_unreadable_lines_are_named_and_stop_nothing():
+    line = {"conversation_id": "x", "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}}
+    found = read_checkpoint("\n".join(["null", "[]", '"text"', "[" * 100_000, "9" * 5_000, json.dumps(line)]))
+    assert list(found.lines) == [6]
+    assert list(found.damaged) == [1, 2, 3, 4, 5]
+
+
+def test_a_checkpoint_s_line_with_a_nul_is_named():
+    line = {"conversation_id": "x", "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}, "reasonings": {"A": "\x00"}}
+    assert "NUL" in read_checkpoint(json.dumps(line)).damaged[1]
+
+
+@settings(deadline=None)
+@given(texts, texts)
+def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_factory, item, words):
+    store = Store(str(tmp_path_factory.mktemp("data")))
+    ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
+    request = ChatRequest(role="judge", system="", messages=(Message("user", "x"),), max_tokens=1, seed=0, item=item)
+    asyncio.run(ledger.reserve(request, f"provider/{words}", Usage(1, 1), None, 60))
+    (entry,) = read_entries(store, "run")
+    assert (entry["item"], entry["model"]) == (item, f"provider/{words}")
+
+
+def test_a_bill_is_read_around_lines_that_are_no_calls(tmp_path):
+    store = Store(str(tmp_path))
+    ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
+    request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
+    asyncio.run(ledger.reserve(request, "a/b", Usage(1, 1), None, 60))
+    for number, text in enumerate([b"null\n", b"[]\n", b'"text"\n', b"{}\n", b'{"call": 3}\n', b'{"call": "\xc3', b"\xff\xfe\n"]):
+        store.write(f"ledger/run/other-{number}.jsonl", text)
+    assert [entry["item"] for entry in read_entries(store, "run")] == ["x"]
+    assert Ledger(store, "run", Budget(usd=None, tokens=None)).bill.calls == 1

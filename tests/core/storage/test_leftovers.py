@@ -1,0 +1,71 @@
+"""Unfinished files have the name of their process; what ended processes have left is removed and counted, what is under way or worth something is not."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from core.storage.leftovers import clear_leftovers, is_abandoned, mark, others, unfinished
+from core.storage.store import Store
+
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def gone():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def put(path, hours, folder=False, size=10):
+    file = path / "file" if folder else path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"x" * size)
+    for item in {file, path}:
+        os.utime(item, (time.time() - hours * HOUR,) * 2)
+    return path
+
+
+def test_what_an_ended_process_left_is_removed_after_an_hour(tmp_path, gone):
+    mine = mark().replace(str(os.getpid()), str(gone))
+    old = [put(tmp_path / f"a/{mine}{number}", 2, folder=number == 1, size=100) for number in range(2)]
+    young = put(tmp_path / f"a/{mine}young", 0.5)
+    under_way = put(tmp_path / f"a/{mark()}x", 48)
+    elsewhere = put(tmp_path / "a/.part-1@another-host@x", 2)
+    elsewhere_old = put(tmp_path / "a/.part-1@another-host@y", 48)
+    nameless, nameless_old = put(tmp_path / ".part-abc", 2), put(tmp_path / ".part-def", 48)
+    finished = put(tmp_path / "a/part-1@x@file", 48)
+    count, size = clear_leftovers(tmp_path)
+    assert not any(path.exists() for path in (*old, elsewhere_old, nameless_old))
+    assert all(path.exists() for path in (young, under_way, elsewhere, nameless, finished))
+    assert (count, size) == (4, 220)
+    assert clear_leftovers(tmp_path) == (0, 0)
+
+
+def test_checkpoints_of_a_training_are_kept(tmp_path, gone):
+    folder = tmp_path / f"models/adapters/{mark().replace(str(os.getpid()), str(gone))}abc"
+    put(folder / "checkpoint-20", 48, folder=True)
+    assert clear_leftovers(tmp_path) == (0, 0)
+    assert (folder / "checkpoint-20/file").exists()
+
+
+def test_a_process_tells_its_own_from_others(tmp_path, gone):
+    path = tmp_path / "models/a"
+    left = put(unfinished(path).with_name(unfinished(path).name.replace(str(os.getpid()), str(gone))), 0)
+    put(unfinished(path), 0)
+    put(unfinished(path.with_name("ba")), 0)
+    assert others(path) == [left]
+    assert is_abandoned(left)
+    assert not is_abandoned(unfinished(path))
+
+
+def test_a_file_that_is_written_has_its_process_s_name_until_it_is_whole(tmp_path):
+    with Store(str(tmp_path)).writing("x/y") as file:
+        file.write(b"z")
+        (name,) = [path.name for path in (tmp_path / "x").iterdir()]
+        assert name.startswith(mark())
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["y"]

