@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _HOME = tempfile.mkdtemp(prefix="understudy-tests-")
 os.environ |= {
@@ -33,6 +34,10 @@ for _name in (
     *(f"{name}_{end}" for name in _PROVIDERS for end in ("API_KEY", "AUTH_TOKEN", "BASE_URL")),
 ):
     os.environ.pop(_name, None)
+
+# a busy machine fails no test
+settings.register_profile("understudy", deadline=None)
+settings.load_profile("understudy")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _connect = socket.socket.connect

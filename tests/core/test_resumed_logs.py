@@ -39,7 +39,6 @@ def aside(store, folder="turns"):
     return [name for name in store.names(folder) if ".damaged-" in name]
 
 
-@settings(deadline=None)
 @given(words=st.lists(texts, max_size=6))
 def test_every_message_comes_back(stores, words):
     store = next(stores)
@@ -52,7 +51,6 @@ def test_every_message_comes_back(stores, words):
     assert (found.turns, found.rejections, found.damage) == (log.turns, log.rejections, None)
 
 
-@settings(deadline=None)
 @given(words=st.lists(texts, max_size=6))
 def test_every_answer_of_a_judge_comes_back(stores, words):
     store = next(stores)
@@ -64,7 +62,6 @@ def test_every_answer_of_a_judge_comes_back(stores, words):
     assert [verdict.reasoning for number in range(len(words)) for verdict in found.find(f"0 C{number}") or []] == words
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_log_that_was_cut_anywhere_continues_after_its_last_whole_message(stores, data):
     """Within a character too; nothing is set aside, because a kill is no damage."""
@@ -178,7 +175,7 @@ def test_who_has_lost_a_conversation_adds_nothing_to_it(tmp_path):
     assert conversation(store, 0).turns == whole.turns
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(list(DAMAGES)), min_size=1, max_size=3))
 def test_whatever_is_read_takes_turns_and_is_numbered(stores, damages):
     store = next(stores)

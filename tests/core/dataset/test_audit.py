@@ -185,7 +185,7 @@ def test_no_text_breaks_the_tables():
     assert "0 | id new" in html
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("abcdefgh"))), max_size=40), st.integers(2, 10))
 def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, window):
     counts = PhraseCounts((2, 2), window)

@@ -61,7 +61,7 @@ def test_the_figures_are_those_of_the_personas_means():
     assert found.p == 0.25  # of 8 sign patterns, all three as they are and their mirror image
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(some_scores, st.randoms())
 def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):
     rows = played_from(scores)
@@ -78,7 +78,7 @@ def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):
     assert compared(random.sample(rows, len(rows))) == compared(rows)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(some_scores)
 def test_what_is_added_to_both_arms_changes_only_their_means(scores):
     before = against(played_from([[(base / 2, arm / 2) for base, arm in both] for both in scores]))

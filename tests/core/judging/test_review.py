@@ -7,7 +7,7 @@ from io import StringIO
 from statistics import mean
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ReviewError
@@ -197,7 +197,6 @@ def labellings(draw):
 WAYS_OF_WRITING = [(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_ALL, "\n"), (csv.QUOTE_ALL, "\r")]
 
 
-@settings(deadline=None)
 @given(labellings(), st.sampled_from([",", ";", "\t"]), st.sampled_from(WAYS_OF_WRITING), st.booleans())
 def test_what_was_filled_in_is_read_back(labelling, delimiter, way, mark):
     batch, answers = labelling

@@ -24,7 +24,7 @@ def drive(provider, tmp_path, count, limits=None, characters=400, at_once=200):
     return in_virtual_time(run())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(per_minute=st.integers(30, 6000), latency=st.floats(0.01, 5), burst=st.integers(2, 100))
 def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, per_minute, latency, burst):
     count = max(60, per_minute // 2)
@@ -35,7 +35,7 @@ def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory
     assert count - 1 >= 0.97 * per_minute / 60 * (seconds - latency) - 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(tokens_per_minute=st.integers(20_000, 2_000_000), characters=st.integers(400, 8000))
 def test_a_known_token_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, tokens_per_minute, characters):
     tokens, per_second = characters // 4, tokens_per_minute / 60
@@ -88,7 +88,7 @@ def rate(provider, start, end):
     return sum(start <= at - 1000 < end for at in provider.accepted) / (end - start)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seconds=st.floats(0.5, 15),
     share=st.sampled_from([0.3, 0.7, 1.0]),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.judging.checkpoints import read_checkpoint
@@ -53,7 +53,6 @@ def test_a_checkpoint_s_line_with_a_nul_is_named():
     assert "NUL" in read_checkpoint(json.dumps(line)).damaged[1]
 
 
-@settings(deadline=None)
 @given(texts, texts)
 def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_factory, item, words):
     store = Store(str(tmp_path_factory.mktemp("data")))

@@ -171,7 +171,7 @@ def test_a_row_has_the_mean_of_the_training_losses_since_the_row_before():
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(LOSSES, max_size=400), st.dictionaries(st.integers(0, 400), LOSSES, max_size=60), st.integers(4, 12))
 def test_the_table_is_short_and_keeps_first_last_and_lowest(training, validation, most):
     shown = curve(training, validation)
