@@ -94,7 +94,7 @@ class Owner:
     def _beat_on(self) -> None:
         while not self.lost:
             time.sleep(BEAT_SECONDS)
-            with suppress(StoreError, OSError):  # one that fails is not valid any longer than the last one said
+            with suppress(Exception):  # whatever fails, the next beat is tried; until then the lease is valid only as long as the last one said
                 self.beat()
 
 
