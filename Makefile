@@ -220,7 +220,12 @@ bench-commands:  ## What a command costs whose work is done, through Prefect and
 check: setup  ## Format, lint, types, import law
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports
 
+.PHONY: docs
+docs:  ## Build the documentation as a site: open data/site/index.html
+	@deployments/install.sh light
+	@$(BIN)/uv run --frozen --isolated --only-group docs zensical build --strict
+
 .PHONY: clean
 clean:  ## Remove what was made here: data, Prefect's database, caches (not .venv, not the download cache)
-	@rm -rf data .prefect .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf data .prefect .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
