@@ -25,7 +25,7 @@ from core.evaluation.general_prompts import load_general_prompts
 from core.imports.transcript_files import find_transcripts
 from core.judging.checkpoints import read_checkpoints
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import CODE
 from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import load_settings, load_training
 from core.training.hardware import load_hardware
@@ -123,8 +123,8 @@ def spoilt_text(path: Path, text: str, chance: random.Random) -> bytes:
 
 def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
     """Copy what is shipped, and return each file with what reads it."""
-    shutil.copytree(CHECKOUT / "config", root / "config", ignore=shutil.ignore_patterns("therapeutic-coaching"))
-    shutil.copytree(CHECKOUT / "prompts", root / "prompts", ignore=shutil.ignore_patterns("therapeutic-coaching"))
+    shutil.copytree(CODE / "config", root / "config", ignore=shutil.ignore_patterns("therapeutic-coaching"))
+    shutil.copytree(CODE / "prompts", root / "prompts", ignore=shutil.ignore_patterns("therapeutic-coaching"))
     whole = load_pack(DOMAIN)
     persona = sample_batch(whole, 0, 1)[0].model_dump(mode="json")
     transcript = {"id": "t", "persona": persona, "exchanges": [{"user": "Hello.", "assistant": "Hello, you."}] * 3}
@@ -144,7 +144,7 @@ def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
     yield root / "config/hardware.yaml", lambda _: load_hardware(root)
     for path in sorted([*(root / "config/domains" / DOMAIN).glob("*"), *(root / "prompts" / DOMAIN).rglob("*.md")]):
         yield path, lambda _: sample_batch(load_pack(DOMAIN, root), 0, 2)
-    yield root / "prompts/shared/general.yaml", load_general_prompts.__wrapped__
+    yield root / "prompts/shared/general.yaml", load_general_prompts
     yield root / "personas.json", lambda path: read_personas(path, whole, 3)
     yield root / "transcripts/t.json", lambda path: find_transcripts(path.parent)
     yield root / "assessed.jsonl", lambda path: read_checkpoints([path])

@@ -30,7 +30,7 @@ from blocks.local_hub import LocalHub
 from blocks.local_job import LocalJob
 from core.errors import UnderstudyError
 from core.machine.deaths import ended
-from core.paths import CHECKOUT
+from core.paths import project_folder
 from core.redaction import SHAPES
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings
@@ -85,8 +85,8 @@ def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
 async def deploy(client: PrefectClient) -> int:
     """The deployments of prefect.yaml. A schedule that is new is off: it costs money, and a person is to switch it on."""
     before = {deployment.name for deployment in await client.read_deployments()}
-    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    done = await asyncio.to_thread(subprocess.run, command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=project_folder(), capture_output=True, text=True, check=False)
     if done.returncode:
         show_text(f"{done.stdout}{done.stderr}", error=True)
         show_error(f"`prefect deploy --all` {ended(done.returncode)}.")

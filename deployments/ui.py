@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.errors import ServerError, UnderstudyError
 from core.machine.deaths import ended
 from core.machine.stopping import leave, stop_on_signals
-from core.paths import CHECKOUT
+from core.paths import SHIPPED, project_folder
 from core.processes import children, descendants, end_processes, is_running
 from core.terminal import show, show_error
 from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
@@ -91,10 +91,10 @@ def _is_run(pid: int) -> bool:
         return sys.platform != "linux" and is_running(pid)
 
 
-def _start(*words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+def _start(script: str, *words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, *words],
-        cwd=CHECKOUT,
+        [sys.executable, str(SHIPPED / script), *words],
+        cwd=project_folder(),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log and subprocess.STDOUT,
@@ -114,7 +114,9 @@ def _wait_for(server: subprocess.Popen[bytes], log: Path) -> None:
 
 def _deploy(log: Path) -> None:
     with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "deployments/setup.py", "deploy"], cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, str(SHIPPED / "deployments/setup.py"), "deploy"], cwd=project_folder(), stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         process.wait()
     finally:

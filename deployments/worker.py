@@ -1,4 +1,4 @@
-"""A worker that runs this checkout's flows and nothing else that a server may send.   PREFECT_API_URL=… python deployments/worker.py [name]
+"""A worker that runs this project's flows and nothing else that a server may send.   PREFECT_API_URL=… python deployments/worker.py [name]
 
 Prefect's own worker runs what a deployment names: any entrypoint, pull steps that are shell commands, a command or an environment among the job variables.
 Whoever may write to the server could so run code here. This one compares them with prefect.yaml, and starts the flow by the name that it found there.
@@ -29,17 +29,17 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from pydantic import PrivateAttr
 
 from core.errors import SettingsError
-from core.paths import CHECKOUT
+from core.paths import project_folder
 from core.terminal import show
 from deployments.setup import POOL
 
 WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-"""The one step that `prefect deploy` writes, which changes nothing here: a run begins in the checkout."""
+"""The one step that `prefect deploy` writes, which changes nothing here: a run begins in the project folder."""
 
 
 def own_entrypoints() -> frozenset[str]:
     """Return the flows that prefect.yaml deploys."""
-    deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    deployments = yaml.safe_load((project_folder() / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     return frozenset(deployment["entrypoint"] for deployment in deployments)
 
 
@@ -74,7 +74,7 @@ def check_own(deployment: Any, configuration: ProcessJobConfiguration) -> str:
 
 def _is_own_step(step: dict[str, Any]) -> bool:
     ((name, inputs),) = step.items() if len(step) == 1 else (("", {}),)
-    return name == WORKING_DIRECTORY and set(inputs) <= {"directory"} and Path(str(inputs.get("directory", CHECKOUT))).resolve() == CHECKOUT
+    return name == WORKING_DIRECTORY and set(inputs) <= {"directory"} and Path(str(inputs.get("directory", project_folder()))).resolve() == project_folder()
 
 
 class OwnJob(ProcessJobConfiguration):
@@ -107,7 +107,7 @@ with warnings.catch_warnings():  # in this process it takes the place of Prefect
             async with FlowRunExecutorContext() as context:
                 starter = EngineCommandStarter(
                     entrypoint=configuration._entrypoint,
-                    cwd=CHECKOUT,
+                    cwd=project_folder(),
                     env=configuration.env,
                     stream_output=configuration.stream_output,
                     control_channel=context.control_channel,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from core.errors import SettingsError, UnderstudyError, nearest
 from core.machine.stopping import leave, run_stoppable, say, stop_on_signals, stopped
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
 from core.reports.receipts import read_receipt, receipt_name, write_receipt
 from core.settings.keys import refuse_keys
 from core.settings.pipeline import load_settings
+from core.settings.trust import find_settings
 from core.storage.store import open_store
 from core.storage.traces import begin_trace, end_trace
 from core.terminal import show, show_error, show_text
@@ -75,7 +75,7 @@ def _asked(words: list[str]) -> tuple[str, dict[str, str]]:
         if key in given:
             raise SettingsError(f"The parameter {key} is there twice. Say it once.")
         given[key] = value
-    ask_to_trust(CHECKOUT / (known | given)["settings"])
+    ask_to_trust(find_settings((known | given)["settings"]))
     return name, given
 
 

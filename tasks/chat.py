@@ -17,10 +17,10 @@ from blocks.llama_stream import Ending, stream_reply
 from core.errors import ContextError, ModelError, SettingsError, nearest
 from core.llm.spoken import spoken
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
 from core.records import Exchange, Transcript
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
+from core.settings.trust import find_settings
 from core.terminal import one_line, show, show_error, show_text
 from tasks.chat_parts import Part, find_parts
 from tasks.command_words import ask_to_trust
@@ -95,8 +95,8 @@ def chat(domain: str, model: Path | None, against: str | None, settings: str, op
 
 
 def _choose(settings: str, temperature: float | None, max_tokens: int | None) -> Chosen:
-    ask_to_trust((Path(settings) if Path(settings).is_file() else CHECKOUT / settings).absolute())
-    config = load_settings(str(Path(settings).resolve()) if Path(settings).is_file() else settings)
+    ask_to_trust(find_settings(settings))
+    config = load_settings(settings)
     options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
     warmth, program = options.pop("temperature"), options.pop("program")
     options.pop("slots", None)  # one conversation, which takes the whole context

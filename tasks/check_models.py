@@ -17,7 +17,7 @@ from core.llm.prices import price_list
 from core.llm.probe import Check, check_model
 from core.machine.stopping import run_stoppable, say, stopped
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import find_data
 from core.records import RoleName
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings
@@ -60,7 +60,7 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     price = f"{1000 * read:g} in, {1000 * written:g} out (USD per million tokens, {prices.version})" if read is not None and written is not None else "unknown"
     if provider == "scripted":
         return Check(shown, name, 0.0, limits="none", price=price)  # it plays roles and answers nothing else
-    retirements = load_yaml(CHECKOUT / "config/retirements.yaml", Retirements, SettingsError).root
+    retirements = load_yaml(find_data("config/retirements.yaml"), Retirements, SettingsError).root
     found = await check_model(shown, roles[0], caller, price, retirements, now.date())
     return replace(found, model=name if choice.block is None else f"{name} ({choice.reference})")
 

@@ -1,7 +1,6 @@
 """Prior checkpoints: what they hold of a batch is taken over and not judged again."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from prefect.logging import get_run_logger
 
@@ -9,7 +8,7 @@ from core.errors import DamagedError
 from core.fingerprint import fingerprint
 from core.judging.checkpoints import adopt_first, read_checkpoints
 from core.packs.pack import Pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
 from core.storage.store import open_store
 
@@ -18,7 +17,7 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
     """Take over the assessments that checkpoints hold of these transcripts; what cannot be is told and judged anew.
 
     Args:
-        paths: files or folders, separated by commas, relative to the checkout unless absolute.
+        paths: files or folders, separated by commas, relative to the working directory unless absolute.
 
     Returns:
         By transcript id.
@@ -27,7 +26,7 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
         CheckpointError: a path does not exist, or nothing in it can be read.
     """
     store, logger = open_store(), get_run_logger()
-    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in paths.split(",")])
+    found = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
     for line in found.told():
         logger.warning("%s", line)
     adopted, differing = {}, 0

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from core.errors import SettingsError, UnderstudyError, nearest
-from core.paths import CHECKOUT
+from core.paths import project_folder
 from core.settings.model_names import refuse_keys
-from core.settings.trust import TRUST_VARIABLE, is_trusted, trust, trusted
+from core.settings.trust import TRUST_VARIABLE, find_settings, is_trusted, trust, trusted
 from core.terminal import one_line, show, show_error, show_text
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
@@ -32,7 +32,7 @@ def read_words(words: list[str], defaults: Mapping[str, str]) -> dict[str, str]:
         given[name] = value
     asked = {**defaults, **given}
     if asked.get("settings"):
-        ask_to_trust(CHECKOUT / asked["settings"])
+        ask_to_trust(find_settings(asked["settings"]))
     return asked
 
 
@@ -49,7 +49,7 @@ def ask_to_trust(settings: Path) -> None:
     show(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", error=True)
     show_text(one_line(f"Use it and what is in {folder}? [y/N] "), error=True, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise SettingsError(f"Nothing was done. Put the file below {CHECKOUT}, or its folder into {TRUST_VARIABLE}.")
+        raise SettingsError(f"Nothing was done. Put the file below {project_folder()}, or its folder into {TRUST_VARIABLE}.")
     trust(folder)
 
 

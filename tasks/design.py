@@ -19,7 +19,7 @@ from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
 from core.llm.ledger import bills
 from core.packs.pack import PACKS_VARIABLE, domains, load_pack, roots
-from core.paths import CHECKOUT
+from core.paths import project_folder, project_path, user_path
 from core.records import Reference
 from core.reports.render import markdown
 from core.storage.store import Store, open_store
@@ -102,7 +102,7 @@ def read_brief(path: str, domain: str, overwrite: bool) -> Draft:
         raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} is there already, and is no pack's. Choose another name.")
     if domain in domains() and not overwrite:
         raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
-    file = CHECKOUT / Path(path).expanduser()
+    file = user_path(path)
     brief = check_brief(read_text(file, DesignError, "Give a Markdown file with the brief."))
     return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", open_store())
 
@@ -200,7 +200,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
 
 def _install(made: Draft) -> str:
     """Put the pack among those that are loaded; one that is replaced is kept beside it."""
-    root = Path(os.environ.get(PACKS_VARIABLE) or CHECKOUT)
+    root = project_path(os.environ.get(PACKS_VARIABLE) or project_folder())
     for place in _folders(made.domain, root):
         if place.exists():
             shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)

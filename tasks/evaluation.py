@@ -14,7 +14,7 @@ from core.evaluation.outcomes import Played
 from core.evaluation.power import Plan
 from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.evaluation.safety import safety_in_reach
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import Assessment, DatasetRef, EndReason, Persona, Record, Transcript, TranscriptRef
 from core.rehearsal.personas import check_seeds_apart, sample_batch
 from core.storage.store import open_store
@@ -67,7 +67,7 @@ def choose_personas(run: Run, given: str | None, dataset: DatasetRef | None) -> 
     """
     numbers = run.settings.evaluation
     if given:
-        personas = read_personas(CHECKOUT / given, run.pack, numbers.exchanges)
+        personas = read_personas(user_path(given), run.pack, numbers.exchanges)
     else:
         personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
     check_enough(personas, given or "evaluation.personas")

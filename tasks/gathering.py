@@ -15,7 +15,7 @@ from core.imports.foreign_files import files_below, opened
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
 from core.packs.pack import Pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.storage.store import open_store
 from tasks.importing import terms_of
@@ -123,12 +123,12 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
 
 
 def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
-    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in checkpoints.split(",")])
-    read = find_transcripts(CHECKOUT / Path(folder).expanduser())
+    found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
+    read = find_transcripts(user_path(folder))
     for line in [*found.told(), *read.told()]:
         get_run_logger().warning("%s", line)
     not_read |= found.damaged | found.repeated | read.left_out
-    transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(CHECKOUT / Path(folder).expanduser())
+    transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(user_path(folder))
     for name, counting in found.lines.items():
         place, line = counting
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
@@ -160,12 +160,12 @@ def content_of(checkpoints: str | None, transcripts: str | None, assessed: Seque
     the batches have come to a verdict since the batch was written.
     """
     store, places = open_store(), [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
-    terms = terms_of(CHECKOUT / Path(transcripts).expanduser()) if transcripts else None
+    terms = terms_of(user_path(transcripts)) if transcripts else None
     open_then = [item.path for name in assessed for item in store.record(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
     read, _ = store.records([path for path in open_then if store.exists(path)], Assessment)
     found = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
     for place in places:
-        path = CHECKOUT / Path(place).expanduser()
+        path = user_path(place)
         for file in files_below(path, READ)[0] if path.is_dir() else [path]:
             found.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
     return found.hexdigest()[:12]

@@ -12,7 +12,7 @@ from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.scrubbing import ScrubReport, scrub
 from core.imports.transcript_files import Found, find_transcripts
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import Transcript
 from core.storage.store import open_store
 from core.terminal import show
@@ -64,7 +64,7 @@ def _finder() -> Any:
 
 def _fetched(source: str, temporary: Path) -> tuple[Path, str]:
     """Return the folder or file that a source is, and its name; a repository is fetched into a temporary folder."""
-    path = CHECKOUT / Path(source).expanduser()
+    path = user_path(source)
     if path.exists():
         return path, path.name
     from blocks.hub_conversations import fetch_conversations, repository_of

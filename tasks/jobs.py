@@ -15,7 +15,7 @@ from blocks.local_job import LocalJob
 from core.errors import JobError
 from core.fingerprint import fingerprint
 from core.machine.deaths import LLAMA_PROBE
-from core.paths import CHECKOUT
+from core.paths import SHIPPED
 from core.records import ModelRef
 from core.settings.job_arguments import Argument
 from core.storage.leftovers import others, unfinished
@@ -26,7 +26,7 @@ from tasks.owning import awaited
 from tasks.paid_jobs import HUB_FILE, make_elsewhere
 from tasks.run import current_run
 
-SCRIPTS = CHECKOUT / "deployments" / "jobs"
+SCRIPTS = SHIPPED / "deployments" / "jobs"
 
 LLAMA_SCRIPTS = ("convert_gguf.py",)
 """Scripts that llama.cpp may crash."""

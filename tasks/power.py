@@ -1,12 +1,10 @@
 """What an evaluation can find, told before it is paid for."""
 
-from pathlib import Path
-
 from core.errors import EvaluationError
 from core.evaluation.outcomes import Played
 from core.evaluation.power import Plan, Spread, assumed_spread, pilot_spread, plan
 from core.evaluation.record import read_pilot
-from core.paths import CHECKOUT
+from core.paths import project_path
 from core.settings.evaluation import EvaluationSettings
 
 
@@ -24,7 +22,7 @@ def _spread(numbers: EvaluationSettings) -> Spread:
     given = numbers.power
     if given.pilot is None:
         return assumed_spread(given.between, given.within, given.base_mean)
-    played, base = read_pilot(CHECKOUT / Path(given.pilot).expanduser())
+    played, base = read_pilot(project_path(given.pilot))
     return pilot_spread(played, *_two_arms(played, base, given.pilot))
 
 

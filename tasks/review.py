@@ -9,7 +9,7 @@ from core.judging.page import assessment_page
 from core.judging.review import review
 from core.judging.review_sheet import read_sheet, sample, write_sheet
 from core.packs.pack import Rubric, load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import AssessmentBatch, Judged
 from core.reports.render import review_markdown
 from core.settings.pipeline import load_settings
@@ -110,7 +110,7 @@ def main(words: list[str]) -> int:
 def _show(given: dict[str, str]) -> int:
     load_pack(given["domain"])
     if given["sheet"]:
-        sheet = CHECKOUT / Path(given["sheet"]).expanduser()
+        sheet = user_path(given["sheet"])
         show_text(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
         return 0
     size = whole_number("SAMPLE", given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed), 1, 100_000)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from core.errors import ServerError
-from core.paths import CHECKOUT
+from core.paths import project_folder
 from core.redaction import learn
 
 PASSWORD_FILE = "server-password"
@@ -29,7 +29,7 @@ def home() -> Path:
     Raises:
         ServerError: it cannot be made or is somebody else's.
     """
-    folder = Path(os.environ.get("PREFECT_HOME") or CHECKOUT / ".prefect")
+    folder = Path(os.environ.get("PREFECT_HOME") or project_folder() / ".prefect")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -46,7 +46,7 @@ def new_password() -> str:
 
 
 def kept_password() -> tuple[str, bool]:
-    """Return the password of this checkout's server, and whether it was made just now; it is kept in a file that this user alone may read."""
+    """Return the password of this project's server, and whether it was made just now; it is kept in a file that this user alone may read."""
     path = home() / PASSWORD_FILE
     for _ in range(2):
         if known := _read(path):
@@ -70,9 +70,10 @@ def kept_password() -> tuple[str, bool]:
 def use_kept_password() -> None:
     """Set `PREFECT_API_AUTH_STRING`, unless it is set, for the server that `make ui` started; only a server of this machine is shown the password."""
     host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
-    path = Path(os.environ.get("PREFECT_HOME") or CHECKOUT / ".prefect") / PASSWORD_FILE
-    if host in LOOPBACK and not os.environ.get("PREFECT_API_AUTH_STRING") and (password := _read(path)):
-        os.environ["PREFECT_API_AUTH_STRING"] = password
+    if host in LOOPBACK and not os.environ.get("PREFECT_API_AUTH_STRING"):
+        path = Path(os.environ.get("PREFECT_HOME") or project_folder() / ".prefect") / PASSWORD_FILE
+        if password := _read(path):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
 
 
 def server_environment(password: str, port: int | str) -> dict[str, str]:

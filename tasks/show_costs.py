@@ -5,7 +5,7 @@ import sys
 from blocks.chat import LOCAL
 from core.llm.prices import price_list
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import project_folder
 from core.reports.costs import measure_prompts, run_costs, training_tokens
 from core.reports.render import markdown
 from core.settings.model_names import model_settings
@@ -58,7 +58,7 @@ def main(words: list[str]) -> int:
 def _show(given: dict[str, str]) -> int:
     page = costs_page(given["domain"], given["settings"], given["sizes"])
     if given["write"]:
-        (CHECKOUT / PAGE).write_text(page, encoding="utf-8")
+        (project_folder() / PAGE).write_text(page, encoding="utf-8")
     else:
         show_text(page)
     return 0

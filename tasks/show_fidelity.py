@@ -6,7 +6,7 @@ from pathlib import Path
 from core.errors import SettingsError
 from core.imports.transcript_files import find_transcripts
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import Transcript
 from core.rehearsal.fidelity import measure_fidelity
 from core.reports.render import fidelity_markdown
@@ -24,7 +24,7 @@ def main(words: list[str]) -> int:
 def _show(given: dict[str, str]) -> int:
     if not given["transcripts"]:
         raise SettingsError("No folder of transcripts was given. Say make fidelity TRANSCRIPTS=folder.")
-    folder = CHECKOUT / Path(given["transcripts"]).expanduser()
+    folder = user_path(given["transcripts"])
     found = find_transcripts(folder)
     transcripts = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
     report = measure_fidelity(load_pack(given["domain"]), transcripts, load_settings(given["settings"]).fidelity)

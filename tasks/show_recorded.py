@@ -1,7 +1,6 @@
 """`make evaluate-recorded`: the statistics of an evaluation that was played and judged elsewhere."""
 
 import sys
-from pathlib import Path
 
 from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison, compare_arms
@@ -12,7 +11,7 @@ from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import shown
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.reports.render import summary_table
 from core.settings.pipeline import load_settings
 from core.storage.store import open_store
@@ -37,14 +36,14 @@ def _show(given: dict[str, str]) -> int:
 def _evaluate(given: dict[str, str]) -> dict[str, str]:
     if not given["dir"]:
         raise EvaluationError("No folder of assessments was given. Say make evaluate-recorded DIR=folder.")
-    folder, store, pack = CHECKOUT / Path(given["dir"]).expanduser(), open_store(), load_pack(given["domain"])
+    folder, store, pack = user_path(given["dir"]), open_store(), load_pack(given["domain"])
     played, numbers = read_recorded(folder), load_settings(given["settings"]).evaluation
     unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(folder)]
     for line in shown([*(item.lost for item in played if item.lost), *unread]):
         show(f"Left out: {line}", error=True)
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
     comparison = compare_arms(played, given["base"], gates, numbers.decision, numbers.resamples)
-    beside = CHECKOUT / Path(given["transcripts"]).expanduser() if given["transcripts"] else folder.parent / "transcripts"
+    beside = user_path(given["transcripts"]) if given["transcripts"] else folder.parent / "transcripts"
     conversations, left_out = recorded_conversations(folder, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():
         show(f"Its words are left out: {name}: {reason}", error=True)

@@ -1,12 +1,11 @@
 """`make rescore`: recorded assessments, scored anew from their answers."""
 
 import sys
-from pathlib import Path
 
 from core.errors import CheckpointError
 from core.judging.checkpoints import read_checkpoints, rescore
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.terminal import show
 from tasks.command_words import in_one_sentence, read_words
 
@@ -23,7 +22,7 @@ def _show(given: dict[str, str]) -> int:
     if not given["checkpoints"]:
         raise CheckpointError("No checkpoint was given. Say make rescore CHECKPOINTS=file or folder.")
     rubric = load_pack(given["domain"]).rubric
-    found = read_checkpoints([CHECKOUT / Path(path.strip()).expanduser() for path in given["checkpoints"].split(",")])
+    found = read_checkpoints([user_path(path.strip()) for path in given["checkpoints"].split(",")])
     same = 0
     for name, (_, line) in found.lines.items():
         score, unknown = rescore(line, rubric)

@@ -1,14 +1,13 @@
 """`make slices`: how a folder of transcripts would be cut into training examples."""
 
 import sys
-from pathlib import Path
 
 from core.dataset.example_files import statistics
 from core.dataset.slicing import SliceReport, slices
 from core.errors import SettingsError
 from core.imports.transcript_files import find_transcripts
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.settings.pipeline import load_settings, load_training
 from core.terminal import show
 from tasks.command_words import in_one_sentence, read_words
@@ -24,7 +23,7 @@ def _show(given: dict[str, str]) -> int:
     if not given["transcripts"]:
         raise SettingsError("No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.")
     settings, pack = load_settings(given["settings"]), load_pack(given["domain"])
-    found, tokenizer = find_transcripts(CHECKOUT / Path(given["transcripts"]).expanduser()), load_tokenizer(settings.dataset.tokenizer)
+    found, tokenizer = find_transcripts(user_path(given["transcripts"])), load_tokenizer(settings.dataset.tokenizer)
     report, system = SliceReport(), pack.prompts["system"].render()
     tokens = [item.tokens for item in slices(found.transcripts.values(), system, settings.dataset.slicing, tokenizer, report)]
     length = load_training(settings.training).train.get("max-length")

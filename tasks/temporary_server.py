@@ -23,7 +23,7 @@ from core.errors import ServerError
 from core.machine.deaths import ended, explain, signal_name
 from core.machine.memory import Memory, read_memory
 from core.machine.stopping import PATIENCE, say, stopped
-from core.paths import CHECKOUT
+from core.paths import SHIPPED, project_folder
 from core.processes import descendants, die_with_parent, end_processes, is_running
 from core.settings.addresses import checked_address
 from tasks.server_access import home, new_password, server_environment, use_kept_password
@@ -70,8 +70,8 @@ def temporary_server() -> Generator[Callable[[], None]]:
     before = read_memory()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "deployments/server.py"],
-            cwd=CHECKOUT,
+            [sys.executable, str(SHIPPED / "deployments/server.py")],
+            cwd=project_folder(),
             env={**os.environ, **access, **dict.fromkeys(UNUSED, "false")},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,14 +1,13 @@
 """Counting tokens: with a vocabulary that needs no network, or with a base model's own."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import tiktoken
 
 from core.dataset.slicing import Tokenizer
 from core.errors import SettingsError
-from core.paths import CHECKOUT
+from core.paths import project_path
 
 CL100K = "cl100k_base"
 
@@ -42,7 +41,7 @@ def _from_transformers(name: str) -> Tokenizer:
     except ImportError as missing:
         raise SettingsError(f"dataset.tokenizer is {name}, which needs transformers. Install it with make setup, or choose {CL100K}.") from missing
     place = name.removeprefix("hf:")
-    folder = CHECKOUT / Path(place).expanduser()
+    folder = project_path(place)
     try:
         found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer.json raises Exception itself

@@ -1,13 +1,11 @@
 """Which transcripts a batch is of: those of a folder, or all that were rehearsed."""
 
-from pathlib import Path
-
 from prefect.logging import get_run_logger
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.transcript_files import find_transcripts
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
 from core.storage.store import open_store
 from tasks.gathering import taken_in
@@ -18,7 +16,7 @@ def read_folder(folder: str, domain: str) -> str:
     """Take the transcripts of a folder into the data root; the files themselves are left as they are.
 
     Args:
-        folder: a path, relative to the checkout unless absolute.
+        folder: a path, relative to the working directory unless absolute.
 
     Returns:
         Name of the batch's file below the data root.
@@ -26,11 +24,11 @@ def read_folder(folder: str, domain: str) -> str:
     Raises:
         TranscriptError: the folder holds no readable transcript.
     """
-    found = find_transcripts(CHECKOUT / Path(folder).expanduser())
+    found = find_transcripts(user_path(folder))
     store, logger = open_store(), get_run_logger()
     for line in found.told():
         logger.warning("%s", line)
-    taken, terms = [], terms_of(CHECKOUT / Path(folder).expanduser())
+    taken, terms = [], terms_of(user_path(folder))
     for transcript in found.transcripts.values():
         taken.append(TranscriptRef(id=transcript.id, path=taken_in(transcript, terms), exchanges=len(transcript.exchanges)))
     logger.info("Read %d transcripts from %s%s.", len(taken), folder, f", left out {len(found.left_out)}" if found.left_out else "")

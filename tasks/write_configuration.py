@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from blocks.chat import PROVIDERS, block_class
-from core.paths import CHECKOUT
+from core.paths import SHIPPED, find_data, project_folder
 from core.reports.render import markdown
 from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_settings
@@ -43,7 +43,7 @@ def undescribed() -> list[Row]:
 
 
 def _hardware() -> dict[str, Any]:
-    return {"value": read_yaml(CHECKOUT / "config/hardware.yaml", ValueError)}  # ty: ignore[invalid-argument-type]
+    return {"value": read_yaml(find_data("config/hardware.yaml"), ValueError)}  # ty: ignore[invalid-argument-type]
 
 
 def _differing(data: Any, base: Any) -> Any:
@@ -67,7 +67,7 @@ def _options() -> list[tuple[str, str, str, str]]:
 def _variables() -> list[tuple[str, str]]:
     """Return the variables of .env.example with what stands above them."""
     found, above = [], []
-    for line in (CHECKOUT / ".env.example").read_text(encoding="utf-8").splitlines():
+    for line in (SHIPPED / ".env.example").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             above.append(line.lstrip("# "))
         elif "=" in line:
@@ -79,7 +79,7 @@ def _variables() -> list[tuple[str, str]]:
 
 def main(_: list[str]) -> int:
     """Write the page; return the exit code."""
-    (CHECKOUT / PAGE).write_text(configuration_page(), encoding="utf-8")
+    (project_folder() / PAGE).write_text(configuration_page(), encoding="utf-8")
     for row in undescribed():
         show(f"No meaning is written down for {row.name}.", error=True)
     return 0

@@ -3,7 +3,7 @@
 import sys
 
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
+from core.paths import user_path
 from core.reports.render import rubric_markdown
 from tasks.command_words import in_one_sentence, read_words
 
@@ -14,7 +14,7 @@ def main(words: list[str]) -> int:
 
 
 def _show(given: dict[str, str]) -> int:
-    (CHECKOUT / given["to"]).write_text(rubric_markdown(load_pack(given["domain"])), encoding="utf-8")
+    user_path(given["to"]).write_text(rubric_markdown(load_pack(given["domain"])), encoding="utf-8")
     return 0
 
 

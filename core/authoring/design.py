@@ -13,9 +13,9 @@ from core.errors import DesignError, PackError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
 from core.packs.pack import CriterionHead, Experts, RubricNumbers
-from core.packs.prompts import SHARED, check_prompt, load_shared
+from core.packs.prompts import check_prompt, load_shared, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
-from core.paths import CHECKOUT
+from core.paths import SHIPPED
 from core.records import Record, Slug
 from core.yaml_files import Model, Strict, check, load_yaml, parse_yaml
 
@@ -73,7 +73,7 @@ BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object
 @cache
 def design_texts() -> DesignTexts:
     """Return what the designer is told of each file, in the order in which they are written."""
-    return load_yaml(SHARED / "design.yaml", DesignTexts, PackError)
+    return load_yaml(shared_file("design.yaml"), DesignTexts, PackError)
 
 
 def check_brief(brief: str) -> str:
@@ -277,8 +277,8 @@ def _context(file: str, domain: str, read: Read) -> list[dict[str, str]]:
 def _example(file: str) -> str:
     """Return the example's file; of the criteria two."""
     if file != "criteria":
-        return (CHECKOUT / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
-    paths = sorted((CHECKOUT / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
+        return (SHIPPED / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
+    paths = sorted((SHIPPED / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
     return "\n\n".join(path.read_text(encoding="utf-8") for path in (paths[0], paths[5]))
 
 

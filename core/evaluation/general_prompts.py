@@ -1,14 +1,13 @@
 """General prompts: questions outside any domain, which show what a training has spoiled."""
 
 import re
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
-from core.packs.prompts import SHARED
+from core.packs.prompts import shared_file
 from core.yaml_files import Strict, explain, read_yaml
 
 
@@ -38,13 +37,16 @@ class GeneralPrompt(Strict):
         return re.search(self.pattern, answer.strip(), re.IGNORECASE | re.DOTALL) is not None
 
 
-@cache
-def load_general_prompts(path: Path = SHARED / "general.yaml") -> tuple[GeneralPrompt, ...]:
+def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
     """Read the questions.
+
+    Args:
+        path: of another file than `prompts/shared/general.yaml`.
 
     Raises:
         PackError: the file is missing or not of this form, or two questions have the same name.
     """
+    path = path or shared_file("general.yaml")
     try:
         found = TypeAdapter(list[GeneralPrompt]).validate_python(read_yaml(path, PackError))
     except ValidationError as invalid:

@@ -1,10 +1,11 @@
 """Families of models: a judge favours what its own family writes, so one that judges its own family is flagged."""
 
 import re
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 
 from core.errors import SettingsError
-from core.paths import CHECKOUT
+from core.paths import find_data
 from core.records import Transcript
 from core.yaml_files import Strict, load_yaml
 
@@ -21,14 +22,14 @@ class Families(Strict):
     names: dict[str, list[str]]
 
 
-@cache
-def load_families() -> Families:
+@lru_cache(maxsize=4)
+def load_families(path: Path) -> Families:
     """Read the families.
 
     Raises:
         SettingsError: the file is missing or something in it is wrong.
     """
-    return load_yaml(CHECKOUT / "config/model-families.yaml", Families, SettingsError)
+    return load_yaml(path, Families, SettingsError)
 
 
 def family(reference: str) -> str | None:
@@ -37,7 +38,7 @@ def family(reference: str) -> str | None:
     Args:
         reference: `provider/model`; of a model that others serve, the last part of its name tells, as in `openai-compatible/Qwen/Qwen3-32B`.
     """
-    families, (provider, _, model) = load_families(), reference.partition("/")
+    families, (provider, _, model) = load_families(find_data("config/model-families.yaml")), reference.partition("/")
     if provider in families.providers:
         return families.providers[provider]
     name = model.rsplit("/", maxsplit=1)[-1].lower()

@@ -13,9 +13,9 @@ from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
 from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.phrases import ScriptedPhrases
-from core.packs.prompts import READ_IN_REHEARSALS, SHARED, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter
+from core.packs.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
-from core.paths import CHECKOUT
+from core.paths import SHIPPED, find_data, find_project, project_path
 from core.quantities import Exchanges, Part
 from core.records import DOMAIN
 from core.terminal import printable
@@ -130,13 +130,13 @@ class Pack:
 
 
 def roots() -> list[Path]:
-    """Return the folders that hold `config/domains/` and `prompts/`: the checkout, and `$UNDERSTUDY_PACKS` where one keeps packs of one's own."""
-    own = os.environ.get(PACKS_VARIABLE)
-    return [CHECKOUT, *([Path(own)] if own else [])]
+    """Return the folders that hold `config/domains/` and `prompts/`: what is shipped, the project, and `$UNDERSTUDY_PACKS` for packs of several projects."""
+    own, project = os.environ.get(PACKS_VARIABLE), find_project()
+    return list(dict.fromkeys([SHIPPED, *([project] if project else []), *([project_path(own)] if own else [])]))
 
 
 def domains() -> dict[str, Path]:
-    """Return the packs that there are, each with the folder it stands below; one's own come before the checkout's."""
+    """Return the packs that there are, each with the folder it stands below; one's own come before those that are shipped."""
     entries = [(entry, root) for root in roots() for entry in sorted((root / "config/domains").glob("*"))]
     return {entry.name: root for entry, root in entries if re.fullmatch(DOMAIN, entry.name) and entry.is_dir()}
 
@@ -164,7 +164,7 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
     for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model
         if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
             raise PackError(f"{path} is a link that leads out of the pack. Put the file itself there.")
-    files.append(CHECKOUT / "config/guards.yaml")
+    files.append(find_data("config/guards.yaml"))
     return _load(name, config, prompts, tuple((path, path.lstat().st_mtime_ns) for path in files))
 
 
@@ -181,7 +181,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     _check_reached(rubric, taxonomy, prompts / "criteria")
     texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
     guards = merged(
-        load_yaml(CHECKOUT / "config/guards.yaml", Guards, PackError),
+        load_yaml(find_data("config/guards.yaml"), Guards, PackError),
         load_yaml(config / "guards.yaml", DomainGuards, PackError) if (config / "guards.yaml").exists() else DomainGuards(),
     )
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
@@ -191,7 +191,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     use = config / "intended-use.md"
     told = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
-    experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else SHARED / "experts.yaml", Experts, PackError).experts
+    experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else shared_file("experts.yaml"), Experts, PackError).experts
     notice = load_notice(config / "notice.md")
     return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, notice, whole, judging)
 

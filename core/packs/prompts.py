@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from core.errors import PackError
 from core.packs.templates import fill, inputs_of
-from core.paths import CHECKOUT
+from core.paths import find_data
 from core.text_files import read_text
 from core.yaml_files import parse_yaml
 
@@ -46,8 +46,6 @@ SUPPLIED_SHARED = {
 
 READ_IN_REHEARSALS = ("answer_in_json", "conversation", "no_system")
 """Of the shared prompts, those that the models of a rehearsal and its judges read."""
-
-SHARED = CHECKOUT / "prompts/shared"
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,16 @@ def check_prompt(path: Path, whole: str) -> Prompt:
     return Prompt(path, declared, text)
 
 
-@cache
 def load_shared(name: str) -> Prompt:
     """Return a prompt that belongs to no domain."""
-    return load_prompt(SHARED / f"{name}.md")
+    return _load_once(shared_file(f"{name}.md"))
+
+
+def shared_file(name: str) -> Path:
+    """Return the path of a file that belongs to no domain."""
+    return find_data(f"prompts/shared/{name}")
+
+
+@lru_cache(maxsize=64)
+def _load_once(path: Path) -> Prompt:
+    return load_prompt(path)

@@ -1,31 +1,32 @@
 """Receipts: what a finished command printed, and all that its answer rests on, so that the same command need not run to say the same again.
 
-An answer follows from the checkout's files (code, prompts, settings, job scripts, lock), from what the command was asked, and from the files of the data
-root that it saw. A receipt holds for as long as all of these are as they were; whatever else might speak into an answer, a saved block or the Hub, makes
-that none is written.
+An answer follows from the files of the code and of the project (prompts, settings, job scripts, lock), from what the command was asked, and from the files
+of the data root that it saw. A receipt holds for as long as all of these are as they were; whatever else might speak into an answer, a saved block or the
+Hub, makes that none is written.
 """
 
 import hashlib
+import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint
 from core.packs.pack import roots
-from core.paths import CHECKOUT
+from core.paths import CODE, SHIPPED, project_path, user_path
 from core.settings.pipeline import Settings, load_training
 from core.storage.store import Store
 from core.storage.traces import Trace, stamp
 
-CODE = ("flows", "tasks", "blocks", "core", "deployments", "config", "prompts", "pyproject.toml", "uv.lock")
+PACKAGES = ("flows", "tasks", "blocks", "core")
+DATA = ("deployments", "config", "prompts", "pyproject.toml", "uv.lock")
 REPEATABLE = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation")
 """Flows that make nothing when they are run again; a night, say, makes new conversations."""
 
 
 def receipt_name(flow: str, given: dict[str, str], settings: Settings, store: Store) -> str | None:
-    """Return the name of a command's receipt; none where its answer rests on more than files of the checkout and of the data root.
+    """Return the name of a command's receipt; none where its answer rests on more than files of the code, of the project and of the data root.
 
     Args:
         given: the parameters, as they were typed.
@@ -68,9 +69,11 @@ def write_receipt(store: Store, name: str, trace: Trace, told: dict[str, Any]) -
 
 
 def _code() -> str:
-    """Return a hash of all files of the checkout, and of packs of one's own, on which an answer may rest."""
+    """Return a hash of all files of the code, of the project, and of packs of one's own, on which an answer may rest."""
     digest = hashlib.sha256(sys.version.encode())
-    places = [CHECKOUT / name for name in CODE] + [root / name for root in roots()[1:] for name in ("config", "prompts")]
+    installed = sorted(path.name for path in CODE.glob("*.dist-info"))  # of a wheel: in a checkout the lock says it
+    digest.update("\n".join(installed).encode())
+    places = [CODE / name for name in PACKAGES] + [SHIPPED / name for name in DATA] + [root / name for root in roots()[1:] for name in ("config", "prompts")]
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -86,4 +89,4 @@ def _names_a_file(value: Any) -> bool:
         return any(_names_a_file(one) for one in value)
     if not isinstance(value, str) or len(value) > 1000 or "\n" in value:
         return False
-    return any(part.strip() and (CHECKOUT / Path(part.strip()).expanduser()).exists() for part in [value, *value.split(",")])
+    return any(os.path.exists(place(part.strip())) for part in [value, *value.split(",")] if part.strip() for place in (user_path, project_path))  # noqa: PTH110

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.llm.chat import ChatRequest
 from core.packs.prompts import read_front_matter
-from core.paths import CHECKOUT
+from core.paths import SHIPPED
 
 PACK = "coding-mentor"
 
@@ -20,14 +20,14 @@ def designed(request: ChatRequest) -> str:
     if what == "the reading of the brief":
         return json.dumps({"contradictions": _contradictions(request.messages[0].content), "open": ["In which languages does it answer?"]})
     if what == "criteria":
-        return json.dumps({"criteria": [_criterion(path) for path in sorted((CHECKOUT / f"prompts/{PACK}/criteria").glob("*.md"))]})
+        return json.dumps({"criteria": [_criterion(path) for path in sorted((SHIPPED / f"prompts/{PACK}/criteria").glob("*.md"))]})
     if what.startswith("the revision of "):
         count = len(re.findall(r"^\d+\. \(", request.messages[0].content, re.MULTILINE))
         text = request.messages[0].content.partition("<file>\n")[2].partition("\n</file>")[0].rstrip()
         decisions = [{"applied": number == 0, "reason": "Scripted."} for number in range(count)]
         return json.dumps({"decisions": decisions, "text": f"{text}\nAnswer in the language of the message."})
     folder = f"prompts/{PACK}" if what.endswith(".md") and what != "intended-use.md" else f"config/domains/{PACK}"
-    return json.dumps({"text": (CHECKOUT / folder / what).read_text(encoding="utf-8")})
+    return json.dumps({"text": (SHIPPED / folder / what).read_text(encoding="utf-8")})
 
 
 def _contradictions(brief: str) -> list[dict[str, str]]:

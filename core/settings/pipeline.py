@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from core.errors import SettingsError, nearest
-from core.paths import CHECKOUT
+from core.paths import find_data, project_path
 from core.quantities import Count, Differences, ExchangeRange, Exchanges, Ratios, Seconds, Seed, Shares, Tokens, Within
 from core.records import RoleName
 from core.settings.assessment import AssessmentSettings
@@ -19,7 +19,7 @@ from core.settings.keys import refuse_keys
 from core.settings.models import Budget, Calls, ModelSettings
 from core.settings.operations import CostSettings, DesignSettings, NightlySettings, RepairSettings
 from core.settings.provider_options import OPTIONS
-from core.settings.trust import is_trusted, trusted
+from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
 from core.yaml_files import Strict, check, fitting, load_yaml, read_yaml
 
@@ -237,32 +237,37 @@ class Settings(Strict):
         return self
 
 
-def load_settings(path: str = "config/pipeline.yaml", root: Path = CHECKOUT) -> Settings:
-    """Read the pipeline's settings; a relative path is looked up below the checkout.
+def load_settings(path: str = "config/pipeline.yaml", root: Path | None = None) -> Settings:
+    """Read the pipeline's settings.
 
     A file that begins with `extends: <file beside it>` says only what is different from that one.
+
+    Args:
+        path: if it is relative, it is found as `find_settings` does.
+        root: the folder that it is relative to in place of that, and that counts as the project.
 
     Raises:
         SettingsError: the file is missing, outside the project (core/settings/trust.py), extends itself, holds a key, or something in it is wrong.
     """
-    data = _layered(root / path, root)
-    refuse_keys({f"{root / path}": data})
-    return check(data, Settings, SettingsError, str(root / path))
+    file, roots = (root / path, [root]) if root else (find_settings(path), [])
+    data = _layered(file, roots)
+    refuse_keys({f"{file}": data})
+    return check(data, Settings, SettingsError, str(file))
 
 
-def _layered(path: Path, root: Path, over: tuple[Path, ...] = ()) -> Any:
-    data = read_yaml(trusted(path, root), SettingsError)
+def _layered(path: Path, roots: list[Path], over: tuple[Path, ...] = ()) -> Any:
+    data = read_yaml(trusted(path, *roots), SettingsError)
     if not isinstance(data, dict) or "extends" not in data:
         return data
     named, above = data.pop("extends"), (*over, path.resolve())
     if not isinstance(named, str) or not named:
         raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it.")
-    base = trusted(path.parent / named, root)
+    base = trusted(path.parent / named, *roots)
     if base.resolve() in above:
         raise SettingsError(f"{path}: `extends` names {named!r}, which extends this file in turn or is it. Name a file that stands by itself.")
     if len(above) > LONGEST_CHAIN:
         raise SettingsError(f"{path} is the end of a chain of more than {LONGEST_CHAIN} files that extend one another. Write what differs into one of them.")
-    return _merged(_layered(base, root, above), data)
+    return _merged(_layered(base, roots, above), data)
 
 
 def _merged(base: Any, over: Any) -> Any:
@@ -271,7 +276,7 @@ def _merged(base: Any, over: Any) -> Any:
     return base | {name: _merged(base.get(name), value) for name, value in over.items()}
 
 
-def load_training(name: str, root: Path = CHECKOUT) -> Training:
+def load_training(name: str, root: Path | None = None) -> Training:
     """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
 
     A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
@@ -279,12 +284,13 @@ def load_training(name: str, root: Path = CHECKOUT) -> Training:
     Raises:
         SettingsError: the file or its chat template is missing or outside the project, or something in it is wrong.
     """
-    path = trusted(root / (name if name.endswith(".yaml") else f"config/training/{name}.yaml"), root)
+    roots, file = [root] if root else [], name if name.endswith(".yaml") else f"config/training/{name}.yaml"
+    path = trusted(root / file if root else project_path(file) if file == name else find_data(file), *roots)
     training = load_yaml(path, Training, SettingsError)
     training = training.model_copy(update={"base": training.base.beside(path.parent)})
     if training.chat_template is None:
         return training
     template = path.parent / training.chat_template
-    if not is_trusted(template, root):
+    if not is_trusted(template, *roots):
         raise SettingsError(f"{path}: chat_template is {training.chat_template!r}, which is outside the project. Put it beside the settings.")
     return training.model_copy(update={"chat_template": read_text(template, SettingsError, "Name a file beside the settings in chat_template.")})

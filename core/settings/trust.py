@@ -7,10 +7,7 @@ import os
 from pathlib import Path
 
 from core.errors import SettingsError
-from core.paths import CHECKOUT
-
-TRUST_VARIABLE = "UNDERSTUDY_TRUST_SETTINGS"
-"""Folders outside the project whose settings files are read, separated as in PATH."""
+from core.paths import SHIPPED, TRUST_VARIABLE, find_project, project_folder, trusted_folders, user_path
 
 LONGEST_PATH = 4096
 """Bytes of a path (PATH_MAX of Linux)."""
@@ -18,18 +15,27 @@ LONGEST_PATH = 4096
 ENDINGS = (".yaml", ".yml")
 
 
+def find_settings(path: str) -> Path:
+    """Return the path of a settings file: a relative one is looked for in the working directory, then in the project folder.
+
+    Raises:
+        SettingsError: it is in neither, since there is no project folder.
+    """
+    typed = user_path(path)
+    return typed if os.path.exists(typed) else project_folder() / path  # noqa: PTH110  False for what can be no name
+
+
 def is_trusted(path: Path, *places: Path) -> bool:
     """Say whether a file is, with all links followed, below the project, a trusted folder or one of the places."""
-    named = [Path(folder) for folder in os.environ.get(TRUST_VARIABLE, "").split(os.pathsep) if folder]
-    real = os.path.realpath(path)
-    return any(Path(real).is_relative_to(os.path.realpath(place.expanduser())) for place in (CHECKOUT, *named, *places))
+    project, real = find_project(), os.path.realpath(path)
+    return any(Path(real).is_relative_to(os.path.realpath(place)) for place in (*([project] if project else []), SHIPPED, *trusted_folders(), *places))
 
 
 def trusted(path: Path, *places: Path) -> Path:
     """Return the path of a settings file that may be read; of another one nothing is said but its name.
 
     Args:
-        places: folders that count as the project, beside the checkout.
+        places: folders that count as the project beside it.
 
     Raises:
         SettingsError: it is outside the project and not trusted, or not named as YAML.
@@ -37,7 +43,7 @@ def trusted(path: Path, *places: Path) -> Path:
     if not _is_name(path) or not is_trusted(path, *places):
         raise SettingsError(
             f"{str(path)!r:.300} is outside the project, and a settings file is trusted as code is (docs/security.md). Read it; then put it below "
-            f"{CHECKOUT}, or its folder into {TRUST_VARIABLE}."
+            f"{project_folder()}, or its folder into {TRUST_VARIABLE}."
         )
     if path.suffix not in ENDINGS:
         raise SettingsError(f"{str(path)!r:.300} is not named as a settings file is. Allowed: a name that ends in {' or '.join(ENDINGS)}.")

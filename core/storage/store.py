@@ -16,7 +16,7 @@ import fsspec
 from pydantic import BaseModel, ValidationError
 
 from core.errors import DamagedError, StoreError
-from core.paths import CHECKOUT
+from core.paths import project_path
 from core.storage.leftovers import mark
 from core.storage.traces import trace
 
@@ -296,12 +296,14 @@ class Store:
 
 
 def open_store() -> Store:
-    """Return the store at `$UNDERSTUDY_DATA`, by default `data/` in the checkout.
+    """Return the store at `$UNDERSTUDY_DATA`, by default `data/`; a folder is relative to the project folder.
 
     Raises:
+        SettingsError: there is no project folder.
         StoreError: there is no such kind of place, or one elsewhere cannot be asked.
     """
-    store = Store(os.environ.get(ROOT_VARIABLE) or str(CHECKOUT / "data"))
+    named = os.environ.get(ROOT_VARIABLE) or "data"
+    store = Store(named if "://" in named or "::" in named else str(project_path(named)))
     if not store.is_local:
         _ask_once(store.root)
     return store

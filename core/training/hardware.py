@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.errors import SettingsError
-from core.paths import CHECKOUT
+from core.paths import find_data
 from core.quantities import Part, Positive, Share
 from core.yaml_files import Strict, load_yaml
 
@@ -105,13 +105,13 @@ class Flavor:
     live: bool = False
 
 
-def load_hardware(root: Path = CHECKOUT) -> Hardware:
+def load_hardware(root: Path | None = None) -> Hardware:
     """Read `config/hardware.yaml`.
 
     Raises:
         SettingsError: something in it is wrong.
     """
-    return load_yaml(root / "config/hardware.yaml", Hardware, SettingsError)
+    return load_yaml(root / "config/hardware.yaml" if root else find_data("config/hardware.yaml"), Hardware, SettingsError)
 
 
 def flavors(hardware: Hardware, told: Mapping[str, tuple[float, float | None]]) -> dict[str, Flavor]:

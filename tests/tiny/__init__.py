@@ -14,10 +14,9 @@ from typing import Any
 
 from core.fingerprint import fingerprint
 from core.packs.pack import load_pack
-from core.paths import CHECKOUT
 
 SCRIPT = Path(__file__).with_name("make_tiny_base.py")
-CACHE = CHECKOUT / ".pytest_cache" / "d" / "tiny-bases"
+CACHE = Path(__file__).resolve().parents[2] / ".pytest_cache" / "d" / "tiny-bases"
 DULL = "That sounds like a lot. Perhaps it will pass. Try to rest."
 
 

@@ -12,7 +12,7 @@ from core.authoring.pack_check import review_pack
 from core.errors import DesignError, PackError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import Experts, load_pack
-from core.packs.prompts import SHARED
+from core.packs.prompts import shared_file
 from core.scripted.designer import designed
 from core.yaml_files import load_yaml
 from tests.conftest import CHECKOUT
@@ -192,7 +192,7 @@ async def test_a_flaw_that_goes_not_with_what_the_taxonomy_lacks_is_asked_for_ag
 @pytest.mark.parametrize("domain", ["coding-mentor", "therapeutic-coaching"])
 def test_each_shipped_pack_has_experts_of_its_own_who_read_all_of_it(domain):
     own = load_pack(domain).experts
-    assert own != load_yaml(SHARED / "experts.yaml", Experts, PackError).experts
+    assert own != load_yaml(shared_file("experts.yaml"), Experts, PackError).experts
     assert len(own) == 5
     files = pack_files(CHECKOUT, domain)
     assert {"system.md", "rubric.yaml", "input-taxonomy.yaml"} <= files.keys()

@@ -11,6 +11,7 @@ from core.reports.receipts import read_receipt, receipt_name, write_receipt
 from core.settings.pipeline import load_settings
 from core.storage.store import Store, open_store
 from core.storage.traces import begin_trace, end_trace, trace
+from tests.conftest import CHECKOUT
 
 NAME = "receipts/x.json"
 
@@ -116,10 +117,11 @@ def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of
     ]
     copy = tmp_path / "checkout"
     copy.mkdir()
-    for place in receipts.CODE:
-        source = receipts.CHECKOUT / place
+    for place in receipts.PACKAGES + receipts.DATA:
+        source = CHECKOUT / place
         shutil.copytree(source, copy / place) if source.is_dir() else shutil.copy(source, copy / place)
-    monkeypatch.setattr(receipts, "CHECKOUT", copy)
+    monkeypatch.setattr(receipts, "CODE", copy)
+    monkeypatch.setattr(receipts, "SHIPPED", copy)
     for changed in ("prompts/therapeutic-coaching/assistant.md", "tasks/generation.py", "deployments/jobs/train_sft.py", "uv.lock"):
         (copy / changed).write_text((copy / changed).read_text(encoding="utf-8") + "\n", encoding="utf-8")
         others.append(receipt_name("generation", {"conversations": "3"}, settings, store))
