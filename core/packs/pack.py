@@ -23,6 +23,7 @@ from core.text_files import read_text
 from core.yaml_files import Strict, check, load_yaml
 
 PACKS_VARIABLE = "UNDERSTUDY_PACKS"
+DEFAULT_DOMAIN = "therapeutic-coaching"
 LONGEST_NOTICE = 1000
 """Characters."""
 

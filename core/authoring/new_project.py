@@ -1,0 +1,108 @@
+"""A new project folder: what a person changes, copied from what is shipped."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from core.errors import SettingsError
+from core.packs.pack import DEFAULT_DOMAIN, domains, load_pack
+from core.paths import MARKS, SHIPPED, user_path
+
+OWN = Path(__file__).with_name("project")
+"""What only a project has: a README and a .gitignore."""
+
+COPIED = {
+    "config/pipeline.yaml": "config/pipeline.yaml",
+    "config/demo.yaml": "config/demo.yaml",
+    "config/training": "config/training",
+    "prefect.yaml": "prefect.yaml",
+    "prefect.toml": "prefect.toml",
+    ".env.example": ".env.example",
+    "deployments/run_and_watch.sh": "deployments/run_and_watch.sh",
+    "deployments/ci-example.yaml": ".github/workflows/try-the-prompts.yaml",
+}
+"""Where each shipped file or folder goes; the domain's pack comes to them."""
+
+OF_THE_CHECKOUT = "# Of the installation of a checkout"
+"""The line of .env.example from which on a project has no use for it."""
+
+NAMED = ("README.md", "prefect.yaml")
+"""Files that name the domain."""
+
+SHOWN = 10
+"""Names in an error; more would hide it."""
+
+
+def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
+    """Write a project folder, whole or not at all; return its path.
+
+    Args:
+        folder: which is made, or is there and empty.
+        domain: the pack that is copied into it.
+
+    Raises:
+        PackError: there is no such domain, or it cannot be loaded.
+        SettingsError: the folder is not empty, or cannot be written.
+    """
+    pack = load_pack(domain).name
+    target = Path(os.path.realpath(user_path(folder)))
+    try:
+        if is_there := target.exists():
+            _refuse_full(target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".understudy-", dir=target if is_there else target.parent) as beside:
+            made = Path(beside) / "project"
+            _write(made, pack)
+            if is_there:
+                _move(made, target)
+            else:
+                made.rename(target)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(
+            f"The project cannot be written to {str(target)!r:.300}: {reason}. Give a folder that is new or empty, where you may write."
+        ) from error
+    return target
+
+
+def _refuse_full(target: Path) -> None:
+    if not target.is_dir():
+        raise SettingsError(f"{target} is a file. Give the name of a folder that is new or empty.")
+    there, ours = sorted(entry.name for entry in target.iterdir()), {Path(place).parts[0] for place in (*COPIED.values(), "prompts", "README.md", ".gitignore")}
+    if there:
+        lost = [name for name in there if name in ours]
+        what = f"would be overwritten: {', '.join(lost[:SHOWN])}" if lost else f"it holds {', '.join(there[:SHOWN])}"
+        raise SettingsError(f"{target} is not empty; {what}. Give the name of a folder that is new or empty.")
+
+
+def _write(made: Path, domain: str) -> None:
+    root = domains()[domain]
+    places = {SHIPPED / source: made / place for source, place in COPIED.items()}
+    places |= {root / place: made / place for place in (f"config/domains/{domain}", f"prompts/{domain}")}
+    places |= {OWN / "README.md": made / "README.md", OWN / "gitignore": made / ".gitignore"}
+    for source, place in places.items():
+        for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            if file.is_file():
+                copy = place / file.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)  # without the modes: an installed package may be read-only
+    (made / "deployments/run_and_watch.sh").chmod(0o755)
+    for name in NAMED:
+        (made / name).write_text((made / name).read_text(encoding="utf-8").replace(DEFAULT_DOMAIN, domain), encoding="utf-8")
+    variables = made / ".env.example"
+    variables.write_text(variables.read_text(encoding="utf-8").partition(OF_THE_CHECKOUT)[0].rstrip() + "\n", encoding="utf-8")
+
+
+def _move(made: Path, target: Path) -> None:
+    """Move what was made into a folder that is there; what makes it a project comes last."""
+    moved = []
+    try:
+        for entry in sorted(made.iterdir(), key=lambda entry: entry.name in MARKS):
+            moved.append(target / entry.name)
+            entry.rename(moved[-1])
+    except BaseException:
+        for place in moved:
+            shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
+        raise
