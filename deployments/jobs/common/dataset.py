@@ -1,0 +1,35 @@
+"""A dataset on the Hub, of which only the files of some splits are downloaded, at one commit."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from .hub import hub, patiently
+
+Messages = list[dict[str, str]]
+
+
+def look_up_dataset(arguments: argparse.Namespace) -> Any:
+    """What the Hub says of --dataset at --dataset-revision, with its commit as `sha`."""
+    repo, revision = arguments.dataset, arguments.dataset_revision
+    looking = f"looking up the dataset {repo!r}"
+    return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
+
+
+def files_of(info: Any, split: str) -> list[str]:
+    """The names of a split's parquet files."""
+    pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
+    names = sorted(sibling.rfilename for sibling in info.siblings)
+    return [name for name in names if re.fullmatch(pattern, name)]
+
+
+def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -> list[Path]:
+    repo, api = arguments.dataset, hub()
+
+    def fetch_one(name: str) -> Path:
+        asked = {"repo_type": "dataset", "revision": info.sha}
+        doing = f"downloading {name!r} of {repo!r}"
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **asked)))
+
+    return [fetch_one(name) for name in names]

@@ -1,0 +1,124 @@
+"""Calls of the Hugging Face Hub, repeated while what went wrong may pass."""
+
+import argparse
+import random
+import re
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from .events import JobError, short
+
+ATTEMPTS = 6
+LONGEST_PAUSE = 300.0
+"""Seconds."""
+PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
+"""Statuses after which the same call may succeed a moment later."""
+REMEDIES = {
+    401: "check HF_TOKEN: it is wrong, expired or revoked",
+    403: "give an HF_TOKEN that may do this",
+    404: "check the name, its revision, and that HF_TOKEN may read it",
+}
+HUB_ID = r"[\w-][\w.-]*/[\w.-]+"
+
+
+def hub() -> Any:
+    return import_module("huggingface_hub").HfApi()
+
+
+def patiently(
+    arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False
+) -> Any:
+    """Calls until it succeeds, since the Hub's client itself retries hardly anything.
+
+    Args:
+        doing: for the error, such as "downloading 'me/base'".
+        files: whether the call reads files of this machine too, whose errors are raised as they
+            are. Otherwise whatever the client raises comes from the Hub's answer.
+
+    Raises:
+        JobError: it failed for good, or too often.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return call()
+        except Exception as raised:
+            error = innermost(raised)
+            if not is_of_the_hub(error) and (files or isinstance(raised, JobError)):
+                raise
+            if attempt == ATTEMPTS or not may_pass(error):
+                raise explained(doing, error, attempt) from None
+            pause = pause_after(error, arguments.retry_seconds * 2 ** (attempt - 1))
+        time.sleep(pause)
+    raise AssertionError
+
+
+def is_of_the_hub(error: BaseException) -> bool:
+    from httpx2 import TransportError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    # Xet, which transfers large files, knows ConnectionError alone.
+    return isinstance(error, HfHubHTTPError | TransportError | HFValidationError | ConnectionError)
+
+
+def innermost(raised: BaseException) -> BaseException:
+    """The Hub's error, which transformers and the client wrap; without one, the last cause."""
+    error, seen = raised, list[BaseException]()  # causes may run in a circle
+    while not is_of_the_hub(error):
+        seen.append(error)
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None or cause in seen:
+            break
+        error = cause
+    return error
+
+
+def status_of(error: BaseException) -> int:
+    """The status of the Hub's answer; 0 where there was none."""
+    response = getattr(error, "response", None)
+    return 0 if response is None else response.status_code
+
+
+def may_pass(error: BaseException) -> bool:
+    from httpx2 import TransportError
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+
+    if status := status_of(error):
+        return status in PASSING
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
+    # An answer that cannot be read, or a file that came short; a file here has an error number.
+    unread = not isinstance(error, HFValidationError) and not getattr(error, "errno", None)
+    return isinstance(error, TransportError | ConnectionError) or unread
+
+
+def pause_after(error: BaseException, doubled: float) -> float:
+    """Seconds to wait: what the Hub asks for, or what has doubled each time, with some chance."""
+    response = getattr(error, "response", None)
+    asked = "" if response is None else response.headers.get("retry-after", "")
+    given = re.fullmatch(r"\d+(\.\d+)?", asked)
+    return min(LONGEST_PAUSE, float(asked) if given else doubled * random.uniform(0.5, 1))
+
+
+def explained(doing: str, error: BaseException, attempt: int) -> JobError:
+    from huggingface_hub.errors import HFValidationError
+
+    status = status_of(error)
+    said = short(getattr(error, "server_message", None) or error)
+    said = f"the Hub answered {status}: {said}" if status else said
+    kind = 404 if isinstance(error, HFValidationError) else status
+    remedy = REMEDIES.get(kind, "try again later")
+    return JobError(f"Failed at {doing}, attempt {attempt} of {ATTEMPTS} ({said}); {remedy}.")
+
+
+def bound_silence() -> None:
+    """Limits how long the Hub may be silent in one call; the client itself would wait for ever."""
+    import httpx2
+    from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
+
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [hf_request_event_hook]}
+    bounds = httpx2.Timeout(60, connect=10)
+    set_client_factory(
+        lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=bounds)
+    )

@@ -1,0 +1,125 @@
+"""The export itself: one 16-bit file, and the quantised ones that are made of it."""
+
+import argparse
+import gc
+import json
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..common.dataset import Messages
+from ..common.events import emit
+from ..common.files import facts_of, write_json
+from .checks import begins_with_bos, check_reading, check_rendering, passed
+from .heldout import read_heldout
+from .judging import judge
+from .llama_cpp import load, quantise, run_converter
+from .losses import token_losses
+from .measures import answer, measure_greedy, measure_logits, measure_quantised
+from .merging import check_origin, merge
+from .modelfile import write_modelfile
+from .sources import fetch, fetch_converter
+from .texts import find_stop, load_tokenizer, make_chats, render
+
+SAMPLES = 2
+"""Held-out messages that a quantised file answers for the report."""
+
+
+def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Builds, measures and judges everything in the work folder; returns what export.json says."""
+    measured = measure(arguments, work)
+    f16 = work / f"{arguments.name}-f16.gguf"
+    loader = import_module("transformers").AutoTokenizer
+    tokenizer = loader.from_pretrained(work / "tokenizer", trust_remote_code=False)
+    for kind in arguments.quantisations:
+        target = f16.with_name(f"{arguments.name}-{kind}.gguf")
+        if target.name in measured["replies"]:
+            continue
+        emit("progress", step=f"quantising to {kind}")
+        measured["fallen"][target.name] = quantise(f16, target, kind, arguments)
+        emit("progress", step=f"checking {target.name}")
+        figures = measure_quantised(target, f16, measured, tokenizer, arguments)
+        for name, value in figures.items():
+            measured[name][target.name] = value
+        write_json(work / "measured.json", measured, ensure_ascii=False)
+    checks = judge(measured, arguments)
+    done = work / "done"
+    shutil.rmtree(done, ignore_errors=True)
+    done.mkdir()
+    write_modelfile(arguments, done, tokenizer, measured["chats"], checks["stop_tokens"])
+    wanted = [f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations]
+    for name in [*([f16.name] if arguments.keep_f16 else []), *wanted]:
+        (work / name).rename(done / name)
+    files = {path.name: facts_of(path) for path in sorted(done.iterdir())}
+    fallen = {name: there for name, there in measured["fallen"].items() if name in files}
+    return {
+        "files": files,
+        "checks": checks,
+        "fallback_tensors": fallen,
+        "fallback_counts": {name: len(there) for name, there in fallen.items()},
+    }
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Merges, converts and measures the 16-bit file in the work folder.
+
+    Returns:
+        What judging needs. It is kept in the work folder too.
+    """
+    kept, f16 = work / "measured.json", work / f"{arguments.name}-f16.gguf"
+    if kept.is_file() and f16.is_file():
+        emit("progress", step="taking what was merged and measured before")
+        return json.loads(kept.read_text(encoding="utf-8"))
+    # First what is small and may be wrong.
+    where, heldout = read_heldout(arguments)
+    folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
+    tokenizer = load_tokenizer(arguments, folders[0])
+    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
+    texts = [render(tokenizer, chat) for chat in chats]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    if arguments.adapter:
+        folders.append(fetch(arguments, "base"))
+        check_origin(arguments, folders[0])
+    converter, merged = arguments.llama_cpp or fetch_converter(work), work / "merged"
+    references, examples, checks, losses = merge(
+        arguments, folders, tokenizer, chats, ids, heldout, stop, merged
+    )
+    # Before llama.cpp loads a model of its own.
+    gc.collect()
+    emit("progress", step="converting")
+    begins, fallback = begins_with_bos(tokenizer, texts), arguments.fallback_pre_tokenizer
+    checks["fallback_pre_tokenizer"] = run_converter(converter, merged, f16, fallback, begins)
+    checks["heldout"] = where
+    shutil.rmtree(merged)
+    tokenizer.save_pretrained(work / "tokenizer")
+    emit("progress", step="checking")
+    context = max(*map(len, ids), *(len(row) for row, _ in examples))
+    context += max(arguments.greedy_tokens, arguments.reply_tokens)
+    llm = load(f16, context, arguments)
+    # Two tokens whose logits are as near as rounding may put them apart count as equally likely.
+    slack = 4 * arguments.logit_tolerance
+    checks |= measure_logits(llm, ids, references, slack)
+    checks |= measure_greedy(llm, ids, references, slack)
+    as_tensor = import_module("torch").from_numpy
+    losses[f16.name] = token_losses(lambda row: as_tensor(llm.logits(row)), examples)
+    replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
+    llm.close()
+    checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
+    rendering = check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])
+    checks |= passed("prompts", **rendering)
+    measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": replies}
+    measured |= {"examples": examples, "context": context}
+    measured |= {"chats": chats, "asked": first_messages(heldout)}
+    measured |= {"kl": {}, "samples": {}, "fallen": {}}
+    write_json(kept, measured, ensure_ascii=False)
+    return measured
+
+
+def first_messages(heldout: list[Messages]) -> list[Messages]:
+    """The beginning of conversations, which a reader of the report sees answered by both arms."""
+    asked = []
+    for chat in heldout[:SAMPLES]:
+        first = next(number for number, message in enumerate(chat) if message["role"] == "user")
+        asked.append(chat[: first + 1])
+    return asked

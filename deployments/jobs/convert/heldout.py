@@ -1,0 +1,72 @@
+"""Conversations that were not trained on, and which of their tokens count."""
+
+import argparse
+from importlib import import_module
+from typing import Any
+
+from ..common.dataset import Messages, download_files, files_of, look_up_dataset
+from ..common.events import JobError, short
+from .texts import render
+
+Example = tuple[list[int], list[bool]]
+"""Token ids, and which of them count in the loss."""
+
+
+def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
+    """Some conversations that were not trained on, and where they are from."""
+    paths, where = [arguments.heldout], arguments.heldout and arguments.heldout.name
+    if arguments.dataset:
+        info = look_up_dataset(arguments)
+        where = f"{arguments.dataset}@{info.sha[:12]}, validation"
+        paths = download_files(arguments, info, files_of(info, "validation"))
+    elif not arguments.heldout:
+        return "own replies", []
+    count = arguments.heldout_examples
+    try:
+        # Not through datasets, which would keep a copy in the home folder.
+        parquet = import_module("pyarrow.parquet")
+        tables = [parquet.read_table(path, columns=["messages"]) for path in paths]
+        rows = [row for table in tables for row in table.column("messages").to_pylist()]
+        chats = [
+            [{"role": str(m["role"]), "content": m["content"].strip()} for m in row]
+            for row in rows[:: max(1, len(rows) // count)][:count]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = f"{arguments.heldout or where} cannot be read ({short(error)})"
+        wanted = "give a parquet file whose column 'messages' has role and content"
+        raise JobError(f"{wrong}; {wanted} with --heldout or --dataset.") from None
+    if not all(any(m["role"] == "assistant" for m in chat) for chat in chats) or not chats:
+        wrong = f"{arguments.heldout or where} has no rows, or one without an assistant reply"
+        raise JobError(f"{wrong}; give other ones with --heldout or --dataset.")
+    return where, chats
+
+
+def encode(
+    tokenizer: Any, chats: list[Messages], stop: str, limit: int
+) -> tuple[str, list[Example]]:
+    """Tokens of conversations, and which of them count.
+
+    Those of the assistant's replies and their stop token count; where there are none, all do.
+
+    Returns:
+        What counts, in words, and the examples.
+    """
+    examples: list[Example] = []
+    for chat in chats:
+        text, spans, at = render(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        for message in chat:
+            is_reply = message["role"] == "assistant"
+            said = message["content"] + (stop if is_reply else "")
+            start = text.find(said, at)
+            at = max(at, start + len(said))
+            spans += [(start, at)] if is_reply and start >= 0 else []
+        counts = [
+            any(start < end and first < end and start < last for first, last in spans)
+            for start, end in encoded["offset_mapping"][:limit]
+        ]
+        examples.append((encoded["input_ids"][:limit], counts))
+    counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
+    if counted:
+        return "assistant replies", counted
+    return "all tokens", [(ids, [True] * len(ids)) for ids, _ in examples]

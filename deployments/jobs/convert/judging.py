@@ -1,0 +1,148 @@
+"""Whether what was measured is good enough."""
+
+import argparse
+import math
+from typing import Any
+
+from ..common.events import JobError, emit
+from .checks import passed
+from .losses import Losses, compare, mean
+
+TOLERANCES = ("loss_tolerance", "logit_tolerance", "min_agreement", "min_greedy_agreement")
+TOLERANCES += ("quantisation_tolerance", "reply_tokens")
+BY_FILE = ("heldout_loss", "heldout_loss_difference", "heldout_loss_interval", "kl_divergences")
+BY_FILE += ("replies", "samples")
+LOGITS = ("positions_compared", "logit_difference", "kl_divergence", "argmax_agreement")
+GREEDY = ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")
+
+
+def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Holds the measured figures against the tolerances.
+
+    Returns:
+        All figures, for export.json.
+
+    Raises:
+        JobError: a tolerance is not kept. It names the option, and says when a larger value is
+            safe.
+    """
+    f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
+    checks: dict[str, Any] = measured["checks"] | {name: {} for name in BY_FILE}
+    checks |= {name: getattr(arguments, name) for name in TOLERANCES}
+    checks["merged_loss"] = mean(losses["merged"])
+    if "adapter" in losses:
+        judge_merge(losses, checks, arguments)
+    passed("logits", **{name: checks[name] for name in LOGITS})
+    judge_logits(checks, arguments)
+    passed("greedy replies", **{name: checks[name] for name in GREEDY})
+    judge_greedy(checks, arguments)
+    for file in (f16, *(f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations)):
+        judge_file(file, f16, measured, checks, arguments)
+    return checks
+
+
+def judge_merge(
+    losses: dict[str, Losses], checks: dict[str, Any], arguments: argparse.Namespace
+) -> None:
+    these, those = ("the merged model", losses["merged"]), losses["adapter"]
+    apart = ("base and adapter, not merged,", those)
+    difference, _ = check_loss(these, apart, "--loss-tolerance", arguments)
+    checks["adapter_loss"] = mean(those)
+    both = {name: checks[name] for name in ("adapter_loss", "merged_loss")}
+    checks |= passed("merge", **both, merged_loss_difference=difference)
+
+
+def judge_logits(checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+    difference, alike = checks["logit_difference"], checks["argmax_agreement"]
+    tolerance, least = arguments.logit_tolerance, arguments.min_agreement
+    if not (difference <= tolerance and alike >= least):
+        found = (
+            f"logits differ by {difference:.3g} of their spread and {alike:.3f} of the likeliest"
+        )
+        allowed = f"allowed are --logit-tolerance {tolerance:g} and --min-agreement {least:g}"
+        safe = "raise the first only for a reference in 16-bit arithmetic, since rounding in 32"
+        wrong = "The f16 GGUF computes something else than the merged model"
+        raise JobError(f"{wrong}: {found} tokens agree; {allowed}; {safe} bits stays below 0.02.")
+
+
+def judge_greedy(checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+    alike, least = checks["greedy_agreement"], arguments.min_greedy_agreement
+    if alike < least:
+        wrong = "The f16 GGUF writes other replies than the merged model"
+        found = f"{alike:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
+        safe = "a lower one is safe only where the logits agree and the replies are short"
+        raise JobError(f"{wrong}: {found}; --min-greedy-agreement is {least:g}, and {safe}.")
+
+
+def judge_file(
+    file: str,
+    f16: str,
+    measured: dict[str, Any],
+    checks: dict[str, Any],
+    arguments: argparse.Namespace,
+) -> None:
+    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
+    losses, said = measured["losses"], measured["replies"][file]
+    ours = (file, losses[file])
+    if file == f16:
+        theirs, option = ("the merged model", losses["merged"]), "--loss-tolerance"
+        difference, half = check_loss(ours, theirs, option, arguments)
+    else:
+        theirs, option = ("the f16 GGUF", losses[f16]), "--quantisation-tolerance"
+        lenient = {"rise": True, "warn": not arguments.adapter}
+        difference, half = check_loss(ours, theirs, option, arguments, **lenient)
+        checks["kl_divergences"][file] = measured["kl"][file]
+        checks["samples"][file] = measured["samples"][file]
+    figures = {"loss": mean(losses[file]), "difference": difference, "interval": half}
+    against, tolerance = theirs[0], tolerance_of(option, arguments)
+    passed("loss", file=file, **figures, against=against, tolerance=tolerance)
+    checks["heldout_loss"][file] = figures["loss"]
+    checks["heldout_loss_difference"][file] = difference
+    checks["heldout_loss_interval"][file] = half
+    checks["replies"][file] = passed("reply", file=file, **said)
+    if arguments.adapter and not said["reply"]:
+        wrong = f"{file} answers {said['prompt']!r} with nothing"
+        raise JobError(f"{wrong}; train more, or try another of --quantisations.")
+    if arguments.adapter and not said["ended_by_itself"] and not arguments.allow_endless:
+        wrong = f"{file} does not end its reply within --reply-tokens {arguments.reply_tokens}"
+        remedy = "train more, give more tokens, or allow it with --allow-endless, which is safe"
+        raise JobError(f"{wrong}: {said['reply'][-60:]!r}; {remedy} where replies may be cut.")
+
+
+def tolerance_of(option: str, arguments: argparse.Namespace) -> float:
+    return getattr(arguments, option[2:].replace("-", "_"))
+
+
+def check_loss(
+    ours: tuple[str, Losses],
+    theirs: tuple[str, Losses],
+    option: str,
+    arguments: argparse.Namespace,
+    rise: bool = False,
+    warn: bool = False,
+) -> tuple[float, float]:
+    """Compares two losses; fails where they surely differ by more than is allowed.
+
+    Args:
+        ours, theirs: what has the losses, in words, and the losses.
+        option: that says how much is allowed.
+        rise: only a higher loss is a fault.
+        warn: warn in place of failing.
+
+    Returns:
+        Their mean difference, and half of its interval.
+    """
+    (this, these), (that, those) = ours, theirs
+    (difference, half), tolerance = compare(these, those), tolerance_of(option, arguments)
+    if not (difference if rise else abs(difference)) - half <= tolerance:
+        tokens = sum(map(len, these))
+        wrong = f"On {tokens:,} held-out tokens the mean loss of {this} is {mean(these):.4f} and"
+        wrong = f"{wrong} that of {that} {mean(those):.4f}, {difference:+.3g} ± {half:.2g}"
+        safe = "a larger one is not safe: the files would be another model"
+        if rise:
+            safe = "a larger one is safe where the replies in the log read well"
+        text = f"{wrong}; {option} is {tolerance:g}, and {safe}."
+        if not warn or math.isnan(difference):
+            raise JobError(text)
+        emit("warning", text=text)
+    return difference, half

@@ -1,0 +1,93 @@
+"""llama.cpp: its converter, its quantiser and its files in memory."""
+
+import argparse
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..common.events import JobError, emit, short
+
+
+@cache
+def llama() -> Any:
+    """llama.cpp's C interface, from the file beside this one."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    return import_module("llama_library")
+
+
+def load(path: Path, context: int, arguments: argparse.Namespace) -> Any:
+    return llama().Llama(path, context, arguments.threads, arguments.library)
+
+
+def run_converter(
+    folder: Path,
+    merged: Path,
+    target: Path,
+    fallback: str | None,
+    begins: bool,
+    vocabulary_only: bool = False,
+) -> str | None:
+    """Runs llama.cpp's own converter in this process.
+
+    Args:
+        fallback: name of the pre-tokenizer, for a tokenizer that the converter does not know.
+        begins: whether a prompt begins with the BOS token. Where it does not, the file says so, and
+            no program puts one there that was not trained.
+
+    Returns:
+        The fallback, if it had to be used.
+    """
+    sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
+    text_model = import_module("conversion.base").TextModel
+    converter = import_module("convert_hf_to_gguf")
+    original, used = text_model.get_vocab_base_pre, []
+    special = import_module("gguf").SpecialVocab
+    adding = special.add_to_gguf
+
+    def with_bos(self: Any, *rest: Any, **more: Any) -> None:
+        if not begins:
+            self.add_special_token["bos"] = False
+        adding(self, *rest, **more)
+
+    def with_fallback(self: Any, tokenizer: Any) -> str:
+        try:
+            return original(self, tokenizer)
+        except NotImplementedError:
+            if not fallback:
+                raise
+            used.append(fallback)
+            return fallback
+
+    text_model.get_vocab_base_pre, special.add_to_gguf = with_fallback, with_bos
+    words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
+    sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
+    try:
+        converter.main()
+    except (Exception, SystemExit) as error:
+        wrong = f"llama.cpp's converter refuses the model ({type(error).__name__}: {short(error)})"
+        advice = "if its tokenizer is of your own making, name its pattern"
+        raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
+    finally:
+        text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
+    return used[0] if used else None
+
+
+def quantise(
+    source: Path, target: Path, kind: str, arguments: argparse.Namespace
+) -> dict[str, str]:
+    """Writes a quantised file.
+
+    Returns:
+        The matrices that got another type than was asked for, because their rows do not divide by
+        its blocks, and that type.
+    """
+    made = llama().quantise(source, target, kind, arguments.threads, arguments.library)
+    fallen = {name: found for name, (found, _) in made.items()}
+    if fallen:
+        others = ", ".join(sorted(set(fallen.values())))
+        text = f"{target.name}: {len(fallen)} matrices are quantised to {others}, since their rows"
+        text = f"{text} do not divide by the blocks of {kind}."
+        emit("fallback", text=text, file=target.name, matrices=len(fallen))
+    return fallen

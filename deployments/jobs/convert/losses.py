@@ -1,0 +1,56 @@
+"""Losses of texts, and how surely they differ."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .heldout import Example
+
+Losses = list[list[float]]
+"""Of each example the losses of the tokens that count, in nats."""
+QUANTILE = 1.96
+"""Of the normal distribution, for a 95 % interval."""
+
+
+def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> Losses:
+    """Measures a model.
+
+    Args:
+        logits_of: gives a row of logits for each token.
+    """
+    import torch
+
+    losses = []
+    with torch.inference_mode():
+        for ids, counts in examples:
+            mask = torch.tensor(counts[1:])
+            logits, wanted = logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask]
+            found = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+            losses.append([round(loss, 6) for loss in found.tolist()])
+    return losses
+
+
+def torch_losses(model: Any, examples: list[Example]) -> Losses:
+    import torch
+
+    return token_losses(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+
+
+def mean(losses: Losses) -> float:
+    return round(math.fsum(map(math.fsum, losses)) / sum(map(len, losses)), 5)
+
+
+def compare(these: Losses, those: Losses) -> tuple[float, float]:
+    """Mean difference of paired losses, and half of its 95 % interval.
+
+    Tokens of one text are not independent; where there are several texts, these are compared.
+    """
+    apart = [
+        [a - b for a, b in zip(this, that, strict=True)]
+        for this, that in zip(these, those, strict=True)
+    ]
+    count = sum(map(len, apart))
+    centre = math.fsum(map(math.fsum, apart)) / count
+    groups = apart if len(apart) > 1 else [[one] for one in apart[0]]
+    squares = [math.fsum(one - centre for one in group) ** 2 for group in groups]
+    return round(centre, 5), round(QUANTILE * math.sqrt(math.fsum(squares)) / count, 5)

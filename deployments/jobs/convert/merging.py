@@ -1,0 +1,154 @@
+"""The merged model: made, saved for the converter, and asked what the files must answer as well."""
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..common.dataset import Messages
+from ..common.events import JobError, emit
+from ..common.hub import HUB_ID
+from .heldout import Example, encode
+from .losses import torch_losses
+
+Written = tuple[Any, list[int]]
+"""Logits of a prompt and of the tokens after it, and these tokens."""
+
+
+def merge(
+    arguments: argparse.Namespace,
+    folders: list[Path],
+    tokenizer: Any,
+    chats: list[Messages],
+    ids: list[list[int]],
+    heldout: list[Messages],
+    stop: tuple[str, int],
+    folder: Path,
+) -> tuple[list[Written], list[Example], dict[str, Any], dict[str, list[list[float]]]]:
+    """Merges, saves and measures the model.
+
+    Returns:
+        What it writes, the held-out examples, figures, and the examples' losses.
+    """
+    base, adapter = folders[-1], folders[0] if arguments.adapter else None
+    ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
+    emit("progress", step="loading the model")
+    model = load_model(base, adapter, arguments.reference_dtype)
+    if not heldout:
+        rows = ids[: arguments.heldout_examples]
+        written = [write_greedily(model, row, ends, limit)[1] for row in rows]
+        replies = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+        heldout = [
+            [*chat, {"role": "assistant", "content": said}]
+            for chat, said in zip(chats, replies, strict=False)
+        ]
+    over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
+    figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
+    figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
+    losses = {"adapter": torch_losses(model, examples)} if adapter else {}
+    if adapter:
+        emit("progress", step="merging")
+        model = model.merge_and_unload(safe_merge=True)
+    save_merged(model, tokenizer, folder, folders)
+    emit("progress", step="asking the merged model")
+    references = [write_greedily(model, row, ends, limit) for row in ids]
+    losses["merged"] = torch_losses(model, examples)
+    figures["stop_tokens"] = stop_tokens(model, tokenizer, stop[1])
+    return references, examples, figures, losses
+
+
+def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
+    """The 16-bit base with its adapter beside it: a 4-bit one would neither merge nor convert."""
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+    ).eval()
+    if adapter:
+        # First, since PEFT would read a pickle where there is no such file.
+        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+            saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
+        model = PeftModel.from_pretrained(model, str(adapter)).eval()
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        # PEFT leaves out what has no place in the base, with a warning, and the base would be
+        # exported as it is.
+        if astray := sorted(saved ^ {name for name in state if "lora_" in name}):
+            wrong = f"{len(astray)} matrices of the adapter have no counterpart in the base, or the"
+            wrong = f"{wrong} base's have none in it, such as {astray[0]}"
+            raise JobError(f"{wrong}; give the --base that it was trained on.")
+    return model
+
+
+def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
+    """Sees that the adapter is merged into the commit that it was trained on, if both are known."""
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    name, revision = config.get("base_model_name_or_path"), str(config.get("revision"))
+    if not re.fullmatch(HUB_ID, str(name)) or not arguments.base_revision:
+        return
+    if name != arguments.base:
+        wrong = f"The adapter was trained on {name} and is merged into {arguments.base}"
+        emit("warning", text=f"{wrong}; see that they are the same model.")
+    elif re.fullmatch(r"[0-9a-f]{40}", revision) and revision != arguments.base_revision:
+        wrong = f"The adapter was trained on {name} at {revision}, and --base-revision is"
+        raise JobError(f"{wrong} {arguments.base_revision}; merge it into the same commit.")
+
+
+def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -> None:
+    """Writes the weights in 16 bits, for the converter; the model keeps its arithmetic."""
+    import torch
+
+    dtype = model.dtype
+    # Not model.to(), which would round buffers too, such as the frequencies of positions.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    model.save_pretrained(folder)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    tokenizer.save_pretrained(folder)
+    keep_pieces(tokenizer, folder, origins)
+
+
+def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
+    """Copies the file of a SentencePiece tokenizer, if there is one.
+
+    transformers writes neither it nor the list of added tokens, and the converter needs both.
+    """
+    paths = [origin / "tokenizer.model" for origin in origins]
+    pieces = next((path for path in paths if path.is_file()), None)
+    if pieces:
+        shutil.copy(pieces, folder)
+        path = folder / "tokenizer_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["added_tokens_decoder"] = {
+            number: {"content": token.content, "special": token.special}
+            for number, token in tokenizer.added_tokens_decoder.items()
+        }
+        path.write_text(json.dumps(config), encoding="utf-8")
+
+
+def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
+    """Logits of a prompt and of the likeliest tokens after it, and these tokens."""
+    import torch
+
+    rows, written, cache, given = [], [], None, ids
+    with torch.inference_mode():
+        while True:
+            out = model(input_ids=torch.tensor([given]), past_key_values=cache, use_cache=True)
+            rows.append(out.logits[0].float())
+            if len(written) == limit or (written and written[-1] in ends):
+                return torch.cat(rows).numpy(), written
+            cache, given = out.past_key_values, [int(rows[-1][-1].argmax())]
+            written += given
+
+
+def stop_tokens(model: Any, tokenizer: Any, stop: int) -> list[str]:
+    """What ends a reply: by the template, the tokenizer, and the model's generation config."""
+    also = model.generation_config.eos_token_id if model.generation_config else None
+    numbers = [stop, tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
+    known = [number for number in numbers if number in range(len(tokenizer))]
+    return list(dict.fromkeys(map(tokenizer.convert_ids_to_tokens, known)))

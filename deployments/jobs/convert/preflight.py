@@ -1,0 +1,31 @@
+"""The checks that need no weights, before a training is paid for."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .checks import begins_with_bos, check_reading
+from .llama_cpp import load, run_converter
+from .merging import keep_pieces
+from .sources import fetch, fetch_converter
+from .texts import find_stop, load_tokenizer, make_chats, render
+
+
+def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Proves by the vocabulary that llama.cpp reads template and tokenizer as they are trained."""
+    folder = fetch(arguments, "base", weights=False)
+    tokenizer = load_tokenizer(arguments, folder)
+    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
+    texts = [render(tokenizer, chat) for chat in chats]
+    plain, target = work / "tokenizer", work / "vocabulary.gguf"
+    tokenizer.save_pretrained(plain)
+    keep_pieces(tokenizer, plain, [folder])
+    shutil.copy(folder / "config.json", plain)
+    converter, fallback = (
+        arguments.llama_cpp or fetch_converter(work),
+        arguments.fallback_pre_tokenizer,
+    )
+    begins = begins_with_bos(tokenizer, texts)
+    run_converter(converter, plain, target, fallback, begins, vocabulary_only=True)
+    return check_reading(load(target, 0, arguments), tokenizer, stop, texts)

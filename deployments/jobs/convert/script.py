@@ -1,0 +1,110 @@
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = [
+#   "torch==2.13.0",
+#   "transformers==5.23.0",
+#   "peft==0.21.2",
+#   "accelerate==1.15.0",
+#   "huggingface-hub==2.4.0",
+#   "httpx2==2.16.2",
+#   "sentencepiece==0.2.3",
+#   "xllamacpp==2026.10.11549",
+#   "numpy==2.4.6",
+#   "pyarrow==26.0.1",
+#   "pip==25.3",
+# ]
+# ///
+"""Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, and proves
+that llama.cpp runs the same model.
+
+Without --adapter the base itself is exported in the same way. Files appear in --output, and on the
+Hub with --push-to, only when every check has passed; export.json is written last, and the tag
+--push-tag is set last. Of the size of the 16-bit weights, it needs about 1.5 times as RAM with
+--reference-dtype bfloat16, 2.5 times with float32, and 3 times as disk beside the base.
+
+With --preflight it proves template and tokenizer alone, which needs no weights and takes seconds:
+before a training is paid for. With --keep DIR what was merged, converted and measured stays there
+when a tolerance is not kept, and the next call takes it from there.
+
+    python convert_gguf.py --base base --adapter adapter --name understudy --output export
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..common.events import JobError, emit, exit_code, short, silence_libraries
+from ..common.files import named, write_json
+from ..common.hub import bound_silence
+from ..common.repository import deliver, delivered, open_repository
+from .exporting import export
+from .llama_cpp import llama
+from .options import check_arguments, parse_arguments
+from .preflight import preflight
+from .work import begin_work, keep
+
+TOLD = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
+TOLD += ("temperature", "reference_dtype")
+"""Arguments that export.json has, beside the name."""
+PACKAGES = ("xllamacpp", "torch", "transformers", "peft")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    started = time.monotonic()
+    check_arguments(arguments)
+    silence_libraries()
+    bound_silence()
+    _, tags = open_repository(arguments) if arguments.push_to else ({}, {})
+    if delivered(arguments, tags):
+        return
+    work = begin_work(arguments)
+    try:
+        if arguments.preflight:
+            write_json(arguments.output / "preflight.json", preflight(arguments, work))
+            emit("done", preflight=True, seconds=round(time.monotonic() - started, 1))
+            return
+        result = export(arguments, work)
+        result["name"] = arguments.name
+        result |= {name: named(getattr(arguments, name)) for name in TOLD}
+        result["seconds"] = round(time.monotonic() - started, 1)
+        result["versions"] = {name: version(name) for name in PACKAGES}
+        publish(arguments, work, result)
+    except llama().LibraryError as error:
+        raise JobError(str(error)) from None
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
+        # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken
+        # one is among them.
+        wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
+        remedy = "check --base, --adapter, and the memory and space left"
+        raise JobError(f"{wrong}; {remedy}.") from error
+    finally:
+        if arguments.keep and (work / "measured.json").is_file():
+            keep(arguments, work)
+        shutil.rmtree(work, ignore_errors=True)
+    if arguments.push_to:
+        emit("progress", step="pushing")
+        deliver(arguments, [*result["files"], "export.json"], "GGUF")
+    replies = result["checks"]["replies"]
+    ended = {name: reply["ended_by_itself"] for name, reply in replies.items()}
+    emit("done", output=str(arguments.output), ended_by_itself=ended, seconds=result["seconds"])
+
+
+def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
+    """Moves the finished files out of the work folder; export.json comes last."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in result["files"]:
+        shutil.move(work / "done" / name, arguments.output / name)
+    write_json(arguments.output / "export.json", result, ensure_ascii=False)
+    (work / "measured.json").unlink()
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_code(run, parse_arguments(argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The folder to work in, which may be kept for another call."""
+
+import argparse
+import hashlib
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+MEASURED_WITH = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples")
+MEASURED_WITH += ("heldout_tokens", "greedy_tokens", "reply_tokens", "fallback_pre_tokenizer")
+"""Arguments, beside files and models, on which the measures depend."""
+
+
+def identify(arguments: argparse.Namespace) -> str:
+    """Hash of all that the merged model and its measures follow from, which no tolerance is."""
+    digest, script = hashlib.sha256(), Path(__file__)
+    texts = (arguments.chat_template, arguments.system_file, arguments.heldout)
+    for path in (script, script.with_name("llama_library.py"), *texts):
+        digest.update(path.read_bytes() if path else b"-")
+    for model in ("base", "adapter"):
+        given, listed = getattr(arguments, model), getattr(arguments, f"{model}_revision")
+        folder = Path(given or "-")
+        if folder.is_dir():
+            files = [(path.name, path.stat()) for path in folder.iterdir()]
+            listed = sorted((name, known.st_size, known.st_mtime_ns) for name, known in files)
+        digest.update(json.dumps([given, listed]).encode())
+    digest.update(json.dumps([getattr(arguments, name) for name in MEASURED_WITH]).encode())
+    return digest.hexdigest()[:24]
+
+
+def begin_work(arguments: argparse.Namespace) -> Path:
+    """The folder to work in: with what an earlier call kept of the same model, or empty."""
+    for stale in ("export.json", f"{arguments.name}-f16.gguf"):
+        (arguments.output / stale).unlink(missing_ok=True)
+    # Within the output, so that moving the finished files is one atomic step each.
+    work = arguments.output / ".part"
+    shutil.rmtree(work, ignore_errors=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.keep:
+        # Once, since looking a model up on the Hub adds its commit to the arguments.
+        arguments.identity = identify(arguments)
+        with suppress(FileNotFoundError):
+            (arguments.keep / arguments.identity).rename(work)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def keep(arguments: argparse.Namespace, work: Path) -> None:
+    """Moves the work to where the next call finds it, in the place of that of other models."""
+    shutil.rmtree(arguments.keep, ignore_errors=True)
+    arguments.keep.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        work.rename(arguments.keep / arguments.identity)

@@ -1,0 +1,166 @@
+"""A GGUF file in memory."""
+
+import ctypes
+import os
+from ctypes import c_int32
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from .interface import LibraryError, open_library
+
+BATCH = 512
+"""Tokens that are decoded at once."""
+LIKELY = 40
+"""Tokens of which one is drawn (llama.cpp's own top_k)."""
+
+
+class Llama:
+    """A GGUF file in memory."""
+
+    def __init__(self, path: Path, context: int, threads: int, library: Path | None = None) -> None:
+        """Load it.
+
+        Args:
+            context: tokens that a prompt and what is written after it may take together; 0 loads
+                the vocabulary alone.
+
+        Raises:
+            LibraryError: the file cannot be loaded, or its context does not fit the memory.
+        """
+        self._library = lib = open_library(library)
+        self._batch: Any = None
+        self._context: Any = None
+        parameters = lib.llama_model_default_params()
+        # What is proven is the file: on every machine by the same arithmetic.
+        parameters.n_gpu_layers = 0
+        parameters.vocab_only = context == 0
+        self._model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self._model:
+            remedy = "see that the file is whole and fits the memory"
+            raise LibraryError(f"llama.cpp cannot load {path}; {remedy}.")
+        self._vocabulary = lib.llama_model_get_vocab(self._model)
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
+        self._length = 0
+        if not context:
+            return
+        settings = lib.llama_context_default_params()
+        settings.n_ctx = context
+        settings.n_batch = settings.n_ubatch = settings.n_outputs_max = BATCH
+        settings.n_threads = settings.n_threads_batch = threads
+        self._context = lib.llama_init_from_model(self._model, settings)
+        if not self._context:
+            lib.llama_model_free(self._model)
+            wrong = f"llama.cpp cannot hold {context} tokens of {path.name} in memory"
+            raise LibraryError(f"{wrong}; use shorter texts or a larger machine.")
+        self._batch = lib.llama_batch_init(BATCH, 0, 1)
+
+    def close(self) -> None:
+        """Take it out of memory."""
+        if self._batch is not None:
+            self._library.llama_batch_free(self._batch)
+            self._library.llama_free(self._context)
+        self._library.llama_model_free(self._model)
+        self._batch = self._model = None
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self._library.llama_memory_clear(self._library.llama_get_memory(self._context), True)
+        self._length = 0
+
+    def decode(self, ids: list[int]) -> Any:
+        """Return the logits after each of some tokens that follow those before.
+
+        Returns:
+            An array of tokens by vocabulary.
+
+        Raises:
+            LibraryError: llama.cpp refuses them.
+        """
+        parts, size, batch = [], (self.vocabulary_size,), self._batch
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            for place, token in enumerate(part):
+                batch.token[place], batch.pos[place] = token, self._length + place
+                batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
+            batch.n_tokens = len(part)
+            if code := self._library.llama_decode(self._context, batch):
+                wrong = f"llama.cpp cannot decode {len(part)} tokens after {self._length}"
+                raise LibraryError(f"{wrong} (code {code}); the context may be full.")
+            logits_at = self._library.llama_get_logits_ith
+            rows = [logits_at(self._context, place) for place in range(len(part))]
+            parts.append(numpy.stack([numpy.ctypeslib.as_array(row, size).copy() for row in rows]))
+            self._length += len(part)
+        return numpy.concatenate(parts)
+
+    def logits(self, ids: list[int]) -> Any:
+        """Return the logits after each token of a text, which nothing precedes."""
+        self.reset()
+        return self.decode(ids)
+
+    def write(self, ids: list[int], limit: int, temperature: float = 0.0) -> list[int]:
+        """Return tokens after a prompt, up to and with the one that ends the generation.
+
+        Args:
+            temperature: 0 takes the likeliest token; else one of the 40 likeliest is drawn, always
+                the same way.
+        """
+        written: list[int] = []
+        draw, row = numpy.random.default_rng(0), self.logits(ids)[-1]
+        while len(written) < limit:
+            if temperature:
+                likely = numpy.argsort(row)[-LIKELY:]
+                weights = numpy.exp(
+                    (row[likely] - row[likely[-1]]).astype(numpy.float64) / temperature
+                )
+                written.append(int(draw.choice(likely, p=weights / weights.sum())))
+            else:
+                written.append(int(row.argmax()))
+            if self.is_end(written[-1]):
+                break
+            row = self.decode(written[-1:])[-1]
+        return written
+
+    def tokenize(self, text: str, begin: bool = False) -> list[int]:
+        """Return the tokens of a text; special tokens in it are read as such.
+
+        Args:
+            begin: whether llama.cpp puts before it what it puts before a prompt, such as a BOS.
+        """
+        data = text.encode()
+        room = (c_int32 * (len(data) + 16))()
+        count = self._library.llama_tokenize(
+            self._vocabulary, data, len(data), room, len(room), begin, True
+        )
+        return list(room[: max(0, count)])
+
+    def is_end(self, token: int) -> bool:
+        """Say whether a token ends a generation."""
+        return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
+
+    def text_of(self, token: int) -> str:
+        """Return a token as the vocabulary has it; nothing for a number that is none."""
+        if not 0 <= token < self.vocabulary_size:
+            return ""
+        return (self._library.llama_vocab_get_text(self._vocabulary, token) or b"").decode(
+            errors="replace"
+        )
+
+    def special(self, name: str) -> int:
+        """Return the number of the `bos` or `eos` token."""
+        return int(getattr(self._library, f"llama_vocab_{name}")(self._vocabulary))
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether llama.cpp puts a BOS before a text."""
+        return bool(self._library.llama_vocab_get_add_bos(self._vocabulary))
+
+    def metadata(self, key: str) -> str | None:
+        """Return a text of the file's metadata."""
+        length = self._library.llama_model_meta_val_str(self._model, key.encode(), None, 0)
+        if length < 0:
+            return None
+        room = ctypes.create_string_buffer(length + 1)
+        self._library.llama_model_meta_val_str(self._model, key.encode(), room, len(room))
+        return room.value.decode()

@@ -1,0 +1,102 @@
+"""The proof that a build works on this machine."""
+
+import ctypes
+import os
+import random
+import signal
+import tempfile
+import time
+from ctypes import c_float
+from pathlib import Path
+from typing import Any
+
+from .interface import GgmlParameters, LibraryError, open_library
+from .model import Llama
+from .quantising import quantise
+from .types import F32
+
+PROBE_DIFFERENCE = 0.5
+"""Spread of the quantised model's errors against that of its logits, from which on a build computes
+something else; 0.14 is usual."""
+PROBE_TOKENS = 8
+"""Tokens that are written."""
+PROBE_SIGNAL_VARIABLE = "UNDERSTUDY_PROBE_SIGNAL"
+"""Name of a signal by which the probe kills itself, to see what its caller makes of that."""
+
+
+def write_tiny(path: Path, library: Path | None = None) -> None:
+    """Write a model of one layer with random weights and no vocabulary, in 32 bits."""
+    lib, width, inner, tokens = open_library(library), 256, 512, 512
+    shapes = {
+        "token_embd": (width, tokens),
+        "output_norm": (width,),
+        "blk.0.attn_norm": (width,),
+        "blk.0.ffn_norm": (width,),
+    }
+    shapes |= {f"blk.0.attn_{part}": (width, width) for part in ("q", "k", "v", "output")}
+    shapes |= {f"blk.0.ffn_{part}": (width, inner) for part in ("gate", "up")}
+    shapes["blk.0.ffn_down"] = (inner, width)
+    memory = lib.ggml_init(GgmlParameters(32 * 2**20, None, False))
+    file, draw = lib.gguf_init_empty(), random.Random(0)
+    for key, text in {"general.architecture": "llama", "tokenizer.ggml.model": "no_vocab"}.items():
+        lib.gguf_set_val_str(file, key.encode(), text.encode())
+    numbers = {
+        "block_count": 1,
+        "context_length": 256,
+        "embedding_length": width,
+        "feed_forward_length": inner,
+        "attention.head_count": 4,
+        "vocab_size": tokens,
+        "rope.dimension_count": width // 4,
+    }
+    for key, number in numbers.items():
+        lib.gguf_set_val_u32(file, f"llama.{key}".encode(), number)
+    lib.gguf_set_val_f32(file, b"llama.attention.layer_norm_rms_epsilon", 1e-5)
+    for name, shape in shapes.items():
+        make = lib.ggml_new_tensor_1d if len(shape) == 1 else lib.ggml_new_tensor_2d
+        tensor = make(memory, F32, *shape)
+        lib.ggml_set_name(tensor, f"{name}.weight".encode())
+        numbered = range(lib.ggml_nelements(tensor))
+        values = [1.0 if len(shape) == 1 else draw.gauss(0, 0.05) for _ in numbered]
+        data = (c_float * len(values))(*values)
+        ctypes.memmove(lib.ggml_get_data_f32(tensor), data, 4 * len(values))
+        lib.gguf_add_tensor(file, tensor)
+    written = lib.gguf_write_to_file(file, os.fsencode(path), False)
+    lib.gguf_free(file)
+    lib.ggml_free(memory)
+    if not written:
+        raise LibraryError(f"llama.cpp cannot write {path}; see that there is space left.")
+
+
+def probe(library: Path | None = None) -> dict[str, Any]:
+    """Quantise a tiny model, load it, and decode a prompt and some tokens after it.
+
+    A build that does not fit the CPU dies here of a signal, so this belongs into a process of its
+    own.
+
+    Raises:
+        LibraryError: it does not come to numbers.
+    """
+    started = time.monotonic()
+    if name := os.environ.get(PROBE_SIGNAL_VARIABLE):
+        os.kill(os.getpid(), signal.Signals[name])
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / "f32.gguf", Path(folder) / "q4_k_m.gguf"
+        write_tiny(whole, library)
+        quantise(whole, small, "q4_k_m", 2, library)
+        exact, llama = Llama(whole, 128, 2, library), Llama(small, 128, 2, library)
+        prompt = list(range(3, 67))
+        wanted, found = exact.logits(prompt), llama.logits(prompt)
+        difference = float((wanted - found).std() / wanted.std())
+        written = llama.write(prompt, PROBE_TOKENS)
+        exact.close()
+        llama.close()
+    if not difference < PROBE_DIFFERENCE or len(written) != PROBE_TOKENS:
+        wrong = "llama.cpp computes wrong numbers here: quantised logits differ from those in 32"
+        raise LibraryError(f"{wrong} bits by {difference:.3g} of their spread.")
+    return {
+        "event": "probe",
+        "tokens": len(prompt) + len(written),
+        "logit_difference": round(difference, 4),
+        "seconds": round(time.monotonic() - started, 2),
+    }

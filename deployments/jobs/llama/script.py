@@ -1,0 +1,48 @@
+"""llama.cpp as far as an export needs it: decode, logits, tokens, quantisation, and the proof that
+a build works on this machine.
+
+It works on the shared library of xllamacpp, which is installed ready-made, and on the libllama of
+llama-cpp-python. Structures are passed whole, with room to spare after the fields that are used
+here, so that fields which a newer build appends do no harm.
+
+    python llama_library.py probe [--library libllama.so]
+
+Sources: include/llama.h, ggml/include/ggml.h, ggml/include/gguf.h and src/llama-quant.cpp of
+https://github.com/ggml-org/llama.cpp (MIT).
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from .interface import LibraryError
+from .probe import probe
+from .rendering import _SERVERS, render
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the probe, or render the conversations on standard input; print one line of JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    library = "shared library of llama.cpp; that of xllamacpp by default"
+    actions.add_parser("probe").add_argument("--library", type=Path, help=library)
+    file = "GGUF file; conversations come by standard input"
+    actions.add_parser("render").add_argument("file", type=Path, help=file)
+    arguments = parser.parse_args(words)
+    try:
+        if arguments.action == "probe":
+            print(json.dumps(probe(arguments.library)), flush=True)
+        else:
+            print(json.dumps(render(arguments.file, json.load(sys.stdin))), flush=True)
+        if _SERVERS:
+            os._exit(0)
+    except LibraryError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The arithmetic of a CPU: 32 bits, or 16 where that is quicker and as good."""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from ..common.events import emit
+from ..common.files import write_json
+from .labels import Example
+
+TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
+"""Tokens on which both are compared, and by how much their losses may differ: a tenth of what a
+quantised file may lose."""
+TRIAL_PARAMETERS = 50_000_000
+"""Smaller models spend their time on everything but multiplication."""
+
+
+def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
+    """Says in which arithmetic a CPU is to train; 16 bits need AVX512-BF16 or AMX.
+
+    The choice is kept beside the checkpoints, since a run that continues must compute as it did
+    before.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kept = arguments.output / "arithmetic.json"
+    if kept.is_file():
+        return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
+    facts: dict[str, Any] = {"arithmetic": "float32"}
+    if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
+        loading: dict[str, Any] = {"dtype": torch.float32, "trust_remote_code": False}
+        loading |= {"revision": arguments.base_revision, "use_safetensors": True}
+        loading |= {"attn_implementation": arguments.attention}
+        model = AutoModelForCausalLM.from_pretrained(arguments.base, **loading)
+        if model.num_parameters() < TRIAL_PARAMETERS:
+            return "float32"
+        facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])
+        emit("arithmetic", **facts)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_json(kept, facts)
+    return str(facts["arithmetic"])
+
+
+def cpu_flags() -> set[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def compare_arithmetic(model: Any, ids: Any) -> dict[str, Any]:
+    import torch
+
+    def take(narrow: bool) -> tuple[float, float]:
+        started = time.monotonic()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            loss = float(model(input_ids=ids, labels=ids).loss)
+        return time.monotonic() - started, loss
+
+    times: dict[bool, float] = {}
+    losses: dict[bool, float] = {}
+    # The first of each warms up; the shorter of the two after it is the one that nothing disturbed.
+    for turn in range(3):
+        for narrow in (False, True):
+            seconds, losses[narrow] = take(narrow)
+            times[narrow] = min(seconds, times.get(narrow, seconds)) if turn else math.inf
+    same = abs(losses[True] - losses[False]) <= TRIAL_LOSS
+    return {
+        "arithmetic": "bfloat16" if same and times[True] < times[False] else "float32",
+        "speedup": round(times[False] / times[True], 2),
+        "loss_difference": round(losses[True] - losses[False], 4),
+    }

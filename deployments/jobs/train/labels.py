@@ -1,0 +1,150 @@
+"""The labels that are trained: counted, cut, and proven to be the assistant's replies alone."""
+
+import argparse
+import math
+from collections.abc import Iterable
+from importlib import import_module
+from itertools import groupby, takewhile, zip_longest
+from typing import Any
+
+from ..common.dataset import Messages
+from ..common.events import JobError, emit, short
+from .data import SPLITS, find_files, read_split
+from .template import load_tokenizer
+
+Example = tuple[Any, Any]
+"""Token ids and labels, of which -100 is not learnt, as arrays of 32-bit integers."""
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
+    """Reads, encodes and checks all data; returns the tokenizer, the examples and their facts."""
+    files, splits, examples = find_files(arguments), {}, {}
+    for split in SPLITS:
+        where = f"Dataset file {str(files[split][0])!r}"
+        if arguments.dataset:
+            where = f"Split {split!r} of {arguments.dataset!r}"
+        splits[split] = read_split(where, files[split])
+    tokenizer, template = load_tokenizer(arguments)
+    for split in SPLITS:
+        examples[split] = encode(splits[split], tokenizer, template, split)
+    truncation = check_lengths(splits, examples, arguments)
+    stops = set[str]()
+    for split, rows in splits.items():
+        stops |= check_labels(examples[split], rows, tokenizer, arguments)
+    learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
+    facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
+    emit("mask", **facts)
+    sample = max(splits["train"], key=len)
+    used = tokenizer.apply_chat_template(sample, tokenize=False)
+    if used != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
+        wrong = "The chat template in use later renders past replies otherwise than the one that is"
+        emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
+    return tokenizer, examples, facts | {"truncation": truncation}
+
+
+def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
+    numpy = import_module("numpy")
+    wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
+    asked = {"chat_template": template, "return_dict": True, "return_assistant_tokens_mask": True}
+    examples = []
+    for number, messages in enumerate(rows, 1):
+        try:
+            encoded = tokenizer.apply_chat_template(messages, **asked)
+        except wrong as error:
+            told = f"The chat template cannot render row {number} of {where} ({short(error)})"
+            raise JobError(f"{told}; mend it or give another --chat-template.") from None
+        ids = numpy.asarray(encoded["input_ids"], dtype=numpy.int32)
+        learnt = numpy.asarray(encoded["assistant_masks"], dtype=bool)
+        examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
+    return examples
+
+
+def check_lengths(
+    splits: dict[str, list[Messages]],
+    examples: dict[str, list[Example]],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Counts what --max-length cuts, cuts it, and drops examples that are left without a reply."""
+    counts: dict[str, dict[str, Any]] = {}
+    limit = arguments.max_length
+    for name, whole in examples.items():
+        lengths = [len(ids) for ids, _ in whole]
+        with_reply = [bool((labels[:limit] != -100).any()) for _, labels in whole]
+        kept = [number for number, learns in enumerate(with_reply) if learns]
+        splits[name] = [splits[name][number] for number in kept]
+        examples[name] = [(whole[number][0][:limit], whole[number][1][:limit]) for number in kept]
+        cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
+        counts[name] = {
+            "examples": len(lengths),
+            "truncated": sum(length > limit for length in lengths),
+            "longest": max(lengths),
+            "tokens": sum(lengths),
+            "cut_token_share": round(cut_share, 4),
+            "without_reply": len(whole) - len(kept),
+        }
+    emit("truncation", max_length=limit, **counts)
+    for name, part in counts.items():
+        longest = f"(longest: {part['longest']})"
+        if not splits[name]:
+            wrong = f"No {name} example has a reply within --max-length {limit} {longest}"
+            raise JobError(f"{wrong}; raise it.", 2)
+        share, allowed = part["truncated"] / part["examples"], arguments.allow_truncated
+        if share > allowed:
+            cut = f"{part['truncated']} of {part['examples']} {name} examples {longest}"
+            wrong = f"--max-length {limit} would cut {cut} and --allow-truncated is {allowed:g}"
+            enough = math.ceil(share * 100) / 100
+            advice = f"raise it, or allow that with --allow-truncated {enough}"
+            raise JobError(f"{wrong}; {advice}.", 2)
+    return counts
+
+
+def check_labels(
+    examples: list[Example],
+    conversations: list[Messages],
+    tokenizer: Any,
+    arguments: argparse.Namespace,
+) -> set[str]:
+    """Proves on the labels as they are trained that the replies and their stop tokens are learnt.
+
+    Returns:
+        The stop tokens.
+
+    Raises:
+        JobError: something else is learnt, or one of these is not.
+    """
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    stops: set[str] = set()
+    # Some hundred, spread evenly: reading all of a large dataset back would take minutes.
+    for number in range(0, len(examples), max(1, len(examples) // 256)):
+        found = learnt_texts(examples[number], tokenizer)
+        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
+        wanted = [arguments.reply_prefix + reply for reply in replies]
+        cut = len(examples[number][0]) == arguments.max_length
+        pairs = zip_longest(found, wanted[: len(found)] if cut else wanted, fillvalue="")
+        for position, (text, reply) in enumerate(pairs, 1):
+            stop = text.removeprefix(reply)
+            if text.startswith(reply) and stop in special:
+                stops.add(stop)
+            # The last reply of a cut example may be a beginning only, and end within a character.
+            elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
+                part = slice(max(0, alike(text, reply) - 20), None)
+                wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of"
+                wrong = f"{wrong} {reply[part][:80]!r} and a stop token"
+                remedy = "use another --chat-template, or name what it adds with --reply-prefix"
+                raise JobError(f"{wrong}; {remedy}.")
+    return stops
+
+
+def learnt_texts(example: Example, tokenizer: Any) -> list[str]:
+    ids, labels = (column.tolist() for column in example)
+    runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
+    spans = [[token for token, _ in run] for learnt, run in runs if learnt]
+    texts = [tokenizer.decode(span, clean_up_tokenization_spaces=False) for span in spans]
+    # A line break after the stop token belongs to the template's turn and may be learnt with it.
+    return [text.removesuffix("\n") for text in texts]
+
+
+def alike(these: Iterable[str], those: Iterable[str]) -> int:
+    """How many characters are the same at the beginning."""
+    pairs = zip(these, those, strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))

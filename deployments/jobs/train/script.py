@@ -1,0 +1,113 @@
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = [
+#   "torch==2.13.0",
+#   "transformers==5.23.0",
+#   "trl==1.16.0",
+#   "peft==0.21.2",
+#   "accelerate==1.15.0",
+#   "huggingface-hub==2.4.0",
+#   "httpx2==2.16.2",
+#   "datasets==5.2.0",
+#   "sentencepiece==0.2.3",
+#   "bitsandbytes==0.50.2; sys_platform == 'linux'",
+#   "trackio==0.43.0",
+# ]
+# ///
+"""Trains a LoRA adapter on conversations, learning the assistant's replies alone; QLoRA (4-bit
+base) on a GPU with --qlora.
+
+Before the weights are loaded it counts what --max-length would cut and proves, on the labels that
+are trained, that exactly the assistant's texts and their stop token are learnt. A run that was
+stopped continues from its newest checkpoint, in --output or, with --push-to, on the Hub.
+metrics.json is written last: an --output without it is not finished; a --push-to is finished when
+--push-tag is there.
+
+    OMP_NUM_THREADS=1 python train_sft.py --train t.parquet --validation v.parquet \\
+        --base base --output adapter --max-length 1024
+"""
+
+import argparse
+import os
+import sys
+import time
+from importlib import import_module
+
+from ..common.events import JobError, emit, exit_code, short, silence_libraries
+from ..common.hub import bound_silence, patiently
+from ..common.repository import deliver, delivered, open_repository, refuse_public
+from .arithmetic import choose_arithmetic
+from .checkpoints import (
+    branch_of,
+    fetch_checkpoint,
+    find_checkpoint,
+    identify,
+    remove_branch,
+    remove_checkpoints,
+)
+from .labels import prepare
+from .options import parse_arguments
+from .result import save, write_metrics
+from .steps import run
+from .trainer import build_trainer, check_prepared, check_tools, configure
+
+
+def train(arguments: argparse.Namespace) -> None:
+    started = time.monotonic()
+    silence_libraries()
+    # What the 16-bit weights leave behind while they are quantised is then of use to the training,
+    # on a GPU of 24 GB too.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    bound_silence()
+    if arguments.trackio_project and (space := arguments.trackio_space):
+        looking = f"looking at {space!r}"
+        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
+    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
+    branch = branch_of(arguments)
+    if delivered(arguments, tags):
+        if branch in branches:
+            remove_branch(arguments)
+        return
+    tokenizer, examples, facts = prepare(arguments)
+    torch = import_module("torch")
+    cuda = torch.cuda.is_available()
+    check_tools(arguments, cuda)
+    longest = max(examples["train"], key=lambda example: len(example[0]))
+    arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
+    config = configure(arguments, cuda, arithmetic)
+    identity = identify(arguments, examples, cuda, arithmetic)
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "metrics.json").unlink(missing_ok=True)
+        if branch in branches:
+            fetch_checkpoint(arguments, branches[branch])
+        checkpoint = find_checkpoint(arguments, identity)
+        trainer = build_trainer(config, examples, tokenizer, arguments)
+        check_prepared(trainer.train_dataset, examples["train"])
+        check_prepared(trainer.eval_dataset, examples["validation"])
+        facts |= run(trainer, arguments, checkpoint, identity)
+        facts["files"] = save(trainer, tokenizer, arguments.output)
+        facts["seconds"] = round(time.monotonic() - started, 1)
+        loss = write_metrics(trainer, arguments, facts)
+    except torch.OutOfMemoryError:
+        wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
+        lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
+        raise JobError(f"{wrong}; {lower}, or take a larger GPU.") from None
+    except OSError as error:
+        look = f"check {str(arguments.output)!r} and the space left there"
+        wrong = f"Training stopped ({short(error)})"
+        raise JobError(f"{wrong}; {look}, and run the same again.") from None
+    if arguments.push_to:
+        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
+        remove_branch(arguments)
+    remove_checkpoints(arguments)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
+    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_code(train, parse_arguments(argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

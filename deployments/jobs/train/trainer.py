@@ -1,0 +1,166 @@
+"""TRL's trainer: its configuration, its model, and whether it takes the examples as they are."""
+
+import argparse
+import re
+from collections import Counter
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ..common.events import JobError, emit, short
+from ..common.files import named
+from ..common.hub import patiently
+from .labels import Example
+from .options import TRAINER
+
+
+def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
+    """Sees that packages which options need are there; says which options need a GPU."""
+    eight_bit = "8bit" in arguments.optim or "bnb" in arguments.optim
+    needed = {
+        "trackio": (arguments.trackio_project, "--trackio-project needs"),
+        "bitsandbytes": (
+            eight_bit or (arguments.qlora and cuda),
+            "--qlora and 8-bit optimisers need",
+        ),
+    }
+    for package, (wanted, option) in needed.items():
+        try:
+            if wanted:
+                import_module(package)
+        except ImportError as error:
+            wrong = f"{option} {package}, which cannot be loaded ({short(error)})"
+            remedy = f"run this script with 'uv run', or install {package}"
+            raise JobError(f"{wrong}; {remedy}.") from None
+    if arguments.qlora and not cuda:
+        wrong = "--qlora needs CUDA, which is not here"
+        emit("fallback", text=f"{wrong}; the base stays in 32 bits and a plain LoRA is trained.")
+    if arguments.offload_checkpoints and not (cuda and arguments.activation_checkpointing):
+        wrong = "--offload-checkpoints needs CUDA and gradient checkpointing"
+        emit("fallback", text=f"{wrong}; it is ignored.")
+
+
+def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
+    from trl import SFTConfig
+
+    knobs: dict[str, Any] = {name: getattr(arguments, name) for name in TRAINER} | {
+        "use_cpu": not cuda,
+        "bf16": arithmetic == "bfloat16",
+        "dataloader_pin_memory": cuda,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "per_device_eval_batch_size": arguments.per_device_train_batch_size,
+        "eval_packing": False,
+        "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
+        "save_strategy": "steps" if arguments.save_steps else "epoch",
+        "report_to": "none",
+    }
+    if arguments.save_steps:
+        knobs["save_steps"] = arguments.save_steps
+    if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
+        knobs["activation_checkpointing_kwargs"] = {"offload": True}
+    if arguments.trackio_project:
+        knobs |= {
+            "report_to": "trackio",
+            "project": arguments.trackio_project,
+            "run_name": arguments.push_tag or arguments.output.name,
+            "trackio_space_id": arguments.trackio_space,
+            # Without that, a static Space would be made as well.
+            "trackio_static_space_id": False,
+            "hub_private_repo": not arguments.public,
+        }
+    try:
+        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+
+
+def build_trainer(
+    config: Any, examples: dict[str, list[Example]], tokenizer: Any, arguments: argparse.Namespace
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    names = arguments.target_modules
+    lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
+    lora["target_modules"] = names[0] if names == ["all-linear"] else names
+    lora["revision"] = arguments.base_revision
+    try:
+        model = load_model(arguments, cuda=not config.use_cpu)
+        if model.config.get_text_config() is not model.config:
+            # A model that also sees: the layers of its vision tower have the same names as those
+            # of its decoder.
+            parts = model.named_modules()
+            decoder = next(name for name, part in parts if part is model.get_decoder())
+            lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
+        datasets = {
+            split: Dataset.from_dict(
+                {"input_ids": [ids for ids, _ in rows], "labels": [labels for _, labels in rows]}
+            )
+            for split, rows in examples.items()
+        }
+        trainer: Any = SFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=datasets["train"],
+            eval_dataset=datasets["validation"],
+            processing_class=tokenizer,
+            peft_config=LoraConfig(task_type="CAUSAL_LM", **lora),
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        wrong = f"Training of {arguments.base!r} cannot be set up"
+        raise JobError(f"{wrong}: {short(error)}.") from None
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            # TRL makes them 16 bits wide on a 4-bit base, in which small updates are lost, and
+            # PEFT 32 when it loads a checkpoint.
+            parameter.data = parameter.data.float()
+    # Each save of the adapter has it.
+    trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
+    trainer.remove_callback(PrinterCallback)
+    # TRL would write one over a README.md in --output, and PEFT would ask the Hub for the base's
+    # vocabulary at each checkpoint.
+    trainer.create_model_card = lambda *_, **__: None
+    saving = trainer.model.save_pretrained
+    trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
+    return trainer
+
+
+def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    loading: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
+    loading |= {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
+    # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
+    loading["dtype"] = torch.bfloat16 if cuda else torch.float32
+    loading["device_map"] = {"": 0} if cuda else None
+    if arguments.qlora and cuda:
+        loading["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    load = partial(AutoModelForCausalLM.from_pretrained, arguments.base, **loading)
+    return patiently(arguments, f"loading the weights of {arguments.base!r}", load, files=True)
+
+
+def check_prepared(dataset: Any, examples: list[Example]) -> None:
+    """Sees that the trainer's examples, packed or not, are those that were checked."""
+
+    def bytes_of(ids: Any, labels: Any) -> bytes:
+        return ids.astype("int32").tobytes() + labels.astype("int32").tobytes()
+
+    there = Counter(bytes_of(ids, labels) for ids, labels in examples)
+    for row in dataset.with_format("numpy"):
+        ends = row["seq_lengths"].cumsum() if "seq_lengths" in row else [len(row["input_ids"])]
+        for start, end in zip([0, *ends], ends, strict=False):
+            there[bytes_of(row["input_ids"][start:end], row["labels"][start:end])] -= 1
+    if any(there.values()):
+        raise JobError("TRL prepared other examples than those that were checked; report this.")

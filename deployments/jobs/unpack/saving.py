@@ -1,0 +1,30 @@
+"""The model folder, written by transformers alone."""
+
+from pathlib import Path
+from typing import Any
+
+LEFT_OUT = ("quantization_config", "dtype")
+
+
+def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
+    """Writes a fresh model with the same weights: transformers saves none that came from GGUF."""
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    known = model.config.to_dict()
+    plain = {name: known[name] for name in known if not name.startswith("_")}
+    plain = {name: value for name, value in plain.items() if name not in LEFT_OUT}
+    config = type(model.config).from_dict(plain)
+    # Without memory of its own at first: random weights would take seconds to draw.
+    with torch.device("meta"):
+        making = {"dtype": torch.bfloat16, "trust_remote_code": False}
+        fresh = AutoModelForCausalLM.from_config(config, **making)
+    state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
+    fresh.load_state_dict(state, assign=True)
+    fresh.tie_weights()
+    names = ("bos_token_id", "pad_token_id")
+    ids = {name: getattr(model.config, name, None) for name in names}
+    ends = stops if len(stops) > 1 else stops[0] if stops else None
+    fresh.generation_config = GenerationConfig(eos_token_id=ends, **ids)
+    fresh.save_pretrained(output)
+    tokenizer.save_pretrained(output)
