@@ -217,8 +217,8 @@ bench-commands:  ## What a command costs whose work is done, through Prefect and
 	@$(BIN)/python bench/commands.py $(SETTINGS)
 
 .PHONY: check
-check: setup  ## Format, lint, types, import law
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports
+check: setup  ## Format, lint, types, import law, job scripts
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports && $(BIN)/python deployments/jobs/build.py --check
 
 .PHONY: docs
 docs:  ## Build the documentation as a site: open data/site/index.html

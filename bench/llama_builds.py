@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT / "deployments"), str(CHECKOUT / "deployments/jobs")]
+sys.path[:0] = [str(CHECKOUT / "deployments"), str(CHECKOUT / "deployments/jobs/built")]
 
 choosing, building, interface = import_module("llama"), import_module("llama_build"), import_module("llama_library")
 installed_library, library_in = choosing.installed_library, choosing.library_in
@@ -47,7 +47,7 @@ def measure(gguf: Path, library: Path) -> dict[str, float]:
 
 def from_nothing(kind: str) -> float:
     """Return the seconds in which an empty folder comes to a decode."""
-    probe = [str(CHECKOUT / "deployments/jobs/llama_library.py"), "probe"]
+    probe = [str(CHECKOUT / "deployments/jobs/built/llama_library.py"), "probe"]
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         if kind == "prebuilt":

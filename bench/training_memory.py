@@ -1,4 +1,4 @@
-"""Peak memory and speed of deployments/jobs/train_sft.py with QLoRA on a GPU, on a randomly initialised model of a real model's shape.
+"""Peak memory and speed of deployments/jobs/built/train_sft.py with QLoRA on a GPU, on a randomly initialised model of a real model's shape.
 
     python bench/training_memory.py [--shape qwen3-14b] [--case 16384 --case "32768 --lora-dropout 0"] [--output table.json]
 
@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-SCRIPT = Path(__file__).resolve().parents[1] / "deployments" / "jobs" / "train_sft.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "deployments" / "jobs" / "built" / "train_sft.py"
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3-14b": (
         "Qwen3",

@@ -23,7 +23,7 @@ from typing import Any
 from llama_build import CHECKOUT, InstallError, build, converter, cpu, pinned, portable_flags, run, say, wheel
 
 RECORD = Path(sys.prefix) / "understudy-llama.json"
-PROBE = CHECKOUT / "deployments" / "jobs" / "llama_library.py"
+PROBE = CHECKOUT / "deployments" / "jobs" / "built" / "llama_library.py"
 SERVER = CHECKOUT / "blocks" / "prebuilt_server.py"
 KINDS = ("own", "prebuilt", "portable")
 WORDS = {

@@ -26,7 +26,7 @@ from tasks.owning import awaited
 from tasks.paid_jobs import HUB_FILE, make_elsewhere
 from tasks.run import current_run
 
-SCRIPTS = SHIPPED / "deployments" / "jobs"
+SCRIPTS = SHIPPED / "deployments" / "jobs" / "built"
 
 LLAMA_SCRIPTS = ("convert_gguf.py",)
 """Scripts that llama.cpp may crash."""
@@ -74,7 +74,7 @@ async def run_script(
     """Run a job script as a process here, unless its output is there; another run that makes the same is waited for.
 
     Args:
-        script: file name below `deployments/jobs`.
+        script: file name below `deployments/jobs/built`.
         output: name of the output folder below the data root.
         finished: JSON file in it that the script writes last.
         arguments: passed as `--name value`.

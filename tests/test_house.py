@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_format_lint_types_and_import_law(command):
 
 
 def test_job_scripts_import_nothing_of_ours():
-    for path in (CHECKOUT / "deployments/jobs").glob("*.py"):
+    for path in (CHECKOUT / "deployments/jobs").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) (core|blocks|tasks|flows)\b", path.read_text(encoding="utf-8"), re.MULTILINE), path
 
 
@@ -34,3 +35,8 @@ def test_every_variable_that_is_read_is_in_the_example():
     read = {name for path in sources for name in re.findall(r"\bUNDERSTUDY_[A-Z]+\b", path.read_text(encoding="utf-8"))}
     assert read
     assert all(f"{name}=" in example for name in read), read
+
+
+def test_the_job_scripts_are_what_their_parts_give():
+    found = subprocess.run([sys.executable, "deployments/jobs/build.py", "--check"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

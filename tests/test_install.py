@@ -33,7 +33,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.checkout, self.cache = folder / "checkout", folder / "cache"
         self.prefix = self.checkout / ".venv"
-        for name in ("deployments/llama.py", "deployments/llama_build.py", "deployments/jobs/llama_library.py", "pyproject.toml"):
+        for name in ("deployments/llama.py", "deployments/llama_build.py", "deployments/jobs/built/llama_library.py", "pyproject.toml"):
             (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, self.checkout / name)
         (self.checkout / "blocks").mkdir()
@@ -105,7 +105,7 @@ def test_what_is_installed_is_proven_once_and_written_down(place):
     assert place.record()["kind"] == "prebuilt"
     assert place.record()["converter"] == str(place.cache / f"llama.cpp-{place.version}")
     assert place.run("check")[0] == 0
-    (place.checkout / "deployments/jobs/llama_library.py").write_text("raise SystemExit('tested again')", encoding="utf-8")
+    (place.checkout / "deployments/jobs/built/llama_library.py").write_text("raise SystemExit('tested again')", encoding="utf-8")
     assert place.run("choose") == (0, "")
     shutil.rmtree(place.cache)
     assert place.run("check")[0] == 1

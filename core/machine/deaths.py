@@ -11,7 +11,7 @@ from core.machine.memory import Memory, read_memory, size
 from core.machine.tethered import ENDED
 from core.paths import SHIPPED
 
-LLAMA_PROBE = (sys.executable, str(SHIPPED / "deployments" / "jobs" / "llama_library.py"), "probe")
+LLAMA_PROBE = (sys.executable, str(SHIPPED / "deployments" / "jobs" / "built" / "llama_library.py"), "probe")
 """Decodes a tiny quantised model with the llama.cpp that is installed; exit code 0 if that goes well."""
 PORTABLE = "UNDERSTUDY_LLAMA=portable make setup"
 PROBE_SECONDS = 120

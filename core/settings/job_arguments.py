@@ -3,7 +3,7 @@
 What says where a job's inputs and outputs are, and who may read them, is not among them: the order says that (tasks/orders.py).
 
 Source:
-    deployments/jobs/train_sft.py and convert_gguf.py, `parse_arguments`; a test holds them together.
+    deployments/jobs/train/options.py and convert/options.py; a test holds them together.
 """
 
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ class _Arguments(Strict):
 
 
 class TrainArguments(_Arguments):
-    """Of deployments/jobs/train_sft.py, whose help says what each does."""
+    """Of deployments/jobs/built/train_sft.py, whose help says what each does."""
 
     max_length: Annotated[Count, Field(ge=16)]
     reply_prefix: Annotated[str, Field(max_length=200)] | None = None
@@ -58,7 +58,7 @@ class TrainArguments(_Arguments):
 
 
 class ConvertArguments(_Arguments):
-    """Of deployments/jobs/convert_gguf.py, whose help says what each does."""
+    """Of deployments/jobs/built/convert_gguf.py, whose help says what each does."""
 
     keep_f16: bool | None = None
     discard_f16: bool | None = None

@@ -167,7 +167,7 @@ class Training(Strict):
         flavors: hardware of paid jobs.
         efficiency: share of a GPU's arithmetic that the training of this model uses, where it is not that of config/hardware.yaml.
         chat_template: a file beside this one; by default the base's own.
-        train, convert: arguments of deployments/jobs/train_sft.py and convert_gguf.py.
+        train, convert: arguments of deployments/jobs/built/train_sft.py and convert_gguf.py.
         quantisations: GGUF files to make; the first is the one that is evaluated.
     """
 

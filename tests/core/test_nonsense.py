@@ -101,7 +101,7 @@ def test_training_settings(tmp_path, place, value):
 
 @pytest.mark.parametrize(("file", "arguments"), [("train_sft", TrainArguments), ("convert_gguf", ConvertArguments)])
 def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsys, file, arguments):
-    path = CHECKOUT / f"deployments/jobs/{file}.py"
+    path = CHECKOUT / f"deployments/jobs/built/{file}.py"
     spec = importlib.util.spec_from_file_location(f"{file}_arguments", path)
     monkeypatch.syspath_prepend(str(path.parent))
     assert spec
@@ -110,7 +110,7 @@ def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsy
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     with pytest.raises(SystemExit):
-        module.parse_arguments(["--help"])
+        module.main(["--help"])
     options = {word.strip("[],") for word in capsys.readouterr().out.split() if word.strip("[],").startswith("--")}
     assert {f"--{field.alias}" for field in arguments.model_fields.values()} <= options
 

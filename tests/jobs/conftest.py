@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 
-SCRIPT = CHECKOUT / "deployments" / "jobs" / "train_sft.py"
+SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "train_sft.py"
 SYSTEM = "You are a coach."
 ARCHITECTURES = ("qwen3", "llama", "gemma3", "gemma3-vision")
 TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}

@@ -22,7 +22,7 @@ from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
 
 pytest.importorskip("trl")
-SCRIPT = CHECKOUT / "deployments" / "jobs" / "convert_gguf.py"
+SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
 RUNTIME = read_runtime()
 if RUNTIME is None or RUNTIME.converter is None:
     pytest.skip("llama.cpp and its converter are not installed; run `make setup`", allow_module_level=True)

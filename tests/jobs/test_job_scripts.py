@@ -17,7 +17,7 @@ from blocks.llama_runtime import read_runtime
 from tests.tiny import tiny_base
 
 ROOT = Path(__file__).parents[2]
-JOBS = ROOT / "deployments" / "jobs"
+JOBS = ROOT / "deployments" / "jobs" / "built"
 SCRIPTS = ["unpack_gguf", "train_sft", "convert_gguf"]
 sys.path.insert(0, str(JOBS))
 llama_library = import_module("llama_library")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 
-SCRIPT = CHECKOUT / "deployments" / "jobs" / "llama_library.py"
+SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "llama_library.py"
 # architecture, width, inner width, layers, heads, key heads, tied
 MODELS = [
     ("llama", 256, 512, 11, 4, 1, True),

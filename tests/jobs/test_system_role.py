@@ -12,7 +12,7 @@ from core.settings.pipeline import Slicing
 from tasks.tokens import load_tokenizer
 from tests.jobs.conftest import make_tokenizer
 
-JOBS = Path(__file__).parents[2] / "deployments/jobs"
+JOBS = Path(__file__).parents[2] / "deployments/jobs/built"
 GEMMA2 = (
     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"

@@ -15,7 +15,7 @@ from tests.tiny.gguf_file import TEMPLATE, write_gguf
 pytest.importorskip("trl")
 gguf = pytest.importorskip("gguf")
 
-SCRIPT = CHECKOUT / "deployments/jobs/unpack_gguf.py"
+SCRIPT = CHECKOUT / "deployments/jobs/built/unpack_gguf.py"
 
 
 @dataclass(frozen=True)

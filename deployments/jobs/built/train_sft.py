@@ -504,8 +504,11 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
         asked = arguments.base_revision
         info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
         arguments.base_revision = info.sha
-    loading = {"revision": arguments.base_revision, "trust_remote_code": False}
-    load = partial(AutoTokenizer.from_pretrained, base, **loading)
+
+    def load() -> Any:
+        revision = arguments.base_revision
+        return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
+
     return patiently(arguments, doing, load, files=True)
 
 
@@ -707,10 +710,14 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
         return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        loading: dict[str, Any] = {"dtype": torch.float32, "trust_remote_code": False}
-        loading |= {"revision": arguments.base_revision, "use_safetensors": True}
-        loading |= {"attn_implementation": arguments.attention}
-        model = AutoModelForCausalLM.from_pretrained(arguments.base, **loading)
+        model = AutoModelForCausalLM.from_pretrained(
+            arguments.base,
+            revision=arguments.base_revision,
+            attn_implementation=arguments.attention,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
         facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])
@@ -1237,8 +1244,8 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    loading: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
-    loading |= {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
+    loading: dict[str, Any] = {"revision": arguments.base_revision}
+    loading["attn_implementation"] = arguments.attention
     # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
@@ -1249,7 +1256,12 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-    load = partial(AutoModelForCausalLM.from_pretrained, arguments.base, **loading)
+
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(
+            arguments.base, trust_remote_code=False, use_safetensors=True, **loading
+        )
+
     return patiently(arguments, f"loading the weights of {arguments.base!r}", load, files=True)
 
 

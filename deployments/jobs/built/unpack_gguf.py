@@ -120,8 +120,9 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loading = {"trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
-    again = AutoModelForCausalLM.from_pretrained(output, **loading).eval()
+    again = AutoModelForCausalLM.from_pretrained(
+        output, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    ).eval()
     cutter: Any = AutoTokenizer.from_pretrained(output, trust_remote_code=False)
     if cutter.chat_template != tokenizer.chat_template:
         raise JobError("The saved chat template is another than the file's; report this.")
@@ -256,9 +257,10 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    loading = {"gguf_file": path.name, "trust_remote_code": False}
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, **loading)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, trust_remote_code=False
+        )
     except Exception as error:  # transformers raises whatever the file's fault leads to
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
@@ -280,9 +282,10 @@ def read_model(path: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    loading = {"gguf_file": path.name, "dtype": torch.float32, "trust_remote_code": False}
     try:
-        return AutoModelForCausalLM.from_pretrained(path.parent, **loading).eval()
+        return AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False
+        ).eval()
     except Exception as error:  # as above
         wrong = f"transformers cannot read the weights of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
@@ -310,8 +313,9 @@ def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
     config = type(model.config).from_dict(plain)
     # Without memory of its own at first: random weights would take seconds to draw.
     with torch.device("meta"):
-        making = {"dtype": torch.bfloat16, "trust_remote_code": False}
-        fresh = AutoModelForCausalLM.from_config(config, **making)
+        fresh = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, trust_remote_code=False
+        )
     state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
     fresh.load_state_dict(state, assign=True)
     fresh.tie_weights()

@@ -32,10 +32,14 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
         return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        loading: dict[str, Any] = {"dtype": torch.float32, "trust_remote_code": False}
-        loading |= {"revision": arguments.base_revision, "use_safetensors": True}
-        loading |= {"attn_implementation": arguments.attention}
-        model = AutoModelForCausalLM.from_pretrained(arguments.base, **loading)
+        model = AutoModelForCausalLM.from_pretrained(
+            arguments.base,
+            revision=arguments.base_revision,
+            attn_implementation=arguments.attention,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
         facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])

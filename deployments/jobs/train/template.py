@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,11 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
         asked = arguments.base_revision
         info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
         arguments.base_revision = info.sha
-    loading = {"revision": arguments.base_revision, "trust_remote_code": False}
-    load = partial(AutoTokenizer.from_pretrained, base, **loading)
+
+    def load() -> Any:
+        revision = arguments.base_revision
+        return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
+
     return patiently(arguments, doing, load, files=True)
 
 

@@ -135,8 +135,8 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    loading: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
-    loading |= {"revision": arguments.base_revision, "attn_implementation": arguments.attention}
+    loading: dict[str, Any] = {"revision": arguments.base_revision}
+    loading["attn_implementation"] = arguments.attention
     # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
@@ -147,7 +147,12 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-    load = partial(AutoModelForCausalLM.from_pretrained, arguments.base, **loading)
+
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(
+            arguments.base, trust_remote_code=False, use_safetensors=True, **loading
+        )
+
     return patiently(arguments, f"loading the weights of {arguments.base!r}", load, files=True)
 
 

@@ -23,8 +23,9 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loading = {"trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
-    again = AutoModelForCausalLM.from_pretrained(output, **loading).eval()
+    again = AutoModelForCausalLM.from_pretrained(
+        output, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    ).eval()
     cutter: Any = AutoTokenizer.from_pretrained(output, trust_remote_code=False)
     if cutter.chat_template != tokenizer.chat_template:
         raise JobError("The saved chat template is another than the file's; report this.")

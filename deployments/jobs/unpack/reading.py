@@ -49,9 +49,10 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    loading = {"gguf_file": path.name, "trust_remote_code": False}
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(path.parent, **loading)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, trust_remote_code=False
+        )
     except Exception as error:  # transformers raises whatever the file's fault leads to
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
@@ -73,9 +74,10 @@ def read_model(path: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    loading = {"gguf_file": path.name, "dtype": torch.float32, "trust_remote_code": False}
     try:
-        return AutoModelForCausalLM.from_pretrained(path.parent, **loading).eval()
+        return AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False
+        ).eval()
     except Exception as error:  # as above
         wrong = f"transformers cannot read the weights of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None

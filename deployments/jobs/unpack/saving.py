@@ -17,8 +17,9 @@ def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
     config = type(model.config).from_dict(plain)
     # Without memory of its own at first: random weights would take seconds to draw.
     with torch.device("meta"):
-        making = {"dtype": torch.bfloat16, "trust_remote_code": False}
-        fresh = AutoModelForCausalLM.from_config(config, **making)
+        fresh = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, trust_remote_code=False
+        )
     state = {name: value.to(torch.bfloat16) for name, value in model.state_dict().items()}
     fresh.load_state_dict(state, assign=True)
     fresh.tie_weights()

@@ -27,7 +27,7 @@ DATASET = Source(name="coach", repo="me/coach", commit="d" * 40, url=f"https://h
 ADAPTER = Source(name="adapter-1", repo="me/coach-adapter", commit="a" * 40, url="https://huggingface.co/me/coach-adapter")
 RESULT = Result(metric="mean_score", name="mean score", value=0.875, dataset="8 fresh personas", dataset_type="understudy-personas")
 
-METRICS: dict[str, Any] = {  # of a job, by the names that deployments/jobs/train_sft.py gives
+METRICS: dict[str, Any] = {  # of a job, by the names that deployments/jobs/built/train_sft.py gives
     "validation_loss_first": 7.9,
     "steps": 3,
     "stop_tokens": ["<|im_end|>"],
@@ -59,7 +59,7 @@ METRICS: dict[str, Any] = {  # of a job, by the names that deployments/jobs/trai
     "loss_curve": [{"step": 1, "loss": 7.5}, {"step": 2, "loss": 3.0}, {"step": 3, "loss": 1.0}],
     "validation_curve": [{"step": 0, "loss": 7.9}, {"step": 3, "loss": 0.75}],
 }
-EXPORT: dict[str, Any] = {  # by the names that deployments/jobs/convert_gguf.py gives
+EXPORT: dict[str, Any] = {  # by the names that deployments/jobs/built/convert_gguf.py gives
     "files": {
         "Modelfile": {"bytes": 900, "sha256": "0" * 64},
         "coach-f16.gguf": {"bytes": 29_540_000_000, "sha256": "1" * 64},

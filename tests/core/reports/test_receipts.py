@@ -122,7 +122,7 @@ def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of
         shutil.copytree(source, copy / place) if source.is_dir() else shutil.copy(source, copy / place)
     monkeypatch.setattr(receipts, "CODE", copy)
     monkeypatch.setattr(receipts, "SHIPPED", copy)
-    for changed in ("prompts/therapeutic-coaching/assistant.md", "tasks/generation.py", "deployments/jobs/train_sft.py", "uv.lock"):
+    for changed in ("prompts/therapeutic-coaching/assistant.md", "tasks/generation.py", "deployments/jobs/built/train_sft.py", "uv.lock"):
         (copy / changed).write_text((copy / changed).read_text(encoding="utf-8") + "\n", encoding="utf-8")
         others.append(receipt_name("generation", {"conversations": "3"}, settings, store))
     packs = tmp_path / "packs"
