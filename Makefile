@@ -172,7 +172,7 @@ release-candidate: setup  ## From all that passed to an evaluated understudy [DO
 
 .PHONY: test
 test: setup  ## Install what is needed and run the test suite
-	@$(BIN)/python -m pytest -n auto --dist loadfile --durations 20 $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(TESTS)
 
 .PHONY: kill-test
 kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run

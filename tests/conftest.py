@@ -60,6 +60,18 @@ def _guarded_resolve(host: object, *arguments: object, **options: object) -> obj
     return _resolve(host, *arguments, **options)  # ty: ignore[invalid-argument-type]
 
 
+END_TO_END = ("flows", "command", "browser", "jobs", "test_install.py", "test_wheel.py")
+"""Below tests/: what starts servers, programs, browsers and trainings."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs end to end, and run it first: its files take minutes each, and one that begins last leaves the other cores idle."""
+    for item in items:
+        if item.path.relative_to(CHECKOUT / "tests").parts[0] in END_TO_END:
+            item.add_marker("e2e")
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
