@@ -128,6 +128,14 @@ def test_help_is_instant_and_needs_only_the_standard_library(script: str) -> Non
     assert "--output" in done.stdout
 
 
+@pytest.mark.parametrize("given", [["--push-to", "me/coach"], ["--push-tag", "run-1"], ["--push-to", "me/coach", "--push-tag", "../x"]])
+def test_a_training_that_pushes_has_both_a_repository_and_a_tag(given: list[str]) -> None:
+    command = [sys.executable, "-S", "-I", str(JOBS / "train_sft.py"), "--base", "b", "--output", "o", "--max-length", "9", "--dataset", "me/rows", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "give --push-to owner/name together with --push-tag" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_pins_are_those_of_the_project(script: str) -> None:
     pinned = header(script)

@@ -41,9 +41,9 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
     files = (arguments.train is not None, arguments.validation is not None)
     if files not in ((True, True), (False, False)) or files[0] == (arguments.dataset is not None):
         parser.error("give either --train with --validation, or --dataset")
-    pushed = f"{arguments.push_to} {arguments.push_tag}"
-    named = re.fullmatch(r"[\w.-]+/[\w.-]+ \w+([.-]\w+)*", pushed, re.ASCII)
-    if (arguments.push_to or arguments.push_tag) and not named:
+    repo, tag = arguments.push_to or "", arguments.push_tag or ""
+    named = re.fullmatch(r"[\w.-]+/[\w.-]+ \w+([.-]\w+)*", f"{repo} {tag}", re.ASCII)
+    if (repo or tag) and not named:
         wanted = "give --push-to owner/name together with --push-tag word-1.2"
         given = f"they are {arguments.push_to!r} and {arguments.push_tag!r}"
         parser.error(f"{wanted}; {given}")
