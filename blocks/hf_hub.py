@@ -162,22 +162,33 @@ class HfHub(CredentialsBlock):
 
         oid = self.patiently("committing", commit)
         self._tag(api, repo, kind, tag, oid)
-        self._verify(api, repo, kind, files, oid)
+        if differing := self._differing(api, repo, kind, files, oid):
+            raise HubError(f"{repo} at {oid[:12]} has another {differing[0]} than was pushed. Look at the repository, and push again.")
         return Commit(oid=oid, url=self.page(repo, kind, oid))
 
     def where(self) -> str:
         """Return the Hub's address."""
         return (self.endpoint or constants.ENDPOINT).rstrip("/")
 
-    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
-        """Say whether a commit that was pushed is at this Hub, and the tag at it where one is given.
+    def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
+        """Return the commit that a tag points to, if it has all these files as they are.
+
+        Raises:
+            HubError: the Hub does not answer, or the repository has another name now.
+        """
+        oid = self.commit_of(repo, kind, tag)
+        same = oid is not None and not self._differing(self.get_client(), repo, kind, files, oid)
+        return Commit(oid=oid, url=self.page(repo, kind, oid)) if oid and same else None
+
+    def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
+        """Say whether a commit that was pushed is at this Hub.
 
         Raises:
             HubError: the Hub does not answer, or the repository has another name now.
         """
         if not commit.url.startswith(f"{self.where()}/"):
             return False
-        return all(self.commit_of(repo, kind, revision) == commit.oid for revision in (commit.oid, tag) if revision)
+        return self.commit_of(repo, kind, commit.oid) == commit.oid
 
     def page(self, repo: str, kind: RepoKind, commit: str) -> str:
         """Return where a person can look at a commit."""
@@ -253,13 +264,15 @@ class HfHub(CredentialsBlock):
 
         self.patiently("tagging", move)
 
-    def _verify(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> None:
+    def _differing(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> list[str]:
+        """Return which files a commit has otherwise, or has not."""
         found = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))
         there = {item.path: (item.lfs.sha256 if item.lfs else None, item.blob_id) for item in found if isinstance(item, RepoFile)}
-        for name, data in files.items():
-            sha256, blob = there.get(name, (None, None))
-            if sha256 != _sha256(data) if sha256 else blob != _git_hash(data):
-                raise HubError(f"{repo} at {oid[:12]} has another {name} than was pushed. Look at the repository, and push again.")
+
+        def differs(data: Path | bytes, sha256: str | None, blob: str | None) -> bool:
+            return sha256 != _sha256(data) if sha256 else blob is None or blob != _git_hash(data)
+
+        return [name for name, data in files.items() if differs(data, *there.get(name, (None, None)))]
 
     def patiently(self, doing: str, call: Callable[[], Answer]) -> Answer:
         """Call until it goes well, as long as what is wrong may pass.

@@ -27,12 +27,20 @@ class Hub(Protocol):
         """
         ...
 
+    def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
+        """Return the commit that a tag points to, if it has all these files as they are.
+
+        Raises:
+            HubError: the hub cannot be asked.
+        """
+        ...
+
     def where(self) -> str:
         """Return which hub this is: an address, or a folder's name."""
         ...
 
-    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
-        """Say whether a commit that was pushed is there, whole, at this hub, and the tag at it where one is given.
+    def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
+        """Say whether a commit that was pushed is there, whole, at this hub.
 
         Raises:
             HubError: it cannot be asked, or the repository has another name now.

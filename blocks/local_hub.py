@@ -64,17 +64,20 @@ class LocalHub(Block):
             store.write(f"{place}/refs/{ref}", oid + "\n")
         return Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
 
+    def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
+        """Return the commit that a tag points to, if it has these files, whole, and no other."""
+        store, place = open_store(), f"{self.folder}/{kind}s/{repo}"
+        oid, ref = _commit_name({name: _sha256(data) for name, data in sorted(files.items())}), f"{place}/refs/tags/{tag}"
+        commit = Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
+        return commit if store.exists(ref) and store.read(ref).strip() == oid and self.holds(repo, kind, commit) else None
+
     def where(self) -> str:
         """Return the folder's name."""
         return self.folder
 
-    def holds(self, repo: str, kind: RepoKind, commit: Commit, tag: str | None = None) -> bool:
-        """Say whether a commit's files are all there as they were, and the tag points to it where one is given."""
-        store, place = open_store(), f"{self.folder}/{kind}s/{repo}"
-        ref = f"{place}/refs/tags/{tag}"
-        if tag and not (store.exists(ref) and store.read(ref).strip() == commit.oid):
-            return False
-        sums = {}
+    def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
+        """Say whether a commit's files are all there as they were."""
+        store, place, sums = open_store(), f"{self.folder}/{kind}s/{repo}", {}
         for name in store.names(f"{place}/commits/{commit.oid}"):
             with store.reading(name) as file:
                 sums[name.rpartition("/")[2]] = _sum(file)

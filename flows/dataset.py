@@ -4,9 +4,9 @@ from prefect import flow
 
 from core.records import DatasetRef
 from core.settings.pipeline import load_settings
-from tasks.dataset import BuiltDataset, build_dataset, check_hub, plan_dataset, publish_dataset, published_dataset
+from tasks.dataset import build_dataset, check_hub, plan_dataset, publish_dataset, push_dataset
 from tasks.latest import keep_dataset
-from tasks.policy import ensured, guarded
+from tasks.policy import guarded, run_cached
 
 
 @guarded
@@ -32,8 +32,8 @@ async def dataset(
     """
     plan = plan_dataset(domain, assessed, checkpoints, transcripts, load_settings(settings))
     await check_hub(plan.settings)
-    built = await ensured(build_dataset, BuiltDataset, plan)
-    pushed = await published_dataset(built, plan.settings)
+    built = await run_cached(build_dataset, plan)
+    pushed = await run_cached(push_dataset, built, plan.settings)
     await publish_dataset(pushed, domain)
     keep_dataset(domain, pushed)
     return pushed

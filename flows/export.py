@@ -8,7 +8,7 @@ from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
 from tasks.latest import keep_exports, latest_models
 from tasks.paid_jobs import cancel_jobs
-from tasks.policy import ensured, guarded
+from tasks.policy import guarded, run_cached
 from tasks.published import check_base, check_dataset, check_made, place_of_jobs
 from tasks.publishing import publish_base_gguf, publish_gguf
 from tasks.run import begin_run
@@ -44,9 +44,9 @@ async def export(
 
     place = await place_of_jobs(run)
     await agree_to_export("base", base, None, dataset, numbers, place)
-    base_gguf = await ensured(export_gguf, ModelRef, "base", base, None, dataset, numbers, domain, run.pack.hash, script, place)
+    base_gguf = await run_cached(export_gguf, "base", base, None, dataset, numbers, domain, run.pack.hash, script, place)
     base_gguf = await publish_base_gguf(run, base, base_gguf)
     await agree_to_export("understudy", base, adapter, dataset, numbers, place)
-    understudy_gguf = await ensured(export_gguf, ModelRef, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script, place)
+    understudy_gguf = await run_cached(export_gguf, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
     return keep_exports(domain, base_gguf, published, dataset)

@@ -2,13 +2,13 @@
 
 from prefect import flow
 
-from core.records import DatasetRef, ModelRef, Reference
+from core.records import DatasetRef, ModelRef
 from core.settings.pipeline import load_training
 from tasks.export import check_base
 from tasks.jobs import script_hash
 from tasks.latest import latest_dataset
 from tasks.paid_jobs import cancel_jobs
-from tasks.policy import ensured, guarded
+from tasks.policy import guarded, run_cached
 from tasks.published import check_dataset, place_of_jobs
 from tasks.publishing import publish_adapter
 from tasks.run import begin_run
@@ -35,7 +35,7 @@ async def training(
 
     await check_dataset(run, examples)
     base, place = await base_model(run, numbers), await place_of_jobs(run)
-    await ensured(check_base, Reference, base, numbers, domain, run.pack.hash, script_hash("convert_gguf.py"))
+    await run_cached(check_base, base, numbers, domain, run.pack.hash, script_hash("convert_gguf.py"))
     await agree_to_training(examples, base, numbers, place)
-    adapter = await ensured(train, ModelRef, examples, base, numbers, script_hash("train_sft.py"), place)
+    adapter = await run_cached(train, examples, base, numbers, script_hash("train_sft.py"), place)
     return base, await publish_adapter(run, examples, base, adapter)

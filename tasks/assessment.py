@@ -3,9 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from core.errors import DamagedError
@@ -20,12 +18,9 @@ from core.storage.store import open_store
 from core.storage.traces import leave_open
 from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, counted, ensured, fail_if_nothing, guarded, side_by_side
+from tasks.policy import cached_task, counted, existing, fail_if_nothing, run_cached, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 from tasks.tokens import count_tokens
-
-FRESH: ContextVar[set[str]] = ContextVar("fresh", default=set())  # noqa: B039
-"""Paths of the assessments that were made in this batch and not found."""
 
 
 class AssessmentPlan(Record):
@@ -46,27 +41,25 @@ class AssessmentPlan(Record):
     repeat: int = 0
 
 
-@guarded
-@task(name="assess", task_run_name="assess {plan.transcript.id} by {plan.judge.reference}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("assess", "assess {plan.transcript.id} by {plan.judge.reference}")
 async def assess_task(plan: AssessmentPlan) -> AssessmentRef:
     """Judge one transcript and store the assessment; a complete one that is there already is not made again."""
     pack, store = load_pack(plan.domain), open_store()
     transcript = store.record(plan.transcript.path, Transcript)
     name, path = _place(plan, transcript)
-    found = store.record(path, Assessment) if store.exists(path) else None
-    if found is None or found.score.outcome is Outcome.INCOMPLETE:
-        log = JudgementLog(store, name, LOCK.get())
-        if log.damage:
-            get_run_logger().warning(log.damage)
-        room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
-        found = await assess(Sitting(pack, await open_model(plan.judge), transcript, *room, log))
-        if lock := LOCK.get():
-            lock.check()
-        store.write_json(path, found)
-        FRESH.get().add(path)
-        if found.score.outcome is not Outcome.INCOMPLETE:
-            log.remove()
-    return AssessmentRef(path=path, transcript=plan.transcript, outcome=found.score.outcome, score=found.score.score)
+    if store.exists(path) and (known := store.record(path, Assessment).score).outcome is not Outcome.INCOMPLETE:
+        return existing(AssessmentRef(path=path, transcript=plan.transcript, outcome=known.outcome, score=known.score))
+    log = JudgementLog(store, name, LOCK.get())
+    if log.damage:
+        get_run_logger().warning(log.damage)
+    room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
+    made = await assess(Sitting(pack, await open_model(plan.judge), transcript, *room, log))
+    if lock := LOCK.get():
+        lock.check()
+    store.write_json(path, made)
+    if made.score.outcome is not Outcome.INCOMPLETE:
+        log.remove()
+    return AssessmentRef(path=path, transcript=plan.transcript, outcome=made.score.outcome, score=made.score.score)
 
 
 def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[TranscriptRef]:
@@ -213,17 +206,12 @@ async def _judge(
         By transcript, judge and repeat what was made, in the plans' order; and what was left out.
     """
     made: dict[tuple[str, str, int], AssessmentRef] = {}
-    FRESH.set(set())
 
     async def one(plan: AssessmentPlan) -> AssessmentRef:
         async with owned(f"{FOLDER}/{fingerprint([plan.transcript.id, plan.judge, plan.judge_hash, plan.judging, plan.repeat])}"):
-            found = await ensured(assess_task, AssessmentRef, plan)
-            if found.outcome is Outcome.INCOMPLETE and found.path not in FRESH.get():
-                found = await assess_task.with_options(refresh_cache=True)(plan)
+            found = await run_cached(assess_task, plan)
         if found.outcome is Outcome.INCOMPLETE:
             leave_open()
-        open_store().record(plan.transcript.path, Transcript)  # what is found by its key alone may have been damaged since
-        open_store().record(found.path, Assessment)
         made[_key(plan)] = found
         return found
 

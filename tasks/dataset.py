@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from statistics import mean
 from typing import Any
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
@@ -23,14 +22,17 @@ from core.records import Assessment, DatasetRef, Publication, Record, Reference,
 from core.rehearsal.personas import sample_batch
 from core.reports.render import dataset_card, markdown
 from core.settings.pipeline import DatasetSettings, Settings, load_training
-from core.storage.store import open_store
+from core.storage.file_facts import damaged_files, file_facts
+from core.storage.store import Store, open_store
 from tasks.access import check_publications
 from tasks.artifacts import publish_link, publish_report
 from tasks.gathering import batches_of, candidates, check_sources, content_of
 from tasks.importing import NOT_STATED
-from tasks.policy import CACHED, ensured, guarded
-from tasks.published import say_again, stands
+from tasks.policy import cached_task, existing
 from tasks.tokens import load_tokenizer
+
+FILES = [*(f"{split}.parquet" for split in SPLITS), "rows.jsonl", "README.md"]
+"""Of a dataset, beside the manifest, which is written last."""
 
 NAMED = 1000
 """What was left out is named up to this number in the Prefect UI, which shows a page at once."""
@@ -89,8 +91,7 @@ def plan_dataset(domain: str, assessed: str | None, checkpoints: str | None, tra
     )
 
 
-@guarded
-@task(name="build-dataset", task_run_name="build {plan.settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("build-dataset", "build {plan.settings.repo}")
 async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     """Gather what passed, leave near-duplicates out, audit it, slice it and split it by transcript."""
     pack, store, settings = load_pack(plan.domain), open_store(), plan.settings
@@ -99,10 +100,13 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     _refuse_evaluated(gathered, pack, plan.evaluation)
     gathered = bound_mended(_without_duplicates(gathered, settings), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
+    tokenizer, system = load_tokenizer(settings.tokenizer), pack.prompts["system"].render()
+    words = [fingerprint(item) for item in _read(gathered)]  # a file may have been edited under its name
+    folder = f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}"
+    if known := _built(store, folder):
+        return existing(known)
     kept = [item.id for item in gathered.passing]
     audited = audit(_read(gathered), pack, settings.audit)
-    folder = f"datasets/{fingerprint([plan, gathered.manifest()])}"
-    tokenizer, system = load_tokenizer(settings.tokenizer), pack.prompts["system"].render()
     apart = split_off(_long_enough(gathered, settings), settings.validation_share)
     written = write_examples(store, folder, _read(gathered), system, settings.slicing, tokenizer, apart, settings.provenance)
     facts = _facts(plan, pack, gathered, audited, written)
@@ -116,6 +120,7 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
             "statistics": facts["statistics"],
             "warnings": facts["warnings"],
             "caveats": facts["caveats"],
+            "files": file_facts(store, folder, FILES),
         },
     )
     logger = get_run_logger()
@@ -129,37 +134,30 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=len(kept))
 
 
-async def published_dataset(built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
-    """Return the dataset as it is on the hub of the settings, pushed now or earlier; what was pushed and is not there any more is pushed again."""
-    where = (await load_hub(settings.hub)).where()
-    found = await ensured(push_dataset, DatasetRef, built, settings, where)
-    if await stands(settings.hub, found, _tag(built)):
-        return found
-    say_again(settings.repo, found.commit)
-    return await push_dataset.with_options(refresh_cache=True)(built, settings, where)
+def _built(store: Store, folder: str) -> BuiltDataset | None:
+    """Return a dataset that was built before, if all its files are as they were."""
+    name = f"{folder}/manifest.json"
+    manifest = store.read_json(name) if store.exists(name) else {}
+    if not manifest.get("files") or damaged_files(store, folder, manifest["files"]):
+        return None
+    counts = {split: found["examples"] for split, found in manifest["statistics"].items()}
+    return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=manifest["count"])
 
 
-@guarded
-@task(name="push-dataset", task_run_name="push {settings.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def push_dataset(built: BuiltDataset, settings: DatasetSettings, where: str) -> DatasetRef:
-    """Push a dataset to the hub of the settings; the same files again make no new commit.
-
-    Args:
-        where: the hub's address, part of what is kept.
-    """
+@cached_task("push-dataset", "push {settings.repo}")
+async def push_dataset(built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
+    """Push a dataset to the hub of the settings, unless its tag there points to these very files."""
     store, hub = open_store(), await load_hub(settings.hub)
     names = [*(f"{split}.parquet" for split in SPLITS), "README.md"]
     files = {name: store.local(f"{built.path}/{name}") if store.is_local else store.read_bytes(f"{built.path}/{name}") for name in names}
-    tag = _tag(built)
+    tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
+    if known := hub.find(settings.repo, "dataset", files, tag):
+        return existing(DatasetRef(repo=settings.repo, commit=known.oid, url=known.url, **built.model_dump()))
     commit = hub.push(settings.repo, "dataset", files, f"{built.examples} examples of {built.transcripts} transcripts", tag, settings.private)
     get_run_logger().info("Pushed to %s at %s (%s).", settings.repo, commit.oid[:12], tag)
     if commit.url.startswith("http"):
         await publish_link(commit.url, "dataset", settings.repo, f"{settings.repo} at {commit.oid[:12]}")
     return DatasetRef(repo=settings.repo, commit=commit.oid, url=commit.url, **built.model_dump())
-
-
-def _tag(built: BuiltDataset) -> str:
-    return f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
 
 
 async def check_hub(settings: DatasetSettings) -> None:

@@ -2,20 +2,20 @@
 
 import importlib.util
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.llama_runtime import read_runtime
 from core.records import DatasetRef, ModelRef, Reference
 from core.settings.jobs import Training
+from core.storage.file_facts import is_whole
 from core.storage.store import open_store
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import Order
 from core.training.plan import Plan, plan_conversion
-from tasks.jobs import make, make_here, script_hash
+from tasks.jobs import made_before, make, make_here, script_hash
 from tasks.orders import export_order, preflight_order
 from tasks.paid_jobs import agree
-from tasks.policy import CACHED, guarded
+from tasks.policy import cached_task, existing
 from tasks.run import current_run
 from tasks.training import shape
 
@@ -37,8 +37,7 @@ async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, da
     await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
 
 
-@guarded
-@task(name="check-base", task_run_name="check that llama.cpp reads {base.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("check-base", "check that llama.cpp reads {base.name}")
 async def check_base(base: ModelRef, training: Training, domain: str, pack_hash: str, script: str) -> Reference:
     """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
 
@@ -50,13 +49,14 @@ async def check_base(base: ModelRef, training: Training, domain: str, pack_hash:
     if importlib.util.find_spec("transformers") is None or read_runtime() is None:
         get_run_logger().warning("Template and tokenizer of %s are not checked before the training: that needs torch and llama.cpp (make setup).", base.name)
         open_store().write_json(f"{order.folder}/unchecked.json", {"base": base.name})
+    elif is_whole(open_store(), order.folder, order.finished):
+        return existing(Reference(path=order.folder))
     else:
         await make_here(order)
     return Reference(path=order.folder)
 
 
-@guarded
-@task(name="export", task_run_name="export the {arm}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("export", "export the {arm}")
 async def export_gguf(
     arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str, place: str
 ) -> ModelRef:
@@ -71,8 +71,9 @@ async def export_gguf(
         place: where paid jobs leave their results.
     """
     order = _order(arm, base, adapter, dataset, training, script, place)
-    result = await make(order)
-    return result.model(order, arm)
+    if known := made_before(order):
+        return existing(known.model(order, arm))
+    return (await make(order)).model(order, arm)
 
 
 def _order(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str) -> Order:

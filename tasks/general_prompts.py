@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from core.errors import EvaluationError
@@ -14,7 +13,7 @@ from core.records import ModelChoice, Record, Reference
 from core.storage.store import open_store
 from tasks.arms import Arm, in_memory
 from tasks.owning import owned
-from tasks.policy import CACHED, ensured, guarded, side_by_side
+from tasks.policy import cached_task, existing, run_cached, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
 ITEM = "general-"
@@ -39,15 +38,15 @@ class GeneralPlan(Record):
         return f"{ITEM}{fingerprint(self)}"
 
 
-@guarded
-@task(name="general-prompt", task_run_name="ask {plan.name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("general-prompt", "ask {plan.name}")
 async def general_task(plan: GeneralPlan) -> GeneralRef:
     """Ask a model a general prompt, without a system prompt, and store its answer."""
     store, path = open_store(), f"evaluations/general/{fingerprint(plan)}.json"
-    if not store.exists(path):
-        model, seed = await open_model(plan.choice), seed_of("general", plan.name)
-        reply = await model.complete(ChatRequest("assistant", "", (Message("user", plan.prompt),), plan.max_tokens, seed, item=plan.item))
-        store.write_json(path, {"answer": reply.text.strip()})
+    if store.exists(path):
+        return existing(GeneralRef(path=path))
+    model, seed = await open_model(plan.choice), seed_of("general", plan.name)
+    reply = await model.complete(ChatRequest("assistant", "", (Message("user", plan.prompt),), plan.max_tokens, seed, item=plan.item))
+    store.write_json(path, {"answer": reply.text.strip()})
     return GeneralRef(path=path)
 
 
@@ -77,7 +76,7 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
 
     async def one(plan: GeneralPlan) -> GeneralRef:
         async with owned(f"general/{fingerprint(plan)}"):
-            made[plan.name] = await ensured(general_task, GeneralRef, plan)
+            made[plan.name] = await run_cached(general_task, plan)
         return made[plan.name]
 
     _, lost = await side_by_side(one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from core.errors import DamagedError, PersonaError
@@ -18,7 +17,7 @@ from core.reports.progress import Progress
 from core.settings.faults import Fault
 from core.storage.store import open_store
 from tasks.owning import LOCK, owned
-from tasks.policy import CACHED, ensured, fail_if_nothing, guarded, side_by_side
+from tasks.policy import cached_task, existing, fail_if_nothing, run_cached, side_by_side
 from tasks.progress import told
 from tasks.run import Run, log_bill, open_model, turn
 
@@ -57,8 +56,7 @@ def rehearsal_name(plan: Rehearsal) -> str:
     return f"{plan.persona.seed:05d}-{fingerprint([plan.model_dump(exclude={'folder'}), guidance])}"
 
 
-@guarded
-@task(name="rehearse", task_run_name="rehearse persona {plan.persona.seed}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("rehearse", "rehearse persona {plan.persona.seed}")
 async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     """Play one conversation and store it; one that is there already is not played again."""
     pack = load_pack(plan.domain)
@@ -66,22 +64,21 @@ async def rehearse_task(plan: Rehearsal) -> TranscriptRef:
     path = f"{plan.folder}/{name}.json"
     store = open_store()
     if store.exists(path):
-        transcript = store.record(path, Transcript)
-    else:
-        guidance = pack.prompts[plan.guidance].render()
-        user = Player(await open_model(plan.user_simulator), *plan.user_tokens, tuple(plan.guards))
-        assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, () if plan.evaluated else tuple(plan.guards))
-        cast = Cast(user, assistant, guidance, plan.minimum)
-        progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
-        log = TurnLog(store, name, lambda: progress.say(name), LOCK.get())
-        if log.damage:
-            get_run_logger().warning(log.damage)
-        progress.resume(name, len(log.turns) // 2)
-        transcript = await rehearse(pack, plan.persona, cast, name, plan.trial, log)
-        if lock := LOCK.get():
-            lock.check()
-        store.write_json(path, transcript)
-        log.remove()
+        return existing(TranscriptRef(id=name, path=path, exchanges=len(store.record(path, Transcript).exchanges)))
+    guidance = pack.prompts[plan.guidance].render()
+    user = Player(await open_model(plan.user_simulator), *plan.user_tokens, tuple(plan.guards))
+    assistant = Player(await open_model(plan.assistant), *plan.assistant_tokens, () if plan.evaluated else tuple(plan.guards))
+    cast = Cast(user, assistant, guidance, plan.minimum)
+    progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
+    log = TurnLog(store, name, lambda: progress.say(name), LOCK.get())
+    if log.damage:
+        get_run_logger().warning(log.damage)
+    progress.resume(name, len(log.turns) // 2)
+    transcript = await rehearse(pack, plan.persona, cast, name, plan.trial, log)
+    if lock := LOCK.get():
+        lock.check()
+    store.write_json(path, transcript)
+    log.remove()
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
@@ -94,9 +91,7 @@ async def rehearsed(plan: Rehearsal) -> TranscriptRef:
         DamagedError: what is there is no transcript any more.
     """
     async with owned(f"{FOLDER}/{rehearsal_name(plan)}"):
-        found = await ensured(rehearse_task, TranscriptRef, plan)
-    open_store().record(found.path, Transcript)  # what is found by its key alone may have been damaged since
-    return found
+        return await run_cached(rehearse_task, plan)
 
 
 def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[Rehearsal]:

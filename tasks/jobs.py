@@ -18,6 +18,7 @@ from core.machine.deaths import LLAMA_PROBE
 from core.paths import SHIPPED
 from core.records import ModelRef
 from core.settings.job_arguments import Argument
+from core.storage.file_facts import is_whole
 from core.storage.leftovers import others, unfinished
 from core.storage.store import open_store
 from core.training.job_spec import COMPANIONS, Order, words
@@ -51,21 +52,30 @@ def script_hash(script: str) -> str:
     return fingerprint([(SCRIPTS / name).read_text(encoding="utf-8") for name in (script, *COMPANIONS.get(script, []))])
 
 
+def made_before(order: Order) -> Result | None:
+    """Return an order's result, if it is in the data root with all its files."""
+    store, known = open_store(), f"{order.folder}/{HUB_FILE}"
+    there = store.read_json(known) if store.exists(known) else {}
+    # what a job elsewhere made is in its repository, and here is what was fetched of it
+    if not is_whole(store, order.folder, order.finished, order.fetch if there else None):
+        return None
+    return Result(store.read_json(f"{order.folder}/{order.finished}"), there)
+
+
 async def make(order: Order) -> Result:
-    """Have an order made, unless its result is there.
+    """Have an order made.
 
     Raises:
         JobError: it failed, or ended well without its result.
         HubError: the service of jobs, or the Hub, does not answer.
     """
-    store = open_store()
-    if not store.exists(f"{order.folder}/{order.finished}"):
-        if current_run().settings.jobs.where != "local":
-            await make_elsewhere(order, SCRIPTS / order.script)
-        else:
-            await make_here(order)
-    known = f"{order.folder}/{HUB_FILE}"
-    return Result(store.read_json(f"{order.folder}/{order.finished}"), store.read_json(known) if store.exists(known) else {})
+    if current_run().settings.jobs.where != "local":
+        await make_elsewhere(order, SCRIPTS / order.script)
+    else:
+        await make_here(order)
+    made = made_before(order)
+    assert made, order.folder
+    return made
 
 
 async def run_script(
@@ -88,7 +98,7 @@ async def run_script(
     """
     folder = open_store().local(output)
     async with awaited(output, Path(script).stem):
-        if not (folder / finished).is_file():
+        if not is_whole(open_store(), output, finished):
             part = _part_of(folder)
             log = folder.with_name(f"{folder.name}.log")
             get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)

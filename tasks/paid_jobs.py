@@ -21,6 +21,7 @@ from blocks.jobs import load_jobs
 from core.errors import HubError, JobError, UnderstudyError
 from core.reports.render import job_plan_markdown
 from core.settings.pipeline import Settings
+from core.storage.file_facts import is_whole
 from core.storage.leftovers import is_abandoned, others, unfinished
 from core.storage.store import open_store
 from core.training.hardware import Flavor, flavors, load_hardware
@@ -61,7 +62,7 @@ async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) 
         JobError: a person declined, or nobody answered.
     """
     run, store = current_run(), open_store()
-    if run.settings.jobs.where == "local" or store.exists(f"{order.folder}/{order.finished}"):
+    if run.settings.jobs.where == "local" or is_whole(store, order.folder, order.finished, order.fetch):
         return
     block, place = await service(run.settings), store.local(order.folder)
     same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key)
@@ -189,11 +190,11 @@ def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: 
     (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
-    if not (place / order.finished).is_file():
-        shutil.rmtree(place, ignore_errors=True)  # an unfinished one
+    if not is_whole(open_store(), order.folder, order.finished, order.fetch):
+        shutil.rmtree(place, ignore_errors=True)  # an unfinished one, or one of which a file was removed
         try:
             part.rename(place)
         except OSError:
-            if not (place / order.finished).is_file():  # else another flow was quicker
+            if not is_whole(open_store(), order.folder, order.finished, order.fetch):  # else another flow was quicker
                 raise
     shutil.rmtree(part, ignore_errors=True)

@@ -1,17 +1,18 @@
-"""What Prefect does with our tasks: results kept and found again by content, many side by side, progress told."""
+"""What Prefect does with our tasks: small results kept and named by content, many tasks side by side, progress reported."""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
+from prefect.states import Completed, State
 
 from core.errors import BudgetError, DamagedError, HeldError, ModelError, NothingMadeError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
@@ -21,9 +22,6 @@ from core.storage.locks import pause
 from core.storage.store import open_store
 from core.storage.traces import leave_open
 from tasks.owning import Elsewhere
-
-SCHEMA = 1
-"""Raised when the meaning of a stored result changes, so that older ones are not found."""
 
 BUDGET_EVENT = "understudy.budget-spent"
 """Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
@@ -35,16 +33,13 @@ REASONS = 3
 """How many reasons a failed batch names."""
 
 Item = TypeVar("Item")
+P = ParamSpec("P")
 Ref = TypeVar("Ref", bound=Reference)
 Run = TypeVar("Run", bound=Flow[..., Any] | Task[..., Any])
 
 
-def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    return f"{context.task.name}-{SCHEMA}-{fingerprint(parameters)}"
-
-
-# the task's name is in the key: Prefect's own INPUTS policy mixes up tasks whose parameters are equal
-CACHED = CacheKeyFnPolicy(cache_key_fn=_key)
+def _result_name(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task.name}-{fingerprint(parameters)}"
 
 
 def guarded(run: Run) -> Run:
@@ -64,15 +59,33 @@ def guarded(run: Run) -> Run:
     return run
 
 
-async def ensured(task: Task[..., Any], kind: type[Ref], *arguments: Any) -> Ref:
-    """Await a task; if its kept result cannot be read, points to something that is gone, or is not of this kind any more, have it made again."""
-    try:
-        found = await task(*arguments)
-    except ValueError:  # Prefect writes results in place: another process was just doing so
-        found = None
-    if isinstance(found, kind) and open_store().exists(found.path):
-        return found
-    return await task.with_options(refresh_cache=True)(*arguments)
+def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any, Any, Ref]]], Task[P, Coroutine[Any, Any, Ref]]]:
+    """Make a task of a function that looks whether its result exists, and returns it by `existing`, before it makes it.
+
+    Files and hubs alone say what exists. Prefect keeps each reference that a task returned, under a name made of the task and its parameters, and finds
+    none by it: `refresh_cache` has every task look for itself.
+
+    Args:
+        name: of the task.
+        run_name: of its runs, with the parameters' names in braces.
+    """
+
+    def decorate(function: Callable[P, Coroutine[Any, Any, Ref]]) -> Task[P, Coroutine[Any, Any, Ref]]:
+        named = CacheKeyFnPolicy(cache_key_fn=_result_name)
+        return guarded(Task(function, name=name, task_run_name=run_name, cache_policy=named, refresh_cache=True, persist_result=True, result_serializer="json"))
+
+    return decorate
+
+
+def existing(reference: Ref) -> Any:
+    """Return what a task returns whose result existed: the Prefect UI then shows its run as Cached."""
+    return Completed(name="Cached", message="Its result exists already.", data=reference)
+
+
+async def run_cached(task: Callable[P, Coroutine[Any, Any, Ref]], *arguments: P.args, **named: P.kwargs) -> Ref:
+    """Await a `cached_task`; return the reference to what exists now."""
+    made: Any = await task(*arguments, **named)
+    return made.data.result if isinstance(made, State) else made
 
 
 async def side_by_side(

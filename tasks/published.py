@@ -2,8 +2,6 @@
 
 import asyncio
 
-from prefect.logging import get_run_logger
-
 from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
 from core.errors import HubError
@@ -13,15 +11,15 @@ from tasks.paid_jobs import HUB_FILE, service
 from tasks.run import Run
 
 
-async def stands(hub: str, ref: DatasetRef | ModelRef, tag: str | None = None) -> bool:
-    """Say whether a hub of the settings has a commit, and the tag at it where one is given.
+async def stands(hub: str, ref: DatasetRef | ModelRef) -> bool:
+    """Say whether a hub of the settings has a commit.
 
     Raises:
         HubError: it cannot be asked.
     """
     kind: RepoKind = "dataset" if isinstance(ref, DatasetRef) else "model"
     place, commit = await load_hub(hub), Commit(oid=ref.commit or "", url=ref.url)
-    return await asyncio.to_thread(place.holds, ref.repo or "", kind, commit, tag)
+    return await asyncio.to_thread(place.holds, ref.repo or "", kind, commit)
 
 
 async def base_hub(run: Run) -> HfHub:
@@ -74,8 +72,3 @@ async def check_made(run: Run, model: ModelRef) -> None:
         f"{model.name} ({model.repo} at {str(model.commit)[:12]}) is not on the hub {run.settings.export.hub!r} any more, or not shown to this token. Restore "
         f"it, or give a token that may see it. {again}."
     )
-
-
-def say_again(what: str, commit: str) -> None:
-    """Log that something is published once more."""
-    get_run_logger().warning("%s is not at commit %s any more, or its tag is not; it is published again.", what, commit[:12])

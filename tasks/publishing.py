@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from blocks.hub import load_hub
 from core.escaping import Markdown
+from core.fingerprint import fingerprint
 from core.records import DatasetRef, ModelRef, Result
 from core.reports.card_facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
 from core.reports.model_card import CURVE, adapter_card, gguf_card, with_evaluation
@@ -20,8 +20,8 @@ from tasks.artifacts import publish_link, publish_report
 from tasks.latest import keep_models
 from tasks.orders import UNPACKED
 from tasks.paid_jobs import HUB_FILE, JOB_FILE
-from tasks.policy import CACHED, ensured, guarded
-from tasks.published import check_made, say_again, stands
+from tasks.policy import cached_task, existing, run_cached
+from tasks.published import check_made
 from tasks.run import Run
 
 UNWANTED = (HUB_FILE, JOB_FILE, "training_args.bin", "README.md")
@@ -66,36 +66,22 @@ async def publish_results(run: Run, gguf: ModelRef, section: str, results: Seque
 
 
 async def _published(run: Run, model: ModelRef, repo: str, card: str, curve: str | None = None) -> ModelRef:
-    """Return a model as it is on the hub of the settings with this card; what was pushed and is not there any more is pushed again."""
+    """Return a model as it is on the hub of the settings with this card."""
     await check_made(run, model)
-    settings = run.settings.export
-    asked = (model, repo, card, curve, settings, (await load_hub(settings.hub)).where())
-    found = await ensured(push_model, ModelRef, *asked)
-    if await stands(settings.hub, found):
-        return found
-    say_again(repo, str(found.commit))
-    return await push_model.with_options(refresh_cache=True)(*asked)
+    return await run_cached(push_model, model, repo, card, curve, run.settings.export)
 
 
-@guarded
-@task(name="push-model", task_run_name="push {repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def push_model(model: ModelRef, repo: str, card: str, curve: str | None, settings: ExportSettings, where: str) -> ModelRef:
-    """Push a model's card, and the model itself unless its job has done that; the same again makes no new commit.
-
-    Args:
-        where: the hub's address, part of what is kept.
-    """
+@cached_task("push-model", "push {repo}")
+async def push_model(model: ModelRef, repo: str, card: str, curve: str | None, settings: ExportSettings) -> ModelRef:
+    """Push a model's card, and the model itself unless its job has done that; nothing where the tag there points to these very files."""
     store, hub = open_store(), await load_hub(settings.hub)
     files: dict[str, Path | bytes] = {} if model.on_hub else {name: store.local(f"{model.path}/{name}") for name in _names(model.path)}
     files |= {"README.md": card.encode(), **({CURVE: curve.encode()} if curve else {})}
-    commit = hub.push(
-        repo,
-        "model",
-        files,
-        f"Card of {model.name}" if model.on_hub else model.name,
-        f"card-{model.path.rpartition('-')[2].rpartition('/')[2]}",
-        settings.private,
-    )
+    # a tag for each card: one that moved would have the card before the evaluation pushed again by every export
+    tag = f"card-{model.path.rpartition('-')[2].rpartition('/')[2]}-{fingerprint([card, curve])}"
+    if known := hub.find(repo, "model", files, tag):
+        return existing(model.model_copy(update={"repo": repo, "commit": known.oid, "url": known.url}))
+    commit = hub.push(repo, "model", files, f"Card of {model.name}" if model.on_hub else model.name, tag, settings.private)
     get_run_logger().info("Published %s at %s.", repo, commit.oid[:12])
     if commit.url.startswith("http"):
         await publish_link(commit.url, "model", repo, f"{repo} at {commit.oid[:12]}")

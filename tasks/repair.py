@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from core.authoring.pilots import of_pilot
@@ -33,7 +32,7 @@ from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.assessment_report import latest
 from tasks.owning import owned
-from tasks.policy import CACHED, ensured, guarded, side_by_side
+from tasks.policy import cached_task, existing, run_cached, side_by_side
 from tasks.run import Run, log_bill, open_model, turn
 
 
@@ -69,22 +68,20 @@ class Chosen:
     left_out: list[LeftOut]
 
 
-@guarded
-@task(name="repair", task_run_name="mend {plan.transcript.id}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("repair", "mend {plan.transcript.id}")
 async def repair_task(plan: RepairPlan) -> TranscriptRef:
     """Mend one transcript and store it; one that is there already is not mended again."""
     pack, store = load_pack(plan.domain), open_store()
     name = _name(plan)
     path = f"repaired/{plan.domain}/{name}.json"
     if store.exists(path):
-        transcript = store.record(path, Transcript)
-    else:
-        workshop = Workshop(pack, await open_model(plan.repairer), plan.numbers, plan.minimum, plan.guards)
-        try:
-            transcript = await mend(workshop, _transcript(plan.transcript.path), _assessment(plan.assessment), name)
-        except RepairError as error:
-            raise TranscriptError(str(error)) from error  # costs this one, not the batch
-        store.write_json(path, transcript)
+        return existing(TranscriptRef(id=name, path=path, exchanges=len(store.record(path, Transcript).exchanges)))
+    workshop = Workshop(pack, await open_model(plan.repairer), plan.numbers, plan.minimum, plan.guards)
+    try:
+        transcript = await mend(workshop, _transcript(plan.transcript.path), _assessment(plan.assessment), name)
+    except RepairError as error:
+        raise TranscriptError(str(error)) from error  # costs this one, not the batch
+    store.write_json(path, transcript)
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
@@ -136,7 +133,7 @@ async def repair_batch(run: Run, chosen: Chosen) -> str:
 
     async def one(plan: RepairPlan) -> TranscriptRef:
         async with owned(f"repaired/{_name(plan)}"):
-            return await ensured(repair_task, TranscriptRef, plan)
+            return await run_cached(repair_task, plan)
 
     names = [plan.transcript.id for plan in chosen.plans]
     async with turn(run, ("repairer",)):

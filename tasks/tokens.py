@@ -7,6 +7,7 @@ import tiktoken
 
 from core.dataset.slicing import Tokenizer
 from core.errors import SettingsError
+from core.fingerprint import fingerprint
 from core.paths import project_path
 
 CL100K = "cl100k_base"
@@ -63,6 +64,8 @@ def _from_transformers(name: str) -> Tokenizer:
             # it refuses a system message (Gemma 2): the training puts its text before the user's first message, after a line break
             return whole(*roles[1:]) + count("\n")
 
+    backend = getattr(found, "backend_tokenizer", None)  # a folder's files, or a repository's branch, may change under their name
+    version = fingerprint([found.chat_template, backend.to_str() if backend else found.get_vocab()])
     # templates may write something else at the beginning and after the last message; both are in every example, so they go with the system prompt
     two, four = whole("system", "user", "assistant"), whole("system", "user", "assistant", "user", "assistant")
-    return Tokenizer(name, count, system=two - (four - two), user=four - two, assistant=0)
+    return Tokenizer(name, count, system=two - (four - two), user=four - two, assistant=0, version=version)

@@ -4,23 +4,23 @@ import asyncio
 import re
 from pathlib import Path
 
-from prefect import task
 from prefect.logging import get_run_logger
 
 from core.errors import HubError
 from core.fingerprint import fingerprint
 from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base, Training
+from core.storage.file_facts import is_whole
 from core.storage.store import open_store
-from core.training.bases import base_file, folder_hash, state
+from core.training.bases import base_file, check_files, folder_hash
 from core.training.estimate import Load, Shape, shape_of
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import Order
 from core.training.plan import Plan, plan_training
-from tasks.jobs import make, run_script, script_hash
+from tasks.jobs import made_before, make, run_script, script_hash
 from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree
-from tasks.policy import CACHED, ensured, guarded
+from tasks.policy import cached_task, existing, run_cached
 from tasks.published import base_hub
 from tasks.run import Run, current_run
 
@@ -31,7 +31,8 @@ async def base_model(run: Run, training: Training) -> ModelRef:
     Raises:
         SettingsError, HubError, StoreError, JobError: it is not to be had, or is another than the settings say.
     """
-    base, found = training.base, state(training.base)
+    base = training.base
+    check_files(base)
     if base.kind == "hub":
         hub = await base_hub(run)
         commit = await asyncio.to_thread(hub.commit_of, base.model, "model", base.revision or "main")
@@ -40,59 +41,57 @@ async def base_model(run: Run, training: Training) -> ModelRef:
                 f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Mend base.model and base.revision in the "
                 f"training settings; a folder is written ./{base.model}."
             )
-        return await ensured(find_base, ModelRef, base.model, commit, hub.where())
+        return await run_cached(find_base, base.model, commit)
     if base.kind == "folder":
-        return await ensured(take_folder, ModelRef, base, found)
-    return await ensured(unpack_base, ModelRef, base, found, script_hash("unpack_gguf.py"))
+        return await run_cached(take_folder, base)
+    return await run_cached(unpack_base, base, script_hash("unpack_gguf.py"))
 
 
-@guarded
-@task(name="take-folder", task_run_name="look at {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def take_folder(base: Base, found: list[list[str | int]]) -> ModelRef:
-    """Name a base that is a folder by what is in it, and keep its configuration.
-
-    Args:
-        found: names, sizes and times of its files.
-    """
-    folder = Path(base.model)
+@cached_task("take-folder", "look at {base.model}")
+async def take_folder(base: Base) -> ModelRef:
+    """Name a base that is a folder by what is in it, and keep its configuration."""
+    folder, store = Path(base.model), open_store()
     path = f"models/bases/{await asyncio.to_thread(folder_hash, folder)}"
-    open_store().write(f"{path}/config.json", (folder / "config.json").read_text(encoding="utf-8"))
+    store.write(f"{path}/config.json", (folder / "config.json").read_text(encoding="utf-8"))
     get_run_logger().info("The base is the folder %s.", folder)
     return ModelRef(path=path, name=folder.name, folder=str(folder))
 
 
-@guarded
-@task(name="unpack-base", task_run_name="unpack {base.model}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def unpack_base(base: Base, found: list[list[str | int]], script: str) -> ModelRef:
+@cached_task("unpack-base", "unpack {base.model}")
+async def unpack_base(base: Base, script: str) -> ModelRef:
     """Get a GGUF file and turn it into a folder that can be trained.
 
     Args:
-        found: name, size and time of the file; nothing of one in a wheel.
         script: hash of the job script.
     """
+    store = open_store()
     file, sha256 = await base_file(base)
     package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
     path = f"models/bases/{re.sub(r'[^A-Za-z0-9_.]+', '-', file.stem)}-{fingerprint([file.name, sha256, package, script])}"
+    made = ModelRef(path=path, name=file.stem)
+    if is_whole(store, path, UNPACKED):
+        return existing(made)
     facts = await run_script("unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
     get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")
-    return ModelRef(path=path, name=file.stem)
+    return made
 
 
-@guarded
-@task(name="find-base", task_run_name="find {name}", cache_policy=CACHED, persist_result=True, result_serializer="json")
-async def find_base(name: str, commit: str, where: str) -> ModelRef:
+@cached_task("find-base", "find {name}")
+async def find_base(name: str, commit: str) -> ModelRef:
     """Keep the configuration of a base on the Hub.
 
     Args:
         commit: the one that its branch has today.
-        where: the Hub's address, part of what is kept.
     """
     hub = await base_hub(current_run())
     path = f"models/bases/{fingerprint([name, commit])}"
+    base = ModelRef(path=path, name=name.rpartition("/")[2], repo=name, commit=commit, url=hub.page(name, "model", commit))
+    if open_store().exists(f"{path}/config.json"):
+        return existing(base)
     if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", open_store().local(f"{path}/config.json").parent) is None:
         raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.model in the training settings.")
     get_run_logger().info("The base is %s at %s.", name, commit[:12])
-    return ModelRef(path=path, name=name.rpartition("/")[2], repo=name, commit=commit, url=hub.page(name, "model", commit))
+    return base
 
 
 async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Training, place: str) -> None:
@@ -112,8 +111,7 @@ async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Train
     await agree(_order(dataset, base, training, script_hash("train_sft.py"), place), plan)
 
 
-@guarded
-@task(name="train", task_run_name="train on {dataset.repo}", cache_policy=CACHED, persist_result=True, result_serializer="json")
+@cached_task("train", "train on {dataset.repo}")
 async def train(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> ModelRef:
     """Train an adapter on a commit of a dataset.
 
@@ -122,6 +120,8 @@ async def train(dataset: DatasetRef, base: ModelRef, training: Training, script:
         place: where paid jobs leave their results.
     """
     order = _order(dataset, base, training, script, place)
+    if known := made_before(order):
+        return existing(known.model(order, f"adapter-{order.name}"))
     result = await make(order)
     facts = result.facts
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])

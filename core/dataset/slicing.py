@@ -25,6 +25,7 @@ class Tokenizer:
         name: of the vocabulary, as the settings name it.
         count: tokens of a text.
         system, user, assistant: tokens that the frame of such a message takes.
+        version: of its files, where the name does not say it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Tokenizer:
     system: int = OVERHEAD
     user: int = OVERHEAD
     assistant: int = OVERHEAD
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,15 @@ class Store:
         self._saw(name)
         return fs.exists(place)
 
+    def size(self, name: str) -> int | None:
+        """Return how many bytes a file has; none if there is no such file."""
+        fs, place = self._place(name)
+        self._saw(name)
+        try:
+            return int(fs.size(place)) if fs.isfile(place) else None
+        except FileNotFoundError:
+            return None
+
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""
         fs, place = self._place(folder)

@@ -24,15 +24,16 @@ NONE_FITS = re.compile(r"No matching distribution found|Could not find a version
 SHOWN = 12
 """Names in a message."""
 
+LARGE = 2**26
+"""Bytes of a file whose hash is kept: 64 MB are read in less than half a second."""
+
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """Endings of weights that Python objects are read from."""
 
 
-def state(base: Base) -> list[list[str | int]]:
-    """Return what changes when the files of a base do, without reading them: name, size and time of each.
-
-    Nothing of a wheel, whose version never changes, nor of a model on the Hub, which has a commit.
+def check_files(base: Base) -> None:
+    """See that the files of a base exist, without reading them; a wheel's and those of a model on the Hub are asked for when they are fetched.
 
     Raises:
         SettingsError: there is no such file or folder, it is no model, or the name could be both a folder's and one on the Hub.
@@ -43,12 +44,11 @@ def state(base: Base) -> list[list[str | int]]:
             "rename the folder or run from another one."
         )
     if base.kind in ("hub", "wheel"):
-        return []
+        return
     path = Path(base.model)
     if base.kind == "gguf":
         if not path.is_file():
             raise SettingsError(f"base.model names {path}, and there is no such file. Correct it in the training settings; {_RELATIVE}.")
-        files = [path]
     else:
         if not path.is_dir():
             raise SettingsError(f"base.model names {path}, and there is no such folder. Correct it in the training settings; {_RELATIVE}.")
@@ -60,7 +60,6 @@ def state(base: Base) -> list[list[str | int]]:
                 f"base.model names {path}, whose weights are pickles ({pickles[0]}), which can run code when they are read. Name a folder with weights "
                 "as safetensors, or save the model as such (save_pretrained of transformers) where you trust it."
             )
-    return [[file.name, (found := file.stat()).st_size, found.st_mtime_ns] for file in files]
 
 
 def folder_hash(folder: Path) -> str:
@@ -69,9 +68,20 @@ def folder_hash(folder: Path) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Return a file's SHA-256."""
+    """Return a file's SHA-256; that of a large one is kept in the cache until the file changes, so that not every command reads it."""
+    state = path.stat()
+    known = cache_folder() / "hashes" / fingerprint([str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns])
+    if state.st_size >= LARGE and known.is_file():
+        return known.read_text(encoding="utf-8")
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        made = hashlib.file_digest(file, "sha256").hexdigest()
+    if state.st_size >= LARGE:
+        with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
+            known.parent.mkdir(parents=True, exist_ok=True)
+            part = unfinished(known)
+            part.write_text(made, encoding="utf-8")
+            part.replace(known)
+    return made
 
 
 async def base_file(base: Base) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import signal
 import sys
 import time
@@ -64,6 +65,24 @@ def test_pushing_the_same_files_again_makes_no_new_commit(data_root, tmp_path):
     assert other.oid != first.oid
     assert (refs / "tags/one").read_text(encoding="utf-8").strip() == first.oid
     assert {name: (data_root / f"hub/datasets/me/coach/commits/{first.oid}/{name}").read_bytes() for name in FILES} == FILES
+
+
+def test_what_was_pushed_into_a_folder_is_found_by_its_tag_as_long_as_it_is_whole(data_root, tmp_path):
+    hub, place = LocalHub(), data_root / "hub/datasets/me/coach"
+    assert hub.find("me/coach", "dataset", FILES, "one") is None
+    (tmp_path / "rows").write_bytes(b"rows")
+    for spoil in (
+        lambda: next(place.rglob("train.parquet")).unlink(),
+        lambda: (place / "refs/tags/one").write_text("elsewhere\n", encoding="utf-8"),
+        (place / "refs/tags/one").unlink,
+        lambda: shutil.rmtree(place),
+    ):
+        first = hub.push("me/coach", "dataset", FILES, "one", "one", private=True)
+        assert hub.find("me/coach", "dataset", FILES | {"train.parquet": tmp_path / "rows"}, "one") == first
+        assert hub.find("me/coach", "dataset", FILES | {"train.parquet": b"others"}, "one") is None
+        assert LocalHub(folder="another").find("me/coach", "dataset", FILES, "one") is None
+        spoil()
+        assert hub.find("me/coach", "dataset", FILES, "one") is None
 
 
 def test_a_commit_that_somebody_spoilt_is_told(data_root):

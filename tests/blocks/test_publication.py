@@ -93,6 +93,24 @@ def test_a_tag_that_points_elsewhere_is_moved_to_what_was_pushed(hub):
     assert first.oid != second.oid == api_of(hub).repo_info("me/coach", repo_type="dataset", revision="card").sha
 
 
+def test_what_was_pushed_is_found_by_its_tag_as_long_as_the_hub_has_it_so(hub):
+    def found(tag="run-1", files=FILES, repo="me/coach"):
+        return block(hub).find(repo, "dataset", files, tag)
+
+    assert found() is None
+    pushed = block(hub).push("me/coach", "dataset", FILES, "First", "run-1", private=True)
+    assert found() == pushed
+    assert [found(files=MORE), found("run-2"), found(repo="me/other")] == [None] * 3
+    later = block(hub).push("me/coach", "dataset", MORE, "Second", "run-2", private=True)
+    assert found() == pushed  # main has moved on; the tag has not
+    api_of(hub).delete_tag("me/coach", tag="run-1", repo_type="dataset")
+    assert found() is None
+    api_of(hub).create_tag("me/coach", tag="run-1", revision=later.oid, repo_type="dataset")
+    assert found() is None
+    api_of(hub).delete_repo("me/coach", repo_type="dataset")
+    assert found("run-2", MORE) is None
+
+
 def test_a_tag_that_the_hub_did_not_keep_is_an_error(hub):
     hub.faults({"pattern": "/tag/", "status": 201, "body": {"name": "run-1"}})
     with pytest.raises(HubError, match="tag run-1"):

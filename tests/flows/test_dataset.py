@@ -215,8 +215,9 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
         assert rows == {split: pyarrow.parquet.read_table(data_root / found.path / f"{split}.parquet").to_pylist() for split in ("train", "validation")}
         hub.clear_log()
         assert await made(elsewhere, settings) == found
-        # a licence's name is asked for; nothing is sent
-        assert not [item for item in hub.log() if item["method"] == "POST" and item["path"] != "/api/validate-yaml"]
+        # a licence's name and the files' hashes are asked for; nothing is sent
+        asked = ("/api/validate-yaml", f"/api/datasets/{found.repo}/paths-info/{found.commit}")
+        assert not [item for item in hub.log() if item["method"] == "POST" and item["path"] not in asked]
 
 
 async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):

@@ -1,5 +1,6 @@
 """What a flow says to be published is there: looked at on each run, before a job is paid for, and published again where it is gone."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import huggingface_hub.constants
 import pytest
 import yaml
 from huggingface_hub import HfApi
-from prefect import flow
+from prefect import flow, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import FlowRunSort
 
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import ModelRef
@@ -15,6 +18,7 @@ from core.settings.pipeline import load_training
 from flows.dataset import dataset
 from flows.pipeline import pipeline
 from flows.training import training
+from tasks.jobs import run_script
 from tasks.run import begin_run
 from tasks.training import base_model
 from tests.flows.conftest import write_settings
@@ -75,16 +79,79 @@ async def made(folder, settings):
     return await dataset(checkpoints=str(folder / "old.jsonl"), transcripts=str(folder / "transcripts"), settings=settings)
 
 
-async def test_a_dataset_whose_hub_was_a_folder_that_is_gone_is_published_again(tmp_path, data_root):
+async def test_a_dataset_exists_as_far_as_its_files_and_its_hub_do_and_what_is_missing_is_made_again(tmp_path, data_root):
     write_elsewhere(tmp_path)
     settings = write_settings(tmp_path)
     first = await made(tmp_path, settings)
-    shutil.rmtree(data_root / "hub")
-    assert await made(tmp_path, settings) == first
-    assert (Path(first.url) / "train.parquet").is_file()
-    (Path(first.url) / "train.parquet").unlink()
+    hub, own = Path(first.url), data_root / first.path
+    tag = hub.parents[1] / f"refs/tags/run-{own.name}"
+    files = {path: path.read_bytes() for folder in (hub, own) for path in folder.glob("*.parquet")}
+    for spoil in (
+        lambda: shutil.rmtree(data_root / "hub"),
+        (hub / "train.parquet").unlink,
+        lambda: tag.write_text("0" * 40 + "\n", encoding="utf-8"),
+        (own / "train.parquet").unlink,
+        lambda: (own / "validation.parquet").write_bytes(b"PAR1"),
+        lambda: shutil.rmtree(own),
+    ):
+        spoil()
+        assert await made(tmp_path, settings) == first
+        assert {path: path.read_bytes() for path in files} == files
+        assert tag.read_text(encoding="utf-8").strip() == first.commit
+
+
+async def states(flow_name: str) -> dict[str, str]:
+    """Return how the server names the ends of the tasks of a flow's latest run, once it knows them."""
+    async with get_client() as client:
+        (run,) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+        assert run.name.startswith(flow_name)
+        ours = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        while True:
+            runs = await client.read_task_runs(flow_run_filter=ours)
+            if runs and all(one.state and one.state.is_final() for one in runs):
+                return {one.name.partition(" ")[0]: str(one.state_name) for one in runs}
+            await asyncio.sleep(0.2)
+
+
+async def test_what_existed_is_shown_as_cached_and_what_was_made_as_completed(tmp_path, data_root):
+    write_elsewhere(tmp_path)
+    settings = write_settings(tmp_path)
+    first = await made(tmp_path, settings)
+    assert await states("dataset") == {"build": "Completed", "push": "Completed"}
     await made(tmp_path, settings)
-    assert (Path(first.url) / "train.parquet").is_file()
+    assert await states("dataset") == {"build": "Cached", "push": "Cached"}
+    shutil.rmtree(first.url)
+    await made(tmp_path, settings)
+    assert await states("dataset") == {"build": "Cached", "push": "Completed"}
+
+
+SCRIPT = """
+import argparse, json, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--output", type=pathlib.Path)
+output = parser.parse_args().output
+output.mkdir(parents=True)
+(output / "weights").write_text("weights")
+(output / "done.json").write_text(json.dumps({"files": {"weights": {"bytes": 7}}}))
+"""
+
+
+async def test_the_result_of_a_job_of_which_a_file_was_removed_or_cut_is_made_again(tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr("tasks.jobs.SCRIPTS", tmp_path)
+    (tmp_path / "make.py").write_text(SCRIPT, encoding="utf-8")
+
+    @flow
+    async def make() -> None:
+        await run_script("make.py", "models/x", "done.json", {})
+
+    await make()
+    weights, began = data_root / "models/x/weights", (data_root / "models/x/done.json").stat().st_ino
+    await make()
+    assert (data_root / "models/x/done.json").stat().st_ino == began
+    for spoil in (weights.unlink, lambda: weights.write_text("wei", encoding="utf-8"), (data_root / "models/x/done.json").unlink):
+        spoil()
+        await make()
+        assert weights.read_text(encoding="utf-8") == "weights"
 
 
 async def test_a_dataset_that_was_deleted_on_the_hub_is_published_again(hub, tmp_path, data_root):

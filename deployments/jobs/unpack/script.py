@@ -75,6 +75,7 @@ def unpack(arguments: argparse.Namespace) -> None:
         "license": metadata.get("general.license"),
         **kind,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "files": {path.name: {"bytes": path.stat().st_size} for path in sorted(output.iterdir())},
         "checks": checks,
         "versions": {name: version(name) for name in PACKAGES},
         "seconds": round(time.monotonic() - started, 1),
