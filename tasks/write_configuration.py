@@ -27,12 +27,12 @@ def configuration_page() -> str:
     tables = [
         (
             "The pipeline: `config/pipeline.yaml`",
-            "What `config/demo.yaml` sets otherwise is beside it.",
+            "The column demo.yaml shows where `config/demo.yaml` differs.",
             setting_rows(Settings),
             {"value": files["pipeline"], **demo},
         ),
-        ("A model: `config/training/<model>.yaml`", "[training.md](training.md) says which there are.", setting_rows(Training), {}),
-        ("Machines for paid jobs: `config/hardware.yaml`", "How each number is used is in `core/training/estimate.py`.", setting_rows(Hardware), _hardware()),
+        ("A model: `config/training/<model>.yaml`", "[training.md](training.md) lists the files.", setting_rows(Training), {}),
+        ("Machines for paid jobs: `config/hardware.yaml`", "`core/training/estimate.py` uses these numbers.", setting_rows(Hardware), _hardware()),
     ]
     return markdown("configuration", tables=tables, value=value_of, options=_options(), variables=_variables())
 

@@ -1,4 +1,4 @@
-"""Typed settings of the assessment: how a judge is asked, how a panel decides, and the figures that say how far to trust them."""
+"""Typed settings of the assessment: how a judge is asked, how a panel decides, and how reliability is measured."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ from core.yaml_files import Strict
 
 
 class Judging(Strict):
-    """How one judge is asked about one transcript; all of it is part of an assessment's name.
+    """How one judge assesses one transcript. A change makes a new assessment.
 
     Args:
-        mode: what goes into one call: all criteria (`single`), those of a category, or one criterion.
-        shuffle: whether the criteria of a call stand in an order drawn for the transcript and the judge, so that none always comes first.
-        confirm_gates: how often a failed gate is asked again before it counts: not at all (`never`); once, and both answers must fail it (`second`); or
-            until two answers of three agree (`majority`).
+        mode: content of one call: all criteria (`single`), those of a category (`category`), or one criterion (`criterion`).
+        shuffle: whether each call has its criteria in random order, so that none is always first.
+        confirm_gates: how a failed gate is confirmed: not at all (`never`), by a second answer that must fail it too (`second`), or by two answers of
+            three (`majority`).
     """
 
     mode: Literal["single", "category", "criterion"]
@@ -27,11 +27,11 @@ Policy = Literal["majority", "any_fail"]
 
 
 class PanelSettings(Strict):
-    """How several judges' answers become one: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`).
+    """How the answers of several judges are combined: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`).
 
     Args:
-        criteria, gates: the policy for each kind.
-        by_criterion: by a criterion's id, where it is another one.
+        criteria, gates: policy for criteria and for gates.
+        by_criterion: exceptions, by criterion id.
     """
 
     criteria: Policy
@@ -40,14 +40,14 @@ class PanelSettings(Strict):
 
 
 class TrustSettings(Strict):
-    """Figures that say how far judges can be trusted.
+    """Reliability of judges.
 
     Args:
-        resamples: bootstrap samples behind an interval.
-        few: with fewer transcripts an estimate bears a warning.
-        far: a judge whose ranks correlate less with the other judges' is named.
-        repeated: transcripts that are judged again when repeats are asked for, if no number is given.
-        reviewed: transcripts on a sheet for a person, if no number is given.
+        resamples: bootstrap samples per interval.
+        few: number of transcripts below which an estimate has a warning.
+        far: rank correlation with the other judges below which a judge is named.
+        repeated: default sample size of `make assess REPEAT=…`.
+        reviewed: default sample size of `make review`.
     """
 
     resamples: Count
@@ -58,11 +58,11 @@ class TrustSettings(Strict):
 
 
 class AssessmentSettings(Strict):
-    """Judging.
+    """How transcripts are assessed.
 
     Args:
-        concurrency: assessments under way at once.
-        max_tokens: room for the answer of one call.
+        concurrency: parallel assessments.
+        max_tokens: maximum length of the answer of one call, including thinking.
     """
 
     concurrency: Count

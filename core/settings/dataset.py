@@ -1,4 +1,4 @@
-"""Settings of the dataset: when two transcripts are nearly the same, and which figures are called out."""
+"""Settings of the dataset: near-duplicates, and the ranges of the audit."""
 
 from typing import Annotated
 
@@ -11,14 +11,14 @@ PhraseWords = Annotated[int, Field(strict=True, ge=2, le=100)]
 
 
 class DuplicateSettings(Strict):
-    """When two transcripts are nearly the same.
+    """When two transcripts count as near-duplicates.
 
     Args:
-        similarity: Jaccard similarity of their shingles from which two exchanges are alike.
-        share: of the shorter transcript's exchanges that must be like one of the other's.
-        shingle_words: words in a shingle.
-        permutations: values in a signature; the estimated similarity's standard error is at most 1 / (2 √permutations).
-        least_words: an exchange with fewer, both sides together, does not count.
+        similarity: Jaccard similarity of shingles from which two exchanges match.
+        share: share of the shorter transcript's exchanges that must match one of the other's.
+        shingle_words: words per shingle.
+        permutations: values per signature; the estimated similarity's standard error is at most 1 / (2 √permutations).
+        least_words: exchanges with fewer words, both sides together, are ignored.
     """
 
     similarity: Part
@@ -29,21 +29,21 @@ class DuplicateSettings(Strict):
 
 
 class AuditSettings(Strict):
-    """From where on a figure of what is trained on is told as a warning.
+    """Ranges for the figures of a dataset; a value outside its range becomes a warning on the card.
 
     Args:
-        few: with fewer transcripts nothing is called out of range.
+        few: no warnings with fewer transcripts.
         phrase_words: fewest and most words of a phrase.
-        phrase_share: of the transcripts from which on a phrase of the assistant's is told.
-        phrase_ratio: how many times oftener than users the assistant must say it, in transcripts; what both say is the subject.
-        phrase_part: a part of a phrase is told beside it only if it stands in more than so many times as many transcripts.
-        phrases: how many are told, the most frequent.
-        phrase_window: after each so many transcripts the rarest phrases are forgotten; more cost memory, fewer make counts of rare phrases too low.
-        opener_share: of all answers that may begin with the same words.
-        question_endings: share of the answers that may end with a question.
-        long_answer: from how many times the words of the message an answer is long.
-        long_answers: share of the answers that may be long.
-        coverage: how far a topic's or flaw's share may lie from the taxonomy's weight, relative to that, where chance does not explain it.
+        phrase_share: share of transcripts above which a phrase of the assistant is reported.
+        phrase_ratio: minimum ratio of transcripts in which the assistant uses a phrase to those in which users do; it excludes words of the topic.
+        phrase_part: a part of a reported phrase is reported as well only if it occurs in this many times as many transcripts.
+        phrases: number of reported phrases, the most frequent first.
+        phrase_window: number of transcripts after which rare phrases are dropped from memory; a larger window needs more memory, a smaller one undercounts rare phrases.
+        opener_share: largest share of answers that start with the same words.
+        question_endings: largest share of answers that end with a question.
+        long_answer: ratio of an answer's words to the message's words from which it counts as long.
+        long_answers: largest share of long answers.
+        coverage: largest relative deviation of a topic's or flaw's share from its weight in the taxonomy, unless chance explains it.
     """
 
     few: Count

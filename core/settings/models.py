@@ -1,4 +1,4 @@
-"""Settings of models: limits, prices, options, how failures are borne, and the budget."""
+"""Settings of models: limits, prices, options, retries and the budget."""
 
 from typing import Annotated
 
@@ -12,11 +12,11 @@ Option = bool | int | float | str
 
 
 class Price(Strict):
-    """USD for a million tokens, for a model that the price data lacks.
+    """USD per million tokens, for a model that the price data lacks.
 
     Args:
-        input, output: tokens of prompts, and of answers with their thinking.
-        cache_read, cache_write: tokens of prompts that are read from the provider's cache (by default as much as input), and put there (1.25 times that).
+        input, output: prompt tokens; answer tokens, including thinking.
+        cache_read, cache_write: prompt tokens read from the provider's cache (default: the price of input) and written to it (default: 1.25 times that).
     """
 
     input: Amount
@@ -26,16 +26,16 @@ class Price(Strict):
 
 
 class ModelSettings(Strict):
-    """Limits, price and options of a model; a limit that is not given is taken from the provider's headers or found by trying.
+    """Limits, price and options of a model. An unset limit is read from the provider's headers or found by trial.
 
     Args:
-        concurrency: calls under way at once.
+        concurrency: parallel calls.
         requests_per_minute, input_tokens_per_minute, output_tokens_per_minute: the account's limits.
-        tokens_per_minute: input and output together, where the provider limits that.
-        context: tokens that a prompt and its answer may take together, where the price data does not know.
-        runs_at_once: how many runs may use the model at the same time; each keeps to its share of the limits.
+        tokens_per_minute: input and output together, if the provider limits the sum.
+        context: maximum tokens of prompt and answer together, if the price data does not state it.
+        runs_at_once: number of runs that may use the model at the same time; each gets an equal share of the limits.
         price: replaces the price data.
-        options: of the provider's block, such as effort, temperature or base_url.
+        options: options of the provider, such as effort, temperature or base_url.
     """
 
     concurrency: Count | None = None
@@ -64,17 +64,17 @@ class ModelSettings(Strict):
 
 
 class Calls(Strict):
-    """How long a call, and a provider that fails, are borne.
+    """Timeouts and retries of calls, and when an outage ends the run.
 
     Args:
-        concurrency: calls of a model under way at once, where `models` says nothing else.
-        timeout_seconds: until one attempt is given up.
-        attempts: of one call, counting failures that may pass.
-        total_seconds: from a call's first failure until it is given up.
-        first_backoff_seconds, longest_backoff_seconds: the pause after a failure doubles from the one to the other.
-        longest_wait_seconds: a provider that asks to wait longer ends the run, and so does a limit of which a single call takes more than so long.
-        outage_seconds: nothing but failures for so long ends the run.
-        unusable_answers: how many answers that are cut off, have not the asked form or are refused by a guard make the call fail.
+        concurrency: parallel calls of a model, unless `models` sets another number.
+        timeout_seconds: of one attempt.
+        attempts: per call, counting temporary failures.
+        total_seconds: time limit for the retries of a call, from its first failure.
+        first_backoff_seconds, longest_backoff_seconds: first and longest pause after a failure; the pause doubles each time.
+        longest_wait_seconds: the run ends if a provider asks for a longer wait, or if a single call would use up a limit for longer.
+        outage_seconds: the run ends after only failures for this time.
+        unusable_answers: number of invalid answers (truncated, wrong format, rejected by a guard) after which the call fails.
     """
 
     concurrency: Count
@@ -95,11 +95,11 @@ class Calls(Strict):
 
 
 class Budget(Strict):
-    """What one run may cost, over all its processes; checked before each call. The same command again goes on with the same budget.
+    """Spending limit of one run over all its processes, checked before each call. Repeating the command continues with the same budget.
 
     Args:
-        usd: no call is sent that could exceed it.
-        tokens: input and output together.
+        usd: no call is sent whose maximum cost would exceed it.
+        tokens: input and output tokens together.
     """
 
     usd: Amount | None = None

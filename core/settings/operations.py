@@ -1,4 +1,4 @@
-"""Typed settings of what surrounds the pipeline: nights, repairs, the design of packs, costs told beforehand."""
+"""Typed settings of the stages around the pipeline: nightly runs, repairs, pack design, cost estimates."""
 
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,15 +11,15 @@ from core.yaml_files import Strict
 
 
 class RepairSettings(Strict):
-    """Transcripts that almost passed.
+    """Repair of transcripts that almost passed.
 
     Args:
-        below: how far below the rubric's threshold a score may be.
-        most: share of a transcript's answers that may be rewritten.
-        max_tokens: room for one answer, thinking included.
-        concurrency: transcripts under way at once.
-        by_night: whether the nightly mends what almost passed.
-        in_dataset: whether mended transcripts are trained on; dataset_share: at most this share of a dataset's transcripts, those with the highest scores.
+        below: how far below the rubric's threshold the score of a transcript may be.
+        most: largest share of a transcript's answers that may be rewritten.
+        max_tokens: maximum length of one answer, including thinking.
+        concurrency: transcripts repaired in parallel.
+        by_night: whether the nightly run also repairs.
+        in_dataset: whether repaired transcripts are used for training; dataset_share: their largest share of a dataset; those with the highest scores are used.
     """
 
     below: Share
@@ -32,16 +32,16 @@ class RepairSettings(Strict):
 
 
 class DesignSettings(Strict):
-    """Drafting and trying of domain packs.
+    """Drafts and pilots of domain packs.
 
     Args:
-        attempts: at each file; after a failed one the designer is shown what the loader said.
-        max_tokens: room for one file, thinking included.
-        contradictions: `refuse` drafts nothing from a brief that contradicts itself; `tell` names it in the report.
-        critique: whether the pack's experts review what was drafted.
-        ready: share of a pilot's conversations that must pass; a base that passes more without training may need none.
-        able: share below which a base is far from the part.
-        often: share of failures from which a pilot's report names a criterion; lower: how much less often than in the round before it must pass to be named.
+        attempts: for each file; after an invalid draft the designer sees the loader's error.
+        max_tokens: maximum length of one file, including thinking.
+        contradictions: `refuse` stops at a brief that contradicts itself; `tell` drafts the pack and names the contradiction in the report.
+        critique: whether the pack's experts review the draft.
+        ready: share of a pilot's conversations that must pass; a base model above it may need no training.
+        able: pass share below which a base model may be too weak for the part.
+        often: failure share above which a pilot's report names a criterion; lower: drop of a criterion's pass share since the round before, above which the report names it.
     """
 
     attempts: Count
@@ -55,13 +55,13 @@ class DesignSettings(Strict):
 
 
 class CostSettings(Strict):
-    """What `make costs` takes for granted, because only real conversations would tell.
+    """Assumptions of `make costs`, which only real conversations could measure.
 
     Args:
-        user_tokens, answer_tokens: of a simulated user's message and of the assistant's answer.
-        thinking_tokens: of each call of a model that thinks.
-        verdict_tokens: of a judge's reasoning on one criterion.
-        passing: share of the transcripts that pass.
+        user_tokens, answer_tokens: mean length of a simulated user's message and of an assistant's answer.
+        thinking_tokens: per call of a model that thinks.
+        verdict_tokens: a judge's reasoning on one criterion.
+        passing: share of transcripts that pass.
     """
 
     user_tokens: Count
@@ -80,15 +80,15 @@ def _known_timezone(name: str) -> str:
 
 
 class NightlySettings(Strict):
-    """A batch that is made and assessed every night.
+    """A batch that is generated and assessed every night.
 
     Args:
-        conversations: new ones.
-        budget: of one night, in place of the run's.
-        for_judging: share of it that is left for the judges: when the rest is spent, no conversation is begun any more.
-        until: HH:MM, at which nothing more is begun.
-        timezone: of that clock, as in Europe/Berlin.
-        nights: before this one, that its report tells of.
+        conversations: new conversations per night.
+        budget: of one night; replaces the run's budget.
+        for_judging: share of the budget reserved for judging; when the rest is spent, no conversation starts.
+        until: time (HH:MM) after which nothing new starts.
+        timezone: of `until`, such as Europe/Berlin.
+        nights: number of earlier nights in the report.
     """
 
     conversations: Count

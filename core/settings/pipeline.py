@@ -1,4 +1,4 @@
-"""Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, every number a person might tune."""
+"""Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, with the numbers that people tune."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,11 +31,11 @@ class Roles(Strict):
     """Which model plays which role: `provider/model`, or the name of a saved block.
 
     Args:
-        user_simulator: plays the users.
-        assistant: plays the part that is to be learnt, with the pack's rich guidance.
-        judges: several are a panel.
-        repairer: mends transcripts that almost passed.
-        designer: drafts and reviews domain packs; the strongest model that you have.
+        user_simulator: plays the simulated users.
+        assistant: demonstrates the part, with the pack's detailed guidance.
+        judges: one judge, or several as a panel.
+        repairer: repairs transcripts that almost passed.
+        designer: drafts and reviews domain packs; use the strongest model that you have.
     """
 
     user_simulator: str
@@ -58,18 +58,18 @@ class Roles(Strict):
 
 
 class Generation(Strict):
-    """Rehearsal of new conversations.
+    """Generation of conversations.
 
     Args:
-        conversations: how many personas are sampled.
-        first_seed: the first persona's seed; the others follow.
-        exchanges: lowest and highest number of exchanges, instead of the pack's length classes.
-        minimum_exchanges: before this many the user does not take leave, here and in the evaluation.
-        concurrency: conversations under way at once.
-        max_tokens: room for one message.
-        most_tokens: of a side's prompt and answer together; the conversation ends before that, or before the model's context is full.
-        guards: faults for which a message is written again (core/rehearsal/guards.py); one without form or words always is.
-        told_every_seconds: how often the progress is told.
+        conversations: number of personas, each with one conversation.
+        first_seed: seed of the first persona; the others follow consecutively.
+        exchanges: fewest and most exchanges; replaces the pack's length classes.
+        minimum_exchanges: fewest exchanges before the user may end the conversation, here and in the evaluation.
+        concurrency: parallel conversations.
+        max_tokens: maximum length of one message, including thinking.
+        most_tokens: maximum length of a side's prompt and answer together; the conversation ends before it, or before the model's context is full.
+        guards: faults for which a message is rejected and requested again (core/rehearsal/guards.py). Malformed and empty messages are always rejected.
+        told_every_seconds: interval of progress reports.
     """
 
     conversations: Count
@@ -90,18 +90,18 @@ class Generation(Strict):
 
 
 class Fidelity(Strict):
-    """Between which values a batch's figures are in order (core/rehearsal/fidelity.py); the others are named in the report.
+    """Accepted ranges for how well simulated users keep to their persona (core/rehearsal/fidelity.py). The report names values outside them.
 
     Args:
-        flaw_lift: how much oftener a flaw's words stand in messages that were to show it than in others, as a difference of shares.
-        length_in_style: share of messages whose length suits the writing style.
-        questions_answered: share of messages after a question that answer it directly; people often do not.
+        flaw_lift: share of messages with a flaw's words among those that should show it, minus the share among the others.
+        length_in_style: share of messages whose length is within the range of the writing style.
+        questions_answered: share of messages after a question that answer it directly.
         question_endings: share of messages that end with a question.
-        topics_per_message: mean number of the pack's subtopics that a message touches.
-        topics_kept: share of a message's scheduled subtopics that it touches.
-        distinct_openers: share of messages that begin like no earlier one of their conversation.
-        messages_refused: share of messages that a guard refused.
-        answer_words: with which a direct answer begins.
+        topics_per_message: mean number of the pack's subtopics per message.
+        topics_kept: share of the subtopics planned for a message that it mentions.
+        distinct_openers: share of messages that start differently from all earlier ones of their conversation.
+        messages_refused: share of messages that a guard rejected.
+        answer_words: words that start a direct answer.
     """
 
     flaw_lift: Differences
@@ -116,13 +116,13 @@ class Fidelity(Strict):
 
 
 class Slicing(Strict):
-    """How a transcript becomes examples; the defaults are the design's.
+    """How a transcript becomes training examples.
 
     Args:
-        first: exchanges in the first slice, and the fewest that make an example.
-        gap: bounds of the number of exchanges between two slices.
-        max_tokens: the earliest exchanges of a longer slice are left out until it fits.
-        whole: whether the whole conversation is its only slice, so that each reply is learnt once.
+        first: exchanges in the first slice, and the fewest in any example.
+        gap: fewest and most exchanges between two slices.
+        max_tokens: maximum length of a slice; the earliest exchanges of a longer one are removed.
+        whole: whether the whole conversation is the only slice, so that each reply is trained on once.
     """
 
     first: Exchanges
@@ -132,17 +132,17 @@ class Slicing(Strict):
 
 
 class DatasetSettings(Strict):
-    """What is trained on, and where it is published.
+    """The training set, and where it is published.
 
     Args:
         hub: `local`, `hf`, or the name of a saved block.
-        repo: the repository's name, in which `{domain}` stands for that.
-        private: a repository that is made is private, and one that is public is refused; false: it may be public.
-        provenance: whether the columns say which transcript and slice an example is of; the run's own copy always tells.
-        license, languages: for the card, as the Hub names them.
-        consent: a sentence for the card: on what the use of imported conversations rests, such as that everybody in them agreed; the card says if it is empty.
-        tokenizer: by which lengths are counted: `cl100k_base`, or `hf:` and a folder or repository.
-        validation_share: of the transcripts.
+        repo: name of the repository, with `{domain}` as a placeholder.
+        private: whether a new repository is private and a public one is rejected.
+        provenance: whether the published columns name the transcript and slice of an example; the local copy always has them.
+        license, languages: for the card, in the Hub's spelling.
+        consent: a sentence for the card on the legal basis for using imported conversations; the card says if it is empty.
+        tokenizer: for counting lengths: `cl100k_base`, or `hf:` and a folder or repository.
+        validation_share: share of the transcripts used for validation.
     """
 
     hub: str
@@ -167,14 +167,14 @@ class Settings(Strict):
     """`config/pipeline.yaml`."""
 
     roles: Roles
-    models: dict[str, ModelSettings] = Field(description="By `provider/model`, by a saved block's name, or by a provider alone for all its models.")
+    models: dict[str, ModelSettings] = Field(description="By `provider/model`, by the name of a saved block, or by a provider for all its models.")
     calls: Calls
     budget: Budget
     generation: Generation
     fidelity: Fidelity
     assessment: AssessmentSettings
     dataset: DatasetSettings
-    training: str = Field(description="Name of a file in config/training, without its ending.")
+    training: str = Field(description="Name of a file in config/training, without `.yaml`.")
     jobs: Jobs
     export: ExportSettings
     evaluation: EvaluationSettings

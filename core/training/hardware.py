@@ -17,8 +17,8 @@ class Gpu(Strict):
     """A kind of GPU.
 
     Args:
-        tflops: dense 16-bit matrix arithmetic.
-        bf16: whether it computes in bfloat16.
+        tflops: peak dense 16-bit matrix arithmetic.
+        bf16: whether it supports bfloat16.
     """
 
     tflops: Positive
@@ -26,12 +26,12 @@ class Gpu(Strict):
 
 
 class FlavorData(Strict):
-    """A machine as the file has it.
+    """A machine.
 
     Args:
         usd_per_hour: its price.
-        ram_gb: memory of the processors; gpu_gb: memory of the GPU.
-        gpu: its kind, one of `gpus`.
+        ram_gb: main memory; gpu_gb: GPU memory.
+        gpu: its GPU, one of `gpus`.
     """
 
     usd_per_hour: Positive
@@ -41,21 +41,20 @@ class FlavorData(Strict):
 
 
 class Estimate(Strict):
-    """What an estimate assumes beyond the model's shape (core/training/estimate.py says how each number is used).
+    """Assumptions of the estimate beyond the model's shape (core/training/estimate.py).
 
     Args:
-        efficiency: share of a GPU's arithmetic that training uses.
-        spare: share of the memory that is kept free.
-        fixed_gb: memory of the GPU that is taken before anything is loaded.
-        bytes_a_weight_4bit: of a frozen weight, with the scales of its block.
-        bytes_a_trained_weight, bytes_a_trained_weight_8bit: of a weight of the adapter with gradient and optimizer, and with the 8-bit optimizer.
-        recompute_hidden, recompute_intermediate: bytes for each token that a layer takes while it is computed again, for each of its hidden and
-            intermediate units.
-        recompute_dropout: bytes for each token and input of a matrix that the adapter's dropout adds.
-        loss_tokens: whose logits are in memory at once.
-        start_minutes: from a job's start to its first step.
-        convert_bytes_a_weight: RAM of the conversion.
-        convert_gb_a_minute: weights in 16 bits that are merged, converted and checked in a minute.
+        efficiency: share of a GPU's peak arithmetic that training reaches.
+        spare: share of GPU memory that is kept free.
+        fixed_gb: GPU memory in use before anything is loaded.
+        bytes_a_weight_4bit: bytes per frozen weight, including the scales of its block.
+        bytes_a_trained_weight, bytes_a_trained_weight_8bit: bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer).
+        recompute_hidden, recompute_intermediate: bytes per token and hidden or intermediate unit while a layer is recomputed.
+        recompute_dropout: extra bytes per token and matrix input for the adapter's dropout.
+        loss_tokens: number of tokens whose logits are in memory together.
+        start_minutes: time from a job's start to its first step.
+        convert_bytes_a_weight: RAM of the conversion, in bytes per weight.
+        convert_gb_a_minute: speed of merging, conversion and checks, in GB of 16-bit weights per minute.
     """
 
     efficiency: Part
