@@ -38,7 +38,7 @@ class AuditSettings(Strict):
         phrase_ratio: minimum ratio of transcripts in which the assistant uses a phrase to those in which users do; it excludes words of the topic.
         phrase_part: a part of a reported phrase is reported as well only if it occurs in this many times as many transcripts.
         phrases: number of reported phrases, the most frequent first.
-        phrase_window: number of transcripts after which rare phrases are dropped from memory; a larger window needs more memory, a smaller one undercounts rare phrases.
+        phrase_window: number of transcripts after which rare phrases are dropped from memory. Larger: more memory. Smaller: rare phrases are undercounted.
         opener_share: largest share of answers that start with the same words.
         question_endings: largest share of answers that end with a question.
         long_answer: ratio of an answer's words to the message's words from which it counts as long.

@@ -41,7 +41,7 @@ class DesignSettings(Strict):
         critique: whether the pack's experts review the draft.
         ready: share of a pilot's conversations that must pass; a base model above it may need no training.
         able: pass share below which a base model may be too weak for the part.
-        often: failure share above which a pilot's report names a criterion; lower: drop of a criterion's pass share since the round before, above which the report names it.
+        often: failure share above which a pilot's report names a criterion; lower: drop of a criterion's pass share since the last round that is named.
     """
 
     attempts: Count
