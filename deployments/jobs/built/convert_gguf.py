@@ -58,7 +58,7 @@ from typing import Any
 # --- deployments/jobs/common/events.py ---
 
 class JobError(Exception):
-    """A mistake that the caller can correct, or a check that failed.
+    """A mistake that the caller can correct, or a failed check.
 
     Its arguments are the one sentence that is shown and, if it is not 1, the exit code.
     """
@@ -69,14 +69,14 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def short(error: object) -> str:
-    """An error in one line, without what signs an address and without the token."""
+    """Returns an error in one line, without URL signatures and without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", text)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def silence_libraries() -> None:
-    """Keeps progress bars and warnings out of the events; call it before a library is imported."""
+    """Keeps progress bars and warnings out of the events. Call it before importing a library."""
     disabled = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY")
     os.environ |= dict.fromkeys(disabled, "1")
     logging.disable(logging.WARNING)
@@ -84,7 +84,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a job; shows its error, if there is one, and returns the exit code of the process."""
+    """Runs a job, prints its error if it fails, and returns the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:
@@ -96,7 +96,7 @@ def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Nam
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a file that is there whole or not at all."""
+    """Writes a JSON file atomically."""
     part = path.with_name(f"{path.name}.part")
     text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
@@ -104,14 +104,14 @@ def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """A file's size and checksum."""
+    """Returns a file's size and checksum."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": sha256}
 
 
 def named(value: Any) -> Any:
-    """A path without its folders, which concern nobody where the result is published."""
+    """Strips the folders from a path, which must not appear in a published result."""
     is_path = isinstance(value, Path)
     if isinstance(value, str) and value:
         is_path = Path(value).is_absolute() or Path(value).exists()
@@ -124,7 +124,7 @@ ATTEMPTS = 6
 LONGEST_PAUSE = 300.0
 """Seconds."""
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
-"""Statuses after which the same call may succeed a moment later."""
+"""Statuses after which the same call may succeed later."""
 REMEDIES = {
     401: "check HF_TOKEN: it is wrong, expired or revoked",
     403: "give an HF_TOKEN that may do this",
@@ -140,15 +140,15 @@ def hub() -> Any:
 def patiently(
     arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False
 ) -> Any:
-    """Calls until it succeeds, since the Hub's client itself retries hardly anything.
+    """Retries a call while its error is temporary; the Hub's client itself retries very little.
 
     Args:
-        doing: for the error, such as "downloading 'me/base'".
-        files: whether the call reads files of this machine too, whose errors are raised as they
-            are. Otherwise whatever the client raises comes from the Hub's answer.
+        doing: for the error message, such as "downloading 'me/base'".
+        files: whether the call also reads local files, whose errors are raised unchanged. Without
+            it, every exception of the client is taken to come from the Hub's response.
 
     Raises:
-        JobError: it failed for good, or too often.
+        JobError: the error is permanent, or this was the last attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -173,7 +173,7 @@ def is_of_the_hub(error: BaseException) -> bool:
 
 
 def innermost(raised: BaseException) -> BaseException:
-    """The Hub's error, which transformers and the client wrap; without one, the last cause."""
+    """Returns the Hub's error inside those of transformers and the client, or the last cause."""
     error, seen = raised, list[BaseException]()  # causes may run in a circle
     while not is_of_the_hub(error):
         seen.append(error)
@@ -185,7 +185,7 @@ def innermost(raised: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int:
-    """The status of the Hub's answer; 0 where there was none."""
+    """Returns the status of the Hub's response; 0 without a response."""
     response = getattr(error, "response", None)
     return 0 if response is None else response.status_code
 
@@ -198,13 +198,13 @@ def may_pass(error: BaseException) -> bool:
         return status in PASSING
     if isinstance(error, OfflineModeIsEnabled):
         return False
-    # An answer that cannot be read, or a file that came short; a file here has an error number.
+    # An unreadable response or a truncated download; errors of local files have an errno.
     unread = not isinstance(error, HFValidationError) and not getattr(error, "errno", None)
     return isinstance(error, TransportError | ConnectionError) or unread
 
 
 def pause_after(error: BaseException, doubled: float) -> float:
-    """Seconds to wait: what the Hub asks for, or what has doubled each time, with some chance."""
+    """Returns the seconds to wait: Retry-After, or the doubled pause with jitter."""
     response = getattr(error, "response", None)
     asked = "" if response is None else response.headers.get("retry-after", "")
     given = re.fullmatch(r"\d+(\.\d+)?", asked)
@@ -223,7 +223,7 @@ def explained(doing: str, error: BaseException, attempt: int) -> JobError:
 
 
 def bound_silence() -> None:
-    """Limits how long the Hub may be silent in one call; the client itself would wait for ever."""
+    """Sets timeouts for the Hub's client, which has none by itself."""
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
 
@@ -237,10 +237,10 @@ def bound_silence() -> None:
 # --- deployments/jobs/common/repository.py ---
 
 def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
-    """Stops where others can read what is to be private, or where the name leads elsewhere.
+    """Rejects a public repository, unless --public, and one that was renamed.
 
     Returns:
-        Whether there is such a repository.
+        Whether the repository exists.
     """
     try:
         found = hub().repo_info(repo, repo_type=kind)
@@ -255,7 +255,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Makes the repository if it is not there and sees that the token may write to it.
+    """Creates the repository if it is missing and checks that the token may write to it.
 
     Returns:
         Its branches and its tags, with their commits.
@@ -281,17 +281,17 @@ def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict
 
 
 def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], title: str) -> str:
-    """Makes one commit of files, by their names there; returns its hash."""
+    """Commits files under the given names and returns the commit's hash."""
     api, repo = hub(), arguments.push_to
     added = import_module("huggingface_hub").CommitOperationAdd
 
     def attempt() -> str:
-        # New ones each time: used ones remember what the Hub had before, and a commit whose answer
-        # was lost would be made twice.
+        # New operations for each attempt: used ones remember what the Hub had, and a commit whose
+        # response was lost would be made twice.
         operations = [added(name, str(path)) for name, path in sorted(files.items())]
         head = api.repo_info(repo, revision=branch).sha
         api.preupload_lfs_files(repo, operations, revision=branch)
-        refuse_public(arguments, repo)  # last, for the upload takes long
+        refuse_public(arguments, repo)  # last, since the upload takes long
         made = api.create_commit(
             repo, operations, commit_message=title, revision=branch, parent_commit=head
         )
@@ -301,10 +301,10 @@ def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], t
 
 
 def set_tag(arguments: argparse.Namespace, made: str) -> str:
-    """Tags the finished commit unless another job was quicker.
+    """Tags the finished commit, unless another job has set the tag.
 
     Returns:
-        The commit that the tag is at, as it is read back.
+        The commit of the tag, as read back.
     """
     api, repo, tag = hub(), arguments.push_to, arguments.push_tag
     api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
@@ -315,7 +315,7 @@ def set_tag(arguments: argparse.Namespace, made: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Makes one commit of the result and tags it last: the tag is the proof that it is finished."""
+    """Commits the result, then tags it: the tag proves that it is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -329,7 +329,7 @@ def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
 
 
 def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
-    """Says, and tells, whether the result is there already."""
+    """Returns whether the result already exists, and reports it."""
     repo, tag = arguments.push_to, arguments.push_tag
     if tag not in tags:
         return False
@@ -343,14 +343,14 @@ Messages = list[dict[str, str]]
 
 
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
-    """What the Hub says of --dataset at --dataset-revision, with its commit as `sha`."""
+    """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
     looking = f"looking up the dataset {repo!r}"
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
 def files_of(info: Any, split: str) -> list[str]:
-    """The names of a split's parquet files."""
+    """Returns the names of a split's parquet files."""
     pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]
@@ -370,14 +370,13 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
 # --- deployments/jobs/convert/checks.py ---
 
 RENDER_SECONDS = 600
-"""Within which llama.cpp's server must load a file and render some prompts."""
+"""Time limit for llama.cpp's server to load a file and render some prompts."""
 TRICKY = [
     "  two  blanks\n\n\n\tand a tab \r\n",
     "It's 1234567 o'clock, WE'RE late…",
     "日本語 и русский ñandú 🙂👍🏽 x=[1,2];",
 ]
-"""Text on which tokenizers part ways: runs of blanks and line breaks, numbers, contractions,
-scripts, emoji."""
+"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji."""
 
 
 def passed(name: str, **figures: Any) -> dict[str, Any]:
@@ -427,9 +426,9 @@ def check_ends(llm: Any, stop: tuple[str, int]) -> dict[str, Any]:
 
 
 def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
-    """The GGUF has the same chat template, and its tokens of each prompt are those of the training.
+    """The GGUF has the same chat template and tokenizes each prompt as the training did.
 
-    A BOS before the prompt is one of them.
+    That includes a BOS before the prompt.
     """
     if llm.metadata("tokenizer.chat_template") != tokenizer.chat_template:
         wrong = "The chat template in the GGUF differs from the tokenizer's"
@@ -437,7 +436,7 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
     bos = tokenizer.bos_token or ""
     for text in [*texts, *TRICKY]:
         wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
-        # llama.cpp's server takes the BOS off a rendered prompt where it puts one there itself.
+        # llama.cpp's server removes the BOS of a rendered prompt where it adds one itself.
         prompt = text.removeprefix(bos) if llm.adds_bos else text
         found = llm.tokenize(prompt, begin=text in texts)
         if wanted != found:
@@ -458,13 +457,13 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
 def check_rendering(
     path: Path, tokenizer: Any, chats: list[Messages], texts: list[str], adds_bos: bool
 ) -> dict[str, Any]:
-    """llama.cpp's server makes the prompts that were trained of the template.
+    """llama.cpp's server renders the template into the prompts of the training.
 
-    Where xllamacpp is not installed, nobody is there to ask.
+    Skipped where xllamacpp is not installed.
     """
     if find_spec("xllamacpp") is None:
         return {"prompts_rendered_alike": None}
-    # In a process of its own, since the server takes the signals that end this one.
+    # In a separate process, since the server takes over the signals that end this one.
     script = Path(__file__).with_name("llama_library.py")
     command, given = [sys.executable, str(script), "render", str(path)], json.dumps(chats)
     options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": RENDER_SECONDS}
@@ -480,7 +479,7 @@ def check_rendering(
         said = done.stderr.strip().splitlines() or [died]
         raise JobError(f"{short(said[-1])}.")
     for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
-        # Its server takes the BOS off a rendered prompt where it puts one there itself.
+        # As above.
         wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
         if wanted != prompt:
             same = first_difference(wanted, prompt)
@@ -491,7 +490,7 @@ def check_rendering(
 
 
 def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:
-    """Where two sequences part; their common length where one only goes further."""
+    """Returns the index of the first difference, or the shorter length if there is none."""
     pairs = enumerate(zip(these, those, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(these), len(those)))
 
@@ -504,12 +503,12 @@ FOLDED = (
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Goes before a template that refuses a system message (Gemma 2's): its makers have the text put
-before the user's first message, and llama.cpp does so too."""
+"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
+user's first message, as Gemma's authors recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
-    """A template that takes a system message.
+    """Makes a template accept a system message.
 
     Returns:
         The template itself, or one that puts the message before the user's first one.
@@ -523,10 +522,10 @@ def fold_system(template: str, tokenizer: Any) -> str:
 
 
 def without_markers(template: str) -> str:
-    """A template that renders the same without marking the replies as `{% generation %}` does.
+    """Returns a template that renders the same text without the tag `{% generation %}`.
 
-    Programs that only read a template do not know this tag. Others stand in its place, not none:
-    a tag takes blanks and line breaks away around it.
+    Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
+    whitespace around it.
     """
     tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
     return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
@@ -563,7 +562,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
 
 
 def turns(*texts: str) -> Messages:
-    """What user and assistant say in turn."""
+    """Returns a chat in which user and assistant alternate."""
     roles = ("user", "assistant")
     return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
 
@@ -578,9 +577,9 @@ def render(tokenizer: Any, chat: Messages, prompt: bool = True) -> str:
 
 
 def make_chats(tokenizer: Any, system: str) -> list[Messages]:
-    """Conversations that wait for a reply, with the given system prompt or with one of our own.
+    """Returns chats that end with a user message, with a system prompt and without.
 
-    Where the template permits, they are there without any as well.
+    One variant is left out where the template does not support it.
     """
     asked = [*map(turns, PROMPTS), turns(*TURNS)]
     said = system or "You are a helpful assistant. Be brief."
@@ -597,7 +596,7 @@ def make_chats(tokenizer: Any, system: str) -> list[Messages]:
 
 
 def find_stop(tokenizer: Any) -> tuple[str, int]:
-    """The token with which the template ends a reply."""
+    """Returns the token with which the template ends a reply, and its number."""
     after = render(tokenizer, turns("A", "REPLY"), prompt=False).split("REPLY")[-1].lstrip()
     known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
     stop = max((text for text in known if after.startswith(text)), key=len, default="")
@@ -614,7 +613,7 @@ Example = tuple[list[int], list[bool]]
 
 
 def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
-    """Some conversations that were not trained on, and where they are from."""
+    """Returns the source of the held-out conversations, and some of them."""
     paths, where = [arguments.heldout], arguments.heldout and arguments.heldout.name
     if arguments.dataset:
         info = look_up_dataset(arguments)
@@ -645,9 +644,9 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
 def encode(
     tokenizer: Any, chats: list[Messages], stop: str, limit: int
 ) -> tuple[str, list[Example]]:
-    """Tokens of conversations, and which of them count.
+    """Tokenizes conversations and marks the tokens that count.
 
-    Those of the assistant's replies and their stop token count; where there are none, all do.
+    The assistant's replies and their stop tokens count; if there are none, all tokens do.
 
     Returns:
         What counts, in words, and the examples.
@@ -676,16 +675,16 @@ def encode(
 # --- deployments/jobs/convert/losses.py ---
 
 Losses = list[list[float]]
-"""Of each example the losses of the tokens that count, in nats."""
+"""The losses of the tokens that count, in nats, for each example."""
 QUANTILE = 1.96
-"""Of the normal distribution, for a 95 % interval."""
+"""Normal quantile for a 95 % interval."""
 
 
 def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> Losses:
-    """Measures a model.
+    """Measures a model's losses.
 
     Args:
-        logits_of: gives a row of logits for each token.
+        logits_of: returns a row of logits for each token.
     """
     import torch
 
@@ -710,9 +709,10 @@ def mean(losses: Losses) -> float:
 
 
 def compare(these: Losses, those: Losses) -> tuple[float, float]:
-    """Mean difference of paired losses, and half of its 95 % interval.
+    """Returns the mean difference of paired losses, and half of its 95 % interval.
 
-    Tokens of one text are not independent; where there are several texts, these are compared.
+    The interval is clustered by text, since the tokens of a text are not independent. With a single
+    text, each token is its own cluster.
     """
     apart = [
         [a - b for a, b in zip(this, that, strict=True)]
@@ -736,14 +736,14 @@ GREEDY = ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")
 
 
 def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Holds the measured figures against the tolerances.
+    """Compares the measured figures with the tolerances.
 
     Returns:
         All figures, for export.json.
 
     Raises:
-        JobError: a tolerance is not kept. It names the option, and says when a larger value is
-            safe.
+        JobError: a tolerance is exceeded. The message names the option, and says when a larger
+            value is safe.
     """
     f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
     checks: dict[str, Any] = measured["checks"] | {name: {} for name in BY_FILE}
@@ -800,7 +800,7 @@ def judge_file(
     checks: dict[str, Any],
     arguments: argparse.Namespace,
 ) -> None:
-    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
+    """Adds the loss and the reply of a GGUF file to the checks, if they are acceptable."""
     losses, said = measured["losses"], measured["replies"][file]
     ours = (file, losses[file])
     if file == f16:
@@ -840,13 +840,13 @@ def check_loss(
     rise: bool = False,
     warn: bool = False,
 ) -> tuple[float, float]:
-    """Compares two losses; fails where they surely differ by more than is allowed.
+    """Compares two losses; fails if the whole interval of their difference is above the tolerance.
 
     Args:
-        ours, theirs: what has the losses, in words, and the losses.
-        option: that says how much is allowed.
-        rise: only a higher loss is a fault.
-        warn: warn in place of failing.
+        ours, theirs: a name for each side, and its losses.
+        option: the command-line option with the tolerance.
+        rise: only a higher loss fails.
+        warn: emit a warning instead of failing.
 
     Returns:
         Their mean difference, and half of its interval.
@@ -871,7 +871,7 @@ def check_loss(
 
 @cache
 def llama() -> Any:
-    """llama.cpp's C interface, from the file beside this one."""
+    """Imports llama.cpp's C interface from the file beside this one."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     return import_module("llama_library")
 
@@ -891,12 +891,12 @@ def run_converter(
     """Runs llama.cpp's own converter in this process.
 
     Args:
-        fallback: name of the pre-tokenizer, for a tokenizer that the converter does not know.
-        begins: whether a prompt begins with the BOS token. Where it does not, the file says so, and
-            no program puts one there that was not trained.
+        fallback: pre-tokenizer for a tokenizer that the converter does not know.
+        begins: whether a prompt begins with the BOS token. If not, the file says so, and no program
+            adds one that was not in the training.
 
     Returns:
-        The fallback, if it had to be used.
+        The fallback, if it was used.
     """
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     text_model = import_module("conversion.base").TextModel
@@ -939,8 +939,8 @@ def quantise(
     """Writes a quantised file.
 
     Returns:
-        The matrices that got another type than was asked for, because their rows do not divide by
-        its blocks, and that type.
+        The matrices with another type than requested, because their rows do not divide by its
+        blocks, and that type.
     """
     made = llama().quantise(source, target, kind, arguments.threads, arguments.library)
     fallen = {name: found for name, (found, _) in made.items()}
@@ -955,7 +955,7 @@ def quantise(
 # --- deployments/jobs/convert/merging.py ---
 
 Written = tuple[Any, list[int]]
-"""Logits of a prompt and of the tokens after it, and these tokens."""
+"""Logits of a prompt and of the generated tokens, and these tokens."""
 
 
 def merge(
@@ -971,7 +971,7 @@ def merge(
     """Merges, saves and measures the model.
 
     Returns:
-        What it writes, the held-out examples, figures, and the examples' losses.
+        Its greedy replies, the held-out examples, figures, and the examples' losses.
     """
     base, adapter = folders[-1], folders[0] if arguments.adapter else None
     ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
@@ -1001,7 +1001,7 @@ def merge(
 
 
 def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
-    """The 16-bit base with its adapter beside it: a 4-bit one would neither merge nor convert."""
+    """Loads the 16-bit base with its adapter, not merged; a 4-bit base would not convert."""
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
@@ -1011,13 +1011,13 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
         base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
     ).eval()
     if adapter:
-        # First, since PEFT would read a pickle where there is no such file.
+        # Checked first, since PEFT would read a pickle if there is no such file.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
             saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
         model = PeftModel.from_pretrained(model, str(adapter)).eval()
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        # PEFT leaves out what has no place in the base, with a warning, and the base would be
-        # exported as it is.
+        # PEFT only warns about matrices without a place in the base; the base would be exported
+        # unchanged.
         if astray := sorted(saved ^ {name for name in state if "lora_" in name}):
             wrong = f"{len(astray)} matrices of the adapter have no counterpart in the base, or the"
             wrong = f"{wrong} base's have none in it, such as {astray[0]}"
@@ -1026,7 +1026,7 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
 
 
 def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
-    """Sees that the adapter is merged into the commit that it was trained on, if both are known."""
+    """Checks that the base is the commit that the adapter was trained on, if both are known."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = config.get("base_model_name_or_path"), str(config.get("revision"))
     if not re.fullmatch(HUB_ID, str(name)) or not arguments.base_revision:
@@ -1040,11 +1040,11 @@ def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
 
 
 def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Writes the weights in 16 bits, for the converter; the model keeps its arithmetic."""
+    """Saves the weights in 16 bits for the converter; the model keeps its own precision."""
     import torch
 
     dtype = model.dtype
-    # Not model.to(), which would round buffers too, such as the frequencies of positions.
+    # Not model.to(), which would also round buffers such as rotary frequencies.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     model.save_pretrained(folder)
@@ -1055,9 +1055,9 @@ def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -
 
 
 def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Copies the file of a SentencePiece tokenizer, if there is one.
+    """Copies the model file of a SentencePiece tokenizer, if there is one.
 
-    transformers writes neither it nor the list of added tokens, and the converter needs both.
+    The converter needs it and the list of added tokens; transformers writes neither.
     """
     paths = [origin / "tokenizer.model" for origin in origins]
     pieces = next((path for path in paths if path.is_file()), None)
@@ -1073,7 +1073,7 @@ def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
 
 
 def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
-    """Logits of a prompt and of the likeliest tokens after it, and these tokens."""
+    """Generates greedily; returns the logits of prompt and reply, and the reply's tokens."""
     import torch
 
     rows, written, cache, given = [], [], None, ids
@@ -1088,7 +1088,7 @@ def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Wr
 
 
 def stop_tokens(model: Any, tokenizer: Any, stop: int) -> list[str]:
-    """What ends a reply: by the template, the tokenizer, and the model's generation config."""
+    """Returns the stop tokens of the template, the tokenizer and the generation config."""
     also = model.generation_config.eos_token_id if model.generation_config else None
     numbers = [stop, tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
     known = [number for number in numbers if number in range(len(tokenizer))]
@@ -1098,13 +1098,13 @@ def stop_tokens(model: Any, tokenizer: Any, stop: int) -> list[str]:
 # --- deployments/jobs/convert/measures.py ---
 
 SAMPLE_TEMPERATURE = 0.7
-"""How freely a held-out message is answered where the Modelfile says nothing."""
+"""Sampling temperature for the answers to held-out messages."""
 
 
 def measure_logits(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """How the 16-bit GGUF's logits differ from the merged model's.
+    """Compares the 16-bit GGUF's logits with the merged model's.
 
     Args:
         slack: share of the logits' spread by which two tokens may differ and count as equally
@@ -1115,11 +1115,11 @@ def measure_logits(
     errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
     for row, (reference, written) in zip(ids, references, strict=True):
         found = llm.logits([*row, *written])
-        # Either side may have padded its vocabulary.
+        # Either side may have a padded vocabulary.
         width = min(reference.shape[1], found.shape[1])
         found, wanted = found[:, :width], reference[:, :width]
         apart = found - wanted
-        # A shift of all logits of a position changes no probability.
+        # Shifting all logits of a position changes no probability.
         errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
         spreads += float(wanted.var(1).sum())
         divergences += divergence(wanted, found).tolist()
@@ -1137,7 +1137,7 @@ def measure_logits(
 
 
 def divergence(wanted: Any, found: Any) -> Any:
-    """Kullback-Leibler divergence of each row's probabilities from those that are wanted, in nats.
+    """Returns the Kullback-Leibler divergence of each row from the wanted one, in nats.
 
     Args:
         wanted, found: rows of logits.
@@ -1155,10 +1155,10 @@ def divergence(wanted: Any, found: Any) -> Any:
 def measure_greedy(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """How far both write the same.
+    """Compares greedy generations token by token.
 
-    They may part where two tokens are nearly as likely to the merged model: what follows then says
-    nothing.
+    A reply counts up to a near tie: after two tokens that the merged model finds nearly equally
+    likely, the rest is not comparable.
     """
     same = compared = ties = 0
     for row, (logits, wanted) in zip(ids, references, strict=True):
@@ -1182,7 +1182,7 @@ def measure_greedy(
 def answer(
     llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0
 ) -> dict[str, Any]:
-    """The reply to a short chat, and whether it ended by itself."""
+    """Returns the reply to a chat, and whether it ended by itself."""
     ids = tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"]
     written = llm.write(ids, limit, temperature)
     return {
@@ -1196,7 +1196,7 @@ def answer(
 def measure_quantised(
     small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Losses, divergence from the 16-bit file and replies of a quantised file."""
+    """Measures a quantised file: losses, divergence from the 16-bit file, replies."""
     examples: list[Example] = measured["examples"]
     exact, llm = (load(path, measured["context"], arguments) for path in (f16, small))
     divergences, limit = [], arguments.reply_tokens
@@ -1209,7 +1209,7 @@ def measure_quantised(
 
     losses = token_losses(logits_of, examples)
     reply = answer(llm, tokenizer, measured["chats"][0], limit)
-    # As the model is used: the likeliest tokens of a small one go round in circles.
+    # Sampled, as in use: greedy replies of a small model repeat themselves.
     samples = [
         answer(llm, tokenizer, chat, limit, SAMPLE_TEMPERATURE) for chat in measured["asked"]
     ]
@@ -1222,7 +1222,7 @@ def measure_quantised(
 # --- deployments/jobs/convert/modelfile.py ---
 
 RECOGNISED = r"<start_of_turn>|<\|start_header_id\|>"
-"""In the chat templates that Ollama recognises in a GGUF file: Gemma's and Llama's, not Qwen's."""
+"""Matches the chat templates that Ollama recognises by itself: Gemma's and Llama's, not Qwen's."""
 
 
 def write_modelfile(
@@ -1243,20 +1243,19 @@ def write_modelfile(
     if arguments.temperature is not None:
         lines += [f"PARAMETER temperature {arguments.temperature:g}"]
     lines += [f'TEMPLATE """{template}"""'] if template else []
-    # a quotation mark at its end would be taken for one of the three that end it
+    # A quotation mark at the end would be read as part of the closing three.
     end = "\n" * arguments.system.endswith('"')
     lines += [f'SYSTEM """{arguments.system}{end}"""'] if arguments.system else []
     (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def ollama_template(tokenizer: Any, chats: list[Messages]) -> str | None:
-    """ChatML in Ollama's template language, if that renders the same prompts."""
+    """Returns ChatML in Ollama's template language, if it renders the same prompts."""
     opening, closing = "<|im_start|>", "<|im_end|>\n"
     replying = f"{opening}assistant\n"
     first, _, rest = render(tokenizer, turns("A")).partition(f"{opening}user\nA{closing}")
     past = render(tokenizer, turns("A", "B", "C"))
-    # What the template puts before a past reply and before the one to come, such as an empty think
-    # block.
+    # The template's text before a past reply and before the next one, such as an empty think block.
     block = past.partition(replying)[2].partition(f"B{closing}")[0]
     coming = rest.removeprefix(replying)
 
@@ -1288,10 +1287,10 @@ LLAMA_CPP_PYTHON = "0.3.36"
 
 
 def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Path:
-    """The folder of the base or adapter; one on the Hub is downloaded at one commit.
+    """Returns the folder of the base or adapter; downloads it at one commit if it is on the Hub.
 
     Args:
-        weights: whether they are wanted too.
+        weights: whether to download them as well.
     """
     api, given, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
     if Path(given).is_dir():
@@ -1310,7 +1309,7 @@ def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Pat
 
 
 def fetch_converter(folder: Path) -> Path:
-    """Takes the converter out of llama-cpp-python's sources: PyPI's gguf is older and unfit."""
+    """Extracts the converter from llama-cpp-python's sources; PyPI's gguf is too old for it."""
     name = f"llama_cpp_python-{LLAMA_CPP_PYTHON}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary=llama-cpp-python", f"--dest={folder}"]
@@ -1330,11 +1329,11 @@ def fetch_converter(folder: Path) -> Path:
 # --- deployments/jobs/convert/exporting.py ---
 
 SAMPLES = 2
-"""Held-out messages that a quantised file answers for the report."""
+"""Held-out messages that each quantised file answers for the report."""
 
 
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Builds, measures and judges everything in the work folder; returns what export.json says."""
+    """Builds, measures and judges all files in the work folder; returns export.json's content."""
     measured = measure(arguments, work)
     f16 = work / f"{arguments.name}-f16.gguf"
     loader = import_module("transformers").AutoTokenizer
@@ -1372,13 +1371,13 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Merges, converts and measures the 16-bit file in the work folder.
 
     Returns:
-        What judging needs. It is kept in the work folder too.
+        What `judge` needs; it is also stored in the work folder.
     """
     kept, f16 = work / "measured.json", work / f"{arguments.name}-f16.gguf"
     if kept.is_file() and f16.is_file():
         emit("progress", step="taking what was merged and measured before")
         return json.loads(kept.read_text(encoding="utf-8"))
-    # First what is small and may be wrong.
+    # What is small and may be wrong comes first.
     where, heldout = read_heldout(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
@@ -1392,7 +1391,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     references, examples, checks, losses = merge(
         arguments, folders, tokenizer, chats, ids, heldout, stop, merged
     )
-    # Before llama.cpp loads a model of its own.
+    # Frees the merged model before llama.cpp loads its own.
     gc.collect()
     emit("progress", step="converting")
     begins, fallback = begins_with_bos(tokenizer, texts), arguments.fallback_pre_tokenizer
@@ -1404,7 +1403,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     context = max(*map(len, ids), *(len(row) for row, _ in examples))
     context += max(arguments.greedy_tokens, arguments.reply_tokens)
     llm = load(f16, context, arguments)
-    # Two tokens whose logits are as near as rounding may put them apart count as equally likely.
+    # Two tokens whose logits differ by no more than rounding may count as equally likely.
     slack = 4 * arguments.logit_tolerance
     checks |= measure_logits(llm, ids, references, slack)
     checks |= measure_greedy(llm, ids, references, slack)
@@ -1424,7 +1423,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
-    """The beginning of conversations, which a reader of the report sees answered by both arms."""
+    """Returns the beginnings of conversations that both arms answer in the report."""
     asked = []
     for chat in heldout[:SAMPLES]:
         first = next(number for number, message in enumerate(chat) if message["role"] == "user")
@@ -1559,7 +1558,7 @@ def add_repository(add: Callable[..., Any]) -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Sees that the files are there; adds the system prompt to the arguments."""
+    """Checks that the files exist; adds the system prompt to the arguments."""
     for option, name in (("base", "config.json"), ("adapter", "adapter_config.json")):
         given = getattr(arguments, option)
         is_id = given and not Path(given).exists() and re.fullmatch(HUB_ID, given)
@@ -1585,7 +1584,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 # --- deployments/jobs/convert/preflight.py ---
 
 def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Proves by the vocabulary that llama.cpp reads template and tokenizer as they are trained."""
+    """Proves without weights that llama.cpp reads template and tokenizer as the training does."""
     folder = fetch(arguments, "base", weights=False)
     tokenizer = load_tokenizer(arguments, folder)
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
@@ -1607,11 +1606,11 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 MEASURED_WITH = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples")
 MEASURED_WITH += ("heldout_tokens", "greedy_tokens", "reply_tokens", "fallback_pre_tokenizer")
-"""Arguments, beside files and models, on which the measures depend."""
+"""Arguments, besides files and models, that the measurements depend on."""
 
 
 def identify(arguments: argparse.Namespace) -> str:
-    """Hash of all that the merged model and its measures follow from, which no tolerance is."""
+    """Returns a hash of all that the measurements depend on, which excludes tolerances."""
     digest, script = hashlib.sha256(), Path(__file__)
     texts = (arguments.chat_template, arguments.system_file, arguments.heldout)
     for path in (script, script.with_name("llama_library.py"), *texts):
@@ -1628,15 +1627,15 @@ def identify(arguments: argparse.Namespace) -> str:
 
 
 def begin_work(arguments: argparse.Namespace) -> Path:
-    """The folder to work in: with what an earlier call kept of the same model, or empty."""
+    """Returns the work folder: what an earlier call kept of the same model, or an empty one."""
     for stale in ("export.json", f"{arguments.name}-f16.gguf"):
         (arguments.output / stale).unlink(missing_ok=True)
-    # Within the output, so that moving the finished files is one atomic step each.
+    # Within the output, so that each finished file is moved atomically.
     work = arguments.output / ".part"
     shutil.rmtree(work, ignore_errors=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.keep:
-        # Once, since looking a model up on the Hub adds its commit to the arguments.
+        # Computed once, since looking up a model on the Hub adds its commit to the arguments.
         arguments.identity = identify(arguments)
         with suppress(FileNotFoundError):
             (arguments.keep / arguments.identity).rename(work)
@@ -1645,7 +1644,7 @@ def begin_work(arguments: argparse.Namespace) -> Path:
 
 
 def keep(arguments: argparse.Namespace, work: Path) -> None:
-    """Moves the work to where the next call finds it, in the place of that of other models."""
+    """Moves the work folder to --keep for the next call, replacing that of other models."""
     shutil.rmtree(arguments.keep, ignore_errors=True)
     arguments.keep.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):
@@ -1654,9 +1653,9 @@ def keep(arguments: argparse.Namespace, work: Path) -> None:
 
 # --- deployments/jobs/convert/script.py ---
 
-TOLD = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
-TOLD += ("temperature", "reference_dtype")
-"""Arguments that export.json has, beside the name."""
+REPORTED = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
+REPORTED += ("temperature", "reference_dtype")
+"""Arguments that are written to export.json, besides the name."""
 PACKAGES = ("xllamacpp", "torch", "transformers", "peft")
 
 
@@ -1676,15 +1675,14 @@ def run(arguments: argparse.Namespace) -> None:
             return
         result = export(arguments, work)
         result["name"] = arguments.name
-        result |= {name: named(getattr(arguments, name)) for name in TOLD}
+        result |= {name: named(getattr(arguments, name)) for name in REPORTED}
         result["seconds"] = round(time.monotonic() - started, 1)
         result["versions"] = {name: version(name) for name in PACKAGES}
         publish(arguments, work, result)
     except llama().LibraryError as error:
         raise JobError(str(error)) from None
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
-        # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken
-        # one is among them.
+        # What transformers, PEFT and llama.cpp raise for missing, broken or unsuitable files.
         wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
         remedy = "check --base, --adapter, and the memory and space left"
         raise JobError(f"{wrong}; {remedy}.") from error
@@ -1701,7 +1699,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
-    """Moves the finished files out of the work folder; export.json comes last."""
+    """Moves the finished files out of the work folder and writes export.json last."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in result["files"]:
         shutil.move(work / "done" / name, arguments.output / name)

@@ -55,7 +55,7 @@ from typing import Any
 # --- deployments/jobs/common/events.py ---
 
 class JobError(Exception):
-    """A mistake that the caller can correct, or a check that failed.
+    """A mistake that the caller can correct, or a failed check.
 
     Its arguments are the one sentence that is shown and, if it is not 1, the exit code.
     """
@@ -66,14 +66,14 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def short(error: object) -> str:
-    """An error in one line, without what signs an address and without the token."""
+    """Returns an error in one line, without URL signatures and without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", text)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def silence_libraries() -> None:
-    """Keeps progress bars and warnings out of the events; call it before a library is imported."""
+    """Keeps progress bars and warnings out of the events. Call it before importing a library."""
     disabled = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY")
     os.environ |= dict.fromkeys(disabled, "1")
     logging.disable(logging.WARNING)
@@ -81,7 +81,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a job; shows its error, if there is one, and returns the exit code of the process."""
+    """Runs a job, prints its error if it fails, and returns the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:
@@ -96,7 +96,7 @@ ATTEMPTS = 6
 LONGEST_PAUSE = 300.0
 """Seconds."""
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
-"""Statuses after which the same call may succeed a moment later."""
+"""Statuses after which the same call may succeed later."""
 REMEDIES = {
     401: "check HF_TOKEN: it is wrong, expired or revoked",
     403: "give an HF_TOKEN that may do this",
@@ -112,15 +112,15 @@ def hub() -> Any:
 def patiently(
     arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False
 ) -> Any:
-    """Calls until it succeeds, since the Hub's client itself retries hardly anything.
+    """Retries a call while its error is temporary; the Hub's client itself retries very little.
 
     Args:
-        doing: for the error, such as "downloading 'me/base'".
-        files: whether the call reads files of this machine too, whose errors are raised as they
-            are. Otherwise whatever the client raises comes from the Hub's answer.
+        doing: for the error message, such as "downloading 'me/base'".
+        files: whether the call also reads local files, whose errors are raised unchanged. Without
+            it, every exception of the client is taken to come from the Hub's response.
 
     Raises:
-        JobError: it failed for good, or too often.
+        JobError: the error is permanent, or this was the last attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -145,7 +145,7 @@ def is_of_the_hub(error: BaseException) -> bool:
 
 
 def innermost(raised: BaseException) -> BaseException:
-    """The Hub's error, which transformers and the client wrap; without one, the last cause."""
+    """Returns the Hub's error inside those of transformers and the client, or the last cause."""
     error, seen = raised, list[BaseException]()  # causes may run in a circle
     while not is_of_the_hub(error):
         seen.append(error)
@@ -157,7 +157,7 @@ def innermost(raised: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int:
-    """The status of the Hub's answer; 0 where there was none."""
+    """Returns the status of the Hub's response; 0 without a response."""
     response = getattr(error, "response", None)
     return 0 if response is None else response.status_code
 
@@ -170,13 +170,13 @@ def may_pass(error: BaseException) -> bool:
         return status in PASSING
     if isinstance(error, OfflineModeIsEnabled):
         return False
-    # An answer that cannot be read, or a file that came short; a file here has an error number.
+    # An unreadable response or a truncated download; errors of local files have an errno.
     unread = not isinstance(error, HFValidationError) and not getattr(error, "errno", None)
     return isinstance(error, TransportError | ConnectionError) or unread
 
 
 def pause_after(error: BaseException, doubled: float) -> float:
-    """Seconds to wait: what the Hub asks for, or what has doubled each time, with some chance."""
+    """Returns the seconds to wait: Retry-After, or the doubled pause with jitter."""
     response = getattr(error, "response", None)
     asked = "" if response is None else response.headers.get("retry-after", "")
     given = re.fullmatch(r"\d+(\.\d+)?", asked)
@@ -195,7 +195,7 @@ def explained(doing: str, error: BaseException, attempt: int) -> JobError:
 
 
 def bound_silence() -> None:
-    """Limits how long the Hub may be silent in one call; the client itself would wait for ever."""
+    """Sets timeouts for the Hub's client, which has none by itself."""
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
 
@@ -209,10 +209,10 @@ def bound_silence() -> None:
 # --- deployments/jobs/common/repository.py ---
 
 def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
-    """Stops where others can read what is to be private, or where the name leads elsewhere.
+    """Rejects a public repository, unless --public, and one that was renamed.
 
     Returns:
-        Whether there is such a repository.
+        Whether the repository exists.
     """
     try:
         found = hub().repo_info(repo, repo_type=kind)
@@ -227,7 +227,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Makes the repository if it is not there and sees that the token may write to it.
+    """Creates the repository if it is missing and checks that the token may write to it.
 
     Returns:
         Its branches and its tags, with their commits.
@@ -253,17 +253,17 @@ def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict
 
 
 def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], title: str) -> str:
-    """Makes one commit of files, by their names there; returns its hash."""
+    """Commits files under the given names and returns the commit's hash."""
     api, repo = hub(), arguments.push_to
     added = import_module("huggingface_hub").CommitOperationAdd
 
     def attempt() -> str:
-        # New ones each time: used ones remember what the Hub had before, and a commit whose answer
-        # was lost would be made twice.
+        # New operations for each attempt: used ones remember what the Hub had, and a commit whose
+        # response was lost would be made twice.
         operations = [added(name, str(path)) for name, path in sorted(files.items())]
         head = api.repo_info(repo, revision=branch).sha
         api.preupload_lfs_files(repo, operations, revision=branch)
-        refuse_public(arguments, repo)  # last, for the upload takes long
+        refuse_public(arguments, repo)  # last, since the upload takes long
         made = api.create_commit(
             repo, operations, commit_message=title, revision=branch, parent_commit=head
         )
@@ -273,10 +273,10 @@ def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], t
 
 
 def set_tag(arguments: argparse.Namespace, made: str) -> str:
-    """Tags the finished commit unless another job was quicker.
+    """Tags the finished commit, unless another job has set the tag.
 
     Returns:
-        The commit that the tag is at, as it is read back.
+        The commit of the tag, as read back.
     """
     api, repo, tag = hub(), arguments.push_to, arguments.push_tag
     api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
@@ -287,7 +287,7 @@ def set_tag(arguments: argparse.Namespace, made: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Makes one commit of the result and tags it last: the tag is the proof that it is finished."""
+    """Commits the result, then tags it: the tag proves that it is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -301,7 +301,7 @@ def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
 
 
 def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
-    """Says, and tells, whether the result is there already."""
+    """Returns whether the result already exists, and reports it."""
     repo, tag = arguments.push_to, arguments.push_tag
     if tag not in tags:
         return False
@@ -312,7 +312,7 @@ def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a file that is there whole or not at all."""
+    """Writes a JSON file atomically."""
     part = path.with_name(f"{path.name}.part")
     text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
@@ -320,14 +320,14 @@ def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """A file's size and checksum."""
+    """Returns a file's size and checksum."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": sha256}
 
 
 def named(value: Any) -> Any:
-    """A path without its folders, which concern nobody where the result is published."""
+    """Strips the folders from a path, which must not appear in a published result."""
     is_path = isinstance(value, Path)
     if isinstance(value, str) and value:
         is_path = Path(value).is_absolute() or Path(value).exists()
@@ -340,14 +340,14 @@ Messages = list[dict[str, str]]
 
 
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
-    """What the Hub says of --dataset at --dataset-revision, with its commit as `sha`."""
+    """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
     looking = f"looking up the dataset {repo!r}"
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
 def files_of(info: Any, split: str) -> list[str]:
-    """The names of a split's parquet files."""
+    """Returns the names of a split's parquet files."""
     pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]
@@ -370,7 +370,7 @@ SPLITS = ("train", "validation")
 
 
 def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
-    """The parquet files of both splits; those of a dataset on the Hub are of one commit."""
+    """Returns the parquet files of both splits; those on the Hub are downloaded at one commit."""
     if not arguments.dataset:
         for split in SPLITS:
             if not getattr(arguments, split).is_file():
@@ -407,7 +407,7 @@ def read_split(where: str, paths: list[Path]) -> list[Messages]:
         if len(roles) != len(messages or []) or "assistant" not in roles:
             wrong = f"{where} has no assistant reply in row {number}"
             raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
-    # Templates differ in whether they strip; without outer blanks all render the same reply.
+    # Some templates strip a reply and some do not; stripped, it renders the same with both.
     return [
         [{"role": m["role"], "content": m["content"].strip()} for m in messages]
         for messages in found
@@ -422,12 +422,12 @@ FOLDED = (
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Goes before a template that refuses a system message (Gemma 2's): its makers have the text put
-before the user's first message, and llama.cpp does so too."""
+"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
+user's first message, as Gemma's authors recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
-    """A template that takes a system message.
+    """Makes a template accept a system message.
 
     Returns:
         The template itself, or one that puts the message before the user's first one.
@@ -441,10 +441,10 @@ def fold_system(template: str, tokenizer: Any) -> str:
 
 
 def without_markers(template: str) -> str:
-    """A template that renders the same without marking the replies as `{% generation %}` does.
+    """Returns a template that renders the same text without the tag `{% generation %}`.
 
-    Programs that only read a template do not know this tag. Others stand in its place, not none:
-    a tag takes blanks and line breaks away around it.
+    Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
+    whitespace around it.
     """
     tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
     return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
@@ -453,10 +453,10 @@ def without_markers(template: str) -> str:
 # --- deployments/jobs/train/template.py ---
 
 def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
-    """The tokenizer, and its template with generation markers.
+    """Returns the tokenizer, and a chat template with generation markers for the training.
 
-    Without them nobody can say which tokens are the assistant's. The tokenizer's own template has
-    none, since programs that only read it do not know them.
+    The markers say which tokens are the assistant's. The tokenizer's own template has none, since
+    inference programs do not know them.
     """
     base, name = Path(arguments.base), arguments.chat_template
     is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
@@ -495,7 +495,7 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
 
 
 def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
-    """The base's tokenizer; the commit of a base on the Hub is kept in the arguments."""
+    """Loads the base's tokenizer; records the commit of a base on the Hub in the arguments."""
     from transformers import AutoTokenizer
 
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
@@ -513,10 +513,10 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
 
 
 def mark_chatml(tokenizer: Any) -> str | None:
-    """Marks the replies in a template that writes every message in one expression, as ChatML.
+    """Marks the replies in a ChatML template that writes every message in one expression.
 
-    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2's template and many others
-    are of this kind, and TRL knows none of them. The marked one must render the same texts.
+    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
+    template, and TRL knows none of them. The result must render the same texts.
     """
     quote, add = r"""['"]""", r"\s*\+\s*"
     field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
@@ -550,11 +550,11 @@ def mark_chatml(tokenizer: Any) -> str | None:
 # --- deployments/jobs/train/labels.py ---
 
 Example = tuple[Any, Any]
-"""Token ids and labels, of which -100 is not learnt, as arrays of 32-bit integers."""
+"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
-    """Reads, encodes and checks all data; returns the tokenizer, the examples and their facts."""
+    """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
     files, splits, examples = find_files(arguments), {}, {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
@@ -588,8 +588,8 @@ def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> l
         try:
             encoded = tokenizer.apply_chat_template(messages, **asked)
         except wrong as error:
-            told = f"The chat template cannot render row {number} of {where} ({short(error)})"
-            raise JobError(f"{told}; mend it or give another --chat-template.") from None
+            failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
+            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
         ids = numpy.asarray(encoded["input_ids"], dtype=numpy.int32)
         learnt = numpy.asarray(encoded["assistant_masks"], dtype=bool)
         examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
@@ -601,7 +601,7 @@ def check_lengths(
     examples: dict[str, list[Example]],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Counts what --max-length cuts, cuts it, and drops examples that are left without a reply."""
+    """Counts and truncates what exceeds --max-length; drops examples left without a reply."""
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
     for name, whole in examples.items():
@@ -641,17 +641,17 @@ def check_labels(
     tokenizer: Any,
     arguments: argparse.Namespace,
 ) -> set[str]:
-    """Proves on the labels as they are trained that the replies and their stop tokens are learnt.
+    """Proves on the labels that exactly the replies and their stop tokens are learnt.
 
     Returns:
         The stop tokens.
 
     Raises:
-        JobError: something else is learnt, or one of these is not.
+        JobError: something else is learnt, or a reply or stop token is not.
     """
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     stops: set[str] = set()
-    # Some hundred, spread evenly: reading all of a large dataset back would take minutes.
+    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
     for number in range(0, len(examples), max(1, len(examples) // 256)):
         found = learnt_texts(examples[number], tokenizer)
         replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
@@ -662,7 +662,7 @@ def check_labels(
             stop = text.removeprefix(reply)
             if text.startswith(reply) and stop in special:
                 stops.add(stop)
-            # The last reply of a cut example may be a beginning only, and end within a character.
+            # The last reply of a truncated example may be incomplete, even within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
                 part = slice(max(0, alike(text, reply) - 20), None)
                 wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of"
@@ -677,12 +677,12 @@ def learnt_texts(example: Example, tokenizer: Any) -> list[str]:
     runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
     spans = [[token for token, _ in run] for learnt, run in runs if learnt]
     texts = [tokenizer.decode(span, clean_up_tokenization_spaces=False) for span in spans]
-    # A line break after the stop token belongs to the template's turn and may be learnt with it.
+    # A line break after the stop token belongs to the template and may be learnt with it.
     return [text.removesuffix("\n") for text in texts]
 
 
 def alike(these: Iterable[str], those: Iterable[str]) -> int:
-    """How many characters are the same at the beginning."""
+    """Returns the length of the common prefix."""
     pairs = zip(these, those, strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
@@ -690,17 +690,16 @@ def alike(these: Iterable[str], those: Iterable[str]) -> int:
 # --- deployments/jobs/train/arithmetic.py ---
 
 TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
-"""Tokens on which both are compared, and by how much their losses may differ: a tenth of what a
-quantised file may lose."""
+"""Tokens for the comparison, and the allowed difference in loss: a tenth of the tolerance for a
+quantised file."""
 TRIAL_PARAMETERS = 50_000_000
-"""Smaller models spend their time on everything but multiplication."""
+"""Smaller models spend little of their time on multiplication."""
 
 
 def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
-    """Says in which arithmetic a CPU is to train; 16 bits need AVX512-BF16 or AMX.
+    """Chooses the arithmetic for training on a CPU; 16 bits need AVX512-BF16 or AMX.
 
-    The choice is kept beside the checkpoints, since a run that continues must compute as it did
-    before.
+    The choice is stored beside the checkpoints, since a resumed run must use the same.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -744,7 +743,7 @@ def compare_arithmetic(model: Any, ids: Any) -> dict[str, Any]:
 
     times: dict[bool, float] = {}
     losses: dict[bool, float] = {}
-    # The first of each warms up; the shorter of the two after it is the one that nothing disturbed.
+    # The first turn warms up. The shorter of the other two is the less disturbed one.
     for turn in range(3):
         for narrow in (False, True):
             seconds, losses[narrow] = take(narrow)
@@ -764,10 +763,10 @@ FREE = {
     *("chat_template", "allow_truncated", "save_steps", "push_to", "push_tag", "public"),
     *("retry_seconds", "trackio_project", "trackio_space"),
 }
-"""Options that may differ between a run and the one that continues from its checkpoint; base and
-data are compared by what is in them."""
+"""Options that may differ between a run and the one that resumes from its checkpoint. Base and data
+are compared by content."""
 COMPLETE = "complete.json"
-"""Written into a checkpoint last."""
+"""Written last into a checkpoint."""
 UNUSED = ("README.md", "training_args.bin")
 """Files of a checkpoint that no run reads."""
 
@@ -779,7 +778,7 @@ def branch_of(arguments: argparse.Namespace) -> str:
 def identify(
     arguments: argparse.Namespace, examples: dict[str, list[Example]], cuda: bool, arithmetic: str
 ) -> str:
-    """Hash of all that the trained weights follow from."""
+    """Returns a hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     for rows in examples.values():
         for ids, labels in rows:
@@ -794,7 +793,7 @@ def identify(
 
 
 def find_checkpoint(arguments: argparse.Namespace, identity: str) -> dict[str, Any] | None:
-    """The facts of the newest complete checkpoint of the same arguments and data."""
+    """Returns the facts of the newest complete checkpoint with the same arguments and data."""
     paths = arguments.output.glob(f"checkpoint-*/{COMPLETE}")
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     fitting = [facts for facts in found if facts["identity"] == identity]
@@ -811,7 +810,7 @@ def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -
 
 
 def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> None:
-    """Replaces the checkpoint on the branch; where that fails, a warning says so."""
+    """Replaces the checkpoint on the branch; a failure is only a warning."""
     repo, branch = arguments.push_to, branch_of(arguments)
     files = {f"checkpoint/{path.name}": path for path in folder.iterdir()}
     wanted = {name: path for name, path in files.items() if path.name not in UNUSED}
@@ -828,7 +827,7 @@ def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> N
 
 
 def fetch_checkpoint(arguments: argparse.Namespace, revision: str) -> None:
-    """Downloads the checkpoint of an earlier job to where this job's own would lie."""
+    """Downloads the checkpoint of an earlier job into this job's output."""
     api, repo, part = hub(), arguments.push_to, arguments.output / ".fetched"
     doing = f"downloading the checkpoint from {repo!r}"
     shutil.rmtree(part, ignore_errors=True)
@@ -872,7 +871,7 @@ TRAINER = (
     "packing",
     "seed",
 )
-"""Options that are stored under the names TRL knows them by, and passed on unchanged."""
+"""Options that are stored under TRL's names and passed on unchanged."""
 
 
 def count(text: str) -> int:
@@ -988,7 +987,7 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
 def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]]:
-    """Puts adapter, tokenizer, template and log into the output; returns their sizes and hashes."""
+    """Writes adapter, tokenizer, template and log; returns their sizes and hashes."""
     part = output / ".part"
     shutil.rmtree(part, ignore_errors=True)
     trainer.model.save_pretrained(part)
@@ -1004,7 +1003,7 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
 
 
 def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
-    """Writes what a reader of the result wants to know; returns the last validation loss."""
+    """Writes metrics.json and returns the last validation loss."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]
@@ -1035,7 +1034,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
 def run(
     trainer: Any, arguments: argparse.Namespace, checkpoint: dict[str, Any] | None, identity: str
 ) -> dict[str, Any]:
-    """Trains, from a checkpoint on if there is one; returns the facts of that."""
+    """Trains, from a checkpoint if there is one; returns speed, memory and the first loss."""
     import torch
     from transformers import TrainerState
 
@@ -1046,16 +1045,16 @@ def run(
         first = checkpoint["validation_loss_first"]
         folder = arguments.output / f"checkpoint-{checkpoint['step']}"
         state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
-        # TRL counts from nought again.
+        # TRL would count from zero.
         before = max((entry.get("num_tokens", 0) for entry in state.log_history), default=0)
         trainer._total_train_tokens = before
     else:
-        # train() starts a new log, so this figure is kept by hand.
+        # train() starts a new log, so this figure is kept here.
         first = trainer.evaluate()["eval_loss"]
     kept["validation_loss_first"] = first
     started = time.monotonic()
     if state and state.global_step >= state.max_steps:
-        # All steps are done; train() would do one more where the last epoch is not whole.
+        # All steps are done; train() would add one where the last epoch is incomplete.
         trainer.state = state
         trainer._load_from_checkpoint(str(folder))
     else:
@@ -1075,10 +1074,10 @@ def run(
 
 
 def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Replaces transformers' printing by one JSON line a step, and looks after the checkpoints.
+    """Replaces transformers' output with one JSON line per step, and handles the checkpoints.
 
     Args:
-        kept: facts that each checkpoint gets, which may still grow.
+        kept: facts written into each checkpoint; more may be added later.
     """
     from transformers import TrainerCallback
 
@@ -1102,7 +1101,7 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
                 emit("validation", step=step, loss=round(logs["eval_loss"], 4))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            # At the end of an epoch validation comes first, so that the checkpoint's log has it.
+            # At the end of an epoch, validate first, so that the checkpoint's log includes it.
             last = control.should_training_stop or float(state.epoch).is_integer()
             self.late = control.should_save and last
             control.should_save = control.should_save and not self.late
@@ -1124,7 +1123,7 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
 # --- deployments/jobs/train/trainer.py ---
 
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
-    """Sees that packages which options need are there; says which options need a GPU."""
+    """Checks the packages that options need; warns about options that need a GPU."""
     eight_bit = "8bit" in arguments.optim or "bnb" in arguments.optim
     needed = {
         "trackio": (arguments.trackio_project, "--trackio-project needs"),
@@ -1174,7 +1173,7 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
             "project": arguments.trackio_project,
             "run_name": arguments.push_tag or arguments.output.name,
             "trackio_space_id": arguments.trackio_space,
-            # Without that, a static Space would be made as well.
+            # Otherwise Trackio would also create a static Space.
             "trackio_static_space_id": False,
             "hub_private_repo": not arguments.public,
         }
@@ -1200,8 +1199,8 @@ def build_trainer(
     try:
         model = load_model(arguments, cuda=not config.use_cpu)
         if model.config.get_text_config() is not model.config:
-            # A model that also sees: the layers of its vision tower have the same names as those
-            # of its decoder.
+            # A vision model: the layers of its vision tower have the same names as those of its
+            # decoder.
             parts = model.named_modules()
             decoder = next(name for name, part in parts if part is model.get_decoder())
             lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
@@ -1226,14 +1225,14 @@ def build_trainer(
         raise JobError(f"{wrong}: {short(error)}.") from None
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
-            # TRL makes them 16 bits wide on a 4-bit base, in which small updates are lost, and
-            # PEFT 32 when it loads a checkpoint.
+            # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
+            # when it loads a checkpoint.
             parameter.data = parameter.data.float()
-    # Each save of the adapter has it.
+    # Part of every saved adapter.
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
-    # TRL would write one over a README.md in --output, and PEFT would ask the Hub for the base's
-    # vocabulary at each checkpoint.
+    # TRL would overwrite a README.md in --output with one, and PEFT would ask the Hub for the
+    # base's vocabulary at each checkpoint.
     trainer.create_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
@@ -1246,7 +1245,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 
     loading: dict[str, Any] = {"revision": arguments.base_revision}
     loading["attn_implementation"] = arguments.attention
-    # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
+    # On a CPU the weights stay in 32 bits, even with 16-bit arithmetic (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
     if arguments.qlora and cuda:
@@ -1266,7 +1265,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 
 
 def check_prepared(dataset: Any, examples: list[Example]) -> None:
-    """Sees that the trainer's examples, packed or not, are those that were checked."""
+    """Checks that the trainer's examples, packed or not, are those that were checked before."""
 
     def bytes_of(ids: Any, labels: Any) -> bytes:
         return ids.astype("int32").tobytes() + labels.astype("int32").tobytes()
@@ -1285,8 +1284,8 @@ def check_prepared(dataset: Any, examples: list[Example]) -> None:
 def train(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     silence_libraries()
-    # What the 16-bit weights leave behind while they are quantised is then of use to the training,
-    # on a GPU of 24 GB too.
+    # Makes the memory that the 16-bit weights used before quantisation available to the training,
+    # which matters on a GPU of 24 GB.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     bound_silence()
     if arguments.trackio_project and (space := arguments.trackio_space):

@@ -40,7 +40,7 @@ from typing import Any
 # --- deployments/jobs/common/events.py ---
 
 class JobError(Exception):
-    """A mistake that the caller can correct, or a check that failed.
+    """A mistake that the caller can correct, or a failed check.
 
     Its arguments are the one sentence that is shown and, if it is not 1, the exit code.
     """
@@ -51,14 +51,14 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def short(error: object) -> str:
-    """An error in one line, without what signs an address and without the token."""
+    """Returns an error in one line, without URL signatures and without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", text)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def silence_libraries() -> None:
-    """Keeps progress bars and warnings out of the events; call it before a library is imported."""
+    """Keeps progress bars and warnings out of the events. Call it before importing a library."""
     disabled = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY")
     os.environ |= dict.fromkeys(disabled, "1")
     logging.disable(logging.WARNING)
@@ -66,7 +66,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a job; shows its error, if there is one, and returns the exit code of the process."""
+    """Runs a job, prints its error if it fails, and returns the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:
@@ -78,7 +78,7 @@ def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Nam
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a file that is there whole or not at all."""
+    """Writes a JSON file atomically."""
     part = path.with_name(f"{path.name}.part")
     text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
@@ -86,14 +86,14 @@ def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """A file's size and checksum."""
+    """Returns a file's size and checksum."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": sha256}
 
 
 def named(value: Any) -> Any:
-    """A path without its folders, which concern nobody where the result is published."""
+    """Strips the folders from a path, which must not appear in a published result."""
     is_path = isinstance(value, Path)
     if isinstance(value, str) and value:
         is_path = Path(value).is_absolute() or Path(value).exists()
@@ -109,14 +109,14 @@ PROMPTS = [
     "\n\n\tThanks  !",
 ]
 MAX_DIVERGENCE, MIN_AGREEMENT = 0.01, 0.95
-"""By how much rounding to 16 bits may move the next token's distribution (KL, nats a token), and at
-how many positions the likeliest token must stay."""
+"""How far rounding to 16 bits may move the next token's distribution (KL, nats per token), and the
+share of positions at which the likeliest token must stay the same."""
 ROUNDING = 2.0**-8
 """The weights are dequantised values rounded to 8 bits of mantissa."""
 
 
 def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[str, Any]:
-    """Loads the folder as anybody would and compares it with what was read from the file."""
+    """Loads the folder as a user would and compares it with the model read from the file."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -155,16 +155,16 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
 
 
 def tied(model: Any) -> bool:
-    """Says whether the output layer is the embedding."""
+    """Returns whether the output layer is the embedding."""
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     return head is not None and head.weight.data_ptr() == table.weight.data_ptr()
 
 
 def compare_weights(model: Any, again: Any) -> float:
-    """By how much of its size a saved weight differs at most.
+    """Returns the largest relative difference of a saved weight.
 
     Raises:
-        JobError: that is more than rounding does.
+        JobError: it is more than rounding explains.
     """
     rounded = dict(again.named_parameters())
     furthest = max(
@@ -178,10 +178,10 @@ def compare_weights(model: Any, again: Any) -> float:
 
 
 def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) -> dict[str, Any]:
-    """How far the logits differ.
+    """Compares the logits of both models.
 
     Raises:
-        JobError: the saved model answers otherwise.
+        JobError: they differ by more than is allowed.
     """
     import torch
 
@@ -217,13 +217,13 @@ def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) ->
 # --- deployments/jobs/unpack/reading.py ---
 
 ONE_DIGIT, GPT2 = {"smollm"}, {"gpt-2"}
-"""Pre-tokenizers of which transformers reads the merges and not the pattern, by how they cut
-digits: one by one, or as GPT-2 does."""
+"""Pre-tokenizers of which transformers reads the merges but not the pattern. They split digits one
+by one, or as GPT-2 does."""
 OTHERWISE = "give the model as a folder or a Hub id"
 
 
 def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """What the file says of its model, without the long lists, and its tensors of each type."""
+    """Returns the file's metadata, without long lists, and its number of tensors by type."""
     if not path.is_file():
         raise JobError(f"GGUF file {str(path)!r} does not exist; correct --gguf.")
     with path.open("rb") as file:
@@ -232,7 +232,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             raise JobError(f"{wrong}; give another with --gguf.")
     try:
         gguf: Any = import_module("gguf")
-        # transformers has the file's lists read three times more and the map of names built for
+        # transformers would read the file's lists three more times and build the map of names for
         # each module.
         gguf.GGUFReader = cache(gguf.GGUFReader)
         gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
@@ -243,7 +243,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         wrong = f"The package gguf cannot be loaded ({short(error)})"
         raise JobError(f"{wrong}; run this script with 'uv run', or install gguf.") from None
     except Exception as error:
-        # The reader has no errors of its own: a file that was cut ends in whatever comes first.
+        # The reader has no errors of its own: a truncated file raises whatever comes first.
         wrong = f"{str(path)!r} cannot be read as GGUF ({short(error)})"
         raise JobError(f"{wrong}; it may be cut short: get it again.") from None
     if "tokenizer.chat_template" not in metadata:
@@ -261,7 +261,7 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, trust_remote_code=False
         )
-    except Exception as error:  # transformers raises whatever the file's fault leads to
+    except Exception as error:  # transformers has no errors of its own here
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
     pre, known = metadata.get("tokenizer.ggml.pre"), {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
@@ -292,7 +292,7 @@ def read_model(path: Path) -> Any:
 
 
 def stop_tokens(metadata: dict[str, Any]) -> list[int]:
-    """What ends a reply: the end of the text, and of a turn where the file names another for it."""
+    """Returns the tokens that end a text and, where the file names another, a turn."""
     known = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot")]
     return sorted({int(token) for token in known if token is not None})
 
@@ -303,7 +303,7 @@ LEFT_OUT = ("quantization_config", "dtype")
 
 
 def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
-    """Writes a fresh model with the same weights: transformers saves none that came from GGUF."""
+    """Saves the weights as a new model, since transformers does not save one loaded from GGUF."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -311,7 +311,7 @@ def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
     plain = {name: known[name] for name in known if not name.startswith("_")}
     plain = {name: value for name, value in plain.items() if name not in LEFT_OUT}
     config = type(model.config).from_dict(plain)
-    # Without memory of its own at first: random weights would take seconds to draw.
+    # Without memory at first: initialising random weights would take seconds.
     with torch.device("meta"):
         fresh = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=False
@@ -380,8 +380,7 @@ def unpack(arguments: argparse.Namespace) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(output / "unpacked.json", facts)
-    told = {name: facts[name] for name in ("parameters", "seconds")}
-    emit("done", output=str(output), **told)
+    emit("done", output=str(output), parameters=facts["parameters"], seconds=facts["seconds"])
 
 
 def main(argv: list[str] | None = None) -> int:

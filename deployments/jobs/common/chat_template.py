@@ -1,4 +1,4 @@
-"""Chat templates as programs that only read them need them."""
+"""Chat templates for inference: without training markers, with support for a system message."""
 
 import re
 from importlib import import_module
@@ -10,12 +10,12 @@ FOLDED = (
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Goes before a template that refuses a system message (Gemma 2's): its makers have the text put
-before the user's first message, and llama.cpp does so too."""
+"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
+user's first message, as Gemma's authors recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
-    """A template that takes a system message.
+    """Makes a template accept a system message.
 
     Returns:
         The template itself, or one that puts the message before the user's first one.
@@ -29,10 +29,10 @@ def fold_system(template: str, tokenizer: Any) -> str:
 
 
 def without_markers(template: str) -> str:
-    """A template that renders the same without marking the replies as `{% generation %}` does.
+    """Returns a template that renders the same text without the tag `{% generation %}`.
 
-    Programs that only read a template do not know this tag. Others stand in its place, not none:
-    a tag takes blanks and line breaks away around it.
+    Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
+    whitespace around it.
     """
     tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
     return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)

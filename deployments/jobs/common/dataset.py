@@ -1,4 +1,4 @@
-"""A dataset on the Hub, of which only the files of some splits are downloaded, at one commit."""
+"""A dataset on the Hub: only the parquet files of the required splits, at one commit."""
 
 import argparse
 import re
@@ -11,14 +11,14 @@ Messages = list[dict[str, str]]
 
 
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
-    """What the Hub says of --dataset at --dataset-revision, with its commit as `sha`."""
+    """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
     looking = f"looking up the dataset {repo!r}"
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
 def files_of(info: Any, split: str) -> list[str]:
-    """The names of a split's parquet files."""
+    """Returns the names of a split's parquet files."""
     pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]

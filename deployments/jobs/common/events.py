@@ -1,4 +1,4 @@
-"""What a job says: a line of JSON for each event on stdout, one sentence for an error on stderr."""
+"""Output of a job: one JSON line per event on stdout, one sentence per error on stderr."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class JobError(Exception):
-    """A mistake that the caller can correct, or a check that failed.
+    """A mistake that the caller can correct, or a failed check.
 
     Its arguments are the one sentence that is shown and, if it is not 1, the exit code.
     """
@@ -23,14 +23,14 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def short(error: object) -> str:
-    """An error in one line, without what signs an address and without the token."""
+    """Returns an error in one line, without URL signatures and without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", text)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def silence_libraries() -> None:
-    """Keeps progress bars and warnings out of the events; call it before a library is imported."""
+    """Keeps progress bars and warnings out of the events. Call it before importing a library."""
     disabled = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY")
     os.environ |= dict.fromkeys(disabled, "1")
     logging.disable(logging.WARNING)
@@ -38,7 +38,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a job; shows its error, if there is one, and returns the exit code of the process."""
+    """Runs a job, prints its error if it fails, and returns the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:

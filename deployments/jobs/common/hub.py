@@ -1,4 +1,4 @@
-"""Calls of the Hugging Face Hub, repeated while what went wrong may pass."""
+"""Calls of the Hugging Face Hub, with retries for temporary errors."""
 
 import argparse
 import random
@@ -14,7 +14,7 @@ ATTEMPTS = 6
 LONGEST_PAUSE = 300.0
 """Seconds."""
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
-"""Statuses after which the same call may succeed a moment later."""
+"""Statuses after which the same call may succeed later."""
 REMEDIES = {
     401: "check HF_TOKEN: it is wrong, expired or revoked",
     403: "give an HF_TOKEN that may do this",
@@ -30,15 +30,15 @@ def hub() -> Any:
 def patiently(
     arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False
 ) -> Any:
-    """Calls until it succeeds, since the Hub's client itself retries hardly anything.
+    """Retries a call while its error is temporary; the Hub's client itself retries very little.
 
     Args:
-        doing: for the error, such as "downloading 'me/base'".
-        files: whether the call reads files of this machine too, whose errors are raised as they
-            are. Otherwise whatever the client raises comes from the Hub's answer.
+        doing: for the error message, such as "downloading 'me/base'".
+        files: whether the call also reads local files, whose errors are raised unchanged. Without
+            it, every exception of the client is taken to come from the Hub's response.
 
     Raises:
-        JobError: it failed for good, or too often.
+        JobError: the error is permanent, or this was the last attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -63,7 +63,7 @@ def is_of_the_hub(error: BaseException) -> bool:
 
 
 def innermost(raised: BaseException) -> BaseException:
-    """The Hub's error, which transformers and the client wrap; without one, the last cause."""
+    """Returns the Hub's error inside those of transformers and the client, or the last cause."""
     error, seen = raised, list[BaseException]()  # causes may run in a circle
     while not is_of_the_hub(error):
         seen.append(error)
@@ -75,7 +75,7 @@ def innermost(raised: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int:
-    """The status of the Hub's answer; 0 where there was none."""
+    """Returns the status of the Hub's response; 0 without a response."""
     response = getattr(error, "response", None)
     return 0 if response is None else response.status_code
 
@@ -88,13 +88,13 @@ def may_pass(error: BaseException) -> bool:
         return status in PASSING
     if isinstance(error, OfflineModeIsEnabled):
         return False
-    # An answer that cannot be read, or a file that came short; a file here has an error number.
+    # An unreadable response or a truncated download; errors of local files have an errno.
     unread = not isinstance(error, HFValidationError) and not getattr(error, "errno", None)
     return isinstance(error, TransportError | ConnectionError) or unread
 
 
 def pause_after(error: BaseException, doubled: float) -> float:
-    """Seconds to wait: what the Hub asks for, or what has doubled each time, with some chance."""
+    """Returns the seconds to wait: Retry-After, or the doubled pause with jitter."""
     response = getattr(error, "response", None)
     asked = "" if response is None else response.headers.get("retry-after", "")
     given = re.fullmatch(r"\d+(\.\d+)?", asked)
@@ -113,7 +113,7 @@ def explained(doing: str, error: BaseException, attempt: int) -> JobError:
 
 
 def bound_silence() -> None:
-    """Limits how long the Hub may be silent in one call; the client itself would wait for ever."""
+    """Sets timeouts for the Hub's client, which has none by itself."""
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
 

@@ -1,4 +1,4 @@
-"""The repository on the Hub that a finished result is pushed to."""
+"""The Hub repository that receives the finished result."""
 
 import argparse
 from importlib import import_module
@@ -9,10 +9,10 @@ from .hub import hub, patiently
 
 
 def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
-    """Stops where others can read what is to be private, or where the name leads elsewhere.
+    """Rejects a public repository, unless --public, and one that was renamed.
 
     Returns:
-        Whether there is such a repository.
+        Whether the repository exists.
     """
     try:
         found = hub().repo_info(repo, repo_type=kind)
@@ -27,7 +27,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Makes the repository if it is not there and sees that the token may write to it.
+    """Creates the repository if it is missing and checks that the token may write to it.
 
     Returns:
         Its branches and its tags, with their commits.
@@ -53,17 +53,17 @@ def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict
 
 
 def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], title: str) -> str:
-    """Makes one commit of files, by their names there; returns its hash."""
+    """Commits files under the given names and returns the commit's hash."""
     api, repo = hub(), arguments.push_to
     added = import_module("huggingface_hub").CommitOperationAdd
 
     def attempt() -> str:
-        # New ones each time: used ones remember what the Hub had before, and a commit whose answer
-        # was lost would be made twice.
+        # New operations for each attempt: used ones remember what the Hub had, and a commit whose
+        # response was lost would be made twice.
         operations = [added(name, str(path)) for name, path in sorted(files.items())]
         head = api.repo_info(repo, revision=branch).sha
         api.preupload_lfs_files(repo, operations, revision=branch)
-        refuse_public(arguments, repo)  # last, for the upload takes long
+        refuse_public(arguments, repo)  # last, since the upload takes long
         made = api.create_commit(
             repo, operations, commit_message=title, revision=branch, parent_commit=head
         )
@@ -73,10 +73,10 @@ def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], t
 
 
 def set_tag(arguments: argparse.Namespace, made: str) -> str:
-    """Tags the finished commit unless another job was quicker.
+    """Tags the finished commit, unless another job has set the tag.
 
     Returns:
-        The commit that the tag is at, as it is read back.
+        The commit of the tag, as read back.
     """
     api, repo, tag = hub(), arguments.push_to, arguments.push_tag
     api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
@@ -87,7 +87,7 @@ def set_tag(arguments: argparse.Namespace, made: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Makes one commit of the result and tags it last: the tag is the proof that it is finished."""
+    """Commits the result, then tags it: the tag proves that it is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -101,7 +101,7 @@ def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
 
 
 def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
-    """Says, and tells, whether the result is there already."""
+    """Returns whether the result already exists, and reports it."""
     repo, tag = arguments.push_to, arguments.push_tag
     if tag not in tags:
         return False

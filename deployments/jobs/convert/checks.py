@@ -1,4 +1,4 @@
-"""What llama.cpp must read alike, whatever the weights are: vocabulary, texts, prompts, ends."""
+"""Checks of a GGUF file that do not depend on its weights: vocabulary, texts, prompts, stops."""
 
 import json
 import subprocess
@@ -12,14 +12,13 @@ from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
 
 RENDER_SECONDS = 600
-"""Within which llama.cpp's server must load a file and render some prompts."""
+"""Time limit for llama.cpp's server to load a file and render some prompts."""
 TRICKY = [
     "  two  blanks\n\n\n\tand a tab \r\n",
     "It's 1234567 o'clock, WE'RE late…",
     "日本語 и русский ñandú 🙂👍🏽 x=[1,2];",
 ]
-"""Text on which tokenizers part ways: runs of blanks and line breaks, numbers, contractions,
-scripts, emoji."""
+"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji."""
 
 
 def passed(name: str, **figures: Any) -> dict[str, Any]:
@@ -69,9 +68,9 @@ def check_ends(llm: Any, stop: tuple[str, int]) -> dict[str, Any]:
 
 
 def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
-    """The GGUF has the same chat template, and its tokens of each prompt are those of the training.
+    """The GGUF has the same chat template and tokenizes each prompt as the training did.
 
-    A BOS before the prompt is one of them.
+    That includes a BOS before the prompt.
     """
     if llm.metadata("tokenizer.chat_template") != tokenizer.chat_template:
         wrong = "The chat template in the GGUF differs from the tokenizer's"
@@ -79,7 +78,7 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
     bos = tokenizer.bos_token or ""
     for text in [*texts, *TRICKY]:
         wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
-        # llama.cpp's server takes the BOS off a rendered prompt where it puts one there itself.
+        # llama.cpp's server removes the BOS of a rendered prompt where it adds one itself.
         prompt = text.removeprefix(bos) if llm.adds_bos else text
         found = llm.tokenize(prompt, begin=text in texts)
         if wanted != found:
@@ -100,13 +99,13 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
 def check_rendering(
     path: Path, tokenizer: Any, chats: list[Messages], texts: list[str], adds_bos: bool
 ) -> dict[str, Any]:
-    """llama.cpp's server makes the prompts that were trained of the template.
+    """llama.cpp's server renders the template into the prompts of the training.
 
-    Where xllamacpp is not installed, nobody is there to ask.
+    Skipped where xllamacpp is not installed.
     """
     if find_spec("xllamacpp") is None:
         return {"prompts_rendered_alike": None}
-    # In a process of its own, since the server takes the signals that end this one.
+    # In a separate process, since the server takes over the signals that end this one.
     script = Path(__file__).with_name("llama_library.py")
     command, given = [sys.executable, str(script), "render", str(path)], json.dumps(chats)
     options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": RENDER_SECONDS}
@@ -122,7 +121,7 @@ def check_rendering(
         said = done.stderr.strip().splitlines() or [died]
         raise JobError(f"{short(said[-1])}.")
     for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
-        # Its server takes the BOS off a rendered prompt where it puts one there itself.
+        # As above.
         wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
         if wanted != prompt:
             same = first_difference(wanted, prompt)
@@ -133,6 +132,6 @@ def check_rendering(
 
 
 def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:
-    """Where two sequences part; their common length where one only goes further."""
+    """Returns the index of the first difference, or the shorter length if there is none."""
     pairs = enumerate(zip(these, those, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(these), len(those)))

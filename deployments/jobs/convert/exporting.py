@@ -1,4 +1,4 @@
-"""The export itself: one 16-bit file, and the quantised ones that are made of it."""
+"""The export: one 16-bit file, and the quantised files made from it."""
 
 import argparse
 import gc
@@ -23,11 +23,11 @@ from .sources import fetch, fetch_converter
 from .texts import find_stop, load_tokenizer, make_chats, render
 
 SAMPLES = 2
-"""Held-out messages that a quantised file answers for the report."""
+"""Held-out messages that each quantised file answers for the report."""
 
 
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Builds, measures and judges everything in the work folder; returns what export.json says."""
+    """Builds, measures and judges all files in the work folder; returns export.json's content."""
     measured = measure(arguments, work)
     f16 = work / f"{arguments.name}-f16.gguf"
     loader = import_module("transformers").AutoTokenizer
@@ -65,13 +65,13 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Merges, converts and measures the 16-bit file in the work folder.
 
     Returns:
-        What judging needs. It is kept in the work folder too.
+        What `judge` needs; it is also stored in the work folder.
     """
     kept, f16 = work / "measured.json", work / f"{arguments.name}-f16.gguf"
     if kept.is_file() and f16.is_file():
         emit("progress", step="taking what was merged and measured before")
         return json.loads(kept.read_text(encoding="utf-8"))
-    # First what is small and may be wrong.
+    # What is small and may be wrong comes first.
     where, heldout = read_heldout(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
@@ -85,7 +85,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     references, examples, checks, losses = merge(
         arguments, folders, tokenizer, chats, ids, heldout, stop, merged
     )
-    # Before llama.cpp loads a model of its own.
+    # Frees the merged model before llama.cpp loads its own.
     gc.collect()
     emit("progress", step="converting")
     begins, fallback = begins_with_bos(tokenizer, texts), arguments.fallback_pre_tokenizer
@@ -97,7 +97,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     context = max(*map(len, ids), *(len(row) for row, _ in examples))
     context += max(arguments.greedy_tokens, arguments.reply_tokens)
     llm = load(f16, context, arguments)
-    # Two tokens whose logits are as near as rounding may put them apart count as equally likely.
+    # Two tokens whose logits differ by no more than rounding may count as equally likely.
     slack = 4 * arguments.logit_tolerance
     checks |= measure_logits(llm, ids, references, slack)
     checks |= measure_greedy(llm, ids, references, slack)
@@ -117,7 +117,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
-    """The beginning of conversations, which a reader of the report sees answered by both arms."""
+    """Returns the beginnings of conversations that both arms answer in the report."""
     asked = []
     for chat in heldout[:SAMPLES]:
         first = next(number for number, message in enumerate(chat) if message["role"] == "user")

@@ -1,4 +1,4 @@
-"""Conversations that were not trained on, and which of their tokens count."""
+"""Held-out conversations, and which of their tokens count in the loss."""
 
 import argparse
 from importlib import import_module
@@ -13,7 +13,7 @@ Example = tuple[list[int], list[bool]]
 
 
 def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
-    """Some conversations that were not trained on, and where they are from."""
+    """Returns the source of the held-out conversations, and some of them."""
     paths, where = [arguments.heldout], arguments.heldout and arguments.heldout.name
     if arguments.dataset:
         info = look_up_dataset(arguments)
@@ -44,9 +44,9 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
 def encode(
     tokenizer: Any, chats: list[Messages], stop: str, limit: int
 ) -> tuple[str, list[Example]]:
-    """Tokens of conversations, and which of them count.
+    """Tokenizes conversations and marks the tokens that count.
 
-    Those of the assistant's replies and their stop token count; where there are none, all do.
+    The assistant's replies and their stop tokens count; if there are none, all tokens do.
 
     Returns:
         What counts, in words, and the examples.

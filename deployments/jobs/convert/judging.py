@@ -1,4 +1,4 @@
-"""Whether what was measured is good enough."""
+"""Comparison of the measured figures with the tolerances."""
 
 import argparse
 import math
@@ -17,14 +17,14 @@ GREEDY = ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")
 
 
 def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Holds the measured figures against the tolerances.
+    """Compares the measured figures with the tolerances.
 
     Returns:
         All figures, for export.json.
 
     Raises:
-        JobError: a tolerance is not kept. It names the option, and says when a larger value is
-            safe.
+        JobError: a tolerance is exceeded. The message names the option, and says when a larger
+            value is safe.
     """
     f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
     checks: dict[str, Any] = measured["checks"] | {name: {} for name in BY_FILE}
@@ -81,7 +81,7 @@ def judge_file(
     checks: dict[str, Any],
     arguments: argparse.Namespace,
 ) -> None:
-    """Puts the loss and the reply of a GGUF file into the checks, if they are as they must be."""
+    """Adds the loss and the reply of a GGUF file to the checks, if they are acceptable."""
     losses, said = measured["losses"], measured["replies"][file]
     ours = (file, losses[file])
     if file == f16:
@@ -121,13 +121,13 @@ def check_loss(
     rise: bool = False,
     warn: bool = False,
 ) -> tuple[float, float]:
-    """Compares two losses; fails where they surely differ by more than is allowed.
+    """Compares two losses; fails if the whole interval of their difference is above the tolerance.
 
     Args:
-        ours, theirs: what has the losses, in words, and the losses.
-        option: that says how much is allowed.
-        rise: only a higher loss is a fault.
-        warn: warn in place of failing.
+        ours, theirs: a name for each side, and its losses.
+        option: the command-line option with the tolerance.
+        rise: only a higher loss fails.
+        warn: emit a warning instead of failing.
 
     Returns:
         Their mean difference, and half of its interval.

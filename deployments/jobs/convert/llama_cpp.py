@@ -1,4 +1,4 @@
-"""llama.cpp: its converter, its quantiser and its files in memory."""
+"""llama.cpp: converting, quantising and loading files."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from ..common.events import JobError, emit, short
 
 @cache
 def llama() -> Any:
-    """llama.cpp's C interface, from the file beside this one."""
+    """Imports llama.cpp's C interface from the file beside this one."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     return import_module("llama_library")
 
@@ -32,12 +32,12 @@ def run_converter(
     """Runs llama.cpp's own converter in this process.
 
     Args:
-        fallback: name of the pre-tokenizer, for a tokenizer that the converter does not know.
-        begins: whether a prompt begins with the BOS token. Where it does not, the file says so, and
-            no program puts one there that was not trained.
+        fallback: pre-tokenizer for a tokenizer that the converter does not know.
+        begins: whether a prompt begins with the BOS token. If not, the file says so, and no program
+            adds one that was not in the training.
 
     Returns:
-        The fallback, if it had to be used.
+        The fallback, if it was used.
     """
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     text_model = import_module("conversion.base").TextModel
@@ -80,8 +80,8 @@ def quantise(
     """Writes a quantised file.
 
     Returns:
-        The matrices that got another type than was asked for, because their rows do not divide by
-        its blocks, and that type.
+        The matrices with another type than requested, because their rows do not divide by its
+        blocks, and that type.
     """
     made = llama().quantise(source, target, kind, arguments.threads, arguments.library)
     fallen = {name: found for name, (found, _) in made.items()}

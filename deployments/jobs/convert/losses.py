@@ -1,4 +1,4 @@
-"""Losses of texts, and how surely they differ."""
+"""Losses on texts, and the interval of their difference."""
 
 import math
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import Any
 from .heldout import Example
 
 Losses = list[list[float]]
-"""Of each example the losses of the tokens that count, in nats."""
+"""The losses of the tokens that count, in nats, for each example."""
 QUANTILE = 1.96
-"""Of the normal distribution, for a 95 % interval."""
+"""Normal quantile for a 95 % interval."""
 
 
 def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> Losses:
-    """Measures a model.
+    """Measures a model's losses.
 
     Args:
-        logits_of: gives a row of logits for each token.
+        logits_of: returns a row of logits for each token.
     """
     import torch
 
@@ -41,9 +41,10 @@ def mean(losses: Losses) -> float:
 
 
 def compare(these: Losses, those: Losses) -> tuple[float, float]:
-    """Mean difference of paired losses, and half of its 95 % interval.
+    """Returns the mean difference of paired losses, and half of its 95 % interval.
 
-    Tokens of one text are not independent; where there are several texts, these are compared.
+    The interval is clustered by text, since the tokens of a text are not independent. With a single
+    text, each token is its own cluster.
     """
     apart = [
         [a - b for a, b in zip(this, that, strict=True)]

@@ -1,4 +1,4 @@
-"""How the answers of GGUF files differ from those of the merged model."""
+"""Measurements of GGUF files against the merged model."""
 
 import argparse
 import math
@@ -14,13 +14,13 @@ from .merging import Written
 from .texts import render
 
 SAMPLE_TEMPERATURE = 0.7
-"""How freely a held-out message is answered where the Modelfile says nothing."""
+"""Sampling temperature for the answers to held-out messages."""
 
 
 def measure_logits(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """How the 16-bit GGUF's logits differ from the merged model's.
+    """Compares the 16-bit GGUF's logits with the merged model's.
 
     Args:
         slack: share of the logits' spread by which two tokens may differ and count as equally
@@ -31,11 +31,11 @@ def measure_logits(
     errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
     for row, (reference, written) in zip(ids, references, strict=True):
         found = llm.logits([*row, *written])
-        # Either side may have padded its vocabulary.
+        # Either side may have a padded vocabulary.
         width = min(reference.shape[1], found.shape[1])
         found, wanted = found[:, :width], reference[:, :width]
         apart = found - wanted
-        # A shift of all logits of a position changes no probability.
+        # Shifting all logits of a position changes no probability.
         errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
         spreads += float(wanted.var(1).sum())
         divergences += divergence(wanted, found).tolist()
@@ -53,7 +53,7 @@ def measure_logits(
 
 
 def divergence(wanted: Any, found: Any) -> Any:
-    """Kullback-Leibler divergence of each row's probabilities from those that are wanted, in nats.
+    """Returns the Kullback-Leibler divergence of each row from the wanted one, in nats.
 
     Args:
         wanted, found: rows of logits.
@@ -71,10 +71,10 @@ def divergence(wanted: Any, found: Any) -> Any:
 def measure_greedy(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """How far both write the same.
+    """Compares greedy generations token by token.
 
-    They may part where two tokens are nearly as likely to the merged model: what follows then says
-    nothing.
+    A reply counts up to a near tie: after two tokens that the merged model finds nearly equally
+    likely, the rest is not comparable.
     """
     same = compared = ties = 0
     for row, (logits, wanted) in zip(ids, references, strict=True):
@@ -98,7 +98,7 @@ def measure_greedy(
 def answer(
     llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0
 ) -> dict[str, Any]:
-    """The reply to a short chat, and whether it ended by itself."""
+    """Returns the reply to a chat, and whether it ended by itself."""
     ids = tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"]
     written = llm.write(ids, limit, temperature)
     return {
@@ -112,7 +112,7 @@ def answer(
 def measure_quantised(
     small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Losses, divergence from the 16-bit file and replies of a quantised file."""
+    """Measures a quantised file: losses, divergence from the 16-bit file, replies."""
     examples: list[Example] = measured["examples"]
     exact, llm = (load(path, measured["context"], arguments) for path in (f16, small))
     divergences, limit = [], arguments.reply_tokens
@@ -125,7 +125,7 @@ def measure_quantised(
 
     losses = token_losses(logits_of, examples)
     reply = answer(llm, tokenizer, measured["chats"][0], limit)
-    # As the model is used: the likeliest tokens of a small one go round in circles.
+    # Sampled, as in use: greedy replies of a small model repeat themselves.
     samples = [
         answer(llm, tokenizer, chat, limit, SAMPLE_TEMPERATURE) for chat in measured["asked"]
     ]

@@ -1,4 +1,4 @@
-"""The merged model: made, saved for the converter, and asked what the files must answer as well."""
+"""The merged model: merged, saved for the converter, and measured as the reference."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from .heldout import Example, encode
 from .losses import torch_losses
 
 Written = tuple[Any, list[int]]
-"""Logits of a prompt and of the tokens after it, and these tokens."""
+"""Logits of a prompt and of the generated tokens, and these tokens."""
 
 
 def merge(
@@ -30,7 +30,7 @@ def merge(
     """Merges, saves and measures the model.
 
     Returns:
-        What it writes, the held-out examples, figures, and the examples' losses.
+        Its greedy replies, the held-out examples, figures, and the examples' losses.
     """
     base, adapter = folders[-1], folders[0] if arguments.adapter else None
     ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
@@ -60,7 +60,7 @@ def merge(
 
 
 def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
-    """The 16-bit base with its adapter beside it: a 4-bit one would neither merge nor convert."""
+    """Loads the 16-bit base with its adapter, not merged; a 4-bit base would not convert."""
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
@@ -70,13 +70,13 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
         base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
     ).eval()
     if adapter:
-        # First, since PEFT would read a pickle where there is no such file.
+        # Checked first, since PEFT would read a pickle if there is no such file.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
             saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
         model = PeftModel.from_pretrained(model, str(adapter)).eval()
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        # PEFT leaves out what has no place in the base, with a warning, and the base would be
-        # exported as it is.
+        # PEFT only warns about matrices without a place in the base; the base would be exported
+        # unchanged.
         if astray := sorted(saved ^ {name for name in state if "lora_" in name}):
             wrong = f"{len(astray)} matrices of the adapter have no counterpart in the base, or the"
             wrong = f"{wrong} base's have none in it, such as {astray[0]}"
@@ -85,7 +85,7 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
 
 
 def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
-    """Sees that the adapter is merged into the commit that it was trained on, if both are known."""
+    """Checks that the base is the commit that the adapter was trained on, if both are known."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = config.get("base_model_name_or_path"), str(config.get("revision"))
     if not re.fullmatch(HUB_ID, str(name)) or not arguments.base_revision:
@@ -99,11 +99,11 @@ def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
 
 
 def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Writes the weights in 16 bits, for the converter; the model keeps its arithmetic."""
+    """Saves the weights in 16 bits for the converter; the model keeps its own precision."""
     import torch
 
     dtype = model.dtype
-    # Not model.to(), which would round buffers too, such as the frequencies of positions.
+    # Not model.to(), which would also round buffers such as rotary frequencies.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     model.save_pretrained(folder)
@@ -114,9 +114,9 @@ def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -
 
 
 def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Copies the file of a SentencePiece tokenizer, if there is one.
+    """Copies the model file of a SentencePiece tokenizer, if there is one.
 
-    transformers writes neither it nor the list of added tokens, and the converter needs both.
+    The converter needs it and the list of added tokens; transformers writes neither.
     """
     paths = [origin / "tokenizer.model" for origin in origins]
     pieces = next((path for path in paths if path.is_file()), None)
@@ -132,7 +132,7 @@ def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
 
 
 def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
-    """Logits of a prompt and of the likeliest tokens after it, and these tokens."""
+    """Generates greedily; returns the logits of prompt and reply, and the reply's tokens."""
     import torch
 
     rows, written, cache, given = [], [], None, ids
@@ -147,7 +147,7 @@ def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Wr
 
 
 def stop_tokens(model: Any, tokenizer: Any, stop: int) -> list[str]:
-    """What ends a reply: by the template, the tokenizer, and the model's generation config."""
+    """Returns the stop tokens of the template, the tokenizer and the generation config."""
     also = model.generation_config.eos_token_id if model.generation_config else None
     numbers = [stop, tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
     known = [number for number in numbers if number in range(len(tokenizer))]

@@ -1,4 +1,4 @@
-"""The Modelfile, by which Ollama runs a GGUF file."""
+"""The Modelfile for Ollama."""
 
 import argparse
 import re
@@ -10,7 +10,7 @@ from ..common.events import emit
 from .texts import render, turns
 
 RECOGNISED = r"<start_of_turn>|<\|start_header_id\|>"
-"""In the chat templates that Ollama recognises in a GGUF file: Gemma's and Llama's, not Qwen's."""
+"""Matches the chat templates that Ollama recognises by itself: Gemma's and Llama's, not Qwen's."""
 
 
 def write_modelfile(
@@ -31,20 +31,19 @@ def write_modelfile(
     if arguments.temperature is not None:
         lines += [f"PARAMETER temperature {arguments.temperature:g}"]
     lines += [f'TEMPLATE """{template}"""'] if template else []
-    # a quotation mark at its end would be taken for one of the three that end it
+    # A quotation mark at the end would be read as part of the closing three.
     end = "\n" * arguments.system.endswith('"')
     lines += [f'SYSTEM """{arguments.system}{end}"""'] if arguments.system else []
     (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def ollama_template(tokenizer: Any, chats: list[Messages]) -> str | None:
-    """ChatML in Ollama's template language, if that renders the same prompts."""
+    """Returns ChatML in Ollama's template language, if it renders the same prompts."""
     opening, closing = "<|im_start|>", "<|im_end|>\n"
     replying = f"{opening}assistant\n"
     first, _, rest = render(tokenizer, turns("A")).partition(f"{opening}user\nA{closing}")
     past = render(tokenizer, turns("A", "B", "C"))
-    # What the template puts before a past reply and before the one to come, such as an empty think
-    # block.
+    # The template's text before a past reply and before the next one, such as an empty think block.
     block = past.partition(replying)[2].partition(f"B{closing}")[0]
     coming = rest.removeprefix(replying)
 

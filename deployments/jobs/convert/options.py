@@ -1,4 +1,4 @@
-"""The arguments of an export."""
+"""The arguments of the export script."""
 
 import argparse
 import os
@@ -135,7 +135,7 @@ def add_repository(add: Callable[..., Any]) -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Sees that the files are there; adds the system prompt to the arguments."""
+    """Checks that the files exist; adds the system prompt to the arguments."""
     for option, name in (("base", "config.json"), ("adapter", "adapter_config.json")):
         given = getattr(arguments, option)
         is_id = given and not Path(given).exists() and re.fullmatch(HUB_ID, given)

@@ -1,4 +1,4 @@
-"""The checks that need no weights, before a training is paid for."""
+"""The checks that need no weights, made before paying for a training."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ from .texts import find_stop, load_tokenizer, make_chats, render
 
 
 def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Proves by the vocabulary that llama.cpp reads template and tokenizer as they are trained."""
+    """Proves without weights that llama.cpp reads template and tokenizer as the training does."""
     folder = fetch(arguments, "base", weights=False)
     tokenizer = load_tokenizer(arguments, folder)
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)

@@ -47,9 +47,9 @@ from .options import check_arguments, parse_arguments
 from .preflight import preflight
 from .work import begin_work, keep
 
-TOLD = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
-TOLD += ("temperature", "reference_dtype")
-"""Arguments that export.json has, beside the name."""
+REPORTED = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
+REPORTED += ("temperature", "reference_dtype")
+"""Arguments that are written to export.json, besides the name."""
 PACKAGES = ("xllamacpp", "torch", "transformers", "peft")
 
 
@@ -69,15 +69,14 @@ def run(arguments: argparse.Namespace) -> None:
             return
         result = export(arguments, work)
         result["name"] = arguments.name
-        result |= {name: named(getattr(arguments, name)) for name in TOLD}
+        result |= {name: named(getattr(arguments, name)) for name in REPORTED}
         result["seconds"] = round(time.monotonic() - started, 1)
         result["versions"] = {name: version(name) for name in PACKAGES}
         publish(arguments, work, result)
     except llama().LibraryError as error:
         raise JobError(str(error)) from None
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
-        # What transformers, peft and llama.cpp raise at files that do not fit; a missing or broken
-        # one is among them.
+        # What transformers, PEFT and llama.cpp raise for missing, broken or unsuitable files.
         wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
         remedy = "check --base, --adapter, and the memory and space left"
         raise JobError(f"{wrong}; {remedy}.") from error
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
-    """Moves the finished files out of the work folder; export.json comes last."""
+    """Moves the finished files out of the work folder and writes export.json last."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in result["files"]:
         shutil.move(work / "done" / name, arguments.output / name)

@@ -1,4 +1,4 @@
-"""Where models and llama.cpp's converter come from."""
+"""Download of models and of llama.cpp's converter."""
 
 import argparse
 import re
@@ -15,10 +15,10 @@ LLAMA_CPP_PYTHON = "0.3.36"
 
 
 def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Path:
-    """The folder of the base or adapter; one on the Hub is downloaded at one commit.
+    """Returns the folder of the base or adapter; downloads it at one commit if it is on the Hub.
 
     Args:
-        weights: whether they are wanted too.
+        weights: whether to download them as well.
     """
     api, given, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
     if Path(given).is_dir():
@@ -37,7 +37,7 @@ def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Pat
 
 
 def fetch_converter(folder: Path) -> Path:
-    """Takes the converter out of llama-cpp-python's sources: PyPI's gguf is older and unfit."""
+    """Extracts the converter from llama-cpp-python's sources; PyPI's gguf is too old for it."""
     name = f"llama_cpp_python-{LLAMA_CPP_PYTHON}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary=llama-cpp-python", f"--dest={folder}"]

@@ -1,4 +1,4 @@
-"""The tokenizer, and the conversations on which base, adapter and files are compared."""
+"""The tokenizer, and the prompts on which models and files are compared."""
 
 import argparse
 from importlib import import_module
@@ -38,7 +38,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
 
 
 def turns(*texts: str) -> Messages:
-    """What user and assistant say in turn."""
+    """Returns a chat in which user and assistant alternate."""
     roles = ("user", "assistant")
     return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
 
@@ -53,9 +53,9 @@ def render(tokenizer: Any, chat: Messages, prompt: bool = True) -> str:
 
 
 def make_chats(tokenizer: Any, system: str) -> list[Messages]:
-    """Conversations that wait for a reply, with the given system prompt or with one of our own.
+    """Returns chats that end with a user message, with a system prompt and without.
 
-    Where the template permits, they are there without any as well.
+    One variant is left out where the template does not support it.
     """
     asked = [*map(turns, PROMPTS), turns(*TURNS)]
     said = system or "You are a helpful assistant. Be brief."
@@ -72,7 +72,7 @@ def make_chats(tokenizer: Any, system: str) -> list[Messages]:
 
 
 def find_stop(tokenizer: Any) -> tuple[str, int]:
-    """The token with which the template ends a reply."""
+    """Returns the token with which the template ends a reply, and its number."""
     after = render(tokenizer, turns("A", "REPLY"), prompt=False).split("REPLY")[-1].lstrip()
     known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
     stop = max((text for text in known if after.startswith(text)), key=len, default="")

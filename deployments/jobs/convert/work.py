@@ -1,4 +1,4 @@
-"""The folder to work in, which may be kept for another call."""
+"""The work folder, which can be kept for the next call."""
 
 import argparse
 import hashlib
@@ -9,11 +9,11 @@ from pathlib import Path
 
 MEASURED_WITH = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples")
 MEASURED_WITH += ("heldout_tokens", "greedy_tokens", "reply_tokens", "fallback_pre_tokenizer")
-"""Arguments, beside files and models, on which the measures depend."""
+"""Arguments, besides files and models, that the measurements depend on."""
 
 
 def identify(arguments: argparse.Namespace) -> str:
-    """Hash of all that the merged model and its measures follow from, which no tolerance is."""
+    """Returns a hash of all that the measurements depend on, which excludes tolerances."""
     digest, script = hashlib.sha256(), Path(__file__)
     texts = (arguments.chat_template, arguments.system_file, arguments.heldout)
     for path in (script, script.with_name("llama_library.py"), *texts):
@@ -30,15 +30,15 @@ def identify(arguments: argparse.Namespace) -> str:
 
 
 def begin_work(arguments: argparse.Namespace) -> Path:
-    """The folder to work in: with what an earlier call kept of the same model, or empty."""
+    """Returns the work folder: what an earlier call kept of the same model, or an empty one."""
     for stale in ("export.json", f"{arguments.name}-f16.gguf"):
         (arguments.output / stale).unlink(missing_ok=True)
-    # Within the output, so that moving the finished files is one atomic step each.
+    # Within the output, so that each finished file is moved atomically.
     work = arguments.output / ".part"
     shutil.rmtree(work, ignore_errors=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
     if arguments.keep:
-        # Once, since looking a model up on the Hub adds its commit to the arguments.
+        # Computed once, since looking up a model on the Hub adds its commit to the arguments.
         arguments.identity = identify(arguments)
         with suppress(FileNotFoundError):
             (arguments.keep / arguments.identity).rename(work)
@@ -47,7 +47,7 @@ def begin_work(arguments: argparse.Namespace) -> Path:
 
 
 def keep(arguments: argparse.Namespace, work: Path) -> None:
-    """Moves the work to where the next call finds it, in the place of that of other models."""
+    """Moves the work folder to --keep for the next call, replacing that of other models."""
     shutil.rmtree(arguments.keep, ignore_errors=True)
     arguments.keep.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):

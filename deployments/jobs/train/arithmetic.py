@@ -1,4 +1,4 @@
-"""The arithmetic of a CPU: 32 bits, or 16 where that is quicker and as good."""
+"""CPU arithmetic: 32 bits, or 16 where that is faster with the same loss."""
 
 import argparse
 import json
@@ -12,17 +12,16 @@ from ..common.files import write_json
 from .labels import Example
 
 TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
-"""Tokens on which both are compared, and by how much their losses may differ: a tenth of what a
-quantised file may lose."""
+"""Tokens for the comparison, and the allowed difference in loss: a tenth of the tolerance for a
+quantised file."""
 TRIAL_PARAMETERS = 50_000_000
-"""Smaller models spend their time on everything but multiplication."""
+"""Smaller models spend little of their time on multiplication."""
 
 
 def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
-    """Says in which arithmetic a CPU is to train; 16 bits need AVX512-BF16 or AMX.
+    """Chooses the arithmetic for training on a CPU; 16 bits need AVX512-BF16 or AMX.
 
-    The choice is kept beside the checkpoints, since a run that continues must compute as it did
-    before.
+    The choice is stored beside the checkpoints, since a resumed run must use the same.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -66,7 +65,7 @@ def compare_arithmetic(model: Any, ids: Any) -> dict[str, Any]:
 
     times: dict[bool, float] = {}
     losses: dict[bool, float] = {}
-    # The first of each warms up; the shorter of the two after it is the one that nothing disturbed.
+    # The first turn warms up. The shorter of the other two is the less disturbed one.
     for turn in range(3):
         for narrow in (False, True):
             seconds, losses[narrow] = take(narrow)

@@ -1,4 +1,4 @@
-"""Checkpoints, on this machine and on a branch of the repository: by them a run continues."""
+"""Checkpoints, local and on a branch of the repository, from which a run resumes."""
 
 import argparse
 import hashlib
@@ -19,10 +19,10 @@ FREE = {
     *("chat_template", "allow_truncated", "save_steps", "push_to", "push_tag", "public"),
     *("retry_seconds", "trackio_project", "trackio_space"),
 }
-"""Options that may differ between a run and the one that continues from its checkpoint; base and
-data are compared by what is in them."""
+"""Options that may differ between a run and the one that resumes from its checkpoint. Base and data
+are compared by content."""
 COMPLETE = "complete.json"
-"""Written into a checkpoint last."""
+"""Written last into a checkpoint."""
 UNUSED = ("README.md", "training_args.bin")
 """Files of a checkpoint that no run reads."""
 
@@ -34,7 +34,7 @@ def branch_of(arguments: argparse.Namespace) -> str:
 def identify(
     arguments: argparse.Namespace, examples: dict[str, list[Example]], cuda: bool, arithmetic: str
 ) -> str:
-    """Hash of all that the trained weights follow from."""
+    """Returns a hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     for rows in examples.values():
         for ids, labels in rows:
@@ -49,7 +49,7 @@ def identify(
 
 
 def find_checkpoint(arguments: argparse.Namespace, identity: str) -> dict[str, Any] | None:
-    """The facts of the newest complete checkpoint of the same arguments and data."""
+    """Returns the facts of the newest complete checkpoint with the same arguments and data."""
     paths = arguments.output.glob(f"checkpoint-*/{COMPLETE}")
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     fitting = [facts for facts in found if facts["identity"] == identity]
@@ -66,7 +66,7 @@ def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -
 
 
 def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> None:
-    """Replaces the checkpoint on the branch; where that fails, a warning says so."""
+    """Replaces the checkpoint on the branch; a failure is only a warning."""
     repo, branch = arguments.push_to, branch_of(arguments)
     files = {f"checkpoint/{path.name}": path for path in folder.iterdir()}
     wanted = {name: path for name, path in files.items() if path.name not in UNUSED}
@@ -83,7 +83,7 @@ def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> N
 
 
 def fetch_checkpoint(arguments: argparse.Namespace, revision: str) -> None:
-    """Downloads the checkpoint of an earlier job to where this job's own would lie."""
+    """Downloads the checkpoint of an earlier job into this job's output."""
     api, repo, part = hub(), arguments.push_to, arguments.output / ".fetched"
     doing = f"downloading the checkpoint from {repo!r}"
     shutil.rmtree(part, ignore_errors=True)

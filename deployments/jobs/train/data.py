@@ -1,4 +1,4 @@
-"""The conversations: those that are trained on, and those on which the loss is measured."""
+"""The conversations of both splits."""
 
 import argparse
 from importlib import import_module
@@ -11,7 +11,7 @@ SPLITS = ("train", "validation")
 
 
 def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
-    """The parquet files of both splits; those of a dataset on the Hub are of one commit."""
+    """Returns the parquet files of both splits; those on the Hub are downloaded at one commit."""
     if not arguments.dataset:
         for split in SPLITS:
             if not getattr(arguments, split).is_file():
@@ -48,7 +48,7 @@ def read_split(where: str, paths: list[Path]) -> list[Messages]:
         if len(roles) != len(messages or []) or "assistant" not in roles:
             wrong = f"{where} has no assistant reply in row {number}"
             raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
-    # Templates differ in whether they strip; without outer blanks all render the same reply.
+    # Some templates strip a reply and some do not; stripped, it renders the same with both.
     return [
         [{"role": m["role"], "content": m["content"].strip()} for m in messages]
         for messages in found

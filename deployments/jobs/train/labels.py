@@ -1,4 +1,4 @@
-"""The labels that are trained: counted, cut, and proven to be the assistant's replies alone."""
+"""The labels: counted, truncated, and proven to be exactly the assistant's replies."""
 
 import argparse
 import math
@@ -13,11 +13,11 @@ from .data import SPLITS, find_files, read_split
 from .template import load_tokenizer
 
 Example = tuple[Any, Any]
-"""Token ids and labels, of which -100 is not learnt, as arrays of 32-bit integers."""
+"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
-    """Reads, encodes and checks all data; returns the tokenizer, the examples and their facts."""
+    """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
     files, splits, examples = find_files(arguments), {}, {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
@@ -51,8 +51,8 @@ def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> l
         try:
             encoded = tokenizer.apply_chat_template(messages, **asked)
         except wrong as error:
-            told = f"The chat template cannot render row {number} of {where} ({short(error)})"
-            raise JobError(f"{told}; mend it or give another --chat-template.") from None
+            failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
+            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
         ids = numpy.asarray(encoded["input_ids"], dtype=numpy.int32)
         learnt = numpy.asarray(encoded["assistant_masks"], dtype=bool)
         examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
@@ -64,7 +64,7 @@ def check_lengths(
     examples: dict[str, list[Example]],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Counts what --max-length cuts, cuts it, and drops examples that are left without a reply."""
+    """Counts and truncates what exceeds --max-length; drops examples left without a reply."""
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
     for name, whole in examples.items():
@@ -104,17 +104,17 @@ def check_labels(
     tokenizer: Any,
     arguments: argparse.Namespace,
 ) -> set[str]:
-    """Proves on the labels as they are trained that the replies and their stop tokens are learnt.
+    """Proves on the labels that exactly the replies and their stop tokens are learnt.
 
     Returns:
         The stop tokens.
 
     Raises:
-        JobError: something else is learnt, or one of these is not.
+        JobError: something else is learnt, or a reply or stop token is not.
     """
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     stops: set[str] = set()
-    # Some hundred, spread evenly: reading all of a large dataset back would take minutes.
+    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
     for number in range(0, len(examples), max(1, len(examples) // 256)):
         found = learnt_texts(examples[number], tokenizer)
         replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
@@ -125,7 +125,7 @@ def check_labels(
             stop = text.removeprefix(reply)
             if text.startswith(reply) and stop in special:
                 stops.add(stop)
-            # The last reply of a cut example may be a beginning only, and end within a character.
+            # The last reply of a truncated example may be incomplete, even within a character.
             elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
                 part = slice(max(0, alike(text, reply) - 20), None)
                 wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of"
@@ -140,11 +140,11 @@ def learnt_texts(example: Example, tokenizer: Any) -> list[str]:
     runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
     spans = [[token for token, _ in run] for learnt, run in runs if learnt]
     texts = [tokenizer.decode(span, clean_up_tokenization_spaces=False) for span in spans]
-    # A line break after the stop token belongs to the template's turn and may be learnt with it.
+    # A line break after the stop token belongs to the template and may be learnt with it.
     return [text.removesuffix("\n") for text in texts]
 
 
 def alike(these: Iterable[str], those: Iterable[str]) -> int:
-    """How many characters are the same at the beginning."""
+    """Returns the length of the common prefix."""
     pairs = zip(these, those, strict=False)
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))

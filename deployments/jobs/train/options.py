@@ -1,4 +1,4 @@
-"""The arguments of a training."""
+"""The arguments of the training script."""
 
 import argparse
 import re
@@ -20,7 +20,7 @@ TRAINER = (
     "packing",
     "seed",
 )
-"""Options that are stored under the names TRL knows them by, and passed on unchanged."""
+"""Options that are stored under TRL's names and passed on unchanged."""
 
 
 def count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The result: adapter, tokenizer and log, and the figures of the training."""
+"""The result: adapter, tokenizer, log and metrics."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
 def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]]:
-    """Puts adapter, tokenizer, template and log into the output; returns their sizes and hashes."""
+    """Writes adapter, tokenizer, template and log; returns their sizes and hashes."""
     part = output / ".part"
     shutil.rmtree(part, ignore_errors=True)
     trainer.model.save_pretrained(part)
@@ -29,7 +29,7 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
 
 
 def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
-    """Writes what a reader of the result wants to know; returns the last validation loss."""
+    """Writes metrics.json and returns the last validation loss."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]

@@ -55,8 +55,8 @@ from .trainer import build_trainer, check_prepared, check_tools, configure
 def train(arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     silence_libraries()
-    # What the 16-bit weights leave behind while they are quantised is then of use to the training,
-    # on a GPU of 24 GB too.
+    # Makes the memory that the 16-bit weights used before quantisation available to the training,
+    # which matters on a GPU of 24 GB.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     bound_silence()
     if arguments.trackio_project and (space := arguments.trackio_space):

@@ -1,4 +1,4 @@
-"""The steps of a training: one line for each, and a checkpoint now and then."""
+"""The training loop, with its events and checkpoints."""
 
 import argparse
 import time
@@ -12,7 +12,7 @@ from .checkpoints import COMPLETE, push_checkpoint, remove_checkpoints
 def run(
     trainer: Any, arguments: argparse.Namespace, checkpoint: dict[str, Any] | None, identity: str
 ) -> dict[str, Any]:
-    """Trains, from a checkpoint on if there is one; returns the facts of that."""
+    """Trains, from a checkpoint if there is one; returns speed, memory and the first loss."""
     import torch
     from transformers import TrainerState
 
@@ -23,16 +23,16 @@ def run(
         first = checkpoint["validation_loss_first"]
         folder = arguments.output / f"checkpoint-{checkpoint['step']}"
         state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
-        # TRL counts from nought again.
+        # TRL would count from zero.
         before = max((entry.get("num_tokens", 0) for entry in state.log_history), default=0)
         trainer._total_train_tokens = before
     else:
-        # train() starts a new log, so this figure is kept by hand.
+        # train() starts a new log, so this figure is kept here.
         first = trainer.evaluate()["eval_loss"]
     kept["validation_loss_first"] = first
     started = time.monotonic()
     if state and state.global_step >= state.max_steps:
-        # All steps are done; train() would do one more where the last epoch is not whole.
+        # All steps are done; train() would add one where the last epoch is incomplete.
         trainer.state = state
         trainer._load_from_checkpoint(str(folder))
     else:
@@ -52,10 +52,10 @@ def run(
 
 
 def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Replaces transformers' printing by one JSON line a step, and looks after the checkpoints.
+    """Replaces transformers' output with one JSON line per step, and handles the checkpoints.
 
     Args:
-        kept: facts that each checkpoint gets, which may still grow.
+        kept: facts written into each checkpoint; more may be added later.
     """
     from transformers import TrainerCallback
 
@@ -79,7 +79,7 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
                 emit("validation", step=step, loss=round(logs["eval_loss"], 4))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            # At the end of an epoch validation comes first, so that the checkpoint's log has it.
+            # At the end of an epoch, validate first, so that the checkpoint's log includes it.
             last = control.should_training_stop or float(state.epoch).is_integer()
             self.late = control.should_save and last
             control.should_save = control.should_save and not self.late

@@ -12,10 +12,10 @@ from ..common.hub import HUB_ID, hub, patiently
 
 
 def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
-    """The tokenizer, and its template with generation markers.
+    """Returns the tokenizer, and a chat template with generation markers for the training.
 
-    Without them nobody can say which tokens are the assistant's. The tokenizer's own template has
-    none, since programs that only read it do not know them.
+    The markers say which tokens are the assistant's. The tokenizer's own template has none, since
+    inference programs do not know them.
     """
     base, name = Path(arguments.base), arguments.chat_template
     is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
@@ -54,7 +54,7 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
 
 
 def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
-    """The base's tokenizer; the commit of a base on the Hub is kept in the arguments."""
+    """Loads the base's tokenizer; records the commit of a base on the Hub in the arguments."""
     from transformers import AutoTokenizer
 
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
@@ -72,10 +72,10 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
 
 
 def mark_chatml(tokenizer: Any) -> str | None:
-    """Marks the replies in a template that writes every message in one expression, as ChatML.
+    """Marks the replies in a ChatML template that writes every message in one expression.
 
-    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2's template and many others
-    are of this kind, and TRL knows none of them. The marked one must render the same texts.
+    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
+    template, and TRL knows none of them. The result must render the same texts.
     """
     quote, add = r"""['"]""", r"\s*\+\s*"
     field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"

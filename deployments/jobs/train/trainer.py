@@ -1,4 +1,4 @@
-"""TRL's trainer: its configuration, its model, and whether it takes the examples as they are."""
+"""TRL's trainer: configuration, model, and a check that it leaves the examples unchanged."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ from .options import TRAINER
 
 
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
-    """Sees that packages which options need are there; says which options need a GPU."""
+    """Checks the packages that options need; warns about options that need a GPU."""
     eight_bit = "8bit" in arguments.optim or "bnb" in arguments.optim
     needed = {
         "trackio": (arguments.trackio_project, "--trackio-project needs"),
@@ -65,7 +65,7 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
             "project": arguments.trackio_project,
             "run_name": arguments.push_tag or arguments.output.name,
             "trackio_space_id": arguments.trackio_space,
-            # Without that, a static Space would be made as well.
+            # Otherwise Trackio would also create a static Space.
             "trackio_static_space_id": False,
             "hub_private_repo": not arguments.public,
         }
@@ -91,8 +91,8 @@ def build_trainer(
     try:
         model = load_model(arguments, cuda=not config.use_cpu)
         if model.config.get_text_config() is not model.config:
-            # A model that also sees: the layers of its vision tower have the same names as those
-            # of its decoder.
+            # A vision model: the layers of its vision tower have the same names as those of its
+            # decoder.
             parts = model.named_modules()
             decoder = next(name for name, part in parts if part is model.get_decoder())
             lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
@@ -117,14 +117,14 @@ def build_trainer(
         raise JobError(f"{wrong}: {short(error)}.") from None
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
-            # TRL makes them 16 bits wide on a 4-bit base, in which small updates are lost, and
-            # PEFT 32 when it loads a checkpoint.
+            # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
+            # when it loads a checkpoint.
             parameter.data = parameter.data.float()
-    # Each save of the adapter has it.
+    # Part of every saved adapter.
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
-    # TRL would write one over a README.md in --output, and PEFT would ask the Hub for the base's
-    # vocabulary at each checkpoint.
+    # TRL would overwrite a README.md in --output with one, and PEFT would ask the Hub for the
+    # base's vocabulary at each checkpoint.
     trainer.create_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
@@ -137,7 +137,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 
     loading: dict[str, Any] = {"revision": arguments.base_revision}
     loading["attn_implementation"] = arguments.attention
-    # On a CPU the weights stay in 32 bits also where arithmetic is in 16 (choose_arithmetic).
+    # On a CPU the weights stay in 32 bits, even with 16-bit arithmetic (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
     if arguments.qlora and cuda:
@@ -157,7 +157,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 
 
 def check_prepared(dataset: Any, examples: list[Example]) -> None:
-    """Sees that the trainer's examples, packed or not, are those that were checked."""
+    """Checks that the trainer's examples, packed or not, are those that were checked before."""
 
     def bytes_of(ids: Any, labels: Any) -> bytes:
         return ids.astype("int32").tobytes() + labels.astype("int32").tobytes()

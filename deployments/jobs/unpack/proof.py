@@ -12,14 +12,14 @@ PROMPTS = [
     "\n\n\tThanks  !",
 ]
 MAX_DIVERGENCE, MIN_AGREEMENT = 0.01, 0.95
-"""By how much rounding to 16 bits may move the next token's distribution (KL, nats a token), and at
-how many positions the likeliest token must stay."""
+"""How far rounding to 16 bits may move the next token's distribution (KL, nats per token), and the
+share of positions at which the likeliest token must stay the same."""
 ROUNDING = 2.0**-8
 """The weights are dequantised values rounded to 8 bits of mantissa."""
 
 
 def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[str, Any]:
-    """Loads the folder as anybody would and compares it with what was read from the file."""
+    """Loads the folder as a user would and compares it with the model read from the file."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -58,16 +58,16 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
 
 
 def tied(model: Any) -> bool:
-    """Says whether the output layer is the embedding."""
+    """Returns whether the output layer is the embedding."""
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     return head is not None and head.weight.data_ptr() == table.weight.data_ptr()
 
 
 def compare_weights(model: Any, again: Any) -> float:
-    """By how much of its size a saved weight differs at most.
+    """Returns the largest relative difference of a saved weight.
 
     Raises:
-        JobError: that is more than rounding does.
+        JobError: it is more than rounding explains.
     """
     rounded = dict(again.named_parameters())
     furthest = max(
@@ -81,10 +81,10 @@ def compare_weights(model: Any, again: Any) -> float:
 
 
 def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) -> dict[str, Any]:
-    """How far the logits differ.
+    """Compares the logits of both models.
 
     Raises:
-        JobError: the saved model answers otherwise.
+        JobError: they differ by more than is allowed.
     """
     import torch
 

@@ -9,13 +9,13 @@ from typing import Any
 from ..common.events import JobError, short
 
 ONE_DIGIT, GPT2 = {"smollm"}, {"gpt-2"}
-"""Pre-tokenizers of which transformers reads the merges and not the pattern, by how they cut
-digits: one by one, or as GPT-2 does."""
+"""Pre-tokenizers of which transformers reads the merges but not the pattern. They split digits one
+by one, or as GPT-2 does."""
 OTHERWISE = "give the model as a folder or a Hub id"
 
 
 def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """What the file says of its model, without the long lists, and its tensors of each type."""
+    """Returns the file's metadata, without long lists, and its number of tensors by type."""
     if not path.is_file():
         raise JobError(f"GGUF file {str(path)!r} does not exist; correct --gguf.")
     with path.open("rb") as file:
@@ -24,7 +24,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             raise JobError(f"{wrong}; give another with --gguf.")
     try:
         gguf: Any = import_module("gguf")
-        # transformers has the file's lists read three times more and the map of names built for
+        # transformers would read the file's lists three more times and build the map of names for
         # each module.
         gguf.GGUFReader = cache(gguf.GGUFReader)
         gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
@@ -35,7 +35,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         wrong = f"The package gguf cannot be loaded ({short(error)})"
         raise JobError(f"{wrong}; run this script with 'uv run', or install gguf.") from None
     except Exception as error:
-        # The reader has no errors of its own: a file that was cut ends in whatever comes first.
+        # The reader has no errors of its own: a truncated file raises whatever comes first.
         wrong = f"{str(path)!r} cannot be read as GGUF ({short(error)})"
         raise JobError(f"{wrong}; it may be cut short: get it again.") from None
     if "tokenizer.chat_template" not in metadata:
@@ -53,7 +53,7 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, trust_remote_code=False
         )
-    except Exception as error:  # transformers raises whatever the file's fault leads to
+    except Exception as error:  # transformers has no errors of its own here
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
     pre, known = metadata.get("tokenizer.ggml.pre"), {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
@@ -84,6 +84,6 @@ def read_model(path: Path) -> Any:
 
 
 def stop_tokens(metadata: dict[str, Any]) -> list[int]:
-    """What ends a reply: the end of the text, and of a turn where the file names another for it."""
+    """Returns the tokens that end a text and, where the file names another, a turn."""
     known = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot")]
     return sorted({int(token) for token in known if token is not None})

@@ -1,4 +1,4 @@
-"""The model folder, written by transformers alone."""
+"""Saving the model as an ordinary folder."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ LEFT_OUT = ("quantization_config", "dtype")
 
 
 def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
-    """Writes a fresh model with the same weights: transformers saves none that came from GGUF."""
+    """Saves the weights as a new model, since transformers does not save one loaded from GGUF."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -15,7 +15,7 @@ def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
     plain = {name: known[name] for name in known if not name.startswith("_")}
     plain = {name: value for name, value in plain.items() if name not in LEFT_OUT}
     config = type(model.config).from_dict(plain)
-    # Without memory of its own at first: random weights would take seconds to draw.
+    # Without memory at first: initialising random weights would take seconds.
     with torch.device("meta"):
         fresh = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=False

@@ -81,8 +81,7 @@ def unpack(arguments: argparse.Namespace) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(output / "unpacked.json", facts)
-    told = {name: facts[name] for name in ("parameters", "seconds")}
-    emit("done", output=str(output), **told)
+    emit("done", output=str(output), parameters=facts["parameters"], seconds=facts["seconds"])
 
 
 def main(argv: list[str] | None = None) -> int:
