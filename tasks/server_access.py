@@ -8,19 +8,48 @@ import json
 import os
 import secrets
 import tempfile
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from core.errors import ServerError
-from core.paths import project_folder
+from core.errors import ServerError, SettingsError
+from core.paths import project_folder, working_directory
 from core.redaction import learn
 
 PASSWORD_FILE = "server-password"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 USER = "understudy"
+
+
+def use_project_settings() -> None:
+    """Have the project's prefect.toml hold in every folder below the project's: Prefect reads that of the working directory alone. Variables that are set win.
+
+    Raises:
+        SettingsError: there is no project folder, or the file is not TOML.
+    """
+    project = project_folder()
+    os.environ.setdefault("PREFECT_HOME", str(project / ".prefect"))
+    file = project / "prefect.toml"
+    if working_directory() == project or not file.is_file():
+        return
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as broken:
+        raise SettingsError(f"{file} is not TOML: {broken}. Mend that place.") from broken
+    for name, value in _variables("PREFECT", settings):
+        os.environ.setdefault(name, value)
+
+
+def _variables(name: str, value: Any) -> list[tuple[str, str]]:
+    """Return settings as the variables that Prefect reads."""
+    if isinstance(value, dict):
+        return [found for key, part in value.items() for found in _variables(f"{name}_{key.upper()}", part)]
+    if isinstance(value, list):
+        return [(name, ",".join(map(str, value)))]
+    return [(name, str(value).lower() if isinstance(value, bool) else str(value))]
 
 
 def home() -> Path:

@@ -26,7 +26,7 @@ from core.machine.stopping import PATIENCE, say, stopped
 from core.paths import SHIPPED, project_folder
 from core.processes import descendants, die_with_parent, end_processes, is_running
 from core.settings.addresses import checked_address
-from tasks.server_access import home, new_password, server_environment, use_kept_password
+from tasks.server_access import home, new_password, server_environment, use_kept_password, use_project_settings
 
 START_SECONDS = 180
 UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
@@ -59,6 +59,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
     Raises:
         ServerError: the server did not start (by that function).
     """
+    use_project_settings()
     if given := os.environ.get("PREFECT_API_URL"):
         check_server(given)
         yield lambda: None
