@@ -46,8 +46,8 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
         SettingsError: the folder is not empty, or cannot be written.
     """
     pack = load_pack(domain).name
-    target = Path(os.path.realpath(user_path(folder)))
     try:
+        target = Path(os.path.realpath(user_path(folder)))
         if is_there := target.exists():
             _refuse_full(target)
         else:
@@ -61,9 +61,7 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
                 made.rename(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(
-            f"The project cannot be written to {str(target)!r:.300}: {reason}. Give a folder that is new or empty, where you may write."
-        ) from error
+        raise SettingsError(f"The project cannot be written to {folder!r:.300}: {reason}. Give a folder that is new or empty, where you may write.") from error
     return target
 
 
