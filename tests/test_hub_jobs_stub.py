@@ -529,7 +529,7 @@ def test_all_that_jobs_started_ends_with_the_server(tmp_path, way):
         client(hub).cancel_job(job_id=cancelled.id, namespace="me")
         hold(hub, tmp_path / "lock")
         hub.close() if way == "close" else hub.process.terminate()
-        hub.process.wait(30)
+        hub.process.wait(timeout=240)
         assert not is_held(tmp_path / "lock")
         assert not is_held(tmp_path / "cancelled")
     assert not any((tmp_path / "hub" / "jobs").iterdir())

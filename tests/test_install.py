@@ -187,6 +187,6 @@ def test_the_second_installation_waits_says_so_and_is_let_in_when_the_first_is_g
     time.sleep(0.2)
     assert second.poll() is None
     first.send_signal(end)
-    assert second.communicate(timeout=30) == ("in\n", "")
+    assert second.communicate(timeout=240) == ("in\n", "")
     assert second.returncode == 0
     first.communicate()

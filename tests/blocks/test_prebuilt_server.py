@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_loaded_ends_it_with_the_reason(tmp_path, port):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     process = start(broken, port)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == 1
     assert "error loading model" in said
     assert "Traceback" not in said
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_loaded_ends_it_with_the_reason(tmp_path, port):
 
 def test_settings_that_are_no_json_are_refused(gguf, port):
     process = start(gguf, port, "--ui-config", "{no")
-    assert "--ui-config is no JSON" in process.communicate(timeout=60)[1]
+    assert "--ui-config is no JSON" in process.communicate(timeout=240)[1]
     assert process.returncode == 2
 
 

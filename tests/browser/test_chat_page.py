@@ -36,5 +36,5 @@ def test_a_message_is_answered_under_the_prompt_that_was_trained_in_below_the_no
     assert all(url.startswith((address, "data:", "blob:")) for url in asked), asked
     page.close()
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(timeout=240) == 0
     process.stderr.close()

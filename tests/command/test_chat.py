@@ -270,7 +270,7 @@ class Terminal:
         self.process.send_signal(signal.SIGINT)
 
     def end(self):
-        code = self.process.wait(30)
+        code = self.process.wait(timeout=240)
         os.close(self.master)
         return code
 
@@ -339,7 +339,7 @@ def test_a_page_whose_server_dies_ends_with_what_it_died_of(chat, gguf, request)
     address = next(line for line in iter(process.stderr.readline, "") if line.startswith("http://127.0.0.1:"))
     port = re.findall(r":(\d+)", address)[-1]  # a server of the test before may still be on its way out
     next(found for found in playing(gguf) if port in found.cmdline() and "tethered" not in " ".join(found.cmdline())).terminate()
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == 1
     assert re.search(r"Error: .* died of SIGTERM .* Run the same command again\.\n$", said), said
     assert "Traceback" not in said
@@ -373,6 +373,6 @@ def test_the_page_has_the_prompt_and_the_notice_and_is_at_an_address_that_nobody
         time.sleep(0.1)
     assert opened.read_text() == address
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(timeout=240) == 0
     process.stderr.close()
     assert not playing(Path(real.data))

@@ -35,7 +35,7 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     assert alone("generation", f"settings={settings}") == (made, False)
 
     provider.set(faults=[{"when": {}, "fault": {"kind": "invalid"}}], latency_s=0, send_limit_headers=True)
-    alone(*words)
+    alone(*words, code=1)
     provider.set(faults=[])
     # incomplete assessments are made again, as they would be without receipts
     assessed, started = alone(*words)

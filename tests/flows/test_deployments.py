@@ -54,7 +54,7 @@ def workers(deployed, prefect_server, tmp_path_factory):
     for process in started:
         process.terminate()
     for process in started:
-        process.wait(timeout=60)
+        process.wait(timeout=240)
 
 
 def watch(server, *words, **environment):

@@ -109,8 +109,8 @@ def write_bakery(root):
         "user_steering": ("topics, mood", "{{ mood }} Write of {% for t in topics %}{{ t.subtopic }} {% endfor %}"),
         "assistant": ("", "You answer for a bakery."),
         "system": ("", "You answer for a bakery, shortly."),
-        "assessor": ("exchanges", "{{ exchanges }}"),
-        "assessor_question": ("criteria", "Judge each: {{ criteria }}"),
+        "assessor": ("exchanges", "{% for exchange in exchanges %}{{ exchange.user }} {{ exchange.assistant }} {% endfor %}"),
+        "assessor_question": ("criteria", "Judge each: {% for criterion in criteria %}{{ criterion.id }} {{ criterion.text }} {% endfor %}"),
     }
     for name, (inputs, text) in texts.items():
         (prompts / f"{name}.md").write_text(f"---\ninputs: [{inputs}]\n---\n{text}\n", encoding="utf-8")

@@ -61,7 +61,7 @@ def wait_for(process, pattern):
 
 
 def assert_stopped(process, code, folder, sentence=STOPPED):
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert "Traceback" not in output, output
     assert output.count(sentence) == 1, output
     assert output.rstrip().endswith(sentence), output
@@ -97,7 +97,7 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     process = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     wait_for(process, r"So far: [1-9]\d* of 1,500")
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does: make and the command alike, and make passes it on
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert "Traceback" not in output, output
     assert output.count(STOPPED) == 1, output
     assert process.returncode == -signal.SIGTERM

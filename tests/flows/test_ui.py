@@ -51,7 +51,7 @@ def ui(tmp_path, monkeypatch):
 
 
 def assert_stopped(process, code, folder):
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == code, output
     assert "Traceback" not in output, output
     assert output.rstrip().endswith("Stopping the worker, its runs and the server. What was made is kept."), output
@@ -117,7 +117,7 @@ def test_stopped_while_it_starts_nothing_is_left(tmp_path, seconds):
     wait_for(process, "Starting the Prefect server")
     time.sleep(seconds)
     process.terminate()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 143, output
     assert not re.search("Traceback|Error", output), output
     nothing_left(tmp_path)

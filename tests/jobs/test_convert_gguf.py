@@ -117,7 +117,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def jobs(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     running = Jobs(hub, tmp_path_factory.mktemp("jobs"))
     yield running
-    running.process.communicate(timeout=60)
+    running.process.communicate(timeout=240)
 
 
 def export_of(output: Path) -> dict[str, Any]:
