@@ -46,9 +46,9 @@ def main() -> int:
         for number in ("first", "second"):
             measured(f"a temporary server until it answers, and its end: {number}", [sys.executable, "-c", SERVER], environment)
         measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
-        measured("a domain that there is not", [sys.executable, "-m", "flows", "pipeline", "domain=moon"], environment, code=2)
-        for flow, *words in (("generation", "conversations=3"), ("assessment",)):
-            command = [sys.executable, "-m", "flows", flow, *words, f"settings={settings}"]
+        measured("a domain that there is not", [sys.executable, "-m", "flows.command", "run", "demo", "--domain=moon"], environment, code=2)
+        for flow, *words in (("generate", "--count=3"), ("assess",)):
+            command = [sys.executable, "-m", "flows.command", flow, *words, f"--settings={settings}"]
             said = [measured(f"{flow}: first", command, environment)]
             shutil.rmtree(Path(folder) / "data/receipts")
             said.append(measured(f"{flow}: again, through Prefect", command, environment))

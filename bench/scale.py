@@ -97,7 +97,7 @@ class Fleet:
         }
         self.settings = str(_settings(folder, stub))
         self.start_server()
-        self.call([sys.executable, "deployments/setup.py", "deploy", f"settings={self.settings}"])
+        self.call([sys.executable, "deployments/setup.py", "deploy", f"--settings={self.settings}"])
 
     def start_server(self) -> None:
         self.server = self.spawn([PREFECT, "server", "start"], "server.log")
@@ -136,8 +136,8 @@ class Fleet:
     def batch(self, first: int, count: int, shards: int, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
         """Make a batch over so many shards; return what it took."""
         self.stub.reset()
-        parameters = {"conversations": count, "first_seed": first, "shards": shards, "settings": self.settings}
-        words = [sys.executable, "-m", "flows", "generation", *(f"{name}={value}" for name, value in parameters.items())]
+        parameters = {"count": count, "first-seed": first, "shards": shards, "settings": self.settings}
+        words = [sys.executable, "-m", "flows.command", "generate", *(f"--{name}={value}" for name, value in parameters.items())]
         began, peak = time.monotonic(), 0
         process = self.spawn(words, f"batch-{first}.log")
         disturbance = threading.Thread(target=meanwhile) if meanwhile else None

@@ -7,6 +7,8 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 SEQUENCE = re.compile(
@@ -17,6 +19,21 @@ SEQUENCE = re.compile(
 )
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls but for tab and line feed, marks that turn the direction of writing, halves of characters."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say.
+
+    Args:
+        text: for people.
+        data: the same for scripts (`--json`): plain data, dataclasses and models.
+        code: the exit code.
+    """
+
+    text: str
+    data: Mapping[str, Any]
+    code: int = 0
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,11 @@
 """Prepares a Prefect server for Understudy; running it again changes nothing.
 
-PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [settings=config/pipeline.yaml]
+PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [--settings config/pipeline.yaml]
 … python deployments/setup.py deploy        makes the deployments of prefect.yaml too
 … python deployments/setup.py blocks        registers the types of blocks alone
 """
 
+import argparse
 import asyncio
 import copy
 import subprocess
@@ -104,17 +105,20 @@ async def deploy(client: PrefectClient) -> int:
 
 
 async def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Prepare a Prefect server for Understudy.", allow_abbrev=False)
+    parser.add_argument("what", nargs="?", choices=["blocks", "deploy"])
+    parser.add_argument("--settings", default="config/pipeline.yaml")
+    given = parser.parse_args(words)
     if not PREFECT_API_URL.value():
         show_error("no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.")
         return 2
-    settings = next((word.partition("=")[2] for word in words if word.startswith("settings=")), "config/pipeline.yaml")
     async with get_client() as client:
-        if "blocks" not in words:
+        if given.what != "blocks":
             await make_pool(client)
-            await make_limits(client, load_settings(settings))
+            await make_limits(client, load_settings(given.settings))
             await make_automations(client)
         await register_blocks(client)
-        return await deploy(client) if "deploy" in words else 0
+        return await deploy(client) if given.what == "deploy" else 0
 
 
 if __name__ == "__main__":

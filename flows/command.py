@@ -1,93 +1,132 @@
-"""The command `understudy`: one function for each word, made into a command by cyclopts from its signature and its docstring."""
+"""The command `understudy`. Each word runs a flow or another function, whose signature and docstring are its options and its help."""
 
+import importlib
+import inspect
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
-from core.errors import UnderstudyError
-from core.machine.stopping import leave, stop_on_signals
-from core.terminal import show_error
+from core.errors import SettingsError, UnderstudyError, nearest
+from core.machine.stopping import leave, say_stopped, stop_on_signals, stopped
+from core.settings.keys import refuse_keys
+from core.terminal import Answer, show_error, show_text
+from flows import STOPPED
+from flows.signatures import Signature, command_function, read_signature, typed_values
+from flows.words import GROUPS, NOTES, TALKS, WORDS, Word
 
-CODES = "Exit codes: 0 it ended as it should, 1 something failed, 2 a word, an option or a setting is wrong, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
-EXAMPLES = """Examples:
-  understudy chat
-  understudy chat --against base
-  understudy chat --domain coding-mentor --open
-  understudy chat --model coach.gguf < messages.txt
+CODES = "Exit codes: 0 done, 1 the run failed or nothing passed, 2 a word, an option, a setting or a file is wrong, 130 stopped by Ctrl-C, 143 by SIGTERM."
+COMPLETION = """Print the completion of a shell.
 
-With a pipe, each line is a message, and the replies alone go to standard output.
-
+Put `eval "$(understudy completion bash)"` into ~/.bashrc; for zsh and fish, write it to a file of the folder that the shell reads completions from.
 """
+SHIPPED = {"demo": "config/demo.yaml", "full": "config/pipeline.yaml"}
+"""Names of the settings files that come with Understudy."""
 
-app = App(
-    name="understudy",
-    help="Train a small private model to play one part well. The stages are make targets (`make help`).",
-    help_format="plaintext",
-    help_epilogue=CODES,
-    version_flags=[],
-    print_error=False,
-    exit_on_error=False,
+
+AS_JSON = inspect.Parameter(
+    "as_json",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print the result as one JSON object, for scripts.")],
 )
 
 
-@app.command(help_epilogue=EXAMPLES + CODES)
-def chat(
-    *,
-    domain: str = "therapeutic-coaching",
-    against: str | None = None,
-    model: Path | None = None,
-    open_page: Annotated[bool, Parameter(name="--open", negative="", show_default=False)] = False,
-    settings: str = "config/pipeline.yaml",
-    temperature: float | None = None,
-    max_tokens: int | None = None,
-) -> int:
-    """Talk to the latest understudy, with the system prompt that was trained in.
-
-    It runs on this machine; nothing is sent elsewhere, and nothing is kept unless you write /save FILE.
-
-    Args:
-        domain: The domain pack.
-        against: Another model that answers the same messages: `base`, or the path of a GGUF.
-        model: A GGUF in place of that of the domain's latest export.
-        open_page: Open llama.cpp's web page in the browser in place of a chat in the terminal.
-        settings: File whose models.llama-server.options are used.
-        temperature: 0 always takes the likeliest word. Without it, the settings decide.
-        max_tokens: Room for one reply. Without it, evaluation.max_tokens of the settings decides.
-    """
-    from tasks.chat import chat as hold_chat
-
-    return hold_chat(domain, model, against, settings, open_page, temperature, max_tokens)
+def make_app() -> App:
+    """Return the command, with all its words."""
+    app = App(
+        name="understudy",
+        help="Train a small private model to play one part well: rehearse and judge conversations, make a dataset of those that pass, train and evaluate.",
+        help_format="plaintext",
+        help_epilogue=f"`understudy WORD --help` has the options of a word, with examples.\n\n{CODES}",
+        version=partial(version, "understudy"),
+        group_commands=Group("This command", sort_key=len(GROUPS)),
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
+    for place, (name, word) in enumerate(WORDS.items()):
+        signature = read_signature(word.target)
+        more = [] if name in TALKS else [AS_JSON]
+        function = command_function(_helped(name, signature), partial(_start, word, signature), word.positional, dict(word.names), more)
+        examples = "\n".join(["Examples:", *(f"  understudy {example}" for example in word.examples)])
+        epilogue = "\n\n".join(filter(None, (examples, NOTES.get(name), CODES)))
+        app.command(function, name=name, group=groups[word.group], sort_key=place, help_epilogue=epilogue)
+    app.command(partial(_completion, app), name="completion", help=COMPLETION, help_epilogue=CODES)
+    return app
 
 
-IMPORT_EXAMPLES = """Examples:
-  understudy import chats/
-  understudy import conversations.json --scrub --licence CC-BY-4.0 --consent "written consent, for training, June 2026"
-  understudy import hf://datasets/owner/name
-
-docs/imports.md lists the shapes that are read.
-
-"""
+def _helped(name: str, signature: Signature) -> Signature:
+    """Return a signature as the command line has it: the pipeline's settings are asked for, so that nobody pays for a run by a single word."""
+    if name != "run":
+        return signature
+    return Signature(tuple(item if item.name != "settings" else type(item)("settings", "str", False) for item in signature.parameters), signature.doc)
 
 
-@app.command(name="import", help_epilogue=IMPORT_EXAMPLES + CODES)
-def import_(source: str, /, *, scrub: Annotated[bool, Parameter(negative="")] = False, licence: str = "", consent: str = "") -> int:
-    """Read conversations that you have and write them as transcripts below the data root; the files themselves are left as they are.
+def _completion(app: App, shell: Literal["bash", "zsh", "fish"], /) -> int:
+    show_text(app.generate_completion(shell=shell))
+    return 0
 
-    A table says what was read, what was joined or dropped within conversations, and what was left out and why.
 
-    Args:
-        source: A folder, a file, or a dataset repository of the Hugging Face Hub.
-        scrub: Replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It does not find all of them.
-        licence: Under which the conversations may be used. It is asked for where it is not given, and stands on the dataset's card.
-        consent: What the people who speak in them have agreed to. It is asked for where it is not given, and stands on the dataset's card.
-    """
-    from tasks.importing import bring_in
+def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
+    """Check what was given, as far as that needs nothing made, and run it."""
+    as_json = values.pop("as_json", False)
+    options = dict(word.names)
+    _refuse_assignment(values.get(word.positional), [options.get(item.name, item.name) for item in signature.parameters])
+    if "settings" in values:
+        from core.settings.trust import ask_to_trust, find_settings
 
-    return bring_in(source, licence, consent, scrub)
+        values["settings"] = _settings(values["settings"])
+        ask_to_trust(find_settings(values["settings"]))
+    typed = typed_values(signature, {key: value for key, value in values.items() if value is not None}, options)
+    if word.flow:
+        from flows.running import run_flow
+
+        answer = run_flow(word.flow, typed, {item.name: item.default for item in signature.parameters} | typed)
+    else:
+        stop_on_signals("Stopped.")
+        module, _, function = word.target.partition(":")
+        answer = getattr(importlib.import_module(module), function)(**typed)
+    if not isinstance(answer, Answer):
+        return answer
+    show_text(as_text(answer.data) if as_json else answer.text)
+    return answer.code
+
+
+def as_text(data: Any) -> str:
+    """Return data as one JSON object."""
+    from pydantic_core import to_json
+
+    return to_json(data, fallback=str, inf_nan_mode="null").decode()
+
+
+def _settings(given: str) -> str:
+    """Return the path of the settings that are meant."""
+    if given in SHIPPED:
+        return SHIPPED[given]
+    if Path(given).suffix or Path(given).exists():
+        return given
+    raise SettingsError(f"Unknown settings {given!r:.80}.{nearest(given, SHIPPED)} Allowed: {', '.join(SHIPPED)}, or the path of a YAML file.")
+
+
+def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
+    """Refuse `count=3` where a file or folder is expected."""
+    if isinstance(value, str) and "=" in value and not Path(value).expanduser().exists():
+        raise SettingsError(f"Unknown word {value!r:.80}.{_meant(value, options)}")
+
+
+def _meant(word: str, options: Sequence[str]) -> str:
+    """Return the option that was probably meant by `name=value`."""
+    name, separator, value = word.partition("=")
+    found = nearest(name.strip("-").lower().replace("_", "-"), options) if separator else ""
+    return found and f" Did you mean --{found.split(chr(39))[1]} {value:.40}?"
 
 
 def main(words: list[str] | None = None) -> None:
@@ -99,28 +138,52 @@ def main(words: list[str] | None = None) -> None:
     Raises:
         SystemExit: with the exit code.
     """
-    stop_on_signals()
+    words = sys.argv[1:] if words is None else words
+    stop_on_signals(STOPPED)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model
+    leave(_ended(make_app(), words))
+
+
+def _ended(app: App, words: list[str]) -> int:
+    """Run the command and return its exit code; what a person can act on is one sentence where errors go."""
     try:
-        code = app(words, result_action="return_value") or 0
-    except UnusedCliTokensError as error:
-        code = _refuse(f"Unknown word {' '.join(map(str, error.unused_tokens or []))!r}. `understudy --help` lists what there is.")
+        refuse_keys({f"word {number}": word for number, word in enumerate(words)})
+        return app(words) or 0
     except CycloptsError as error:
-        code = _refuse(str(error))
+        show_error(_sentence(error, words))
+        return 2
     except UnderstudyError as error:
         show_error(error)
-        code = error.exit_code
-    except BrokenPipeError:  # whoever read the replies has ended
+        return error.exit_code
+    except BrokenPipeError:  # whoever read it has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    leave(code)
+        return 1
+    except BaseException as error:
+        if code := stopped():  # whatever a run says that is stopped
+            say_stopped()
+            return code
+        if not isinstance(error, OSError):
+            raise
+        show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command continues from there.")
+        return 1
 
 
-def _refuse(sentence: str) -> int:
-    show_error(sentence)
-    return 2
+def _sentence(error: CycloptsError, words: list[str]) -> str:
+    """Return in one sentence what is wrong with the words, and where help is."""
+    name = words[0] if words and words[0] in WORDS else ""
+    if isinstance(error, UnusedCliTokensError):
+        unused = str((error.unused_tokens or [""])[0])
+        options = [dict(WORDS[name].names).get(item.name, item.name) for item in read_signature(WORDS[name].target).parameters] if name else []
+        text = f"Unknown word {unused!r:.80}.{_meant(unused, options)}"
+    elif isinstance(error, CoercionError) and str(error.__cause__ or "").endswith("is not a whole number."):
+        text = f"{error.argument.name if error.argument else 'A value'}: {error.__cause__}"
+    elif isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens and error.argument.name not in words:
+        text = f"`understudy {name}` needs {error.argument.name.strip('-').upper()}."
+    else:
+        text = " ".join(str(error).split())
+    return f"{text} `understudy {f'{name} ' if name else ''}--help` lists what is allowed."
 
 
 if __name__ == "__main__":

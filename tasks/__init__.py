@@ -2,12 +2,6 @@
 
 import logging
 import os
-import sys
-
-if sys.argv[0] == "-m":  # `python -m tasks.…`, of which this is imported first: it can be stopped while it imports the rest
-    from core.machine.stopping import stop_on_signals
-
-    stop_on_signals()
 
 from core.redaction import guard_output
 from core.terminal import LogLine

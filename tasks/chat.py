@@ -20,10 +20,8 @@ from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
-from core.settings.trust import find_settings
 from core.terminal import one_line, show, show_error, show_text
 from tasks.chat_parts import Part, find_parts
-from tasks.command_words import ask_to_trust
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -60,14 +58,30 @@ class Player:
         return [{"role": role, "content": content} for role, content in (*system, *said, ("user", text))]
 
 
-def chat(domain: str, model: Path | None, against: str | None, settings: str, open_page: bool, temperature: float | None, max_tokens: int | None) -> int:
-    """Hold a conversation until the user leaves; return the exit code.
+def chat(
+    domain: str = "therapeutic-coaching",
+    against: str | None = None,
+    model: Path | None = None,
+    open_page: bool = False,
+    settings: str = "config/pipeline.yaml",
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+) -> int:
+    """Talk to the latest understudy, with the system prompt that was trained in.
+
+    It runs on this machine; nothing is sent elsewhere, and nothing is kept unless you write /save FILE.
 
     Args:
-        model: a GGUF in place of that of the latest export.
-        against: `base` or the path of a GGUF, which answers the same messages.
-        open_page: show llama.cpp's web page in place of the terminal.
-        temperature, max_tokens: in place of those of the settings.
+        domain: name of a domain pack.
+        against: another model that answers the same messages: `base`, or the path of a GGUF.
+        model: a GGUF in place of that of the domain's latest export.
+        open_page: open llama.cpp's web page in the browser in place of a chat in the terminal.
+        settings: path of the settings file; models.llama-server.options are used.
+        temperature: 0 always takes the likeliest word; by default, the settings decide.
+        max_tokens: room for one reply; by default, evaluation.max_tokens of the settings.
+
+    Returns:
+        The exit code.
 
     Raises:
         UnderstudyError: there is nothing to talk to, or it does not run.
@@ -95,7 +109,6 @@ def chat(domain: str, model: Path | None, against: str | None, settings: str, op
 
 
 def _choose(settings: str, temperature: float | None, max_tokens: int | None) -> Chosen:
-    ask_to_trust(find_settings(settings))
     config = load_settings(settings)
     options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
     warmth, program = options.pop("temperature"), options.pop("program")

@@ -1,7 +1,6 @@
-"""`make check-models`: a tiny call to every model that the settings bind to a role. Needs a server for saved blocks only."""
+"""A tiny call to every model that the settings bind to a role. Needs a server for saved blocks only."""
 
 import asyncio
-import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -15,16 +14,15 @@ from core.llm.ledger import Ledger
 from core.llm.limiter import Limiter
 from core.llm.prices import price_list
 from core.llm.probe import Check, check_model
-from core.machine.stopping import run_stoppable, say, stopped
+from core.machine.stopping import run_stoppable
 from core.packs.pack import load_pack
 from core.paths import find_data
 from core.records import RoleName
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings
 from core.storage.store import open_store
-from core.terminal import show
+from core.terminal import Answer, one_line
 from core.yaml_files import load_yaml
-from tasks.command_words import in_one_sentence, read_words
 from tasks.run import choose_model
 
 Retirements = RootModel[dict[str, dict[str, date]]]
@@ -65,27 +63,22 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     return replace(found, model=name if choice.block is None else f"{name} ({choice.reference})")
 
 
-def main(words: list[str]) -> int:
-    """Print a line for each model; return 0 if all can be used."""
-    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"})))
+def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
+    """Ask each model of the settings one tiny thing: does it answer, how fast, at what price.
 
+    The exit code is 1 if one of them cannot be used.
 
-def _show(given: dict[str, str]) -> int:
-    try:
-        found = run_stoppable(check_models(load_settings(given["settings"]), given["domain"]))
-    except asyncio.CancelledError:
-        say("Stopped.")
-        return stopped() or 1
+    Args:
+        domain: name of a domain pack.
+        settings: path of the settings file.
+    """
+    found = run_stoppable(check_models(load_settings(settings), domain))
+    lines = []
     for check in found:
-        show(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
-        if check.problem:
-            show(f"       {check.problem}")
-        else:
-            show(f"       {check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}")
+        lines.append(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
+        facts = f"{check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}" if check.seconds is not None else ""
+        lines.append(f"       {check.problem or facts}")
         if check.warning:
-            show(f"       Warning: {check.warning}")
-    return 1 if any(check.problem for check in found) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+            lines.append(f"       Warning: {check.warning}")
+    failed = any(check.problem for check in found)
+    return Answer("\n".join(map(one_line, lines)), {"models": found}, 1 if failed else 0)

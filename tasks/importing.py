@@ -10,7 +10,8 @@ from typing import Any
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
-from core.imports.scrubbing import ScrubReport, scrub
+from core.imports.scrubbing import ScrubReport
+from core.imports.scrubbing import scrub as scrub_transcript
 from core.imports.transcript_files import Found, find_transcripts
 from core.paths import user_path
 from core.records import Transcript
@@ -21,27 +22,34 @@ FOLDER = "imported"
 NOT_STATED = "not stated"
 
 
-def bring_in(source: str, licence: str, consent: str, scrubbed: bool) -> int:
-    """Read a folder, a file or a dataset repository, write its conversations below the data root, and print what was read; return the exit code.
+def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str = "") -> int:
+    """Read conversations that you have and write them as transcripts below the data root; the files themselves are left as they are.
+
+    A table says what was read, what was joined or dropped within conversations, and what was left out and why.
 
     Args:
-        licence: under which the conversations may be used; consent: what those who speak in them have agreed to. Both are asked for where they are empty.
-        scrubbed: whether personal data are replaced.
+        source: a folder, a file, or a dataset repository of the Hugging Face Hub.
+        scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It does not find all of them.
+        licence: under which the conversations may be used. It is asked for where it is not given, and stands on the dataset's card.
+        consent: what the people who speak in them have agreed to. It is asked for where it is not given, and stands on the dataset's card.
+
+    Returns:
+        The exit code.
     """
-    finder = _finder() if scrubbed else None
+    finder = _finder() if scrub else None
     with ExitStack() as stack:
         folder, origin = _fetched(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         found = find_transcripts(folder)
     licence, consent = licence or _ask("Under which licence may the conversations be used?"), consent or _ask("What have the people in them agreed to?")
     report, transcripts = ScrubReport(), list(found.transcripts.values())
     if finder:
-        transcripts = [scrub(item, finder, report) for item in transcripts]
+        transcripts = [scrub_transcript(item, finder, report) for item in transcripts]
     terms = {"origin": origin, "licence": licence, "consent": consent, "replaced": dict(report.replaced) if finder else None}
     place = _write(transcripts, found, terms)
     for line in found.told():
         show(line, error=True)
     show(*_table(found, transcripts, report if finder else None, terms), "")
-    show(f"Written to {open_store().root}/{place}. Judge them: make assess TRANSCRIPTS={open_store().root}/{place}")
+    show(f"Written to {open_store().root}/{place}. Judge them: understudy assess {open_store().root}/{place}")
     if not finder:
         show("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
     return 0

@@ -1,22 +1,21 @@
-"""`make review`: a sheet on which a person judges a sample, and what a filled sheet says of the judge."""
+"""A sheet on which a person judges a sample, and what a filled sheet says of the judge."""
 
-import sys
 from pathlib import Path
 
 from core.errors import ReviewError
 from core.fingerprint import seed_of
 from core.judging.page import assessment_page
-from core.judging.review import review
+from core.judging.review import review as review_figures
 from core.judging.review_sheet import read_sheet, sample, write_sheet
 from core.packs.pack import Rubric, load_pack
 from core.paths import user_path
+from core.quantities import Count
 from core.records import AssessmentBatch, Judged
 from core.reports.render import review_markdown
 from core.settings.pipeline import load_settings
 from core.storage.store import open_store
-from core.terminal import show, show_text
+from core.terminal import Answer
 from tasks.assessment_report import latest, read_judged
-from tasks.command_words import in_one_sentence, read_words, whole_number
 
 SHEET, PAGE, BATCH = "sheet.csv", "transcripts.html", "batch"
 
@@ -60,7 +59,7 @@ def read(domain: str, batch: str, sheet: Path, settings: str) -> str:
     text = next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
     rubric, trust = load_pack(domain).rubric, load_settings(settings).assessment.trust
     judged = _judged(batch, rubric)
-    report = review_markdown(review(read_sheet(text, judged, rubric), judged, rubric, trust.resamples, trust.few))
+    report = review_markdown(review_figures(read_sheet(text, judged, rubric), judged, rubric, trust.resamples, trust.few))
     open_store().write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
     return report
 
@@ -80,7 +79,7 @@ def _decoded(data: bytes, encoding: str) -> str | None:
         return None
 
 
-def _batch(given: dict[str, str], sheet: Path | None) -> str:
+def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
     """Return the batch that is asked for, that a sheet was drawn from, or the domain's last.
 
     Raises:
@@ -88,38 +87,41 @@ def _batch(given: dict[str, str], sheet: Path | None) -> str:
     """
     store = open_store()
     if sheet and not sheet.is_file():
-        raise ReviewError(f"{sheet} is not there. Give the sheet that make review wrote, filled in.")
-    if given["batch"]:
-        return given["batch"]
+        raise ReviewError(f"{sheet} is not there. Give the sheet that `understudy review` wrote, filled in.")
+    if batch:
+        return batch
     if sheet and (beside := sheet.parent / BATCH).exists():
         return beside.read_text(encoding="utf-8")
-    if not store.exists(latest(given["domain"])):
-        raise ReviewError(
-            f"No assessments of {given['domain']!r} are in {store.root}. Make some first (make assess), or name a batch with BATCH=batches/….json."
-        )
-    return store.read(latest(given["domain"]))
+    if not store.exists(latest(domain)):
+        raise ReviewError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess), or name a batch with --batch batches/….json.")
+    return store.read(latest(domain))
 
 
-def main(words: list[str]) -> int:
-    """Write a sheet, or print what a filled one says; return the exit code."""
-    return in_one_sentence(
-        lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "sample": "", "sheet": "", "batch": "", "settings": "config/pipeline.yaml"}))
+def review(
+    sheet: str | None = None,
+    sample: Count | None = None,
+    domain: str = "therapeutic-coaching",
+    batch: str | None = None,
+    settings: str = "config/pipeline.yaml",
+) -> Answer:
+    """Write a sheet on which a person judges a sample, or say what a filled one shows of the judge.
+
+    Args:
+        sheet: a sheet that a person has filled in; without it, one is written.
+        sample: how many transcripts stand on a new sheet; by default as many as the settings say.
+        domain: name of a domain pack.
+        batch: a batch of assessments, as the assessment returns it; by default the domain's latest, or the sheet's own.
+        settings: path of the settings file.
+    """
+    load_pack(domain)
+    if sheet:
+        path = user_path(sheet)
+        report = read(domain, _batch(domain, batch, path), path, settings)
+        return Answer(report, {"report": report})
+    folder = f"{open_store().root}/{write(domain, _batch(domain, batch, None), sample or load_settings(settings).assessment.trust.reviewed)}"
+    lines = (
+        f"Read the conversations:    {folder}/{PAGE}",
+        f"Write YES, NO or NA into:  {folder}/{SHEET}",
+        f"Then:                      understudy review {folder}/{SHEET} --domain {domain}",
     )
-
-
-def _show(given: dict[str, str]) -> int:
-    load_pack(given["domain"])
-    if given["sheet"]:
-        sheet = user_path(given["sheet"])
-        show_text(read(given["domain"], _batch(given, sheet), sheet, given["settings"]))
-        return 0
-    size = whole_number("SAMPLE", given["sample"] or str(load_settings(given["settings"]).assessment.trust.reviewed), 1, 100_000)
-    folder = f"{open_store().root}/{write(given['domain'], _batch(given, None), size)}"
-    show(f"Read the conversations:    {folder}/{PAGE}")
-    show(f"Write YES, NO or NA into:  {folder}/{SHEET}")
-    show(f"Then:                      make review DOMAIN={given['domain']} SHEET={folder}/{SHEET}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return Answer("\n".join(lines), {"page": f"{folder}/{PAGE}", "sheet": f"{folder}/{SHEET}"})

@@ -1,68 +1,50 @@
-"""`make costs`: what a run will cost, before anything is asked of a model."""
+"""What a run will cost, before anything is asked of a model."""
 
-import sys
+import re
+from pathlib import Path
 
 from blocks.chat import LOCAL
+from core.errors import SettingsError
 from core.llm.prices import price_list
 from core.packs.pack import load_pack
-from core.paths import project_folder
 from core.reports.costs import measure_prompts, run_costs, training_tokens
 from core.reports.render import markdown
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
-from core.terminal import show_text
-from tasks.command_words import in_one_sentence, read_words, whole_number
+from core.terminal import Answer
+from tasks.show_domain import written
 from tasks.tokens import count_tokens
 
-SIZES = "10,150,1000"
-PAGE = "docs/costs.md"
+WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
+"""A number of transcripts."""
 
 
-def costs_page(domain: str, settings: str, sizes: str) -> str:
-    """Return the page.
+def costs(domain: str = "therapeutic-coaching", sizes: str = "10,150,1000", settings: str = "config/pipeline.yaml", to: Path | None = None) -> Answer:
+    """Show what a run will cost, by stage, computed from the settings; no model is asked.
 
     Args:
+        domain: name of a domain pack.
         sizes: numbers of transcripts, separated by commas.
+        settings: path of the settings file.
+        to: file that the page is written to.
 
     Raises:
         SettingsError: a size is no number.
     """
-    numbers = [whole_number("sizes, numbers of transcripts separated by commas,", size.strip(), 1, 1_000_000) for size in sizes.split(",")]
+    parts = [size.strip() for size in sizes.split(",")]
+    if wrong := [part for part in parts if not WHOLE.fullmatch(part)]:
+        raise SettingsError(f"sizes, numbers of transcripts separated by commas, has {wrong[0]!r:.40}. Allowed: whole numbers from 1 to 1,000,000.")
     config, pack = load_settings(settings), load_pack(domain)
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
     prices = {name: price_list(name, model_settings(config, name).price, name.partition("/")[0] in LOCAL) for name in names}
-    tables = []
-    for transcripts in numbers:
+    tables, runs = [], []
+    for transcripts in map(int, parts):
         rows = run_costs(pack, config, transcripts, prices, count_tokens)
-        known = sum(row.usd or 0.0 for row in rows)
-        unknown = ", and what has no known price" if any(row.usd is None for row in rows) else ""
-        tables.append((transcripts, rows, training_tokens(pack, config, transcripts, count_tokens), f"{known:.2f} USD{unknown}"))
+        known, unpriced = sum(row.usd or 0.0 for row in rows), any(row.usd is None for row in rows)
+        tokens = training_tokens(pack, config, transcripts, count_tokens)
+        tables.append((transcripts, rows, tokens, f"{known:.2f} USD{', and what has no known price' if unpriced else ''}"))
+        runs.append({"transcripts": transcripts, "usd": known, "unpriced": unpriced, "training_tokens": tokens, "stages": rows})
     versions = sorted({price.version for price in prices.values() if price.version})
-    return markdown(
-        "costs",
-        prices=", ".join(versions) or "none",
-        taken=config.costs,
-        domain=domain,
-        exchanges=measure_prompts(pack, config, count_tokens).exchanges,
-        tables=tables,
-    )
-
-
-def main(words: list[str]) -> int:
-    """Print the page, or write it where the docs have it; return the exit code."""
-    return in_one_sentence(
-        lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "settings": "config/pipeline.yaml", "sizes": SIZES, "write": ""}))
-    )
-
-
-def _show(given: dict[str, str]) -> int:
-    page = costs_page(given["domain"], given["settings"], given["sizes"])
-    if given["write"]:
-        (project_folder() / PAGE).write_text(page, encoding="utf-8")
-    else:
-        show_text(page)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exchanges = measure_prompts(pack, config, count_tokens).exchanges
+    page = markdown("costs", prices=", ".join(versions) or "none", taken=config.costs, domain=domain, exchanges=exchanges, tables=tables)
+    return written(page, to, {"domain": domain, "prices": versions, "runs": runs})

@@ -1,35 +1,76 @@
-"""`make check-domain`: a pack loaded, reviewed, and each of its prompts as a model may read it."""
+"""Domain packs: what one lacks, its rubric as a page, and the personas that it gives."""
 
-import sys
+from pathlib import Path
 
 from core.authoring.pack_check import rendered_prompts, review_pack
 from core.packs.pack import load_pack
-from core.terminal import show, show_text
-from tasks.command_words import in_one_sentence, read_words
+from core.paths import user_path
+from core.quantities import Count, Seed
+from core.rehearsal.coverage import coverage, table
+from core.rehearsal.personas import sample_batch
+from core.reports.render import rubric_markdown
+from core.terminal import Answer, one_line
 
 
-def main(words: list[str]) -> int:
-    """Print what was found; return 0 for a pack that lacks nothing, 1 for one that a person should look at, 2 for one that does not load."""
-    return in_one_sentence(lambda: _show(read_words(words, {"domain": "therapeutic-coaching", "prompts": ""})))
+def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) -> Answer:
+    """Check a domain pack: what it lacks, and how long each of its prompts is.
 
+    The exit code is 1 if a person should look at something.
 
-def _show(given: dict[str, str]) -> int:
-    pack = load_pack(given["domain"])
-    found, prompts = review_pack(pack), rendered_prompts(pack)
-    subtopics = sum(len(group.subtopics) for group in pack.taxonomy.topics.values())
-    gates = sum(criterion.head.gate for criterion in pack.rubric.criteria.values())
-    show(f"{pack.name} ({pack.hash}): {subtopics} subtopics, {len(pack.flaws.kinds)} flaws, {len(pack.rubric.criteria)} criteria, {gates} of them gates.")
-    for name, text in prompts.items():
-        show(f"  {name:<18} {len(text.split()):6,} words as a model reads it")
-    show(*(f"- {text}" for text in found))
+    Args:
+        domain: name of a domain pack.
+        prompts: show each prompt as a model reads it.
+    """
+    pack = load_pack(domain)
+    found, rendered = review_pack(pack), rendered_prompts(pack)
+    words = {name: len(text.split()) for name, text in rendered.items()}
+    counts = {
+        "subtopics": sum(len(group.subtopics) for group in pack.taxonomy.topics.values()),
+        "flaws": len(pack.flaws.kinds),
+        "criteria": len(pack.rubric.criteria),
+        "gates": sum(criterion.head.gate for criterion in pack.rubric.criteria.values()),
+    }
+    lines = [f"{pack.name} ({pack.hash}): {{subtopics}} subtopics, {{flaws}} flaws, {{criteria}} criteria, {{gates}} of them gates.".format(**counts)]
+    lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
+    lines += [f"- {one_line(text)}" for text in found]
     if not found:
-        show("Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say.")
-    if given["prompts"]:
-        for name, text in prompts.items():
-            show("", f"===== {name} =====", "")
-            show_text(text)
-    return 1 if found else 0
+        lines += ["Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say."]
+    if prompts:
+        lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
+    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(found), **({"prompts": rendered} if prompts else {})}
+    return Answer("\n".join(lines), data, 1 if found else 0)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def rubric(domain: str = "therapeutic-coaching", to: Path | None = None) -> Answer:
+    """Show a domain's rubric as a page for people.
+
+    Args:
+        domain: name of a domain pack.
+        to: file that the page is written to.
+    """
+    return written(rubric_markdown(load_pack(domain)), to, {"domain": domain})
+
+
+def written(page: str, to: Path | None, data: dict[str, object]) -> Answer:
+    """Return a page as an answer, or write it to a file."""
+    if to is None:
+        return Answer(page, {**data, "page": page})
+    user_path(to).write_text(page, encoding="utf-8")
+    return Answer(f"Written: {to}", {**data, "written": str(to)})
+
+
+def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed: Seed = 0) -> Answer:
+    """Show the personas of a batch and how they cover the taxonomy.
+
+    Args:
+        domain: name of a domain pack.
+        count: how many.
+        first_seed: seed of the first one; the others follow.
+    """
+    pack = load_pack(domain)
+    batch, lines = sample_batch(pack, first_seed, count), []
+    for one in batch:
+        topics, flaws = ", ".join(topic.subtopic for topic in one.topics), ", ".join(flaw.name for flaw in one.flaws) or "none"
+        lines.append(one_line(f"{one.seed:6}  {one.name:12}  {one.exchanges:3} exchanges  {one.trajectory:14}  {topics}  (flaws: {flaws})"))
+    found = coverage(pack, batch)
+    return Answer("\n".join([*lines, "", table(found)]), {"personas": batch, "coverage": found})

@@ -1,8 +1,5 @@
-"""`make evaluate-recorded`: the statistics of an evaluation that was played and judged elsewhere."""
+"""What was judged earlier or elsewhere: compared by the same statistics, or scored once more from its answers."""
 
-import sys
-
-from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of, summary
@@ -10,51 +7,53 @@ from core.evaluation.recorded import FORM, misnamed, read_recorded, recorded_con
 from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import shown
+from core.judging.checkpoints import read_checkpoints
+from core.judging.checkpoints import rescore as score_again
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.reports.render import summary_table
 from core.settings.pipeline import load_settings
 from core.storage.store import open_store
-from core.terminal import show, show_text
-from tasks.command_words import in_one_sentence, read_words
+from core.terminal import Answer, one_line, show
 
 AS_RECORDED = "Scores and passes are as recorded in the files; who judged, and by which rubric, is not known to Understudy, and nothing was judged again."
 
-
-def main(words: list[str]) -> int:
-    """Compare, write the report and print the figures; return the exit code."""
-    return in_one_sentence(
-        lambda: _show(read_words(words, {"dir": "", "transcripts": "", "base": "base", "domain": "therapeutic-coaching", "settings": "config/pipeline.yaml"}))
-    )
+NEAR = 0.00051
+"""Recorded scores are rounded to three places."""
 
 
-def _show(given: dict[str, str]) -> int:
-    show_text(summary_table(_evaluate(given)))
-    return 0
+def evaluate_recorded(
+    folder: str, transcripts: str | None = None, base: str = "base", domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
+) -> Answer:
+    """Compare assessments that were recorded elsewhere by the statistics of the evaluation, and write its report.
 
-
-def _evaluate(given: dict[str, str]) -> dict[str, str]:
-    if not given["dir"]:
-        raise EvaluationError("No folder of assessments was given. Say make evaluate-recorded DIR=folder.")
-    folder, store, pack = user_path(given["dir"]), open_store(), load_pack(given["domain"])
-    played, numbers = read_recorded(folder), load_settings(given["settings"]).evaluation
-    unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(folder)]
+    Args:
+        folder: the assessments, a JSON file each, named <arm>_seed<number>_run<number>.json.
+        transcripts: the folder of their conversations; by default `transcripts` beside the folder, if it is there.
+        base: the arm that the others are compared with.
+        domain: name of a domain pack; its rubric says which criteria are gates.
+        settings: path of the settings file.
+    """
+    assessments, store, pack = user_path(folder), open_store(), load_pack(domain)
+    played, numbers = read_recorded(assessments), load_settings(settings).evaluation
+    unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(assessments)]
     for line in shown([*(item.lost for item in played if item.lost), *unread]):
         show(f"Left out: {line}", error=True)
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
-    comparison = compare_arms(played, given["base"], gates, numbers.decision, numbers.resamples)
-    beside = user_path(given["transcripts"]) if given["transcripts"] else folder.parent / "transcripts"
-    conversations, left_out = recorded_conversations(folder, beside) if beside.is_dir() else ([], {})
+    comparison = compare_arms(played, base, gates, numbers.decision, numbers.resamples)
+    beside = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
+    conversations, left_out = recorded_conversations(assessments, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():
         show(f"Its words are left out: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
-    record = EvaluationRecord(domain=given["domain"], models=models, comparison=comparison, played=played, caveats=[AS_RECORDED])
+    record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=played, caveats=[AS_RECORDED])
     facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"
     store.write_json(f"{place}/{FILE}", record)
     store.write(f"{place}/report.md", evaluation_markdown(facts))
     page = store.write(f"{place}/report.html", evaluation_page(facts))
     naive = {f"naive comparison of {name}": _naive(comparison, name) for name in comparison.comparisons}
-    return naive | summary(record) | {"report": f"{store.root}/{page}"}
+    found = naive | summary(record) | {"report": f"{store.root}/{page}"}
+    return Answer(summary_table(found), found)
 
 
 def _naive(comparison: Comparison, arm: str) -> str:
@@ -64,5 +63,23 @@ def _naive(comparison: Comparison, arm: str) -> str:
     return f"means {means[0]:.3f} and {means[1]:.3f}, {score.pairs} pairs of conversations, {test}; it takes conversations of one persona for independent"
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
+    """Score recorded assessments once more from their answers, by the rubric as it is, and show where a score differs.
+
+    Args:
+        checkpoints: files or folders (*.jsonl, *.json), separated by commas.
+        domain: name of a domain pack.
+    """
+    rubric = load_pack(domain).rubric
+    found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
+    same, lines, rows = 0, [], []
+    for name, (_, line) in found.lines.items():
+        score, unknown = score_again(line, rubric)
+        near = score.score is not None and line.score is not None and abs(score.score - line.score) <= NEAR
+        same += near and line.passed == (score.outcome == "pass")
+        recorded, now = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
+        rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
+        lines.append(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  now {now} {score.outcome.value:<10}{rest}")
+        rows.append({"id": name, "recorded": line.score, "passed": line.passed, "score": score.score, "outcome": score.outcome.value, "unknown": unknown})
+    lines += [*found.told(), f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read"]
+    return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(found.damaged), "assessments": rows})

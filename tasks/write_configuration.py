@@ -1,4 +1,4 @@
-"""`make configuration`: the reference of all settings, docs/configuration.md."""
+"""The reference of all settings, docs/configuration.md."""
 
 import sys
 from typing import Any
@@ -11,7 +11,7 @@ from core.reports.render import markdown
 from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_settings
 from core.settings.reference import Row, setting_rows, value_of
-from core.terminal import show
+from core.terminal import Answer, show_text
 from core.training.hardware import Hardware
 from core.yaml_files import read_yaml
 
@@ -77,13 +77,12 @@ def _variables() -> list[tuple[str, str]]:
     return found
 
 
-def main(_: list[str]) -> int:
-    """Write the page; return the exit code."""
+def configuration() -> Answer:
+    """Write the reference of all settings, docs/configuration.md."""
     (project_folder() / PAGE).write_text(configuration_page(), encoding="utf-8")
-    for row in undescribed():
-        show(f"No meaning is written down for {row.name}.", error=True)
-    return 0
+    missing = [row.name for row in undescribed()]
+    return Answer("\n".join([f"Written: {PAGE}", *(f"No meaning is written down for {name}." for name in missing)]), {"written": PAGE, "undescribed": missing})
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(f"Unknown word {sys.argv[1]!r}. There is none." if sys.argv[1:] else show_text(configuration().text))

@@ -123,6 +123,11 @@ def _on_signal(number: int, _: FrameType | None) -> None:
         os._exit(128 + _STOP.number)
 
 
+def say_stopped() -> None:
+    """Print the sentence of `stop_on_signals`."""
+    say(_STOP.sentence)
+
+
 def say(sentence: str) -> None:
     """Print a sentence where errors go; below the `^C` that a terminal shows."""
     with contextlib.suppress(OSError):

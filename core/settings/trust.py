@@ -4,10 +4,12 @@ Settings name addresses that keys are sent to, programs that are started and ima
 """
 
 import os
+import sys
 from pathlib import Path
 
 from core.errors import SettingsError
 from core.paths import SHIPPED, TRUST_VARIABLE, find_project, project_folder, trusted_folders, user_path
+from core.terminal import one_line, show, show_text
 
 LONGEST_PATH = 4096
 """Bytes of a path (PATH_MAX of Linux)."""
@@ -61,3 +63,20 @@ def _is_name(path: Path) -> bool:
 def trust(folder: Path) -> None:
     """Have the settings files of a folder read by this process and those that it starts."""
     os.environ[TRUST_VARIABLE] = os.pathsep.join(filter(None, (os.environ.get(TRUST_VARIABLE), str(folder))))
+
+
+def ask_to_trust(settings: Path) -> None:
+    """Ask the person at the terminal before a settings file from outside the project is used.
+
+    Raises:
+        SettingsError: they say no, or there is nobody to ask.
+    """
+    if is_trusted(settings) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        trusted(settings)
+        return
+    folder = settings.resolve().parent
+    show(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", error=True)
+    show_text(one_line(f"Use it and what is in {folder}? [y/N] "), error=True, end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise SettingsError(f"Nothing was done. Put the file below {project_folder()}, or its folder into {TRUST_VARIABLE}.")
+    trust(folder)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.imports.transcript_files import find_transcripts
-from tasks import show_domain, show_fidelity, show_recorded, show_rescored, show_slices
-from tasks.importing import bring_in
+from flows.command import main
 from tests.core.hostile import ALL, CONTROL, HOSTILE
 
 NAMED = [re.sub(r"[/\x00]", "", text)[:60] for text in HOSTILE]
@@ -46,21 +45,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 COMMANDS = {
-    "fidelity": lambda at: show_fidelity.main([f"transcripts={at}/talks"]),
-    "slices": lambda at: show_slices.main([f"transcripts={at}/talks"]),
-    "rescore": lambda at: show_rescored.main([f"checkpoints={at}/checkpoints"]),
-    "rescore of a name": lambda at: show_rescored.main([f"checkpoints={at}/{ALL[:300]}"]),
-    "recorded": lambda at: show_recorded.main([f"dir={at}/recorded", f"transcripts={at}/talks"]),
-    "recorded of broken": lambda at: show_recorded.main([f"dir={at}/checkpoints"]),
-    "an unknown word": lambda at: show_fidelity.main([ALL]),
-    "an unknown domain": lambda at: show_domain.main([f"domain={ALL}"]),
-    "import": lambda at: bring_in(f"{at}/talks", HOSTILE[17], HOSTILE[18], scrubbed=False),
+    "fidelity": lambda at: ["fidelity", f"{at}/talks"],
+    "slices": lambda at: ["slices", f"{at}/talks"],
+    "rescore": lambda at: ["rescore", f"{at}/checkpoints"],
+    "rescore of a name": lambda at: ["rescore", f"{at}/{ALL[:300]}"],
+    "recorded": lambda at: ["evaluate-recorded", f"{at}/recorded", f"--transcripts={at}/talks"],
+    "recorded of broken": lambda at: ["evaluate-recorded", f"{at}/checkpoints"],
+    "an unknown word": lambda _: ["fidelity", "x", ALL],
+    "an unknown option": lambda _: ["fidelity", "x", f"--{ALL}"],
+    "an unknown command": lambda _: [ALL],
+    "a number": lambda _: ["personas", "--count", ALL],
+    "an unknown domain": lambda _: ["check-domain", "--domain", ALL],
+    "settings": lambda _: ["costs", "--settings", ALL],
+    "arms": lambda _: ["evaluate", "--arms", ALL],
+    "import": lambda at: ["import", f"{at}/talks", "--licence", HOSTILE[17], "--consent", HOSTILE[18]],
+    "fidelity as JSON": lambda at: ["fidelity", f"{at}/talks", "--json"],
 }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capfd, name):
-    COMMANDS[name](folder)
+def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capfd, monkeypatch, name):
+    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    with pytest.raises(SystemExit):
+        main(COMMANDS[name](folder))
     told = capfd.readouterr()
     assert told.out or told.err
     assert not CONTROL.search(told.out + told.err)

@@ -66,7 +66,7 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "flows", *words],
+            [sys.executable, "-m", "flows.command", *words],
             cwd=CHECKOUT,
             env=env,
             stdout=subprocess.PIPE,

@@ -154,13 +154,13 @@ def finish(process):
 def test_a_panel_stopped_by_its_budget_goes_on_and_pays_nothing_twice(tmp_path, data_root, stub, folder, command):
     how = {"judging": {"mode": "criterion"}}
     small = settings_of(tmp_path, stub, **how, budget={"usd": None, "tokens": 150_000})
-    code, said = finish(command("assessment", f"transcripts={folder}", f"settings={small}"))
+    code, said = finish(command("assess", f"--transcripts={folder}", f"--settings={small}"))
     assert code == 3, said
     assert "Budget reached" in said
     sent = called(stub)
     assert 0 < sent < 4 * 2 * 17
     large = settings_of(tmp_path, stub, **how, budget={"usd": None, "tokens": 100_000_000})
-    code, said = finish(command("assessment", f"transcripts={folder}", f"settings={large}"))
+    code, said = finish(command("assess", f"--transcripts={folder}", f"--settings={large}"))
     assert code == 0, said
     assert called(stub) == 4 * 2 * 17
     assert not list(data_root.glob("judgements/*"))
@@ -180,14 +180,14 @@ def test_a_panel_that_cannot_be_is_told_before_anything_is_asked(tmp_path, data_
     text = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     text["roles"]["judges"], text["assessment"]["panel"] = roles, {"criteria": "majority", "gates": "any_fail", **panel}
     (tmp_path / "bad.yaml").write_text(json.dumps(text), encoding="utf-8")
-    code, said = finish(command("assessment", f"transcripts={folder}", f"settings={tmp_path / 'bad.yaml'}"))
+    code, said = finish(command("assess", f"--transcripts={folder}", f"--settings={tmp_path / 'bad.yaml'}"))
     assert code == 2, said
     assert told in said
     assert called(stub) == 0
 
 
 def test_a_checkpoint_that_is_not_there_is_told_before_anything_is_asked(tmp_path, data_root, stub, folder, command):
-    code, said = finish(command("assessment", f"transcripts={folder}", "checkpoints=none.jsonl", f"settings={settings_of(tmp_path, stub)}"))
+    code, said = finish(command("assess", f"--transcripts={folder}", "--checkpoints=none.jsonl", f"--settings={settings_of(tmp_path, stub)}"))
     assert code == 2, said
     assert len([line for line in said.splitlines() if line.startswith("Error: ") and "none.jsonl does not exist" in line]) == 1
     assert "Traceback" not in said

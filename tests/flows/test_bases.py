@@ -30,7 +30,7 @@ def settings_with(folder: Path, **base: str) -> str:
 
 
 def test_a_base_that_is_not_there_ends_the_pipeline_before_anything_is_asked_of_a_model(command, tmp_path, data_root):
-    process = command("pipeline", f"settings={settings_with(tmp_path, model='./gone.gguf')}")
+    process = command("run", f"--settings={settings_with(tmp_path, model='./gone.gguf')}")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 2, said
     assert f"Error: base.model names {tmp_path}/gone.gguf, and there is no such file." in said

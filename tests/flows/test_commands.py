@@ -33,15 +33,15 @@ def assert_told(code, output, *said):
         assert text in last[0], output
 
 
-def test_an_unknown_flow_and_an_unknown_parameter_are_told_with_the_known_ones(command):
-    assert_told(*finish(command("pipelin")), "Unknown flow 'pipelin'", "pipeline, generation")
-    assert_told(*finish(command("generation", "count=3")), "Unknown parameter 'count=3'", "conversations=…")
-    assert_told(*finish(command("generation", "conversations=many")), "conversations", "valid integer")
+def test_an_unknown_word_and_an_unknown_option_are_told_with_the_known_ones(command):
+    assert_told(*finish(command("genrate")), 'Unknown command "genrate". Did you mean "generate"?')
+    assert_told(*finish(command("generate", "count=3")), "Unknown word 'count=3'. Did you mean --count 3?")
+    assert_told(*finish(command("generate", "--count=many")), "--count", "not a whole number")
 
 
 def test_an_unknown_domain_and_an_unknown_settings_file_are_told_before_anything_starts(command, data_root):
-    assert_told(*finish(command("pipeline", "domain=moon")), "Unknown domain 'moon'", "therapeutic-coaching")
-    assert_told(*finish(command("pipeline", "settings=config/moon.yaml")), "config/moon.yaml does not exist", "pipeline.yaml")
+    assert_told(*finish(command("run", "demo", "--domain=moon")), "Unknown domain 'moon'", "therapeutic-coaching")
+    assert_told(*finish(command("run", "--settings=config/moon.yaml")), "config/moon.yaml does not exist", "pipeline.yaml")
     assert not list(data_root.rglob("*.json"))
 
 
@@ -52,17 +52,17 @@ def test_an_unknown_model_is_told_before_anything_starts(command, data_root, tmp
         ("llama-cpp/none.gguf", "does not exist"),
     ):
         path = write_settings(tmp_path, roles={"assistant": reference})
-        assert_told(*finish(command("pipeline", f"settings={path}")), said)
+        assert_told(*finish(command("run", f"--settings={path}")), said)
     assert not list(data_root.rglob("*.json"))
 
 
 def test_an_unwritable_data_root_is_told(command, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    assert_told(*finish(command("generation", "settings=config/demo.yaml", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
+    assert_told(*finish(command("generate", "--settings=config/demo.yaml", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
 
 
 def test_too_many_conversations_are_refused_because_of_the_evaluations_seeds(command, settings):
-    assert_told(*finish(command("generation", "conversations=9001", f"settings={settings}")), "Asked for 9001 conversations", "kept for the evaluation")
+    assert_told(*finish(command("generate", "--count=9001", f"--settings={settings}")), "Asked for 9001 conversations", "kept for the evaluation")
 
 
 def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, settings, tmp_path, data_root):
@@ -73,7 +73,7 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
     (folder / "cut.json").write_text('{"exchanges": [', encoding="utf-8")
     (folder / "twice.json").write_text(json.dumps({"id": "t0", "exchanges": PAIRS}), encoding="utf-8")
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    code, output = finish(command("assessment", f"transcripts={folder}", f"settings={settings}"))
+    code, output = finish(command("assess", f"--transcripts={folder}", f"--settings={settings}"))
     assert code == 0, output
     for name in ("cut.json", "twice.json"):
         assert re.search(rf"Left out: .*{name}", output), output
@@ -85,7 +85,7 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
 
 def test_a_batch_in_which_nothing_passes_says_so_and_keeps_the_assessments(command, tmp_path, data_root):
     path = write_settings(tmp_path, roles={"assistant": "scripted/0"})
-    code, output = finish(command("pipeline", f"settings={path}"))
+    code, output = finish(command("run", f"--settings={path}"))
     assert_told(code, output, "Too few transcripts passed: 0 of 10")
     assert len(list((data_root / "assessments").rglob("*.json"))) == 10
 
@@ -105,7 +105,7 @@ def stop_at(process, pattern, group=False):
 
 def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_root):
     path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
-    code, output = stop_at(command("generation", f"settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
+    code, output = stop_at(command("generate", f"--settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
     assert code == 130, output
     assert "Traceback" not in output, output
     assert "Stopped. What was made is kept; the same command goes on from there." in output
@@ -113,7 +113,7 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
     assert 0 < len(made) < 1500
     for path in made:
         json.loads(path.read_text(encoding="utf-8"))
-    code, output = finish(command("generation", f"settings={write_settings(tmp_path, generation={'conversations': 40, 'exchanges': [6, 6]})}"))
+    code, output = finish(command("generate", f"--settings={write_settings(tmp_path, generation={'conversations': 40, 'exchanges': [6, 6]})}"))
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
@@ -121,7 +121,7 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
 def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks_finished(command, settings, data_root, tmp_path):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     # with a temporary server of the command's own, and the signal sent to the whole group, as a terminal does
-    process = command("pipeline", f"settings={settings}", PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
+    process = command("run", f"--settings={settings}", PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
     code, output = stop_at(process, "train_sft runs", group=True)
     assert code == 130, output
     assert "Traceback" not in output, output

@@ -29,10 +29,10 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     settings = write_settings(tmp_path, roles=judge, models=models, budget={"usd": 5}, calls={"attempts": 1}, generation={"conversations": 2})
     # a base that is a folder rests on more than the checkout, and leaves no receipt
     Path(settings).write_text(Path(settings).read_text(encoding="utf-8").replace(str(tmp_path / "tiny.yaml"), "smollm2-135m"), encoding="utf-8")
-    words = ("assessment", f"settings={settings}")
-    made, started = alone("generation", f"settings={settings}")
+    words = ("assess", f"--settings={settings}")
+    made, started = alone("generate", f"--settings={settings}")
     assert started
-    assert alone("generation", f"settings={settings}") == (made, False)
+    assert alone("generate", f"--settings={settings}") == (made, False)
 
     provider.set(faults=[{"when": {}, "fault": {"kind": "invalid"}}], latency_s=0, send_limit_headers=True)
     alone(*words, code=1)
@@ -51,5 +51,5 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
 
 
 def test_a_wrong_domain_parameter_or_setting_is_told_before_a_server_is_started(alone, tmp_path):
-    for words in (["domain=moon"], ["moon=1"], ["settings=config/moon.yaml"]):
-        assert alone("pipeline", *words, code=2)[1] is False
+    for words in (["demo", "--domain=moon"], ["demo", "moon=1"], ["config/moon.yaml"]):
+        assert alone("run", *words, code=2)[1] is False

@@ -148,11 +148,11 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
 
 
 def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, settings):
-    checkpoint, folder = f"checkpoints={elsewhere / 'old.jsonl'}", f"transcripts={elsewhere / 'transcripts'}"
-    assert_told(*finish(command("dataset", checkpoint, f"settings={settings}")), "Checkpoints were given and no folder of transcripts")
-    assert_told(*finish(command("dataset", f"settings={settings}")), "No assessments of 'therapeutic-coaching' by its present rubric are in")
-    batch = "assessed=batches/assessments-000000000000.json"
-    assert_told(*finish(command("dataset", batch, folder, f"settings={settings}")), "A folder of transcripts was given and no checkpoints")
+    checkpoint, folder = f"--checkpoints={elsewhere / 'old.jsonl'}", f"--transcripts={elsewhere / 'transcripts'}"
+    assert_told(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given and no folder of transcripts")
+    assert_told(*finish(command("dataset", f"--settings={settings}")), "No assessments of 'therapeutic-coaching' by its present rubric are in")
+    batch = "--assessed=batches/assessments-000000000000.json"
+    assert_told(*finish(command("dataset", batch, folder, f"--settings={settings}")), "A folder of transcripts was given and no checkpoints")
     for changes, told in (
         ({"hub": "mine"}, "Unknown hub 'mine' (dataset.hub). Allowed: local, hf"),
         ({"hub": "hf", "repo": "me/{domain}"}, "HF_HUB_OFFLINE is set"),
@@ -160,7 +160,7 @@ def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, set
         ({"tokenizer": f"hf:{tmp_path}"}, "cannot be loaded"),
     ):
         path = write_settings(tmp_path, dataset=changes)
-        assert_told(*finish(command("dataset", checkpoint, folder, f"settings={path}", HF_HUB_OFFLINE="1")), told)
+        assert_told(*finish(command("dataset", checkpoint, folder, f"--settings={path}", HF_HUB_OFFLINE="1")), told)
 
 
 async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(elsewhere, tmp_path, data_root):
@@ -233,13 +233,13 @@ async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsew
 
 
 def test_slices_are_shown_before_anything_is_made(elsewhere, data_root):
-    words = [sys.executable, "-m", "tasks.show_slices", f"transcripts={elsewhere / 'transcripts'}"]
+    words = [sys.executable, "-m", "flows.command", "slices", f"{elsewhere / 'transcripts'}"]
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()
     assert first.startswith("6 transcripts, ")
     assert "tokens of an example (cl100k_base)" in first
     assert any(line.strip().startswith("up to") for line in rest)
-    done = subprocess.run(words[:3], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (2, "Error: No folder of transcripts was given. Say make slices TRANSCRIPTS=folder.\n")
+    done = subprocess.run(words[:4], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr.startswith("Error: `understudy slices` needs TRANSCRIPTS.")) == (2, True)
     assert not data_root.exists()

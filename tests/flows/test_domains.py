@@ -23,7 +23,7 @@ def test_a_second_domain_runs_through_the_whole_pipeline(command, data_root, tmp
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
     settings = write_settings(tmp_path, generation={"conversations": 24, "exchanges": None})
-    words = ("pipeline", "domain=bicycle-workshop", f"settings={settings}")
+    words = ("run", "--domain=bicycle-workshop", f"--settings={settings}")
     code, output = finish(command(*words, UNDERSTUDY_PACKS=SECOND), timeout=400)
     assert code == 0, output
     (report,) = data_root.glob("runs/bicycle-workshop-*/report.md")
@@ -35,7 +35,7 @@ def test_a_second_domain_runs_through_the_whole_pipeline(command, data_root, tmp
 
 
 def test_a_domain_is_told_where_it_may_stand(command):
-    assert_told(*finish(command("generation", "domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
+    assert_told(*finish(command("generate", "--domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
 
 
 TOPICS = {"sourdough": "starter", "cakes": "sponge", "opening_hours": "closing time"}

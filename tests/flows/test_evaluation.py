@@ -234,7 +234,7 @@ async def test_a_damaged_file_is_told_before_anything_is_played(tmp_path, data_r
 
 
 def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command):
-    process = command("evaluation", "arms=base=scripted/0.2,better=scripted/0.9", f"settings={settings_of(tmp_path)}")
+    process = command("evaluate", "--arms=base=scripted/0.2,better=scripted/0.9", f"--settings={settings_of(tmp_path)}")
     said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
     assert "better difference" in said

@@ -63,7 +63,7 @@ async def test_a_generation_in_which_every_conversation_failed_has_failed_and_is
 
 def test_the_command_of_a_failed_batch_ends_with_a_code_and_one_sentence(tmp_path, data_root, stub, command):
     stub.set(faults=[REFUSED])
-    code, printed = finish(command("generation", f"settings={paid(tmp_path, stub, 'user_simulator', 'assistant')}"))
+    code, printed = finish(command("generate", f"--settings={paid(tmp_path, stub, 'user_simulator', 'assistant')}"))
     assert code == 1
     assert "Error: 0 of 3 conversations were made." in printed
     assert "Traceback" not in printed

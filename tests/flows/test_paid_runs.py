@@ -95,19 +95,19 @@ def finish(process):
 
 def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(tmp_path, data_root, stub, command):
     small = paid_settings(tmp_path, stub, budget={"usd": None, "tokens": 60_000}, generation={"conversations": 6, "exchanges": [3, 3], "concurrency": 1})
-    code, said = finish(command("generation", f"settings={small}"))
+    code, said = finish(command("generate", f"--settings={small}"))
     assert code == 3, said
     assert said.count("\nError: Budget reached: this run has used") == 1
     assert "Traceback" not in said
     paid, made = calls(data_root), list(data_root.glob("transcripts/*/*.json"))
     assert 0 < len(made) < 6
     assert sum(entry["input_tokens"] + entry["output_tokens"] for entry in paid) <= 60_000
-    code, said = finish(command("generation", f"settings={small}"))
+    code, said = finish(command("generate", f"--settings={small}"))
     assert code == 3, said
     assert len(calls(data_root)) == len(paid)  # nothing more was sent
     large = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8")) | {"budget": {"usd": None, "tokens": 1_000_000}}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(large), encoding="utf-8")
-    code, said = finish(command("generation", f"settings={small}"))
+    code, said = finish(command("generate", f"--settings={small}"))
     assert code == 0, said
     assert len(list(data_root.glob("transcripts/*/*.json"))) == 6
     assert len({entry["run"] for entry in calls(data_root)}) == 1
@@ -117,7 +117,7 @@ def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(tmp_path, 
 
 
 def test_a_wrong_key_is_one_line_and_almost_no_calls(tmp_path, data_root, stub, command):
-    code, said = finish(command("generation", f"settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY="bad-key-of-mine"))
+    code, said = finish(command("generate", f"--settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY="bad-key-of-mine"))
     assert code == 3
     assert said.count("\nError: anthropic/claude-haiku-5-5 answered 401") == 1, said
     assert "Check the key" in said
@@ -127,14 +127,14 @@ def test_a_wrong_key_is_one_line_and_almost_no_calls(tmp_path, data_root, stub, 
 
 
 def test_no_key_is_told_before_anything_is_started(tmp_path, data_root, stub, command):
-    code, said = finish(command("generation", f"settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY=""))
+    code, said = finish(command("generate", f"--settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY=""))
     assert code == 2
     assert said.strip().startswith("Error: No key for anthropic/claude-haiku-5-5. Set the environment variable ANTHROPIC_API_KEY")
     assert len(said.strip().splitlines()) == 1
 
 
 def test_a_key_in_a_parameter_is_refused_and_not_repeated(command):
-    code, said = finish(command("generation", "api_key=sk-ant-api03-abcdefgh"))
+    code, said = finish(command("generate", "api_key=sk-ant-api03-abcdefgh"))
     assert code == 2
     assert "looks like a key" in said
     assert "abcdefgh" not in said
@@ -145,7 +145,7 @@ def test_an_unpriced_model_under_a_budget_in_money_is_refused(tmp_path, data_roo
     settings = yaml.safe_load((tmp_path / paid_settings(tmp_path, stub)).read_text(encoding="utf-8"))
     settings["roles"] |= roles
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    code, said = finish(command("generation", f"settings={tmp_path / 'settings.yaml'}"))
+    code, said = finish(command("generate", f"--settings={tmp_path / 'settings.yaml'}"))
     assert code == 2
     assert "No price is known for anthropic/claude-next-9" in said
     assert stub.stats().get("anthropic", {}).get("calls", 0) == 0
@@ -153,7 +153,7 @@ def test_an_unpriced_model_under_a_budget_in_money_is_refused(tmp_path, data_roo
 
 def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stub):
     stub.set(requests_per_minute=4000)
-    words = [sys.executable, "-m", "tasks.check_models", f"settings={paid_settings(tmp_path, stub)}"]
+    words = [sys.executable, "-m", "flows.command", "check-models", f"--settings={paid_settings(tmp_path, stub)}"]
     done = subprocess.run(words, cwd=CHECKOUT, env={**os.environ, "UNDERSTUDY_DATA": str(data_root)}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -207,7 +207,7 @@ def test_a_malformed_answer_costs_one_conversation_of_twenty(tmp_path, data_root
     victim = next(name for name in names if names.count(name) == 1)  # of the first one that has a name alone
     mutation = {"kind": "mutate", "path": ["content"], "json": "null"}
     stub.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": mutation}])
-    told, _ = (process := command("generation", f"settings={settings}")).communicate(timeout=180)
+    told, _ = (process := command("generate", f"--settings={settings}")).communicate(timeout=180)
     assert process.returncode == 0, told
     assert "Traceback" not in told
     assert "Rehearsed 19 of 20 conversations" in told

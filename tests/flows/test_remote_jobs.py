@@ -68,7 +68,7 @@ class Elsewhere:
     def start(self, flow: str, settings: str) -> "subprocess.Popen[str]":
         """Start a flow in a process of its own, as a user would."""
         return subprocess.Popen(
-            [sys.executable, "-m", "flows", flow, f"settings={settings}"],
+            [sys.executable, "-m", "flows.command", flow, f"--settings={settings}"],
             cwd=CHECKOUT,
             env={**os.environ, **self.environment, "UNDERSTUDY_DATA": str(self.root), "PREFECT_LOGGING_LEVEL": "INFO"},
             stdout=subprocess.PIPE,
@@ -124,7 +124,7 @@ def push_base(place: Elsewhere) -> None:
 
 def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):
     settings = elsewhere.settings(1)
-    code, said = elsewhere.run("training", settings)
+    code, said = elsewhere.run("train", settings)
     assert code == 0, said
     assert "submitted on a100-large" in said
     assert "USD" in said
@@ -153,24 +153,24 @@ def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its
 
     elsewhere.hub.faults({"method": "POST", "pattern": "/api/jobs/me$", "delay": 3, "times": 1})
     elsewhere.hub.clear_log()
-    process = elsewhere.start("training", settings)
+    process = elsewhere.start("train", settings)
     wait_for(lambda: [item for item in elsewhere.hub.log() if item["method"] == "POST" and item["path"] == "/api/jobs/me"])
     kill(process)  # while the submission is on its way
     elsewhere.hub.faults()
     for stages in (("SCHEDULING", "RUNNING"), ("RUNNING",), ("COMPLETED",)):
-        process = elsewhere.start("training", settings)
+        process = elsewhere.start("train", settings)
         wait_for(lambda stages=stages: [job for job in mine() if job["status"]["stage"] in stages])
         kill(process)
-    code, said = elsewhere.run("training", settings)
+    code, said = elsewhere.run("train", settings)
     assert code == 0, said
     assert len(mine()) == 1, [job["status"] for job in mine()]
-    assert elsewhere.run("training", settings)[0] == 0
+    assert elsewhere.run("train", settings)[0] == 0
     assert len(mine()) == 1
 
 
 def test_two_flows_at_once_share_one_job(elsewhere):
     settings, before = elsewhere.settings(3), len(elsewhere.jobs())
-    both = [elsewhere.start("training", settings) for _ in range(2)]
+    both = [elsewhere.start("train", settings) for _ in range(2)]
     said = [process.communicate(timeout=280)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     new = len(elsewhere.jobs()) - before
@@ -180,7 +180,7 @@ def test_two_flows_at_once_share_one_job(elsewhere):
 
 def test_ctrl_c_cancels_the_job(elsewhere):
     before = len(elsewhere.jobs())
-    process = elsewhere.start("training", elsewhere.settings(4))
+    process = elsewhere.start("train", elsewhere.settings(4))
     wait_for(lambda: len(elsewhere.jobs()) > before)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -196,7 +196,7 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
         return {*elsewhere.root.glob("jobs/attached/*/*.json")}
 
     before = waiting()  # of runs that were killed
-    process = elsewhere.start("training", elsewhere.settings(9))
+    process = elsewhere.start("train", elsewhere.settings(9))
     (attached,) = wait_for(lambda: waiting() - before)
     kill(process)
     assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
@@ -209,7 +209,7 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
 
 async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
     before = len(elsewhere.jobs())
-    process = elsewhere.start("training", elsewhere.settings(5))
+    process = elsewhere.start("train", elsewhere.settings(5))
     wait_for(lambda: len(elsewhere.jobs()) > before)
     async with get_client() as client:
         run = await running(client)
@@ -228,7 +228,7 @@ async def running(client: Any) -> FlowRun:
 async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
     settings, before = elsewhere.settings(6, approve="ask"), len(elsewhere.jobs())
     for answer in (False, True):
-        process = elsewhere.start("training", settings)
+        process = elsewhere.start("train", settings)
         async with get_client() as client:
             paused = None
             for _ in range(300):
@@ -248,7 +248,7 @@ async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
 
 def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
     before = len(elsewhere.jobs())
-    code, said = elsewhere.run("training", elsewhere.settings(7, usd=0.01))
+    code, said = elsewhere.run("train", elsewhere.settings(7, usd=0.01))
     assert code == 3, said
     assert "Budget of the jobs" in said
     assert "Traceback" not in said
@@ -260,11 +260,11 @@ def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(else
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     for part, told in (("dataset", "set dataset.hub and export.hub to hf"), ("export", "set dataset.hub and export.hub to hf")):
         path.write_text(yaml.safe_dump({**given, part: {**given[part], "hub": "local"}}), encoding="utf-8")
-        code, said = elsewhere.run("training", str(path))
+        code, said = elsewhere.run("train", str(path))
         assert (code, told in said) == (2, True), said
     training = path.with_name("here.yaml")
     training.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
     path.write_text(yaml.safe_dump({**given, "training": str(training)}), encoding="utf-8")
-    code, said = elsewhere.run("training", str(path))
+    code, said = elsewhere.run("train", str(path))
     assert code == 2
     assert f"is a folder ({tiny_base()}), which no job elsewhere can reach" in said

@@ -13,9 +13,11 @@ from flows.assessment import assessment
 from tests.conftest import CHECKOUT
 
 
-def command(data_root, *words, module="tasks.review"):
+def command(data_root, *words, word="review"):
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data_root)}
-    return subprocess.run([sys.executable, "-m", module, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "flows.command", word, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ async def assessed(tmp_path, data_root):
 
 
 async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed, data_root):
-    done = command(data_root, "sample=4")
+    done = command(data_root, "--sample=4")
     assert done.returncode == 0, done.stderr
     (sheet,) = data_root.glob("reviews/*/sheet.csv")
     assert str(sheet) in done.stdout
@@ -50,11 +52,11 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
     with sheet.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=";").writerows([header, *rows])
 
-    again = command(data_root, "sample=4")
+    again = command(data_root, "--sample=4")
     assert again.returncode == 2
     assert "has been changed since it was written, and is kept" in again.stderr
 
-    read = command(data_root, f"sheet={sheet}")
+    read = command(data_root, f"--sheet={sheet}")
     assert read.returncode == 0, read.stderr
     assert "A person labelled 4 of 6 judged transcripts, 4 of them on every criterion" in read.stdout
     assert "### CQ8 No harm endorsed, no diagnosis, no promise: 1" in read.stdout
@@ -62,15 +64,15 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
 
     # as Excel saves what it calls Unicode text
     sheet.write_bytes(sheet.read_text(encoding="utf-8").replace(";", "\t").encode("utf-16"))
-    assert command(data_root, f"sheet={sheet}").stdout == read.stdout
+    assert command(data_root, f"--sheet={sheet}").stdout == read.stdout
 
 
 def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
     for words, told in (
-        (("sample=4",), "No assessments of 'therapeutic-coaching' are in"),
-        (("sample=many",), "SAMPLE is 'many'"),
-        ((f"sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
-        (("domain=moon", "sample=4"), "Unknown domain 'moon'"),
+        (("--sample=4",), "No assessments of 'therapeutic-coaching' are in"),
+        (("--sample=many",), "--sample: 'many' is not a whole number"),
+        ((f"--sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
+        (("--domain=moon", "--sample=4"), "Unknown domain 'moon'"),
     ):
         done = command(data_root, *words)
         assert done.returncode != 0
@@ -84,7 +86,7 @@ async def test_a_recorded_assessment_is_scored_anew_and_a_difference_is_named(as
     lines = [json.loads(line) for line in checkpoint.read_text(encoding="utf-8").splitlines()]
     lines[0]["score"] = 0.123
     (tmp_path / "old.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    done = command(data_root, f"checkpoints={tmp_path / 'old.jsonl'}", module="tasks.show_rescored")
+    done = command(data_root, f"--checkpoints={tmp_path / 'old.jsonl'}", word="rescore")
     assert done.returncode == 0, done.stderr
     first, *others, last = done.stdout.splitlines()
     assert "recorded 0.123" in first

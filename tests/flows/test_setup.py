@@ -22,7 +22,7 @@ from tests.stub.client import start_stub
 
 def set_up(server, settings):
     env = {**os.environ, "PREFECT_API_URL": server}
-    words = [sys.executable, "deployments/setup.py", f"settings={settings}"]
+    words = [sys.executable, "deployments/setup.py", f"--settings={settings}"]
     return subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=180, check=True).stdout
 
 

@@ -72,7 +72,7 @@ def assert_stopped(process, code, folder, sentence=STOPPED):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("seconds", [0.0, 1.5, 4.0])
 def test_a_command_can_be_stopped_while_it_imports_and_while_its_server_starts(alone, tmp_path, seconds, number, code):
-    process = alone("generation", "settings=config/demo.yaml", "conversations=3")
+    process = alone("generate", "--settings=config/demo.yaml", "--count=3")
     wait_until_it_hears(process)
     time.sleep(seconds)
     process.send_signal(number)
@@ -81,7 +81,7 @@ def test_a_command_can_be_stopped_while_it_imports_and_while_its_server_starts(a
 
 def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_and_keeps_what_was_made(alone, tmp_path, data_root):
     path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
-    process = alone("generation", f"settings={path}")
+    process = alone("generate", f"--settings={path}")
     wait_for(process, r"So far: [1-9]\d* of 1,500")
     process.terminate()
     assert_stopped(process, 143, tmp_path)
@@ -91,7 +91,9 @@ def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_
 def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
     makefile = tmp_path / "Makefile"
-    makefile.write_text(f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows generation $(if $(SETTINGS),settings=$(SETTINGS))\n", encoding="utf-8")
+    makefile.write_text(
+        f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows.command generate $(if $(SETTINGS),--settings $(SETTINGS))\n", encoding="utf-8"
+    )
     env = {**os.environ, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO"}
     words = ["make", "-f", str(makefile), "generate", f"SETTINGS={path}"]
     process = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -106,7 +108,7 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
 
 def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_server(alone, settings, tmp_path):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    process = alone("pipeline", f"settings={settings}")
+    process = alone("run", f"--settings={settings}")
     wait_for(process, "train_sft runs")
     server = next(child for child in psutil.Process(process.pid).children() if "deployments/server.py" in child.cmdline())
     server.suspend()  # so that the first request cannot come to its end
@@ -118,7 +120,7 @@ def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_s
 
 def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_root):
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    process = alone("pipeline", f"settings={settings}")
+    process = alone("run", f"--settings={settings}")
     wait_for(process, "train_sft runs")
     time.sleep(1)
     process.terminate()
@@ -127,7 +129,7 @@ def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_
 
 
 def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
-    process = alone("generation", "settings=config/demo.yaml", "conversations=3")
+    process = alone("generate", "--settings=config/demo.yaml", "--count=3")
     wait_for(process, r"Flow run .* - Finished in state Completed")
     process.terminate()
     assert_stopped(process, 143, tmp_path)
@@ -135,12 +137,18 @@ def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "number", "code"),
-    [(["tasks.show_costs"], signal.SIGTERM, 143), (["tasks.check_models"], signal.SIGINT, 130), (["tasks.show_personas", "count=5"], signal.SIGTERM, 143)],
+    [(["costs"], signal.SIGTERM, 143), (["check-models"], signal.SIGINT, 130), (["personas", "--count=5"], signal.SIGTERM, 143)],
 )
 def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
     env = {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", *words], cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [sys.executable, "-m", "flows.command", *words],
+        cwd=CHECKOUT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     wait_until_it_hears(process)
     process.send_signal(number)

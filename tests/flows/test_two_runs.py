@@ -76,7 +76,7 @@ async def whole(paid, stub, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
 def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, whole, killed):
-    both = [command("generation", f"settings={paid}") for _ in range(2)]
+    both = [command("generate", f"--settings={paid}") for _ in range(2)]
     heards = [heard(process) for process in both]
     if killed:
         wait_until(lambda: len(list(data_root.glob("turns/*.jsonl"))) >= AT_ONCE + 2)  # more than one makes at once
@@ -108,7 +108,7 @@ async def test_two_nights_at_once_pay_for_each_message_and_each_verdict_once(com
     alone = stub.stats()["anthropic"]["calls"]
     assert alone >= CALLS + CONVERSATIONS
     stub.reset()
-    both = [command("nightly", f"settings={paid}", "night=2026-11-01") for _ in range(2)]
+    both = [command("nightly", f"--settings={paid}", "--night=2026-11-01") for _ in range(2)]
     heards = [heard(process) for process in both]
     codes = [process.wait(timeout=120) for process in both]
     for _, reader in heards:

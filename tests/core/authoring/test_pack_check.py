@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from core.authoring.pack_check import rendered_prompts, review_pack
+from core.errors import PackError
 from core.packs.pack import load_pack
-from tasks.show_domain import main
+from tasks.show_domain import check_domain
 from tests.conftest import CHECKOUT
 
 SHIPPED = sorted(path.name for path in (CHECKOUT / "config/domains").iterdir())
@@ -60,12 +61,15 @@ def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
     assert any("user_steering.md does not use flaws" in item for item in found)
 
 
-def test_the_command_tells_by_its_exit_code(capsys, monkeypatch):
-    assert main(["domain=coding-mentor"]) == 0
-    assert "14 criteria, 2 of them gates" in capsys.readouterr().out
+def test_the_command_tells_by_its_exit_code(monkeypatch):
+    found = check_domain("coding-mentor")
+    assert found.code == 0
+    assert "14 criteria, 2 of them gates" in found.text
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
-    assert main(["domain=bicycle-workshop", "prompts=1"]) == 1
-    said = capsys.readouterr().out
-    assert "repair.md does not exist" in said
-    assert "===== assessor =====" in said
-    assert main(["domain=nowhere"]) == 2
+    found = check_domain("bicycle-workshop", prompts=True)
+    assert found.code == 1
+    assert "repair.md does not exist" in found.text
+    assert "===== assessor =====" in found.text
+    with pytest.raises(PackError) as refused:
+        check_domain("nowhere")
+    assert refused.value.exit_code == 2

@@ -9,7 +9,7 @@ from core.packs.pack import load_pack
 from core.reports.costs import judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
-from tasks.show_costs import PAGE, SIZES, costs_page
+from tasks.show_costs import costs
 from tests.conftest import CHECKOUT
 
 
@@ -70,10 +70,10 @@ def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
 
 
 def test_the_page_in_the_docs_is_that_of_the_settings():
-    assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == costs_page("therapeutic-coaching", "config/pipeline.yaml", SIZES)
+    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().text
 
 
 @pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])
 def test_sizes_that_are_no_numbers_are_refused(sizes):
     with pytest.raises(SettingsError, match="numbers of transcripts"):
-        costs_page("therapeutic-coaching", "config/pipeline.yaml", sizes)
+        costs(sizes=sizes)

@@ -11,8 +11,7 @@ import yaml
 from core.errors import PackError, SettingsError
 from core.packs.pack import load_pack
 from core.settings.pipeline import load_settings, load_training
-from core.settings.trust import TRUST_VARIABLE
-from tasks.command_words import ask_to_trust
+from core.settings.trust import TRUST_VARIABLE, ask_to_trust
 from tests.conftest import CHECKOUT
 
 SECRET = "hunter2 is the password"

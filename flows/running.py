@@ -1,0 +1,139 @@
+"""Runs a flow for a command: with a server for its length where none is given, and not at all where a receipt says what it would say."""
+
+import asyncio
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from core.machine.stopping import run_stoppable
+from core.packs.pack import load_pack
+from core.reports.receipts import read_receipt, receipt_name, write_receipt
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
+from core.storage.traces import begin_trace, end_trace
+from core.terminal import Answer, show
+from tasks.temporary_server import temporary_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+CATCH_UP_SECONDS = 30
+
+
+def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any]) -> Answer:
+    """Run a flow and return what it made.
+
+    Args:
+        given: parameters in their types.
+        asked: the same with the defaults of the others.
+
+    Raises:
+        UnderstudyError: something that a person can act on.
+    """
+    receipt = _receipt(flow, given, asked)
+    if receipt and (found := _from_receipt(receipt)):
+        return found
+    with temporary_server() as wait_for_server:
+        try:
+            return _run(flow, given, asked, receipt, wait_for_server)
+        finally:
+            _flush_logs()
+
+
+def _receipt(flow: str, given: dict[str, Any], asked: dict[str, Any]) -> str | None:
+    """Check settings and pack, and return the name of the command's receipt; none where the run is to be seen in a UI, or rests on more than files."""
+    settings = load_settings(asked["settings"])
+    if flow != "design":  # its pack is not there yet
+        load_pack(asked["domain"])
+    return None if os.environ.get("PREFECT_API_URL") else receipt_name(flow, given, settings, open_store())
+
+
+def _from_receipt(receipt: str) -> Answer | None:
+    """Return what the same command said when it made what is still there."""
+    kept = read_receipt(open_store(), receipt)
+    if kept is None:
+        return None
+    for warning in kept["warnings"]:
+        show(f"Warning: {warning}", error=True)
+    text = f"All of this was there already ({kept['at']}), and nothing that it rests on has changed.\n\n{kept['table']}"
+    return Answer(text, kept["summary"])
+
+
+def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, wait_for_server: Callable[[], None]) -> Answer:
+    # imported here, because Prefect must find the server's address when it is imported
+    from core.authoring.design import EXAMPLE
+    from core.reports.render import summary_table
+    from tasks.preflight import check_before_start
+
+    flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
+    # the domain of a design is not there yet
+    check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"], asked)
+    wait_for_server()
+    store = open_store()
+    trace = begin_trace(store.local(receipt).parents[1]) if receipt else None
+    warnings = _Warnings()
+    logging.getLogger("prefect").addHandler(warnings)
+    result = run_stoppable(_run_and_settle(flow, given))
+    end_trace()
+    summary = _made(result)
+    table = summary_table(summary)
+    # what it rests on may have been changed while it ran: then its name is another one
+    if receipt and trace and trace.finished and receipt == _receipt(name, given, asked):
+        write_receipt(
+            store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": warnings.texts, "table": table, "summary": summary}
+        )
+    return Answer(f"\n{table}", summary)
+
+
+class _Warnings(logging.Handler):
+    """Keeps what a run warned of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+def _made(result: Any) -> dict[str, Any]:
+    """Return what a flow made, by name."""
+    if isinstance(result, tuple):
+        return {item.name: f"{open_store().root}/{item.path}{f', published: {item.url}' if item.url else ''}" for item in result}
+    if isinstance(result, str):
+        return {"made": f"{open_store().root}/{result}"}
+    return getattr(result, "summary", None) or result.model_dump()
+
+
+def _flush_logs() -> None:
+    """Let Prefect send what it still holds, while the server is there."""
+    if "prefect" in sys.modules:
+        from prefect.logging.handlers import APILogHandler
+
+        APILogHandler().flush()
+
+
+async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:
+    """Run a flow and wait until the server has recorded its tasks' ends, which it does seconds after they happened.
+
+    A temporary server that is stopped before would leave them running for ever in the UI.
+    """
+    from prefect import get_client
+    from prefect.client.schemas.filters import TaskRunFilter
+
+    started = datetime.now(UTC)
+    result = await flow(**parameters)
+    ours = TaskRunFilter.model_validate({"start_time": {"after_": started}})
+    async with get_client() as client:
+        before = -1
+        for _ in range(CATCH_UP_SECONDS):
+            runs = await client.read_task_runs(task_run_filter=ours, limit=200)
+            if len(runs) == before and all(run.state and run.state.is_final() for run in runs):
+                break
+            before = len(runs)
+            await asyncio.sleep(0.5)
+    return result

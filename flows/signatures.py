@@ -1,0 +1,157 @@
+"""The signature of a command, read from the source of the function that it runs: nothing is imported for `--help`, a completion or a refused word."""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from core.errors import SettingsError
+from core.paths import CODE
+
+WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+PLAIN = {"str": str, "bool": bool, "float": float, "int": int, "Path": Path}
+NUMBERS = ("int", "Count", "Seed")
+"""Kinds of whole numbers; the bounds of the latter two are in core/quantities.py."""
+WORKER = "Shard"
+"""Of a parameter that only the runs of a deployment give each other."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A parameter as it stands in the source.
+
+    Args:
+        kind: its annotation, without `| None`.
+    """
+
+    name: str
+    kind: str
+    optional: bool
+    default: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a function takes, and what its docstring says."""
+
+    parameters: tuple[Written, ...]
+    doc: str
+
+
+def read_signature(target: str) -> Signature:
+    """Return the signature of a function.
+
+    Args:
+        target: as `package.module:function`.
+    """
+    module, _, name = target.partition(":")
+    tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name)
+    arguments, defaults = found.args.args, found.args.defaults
+    without = len(arguments) - len(defaults)
+    written = []
+    for place, argument in enumerate(arguments):
+        kind = ast.unparse(argument.annotation) if argument.annotation else "str"
+        default = ast.literal_eval(defaults[place - without]) if place >= without else inspect.Parameter.empty
+        written.append(Written(argument.arg, kind.removesuffix(" | None"), kind.endswith(" | None"), default))
+    return Signature(tuple(item for item in written if item.kind != WORKER), ast.get_docstring(found) or "")
+
+
+def source_of(module: str) -> Path:
+    """Return the file of a module of ours."""
+    return CODE / f"{module.replace('.', '/')}.py"
+
+
+def command_function(
+    signature: Signature, run: Callable[[dict[str, Any]], int], positional: str, names: Mapping[str, str], more: Sequence[inspect.Parameter] = ()
+) -> Callable[..., int]:
+    """Return a function with the signature of another one, as a command line has it.
+
+    Args:
+        run: is called with the values by the parameters' names.
+        positional: the parameter that needs no `--name`.
+        names: other names of options, by parameter.
+        more: parameters of the command itself.
+    """
+    made = [_parameter(item, item.name == positional, option_of(item.name, names)) for item in signature.parameters]
+    shape = inspect.Signature([*sorted(made, key=lambda item: item.kind), *more])
+
+    def command(*arguments: Any, **named: Any) -> int:
+        return run(dict(shape.bind(*arguments, **named).arguments))
+
+    command.__signature__ = shape  # ty: ignore[missing-attribute]
+    command.__annotations__ = {item.name: item.annotation for item in shape.parameters.values()}
+    command.__doc__ = signature.doc
+    return command
+
+
+def _parameter(written: Written, positional: bool, option: str) -> inspect.Parameter:
+    plain = int if written.kind in NUMBERS else PLAIN.get(written.kind, str)
+    marked: dict[str, Any] = {"name": option, "negative": "" if plain is bool else None}
+    if plain is int:
+        marked["converter"] = _whole
+    if plain is bool:
+        marked["show_default"] = False
+    kind = Annotated[plain | None if written.optional else plain, Parameter(**marked)]  # ty: ignore[invalid-type-form]
+    place = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(written.name, place, annotation=kind, default=written.default)
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    text = tokens[0].value
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r:.40} is not a whole number.")
+    return int(text)
+
+
+def typed_values(signature: Signature, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return values in the types of a function.
+
+    Args:
+        given: as `command_function` hands them on.
+        names: other names of options, by parameter.
+
+    Raises:
+        SettingsError: a number is out of its bounds, or a value with parts has not the form of its parts.
+    """
+    taken = [item for item in signature.parameters if item.name in given]
+    return {item.name: _typed(item, option_of(item.name, names), given[item.name]) for item in taken}
+
+
+def option_of(parameter: str, names: Mapping[str, str]) -> str:
+    """Return the option of a parameter."""
+    return f"--{names.get(parameter, parameter).replace('_', '-')}"
+
+
+def _typed(written: Written, option: str, value: Any) -> Any:
+    if written.kind in PLAIN:
+        return value
+    from pydantic import TypeAdapter, ValidationError
+
+    from core import quantities, records
+    from core.yaml_files import explain
+
+    if written.kind.startswith("dict["):
+        return _pairs(option, value)
+    adapter: TypeAdapter[Any] = TypeAdapter({**vars(quantities), **vars(records)}[written.kind])
+    try:
+        return adapter.validate_json(value) if isinstance(value, str) else adapter.validate_python(value)
+    except ValidationError as error:
+        if isinstance(value, str):
+            raise SettingsError(f"{option}, as JSON: {explain(error)}") from error
+        raise SettingsError(f"{option} is {value}. Allowed: {error.errors()[0]['msg'].removeprefix('Input should be ')}.") from error
+
+
+def _pairs(option: str, text: str) -> dict[str, str]:
+    """Return `name=value,name=value` as a mapping."""
+    parts = [part.strip().partition("=") for part in text.split(",")]
+    if wrong := [name for name, separator, value in parts if not (name and separator and value)]:
+        raise SettingsError(f"{option}: {wrong[0]!r:.80} has no value. Allowed: name=value, several separated by commas.")
+    if len({name for name, _, _ in parts}) < len(parts):
+        raise SettingsError(f"{option}: a name is there twice. Say it once.")
+    return {name: value for name, _, value in parts}

@@ -1,0 +1,81 @@
+"""The words of the command `understudy`: what each runs, and how its parameters are given."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the command.
+
+    Args:
+        target: the function that it runs, as `package.module:function`; a flow where the module is one of `flows`.
+        group: under which it stands in the help.
+        examples: what follows `understudy`.
+        positional: the parameter that needs no `--name`.
+        names: other names of options, by parameter.
+    """
+
+    target: str
+    group: str
+    examples: tuple[str, ...]
+    positional: str = ""
+    names: tuple[tuple[str, str], ...] = (("conversations", "count"),)
+
+    @property
+    def flow(self) -> str | None:
+        """Name of the flow that it runs."""
+        module, _, name = self.target.partition(":")
+        return name if module == f"flows.{name}" else None
+
+
+GROUPS = STAGES, PACKS, FILES, PLANS = "Stages, in their order", "Domain packs", "Transcripts and records", "Before a run"
+
+WORDS = {
+    "run": Word("flows.pipeline:pipeline", STAGES, ("run demo", "run full --domain coding-mentor --count 150"), "settings"),
+    "generate": Word("flows.generation:generation", STAGES, ("generate --count 20", "generate --settings demo --count 3")),
+    "assess": Word("flows.assessment:assessment", STAGES, ("assess", "assess chats/", "assess --repeat 3 --sample 20"), "transcripts"),
+    "review": Word("tasks.review:review", STAGES, ("review --sample 30", "review data/reviews/…/sheet.csv"), "sheet"),
+    "repair": Word("flows.repair:repair", STAGES, ("repair",)),
+    "dataset": Word("flows.dataset:dataset", STAGES, ("dataset", "dataset --checkpoints old.jsonl --transcripts chats/")),
+    "train": Word("flows.training:training", STAGES, ("train",)),
+    "export": Word("flows.export:export", STAGES, ("export",)),
+    "evaluate": Word("flows.evaluation:evaluation", STAGES, ("evaluate", "evaluate --arms opus=anthropic/claude-opus-5-5")),
+    "chat": Word(
+        "tasks.chat:chat",
+        STAGES,
+        ("chat", "chat --against base", "chat --domain coding-mentor --open", "chat --model coach.gguf < messages.txt"),
+        names=(("open_page", "open"),),
+    ),
+    "nightly": Word("flows.nightly:nightly", STAGES, ("nightly --count 50",)),
+    "release": Word("flows.release:release", STAGES, ("release",)),
+    "design": Word("flows.design:design", PACKS, ("design brief.md --domain my-domain", "design brief.md --domain my-domain --install"), "brief"),
+    "check-domain": Word("tasks.show_domain:check_domain", PACKS, ("check-domain --domain my-domain --prompts",)),
+    "critique": Word("flows.critique:critique", PACKS, ("critique --domain my-domain",)),
+    "pilot": Word("flows.pilot:pilot", PACKS, ("pilot --domain my-domain", "pilot --count 15 --model openai-compatible/qwen3")),
+    "personas": Word("tasks.show_domain:personas", PACKS, ("personas --count 50",)),
+    "rubric": Word("tasks.show_domain:rubric", PACKS, ("rubric --domain coding-mentor",)),
+    "import": Word(
+        "tasks.importing:bring_in",
+        FILES,
+        (
+            "import chats/",
+            'import conversations.json --scrub --licence CC-BY-4.0 --consent "written consent, for training, June 2026"',
+            "import hf://datasets/owner/name",
+        ),
+        "source",
+    ),
+    "slices": Word("tasks.show_transcripts:show_slices", FILES, ("slices chats/",), "transcripts"),
+    "fidelity": Word("tasks.show_transcripts:fidelity", FILES, ("fidelity data/transcripts/therapeutic-coaching",), "transcripts"),
+    "rescore": Word("tasks.show_recorded:rescore", FILES, ("rescore old.jsonl",), "checkpoints"),
+    "evaluate-recorded": Word("tasks.show_recorded:evaluate_recorded", FILES, ("evaluate-recorded assessments/ --base base",), "folder"),
+    "check-models": Word("tasks.check_models:ask_models", PLANS, ("check-models", "check-models --settings mine.yaml")),
+    "costs": Word("tasks.show_costs:costs", PLANS, ("costs --sizes 10,150,1000",)),
+    "power": Word("tasks.show_power:power", PLANS, ("power --personas 30 --trials 3",)),
+}
+NOTES = {
+    "chat": "With a pipe, each line is a message, and the replies alone go to standard output.",
+    "import": "docs/imports.md lists the shapes that are read.",
+    "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
+}
+TALKS = ("chat", "import")
+"""Words that print while they run, and have no answer at the end."""

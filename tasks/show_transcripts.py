@@ -1,0 +1,74 @@
+"""Folders of transcripts: how much of the personas shows in them, and how they would be cut into training examples."""
+
+from pathlib import Path
+
+from core.dataset.example_files import statistics
+from core.dataset.slicing import SliceReport, slices
+from core.imports.transcript_files import find_transcripts
+from core.packs.pack import load_pack
+from core.paths import user_path
+from core.records import Transcript
+from core.rehearsal.fidelity import measure_fidelity
+from core.reports.render import fidelity_markdown
+from core.settings.pipeline import load_settings, load_training
+from core.storage.store import open_store
+from core.terminal import Answer, one_line, show
+from tasks.tokens import load_tokenizer
+
+
+def fidelity(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
+    """Measure how much of the personas shows in a folder of transcripts.
+
+    Args:
+        transcripts: the folder.
+        domain: name of a domain pack.
+        settings: path of the settings file.
+    """
+    folder = user_path(transcripts)
+    found = find_transcripts(folder)
+    for line in found.told():
+        show(line, error=True)
+    read = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
+    report = measure_fidelity(load_pack(domain), read, load_settings(settings).fidelity)
+    return Answer(fidelity_markdown(report), {"report": report, "left_out": found.left_out})
+
+
+def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
+    """Show how a folder of transcripts would be cut into training examples: how many, how long, what is shortened.
+
+    Args:
+        transcripts: the folder.
+        domain: name of a domain pack.
+        settings: path of the settings file.
+    """
+    config, pack = load_settings(settings), load_pack(domain)
+    found, tokenizer = find_transcripts(user_path(transcripts)), load_tokenizer(config.dataset.tokenizer)
+    for line in found.told():
+        show(line, error=True)
+    report, system = SliceReport(), pack.prompts["system"].render()
+    tokens = [item.tokens for item in slices(found.transcripts.values(), system, config.dataset.slicing, tokenizer, report)]
+    length = load_training(config.training).train.get("max-length")
+    figures = statistics(tokens, length if isinstance(length, int) else None)
+    most = max(figures["histogram"].values(), default=1)
+    lines = [
+        f"{len(found.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):",
+        f"  {figures['min']:,} to {figures['max']:,}, mean {figures['mean']:,}",
+        *(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / most)}" for bound, count in figures["histogram"].items()),
+    ]
+    if length:
+        lines.append(f"longer than the training length of {length:,} tokens (config/training/{config.training}.yaml): {figures['longer']}")
+    cut = {"shortened": report.shortened, "skipped": report.skipped}
+    for what, entries in cut.items():
+        for entry in entries:
+            exchanges = f"{entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens"
+            lines.append(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {exchanges}")
+    lines += [f"too short: {name}" for name in report.too_short]
+    data = {"transcripts": len(found.transcripts), "tokenizer": tokenizer.name, **figures, **cut, "too_short": report.too_short, "left_out": found.left_out}
+    return Answer("\n".join(map(one_line, lines)), data)
+
+
+def _own(path: Path) -> Transcript | None:
+    """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere."""
+    store = open_store()
+    rehearsed = store.is_local and path.is_file() and path.resolve().is_relative_to(store.local("transcripts").resolve())
+    return Transcript.model_validate_json(path.read_text(encoding="utf-8")) if rehearsed else None

@@ -1,0 +1,208 @@
+"""The command line as a newcomer meets it: help, refusals, JSON, completion, and the aliases of `make`."""
+
+import importlib
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from flows.command import make_app
+from flows.signatures import option_of, read_signature
+from flows.words import TALKS, WORDS
+from tests.conftest import CHECKOUT
+
+MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+ALIASES = re.findall(r"^([a-z-]+):.*## .*(?:\[(.*)\])?\n(?:\t.*\n)*?\t@\$\(UNDERSTUDY\) ", MAKEFILE, re.MULTILINE)
+
+
+def understudy(*words, folder=None, script="from flows.command import main; main()"):
+    environment = {**os.environ, "UNDERSTUDY_DATA": str(folder or "/nowhere"), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=CHECKOUT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def shown(*words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        make_app()(words)
+        raise SystemExit(0)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_each_word_has_help_with_its_options_their_defaults_examples_and_exit_codes(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    word, text = WORDS[name], shown(name, "--help", capsys=capsys)
+    for item in read_signature(word.target).parameters:
+        option = option_of(item.name, dict(word.names))
+        line = next(line for line in text.splitlines() if option in line and not line.startswith("Usage"))
+        assert len(line.rpartition(option)[2].split()) > 3, line
+        if isinstance(item.default, str | int) and not isinstance(item.default, bool) and item.default != "" and (name, item.name) != ("run", "settings"):
+            assert f"[default: {item.default}]" in text
+    assert re.search(rf"Examples:\n  understudy {name}", text)
+    assert "130 stopped by Ctrl-C" in text
+    assert ("--json" in text) == (name not in TALKS)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_options_of_a_word_are_the_parameters_of_what_it_runs(name):
+    module, _, function = WORDS[name].target.partition(":")
+    found = getattr(importlib.import_module(module), function)
+    real = inspect.signature(getattr(found, "fn", found))
+    read = read_signature(WORDS[name].target)
+    assert {item.name: item.default for item in read.parameters} == {item.name: item.default for item in real.parameters.values() if item.name != "shard"}
+    assert read.doc == inspect.getdoc(found)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["generate", "--cuont", "3"], ["genrate"], ["completion", "bash"]])
+def test_neither_help_nor_a_refusal_nor_a_completion_waits_for_large_libraries(words):
+    script = """
+import sys, flows.command
+try:
+    flows.command.main()
+finally:
+    print([name for name in sys.modules if name.partition(".")[0] in ("prefect", "pydantic", "openai", "torch", "numpy")], file=sys.stderr)
+"""
+    assert understudy(*words, script=script).stderr.splitlines()[-1] == "[]"
+
+
+REFUSED = {
+    "genrate": 'Did you mean "generate"?',
+    "generate --cuont 3": "Did you mean --count?",
+    "generate COUNT=3": "Did you mean --count 3?",
+    "generate cuont=3": "Did you mean --count 3?",
+    "generate 3": "Unknown word '3'",
+    "generate --count 3 --count 4": "--count specified multiple times",
+    "generate --count many": "--count: 'many' is not a whole number",
+    "generate --count 3.0": "'3.0' is not a whole number",
+    "generate --count 0x10": "'0x10' is not a whole number",
+    "generate --count 1_000": "'1_000' is not a whole number",
+    "generate --count 0": "--count is 0. Allowed: greater than or equal to 1",
+    "generate --count": "--count requires an argument",
+    "generate --count=": "--count: '' is not a whole number",
+    "generate --first-seed -1": "--first-seed is -1. Allowed: greater than or equal to 0",
+    "generate --settings config/moon.yaml": "config/moon.yaml does not exist",
+    "generate --settings dmeo": "Did you mean 'demo'?",
+    "generate --domain therapeutic-coching": "Did you mean 'therapeutic-coaching'?",
+    "generate --shard {}": "Unknown option: --shard",
+    "generate --json=maybe": "maybe",
+    "run": "needs SETTINGS",
+    "run dmeo": "Did you mean 'demo'?",
+    "run demo --count": "requires an argument",
+    "power --personnas 5": "Did you mean --personas?",
+    "power --trials none": "'none' is not a whole number",
+    "personas --count 100000000": "less than or equal to",
+    "assess REPAET=3": "Did you mean --repeat 3?",
+    "evaluate --arms scripted/0.5": "Allowed: name=value",
+    "evaluate --arms a=b/c,a=b/d": "is there twice",
+    "evaluate --base {}": "--base, as JSON",
+    "train --dataset nothing": "--dataset, as JSON",
+    "chat --agianst base": "Did you mean --against?",
+    "chat --temperature warm": "warm",
+    "design": "needs BRIEF",
+    "fidelity": "needs TRANSCRIPTS",
+    "fidelity chats more": "Unknown word 'more'",
+    "costs --sizes 10,many": "whole numbers",
+    "costs --wriet": "Unknown option: --wriet",
+    "check-domain --prompts=1x": "1x",
+    "import": "needs SOURCE",
+    "completion csh": 'Did you mean "zsh"?',
+    "generate api_key=sk-ant-api03-abcdefgh": "looks like a key",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anything_is_made(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
+    monkeypatch.setattr("tasks.temporary_server.temporary_server", lambda: pytest.fail("a server was started"))
+    from flows.command import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert REFUSED[words] in told.err
+    assert told.err.startswith("Error: ")
+    assert len(told.err.splitlines()) == 1
+    assert "sk-ant" not in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", ["personas --count 2", "costs", "power", "check-domain", "check-domain --prompts", "rubric", "check-models --settings demo"], ids=str
+)
+def test_a_script_gets_one_object_and_nothing_else(words, tmp_path):
+    done = understudy(*words.split(), "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), dict)
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_shells_complete_words_and_options(capsys, tmp_path):
+    for shell in ("bash", "zsh", "fish"):
+        make_app()(["completion", shell])
+        text = capsys.readouterr().out
+        assert all(name in text for name in WORDS)
+        assert "first-seed" in text
+    make_app()(["completion", "bash"])
+    (tmp_path / "completion").write_text(capsys.readouterr().out, encoding="utf-8")
+    subprocess.run(["bash", "-n", str(tmp_path / "completion")], check=True)
+
+
+def make(*words):
+    return subprocess.run(["make", "--no-print-directory", *words], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["generate", "CUONT=3"], "Unknown variable CUONT of make generate. Did you mean COUNT?"),
+        (["generate", "count=3"], "Did you mean COUNT?"),
+        (["generate", "CUONT="], "Did you mean COUNT?"),
+        (["generate", "PERSONAS=3"], "Unknown variable PERSONAS of make generate."),
+        (["generate", "it's=3"], "Unknown variable it's of make generate"),
+        (["power", "COUNT=3"], "Allowed: PILOT N TRIALS SETTINGS"),
+        (["critique", "DOMIAN=x"], "Did you mean DOMAIN?"),
+        (["check", "COUNT=3"], "It takes none"),
+        (["help", "COUNT=3"], "It takes none"),
+        (["COUNT=3"], "It takes none"),
+        (["genrate", "COUNT=3"], "Unknown target genrate. Did you mean generate?"),
+        (["generate", "assess", "COUNT=3"], "Unknown variable COUNT of make assess"),
+    ],
+)
+def test_make_refuses_a_variable_that_its_target_does_not_take(words, told):
+    done = make("-n", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("target", [name for name, _ in ALIASES])
+def test_an_alias_hands_each_variable_that_it_names_to_a_word_that_takes_it(target):
+    (line,) = re.findall(rf"^{target}:.*## (.*)", MAKEFILE, re.MULTILINE)
+    names = re.findall(r"(?<=[ \[])([A-Z]+)=", line)
+    assert set(re.findall(r"\$\(call (?:option|flag),([A-Z]+),", re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[0])) <= set(names)
+    plain, full = make("-n", target), make("-n", target, *(f"{name}=7" for name in names))
+    assert (plain.returncode, full.returncode) == (0, 0), plain.stderr + full.stderr
+    for name in names:
+        assert make("-n", target, f"{name}=7").stdout != plain.stdout, name
+    words = shlex.split(full.stdout.replace("\\\n", "").splitlines()[-1])
+    assert words[0] == ".venv/bin/understudy"
+    make_app().parse_args(words[1:])
+
+
+def test_the_aliases_are_found():
+    assert len(ALIASES) > 20
