@@ -61,7 +61,7 @@ def settings(tmp_path: Path) -> str:
 
 @pytest.fixture
 def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start `python -m flows …` as a user would, against the session's server."""
+    """Start `understudy …` as a user would, against the session's server."""
 
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
