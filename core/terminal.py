@@ -1,13 +1,15 @@
 """Text on a terminal and in a log: nothing that a stranger wrote is obeyed there, or taken for a line of ours.
 
-`show` and `show_text` are the only places that print; log records and errors are cleaned when they are made. So a forgotten place is safe.
+`show_text` and the moving line are the only places that print; log records and errors are cleaned when they are made. So a forgotten place is safe.
 """
 
 import logging
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +57,117 @@ def show(*lines: object, error: bool = False) -> None:
 
 def show_text(text: str, error: bool = False, end: str = "\n") -> None:
     """Print a text that may have lines: a report, a table, a model's reply."""
-    print(printable(text), file=sys.stderr if error else sys.stdout, end=end, flush=True)
+    with _LINE.hidden():
+        print(printable(text), file=sys.stderr if error else sys.stdout, end=end, flush=True)
 
 
 def show_error(error: object) -> None:
     """Print what is wrong where errors go; of several lines the others are set in, so that none of them looks like one of ours."""
     what, *more = str(error).splitlines() or [""]
     show(f"Error: {what}", *(f"  {line}" for line in more), error=True)
+
+
+class MovingLine:
+    """One line at the bottom of the terminal that says how far a command is; none where standard error is no terminal, or nobody began it."""
+
+    def __init__(self) -> None:
+        self.spent: Callable[[], float] = lambda: 0.0
+        self._display: Any = None
+        self._what = ("", "")
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Show the line while the block runs."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        self._display = _new_display(self)
+        self._display.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._display.stop()
+                self._display, self._what = None, ("", "")
+
+    @contextmanager
+    def hidden(self) -> Generator[None]:
+        """Take the line away while something else is printed."""
+        with self._lock:
+            display = self._display
+            if display is None:
+                yield
+                return
+            display.stop()
+            try:
+                yield
+            finally:
+                display.start()
+
+    def say(self, what: str) -> bool:
+        """Say what is done at the moment, unless something is being counted; return whether there is a line."""
+        with self._lock:
+            counting = self._display is not None and not self._display.finished and self._display.tasks[0].total is not None
+            return counting or self.move(what, 0, None, "")
+
+    def move(self, what: str, done: float, total: float | None, unit: str) -> bool:
+        """Say how much of something is done; return whether there is a line.
+
+        Args:
+            total: none where it is not known.
+            unit: what is counted, in the plural.
+        """
+        with self._lock:
+            if self._display is None:
+                return False
+            (task,) = self._display.task_ids
+            if (what, unit) != self._what:  # another count has another speed
+                self._what = (what, unit)
+                self._display.reset(task, total=total, completed=done, description=one_line(what), unit=unit)
+            else:
+                self._display.update(task, total=total, completed=done)
+            return True
+
+
+_LINE = MovingLine()
+
+
+def moving_line() -> MovingLine:
+    """Return the line of this process."""
+    return _LINE
+
+
+def _new_display(line: MovingLine) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+    from rich.table import Column
+    from rich.text import Text
+
+    class Words(ProgressColumn):
+        def render(self, task: Task) -> Text:  # Text is shown as it is: no markup of strangers
+            return Text(task.description)
+
+    class Figures(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(figures(task.completed, task.total, task.fields.get("unit", ""), task.speed, line.spent()))
+
+    console = Console(file=sys.stderr, markup=False, emoji=False, highlight=False)
+    words, rest = (Column(no_wrap=True, overflow="ellipsis", ratio=ratio) for ratio in (1, None))
+    columns = (SpinnerColumn(), Words(words), Figures(rest))
+    display = Progress(*columns, console=console, transient=True, refresh_per_second=5, expand=True, redirect_stdout=False, redirect_stderr=False)
+    display.add_task("Starting", total=None)
+    return display
+
+
+def figures(done: float, total: float | None, unit: str, speed: float | None, usd: float) -> str:
+    """Return how much is done of a total, how fast, for how much money, and how long the rest takes."""
+    parts = [f"{done:,.0f}/{total:,.0f} {unit}".rstrip()] if total else []
+    parts += [f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min"] if total and speed else []
+    parts += [f"{usd:.2f} USD"] if usd else []
+    left = int((total - done) / speed) if total and speed else 0
+    parts += [f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"] if left > 0 else []
+    return " · ".join(parts)
 
 
 class LogLine(logging.LogRecord):

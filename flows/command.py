@@ -38,6 +38,14 @@ AS_JSON = inspect.Parameter(
 )
 
 
+QUIET = inspect.Parameter(
+    "quiet",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, Parameter(name="--quiet", negative="", show_default=False, help="Show no progress; warnings and the result only.")],
+)
+
+
 def make_app() -> App:
     """Return the command, with all its words."""
     app = App(
@@ -54,7 +62,7 @@ def make_app() -> App:
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for place, (name, word) in enumerate(WORDS.items()):
         signature = read_signature(word.target)
-        more = [] if name in TALKS else [AS_JSON]
+        more = [] if name in TALKS else [AS_JSON, QUIET] if word.flow else [AS_JSON]
         function = command_function(_helped(name, signature), partial(_start, word, signature), word.positional, dict(word.names), more)
         examples = "\n".join(["Examples:", *(f"  understudy {example}" for example in word.examples)])
         epilogue = "\n\n".join(filter(None, (examples, NOTES.get(name), CODES)))
@@ -77,7 +85,7 @@ def _completion(app: App, shell: Literal["bash", "zsh", "fish"], /) -> int:
 
 def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
     """Check what was given, as far as that needs nothing made, and run it."""
-    as_json = values.pop("as_json", False)
+    as_json, quiet = values.pop("as_json", False), values.pop("quiet", False)
     options = dict(word.names)
     _refuse_assignment(values.get(word.positional), [options.get(item.name, item.name) for item in signature.parameters])
     if "settings" in values:
@@ -89,7 +97,7 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
     if word.flow:
         from flows.running import run_flow
 
-        answer = run_flow(word.flow, typed, {item.name: item.default for item in signature.parameters} | typed)
+        answer = run_flow(word.flow, typed, {item.name: item.default for item in signature.parameters} | typed, quiet)
     else:
         stop_on_signals("Stopped.")
         module, _, function = word.target.partition(":")

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
 CATCH_UP_SECONDS = 30
 
 
-def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any]) -> Answer:
+def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any], quiet: bool = False) -> Answer:
     """Run a flow and return what it made.
 
     Args:
         given: parameters in their types.
         asked: the same with the defaults of the others.
+        quiet: whether nothing but warnings is shown while it runs.
 
     Raises:
         UnderstudyError: something that a person can act on.
@@ -39,7 +39,7 @@ def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any]) -> Answer:
         return found
     with temporary_server() as wait_for_server:
         try:
-            return _run(flow, given, asked, receipt, wait_for_server)
+            return _run(flow, given, asked, receipt, quiet, wait_for_server)
         finally:
             _flush_logs()
 
@@ -63,10 +63,11 @@ def _from_receipt(receipt: str) -> Answer | None:
     return Answer(text, kept["summary"])
 
 
-def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, wait_for_server: Callable[[], None]) -> Answer:
+def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, quiet: bool, wait_for_server: Callable[[], None]) -> Answer:
     # imported here, because Prefect must find the server's address when it is imported
     from core.authoring.design import EXAMPLE
     from core.reports.render import summary_table
+    from flows.logs import command_log
     from tasks.preflight import check_before_start
 
     flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
@@ -75,29 +76,17 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     wait_for_server()
     store = open_store()
     trace = begin_trace(store.local(receipt).parents[1]) if receipt else None
-    warnings = _Warnings()
-    logging.getLogger("prefect").addHandler(warnings)
-    result = run_stoppable(_run_and_settle(flow, given))
+    with command_log(name, quiet) as log:
+        result = run_stoppable(_run_and_settle(flow, given))
     end_trace()
     summary = _made(result)
     table = summary_table(summary)
     # what it rests on may have been changed while it ran: then its name is another one
     if receipt and trace and trace.finished and receipt == _receipt(name, given, asked):
         write_receipt(
-            store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": warnings.texts, "table": table, "summary": summary}
+            store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": log.warnings, "table": table, "summary": summary}
         )
     return Answer(f"\n{table}", summary)
-
-
-class _Warnings(logging.Handler):
-    """Keeps what a run warned of."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
 
 
 def _made(result: Any) -> dict[str, Any]:

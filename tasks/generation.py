@@ -156,7 +156,7 @@ async def rehearse_batch(plans: list[Rehearsal], run: Run, over: Callable[[], bo
 
     async with turn(run, ("user_simulator", "assistant")), told(run, progress, f"generation-{run.pack.name}"):
         limit = run.settings.generation.concurrency
-        made, left_out = await side_by_side(one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), over)
+        made, left_out = await side_by_side(one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), over, count_items=False)
     log_bill(run)
     batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
     return open_store().write_json(f"batches/transcripts-{fingerprint(batch)}.json", batch)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prefect.logging import get_run_logger
 
+from core.terminal import moving_line
 from tasks.artifacts import begin_progress, move_progress, publish_link
 
 STEPS = 5
@@ -80,6 +81,7 @@ class Teller:
         done = event["step"] / event["of"]
         loss = f", loss {event['loss']:.2f}" if isinstance(event.get("loss"), float) else ""
         line = f"step {event['step']} of {event['of']}{loss}, about {_minutes(event.get('seconds_left') or 0)} left"
+        moving_line().move(self._name, event["step"], event["of"], "steps")
         if done - self._logged >= 1 / STEPS or done < self._logged:
             self._logged = done
             self._say(line)

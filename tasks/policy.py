@@ -21,6 +21,7 @@ from core.redaction import without_secrets
 from core.storage.locks import pause
 from core.storage.store import open_store
 from core.storage.traces import leave_open
+from core.terminal import moving_line
 from tasks.owning import Elsewhere
 
 BUDGET_EVENT = "understudy.budget-spent"
@@ -96,6 +97,7 @@ async def side_by_side(
     doing: str | None,
     how_far: Callable[[], str] | None = None,
     over: Callable[[], bool] = lambda: False,
+    count_items: bool = True,
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
 
@@ -110,6 +112,7 @@ async def side_by_side(
         doing: what is logged with the counts, such as "Rehearsed"; none logs no counts.
         how_far: says more than the counts.
         over: says whether no item may be begun any more.
+        count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
     """
     slots = asyncio.Semaphore(limit)
     made: dict[int, Ref] = {}
@@ -144,6 +147,8 @@ async def side_by_side(
                 why[sort_of(error)] += 1
                 logger.warning("Left out %s: %s", names[number], error)
         done = len(made) + len(left_out)
+        if doing and count_items:
+            moving_line().move(doing, done, len(items), "")
         if doing and (done == len(items) or done % max(1, len(items) // STEPS) == 0):
             counts = how_far() if how_far else f"{len(made)} of {len(items)}"
             logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out ({counted(why)})" if left_out else "")

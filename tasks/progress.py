@@ -7,8 +7,12 @@ from contextlib import asynccontextmanager
 from prefect.logging import get_run_logger
 
 from core.reports.progress import Progress
+from core.terminal import moving_line
 from tasks.artifacts import begin_progress, move_progress
 from tasks.run import Run
+
+STEP_SECONDS = 0.5
+"""Between two moves of the line on a terminal."""
 
 
 @asynccontextmanager
@@ -21,15 +25,19 @@ async def told(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
     artifact = await begin_progress(key, "Begun.")
 
     async def tell() -> None:
+        every, line = run.settings.generation.told_every_seconds, moving_line()
         while True:
-            await asyncio.sleep(run.settings.generation.told_every_seconds)
-            line = progress.line(run.ledger.bill)
-            get_run_logger().info("So far: %s.", line)
-            await move_progress(artifact, progress.percent, line)
+            for _ in range(max(1, round(every / STEP_SECONDS))):
+                line.move("Rehearsing", progress.said, progress.exchanges, "exchanges")
+                await asyncio.sleep(min(every, STEP_SECONDS))
+            text = progress.line(run.ledger.bill)
+            get_run_logger().info("So far: %s.", text)
+            await move_progress(artifact, progress.percent, text)
 
     teller = asyncio.create_task(tell())
     try:
         yield
     finally:
         teller.cancel()
+        moving_line().move("Rehearsing", progress.exchanges, progress.exchanges, "exchanges")
         await move_progress(artifact, progress.percent, progress.line(run.ledger.bill))

@@ -33,6 +33,7 @@ from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings, load_training
 from core.storage.leftovers import clear_leftovers
 from core.storage.store import open_store
+from core.terminal import moving_line
 from core.training.plan import Plan
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
 from tasks.access import check_access
@@ -139,6 +140,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill
     run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, config, models, ledger)
     _RUN.set(run)
+    moving_line().spent = lambda: ledger.bill.usd
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
     gc.freeze()
     gc.set_threshold(GARBAGE)

@@ -1,0 +1,75 @@
+"""Where a command's log lines go: all of them to a file and to the UI; what a person must see, to the terminal, once."""
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.paths import CODE
+from core.storage.store import open_store
+from core.terminal import moving_line, show
+from tasks.server_access import home
+
+KEPT = 50
+"""Log files; those of earlier commands are removed."""
+OURS = tuple(str(CODE / package) for package in ("flows", "tasks", "blocks", "core"))
+"""Where a log line comes from that is meant for a person; Prefect's own are about Prefect."""
+FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
+
+
+class ForPeople(logging.Handler):
+    """Shows what the pipeline says: warnings as lines of their own, all else on the moving line, or in lines where there is none.
+
+    Args:
+        quiet: whether warnings alone are shown.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(logging.INFO)
+        self.quiet = quiet
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, if it is one of ours; a warning once."""
+        if not record.pathname.startswith(OURS):
+            return
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            if text not in self.warnings:
+                self.warnings.append(text)
+                show(f"Warning: {text}", error=True)
+        elif not self.quiet and not moving_line().say(text):
+            show(text, error=True)
+
+
+@contextmanager
+def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
+    """Send the log of a flow to a file, and what a person must see to the terminal, while the block runs. Prefect has been imported.
+
+    Yields:
+        The handler, which knows what was warned of.
+    """
+    file = logging.FileHandler(_new_file(flow), encoding="utf-8")
+    file.setFormatter(logging.Formatter(FORM))
+    people, root, prefect = ForPeople(quiet), logging.getLogger(), logging.getLogger("prefect")
+    before = list(root.handlers)
+    root.handlers[:] = [handler for handler in before if type(handler).__name__ != "PrefectConsoleHandler"] + [file]
+    prefect.addHandler(people)
+    try:
+        with moving_line().shown():
+            yield people
+    finally:
+        prefect.removeHandler(people)
+        root.handlers[:] = before
+        file.close()
+
+
+def _new_file(flow: str) -> Path:
+    """Return the file of a log: below the data root where that is a folder here, else beside Prefect's database."""
+    store = open_store()
+    folder = store.local("logs") if store.is_local else home() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
+        old.unlink(missing_ok=True)
+    return folder / f"{flow}-{time.strftime('%Y%m%dT%H%M%S')}.log"
