@@ -82,7 +82,7 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     summary = _made(result)
     table = summary_table(summary)
     # what it rests on may have been changed while it ran: then its name is another one
-    if receipt and trace and trace.finished and receipt == _receipt(name, given, asked):
+    if receipt and trace and trace.finished and receipt == receipt_name(name, given, load_settings(asked["settings"]), store):
         write_receipt(
             store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": log.warnings, "table": table, "summary": summary}
         )
