@@ -132,6 +132,24 @@ def test_variables_are_read_somewhere_and_those_that_are_read_are_told():
     assert {name for name in read if not name.startswith("UNDERSTUDY_TEST")} - told - {"UNDERSTUDY_CLAUDE"} == set()
 
 
+GENERATED = ("configuration.md", "rubric.md")
+PROSE = [page for page in PAGES if page.name not in (*GENERATED, "CHANGELOG.md", "commands.md")]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=names(PROSE))
+def test_prose_wraps_at_100_characters(page):
+    lines = text_of(page).splitlines()
+    paragraphs = [token.map for token in MarkdownIt("commonmark").enable("table").parse(text_of(page)) if token.type == "paragraph_open" and token.map]
+    assert [line for start, end in paragraphs for line in lines[start:end] if len(line) > 100 and not line.startswith("![")] == []
+
+
+def test_the_readme_is_under_900_words_and_its_first_command_is_on_the_first_screen():
+    text = text_of(CHECKOUT / "README.md")
+    assert len(text.split()) < 900
+    assert text.index("make demo") < text.index("## ")
+    assert text.count("\n", 0, text.index("make demo")) < 20
+
+
 def test_python_in_the_docs_is_python():
     for page in PAGES:
         for token in MarkdownIt("commonmark").parse(text_of(page)):
