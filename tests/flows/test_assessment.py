@@ -129,7 +129,7 @@ async def test_an_incomplete_assessment_is_not_made_twice_in_one_run(tmp_path, d
     text = report(name)
     assert "| incomplete | 1 of 4" in text
     assert "over 3 of 4 |" in text
-    assert "| answers that could not be used | 17 of 68 |" in text
+    assert "| unusable answers | 17 of 68 |" in text
     assert "## Incomplete" in text
     assert "- t2: CP2, CP4" in text
 
@@ -141,7 +141,7 @@ async def test_repeats_are_judged_apart_and_reported_and_change_no_outcome(tmp_p
     assert await assessment(transcripts=folder, repeat=3, sample=2, settings=settings) == once
     assert called(stub) == before + 2 * 2  # the first of three is there already
     (text,) = [path.read_text(encoding="utf-8") for path in data_root.glob("reports/*-*-*/report.md")]
-    assert "## How stable a judge is" in text
+    assert "## Stability of the judges" in text
     assert "2 transcripts were judged several times" in text
     assert "Small n (2 transcripts)" in text
 

@@ -112,7 +112,7 @@ def test_cards_say_what_whoever_writes_to_the_model_should_read_first():
     for card in cards():
         assert "> If you are in danger, or think of harming yourself" in card
     for card in cards(notice=""):
-        assert "should read first" not in card
+        assert "should read this first" not in card
 
 
 def shown_words(text):
@@ -280,20 +280,20 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
         "coach-q4_k_m.gguf 9.00 GB " + "2" * 64,
         "coach-f16.gguf 29.54 GB",
         "Modelfile 900 bytes",
-        "The chat template in the file is the tokenizer's, character by character",
-        "cut 6 texts",
+        "The chat template in the file is identical to the tokenizer's",
+        "the same tokens for 6 texts",
         "by 1.2 % of their spread (2 % was allowed), over 1,200 positions",
         "the same at 99.5 % of the positions (at least 98 % was asked)",
         "ends a reply at <|im_end|>",
         "coach-q4_k_m.gguf: a short chat ended by itself",
-        "coach-q4_k_m.gguf: some matrices have another quantisation, since their rows do not divide into its blocks (2 q5_0, 1 q8_0)",
+        "coach-q4_k_m.gguf: some matrices have another quantisation, because their rows are not divisible by its block size (2 q5_0, 1 q8_0)",
         "16,384 tokens",
         "me/coach-adapter at commit " + "a" * 40,
     ):
         assert told in text
     assert "coach-q2_k.gguf: a short chat did not end by itself" in text
     assert "held-out" not in text
-    assert "pattern was named by hand" not in text
+    assert "pattern was set manually" not in text
 
 
 def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measured():
@@ -320,8 +320,8 @@ def test_what_is_not_known_is_left_out():
         assert not re.search(r"\n\n\n", card)
         assert "Do not use it for anything on which somebody's health" in shown(card).text
     full = adapter_card(facts(training=training_facts(METRICS | {"tokens_per_second": 812.4, "peak_memory_bytes": 41_300_000_000, "resumed_from": 1_200})))
-    assert "3,661 s, 812 tokens a second; taken up again at step 1,200" in full
-    assert "| memory at its peak | 41.30 GB |" in full
+    assert "3,661 s, 812 tokens a second; resumed at step 1,200" in full
+    assert "| peak memory | 41.30 GB |" in full
 
 
 def test_a_base_that_was_only_converted_is_not_said_to_be_trained():
@@ -364,7 +364,7 @@ def test_the_card_runs_a_quantised_file_where_there_is_one():
 
 def test_a_chat_template_that_is_another_is_told():
     export = export_facts({**EXPORT, "checks": EXPORT["checks"] | {"chat_template_identical": False}})
-    assert "The chat template in the file is not the tokenizer's" in shown(gguf_card(facts(), export, ADAPTER)).text
+    assert "The chat template in the file is not identical to the tokenizer's" in shown(gguf_card(facts(), export, ADAPTER)).text
 
 
 def test_what_a_job_wrote_must_be_whole():
@@ -449,7 +449,7 @@ def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_pictur
         assert yaml.safe_load(card.split("\n---\n")[0])["license"].split() == changes["license"].split()
         again = with_evaluation(card, "It is **better**.", [RESULT])
         assert shown(again).text == page.text.replace(
-            "This model has not been evaluated yet. Nobody knows whether it is better than its base.", "It is better.", 1
+            "This model has not been evaluated yet. It is unknown whether it is better than its base.", "It is better.", 1
         )
         assert yaml.safe_load(again.split("\n---\n")[0])["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.875
 
