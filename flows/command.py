@@ -21,7 +21,10 @@ from flows import STOPPED
 from flows.signatures import Signature, command_function, read_signature, typed_values
 from flows.words import GROUPS, NOTES, TALKS, WORDS, Word
 
-CODES = "Exit codes: 0 done, 1 the run failed or nothing passed, 2 a word, an option, a setting or a file is wrong, 130 stopped by Ctrl-C, 143 by SIGTERM."
+CODES = (
+    "Exit codes: 0 success, 1 the run failed or nothing passed, 2 a command, an option, a setting or a file is wrong, "
+    "3 the budget, a provider or a key stopped the run, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)
 COMPLETION = """Print the completion of a shell.
 
 Put `eval "$(understudy completion bash)"` into ~/.bashrc; for zsh and fish, write it to a file of the folder that the shell reads completions from.
