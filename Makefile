@@ -26,7 +26,7 @@ help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: setup
-setup:  ## Install everything into .venv; the second time it is quick [CMAKE_ARGS=…]
+setup:  ## Install everything into .venv [CMAKE_ARGS=…]
 	@deployments/install.sh
 
 .PHONY: setup-light
@@ -38,68 +38,68 @@ demo: setup  ## Run the whole pipeline without keys [DOMAIN=… COUNT=… TRANSC
 	@$(UNDERSTUDY) run "$(or $(SETTINGS),demo)" --domain "$(DOMAIN)" $(call option,COUNT,count) $(call option,TRANSCRIPTS,transcripts)
 
 .PHONY: generate
-generate:  ## Rehearse conversations [DOMAIN=… COUNT=… SETTINGS=file]
+generate:  ## Generate conversations [DOMAIN=… COUNT=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) generate $(COMMON) $(call option,COUNT,count)
 
 .PHONY: assess
-assess:  ## Judge what was rehearsed, or a folder [DOMAIN=… TRANSCRIPTS=folder CHECKPOINTS=files REPEAT=3 SAMPLE=20 SETTINGS=file]
+assess:  ## Judge the generated conversations, or a folder [DOMAIN=… TRANSCRIPTS=folder CHECKPOINTS=files REPEAT=3 SAMPLE=20 SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) assess $(COMMON) $(call option,TRANSCRIPTS,transcripts) $(call option,CHECKPOINTS,checkpoints) \
 	  $(call option,REPEAT,repeat) $(call option,SAMPLE,sample)
 
 .PHONY: review
-review:  ## Write a sheet on which a person judges a sample, or say what a filled one shows of the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=… SETTINGS=file]
+review:  ## Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) review $(COMMON) $(call option,SAMPLE,sample) $(call option,SHEET,sheet) $(call option,BATCH,batch)
 
 .PHONY: rescore
-rescore:  ## Score recorded assessments once more by the rubric and show where the score differs [CHECKPOINTS=files DOMAIN=…]
+rescore:  ## Compute scores again from recorded answers and show the differences [CHECKPOINTS=files DOMAIN=…]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) rescore --domain "$(DOMAIN)" $(call option,CHECKPOINTS,checkpoints)
 
 .PHONY: personas
-personas:  ## Show the personas of a batch and how they cover the taxonomy [DOMAIN=… COUNT=20]
+personas:  ## Show the personas of a batch and their coverage of the taxonomy [DOMAIN=… COUNT=20]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) personas --domain "$(DOMAIN)" $(call option,COUNT,count)
 
 .PHONY: check-domain
-check-domain:  ## What a domain pack lacks, and each of its prompts as a model reads it [DOMAIN=… PROMPTS=1]
+check-domain:  ## Check a domain pack, list its gaps, and show its prompts as a model reads them [DOMAIN=… PROMPTS=1]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) check-domain --domain "$(DOMAIN)" $(call flag,PROMPTS,prompts)
 
 .PHONY: design
-design:  ## Draft a domain pack from a brief, and have it reviewed [BRIEF=file DOMAIN=name INSTALL=true OVERWRITE=true SETTINGS=file]
+design:  ## Draft a domain pack from a brief and have it reviewed [BRIEF=file DOMAIN=name INSTALL=true OVERWRITE=true SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) design $(COMMON) $(call option,BRIEF,brief) $(call flag,INSTALL,install) $(call flag,OVERWRITE,overwrite)
 
 .PHONY: critique
-critique:  ## A domain pack reviewed by its experts (experts.yaml), each from their own point of view; changes nothing [DOMAIN=… SETTINGS=file]
+critique:  ## Have the experts of a domain pack (experts.yaml) review it, without changing it [DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) critique $(COMMON)
 
 .PHONY: pilot
-pilot:  ## Try a pack, or a base before any training, on a few personas, and compare with the rounds before [DOMAIN=… COUNT=5 MODEL=provider/base SETTINGS=file]
+pilot:  ## Try a pack, or an untrained base model, on a few personas, and compare with earlier rounds [DOMAIN=… COUNT=5 MODEL=provider/base SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) pilot $(COMMON) $(call option,COUNT,count) $(call option,MODEL,model)
 
 .PHONY: fidelity
-fidelity:  ## How much of the personas shows in a folder of transcripts [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
+fidelity:  ## Measure how well simulated users in a folder of transcripts keep to their persona [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) fidelity $(COMMON) $(call option,TRANSCRIPTS,transcripts)
 
 .PHONY: slices
-slices:  ## How a folder of transcripts would be cut into examples: how many, how long, what is shortened [TRANSCRIPTS=folder DOMAIN=… SETTINGS=file]
+slices:  ## Preview how a folder of transcripts is cut into examples [TRANSCRIPTS=folder DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) slices $(COMMON) $(call option,TRANSCRIPTS,transcripts)
 
 .PHONY: repair
-repair:  ## Mend transcripts that almost passed, and judge them again [DOMAIN=… BATCH=… SETTINGS=file]
+repair:  ## Repair transcripts that almost passed, and judge them again [DOMAIN=… BATCH=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) repair $(COMMON) $(call option,BATCH,assessed)
 
 .PHONY: dataset
-dataset:  ## Make and publish the training set of what passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
+dataset:  ## Make and publish the training set from the transcripts that passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) dataset $(COMMON) $(call option,ASSESSED,assessed) $(call option,CHECKPOINTS,checkpoints) $(call option,TRANSCRIPTS,transcripts)
 
@@ -108,7 +108,7 @@ train: setup  ## Train an adapter on the domain's latest dataset, here or on Hug
 	@$(UNDERSTUDY) train $(COMMON)
 
 .PHONY: export
-export: setup  ## Merge the latest adapter, convert it to GGUF, and prove the files [DOMAIN=… SETTINGS=file]
+export: setup  ## Merge the latest adapter, convert it to GGUF, and verify the files [DOMAIN=… SETTINGS=file]
 	@$(UNDERSTUDY) export $(COMMON)
 
 .PHONY: evaluate
@@ -120,17 +120,17 @@ chat: setup  ## Talk to the latest understudy in the terminal, or in the browser
 	@$(UNDERSTUDY) chat $(COMMON) $(call option,AGAINST,against) $(call option,MODEL,model) $(call flag,OPEN,open)
 
 .PHONY: evaluate-recorded
-evaluate-recorded:  ## The same statistics on assessments that were recorded elsewhere [DIR=folder TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
+evaluate-recorded:  ## Apply the statistics of the evaluation to assessments recorded elsewhere [DIR=folder TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) evaluate-recorded $(COMMON) $(call option,DIR,folder) $(call option,TRANSCRIPTS,transcripts) $(call option,BASE,base)
 
 .PHONY: power
-power:  ## What evaluations of several sizes can find [PILOT=comparison.json or folder N=personas TRIALS=… SETTINGS=file]
+power:  ## Show what evaluations of several sizes can detect [PILOT=comparison.json or folder N=personas TRIALS=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,N,personas) $(call option,TRIALS,trials)
 
 .PHONY: costs
-costs:  ## What a run will cost, by stage, computed from the settings [DOMAIN=… SIZES=10,150,1000 SETTINGS=file WRITE=1: docs/costs.md]
+costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file WRITE=1: docs/costs.md]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) costs $(COMMON) $(call option,SIZES,sizes) $(if $(WRITE),--to docs/costs.md)
 
@@ -140,91 +140,91 @@ configuration:  ## Write docs/configuration.md from the typed settings
 	@$(BIN)/python -m tasks.write_configuration
 
 .PHONY: bench-statistics
-bench-statistics:  ## False positives, coverage and power of the evaluation's statistics, by simulation (1 minute)
+bench-statistics:  ## Simulate false positives, coverage and power of the evaluation (1 minute)
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/paired_statistics.py
 
 .PHONY: rubric
-rubric:  ## Write docs/rubric.md from the criteria's files [DOMAIN=…]
+rubric:  ## Write docs/rubric.md from the criteria files [DOMAIN=…]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) rubric --domain "$(DOMAIN)" --to docs/rubric.md
 
 .PHONY: check-models
-check-models:  ## Ask each model of the settings one tiny thing: does it answer, how fast, at what price [DOMAIN=… SETTINGS=file]
+check-models:  ## Call each model of the settings once and show latency, limits and price [DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) check-models $(COMMON)
 
 .PHONY: blocks
-blocks:  ## Register the blocks with a running Prefect server, so that they can be filled in there [PREFECT_API_URL=…]
+blocks:  ## Register the block types with a running Prefect server [PREFECT_API_URL=…]
 	@deployments/install.sh light
 	@$(BIN)/python deployments/setup.py blocks
 
 .PHONY: ui
-ui: setup  ## Prefect server, deployments and a worker, until Ctrl-C [PORT=4200]
+ui: setup  ## Start a Prefect server with deployments and a worker, until Ctrl-C [PORT=4200]
 	@$(BIN)/python deployments/ui.py
 
 .PHONY: deploy
-deploy:  ## Work pool, limits, blocks, automations and deployments on a running server; a second time nothing changes [PREFECT_API_URL=… SETTINGS=file]
+deploy:  ## Create or update work pool, limits, blocks, automations and deployments on a running server [PREFECT_API_URL=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(BIN)/python deployments/setup.py deploy $(call option,SETTINGS,settings)
 
 .PHONY: nightly
-nightly:  ## A night's batch now: new conversations, and a verdict on all that has none [DOMAIN=… COUNT=… SETTINGS=file]
+nightly:  ## Run a nightly batch now: new conversations, and assessments of all that have none [DOMAIN=… COUNT=… SETTINGS=file]
 	@deployments/install.sh light
 	@$(UNDERSTUDY) nightly $(COMMON) $(call option,COUNT,count)
 
 .PHONY: release-candidate
-release-candidate: setup  ## From all that passed to an evaluated understudy [DOMAIN=… SETTINGS=file]
+release-candidate: setup  ## Dataset, training, export and evaluation from all transcripts that passed [DOMAIN=… SETTINGS=file]
 	@$(UNDERSTUDY) release $(COMMON)
 
 .PHONY: test
-test: setup  ## Install what is needed and run the test suite [TESTS=paths]
+test: setup  ## Run the test suite [TESTS=paths]
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(TESTS)
 
 .PHONY: kill-test
-kill-test: setup  ## Kill the pipeline in every stage, run it again, compare with an uninterrupted run
+kill-test: setup  ## Kill the pipeline in every stage, resume it, compare with an uninterrupted run
 	@$(BIN)/python -m bench.kill
 
 .PHONY: bench-pacing
-bench-pacing:  ## How limits are found and bursts of refusals forgotten, in virtual time, beside AIMD (1 minute)
+bench-pacing:  ## Simulate how rate limits are found, compared with AIMD (1 minute)
 	@$(BIN)/python -W ignore bench/pacing.py
 
 .PHONY: bench-llm
-bench-llm:  ## Calls through our layers against the bare SDKs: speed, CPU, limits, tokens billed (15 minutes) [PARTS=…]
+bench-llm:  ## Compare calls with the bare SDKs: speed, CPU, limits, billed tokens (15 minutes) [PARTS=…]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/llm.py $(PARTS)
 
 .PHONY: bench-rehearsal
-bench-rehearsal:  ## 200 conversations of 3 to 50 exchanges, killed three times, against an uninterrupted run (6 minutes) [COUNT=… PARTS=…]
+bench-rehearsal:  ## Kill a batch of 200 conversations three times, compare with an uninterrupted run (6 minutes) [COUNT=… PARTS=…]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/rehearsal.py $(COUNT) $(PARTS)
 
 .PHONY: bench-judging
-bench-judging:  ## Tokens billed in each mode of judging; a panel killed three times against an uninterrupted one (5 minutes) [PARTS=… TRANSCRIPTS=folder]
+bench-judging:  ## Measure billed tokens of each judging mode; kill a panel three times (5 minutes) [PARTS=… TRANSCRIPTS=folder]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/judging.py $(PARTS) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
 
 .PHONY: bench-slicing
-bench-slicing:  ## Slicing against one pass of the tokenizer and against encoding every prefix; memory (1 minute) [TRANSCRIPTS=folder]
+bench-slicing:  ## Measure time and memory of slicing (1 minute) [TRANSCRIPTS=folder]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore -m bench.slicing $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
 
 .PHONY: bench-training
-bench-training:  ## On a GPU: peak memory and speed of QLoRA on a random model of Qwen3-14B's shape, against the estimate (10 minutes) [PARTS=…]
+bench-training:  ## On a GPU: compare memory and speed of QLoRA with the estimate (10 minutes) [PARTS=…]
 	@$(BIN)/python bench/training_memory.py $(PARTS)
 
 .PHONY: bench-scale
-bench-scale:  ## Batches over 1, 2 and 4 workers on PostgreSQL, with faults, and how time and memory grow (40 minutes) [PARTS="workers faults growth" COUNT=2000]
+bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with faults (40 minutes) [PARTS="workers faults growth" COUNT=2000]
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: bench-commands
-bench-commands:  ## What a command costs whose work is done, through Prefect and from its receipt; where the time goes (2 minutes) [SETTINGS=file]
+bench-commands:  ## Measure commands whose result exists, through Prefect and from a receipt (2 minutes) [SETTINGS=file]
 	@deployments/install.sh light
 	@$(BIN)/python bench/commands.py $(SETTINGS)
 
 .PHONY: check
-check: setup  ## Format, lint, types, import law, job scripts
+check: setup  ## Check format, lint, types, import rules and job scripts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/ty check && $(BIN)/lint-imports && $(BIN)/python deployments/jobs/build.py --check
 
 .PHONY: docs
@@ -233,6 +233,6 @@ docs:  ## Build the documentation as a site: open data/site/index.html
 	@$(BIN)/uv run --frozen --isolated --only-group docs zensical build --strict
 
 .PHONY: clean
-clean:  ## Remove what was made here: data, Prefect's database, caches (not .venv, not the download cache)
+clean:  ## Remove data, Prefect's database and caches (not .venv, not the download cache)
 	@rm -rf data .prefect .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
