@@ -29,14 +29,14 @@ async def assessment(
 
     Args:
         domain: name of a domain pack.
-        transcripts: a folder of transcripts from elsewhere (*.json, any of the known shapes).
-        batch: a batch that the generation made; without it and without a folder, everything rehearsed for the domain.
-        checkpoints: earlier assessments that are taken over and not made again: files or folders (*.jsonl, *.json), separated by commas.
-        repeat: 3 judges a sample three times in all and reports how often the answers differ.
-        sample: transcripts of that sample; by default as many as the settings say.
+        transcripts: a folder of existing transcripts, in any supported format.
+        batch: a batch of the generation; default, if there is no folder: all conversations of the domain.
+        checkpoints: earlier assessments to reuse: files or folders (*.jsonl, *.json), separated by commas.
+        repeat: 3 judges a sample three times and reports how often the answers differ.
+        sample: size of that sample; default: from the settings.
         settings: path of the settings file.
-        shards: over how many runs of this deployment, and so over how many workers, the batch is spread.
-        shard: leave it empty; a run that is one of several shards is told so here.
+        shards: number of runs, and so of workers, that share the batch.
+        shard: leave empty; set by the run that starts the shards.
 
     Returns:
         Name of the batch of assessments below the data root.

@@ -10,11 +10,11 @@ from tasks.run import begin_run
 @guarded
 @flow(name="critique", flow_run_name="critique-{domain}")
 async def critique(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> CritiqueRef:
-    """Have a pack reviewed by the experts that it names, each from their own point of view; nothing is changed.
+    """Have the experts that a pack names review it, without changing it.
 
     Args:
         domain: name of a domain pack.
-        settings: path of the settings file; roles.designer reviews.
+        settings: path of the settings file; roles.designer plays the experts.
 
     Returns:
         The findings with their report.

@@ -18,13 +18,13 @@ async def dataset(
     transcripts: str | None = None,
     settings: str = "config/pipeline.yaml",
 ) -> DatasetRef:
-    """Gather the transcripts that passed, slice them and push them.
+    """Make the training set from the transcripts that passed, and publish it.
 
     Args:
-        assessed: batches of assessments, as the assessment returns them, separated by commas; without them and without checkpoints, all by the present rubric.
+        assessed: batches of assessments, separated by commas; default, if there are no checkpoints: all by the current rubric.
         domain: name of a domain pack.
-        checkpoints: assessments from elsewhere: files or folders (*.jsonl, *.json), separated by commas.
-        transcripts: the folder with the transcripts that the checkpoints are about.
+        checkpoints: assessments of other tools: files or folders (*.jsonl, *.json), separated by commas.
+        transcripts: the folder with the transcripts of the checkpoints.
         settings: path of the settings file.
 
     Returns:

@@ -13,14 +13,14 @@ from tasks.run import begin_run
 @guarded
 @flow(name="design", flow_run_name="design-{domain}")
 async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml", install: bool = False, overwrite: bool = False) -> DesignRef:
-    """Draft a pack from a brief, have it reviewed from several points of view, and say what it lacks.
+    """Draft a pack from a brief, have experts review it, and list its gaps.
 
     Args:
-        brief: a Markdown file: who talks to whom about what, what good looks like, what must never happen, where it will run.
-        domain: the new domain's name.
+        brief: a Markdown file: who talks to whom about what, what is good, what must never happen, where the model will run.
+        domain: name of the new domain.
         settings: path of the settings file; roles.designer drafts.
-        install: whether the pack is put among those that are loaded (UNDERSTUDY_PACKS, or the checkout); else it stays below the data root.
-        overwrite: whether a domain of that name may be replaced; the old files are kept beside the new ones.
+        install: whether the pack is installed (in UNDERSTUDY_PACKS, or the checkout); otherwise it stays below the data root.
+        overwrite: whether an existing domain may be replaced; its old files are kept.
 
     Returns:
         The draft with its report.

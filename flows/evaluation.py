@@ -24,16 +24,16 @@ async def evaluation(
     arms: dict[str, str] | None = None,
     personas: str | None = None,
 ) -> EvaluationRef:
-    """Let all arms play the same personas, judge the conversations blindly and compare them in pairs.
+    """Compare models with their base: all play the same personas, and a blind judge scores them.
 
     Args:
-        base: the base's folder of GGUF files; without the three, those of the domain's latest export.
-        understudy: the understudy's.
-        dataset: what the understudy was trained on; a persona of it is refused here.
+        base: the base's folder of GGUF files; default for the first three: the domain's latest export.
+        understudy: the understudy's folder of GGUF files.
+        dataset: the understudy's training set; its personas are rejected.
         domain: name of a domain pack.
         settings: path of the settings file.
-        arms: models by the arm's name, as provider/model, in place of the files or beside them; all are compared with the arm `base`.
-        personas: a JSON or YAML file of personas, or of seeds, in place of sampled ones.
+        arms: models (provider/model) by arm name, instead of the files or in addition; all are compared with the arm `base`.
+        personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
 
     Returns:
         The figures; the report lies beside them.

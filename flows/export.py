@@ -23,12 +23,12 @@ async def export(
     domain: str = "therapeutic-coaching",
     settings: str = "config/pipeline.yaml",
 ) -> tuple[ModelRef, ModelRef]:
-    """Merge, convert and quantise the understudy, and convert its base in the same way.
+    """Merge, convert, quantise and verify the understudy, and convert its base in the same way.
 
     Args:
-        base: the model that was trained from; without the three, those of the domain's latest training.
-        adapter: what was trained.
-        dataset: what it was trained on; its validation examples are used to compare.
+        base: the base model; default for the first three: the domain's latest training.
+        adapter: the trained adapter.
+        dataset: its training set; the validation examples are used for comparison.
         domain: name of a domain pack; its system prompt goes into the Modelfile.
         settings: path of the settings file; it names the training settings.
 

@@ -21,15 +21,15 @@ async def generation(
     shards: Count = 1,
     shard: Shard | None = None,
 ) -> str:
-    """Rehearse conversations between a simulated user and an assistant.
+    """Generate conversations between a simulated user and an assistant.
 
     Args:
         domain: name of a domain pack.
-        conversations: how many; by default as many as the settings say.
-        first_seed: seed of the first persona; the others follow. Seeds that are kept for the evaluation are refused.
+        conversations: number of conversations; default: from the settings.
+        first_seed: seed of the first persona; the others follow. Seeds reserved for the evaluation are rejected.
         settings: path of the settings file.
-        shards: over how many runs of this deployment, and so over how many workers, the batch is spread.
-        shard: leave it empty; a run that is one of several shards is told so here.
+        shards: number of runs, and so of workers, that share the batch.
+        shard: leave empty; set by the run that starts the shards.
 
     Returns:
         Name of the batch of transcripts below the data root.

@@ -15,14 +15,14 @@ from tasks.run import begin_run
 async def nightly(
     domain: str = "therapeutic-coaching", conversations: Count | None = None, night: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> NightRef:
-    """Rehearse with personas that no night had before, judge what is not yet judged, and say what the night came to.
+    """Generate conversations with new personas, judge all that have no assessment, and report.
 
-    A spent budget, the hour, or a provider that is down end the night early, and the next one goes on; what needs a person fails the run.
+    A spent budget, the end time or an outage ends the night early, and the next one continues. The run fails if a person must act.
 
     Args:
         domain: name of a domain pack.
-        conversations: new ones; by default as many as the settings say.
-        night: its name, by default the date on which the run was due; a night that was begun keeps its personas.
+        conversations: number of new conversations; default: from the settings.
+        night: name of the night; default: the scheduled date. A started night keeps its personas.
         settings: path of the settings file.
 
     Returns:

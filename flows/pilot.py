@@ -15,12 +15,12 @@ from tasks.run import begin_run
 @guarded
 @flow(name="pilot", flow_run_name="pilot-{domain}")
 async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, model: str | None = None, settings: str = "config/pipeline.yaml") -> PilotRef:
-    """Rehearse and judge a few conversations, and say what to change, beside the rounds before.
+    """Generate and judge a few conversations, suggest changes, and compare with earlier rounds.
 
     Args:
         domain: name of a domain pack.
-        conversations: of a pack five are enough to see what is wrong; to know whether a base needs training, ten to twenty.
-        model: a base, as provider/model, that plays the part with the short system prompt; by default the settings' assistant with the rich guidance.
+        conversations: five show what is wrong with a pack; ten to twenty show whether a base model needs training.
+        model: a base model (provider/model) that plays the part with the short system prompt; default: the settings' assistant with its detailed guidance.
         settings: path of the settings file.
 
     Returns:

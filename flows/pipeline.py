@@ -23,12 +23,12 @@ from tasks.training import base_model
 async def pipeline(
     domain: str = "therapeutic-coaching", conversations: Count | None = None, transcripts: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> ReportRef:
-    """Make an understudy and say whether it is better than its base.
+    """Run all stages: make an understudy and decide whether it is better than its base.
 
     Args:
         domain: name of a domain pack (a folder in config/domains).
-        conversations: how many to rehearse; by default as many as the settings say.
-        transcripts: a folder of existing transcripts to train from, instead of rehearsing.
+        conversations: number of conversations; default: from the settings.
+        transcripts: a folder of existing transcripts to train on, instead of generated ones.
         settings: path of the settings file.
 
     Returns:

@@ -15,11 +15,11 @@ from tasks.run import begin_run
 @guarded
 @flow(name="release", flow_run_name="release-{domain}", on_cancellation=[cancel_jobs])
 async def release(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> EvaluationRef:
-    """Train on all that the nights have made and that passed, and compare the result with its base.
+    """Train on all transcripts that passed, and compare the result with its base.
 
     Args:
         domain: name of a domain pack.
-        settings: path of the settings file; with `jobs.approve: ask` the run waits for a person before each job that is paid for.
+        settings: path of the settings file; with `jobs.approve: ask` the run waits for approval before each paid job.
 
     Returns:
         The comparison and its decision.

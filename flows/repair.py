@@ -11,12 +11,12 @@ from tasks.run import begin_run
 @guarded
 @flow(name="repair", flow_run_name="repair-{domain}")
 async def repair(domain: str = "therapeutic-coaching", assessed: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
-    """Mend what failed without failing a gate, close to the threshold; the originals stay as they are.
+    """Repair transcripts that failed close to the threshold and failed no gate; originals are not changed.
 
     Args:
         domain: name of a domain pack.
-        assessed: a batch of assessments, as the assessment returns it; by default the domain's latest.
-        settings: path of the settings file; `repair` says how much may be rewritten.
+        assessed: a batch of assessments; default: the domain's latest.
+        settings: path of the settings file; `repair` limits how much is rewritten.
 
     Returns:
         The assessments of the mended transcripts, which the dataset finds, and what came of it.

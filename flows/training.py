@@ -20,10 +20,10 @@ from tasks.training import agree_to_training, base_model, train
 async def training(
     dataset: DatasetRef | None = None, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
 ) -> tuple[ModelRef, ModelRef]:
-    """Train an adapter.
+    """Train an adapter on a dataset.
 
     Args:
-        dataset: the commit to train on, as the dataset flow returns it; by default the domain's latest.
+        dataset: the dataset commit to train on; default: the domain's latest.
         domain: name of a domain pack.
         settings: path of the settings file; it names the training settings.
 

@@ -47,7 +47,7 @@ def test_the_demo_is_started_from_its_form_and_its_report_is_read_in_the_ui(serv
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Custom run").click()
     page.get_by_text("path of the settings file.").wait_for()
-    page.get_by_text("a folder of existing transcripts to train from").wait_for()
+    page.get_by_text("a folder of existing transcripts to train on").wait_for()
     (field,) = [box for box in page.locator("textarea").all() if box.input_value() == "config/demo.yaml"]
     field.fill(write_settings(tmp_path))
     page.get_by_role("button", name="Submit").click()
