@@ -45,6 +45,17 @@ def find_project() -> Path | None:
     return CODE if SHIPPED == CODE else None
 
 
+def project_domains() -> list[str]:
+    """Return the names of the project's own domain packs; none where they are the shipped ones.
+
+    Raises:
+        SettingsError: as for `find_project`.
+    """
+    project = find_project()
+    own = () if project in (None, SHIPPED) else (project / "config/domains").glob("[a-z]*")
+    return sorted(entry.name for entry in own if entry.is_dir())
+
+
 def find_data(name: str) -> Path:
     """Return the path of a file below `config/` or `prompts/`: the project's own where it has one, else the shipped one."""
     project = find_project()

@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -15,6 +16,7 @@ from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentEr
 
 from core.errors import SettingsError, UnderstudyError, nearest
 from core.machine.stopping import leave, say_stopped, stop_on_signals, stopped
+from core.paths import project_domains
 from core.settings.keys import refuse_keys
 from core.terminal import Answer, show_error, show_text
 from flows import STOPPED
@@ -64,9 +66,9 @@ def make_app() -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for place, (name, word) in enumerate(WORDS.items()):
-        signature = read_signature(word.target)
+        signature = _helped(name, read_signature(word.target))
         more = [] if name in TALKS else [AS_JSON, QUIET] if word.flow else [AS_JSON]
-        function = command_function(_helped(name, signature), partial(_start, word, signature), word.positional, dict(word.names), more)
+        function = command_function(signature, partial(_start, word, signature), word.positional, dict(word.names), more)
         examples = "\n".join(["Examples:", *(f"  understudy {example}" for example in word.examples)])
         epilogue = "\n\n".join(filter(None, (examples, NOTES.get(name), CODES)))
         app.command(function, name=name, group=groups[word.group], sort_key=place, help_epilogue=epilogue)
@@ -75,10 +77,21 @@ def make_app() -> App:
 
 
 def _helped(name: str, signature: Signature) -> Signature:
-    """Return a signature as the command line has it: the pipeline's settings are asked for, so that nobody pays for a run by a single word."""
-    if name != "run":
-        return signature
-    return Signature(tuple(item if item.name != "settings" else type(item)("settings", "str", False) for item in signature.parameters), signature.doc)
+    """Return a signature as the command line has it.
+
+    The pipeline's settings are asked for, so that nobody pays for a run by a single word. A project's domain is the default; of several, one is asked for.
+    """
+    try:
+        own = project_domains() if name != "init" else []
+    except SettingsError:  # what is wrong with the folder, the command itself says
+        own = []
+    changed: dict[str, Any] = {"settings": inspect.Parameter.empty} if name == "run" else {}
+    if own:
+        changed["domain"] = own[0] if len(own) == 1 else inspect.Parameter.empty
+    parameters = [
+        replace(item, default=changed.get(item.name, item.default), optional=item.optional and item.name not in changed) for item in signature.parameters
+    ]
+    return Signature(tuple(parameters), signature.doc)
 
 
 def _completion(app: App, shell: Literal["bash", "zsh", "fish"], /) -> int:
@@ -90,6 +103,7 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
     """Check what was given, as far as that needs nothing made, and run it."""
     as_json, quiet = values.pop("as_json", False), values.pop("quiet", False)
     options = dict(word.names)
+    values = {item.name: item.default for item in signature.parameters if item.name == "domain" and item.default is not inspect.Parameter.empty} | values
     _refuse_assignment(values.get(word.positional), [options.get(item.name, item.name) for item in signature.parameters])
     if "settings" in values:
         from core.settings.trust import ask_to_trust, find_settings

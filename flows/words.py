@@ -28,7 +28,7 @@ class Word:
         return name if module == f"flows.{name}" else None
 
 
-GROUPS = STAGES, PACKS, FILES, PLANS = "Stages, in their order", "Domain packs", "Transcripts and records", "Before a run"
+GROUPS = STAGES, PACKS, FILES, PLANS, PROJECT = "Stages, in their order", "Domain packs", "Transcripts and records", "Before a run", "A project and its server"
 
 WORDS = {
     "run": Word("flows.pipeline:pipeline", STAGES, ("run demo", "run full --domain coding-mentor --count 150"), "settings"),
@@ -71,11 +71,15 @@ WORDS = {
     "check-models": Word("tasks.check_models:ask_models", PLANS, ("check-models", "check-models --settings mine.yaml")),
     "costs": Word("tasks.show_costs:costs", PLANS, ("costs --sizes 10,150,1000",)),
     "power": Word("tasks.show_power:power", PLANS, ("power --personas 30 --trials 3",)),
+    "init": Word("tasks.project:init", PROJECT, ("init my-project", "init my-project --domain coding-mentor"), "folder"),
+    "ui": Word("tasks.project:ui", PROJECT, ("ui", "ui --port 4300")),
+    "deploy": Word("tasks.project:deploy", PROJECT, ("deploy",)),
+    "worker": Word("tasks.project:worker", PROJECT, ("worker", "worker night-shift"), "name"),
 }
 NOTES = {
     "chat": "With a pipe, each line is a message, and the replies alone go to standard output.",
     "import": "docs/imports.md lists the shapes that are read.",
     "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
 }
-TALKS = ("chat", "import")
+TALKS = ("chat", "import", "ui", "deploy", "worker")
 """Words that print while they run, and have no answer at the end."""
