@@ -49,9 +49,9 @@ assess:  ## Judge the generated conversations, or a folder [DOMAIN=… TRANSCRIP
 	  $(call option,REPEAT,repeat) $(call option,SAMPLE,sample)
 
 .PHONY: review
-review:  ## Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=… SETTINGS=file]
+review:  ## Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=…]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) review $(COMMON) $(call option,SAMPLE,sample) $(call option,SHEET,sheet) $(call option,BATCH,batch)
+	@$(UNDERSTUDY) review --domain "$(DOMAIN)" $(call option,SAMPLE,sample) $(call option,SHEET,sheet) $(call option,BATCH,batch)
 
 .PHONY: rescore
 rescore:  ## Compute scores again from recorded answers and show the differences [CHECKPOINTS=files DOMAIN=…]
@@ -84,9 +84,9 @@ pilot:  ## Try a pack, or an untrained base model, on a few personas, and compar
 	@$(UNDERSTUDY) pilot $(COMMON) $(call option,COUNT,count) $(call option,MODEL,model)
 
 .PHONY: fidelity
-fidelity:  ## Measure how well simulated users in a folder of transcripts keep to their persona [DOMAIN=… TRANSCRIPTS=folder SETTINGS=file]
+fidelity:  ## Measure how well simulated users in a folder of transcripts keep to their persona [DOMAIN=… TRANSCRIPTS=folder]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) fidelity $(COMMON) $(call option,TRANSCRIPTS,transcripts)
+	@$(UNDERSTUDY) fidelity --domain "$(DOMAIN)" $(call option,TRANSCRIPTS,transcripts)
 
 .PHONY: slices
 slices:  ## Preview how a folder of transcripts is cut into examples [TRANSCRIPTS=folder DOMAIN=… SETTINGS=file]

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
 from core.judging.call_log import FOLDER, JudgementLog
+from core.judging.figures import REPEATED
 from core.judging.judge import Sitting, assess
 from core.judging.panel import decide
 from core.packs.pack import load_pack
@@ -153,7 +154,7 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
     if repeat < 2:
         return {}
     batch = open_store().record(batch_path, AssessmentBatch)
-    size = min(sample or run.settings.assessment.trust.repeated, len(batch.assessments))
+    size = min(sample or REPEATED, len(batch.assessments))
     chosen = random.Random(seed_of("repeat", run.pack.name)).sample(sorted(batch.assessments, key=lambda item: item.transcript.id), size)
     plans = [_plan(run, item.transcript, judge, number) for item in chosen for judge in run.models["judge"] for number in range(repeat)]
     found: dict[str, list[str]] = {judge.reference: [] for judge in run.models["judge"]}

@@ -27,7 +27,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     batch = store.record(batch_path, AssessmentBatch)
     judged = read_judged(batch)
     repeats = {judge: [_assessment(path) for path in paths] for judge, paths in again.items()}
-    found = figures(judged, rubric, run.settings.assessment.trust, repeats)
+    found = figures(judged, rubric, repeats)
     caveats = caveats_of(judged, found)
     text = assessment_markdown(found, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")

@@ -11,7 +11,7 @@ from blocks.hub import load_hub
 from core.dataset.audit import Audit, audit
 from core.dataset.example_files import SPLITS, Written, statistics, write_examples
 from core.dataset.gathering import Candidate, Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
-from core.dataset.near_duplicates import near_duplicates
+from core.dataset.near_duplicates import LIKENESS, near_duplicates
 from core.dataset.slicing import split_off
 from core.errors import DatasetError
 from core.escaping import Markdown
@@ -106,7 +106,7 @@ async def build_dataset(plan: DatasetPlan) -> BuiltDataset:
     if known := _built(store, folder):
         return existing(known)
     kept = [item.id for item in gathered.passing]
-    audited = audit(_read(gathered), pack, settings.audit)
+    audited = audit(_read(gathered), pack)
     apart = split_off(_long_enough(gathered, settings), settings.validation_share)
     written = write_examples(store, folder, _read(gathered), system, settings.slicing, tokenizer, apart, settings.provenance)
     facts = _facts(plan, pack, gathered, audited, written)
@@ -206,7 +206,7 @@ def _refuse_evaluated(gathered: Gathered, pack: Pack, evaluation: tuple[int, int
 
 
 def _without_duplicates(gathered: Gathered, settings: DatasetSettings) -> Gathered:
-    found = near_duplicates(((_transcript(item), item.score or 0.0) for item in gathered.passing), settings.duplicates)
+    found = near_duplicates((_transcript(item), item.score or 0.0) for item in gathered.passing)
     kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in found})
     if found:
         get_run_logger().info("Left out %d near-duplicates.", len(found))
@@ -267,7 +267,7 @@ def _facts(plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, wr
         "pass_at": pack.rubric.numbers.pass_at,
         "mean_score": mean(scores) if scores else None,
         "slicing": plan.settings.slicing,
-        "duplicates": plan.settings.duplicates,
+        "duplicates": LIKENESS,
         "audit": audited,
         "warnings": [*audited.warnings, *cut],
         "cut": cut,

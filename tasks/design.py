@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from core.authoring.critique import Finding, Reviews, pack_files, review, revise
 from core.authoring.design import BriefReading, Designer, check_brief, check_file, check_reading, draft_pack, place_of
 from core.authoring.pack_check import review_pack
+from core.authoring.pilots import READY_PASS_RATE
 from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
 from core.llm.ledger import bills
@@ -173,7 +174,7 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
     facts = {
         "caveat": (await _designer(run, made)).model.caveat,
         "domain": made.domain,
-        "ready": run.settings.design.ready,
+        "ready": READY_PASS_RATE,
         "folder": f"{made.store.root}/{made.folder}",
         "installed": place,
         "pack": pack,

@@ -5,7 +5,7 @@ import asyncio
 from blocks.hf_job import HfJob
 from core.errors import HubError
 from core.records import ModelRef
-from core.reports.costs import measure_prompts, training_tokens
+from core.reports.costs import ASSUMPTIONS, measure_prompts, training_tokens
 from core.settings.jobs import Training
 from core.training.estimate import Load
 from core.training.hardware import Flavor, flavors, load_hardware
@@ -29,7 +29,7 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
     if jobs.where == "local":
         return
     load, offered = await asyncio.to_thread(_load, run, conversations), await _offered(await service(run.settings))
-    about = f"the training on about {load.tokens:,.0f} tokens a pass (by `costs` of the settings)" if conversations else "any training"
+    about = f"the training on about {load.tokens:,.0f} tokens a pass (as `understudy costs` assumes)" if conversations else "any training"
     decoder = shape(base)
     spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, known, jobs, 0.0).chosen.usd
     for arm in ("base", "understudy"):
@@ -38,7 +38,7 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
 
 def _load(run: Run, conversations: int) -> Load:
     settings, sizes = run.settings, measure_prompts(run.pack, run.settings, count_tokens)
-    exchange = settings.costs.user_tokens + settings.costs.answer_tokens
+    exchange = ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens
     longest = min(sizes.short + max(sizes.lengths) * exchange, settings.dataset.slicing.max_tokens) if conversations else 1
     tokens, share = training_tokens(run.pack, settings, conversations, count_tokens), settings.dataset.validation_share
     return Load(round(tokens * (1 - share)), round(tokens * share), round(longest))

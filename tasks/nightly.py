@@ -173,7 +173,7 @@ async def publish_night(run: Run, work: Work) -> NightRef:
     names = store.names(f"nights/{domain}/reports", ".json")
     before = [store.record(name, NightReport) for name in names if name < path]
     read = [store.record(ref.path, Transcript) for ref in work.made]
-    fidelity = measure_fidelity(run.pack, read, run.settings.fidelity) if read else None
+    fidelity = measure_fidelity(run.pack, read) if read else None
     earlier = before[::-1][: run.settings.nightly.nights]
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
@@ -206,7 +206,7 @@ def _report(run: Run, work: Work) -> NightReport:
         mended=work.mended,
         failed_checks=dict(failed.most_common()),
         left_out=dict(Counter(item.reason for item in work.left_out).most_common()),
-        out_of_range=measure_fidelity(run.pack, read, run.settings.fidelity).out if read else [],
+        out_of_range=measure_fidelity(run.pack, read).out if read else [],
         usd=bill.usd,
         calls=bill.calls,
         unpriced=bill.unpriced,

@@ -50,14 +50,14 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     folder = f"{PILOTS}{pack.name}/rounds"
     before = [store.record(name, Round) for name in store.names(folder, ".json")]
     judged = read_judged(batch)
-    found = figures(judged, pack.rubric, run.settings.assessment.trust)
+    found = figures(judged, pack.rubric)
     same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
     number = same[0].number if same else len(before) + 1
     this = round_of(number, pack, model, found)
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
     _keep_files(pack.name, f"{folder}/{number:03d}")
-    told = advice(this, earlier, pack, run.settings.design)
+    told = advice(this, earlier, pack)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write(pack.name, assessed, len(batch.assessments), keep=True)
     facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}

@@ -53,7 +53,7 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     batch = store.record(assessed, AssessmentBatch)
     judged = read_judged(batch)
     evaluated = read_evaluation(run, evaluation.path)
-    found = figures(judged, run.pack.rubric, run.settings.assessment.trust)
+    found = figures(judged, run.pack.rubric)
     folder = f"runs/{batch.domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
     facts = {
@@ -129,7 +129,7 @@ def _loss(checks: dict[str, Any]) -> float:
 
 def _fidelity(transcripts: list[TranscriptRef], run: Run) -> Report:
     read = [open_store().record(item.path, Transcript) for item in transcripts]
-    return measure_fidelity(run.pack, read, run.settings.fidelity)
+    return measure_fidelity(run.pack, read)
 
 
 def _criteria(domain: str) -> dict[str, str]:

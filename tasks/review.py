@@ -5,6 +5,7 @@ from pathlib import Path
 from core.errors import ReviewError
 from core.fingerprint import seed_of
 from core.judging.page import assessment_page
+from core.judging.review import SAMPLE
 from core.judging.review import review as review_figures
 from core.judging.review_sheet import read_sheet, sample, write_sheet
 from core.packs.pack import Rubric, load_pack
@@ -12,7 +13,6 @@ from core.paths import user_path
 from core.quantities import Count
 from core.records import AssessmentBatch, Judged
 from core.reports.render import review_markdown
-from core.settings.pipeline import load_settings
 from core.storage.store import open_store
 from core.terminal import Answer
 from tasks.assessment_report import latest, read_judged
@@ -47,7 +47,7 @@ def write(domain: str, batch: str, size: int, keep: bool = False) -> str:
     return folder
 
 
-def read(domain: str, batch: str, sheet: Path, settings: str) -> str:
+def read(domain: str, batch: str, sheet: Path) -> str:
     """Read a filled sheet and return the report, which is written beside the other reviews too.
 
     Raises:
@@ -57,9 +57,9 @@ def read(domain: str, batch: str, sheet: Path, settings: str) -> str:
     # UTF-16 is what Excel calls Unicode text; latin-1 stands for its plain CSV, in which answers and nearly all ids are the same
     encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "latin-1")
     text = next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
-    rubric, trust = load_pack(domain).rubric, load_settings(settings).assessment.trust
+    rubric = load_pack(domain).rubric
     judged = _judged(batch, rubric)
-    report = review_markdown(review_figures(read_sheet(text, judged, rubric), judged, rubric, trust.resamples, trust.few))
+    report = review_markdown(review_figures(read_sheet(text, judged, rubric), judged, rubric))
     open_store().write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
     return report
 
@@ -99,26 +99,24 @@ def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
 
 def review(
     sheet: str | None = None,
-    sample: Count | None = None,
+    sample: Count = SAMPLE,
     domain: str = "therapeutic-coaching",
     batch: str | None = None,
-    settings: str = "config/pipeline.yaml",
 ) -> Answer:
     """Write a sheet on which a person judges a sample, or say what a filled one shows of the judge.
 
     Args:
         sheet: a sheet that a person has filled in; without it, one is written.
-        sample: how many transcripts stand on a new sheet; by default as many as the settings say.
+        sample: how many transcripts stand on a new sheet.
         domain: name of a domain pack.
         batch: a batch of assessments, as the assessment returns it; by default the domain's latest, or the sheet's own.
-        settings: path of the settings file.
     """
     load_pack(domain)
     if sheet:
         path = user_path(sheet)
-        report = read(domain, _batch(domain, batch, path), path, settings)
+        report = read(domain, _batch(domain, batch, path), path)
         return Answer(report, {"report": report})
-    folder = f"{open_store().root}/{write(domain, _batch(domain, batch, None), sample or load_settings(settings).assessment.trust.reviewed)}"
+    folder = f"{open_store().root}/{write(domain, _batch(domain, batch, None), sample)}"
     lines = (
         f"Read the conversations:    {folder}/{PAGE}",
         f"Write YES, NO or NA into:  {folder}/{SHEET}",

@@ -7,7 +7,7 @@ from blocks.chat import LOCAL
 from core.errors import SettingsError
 from core.llm.prices import price_list
 from core.packs.pack import load_pack
-from core.reports.costs import measure_prompts, run_costs, training_tokens
+from core.reports.costs import ASSUMPTIONS, measure_prompts, run_costs, training_tokens
 from core.reports.render import markdown
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
@@ -46,5 +46,5 @@ def costs(domain: str = "therapeutic-coaching", sizes: str = "10,150,1000", sett
         runs.append({"transcripts": transcripts, "usd": known, "unpriced": unpriced, "training_tokens": tokens, "stages": rows})
     versions = sorted({price.version for price in prices.values() if price.version})
     exchanges = measure_prompts(pack, config, count_tokens).exchanges
-    page = markdown("costs", prices=", ".join(versions) or "none", taken=config.costs, domain=domain, exchanges=exchanges, tables=tables)
+    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=exchanges, tables=tables)
     return written(page, to, {"domain": domain, "prices": versions, "runs": runs})

@@ -16,20 +16,19 @@ from core.terminal import Answer, one_line, show
 from tasks.tokens import load_tokenizer
 
 
-def fidelity(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
+def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
     """Measure how much of the personas shows in a folder of transcripts.
 
     Args:
         transcripts: the folder.
         domain: name of a domain pack.
-        settings: path of the settings file.
     """
     folder = user_path(transcripts)
     found = find_transcripts(folder)
     for line in found.told():
         show(line, error=True)
     read = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
-    report = measure_fidelity(load_pack(domain), read, load_settings(settings).fidelity)
+    report = measure_fidelity(load_pack(domain), read)
     return Answer(fidelity_markdown(report), {"report": report, "left_out": found.left_out})
 
 

@@ -7,10 +7,17 @@ from pydantic import FiniteFloat
 from core.judging.figures import Figures
 from core.packs.pack import Pack
 from core.records import Record
-from core.settings.operations import DesignSettings
 
 PILOTS = "pilots/"
 """Below the data root, what is never trained on."""
+READY_PASS_RATE = 0.7
+"""Of a pilot's conversations that must pass before a batch is generated; a base model above it may need no training."""
+MIN_BASE_PASS_RATE = 0.5
+"""Below it a base model may be too weak for the part."""
+FREQUENT_FAILURE_RATE = 0.5
+"""Failure share from which a pilot's report names a criterion."""
+MIN_DROP = 0.2
+"""Drop of a criterion's pass share since the last round that the report names."""
 ROUNDING = 1e-9
 """A drop from five of five to four is one of 0.2, which binary numbers do not know."""
 
@@ -60,7 +67,7 @@ def round_of(number: int, pack: Pack, model: str | None, found: Figures) -> Roun
     )
 
 
-def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSettings) -> list[str]:
+def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
     """Say what to look at, and in which file.
 
     Args:
@@ -69,11 +76,11 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
     rate = this.pass_rate
     if rate is None:
         return ["Nothing was judged completely: look at the reasons in the assessment's report, and run the pilot again."]
-    found = [_of_model(rate, this, numbers)] if this.model else [_of_pack(rate, numbers)]
+    found = [_of_model(rate, this)] if this.model else [_of_pack(rate)]
     prompts = f"prompts/{pack.name}"
     for key, passing in sorted(this.criteria.items(), key=lambda item: item[1]):
         criterion = pack.rubric.criteria[key]
-        if 1 - passing >= numbers.often - ROUNDING and not this.model:
+        if 1 - passing >= FREQUENT_FAILURE_RATE - ROUNDING and not this.model:
             found.append(
                 f"{key} ({criterion.head.name}) fails in {1 - passing:.0%}: read three of its verdicts. Either {prompts}/assistant.md does not say it, or "
                 f"{prompts}/criteria/{key}-….md asks for more than is meant."
@@ -87,7 +94,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack, numbers: DesignSett
     earlier = [one for one in before if (one.model, one.conversations) == (this.model, this.conversations)]
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
-        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= numbers.lower - ROUNDING]
+        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= MIN_DROP - ROUNDING]
         found += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
     return found
 
@@ -101,15 +108,15 @@ def _chance(conversations: int) -> str:
     return f"Of {conversations} conversations in each, a difference of {min(sure - 1, conversations)} may be chance: read before you believe it."
 
 
-def _of_pack(rate: float, numbers: DesignSettings) -> str:
-    if rate >= numbers.ready:
+def _of_pack(rate: float) -> str:
+    if rate >= READY_PASS_RATE:
         return f"{rate:.0%} pass, which is enough for a batch if a person who read them is content (make review)."
-    return f"{rate:.0%} pass; go on when {numbers.ready:.0%} do. Change one thing, and run the pilot again: it plays the same personas."
+    return f"{rate:.0%} pass; go on when {READY_PASS_RATE:.0%} do. Change one thing, and run the pilot again: it plays the same personas."
 
 
-def _of_model(rate: float, this: Round, numbers: DesignSettings) -> str:
-    if rate > numbers.ready:
+def _of_model(rate: float, this: Round) -> str:
+    if rate > READY_PASS_RATE:
         return f"{this.model} passes {rate:.0%} without any training: perhaps no fine-tune is needed, and a better system prompt does it."
-    if rate >= numbers.able:
+    if rate >= MIN_BASE_PASS_RATE:
         return f"{this.model} passes {rate:.0%} without training: there is something to gain, and the base knows most of the part."
     return f"{this.model} passes {rate:.0%} without training: see that it is large enough for the part before a training is paid for."

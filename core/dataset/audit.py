@@ -14,7 +14,46 @@ from core.dataset.phrase_counts import Phrase, PhraseCounts, without_parts
 from core.judging.text_facts import ends_with_question, length_ratios, opener
 from core.packs.pack import Pack
 from core.records import Transcript
-from core.settings.dataset import AuditSettings
+
+
+@dataclass(frozen=True)
+class AuditLimits:
+    """Where a figure of the dataset becomes a warning on its card.
+
+    Args:
+        few: no warnings with fewer transcripts.
+        phrase_words: fewest and most words of a phrase. Four would report ordinary English ("you don't have to").
+        phrase_share: share of transcripts above which a phrase of the assistant is reported.
+        phrase_ratio: minimum ratio of transcripts in which the assistant uses a phrase to those in
+            which users do; it excludes words of the topic.
+        phrase_part: a part of a reported phrase is reported as well only if it occurs in this many
+            times as many transcripts.
+        phrases: number of reported phrases, the most frequent first.
+        phrase_window: transcripts after which rare phrases are dropped from memory. More cost
+            memory; fewer undercount rare phrases.
+        opener_share: largest share of answers that start with the same words.
+        question_endings: largest share of answers that end with a question.
+        long_answer: ratio of an answer's words to the message's words from which it counts as long.
+        long_answers: largest share of long answers.
+        coverage: largest relative deviation of a topic's or flaw's share from its weight in the
+            taxonomy, unless chance explains it.
+    """
+
+    few: int = 10
+    phrase_words: tuple[int, int] = (5, 8)
+    phrase_share: float = 0.4
+    phrase_ratio: float = 5
+    phrase_part: float = 1.3
+    phrases: int = 10
+    phrase_window: int = 10
+    opener_share: float = 0.05
+    question_endings: float = 0.5
+    long_answer: float = 4
+    long_answers: float = 0.1
+    coverage: float = 0.5
+
+
+LIMITS = AuditLimits()
 
 
 @dataclass(frozen=True)
@@ -63,21 +102,21 @@ class Audit:
     warnings: list[str] = field(default_factory=list)
 
 
-def audit(transcripts: Iterable[Transcript], pack: Pack, settings: AuditSettings) -> Audit:
+def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = LIMITS) -> Audit:
     """Measure the transcripts that are to be trained on; they are read once, and no text is kept but phrases and the beginnings of answers."""
-    tally = _Tally(pack, settings)
+    tally = _Tally(pack, limits)
     for transcript in transcripts:
         tally.add(transcript)
     found = tally.audit()
-    return replace(found, warnings=list(_warnings(found, settings))) if found.transcripts >= settings.few else found
+    return replace(found, warnings=list(_warnings(found, limits))) if found.transcripts >= limits.few else found
 
 
 class _Tally:
     """What is counted while the transcripts go by."""
 
-    def __init__(self, pack: Pack, settings: AuditSettings) -> None:
-        self._classes, self._settings = pack.taxonomy.length_classes, settings
-        self._phrases, self._coverage = PhraseCounts(settings.phrase_words, settings.phrase_window), CoverageTally(pack)
+    def __init__(self, pack: Pack, limits: AuditLimits) -> None:
+        self._classes, self._limits = pack.taxonomy.length_classes, limits
+        self._phrases, self._coverage = PhraseCounts(limits.phrase_words, limits.phrase_window), CoverageTally(pack)
         self._ratios, self._lengths, self._questions = array("d"), array("d"), 0
         self._openers, self._openers_in = Counter[str](), Counter[str]()
 
@@ -93,23 +132,23 @@ class _Tally:
         self._openers_in.update(set(openers))
 
     def audit(self) -> Audit:
-        total, answers, settings = len(self._lengths), len(self._ratios), self._settings
-        enough = total >= settings.few
-        phrases = self._phrases.over_represented(settings.phrase_share, settings.phrase_ratio) if enough else []
-        told = list(without_parts(phrases, settings.phrase_part))
-        most = sorted(told, key=lambda item: (-item.transcripts, item.text))[: settings.phrases]
+        total, answers, limits = len(self._lengths), len(self._ratios), self._limits
+        enough = total >= limits.few
+        phrases = self._phrases.over_represented(limits.phrase_share, limits.phrase_ratio) if enough else []
+        told = list(without_parts(phrases, limits.phrase_part))
+        most = sorted(told, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
         openers = sorted(self._openers.items(), key=lambda item: (-item[1], item[0])) if enough else []
         return Audit(
             transcripts=total,
             answers=answers,
             question_endings=Counted(self._questions, answers),
-            long_answers=Counted(sum(ratio >= settings.long_answer for ratio in self._ratios), answers),
+            long_answers=Counted(sum(ratio >= limits.long_answer for ratio in self._ratios), answers),
             ratios=_spread(self._ratios),
             exchanges=_spread(self._lengths),
             openers=[
                 Opener(text, Counted(count, answers), Counted(self._openers_in[text], total))
                 for text, count in openers
-                if count / answers > settings.opener_share
+                if count / answers > limits.opener_share
             ],
             phrases=[phrase for phrase in told if phrase in most],
             phrases_found=len(told),
@@ -136,19 +175,19 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def _warnings(found: Audit, settings: AuditSettings) -> Iterator[str]:
+def _warnings(found: Audit, limits: AuditLimits) -> Iterator[str]:
     for phrase in found.phrases:
         stands = Counted(phrase.transcripts, found.transcripts).told("transcripts")
         yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
     if more := found.phrases_found - len(found.phrases):
-        yield f"{more} more phrases stand in the answers of at least {100 * settings.phrase_share:.0f} % of the transcripts."
+        yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
     for item in found.openers:
         yield f"“{item.text}” begins {item.answers.told('answers')}, in {item.transcripts.told('transcripts')}."
     for counted, bound, what in (
-        (found.question_endings, settings.question_endings, "end with a question"),
-        (found.long_answers, settings.long_answers, f"have at least {settings.long_answer:g} times as many words as the message before"),
+        (found.question_endings, limits.question_endings, "end with a question"),
+        (found.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
     ):
         if counted.share is not None and counted.share > bound:
             yield f"{counted.told('answers')} {what}; up to {100 * bound:.0f} % is in order."
-    if found.known.count >= settings.few:
-        yield from coverage_warnings(found.coverage, settings.coverage)
+    if found.known.count >= limits.few:
+        yield from coverage_warnings(found.coverage, limits.coverage)

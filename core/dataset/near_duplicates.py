@@ -16,10 +16,33 @@ from hashlib import blake2b
 
 from core.judging.text_facts import words
 from core.records import Transcript
-from core.settings.dataset import DuplicateSettings
 
 MISSED = 0.01
 """How likely two exchanges that are just alike may be overlooked; those that are more alike are overlooked less."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """When two transcripts are nearly the same.
+
+    Args:
+        similarity: Jaccard similarity of their shingles from which two exchanges are alike.
+            Different real conversations reach 0.06, scripted ones 0.68.
+        share: of the shorter transcript's exchanges that must be like one of the other's.
+        shingle_words: words per shingle.
+        permutations: values per signature; the standard error of the estimated similarity is at
+            most 1 / (2 √permutations), here 0.044.
+        least_words: exchanges with fewer words, both sides together, are ignored.
+    """
+
+    similarity: float = 0.7
+    share: float = 0.6
+    shingle_words: int = 3
+    permutations: int = 128
+    least_words: int = 20
+
+
+LIKENESS = Likeness()
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,7 @@ class _Sketch:
         return -self.score, -self.length, self.id
 
 
-def near_duplicates(items: Iterable[tuple[Transcript, float]], settings: DuplicateSettings) -> list[Duplicate]:
+def near_duplicates(items: Iterable[tuple[Transcript, float]], likeness: Likeness = LIKENESS) -> list[Duplicate]:
     """Return the transcripts to leave out, each with a kept one that it is like, by the dropped one's id.
 
     Transcripts are gone through from the highest score down, of equal scores the longest first, then by id; each is kept if it is like no kept one.
@@ -62,12 +85,12 @@ def near_duplicates(items: Iterable[tuple[Transcript, float]], settings: Duplica
     Args:
         items: transcripts, each with its score; read once, and no text is kept.
     """
-    signatures = _Signatures(settings)
-    sketches = [_sketch(transcript, score, settings, signatures) for transcript, score in items]
+    signatures = _Signatures(likeness)
+    sketches = [_sketch(transcript, score, likeness, signatures) for transcript, score in items]
     kept, found = _Kept(signatures), []
     for sketch in sorted(sketches, key=lambda item: item.rank):
         like = max(kept.compared(sketch), key=lambda item: item.share, default=None)
-        if like and like.share >= settings.share:
+        if like and like.share >= likeness.share:
             found.append(like)
         else:
             kept.add(sketch)
@@ -77,19 +100,19 @@ def near_duplicates(items: Iterable[tuple[Transcript, float]], settings: Duplica
 class _Signatures:
     """Signatures of exchanges, by the hash of their words, and the index in which those like an exchange are found."""
 
-    def __init__(self, settings: DuplicateSettings) -> None:
+    def __init__(self, likeness: Likeness) -> None:
         from datasketch import LeanMinHash, MinHash, MinHashLSH
 
-        self._blank, self._lean = MinHash(settings.permutations, seed=1), LeanMinHash
-        self._index = MinHashLSH(num_perm=settings.permutations, params=_bands(settings))
+        self._blank, self._lean = MinHash(likeness.permutations, seed=1), LeanMinHash
+        self._index = MinHashLSH(num_perm=likeness.permutations, params=_bands(likeness))
         self._known: dict[bytes, MinHash] = {}
-        self._settings = settings
+        self._likeness = likeness
 
     def add(self, said: Sequence[str]) -> bytes:
         """Take an exchange's words and return their hash."""
         key = blake2b(" ".join(said).encode(), digest_size=16).digest()
         if key not in self._known:
-            size = self._settings.shingle_words
+            size = self._likeness.shingle_words
             signature = self._blank.copy()
             signature.update_batch({" ".join(said[start : start + size]).encode() for start in range(max(1, len(said) - size + 1))})
             self._known[key] = self._lean(signature)
@@ -99,7 +122,7 @@ class _Signatures:
         """Return the indexed exchanges that an exchange is like."""
         own = self._known[key]
         candidates = (other for other in self._index.query(own) if isinstance(other, bytes))
-        return [other for other in candidates if own.jaccard(self._known[other]) >= self._settings.similarity]
+        return [other for other in candidates if own.jaccard(self._known[other]) >= self._likeness.similarity]
 
     def index(self, key: bytes) -> None:
         """Let an exchange be found from now on."""
@@ -137,10 +160,10 @@ class _Kept:
             yield Duplicate(sketch.id, name, share, all(key in longer.exchanges for key in common))
 
 
-def _sketch(transcript: Transcript, score: float, settings: DuplicateSettings, signatures: _Signatures) -> _Sketch:
+def _sketch(transcript: Transcript, score: float, likeness: Likeness, signatures: _Signatures) -> _Sketch:
     said = [_plain(exchange.user) + _plain(exchange.assistant) for exchange in transcript.exchanges]
     whole = [word for each in said for word in each]
-    telling = [each for each in said if len(each) >= settings.least_words] or ([whole] if whole else [])
+    telling = [each for each in said if len(each) >= likeness.least_words] or ([whole] if whole else [])
     return _Sketch(transcript.id, score, len(said), Counter(signatures.add(each) for each in telling))
 
 
@@ -148,9 +171,9 @@ def _plain(text: str) -> list[str]:
     return words(text.replace("’", "'"))
 
 
-def _bands(settings: DuplicateSettings) -> tuple[int, int]:
+def _bands(likeness: Likeness) -> tuple[int, int]:
     """Return the number of bands and their length: the longest bands, which make the fewest needless comparisons, that overlook few enough."""
-    lengths = range(settings.permutations // 2, 1, -1)
-    missed = {length: (1 - settings.similarity**length) ** (settings.permutations // length) for length in lengths}
+    lengths = range(likeness.permutations // 2, 1, -1)
+    missed = {length: (1 - likeness.similarity**length) ** (likeness.permutations // length) for length in lengths}
     length = next((length for length in lengths if missed[length] <= MISSED), 1)
-    return settings.permutations // length, length
+    return likeness.permutations // length, length

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.judging.agreement import Agreement, RankAgreement, agreement, overall_agreement, rank_agreement
-from core.judging.label_statistics import Estimate, FlipRates, flip_rates, ratio, resampled, share_of
+from core.judging.label_statistics import FEW, RESAMPLES, Estimate, FlipRates, flip_rates, ratio, resampled, share_of
 from core.judging.scoring import value_of
 from core.packs.pack import Criterion, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
-from core.settings.assessment import TrustSettings
+
+MIN_RANK_CORRELATION = 0.5
+"""A judge whose ranks correlate less with the other judges' is named."""
+REPEATED = 20
+"""Transcripts that are judged again when repeats are asked for without a number."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Figures:
     flips: dict[str, FlipRates] = field(default_factory=dict)
 
 
-def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, again: Mapping[str, Sequence[Assessment]] | None = None) -> Figures:
+def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequence[Assessment]] | None = None) -> Figures:
     """Return a batch in figures.
 
     Args:
@@ -99,10 +103,10 @@ def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, a
         passed=outcomes[Outcome.PASS],
         failed=outcomes[Outcome.FAIL],
         incomplete=outcomes[Outcome.INCOMPLETE],
-        pass_rate=share_of(outcomes[Outcome.PASS], len(complete), settings.few, "no assessment is complete"),
-        mean_score=_mean([item.score.score for item in complete], settings),
-        categories={name: _mean([item.score.category_scores.get(name) for item in complete], settings) for name in rubric.numbers.categories},
-        criteria=[_rate(criterion, verdicts, settings) for criterion in rubric.criteria.values()],
+        pass_rate=share_of(outcomes[Outcome.PASS], len(complete), FEW, "no assessment is complete"),
+        mean_score=_mean([item.score.score for item in complete]),
+        categories={name: _mean([item.score.category_scores.get(name) for item in complete]) for name in rubric.numbers.categories},
+        criteria=[_rate(criterion, verdicts) for criterion in rubric.criteria.values()],
         errors=sum(verdict.answer is Answer.ERROR for verdict in verdicts),
         answers=len(verdicts),
         uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
@@ -112,8 +116,8 @@ def figures(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings, a
         overruled=_overruled(judged, rubric),
         unfinished={item.transcript_id: _reason(item) for item in decided if item.score.outcome is Outcome.INCOMPLETE},
         shared_families=dict(Counter((judge, item.shared_family) for one in judged for judge, item in one.by_judge.items() if item.shared_family)),
-        trust=_trust(judged, rubric, settings) if any(len(item.by_judge) > 1 for item in judged) else None,
-        flips={judge: _flips(rubric, several, settings) for judge, several in (again or {}).items()},
+        trust=_trust(judged, rubric) if any(len(item.by_judge) > 1 for item in judged) else None,
+        flips={judge: _flips(rubric, several) for judge, several in (again or {}).items()},
     )
 
 
@@ -126,18 +130,18 @@ def own_family(found: Figures) -> list[str]:
     ]
 
 
-def _mean(values: Sequence[float | None], settings: TrustSettings) -> Estimate:
+def _mean(values: Sequence[float | None]) -> Estimate:
     found = [value for value in values if value is not None]
     if len(found) < 2:
         return Estimate(found[0] if found else None, len(found), reason=f"complete assessments: {len(found)}")
     totals = np.array([[value, 1.0] for value in found])
-    return resampled(totals, lambda sums: ratio(sums[..., 0], sums[..., 1]), "nothing was scored", settings.resamples, settings.few, seed=0)
+    return resampled(totals, lambda sums: ratio(sums[..., 0], sums[..., 1]), "nothing was scored", RESAMPLES, FEW, seed=0)
 
 
-def _rate(criterion: Criterion, verdicts: Sequence[Verdict], settings: TrustSettings) -> CriterionRate:
+def _rate(criterion: Criterion, verdicts: Sequence[Verdict]) -> CriterionRate:
     answers = Counter(verdict.answer for verdict in verdicts if verdict.criterion == criterion.id)
     values = [value for answer in answers.elements() if (value := value_of(criterion, answer)) is not None]
-    return CriterionRate(criterion, answers, share_of(int(sum(values)), len(values), settings.few, "it was not answered"))
+    return CriterionRate(criterion, answers, share_of(int(sum(values)), len(values), FEW, "it was not answered"))
 
 
 def _gate_failures(decided: Sequence[Assessment]) -> dict[str, list[str]]:
@@ -164,7 +168,7 @@ def _reason(assessment: Assessment) -> str:
     return f"{', '.join(verdict.criterion for verdict in errors)}: {errors[0].reasoning}" if errors else "no criterion applies"
 
 
-def _trust(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings) -> Trust:
+def _trust(judged: Sequence[Judged], rubric: Rubric) -> Trust:
     answers: dict[str, dict[str, dict[str, str | None]]] = {key: {} for key in rubric.criteria}
     for item in judged:
         for judge, assessment in item.by_judge.items():
@@ -176,17 +180,17 @@ def _trust(judged: Sequence[Judged], rubric: Rubric, settings: TrustSettings) ->
     outcomes = {name: {judge: found.outcome.value for judge, found in given.items()} for name, given in complete.items()}
     scores = {name: {judge: found.score if judge in complete[name] else None for judge, found in given.items()} for name, given in several.items()}
     return Trust(
-        agreement(outcomes, settings.resamples, settings.few),
-        overall_agreement(answers, settings.resamples, settings.few),
-        {key: agreement(given, settings.resamples, settings.few) for key, given in answers.items()},
-        rank_agreement(scores, settings.far, settings.few),
+        agreement(outcomes, RESAMPLES, FEW),
+        overall_agreement(answers, RESAMPLES, FEW),
+        {key: agreement(given, RESAMPLES, FEW) for key, given in answers.items()},
+        rank_agreement(scores, MIN_RANK_CORRELATION, FEW),
     )
 
 
-def _flips(rubric: Rubric, several: Sequence[Assessment], settings: TrustSettings) -> FlipRates:
+def _flips(rubric: Rubric, several: Sequence[Assessment]) -> FlipRates:
     answers: dict[str, dict[str, list[str | None]]] = {key: {} for key in rubric.criteria}
     for assessment in several:
         for verdict in assessment.verdicts:
             if verdict.criterion in answers:
                 answers[verdict.criterion].setdefault(assessment.transcript_id, []).append(verdict.answer)
-    return flip_rates(answers, settings.resamples, settings.few)
+    return flip_rates(answers, RESAMPLES, FEW)

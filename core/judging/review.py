@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.fingerprint import seed_of
 from core.judging.agreement import HumanAgreement, human_agreement
+from core.judging.label_statistics import FEW, RESAMPLES
 from core.judging.review_sheet import Labels
 from core.judging.scoring import score
 from core.packs.pack import Rubric
@@ -12,6 +13,9 @@ from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 LONGEST = 200
 """Characters of a judge's reasoning that are shown."""
+
+SAMPLE = 30
+"""Transcripts on a sheet for a person, if no number is given."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class ReviewFigures:
     disagreements: dict[str, list[Disagreement]]
 
 
-def review(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int, few: int, seed: int = 0) -> ReviewFigures:
+def review(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int = RESAMPLES, few: int = FEW, seed: int = 0) -> ReviewFigures:
     """Lay a person's labels beside what was decided and, where there are several judges, beside what each said.
 
     An answer that is ERROR, and an outcome that is incomplete, is counted apart: it is no NO and no disagreement.

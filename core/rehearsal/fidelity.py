@@ -16,11 +16,28 @@ from core.packs.pack import Pack
 from core.packs.word_search import TopicSearch, pattern, plain
 from core.records import Exchange, Side, Transcript
 from core.rehearsal.guards import find_fault
-from core.settings.pipeline import Fidelity
 
 SIDES: tuple[Side, Side] = ("user", "assistant")
 CONTENT_LETTERS = 5
 """Letters from which a word of a question says what it is about."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "flaw_lift": (0.1, 1),  # share of messages with a flaw's words where it is due, less that elsewhere
+    "length_in_style": (0.7, 1),  # messages whose length is within the range of the writing style
+    "questions_answered": (0.05, 0.6),  # after a question; people often do not answer directly
+    "question_endings": (0, 0.4),  # messages that end with a question
+    "topics_per_message": (1, 3),  # mean number of the pack's subtopics
+    "topics_kept": (0.5, 1),  # of the subtopics planned for a message, those that it mentions
+    "distinct_openers": (0.8, 1),  # messages that start unlike all earlier ones of their conversation
+    "messages_refused": (0, 0.1),  # by a guard
+}
+"""Where a figure of a batch is in order; the report names those outside."""
+
+ANSWER_WORDS = (
+    *("yes", "yeah", "yep", "yup", "no", "nope", "nah", "not really", "i guess", "maybe", "sort of"),
+    *("kind of", "probably", "right", "good question", "to answer", "you asked"),
+)
+"""What a direct answer starts with."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +125,11 @@ class _Message:
     topics_due: frozenset[str]
 
 
-def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript], ranges: Fidelity) -> Report:
+def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     """Measure a batch of transcripts, of this product or of the forerunner's form.
 
     Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
 
-    Args:
-        ranges: between which each figure is in order.
     """
     messages = [message for transcript in transcripts for message in _messages(transcript)]
     topic_search = TopicSearch(pack.taxonomy)
@@ -125,7 +140,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript], ranges: Fide
     openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
     refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
     due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
-    answered = sum(_answers(message, ranges.answer_words) for message in asked)
+    answered = sum(_answers(message) for message in asked)
     found = {
         "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
         "length_in_style": (sum(style.within for style in styles), styled),
@@ -139,7 +154,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript], ranges: Fide
     return Report(
         conversations=len(transcripts),
         messages=len(messages),
-        figures=[Figure(name, total / of if of else None, of, *getattr(ranges, name)) for name, (total, of) in found.items()],
+        figures=[Figure(name, total / of if of else None, of, *RANGES[name]) for name, (total, of) in found.items()],
         flaws=flaws,
         styles=styles,
         ends=Counter(str(transcript.end_reason or "not told") for transcript in transcripts),
@@ -202,10 +217,10 @@ def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
     return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
 
 
-def _answers(message: _Message, answer_words: Sequence[str]) -> bool:
+def _answers(message: _Message) -> bool:
     """Say whether a message takes up a question directly: it begins with a word of answer, or its first sentences use two of a question's own words."""
     first = sentences(message.text)[:2]
-    if re.match(r"\W*(" + "|".join(re.escape(word) for word in answer_words) + r")\b", message.text.lower()):
+    if re.match(r"\W*(" + "|".join(re.escape(word) for word in ANSWER_WORDS) + r")\b", message.text.lower()):
         return True
     said = set(words(" ".join(first)))
     questions = [sentence for sentence in sentences(message.answer_before or "") if sentence.rstrip("*_\"'”’) ").endswith("?")]

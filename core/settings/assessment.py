@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.quantities import Correlation, Count, Tokens
+from core.quantities import Count, Tokens
 from core.yaml_files import Strict
 
 
@@ -19,7 +19,7 @@ class Judging(Strict):
     """
 
     mode: Literal["single", "category", "criterion"]
-    shuffle: bool
+    shuffle: bool = True
     confirm_gates: Literal["never", "second", "majority"]
 
 
@@ -39,24 +39,6 @@ class PanelSettings(Strict):
     by_criterion: dict[str, Policy] = Field(default_factory=dict)
 
 
-class TrustSettings(Strict):
-    """Reliability of judges.
-
-    Args:
-        resamples: bootstrap samples per interval.
-        few: number of transcripts below which an estimate has a warning.
-        far: rank correlation with the other judges below which a judge is named.
-        repeated: default sample size of `make assess REPEAT=…`.
-        reviewed: default sample size of `make review`.
-    """
-
-    resamples: Count
-    few: Count
-    far: Correlation
-    repeated: Count
-    reviewed: Count
-
-
 class AssessmentSettings(Strict):
     """How transcripts are assessed.
 
@@ -69,4 +51,3 @@ class AssessmentSettings(Strict):
     max_tokens: Tokens
     judging: Judging
     panel: PanelSettings
-    trust: TrustSettings

@@ -35,10 +35,10 @@ class PowerSettings(Strict):
         pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, to estimate the three from.
     """
 
-    wanted: Within
-    between: Share
-    within: Share
-    base_mean: Share
+    wanted: Within = 0.8
+    between: Share = 0.05
+    within: Share = 0.15
+    base_mean: Share = 0.7
     pilot: str | None = None
 
 
@@ -68,10 +68,10 @@ class EvaluationSettings(Strict):
     first_seed: Seed
     exchanges: Exchanges
     concurrency: Count
-    arms_at_once: Count
+    arms_at_once: Count = 1
     serve: Literal["llama-cpp", "llama-server"]
     max_tokens: Tokens
-    general_max_tokens: Whole
-    resamples: Count
+    general_max_tokens: Whole = 200
+    resamples: Count = 10_000
     decision: Decision
-    power: PowerSettings
+    power: PowerSettings = PowerSettings()

@@ -39,15 +39,15 @@ class Jobs(Strict):
     where: str
     namespace: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     approve: Literal["ask", "never"]
-    approve_seconds: Seconds
+    approve_seconds: Seconds = 86_400
     usd: Amount
-    margin: Ratio
-    least_seconds: Seconds
-    image: Annotated[str, Field(pattern=IMAGE)]
-    poll_seconds: Seconds
-    queue_seconds: Seconds
-    silent_seconds: Seconds
-    outage_seconds: Seconds
+    margin: Ratio = 0.3
+    least_seconds: Seconds = 1800
+    image: Annotated[str, Field(pattern=IMAGE)] = "ghcr.io/astral-sh/uv:0.13.9-python3.12-bookworm"
+    poll_seconds: Seconds = 12
+    queue_seconds: Seconds = 3600
+    silent_seconds: Seconds = 1800
+    outage_seconds: Seconds = 1800
 
 
 class ExportSettings(Strict):

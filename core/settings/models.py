@@ -77,15 +77,15 @@ class Calls(Strict):
         unusable_answers: number of invalid answers (truncated, wrong format, rejected by a guard) after which the call fails.
     """
 
-    concurrency: Count
-    timeout_seconds: Seconds
-    attempts: Count
-    total_seconds: Seconds
-    first_backoff_seconds: Seconds
-    longest_backoff_seconds: Seconds
-    longest_wait_seconds: Seconds
-    outage_seconds: Seconds
-    unusable_answers: Count
+    concurrency: Count = 8
+    timeout_seconds: Seconds = 300
+    attempts: Count = 5
+    total_seconds: Seconds = 600
+    first_backoff_seconds: Seconds = 0.5
+    longest_backoff_seconds: Seconds = 20
+    longest_wait_seconds: Seconds = 120
+    outage_seconds: Seconds = 120
+    unusable_answers: Count = 4
 
     @model_validator(mode="after")
     def _ordered(self) -> "Calls":

@@ -24,11 +24,11 @@ class RepairSettings(Strict):
 
     below: Share
     most: Share
-    max_tokens: Tokens
-    concurrency: Count
-    by_night: bool
-    in_dataset: bool
-    dataset_share: Share
+    max_tokens: Tokens = 4_000
+    concurrency: Count = 20
+    by_night: bool = False
+    in_dataset: bool = True
+    dataset_share: Share = 0.2
 
 
 class DesignSettings(Strict):
@@ -39,36 +39,12 @@ class DesignSettings(Strict):
         max_tokens: maximum length of one file, including thinking.
         contradictions: `refuse` stops at a brief that contradicts itself; `tell` drafts the pack and names the contradiction in the report.
         critique: whether the pack's experts review the draft.
-        ready: share of a pilot's conversations that must pass; a base model above it may need no training.
-        able: pass share below which a base model may be too weak for the part.
-        often: failure share above which a pilot's report names a criterion; lower: drop of a criterion's pass share since the last round that is named.
     """
 
-    attempts: Count
-    max_tokens: Tokens
+    attempts: Count = 4
+    max_tokens: Tokens = 32_000
     contradictions: Literal["refuse", "tell"]
     critique: bool
-    ready: Share
-    able: Share
-    often: Share
-    lower: Share
-
-
-class CostSettings(Strict):
-    """Assumptions of `make costs`, which only real conversations could measure.
-
-    Args:
-        user_tokens, answer_tokens: mean length of a simulated user's message and of an assistant's answer.
-        thinking_tokens: per call of a model that thinks.
-        verdict_tokens: a judge's reasoning on one criterion.
-        passing: share of transcripts that pass.
-    """
-
-    user_tokens: Count
-    answer_tokens: Count
-    thinking_tokens: Whole
-    verdict_tokens: Count
-    passing: Share
 
 
 def _known_timezone(name: str) -> str:
@@ -93,7 +69,7 @@ class NightlySettings(Strict):
 
     conversations: Count
     budget: Budget
-    for_judging: Share
+    for_judging: Share = 0.3
     until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     timezone: Annotated[str, AfterValidator(_known_timezone)]
-    nights: Whole
+    nights: Whole = 14

@@ -8,16 +8,15 @@ from pydantic import Field, model_validator
 
 from core.errors import SettingsError, nearest
 from core.paths import find_data, project_path
-from core.quantities import Count, Differences, ExchangeRange, Exchanges, Ratios, Seconds, Seed, Shares, Tokens, Within
+from core.quantities import Count, ExchangeRange, Exchanges, Seconds, Seed, Tokens, Within
 from core.records import RoleName
 from core.settings.assessment import AssessmentSettings
-from core.settings.dataset import AuditSettings, DuplicateSettings
 from core.settings.evaluation import EvaluationSettings
 from core.settings.faults import Fault
 from core.settings.jobs import REPO, ExportSettings, Jobs, Training
 from core.settings.keys import refuse_keys
 from core.settings.models import Budget, Calls, ModelSettings
-from core.settings.operations import CostSettings, DesignSettings, NightlySettings, RepairSettings
+from core.settings.operations import DesignSettings, NightlySettings, RepairSettings
 from core.settings.provider_options import OPTIONS
 from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
@@ -73,46 +72,20 @@ class Generation(Strict):
     """
 
     conversations: Count
-    first_seed: Seed
+    first_seed: Seed = 0
     exchanges: ExchangeRange | None = None
-    minimum_exchanges: Exchanges
+    minimum_exchanges: Exchanges = 3
     concurrency: Count
     max_tokens: Tokens
-    most_tokens: Tokens
+    most_tokens: Tokens = 150_000
     guards: list[Fault]
-    told_every_seconds: Seconds
+    told_every_seconds: Seconds = 15
 
     @model_validator(mode="after")
     def _has_room(self) -> "Generation":
         if self.max_tokens >= self.most_tokens:
             raise ValueError(f"max_tokens is {self.max_tokens:,} and most_tokens {self.most_tokens:,}: a prompt would have no room beside its answer")
         return self
-
-
-class Fidelity(Strict):
-    """Accepted ranges for how well simulated users keep to their persona (core/rehearsal/fidelity.py). The report names values outside them.
-
-    Args:
-        flaw_lift: share of messages with a flaw's words among those that should show it, minus the share among the others.
-        length_in_style: share of messages whose length is within the range of the writing style.
-        questions_answered: share of messages after a question that answer it directly.
-        question_endings: share of messages that end with a question.
-        topics_per_message: mean number of the pack's subtopics per message.
-        topics_kept: share of the subtopics planned for a message that it mentions.
-        distinct_openers: share of messages that start differently from all earlier ones of their conversation.
-        messages_refused: share of messages that a guard rejected.
-        answer_words: words that start a direct answer.
-    """
-
-    flaw_lift: Differences
-    length_in_style: Shares
-    questions_answered: Shares
-    question_endings: Shares
-    topics_per_message: Ratios
-    topics_kept: Shares
-    distinct_openers: Shares
-    messages_refused: Shares
-    answer_words: list[str]
 
 
 class Slicing(Strict):
@@ -127,7 +100,7 @@ class Slicing(Strict):
 
     first: Exchanges
     gap: ExchangeRange
-    max_tokens: Tokens
+    max_tokens: Tokens = 120_000
     whole: bool = False
 
 
@@ -148,15 +121,13 @@ class DatasetSettings(Strict):
     hub: str
     repo: Annotated[str, Field(pattern=REPO)]
     private: bool
-    provenance: bool
+    provenance: bool = False
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
     languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]], Field(min_length=1)]
     consent: str = ""
     tokenizer: str
     slicing: Slicing
     validation_share: Within
-    duplicates: DuplicateSettings
-    audit: AuditSettings
 
     def of(self, domain: str) -> "DatasetSettings":
         """Return the settings with the domain's name filled in."""
@@ -168,10 +139,9 @@ class Settings(Strict):
 
     roles: Roles
     models: dict[str, ModelSettings] = Field(description="By `provider/model`, by the name of a saved block, or by a provider for all its models.")
-    calls: Calls
+    calls: Calls = Calls()
     budget: Budget
     generation: Generation
-    fidelity: Fidelity
     assessment: AssessmentSettings
     dataset: DatasetSettings
     training: str = Field(description="Name of a file in config/training, without `.yaml`.")
@@ -181,7 +151,6 @@ class Settings(Strict):
     nightly: NightlySettings
     repair: RepairSettings
     design: DesignSettings
-    costs: CostSettings
 
     @model_validator(mode="after")
     def _known_models(self) -> "Settings":

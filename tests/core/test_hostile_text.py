@@ -10,7 +10,7 @@ import pytest
 
 from core.authoring.critique import Finding
 from core.authoring.pilots import Round
-from core.dataset.audit import audit
+from core.dataset.audit import AuditLimits, audit
 from core.evaluation.page import evaluation_page
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.judging.figures import figures
@@ -47,7 +47,7 @@ def judged(text: str) -> Any:
 
 def assessed(text: str) -> tuple[Any, str]:
     item = judged(text)
-    found = figures([item], PACK.rubric, SETTINGS.assessment.trust)
+    found = figures([item], PACK.rubric)
     batch = AssessmentBatch(domain=PACK.name, judges=[text], assessments=[], left_out=[LeftOut(name=text, reason=text)])
     return item, assessment_markdown(found, batch, PACK, [text], {(text, text): Bill(calls=1)}, 1.0)
 
@@ -71,7 +71,7 @@ def night(text: str) -> str:
     figured: Any = dict.fromkeys(("made", "taken_up", "left", "assessed", "passed", "failed", "incomplete", "calls", "unpriced"), 1)
     named: Any = {"failed_checks": {text: 1}, "left_out": {text: 1}, "out_of_range": [text], "stopped": text, "trouble": [text]}
     report = NightReport(night=Night(name="n", first_seed=0, conversations=1), usd=0.0, seconds=1.0, **figured, **named)
-    return night_markdown(report, [], measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity), {(text, text): Bill(calls=1)}, PACK)
+    return night_markdown(report, [], measure_fidelity(PACK, [talk(text)]), {(text, text): Bill(calls=1)}, PACK)
 
 
 def worked(text: str) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def reviewed(text: str) -> Any:
 @cache
 def reports(text: str) -> dict[str, str]:
     facts = compared(text)
-    fidelity = measure_fidelity(PACK, [talk(text)], SETTINGS.fidelity)
-    few = SETTINGS.dataset.audit.model_copy(update={"few": 1, "phrases": 5, "phrase_share": 0.1})
+    fidelity = measure_fidelity(PACK, [talk(text)])
+    few = AuditLimits(few=1, phrases=5, phrase_share=0.1)
     findings = [Finding(file=text, expert=text, problem=text, proposal=text)]
     return {
         "assessment": assessed(text)[1],

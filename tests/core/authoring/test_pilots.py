@@ -4,9 +4,8 @@ import pytest
 
 from core.authoring.pilots import Round, advice
 from core.packs.pack import load_pack
-from core.settings.pipeline import load_settings
 
-PACK, NUMBERS = load_pack("coding-mentor"), load_settings().design
+PACK = load_pack("coding-mentor")
 
 
 def round_with(number=1, passed=4, failed=1, model=None, **criteria):
@@ -18,20 +17,20 @@ def round_with(number=1, passed=4, failed=1, model=None, **criteria):
 
 @pytest.mark.parametrize(("passed", "said"), [(7, "enough for a batch"), (6, "go on when 70% do"), (0, "go on when 70% do")])
 def test_a_pack_is_ready_from_the_set_share_on(passed, said):
-    assert said in advice(round_with(passed=passed, failed=10 - passed), [], PACK, NUMBERS)[0]
+    assert said in advice(round_with(passed=passed, failed=10 - passed), [], PACK)[0]
 
 
 @pytest.mark.parametrize(
     ("passed", "said"), [(8, "perhaps no fine-tune is needed"), (7, "something to gain"), (5, "something to gain"), (4, "large enough for the part")]
 )
 def test_a_base_is_told_by_three_ranges(passed, said):
-    told = advice(round_with(passed=passed, failed=10 - passed, model="a/b"), [], PACK, NUMBERS)
+    told = advice(round_with(passed=passed, failed=10 - passed, model="a/b"), [], PACK)
     assert said in told[0]
     assert "without" in told[0]
 
 
 def test_a_criterion_that_fails_often_is_named_with_its_files():
-    told = " ".join(advice(round_with(CO1=0.5, CO2=0.6), [], PACK, NUMBERS))
+    told = " ".join(advice(round_with(CO1=0.5, CO2=0.6), [], PACK))
     assert "prompts/coding-mentor/criteria/CO1-" in told
     assert "CO2" not in told
 
@@ -39,21 +38,21 @@ def test_a_criterion_that_fails_often_is_named_with_its_files():
 @pytest.mark.parametrize(("each", "chance"), [(5, 3), (10, 4), (20, 4)])
 def test_a_change_between_rounds_is_told_with_how_far_chance_alone_goes(each, chance):
     """Fisher's exact test: of 5, 1 against 5 has p = 0.048 and 2 against 5 has 0.17; of 10, 5 against 10 has 0.033; of 20, 15 against 20 has 0.047."""
-    told = advice(round_with(2, each, 0, CO1=0.6), [round_with(1, each, 0, CO1=1.0)], PACK, NUMBERS)[-1]
+    told = advice(round_with(2, each, 0, CO1=0.6), [round_with(1, each, 0, CO1=1.0)], PACK)[-1]
     assert "Lower than in round 1: CO1 (-40%)" in told
     assert f"a difference of {chance} may be chance" in told
 
 
 def test_one_conversation_of_five_is_a_drop_of_a_fifth_and_rounds_of_another_size_are_not_compared():
     before, after = round_with(1, 5, 0, CO1=1.0), round_with(2, 5, 0, CO1=0.8)
-    assert "CO1 (-20%)" in advice(after, [before], PACK, NUMBERS)[-1]
-    assert not any("Lower" in text for text in advice(after, [round_with(1, 10, 0, CO1=1.0)], PACK, NUMBERS))
+    assert "CO1 (-20%)" in advice(after, [before], PACK)[-1]
+    assert not any("Lower" in text for text in advice(after, [round_with(1, 10, 0, CO1=1.0)], PACK))
 
 
 def test_rounds_of_another_model_are_not_compared():
-    assert not any("Lower" in text for text in advice(round_with(2, CO1=0.6), [round_with(1, model="a/b", CO1=1.0)], PACK, NUMBERS))
+    assert not any("Lower" in text for text in advice(round_with(2, CO1=0.6), [round_with(1, model="a/b", CO1=1.0)], PACK))
 
 
 def test_nothing_judged_is_told():
-    (told,) = advice(round_with(passed=0, failed=0), [], PACK, NUMBERS)
+    (told,) = advice(round_with(passed=0, failed=0), [], PACK)
     assert "Nothing was judged completely" in told

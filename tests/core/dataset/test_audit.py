@@ -3,6 +3,7 @@
 import random
 import weakref
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -10,21 +11,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from pydantic import ValidationError
 
-from core.dataset.audit import audit
+from core.dataset.audit import LIMITS, audit
 from core.dataset.phrase_counts import PhraseCounts
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.rehearsal.personas import sample_batch
 from core.reports.render import markdown
-from core.settings.dataset import AuditSettings
 
 PACK = load_pack("therapeutic-coaching")
-SETTINGS = AuditSettings(
-    few=10, phrase_words=(5, 8), phrase_share=0.4, phrase_ratio=5, phrase_part=1.3, phrases=10, phrase_window=10,
-    opener_share=0.05, question_endings=0.5, long_answer=4, long_answers=0.1, coverage=0.5,
-)  # fmt: skip
 VOCABULARY = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wu") for b in ("dan", "fer", "gol", "hin", "jum", "pas", "rik", "zel")]
 HARD = "that sounds really hard for you"
 
@@ -45,7 +40,7 @@ def transcript(number, answers=None, users=None, persona=None, exchanges=4):
 
 
 def audited(transcripts, **more):
-    return audit(iter(transcripts), PACK, SETTINGS.model_copy(update=more))
+    return audit(iter(transcripts), PACK, replace(LIMITS, **more))
 
 
 def fragment(found):
@@ -218,10 +213,4 @@ def test_memory_does_not_grow_with_the_number_of_transcripts():
     assert max(sizes[200:]) <= 1.1 * max(sizes[:20])
     assert [phrase.transcripts for phrase in counts.over_represented(0.5, 5) if phrase.text == HARD] == [400]
     alive.clear()
-    assert [phrase.text for phrase in audit(stream(), PACK, SETTINGS).phrases] == [HARD]
-
-
-@pytest.mark.parametrize("wrong", [{"phrase_words": (6, 4)}, {"phrase_words": (1, 4)}, {"phrase_share": 0}, {"few": 0}, {"coverage": 2}, {"phrase_window": 1}])
-def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValidationError):
-        AuditSettings.model_validate(SETTINGS.model_dump() | wrong)
+    assert [phrase.text for phrase in audit(stream(), PACK).phrases] == [HARD]

@@ -5,22 +5,20 @@ import random
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from core.dataset.near_duplicates import Duplicate, near_duplicates
+from core.dataset.near_duplicates import LIKENESS, Duplicate, near_duplicates
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.rehearsal.conversation import rehearse
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.turns import Cast, Player
 from core.scripted.chat import ScriptedChat
-from core.settings.dataset import DuplicateSettings
 
-SETTINGS = DuplicateSettings(similarity=0.7, share=0.6, shingle_words=3, permutations=128, least_words=20)
 VOCABULARY = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wu") for b in ("dan", "fer", "gol", "hin", "jum", "pas", "rik", "zel")]
 
 
@@ -37,7 +35,7 @@ def transcript(name, pairs):
 
 
 def found(*items, **more):
-    return near_duplicates(iter(items), SETTINGS.model_copy(update=more))
+    return near_duplicates(iter(items), replace(LIKENESS, **more))
 
 
 def edited(said, every):
@@ -130,7 +128,7 @@ def test_what_stays_is_no_duplicate_and_the_order_makes_no_difference(drawn, shu
     result = found(*items)
     dropped = {item.dropped for item in result}
     rank = {item.id: (-score, -len(item.exchanges), item.id) for item, score in items}
-    assert all(item.kept not in dropped and rank[item.kept] < rank[item.dropped] and item.share >= SETTINGS.share for item in result)
+    assert all(item.kept not in dropped and rank[item.kept] < rank[item.dropped] and item.share >= LIKENESS.share for item in result)
     assert len(dropped) == len(result)
     assert found(*(pair for pair in items if pair[0].id not in dropped)) == []
     shuffle.shuffle(items)
@@ -165,7 +163,7 @@ def test_no_transcript_is_kept_in_memory():
             yield item, 0.9
             del item
 
-    assert near_duplicates(stream(), SETTINGS) == []
+    assert near_duplicates(stream()) == []
 
 
 def test_the_hash_seed_of_python_makes_no_difference():
@@ -173,7 +171,7 @@ def test_the_hash_seed_of_python_makes_no_difference():
         "from tests.core.dataset.test_near_duplicates import *\n"
         "whole = [(transcript(f'a{n}', [exchange(n)]), 0.9) for n in range(40)]\n"
         "near = [(transcript(f'b{n}', [tuple(edited(said, 17) for said in exchange(n))]), 0.8) for n in range(40)]\n"  # Jaccard 0.73: some are found
-        "print(near_duplicates(iter(whole + near), SETTINGS))"
+        "print(near_duplicates(iter(whole + near)))"
     )
     told = [
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "."}, capture_output=True, text=True, check=True)
@@ -188,9 +186,3 @@ async def test_rehearsed_conversations_of_different_personas_stay():
     cast = Cast(Player(ScriptedChat("user", pack), 2000, 10**6), Player(ScriptedChat("mixed", pack), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(pack, persona, cast, persona.id) for persona in sample_batch(pack, 0, 40, (3, 6))]
     assert found(*((item, 0.9) for item in batch)) == []
-
-
-@pytest.mark.parametrize("wrong", [{"similarity": 0}, {"share": 1.1}, {"shingle_words": 0}, {"permutations": 8}, {"least_words": 0}])
-def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValidationError):
-        DuplicateSettings.model_validate(SETTINGS.model_dump() | wrong)

@@ -14,10 +14,8 @@ from core.rehearsal.steering import steer
 from core.rehearsal.turns import Cast, Player
 from core.reports.render import fidelity_markdown
 from core.scripted.chat import ScriptedChat
-from core.settings.pipeline import load_settings
 
 PACK = load_pack("therapeutic-coaching")
-RANGES = load_settings().fidelity
 
 
 def transcript(persona, texts, answers=None, **provenance):
@@ -36,14 +34,14 @@ async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_m
     player = Player(ScriptedChat("user", PACK), 2000, 10**6)
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
-    report = measure_fidelity(PACK, batch, RANGES)
+    report = measure_fidelity(PACK, batch)
     assert report.out == ["questions_answered"]  # the scripted user answers no question, and the report says so
     assert figure(report, "flaw_lift").value > 0.4
 
 
 def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
     text = "I think the thing is just that it is hard and there is a lot of it on most days, is it not?"
-    report = measure_fidelity(PACK, [transcript(persona, [text] * 6) for persona in sample_batch(PACK, 0, 40)], RANGES)
+    report = measure_fidelity(PACK, [transcript(persona, [text] * 6) for persona in sample_batch(PACK, 0, 40)])
     assert {"flaw_lift", "length_in_style", "question_endings", "topics_per_message", "topics_kept", "distinct_openers"} <= set(report.out)
     assert "**Out of range: " in fidelity_markdown(report)
 
@@ -60,24 +58,24 @@ def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
 def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, answered):
     persona = sample_batch(PACK, 0, 1)[0]
     question = "Good that you went. Did you manage the evening walk along the river?"
-    report = measure_fidelity(PACK, [transcript(persona, ["I went out on Sunday.", reply], [question, "I see."])], RANGES)
+    report = measure_fidelity(PACK, [transcript(persona, ["I went out on Sunday.", reply], [question, "I see."])])
     assert (figure(report, "questions_answered").value, figure(report, "questions_answered").of) == (answered, 1)
 
 
 def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_found():
     persona = sample_batch(PACK, 0, 1)[0]
     told = transcript(persona, ["One.", "Two."], rejections=[{"fault": "meta"}])
-    report = measure_fidelity(PACK, [told], RANGES)
+    report = measure_fidelity(PACK, [told])
     assert (dict(report.refused), figure(report, "messages_refused").value) == ({"meta": 1}, 1 / 5)
     foreign = told.model_copy(update={"provenance": {}, "exchanges": [Exchange(exchange_number=1, user="<think>hm</think> ok", assistant="Fine.")]})
-    assert dict(measure_fidelity(PACK, [foreign], RANGES).refused) == {"leaked_reasoning": 1}
+    assert dict(measure_fidelity(PACK, [foreign]).refused) == {"leaked_reasoning": 1}
 
 
 def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
     persona = {"name": "A", "writing_style": "text-speak", "flaw_patterns": [{"name": "black_and_white_thinking"}]}
     pairs = [{"user": "it's always ruined, nobody ever stays", "assistant": "That hurts."}] * 3
     (tmp_path / "t.json").write_text(json.dumps({"id": "t", "persona": persona, "exchanges": pairs}), encoding="utf-8")
-    report = measure_fidelity(PACK, [read_transcript(tmp_path / "t.json")], RANGES)
+    report = measure_fidelity(PACK, [read_transcript(tmp_path / "t.json")])
     assert [(style.name, len(style.lengths)) for style in report.styles] == [("text_speak", 3)]
     assert [(flaw.name, flaw.due, flaw.shown) for flaw in report.flaws] == [("black_and_white_thinking", 3, 3)]
     assert figure(report, "topics_kept").value is None
@@ -89,4 +87,4 @@ def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
 @pytest.mark.parametrize("field", ["flaws", "flaw_patterns", "dimensions", "writing_style", "topics", "trajectory", "seed"])
 def test_a_persona_from_elsewhere_may_hold_anything(field, odd):
     made = Transcript(id="t", persona={field: odd}, exchanges=[Exchange(exchange_number=1, user="I slept badly.", assistant="Why?")])
-    assert fidelity_markdown(measure_fidelity(PACK, [made], RANGES))
+    assert fidelity_markdown(measure_fidelity(PACK, [made]))

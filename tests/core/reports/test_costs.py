@@ -6,7 +6,7 @@ from core.errors import SettingsError
 from core.llm.chat import Usage
 from core.llm.prices import Given, Unknown
 from core.packs.pack import load_pack
-from core.reports.costs import judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
+from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
 from tasks.show_costs import costs
@@ -27,8 +27,8 @@ def words(text):
     return len(text.split())
 
 
-def test_each_prompt_is_read_from_the_cache_but_for_what_is_new(settings):
-    taken = settings.costs.model_copy(update={"user_tokens": 10, "answer_tokens": 20, "thinking_tokens": 5})
+def test_each_prompt_is_read_from_the_cache_but_for_what_is_new():
+    taken = Assumptions(user_tokens=10, answer_tokens=20, thinking_tokens=5)
     user = rehearsal_calls(3, taken, stable=100, note=7, answer=10, simulated=True)
     assert [call.input_tokens for call in user] == [107, 137, 167]
     assert [call.cache_read_tokens for call in user] == [0, 100, 130]
@@ -40,15 +40,15 @@ def test_each_prompt_is_read_from_the_cache_but_for_what_is_new(settings):
 
 def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, settings):
     sizes = measure_prompts(pack, settings, words)
-    transcript = 10 * (settings.costs.user_tokens + settings.costs.answer_tokens)
+    transcript = 10 * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
     for mode, count in (("single", 1), ("category", 6), ("criterion", 17)):
         judging = settings.assessment.judging.model_copy(update={"mode": mode})
         changed = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"judging": judging})})
         calls = judging_calls(pack, changed, sizes, 10)
         assert len(calls) == count
         assert sum(call.cache_read_tokens for call in calls) == (count - 1) * transcript
-        verdicts = sum(call.output_tokens for call in calls) - count * settings.costs.thinking_tokens
-        assert verdicts == pytest.approx(17 * settings.costs.verdict_tokens, abs=count)
+        verdicts = sum(call.output_tokens for call in calls) - count * ASSUMPTIONS.thinking_tokens
+        assert verdicts == pytest.approx(17 * ASSUMPTIONS.verdict_tokens, abs=count)
 
 
 def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, settings):
