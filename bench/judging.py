@@ -21,7 +21,7 @@ from typing import Any
 from bench.flow import AT_ONCE
 from bench.llm import clients, ours
 from core.imports.transcript_files import find_transcripts
-from core.judging.judge import Sitting, assess
+from core.judging.judge import JudgeContext, assess
 from core.llm.ledger import read_entries
 from core.packs.pack import load_pack
 from core.records import Assessment, Outcome, Transcript
@@ -77,7 +77,7 @@ async def judge(stub: Stub, provider: str, folder: str, transcripts: list[Transc
 
     async def one(transcript: Transcript) -> Assessment:
         async with slots:
-            return await assess(Sitting(PACK, caller, transcript, how, 16000))
+            return await assess(JudgeContext(PACK, caller, transcript, how, 16000))
 
     made = await asyncio.gather(*(one(item) for item in transcripts))
     (stats,) = stub.stats().values()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.judging import rehearsed
+from blocks.tokens import load_tokenizer
 from core.dataset.example_files import write_examples
 from core.dataset.slicing import SliceReport, Tokenizer, chat, slice_points, slices
 from core.imports.transcript_files import find_transcripts, read_transcript
@@ -25,7 +26,6 @@ from core.packs.pack import load_pack
 from core.records import Transcript
 from core.settings.pipeline import Slicing
 from core.storage.store import Store
-from tasks.tokens import load_tokenizer
 
 SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
 TOKENIZER = load_tokenizer("cl100k_base")

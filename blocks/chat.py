@@ -38,9 +38,6 @@ LOCAL = ("scripted", "llama-cpp", "llama-server")
 FILES = ("llama-cpp", "llama-server")
 """Providers whose models are GGUF files."""
 
-CACHED_INPUT_IS_FREE = ("anthropic", "claude-cli")
-"""Providers that do not count cached input towards the limit on input tokens."""
-
 
 @runtime_checkable
 class Closing(Protocol):

@@ -1,4 +1,4 @@
-"""Hugging Face Jobs: an order is submitted once, however often and by however many it is asked for."""
+"""Hugging Face Jobs: a job is submitted once, however often and by however many it is asked for."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from blocks.hf_job_run import HfJobRun
 from core.errors import HubError, JobError
 from core.redaction import learn
 from core.storage.leftovers import mark
-from core.training.job_spec import KEY_LABEL, MOUNT, RUN_LABEL, Made, Order, Paid, Purchase, first_alive, may_still_run, words
+from core.training.job_spec import KEY_LABEL, MOUNT, RUN_LABEL, JobResources, JobResult, JobSpec, JobStatus, first_alive, may_still_run, words
 
 FILES = "understudy-jobs"
 """Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""
@@ -30,7 +30,7 @@ JOB_TOKEN = "HF_JOB_TOKEN"
 """Environment variable with the token that jobs are given, where it is another than the one that submits them."""
 
 
-class HfJob(JobBlock[Made]):
+class HfJob(JobBlock[JobResult]):
     """A job script on Hugging Face Jobs.
 
     Example:
@@ -64,13 +64,13 @@ class HfJob(JobBlock[Made]):
 
         return self.hub.patiently("asking for the hardware of jobs", ask)
 
-    async def trigger(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> HfJobRun | Made:  # ty: ignore[incompatible-method-override]
-        """Return what makes an order: its finished result, the job that is under way, or one that is submitted now.
+    async def trigger(self, spec: JobSpec, resources: JobResources | None, script: Path, place: Path) -> HfJobRun | JobResult:  # ty: ignore[incompatible-method-override]
+        """Return what makes what is asked for: its finished result, the job that is under way, or one that is submitted now.
 
         A submission that is cancelled while it is under way is waited for, and then the job is cancelled; if that fails it is said.
 
         Args:
-            purchase: none if nothing may be bought.
+            resources: none if nothing may be bought.
             script: path of the job script.
             place: where the result will lie.
 
@@ -78,38 +78,38 @@ class HfJob(JobBlock[Made]):
             HubError: it cannot be submitted.
             JobError: nothing is there, and nothing may be bought.
         """
-        submission = asyncio.ensure_future(asyncio.to_thread(self._submit_once, order, purchase, script, place))
+        submission = asyncio.ensure_future(asyncio.to_thread(self._submit_once, spec, resources, script, place))
         try:
             job, found = await asyncio.shield(submission)
         except asyncio.CancelledError:
             await self._undo(submission)
             raise
-        return job if isinstance(job, Made) else HfJobRun(self, order, job, place, found)
+        return job if isinstance(job, JobResult) else HfJobRun(self, spec, job, place, found)
 
-    def find_made(self, order: Order, place: Path) -> Made | None:
-        """Return an order's finished result, or none; a result that is not what it tells of itself counts as none.
+    def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
+        """Return a specification's finished result, or none; a result that is not what it tells of itself counts as none.
 
         Raises:
             HubError: the Hub does not answer.
         """
-        commit = self.hub.commit_of(order.repo, "model", order.tag)
+        commit = self.hub.commit_of(spec.repo, "model", spec.tag)
         if commit is None:
             return None
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             with tempfile.TemporaryDirectory(dir=place.parent, prefix=mark("told"), ignore_cleanup_errors=True) as folder:
-                path = self.hub.fetch(order.repo, "model", commit, order.finished, Path(folder))
+                path = self.hub.fetch(spec.repo, "model", commit, spec.finished, Path(folder))
                 if path is None:
                     return None
                 facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             wanted = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in facts["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        there = self.hub.sums(order.repo, "model", commit, list(wanted)) if wanted else {}
+        there = self.hub.sums(spec.repo, "model", commit, list(wanted)) if wanted else {}
         same = all(name in there and there[name][0] == size and there[name][1] in (None, sha256) for name, (size, sha256) in wanted.items())
-        return Made(order.repo, commit, self.hub.page(order.repo, "model", commit), facts) if same and wanted else None
+        return JobResult(spec.repo, commit, self.hub.page(spec.repo, "model", commit), facts) if same and wanted else None
 
-    def find_jobs(self, label: str, value: str) -> list[Paid]:
+    def find_jobs(self, label: str, value: str) -> list[JobStatus]:
         """Return all jobs that have a label, ended or not.
 
         Raises:
@@ -117,13 +117,13 @@ class HfJob(JobBlock[Made]):
         """
         api = self.hub.get_client()
 
-        def ask() -> list[Paid]:
+        def ask() -> list[JobStatus]:
             # the service could leave the filter out
             return [_paid(job) for job in api.list_jobs(labels={label: value}, namespace=self.namespace) if (job.labels or {}).get(label) == value]
 
         return self.hub.patiently("looking for jobs", ask)
 
-    def look(self, job: str) -> Paid:
+    def look(self, job: str) -> JobStatus:
         """Return a job as it is.
 
         Raises:
@@ -160,7 +160,7 @@ class HfJob(JobBlock[Made]):
 
         self.hub.patiently("cancelling a job", ask)
 
-    def cancel_or_say(self, job: Paid) -> bool:
+    def cancel_or_say(self, job: JobStatus) -> bool:
         """Have a job stopped, or log that it may go on; return whether it is stopped."""
         try:
             self.cancel(job.id)
@@ -169,13 +169,13 @@ class HfJob(JobBlock[Made]):
             return False
         return True
 
-    def agreed(self, order: Order) -> Paid | None:
-        """Return the job of an order that counts for all who look; the superfluous ones are cancelled.
+    def agreed(self, spec: JobSpec) -> JobStatus | None:
+        """Return the job of a specification that counts for all who look; the superfluous ones are cancelled.
 
         Raises:
             HubError: the service does not answer.
         """
-        job, superfluous = first_alive(self.find_jobs(KEY_LABEL, order.key))
+        job, superfluous = first_alive(self.find_jobs(KEY_LABEL, spec.key))
         for other in superfluous:
             self.cancel_or_say(other)
         return job
@@ -184,74 +184,74 @@ class HfJob(JobBlock[Made]):
         """Return the Hub as a job sees it: by the token of HF_JOB_TOKEN where that is set."""
         return self.hub.model_copy(update={"token": SecretStr(learn(os.environ[JOB_TOKEN]))}) if os.environ.get(JOB_TOKEN) else self.hub
 
-    def _submit_once(self, order: Order, purchase: Purchase | None, script: Path, place: Path) -> tuple[Paid | Made, bool]:
-        """Submit an order unless its job or result is there; return it, and whether it was there.
+    def _submit_once(self, spec: JobSpec, resources: JobResources | None, script: Path, place: Path) -> tuple[JobStatus | JobResult, bool]:
+        """Submit a job unless its job or result is there; return it, and whether it was there.
 
         The service has no key against doubles, so labels are looked for before, after an answer that was lost, and once more when all is done.
         """
-        # in this order: a job that ends in between has tagged its result by then
-        if there := self.agreed(order) or self.find_made(order, place):
+        # first the job, then the result: a job that ends in between has tagged its result by then
+        if there := self.agreed(spec) or self.find_made(spec, place):
             return there, True
-        if purchase is None:
-            raise JobError(f"The result or job of {order.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
-        files: dict[str, Path | bytes] = {order.script: script, **{name: script.with_name(name) for name in order.companions}}
-        files |= {name: text.encode() for name, text in order.files.values()}
-        commit = self.hub.push(f"{self.namespace}/{FILES}", "dataset", files, f"For {order.key}", order.key, private=True).oid
+        if resources is None:
+            raise JobError(f"The result or job of {spec.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
+        files: dict[str, Path | bytes] = {spec.script: script, **{name: script.with_name(name) for name in spec.companions}}
+        files |= {name: text.encode() for name, text in spec.files.values()}
+        commit = self.hub.push(f"{self.namespace}/{FILES}", "dataset", files, f"For {spec.key}", spec.key, private=True).oid
         api = self.hub.get_client()
         for attempt in range(1, self.hub.attempts + 1):
             try:
-                submitted = _paid(self._post(api, order, purchase, commit))
+                submitted = _paid(self._post(api, spec, resources, commit))
             except Exception as raised:
                 error = underlying(raised)
                 if not may_pass(error):
                     raise explained("submitting a job", error, attempt, self.hub.endpoint) from error
                 pause(error, attempt)
                 # what was answered may say nothing of what was done
-                if there := self._look_again(order, error, attempt):
+                if there := self._look_again(spec, error, attempt):
                     return there, False
             else:
                 time.sleep(self.settle_seconds)
                 try:
-                    return self.agreed(order) or submitted, False
+                    return self.agreed(spec) or submitted, False
                 except HubError as trouble:
                     self.logger.warning("Whether the job %s is the only one of its key is not known yet. %s", submitted.id, trouble)
                     return submitted, False
         raise AssertionError
 
-    def _look_again(self, order: Order, error: BaseException, attempt: int) -> Paid | None:
+    def _look_again(self, spec: JobSpec, error: BaseException, attempt: int) -> JobStatus | None:
         """Return the job of a submission that seemed to fail, if it is there; an error if that was the last attempt."""
         perhaps = f"A job may appear all the same: {self._page()} shows it, and the same command takes it up."
         try:
-            there = self.agreed(order)
+            there = self.agreed(spec)
         except HubError as trouble:
             raise HubError(f"{trouble} {perhaps}") from error
         if there is None and attempt == self.hub.attempts:
             raise HubError(f"{explained('submitting a job', error, attempt, self.hub.endpoint)} {perhaps}") from error
         return there
 
-    async def _undo(self, submission: "asyncio.Future[tuple[Paid | Made, bool]]") -> None:
+    async def _undo(self, submission: "asyncio.Future[tuple[JobStatus | JobResult, bool]]") -> None:
         """Wait for a submission, and cancel its job."""
         try:
             job = (await submission)[0]
         except Exception as error:
             self.logger.error("A job may have been submitted all the same; look at %s and cancel it there. %s", self._page(), error)
             return
-        if isinstance(job, Paid):
+        if isinstance(job, JobStatus):
             await asyncio.to_thread(self.cancel_or_say, job)
 
     def _page(self) -> str:
         return f"{self.hub.where()}/jobs/{self.namespace}"
 
-    def _post(self, api: HfApi, order: Order, purchase: Purchase, commit: str) -> JobInfo:
-        files = {argument: f"{MOUNT}/{name}" for argument, (name, _) in order.files.items()}
-        where: dict[str, Any] = {"output": order.stage, "push-to": order.repo, "push-tag": order.tag, "public": not order.private}
+    def _post(self, api: HfApi, spec: JobSpec, resources: JobResources, commit: str) -> JobInfo:
+        files = {argument: f"{MOUNT}/{name}" for argument, (name, _) in spec.files.items()}
+        where: dict[str, Any] = {"output": spec.stage, "push-to": spec.repo, "push-tag": spec.tag, "public": not spec.private}
         return api.run_job(
-            image=purchase.image,
-            command=["uv", "run", f"{MOUNT}/{order.script}", *words({**order.arguments, **order.remote, **files, **where})],
+            image=resources.image,
+            command=["uv", "run", f"{MOUNT}/{spec.script}", *words({**spec.arguments, **spec.remote, **files, **where})],
             secrets={"HF_TOKEN": self.job_hub().environment().get("HF_TOKEN", "")},
-            flavor=purchase.flavor,
-            timeout=purchase.timeout_seconds,
-            labels={**purchase.labels, KEY_LABEL: order.key, RUN_LABEL: purchase.run},
+            flavor=resources.flavor,
+            timeout=resources.timeout_seconds,
+            labels={**resources.labels, KEY_LABEL: spec.key, RUN_LABEL: resources.run},
             volumes=[Volume(type="dataset", source=f"{self.namespace}/{FILES}", mount_path=MOUNT, revision=commit)],
             namespace=self.namespace,
         )
@@ -266,7 +266,7 @@ def _price(item: JobHardwareInfo) -> tuple[float, float | None]:
     return hourly, float(memory) if memory else None
 
 
-def _paid(job: JobInfo) -> Paid:
+def _paid(job: JobInfo) -> JobStatus:
     """Return what matters of a job; an answer that lacks it is an error of whatever kind."""
     message, image, times = str(job.status.message or ""), str(job.docker_image or job.space_id or ""), (job.created_at, job.started_at, job.finished_at)
-    return Paid(str(job.id), str(job.status.stage), job.url, str(job.flavor or ""), message, *times, labels=job.labels or {}, image=image)
+    return JobStatus(str(job.id), str(job.status.stage), job.url, str(job.flavor or ""), message, *times, labels=job.labels or {}, image=image)

@@ -3,9 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from huggingface_hub.errors import JobNotFoundError
 from prefect.blocks.abstract import JobRun
@@ -14,10 +14,7 @@ from blocks.job_log import JobLog
 from core.errors import HubError, JobError
 from core.machine.deaths import SMALLER, explain, signal_name
 from core.settings.jobs import Jobs
-from core.training.job_spec import KEY_LABEL, Made, Order, Paid, may_still_run
-
-if TYPE_CHECKING:
-    from blocks.hf_job import HfJob
+from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, may_still_run
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -40,10 +37,45 @@ UNSTARTED = {
 """Exit codes of a container in which the script did not begin."""
 
 
-class HfJobRun(JobRun[Made]):
+class Service(Protocol):
+    """What a job's run asks of the service that runs it (blocks/hf_job.py)."""
+
+    namespace: str
+
+    @property
+    def logger(self) -> Any:
+        """Takes warnings."""
+        ...
+
+    def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
+        """Return the finished result, or none."""
+        ...
+
+    def find_jobs(self, label: str, value: str) -> Sequence[JobStatus]:
+        """Return the jobs with a label."""
+        ...
+
+    def agreed(self, spec: JobSpec) -> JobStatus | None:
+        """Return the job that counts for all who look."""
+        ...
+
+    def look(self, job: str) -> JobStatus:
+        """Return a job as the service tells of it now."""
+        ...
+
+    def lines(self, job: str) -> Iterable[str]:
+        """Return what a job prints."""
+        ...
+
+    def cancel_or_say(self, job: JobStatus) -> bool:
+        """Cancel a job; say whether that went well."""
+        ...
+
+
+class HfJobRun(JobRun[JobResult]):
     """A job that was submitted, by this process or an earlier one."""
 
-    def __init__(self, block: "HfJob", order: Order, job: Paid, place: Path, found: bool) -> None:
+    def __init__(self, block: Service, spec: JobSpec, job: JobStatus, place: Path, found: bool) -> None:
         """Take a job.
 
         Args:
@@ -51,7 +83,7 @@ class HfJobRun(JobRun[Made]):
             found: whether the job was there already.
         """
         self.job, self.found, self.namespace = job, found, block.namespace
-        self._block, self._order, self._place = block, order, place
+        self._block, self._spec, self._place = block, spec, place
         self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(self.job.id))
         self._unknown, self._trouble = 0, ""
         self.uncancelled = False
@@ -78,13 +110,13 @@ class HfJobRun(JobRun[Made]):
             await asyncio.to_thread(self._log.end, self.job.ended)
             self._pass_on(report)
 
-    async def fetch_result(self) -> Made:
+    async def fetch_result(self) -> JobResult:
         """Return the result, which counts if the expected file is at a commit and what it lists has its checksums.
 
         Raises:
             JobError: there is none, with what is known of why.
         """
-        made = await asyncio.to_thread(self._block.find_made, self._order, self._place)
+        made = await asyncio.to_thread(self._block.find_made, self._spec, self._place)
         if made is None:
             raise JobError(self._why())
         await asyncio.to_thread(self._end_others)
@@ -93,7 +125,7 @@ class HfJobRun(JobRun[Made]):
     def _end_others(self) -> None:
         """Cancel what would make the same once more: a submission that was late or lost."""
         try:
-            for other in self._block.find_jobs(KEY_LABEL, self._order.key):
+            for other in self._block.find_jobs(KEY_LABEL, self._spec.key):
                 if not other.ended and other.id != self.job.id:
                     self._block.cancel_or_say(other)
         except HubError as error:
@@ -102,7 +134,7 @@ class HfJobRun(JobRun[Made]):
     def _meet_late(self) -> None:
         """Take the job that counts for all who look, where another has appeared since this one was submitted."""
         try:
-            counts = self._block.agreed(self._order)
+            counts = self._block.agreed(self._spec)
         except HubError as error:
             self._trouble = f" ({error})"
             return
@@ -149,7 +181,7 @@ class HfJobRun(JobRun[Made]):
         for event in self._log.events():
             report(event)
 
-    def _look(self) -> Paid | None:
+    def _look(self) -> JobStatus | None:
         """Return the job as it is, or none if nothing was heard of it; count answers that there is no such job."""
         try:
             found = self._block.look(self.job.id)
@@ -173,7 +205,7 @@ class HfJobRun(JobRun[Made]):
         job, where = self.job, f"Its log is {self._log.path}, its page {self.job.url}."
         if self._log.trouble:
             where = f"Its log could not be read to the end ({self._log.trouble}): {self._log.path} has what was, its page is {job.url}."
-        nothing = f"{self._order.repo} has no finished {self._order.finished} at {self._order.tag}"
+        nothing = f"{self._spec.repo} has no finished {self._spec.finished} at {self._spec.tag}"
         if self._unknown >= GONE or job.stage == "DELETED":
             return f"The job {job.id} has vanished: the service does not know it any more, and {nothing}. {where} {AGAIN}"
         if job.stage == "COMPLETED":

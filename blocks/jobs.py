@@ -5,6 +5,7 @@ from prefect.exceptions import ObjectNotFound
 from blocks.hf_job import HfJob
 from core.errors import SettingsError
 from core.settings.keys import refuse_keys
+from core.settings.pipeline import Settings
 
 
 async def load_jobs(name: str, namespace: str) -> HfJob:
@@ -24,3 +25,12 @@ async def load_jobs(name: str, namespace: str) -> HfJob:
             f"Unknown place for jobs {name!r} (jobs.where). Allowed: local, hf, or the name of a saved block of the server that PREFECT_API_URL names."
         ) from error
     return block if block.namespace else block.model_copy(update={"namespace": namespace})
+
+
+async def service(settings: Settings) -> HfJob:
+    """Return where the settings have jobs run.
+
+    Raises:
+        SettingsError: there is no such block.
+    """
+    return await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])

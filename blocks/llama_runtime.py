@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import blocks.prebuilt_server
 from core.errors import SettingsError
+from core.settings.job_arguments import Argument
 
 RECORD = "understudy-llama.json"
 """File below the environment's folder."""
@@ -64,3 +65,11 @@ def _of_wheel() -> LlamaRuntime | None:
     found = importlib.util.find_spec("xllamacpp")
     library = next(Path(found.origin).parent.glob("xllamacpp*.so"), None) if found and found.origin else None
     return LlamaRuntime(kind="prebuilt", library=library, server=[sys.executable, "-I", blocks.prebuilt_server.__file__]) if library else None
+
+
+def llama_arguments() -> dict[str, Argument]:
+    """Return the llama.cpp of this installation and the sources of its converter, as a job script is given them; what is missing it finds or fetches itself."""
+    if (found := read_runtime()) is None:
+        return {}
+    converter = {"llama-cpp": str(found.converter)} if found.converter and found.converter.is_dir() else {}
+    return {"library": str(found.library), **converter}

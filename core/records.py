@@ -170,7 +170,7 @@ class Judged(Record):
     """A transcript, what was decided of it, and what each judge said: of a single judge the two are the same."""
 
     transcript: Transcript
-    decided: Assessment
+    final: Assessment
     by_judge: dict[str, Assessment]
 
 

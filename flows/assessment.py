@@ -4,12 +4,11 @@ from prefect import flow
 
 from core.quantities import Count
 from core.records import Shard
-from tasks.assessment import assess_batch, check_assessed, judge_again
+from tasks.assessment import assess_batch, check_assessed, find_batch, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.policy import guarded
 from tasks.run import begin_run
 from tasks.shards import judging
-from tasks.transcripts import all_rehearsed, read_folder
 
 
 @guarded
@@ -42,11 +41,9 @@ async def assessment(
         Name of the batch of assessments below the data root.
     """
     run = await begin_run("assessment", domain, settings, shard, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
-    if transcripts:
-        batch = read_folder(transcripts, domain)
-    assessed = await assess_batch(batch or all_rehearsed(domain), run, checkpoints, judging(shards, settings))
+    assessed = await assess_batch(find_batch(run, transcripts, batch), run, checkpoints, judging(shards, settings))
     again = await judge_again(assessed, run, repeat, sample)
     if shard is None:
         await publish_assessment(assessed, run, again)
-        check_assessed(assessed)
+        check_assessed(run, assessed)
     return assessed

@@ -3,10 +3,9 @@
 from prefect import flow
 
 from core.records import DatasetRef
-from core.settings.pipeline import load_settings
-from tasks.dataset import build_dataset, check_hub, plan_dataset, publish_dataset, push_dataset
-from tasks.latest import keep_dataset
+from tasks.dataset import build_dataset, prepare_dataset, publish_dataset, push_dataset
 from tasks.policy import guarded, run_cached
+from tasks.run import begin_run
 
 
 @guarded
@@ -30,10 +29,7 @@ async def dataset(
     Returns:
         The pushed dataset, pinned to a commit.
     """
-    plan = plan_dataset(domain, assessed, checkpoints, transcripts, load_settings(settings))
-    await check_hub(plan.settings)
-    built = await run_cached(build_dataset, plan)
-    pushed = await run_cached(push_dataset, built, plan.settings)
-    await publish_dataset(pushed, domain)
-    keep_dataset(domain, pushed)
-    return pushed
+    run = await begin_run("dataset", domain, settings, assessed=assessed, checkpoints=checkpoints, transcripts=transcripts)
+    plan = await prepare_dataset(run, assessed, checkpoints, transcripts)
+    built = await run_cached(build_dataset, run, plan)
+    return await publish_dataset(run, await run_cached(push_dataset, run, built, plan.settings))

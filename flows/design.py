@@ -3,8 +3,10 @@
 from prefect import flow
 
 from core.authoring.design import EXAMPLE
+from core.authoring.draft import read_brief
 from core.fingerprint import fingerprint
-from tasks.design import DesignRef, criticise, draft, publish_design, read_brief
+from core.storage.store import open_store
+from tasks.design import DesignRef, criticise, draft, publish_design
 from tasks.owning import awaited
 from tasks.policy import guarded
 from tasks.run import begin_run
@@ -25,9 +27,9 @@ async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml"
     Returns:
         The draft with its report.
     """
-    made = read_brief(brief, domain, overwrite)
+    made = read_brief(open_store(), brief, domain, overwrite)
     run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(made.brief))
-    async with awaited(made.folder, f"The draft of {domain}"):
+    async with awaited(run.store, made.folder, f"The draft of {domain}"):
         await draft(run, made)
         findings = await criticise(run, made)
         return await publish_design(run, made, findings, install)

@@ -2,12 +2,12 @@
 
 from prefect import flow
 
+from core.evaluation.schedule import choose_personas, compare
 from core.records import DatasetRef, EvaluationRef, ModelRef
-from tasks.arms import choose_arms
-from tasks.evaluation import choose_personas, compare, play_and_judge, tell_beforehand
+from core.training.latest import latest_exports
+from tasks.evaluation import choose_arms, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
 from tasks.general_prompts import ask_general
-from tasks.latest import latest_exports
 from tasks.policy import guarded
 from tasks.published import check_made
 from tasks.run import begin_run
@@ -39,13 +39,15 @@ async def evaluation(
         The figures; the report lies beside them.
     """
     run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas)
-    exported = latest_exports(domain, base, understudy, dataset)
+    exported = latest_exports(run.store, domain, base, understudy, dataset)
     if exported:
         await check_made(run, exported.understudy)
     chosen = await choose_arms(run, exported, arms or {})
     met = choose_personas(run, personas, exported.dataset if exported else None)
-    planned = tell_beforehand(run, met, chosen)
+    planned = log_plan(run, met, chosen)
 
     general = await ask_general(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
-    return await publish_evaluation(run, compare(run, met, chosen, planned, general, parts, outcomes), exported)
+    record = compare(run, met, chosen, planned, general, parts, outcomes)
+    log_comparison(record)
+    return await publish_evaluation(run, record, exported)

@@ -4,9 +4,9 @@ from prefect import flow
 
 from core.records import DatasetRef, ModelRef
 from core.settings.pipeline import load_training
+from core.training.latest import keep_exports, latest_models
 from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
-from tasks.latest import keep_exports, latest_models
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import guarded, run_cached
 from tasks.published import check_base, check_dataset, check_made, place_of_jobs
@@ -36,17 +36,17 @@ async def export(
         The base's folder of GGUF files and the understudy's.
     """
     run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset)
-    base, adapter, dataset = latest_models(domain, base, adapter, dataset)
+    base, adapter, dataset = latest_models(run.store, domain, base, adapter, dataset)
     numbers, script = load_training(run.settings.training), script_hash("convert_gguf.py")
     await check_dataset(run, dataset)
     await check_base(run, base)
     await check_made(run, adapter)
 
     place = await place_of_jobs(run)
-    await agree_to_export("base", base, None, dataset, numbers, place)
-    base_gguf = await run_cached(export_gguf, "base", base, None, dataset, numbers, domain, run.pack.hash, script, place)
+    await agree_to_export(run, "base", base, None, dataset, numbers, place)
+    base_gguf = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, run.pack.hash, script, place)
     base_gguf = await publish_base_gguf(run, base, base_gguf)
-    await agree_to_export("understudy", base, adapter, dataset, numbers, place)
-    understudy_gguf = await run_cached(export_gguf, "understudy", base, adapter, dataset, numbers, domain, run.pack.hash, script, place)
+    await agree_to_export(run, "understudy", base, adapter, dataset, numbers, place)
+    understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, run.pack.hash, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
-    return keep_exports(domain, base_gguf, published, dataset)
+    return keep_exports(run.store, domain, base_gguf, published, dataset)

@@ -4,7 +4,8 @@ from prefect import flow
 
 from core.quantities import Count, Seed
 from core.records import Shard
-from tasks.generation import check_rehearsed, plan_batch, rehearse_batch
+from core.rehearsal.plan import plan_batch
+from tasks.generation import check_rehearsed, rehearse_batch
 from tasks.policy import guarded
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
@@ -38,6 +39,6 @@ async def generation(
     plans = plan_batch(run, conversations, first_seed)
     batch = await (rehearse_in_shards(plans, run, shards, settings) if shards > 1 else rehearse_batch(plans, run))
     if shard is None:  # of several shards, all together count
-        check_rehearsed(batch)
+        check_rehearsed(run, batch)
         await publish_rehearsals(batch, run)
     return batch

@@ -31,9 +31,9 @@ async def nightly(
     await end_dead_runs()
     name = night or name_of_night(settings)
     run = await begin_run("nightly", domain, settings, conversations=conversations, night=name)
-    async with awaited(f"nights/{domain}", "The plan of a night"):
-        work = begin_night(run, conversations, name)
-    await rehearse_night(run, work)
-    await assess_night(run, work)
-    await mend_night(run, work)
-    return await publish_night(run, work)
+    async with awaited(run.store, f"nights/{domain}", "The plan of a night"):
+        state = begin_night(run, conversations, name)
+    await rehearse_night(run, state)
+    await assess_night(run, state)
+    await mend_night(run, state)
+    return await publish_night(run, state)

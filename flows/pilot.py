@@ -28,9 +28,9 @@ async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, 
     """
     run = await begin_run("pilot", domain, settings, conversations=conversations, model=model)
     batch = await rehearse_batch(await plan_pilot(run, conversations, model), run)
-    check_rehearsed(batch)
+    check_rehearsed(run, batch)
     assessed = await assess_batch(batch, run)
     await publish_assessment(assessed, run, {})
-    check_assessed(assessed)
-    async with awaited(f"pilots/{domain}", "The round of a pilot"):  # it has the next number
+    check_assessed(run, assessed)
+    async with awaited(run.store, f"pilots/{domain}", "The round of a pilot"):  # it has the next number
         return await publish_pilot(run, assessed, model)

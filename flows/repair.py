@@ -4,7 +4,7 @@ from prefect import flow
 
 from tasks.assessment import assess_batch, check_assessed
 from tasks.policy import guarded
-from tasks.repair import RepairRef, choose_repairs, publish_repairs, repair_batch
+from tasks.repair import RepairRef, publish_repairs, repair_batch
 from tasks.run import begin_run
 
 
@@ -22,9 +22,8 @@ async def repair(domain: str = "therapeutic-coaching", assessed: str | None = No
         The assessments of the mended transcripts, which the dataset finds, and what came of it.
     """
     run = await begin_run("repair", domain, settings, assessed=assessed)
-    chosen = choose_repairs(run, assessed)
-    mended = await repair_batch(run, chosen)
+    chosen, mended = await repair_batch(run, assessed)
     judged = await assess_batch(mended, run)
     found = await publish_repairs(run, chosen, judged)
-    check_assessed(judged)
+    check_assessed(run, judged)
     return found

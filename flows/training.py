@@ -4,9 +4,9 @@ from prefect import flow
 
 from core.records import DatasetRef, ModelRef
 from core.settings.pipeline import load_training
+from core.training.latest import latest_dataset
 from tasks.export import check_base
 from tasks.jobs import script_hash
-from tasks.latest import latest_dataset
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import guarded, run_cached
 from tasks.published import check_dataset, place_of_jobs
@@ -31,11 +31,11 @@ async def training(
         The base model and the adapter.
     """
     run = await begin_run("training", domain, settings, dataset=dataset)
-    examples, numbers = dataset or latest_dataset(domain), load_training(run.settings.training)
+    examples, numbers = dataset or latest_dataset(run.store, domain), load_training(run.settings.training)
 
     await check_dataset(run, examples)
     base, place = await base_model(run, numbers), await place_of_jobs(run)
-    await run_cached(check_base, base, numbers, domain, run.pack.hash, script_hash("convert_gguf.py"))
-    await agree_to_training(examples, base, numbers, place)
-    adapter = await run_cached(train, examples, base, numbers, script_hash("train_sft.py"), place)
+    await run_cached(check_base, run, base, numbers, run.pack.hash, script_hash("convert_gguf.py"))
+    await agree_to_training(run, examples, base, numbers, place)
+    adapter = await run_cached(train, run, examples, base, numbers, script_hash("train_sft.py"), place)
     return base, await publish_adapter(run, examples, base, adapter)

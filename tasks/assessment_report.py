@@ -7,14 +7,15 @@ from prefect.logging import get_run_logger
 
 from core.fingerprint import fingerprint
 from core.judging.checkpoints import write_checkpoint
-from core.judging.figures import Figures, figures, own_family
+from core.judging.figures import Figures, caveats_of, figures
 from core.judging.page import assessment_page
+from core.judging.plan import read_judged
 from core.llm.ledger import bills
-from core.records import Answer, Assessment, AssessmentBatch, AssessmentRef, Judged, Outcome, Transcript
+from core.llm.run import Run
+from core.records import Answer, Assessment, AssessmentBatch, Outcome
 from core.reports.render import assessment_markdown, folded_html
-from core.storage.store import open_store
+from core.storage.batches import latest_assessments
 from tasks.artifacts import publish_report, publish_table
-from tasks.run import Run
 
 
 async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[str]]) -> None:
@@ -23,10 +24,10 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     Args:
         again: by judge, the paths of its repeated assessments of a sample.
     """
-    store, logger, rubric = open_store(), get_run_logger(), run.pack.rubric
-    batch = store.record(batch_path, AssessmentBatch)
-    judged = read_judged(batch)
-    repeats = {judge: [_assessment(path) for path in paths] for judge, paths in again.items()}
+    store, logger, rubric = run.store, get_run_logger(), run.pack.rubric
+    batch = store.load(batch_path, AssessmentBatch)
+    judged = read_judged(store, batch)
+    repeats = {judge: [store.load(path, Assessment) for path in paths] for judge, paths in again.items()}
     found = figures(judged, rubric, repeats)
     caveats = caveats_of(judged, found)
     text = assessment_markdown(found, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
@@ -35,37 +36,12 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
     page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
     if any(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments):  # else an earlier one with verdicts stays the last
-        store.write(latest(batch.domain), batch_path)
+        store.write(latest_assessments(batch.domain), batch_path)
     for caveat in caveats:
         logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
     await publish_table(_table(found), key=f"criteria-{batch.domain}", description="How each criterion was answered")
-
-
-def latest(domain: str) -> str:
-    """Return the name of the file that holds the name of a domain's last batch of assessments."""
-    return f"batches/latest-assessments-{domain}"
-
-
-def read_judged(batch: AssessmentBatch) -> list[Judged]:
-    """Read the transcripts of a batch with what was decided of them and what each judge said."""
-    return [_judged(item) for item in batch.assessments]
-
-
-def caveats_of(judged: list[Judged], found: Figures) -> list[str]:
-    """Return what must be known before the figures of a batch are believed."""
-    return sorted({item.decided.caveat for item in judged if item.decided.caveat}) + own_family(found)
-
-
-def _judged(item: AssessmentRef) -> Judged:
-    decided = _assessment(item.path)
-    by_judge = {judge: _assessment(path) for judge, path in item.by_judge.items()} or {decided.judge: decided}
-    return Judged(transcript=open_store().record(item.transcript.path, Transcript), decided=decided, by_judge=by_judge)
-
-
-def _assessment(path: str) -> Assessment:
-    return open_store().record(path, Assessment)
 
 
 def _table(found: Figures) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from typing import Any
 from blocks.llama_process import check_gguf
 from core.errors import JobError, SettingsError, nearest
 from core.packs.pack import Pack
-from core.reports.card_facts import export_facts
 from core.storage.store import open_store
-from tasks.latest import Exported, latest_exports
+from core.training.facts import export_facts
+from core.training.latest import Exported, latest_exports
 
 UNDERSTUDY, BASE = "understudy", "base"
 SYSTEM = re.compile(r'^SYSTEM """(.*?)"""$', re.MULTILINE | re.DOTALL)
@@ -65,7 +65,7 @@ def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part
 
 
 def _exported(pack: Pack) -> Exported:
-    found = latest_exports(pack.name, None, None, None)
+    found = latest_exports(open_store(), pack.name, None, None, None)
     if found is None:
         raise JobError(
             f"No export of {pack.name} in {open_store().root} yet. Run `make demo` or `make export` first, or name the file of a "
@@ -76,7 +76,7 @@ def _exported(pack: Pack) -> Exported:
 
 def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
     store, model = open_store(), exported.understudy if name == UNDERSTUDY else exported.base
-    told = store.read_json(f"{model.path}/export.json")
+    told = store.load_json(f"{model.path}/export.json")
     path = store.local(f"{model.path}/{export_facts(told).main}")
     check_gguf(path, "llama-server")
     base = str(told.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
@@ -102,5 +102,5 @@ def _system(path: Path, pack: Pack) -> str:
 
 def _caveats(dataset: str) -> tuple[str, ...]:
     store, name = open_store(), f"{dataset}/manifest.json"
-    manifest: Mapping[str, Any] = store.read_json(name) if store.exists(name) else {}
+    manifest: Mapping[str, Any] = store.load_json(name) if store.exists(name) else {}
     return tuple(manifest.get("caveats", ()))

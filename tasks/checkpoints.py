@@ -7,13 +7,12 @@ from prefect.logging import get_run_logger
 from core.errors import DamagedError
 from core.fingerprint import fingerprint
 from core.judging.checkpoints import adopt_first, read_checkpoints
-from core.packs.pack import Pack
+from core.llm.run import Run
 from core.paths import user_path
 from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
-from core.storage.store import open_store
 
 
-def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pack) -> dict[str, AssessmentRef]:
+def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]) -> dict[str, AssessmentRef]:
     """Take over the assessments that checkpoints hold of these transcripts; what cannot be is told and judged anew.
 
     Args:
@@ -25,7 +24,7 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
     Raises:
         CheckpointError: a path does not exist, or nothing in it can be read.
     """
-    store, logger = open_store(), get_run_logger()
+    store, pack, logger = run.store, run.pack, get_run_logger()
     found = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
     for line in found.told():
         logger.warning("%s", line)
@@ -34,7 +33,7 @@ def adopt_checkpoints(paths: str, transcripts: Sequence[TranscriptRef], pack: Pa
         if ref.id not in found.lines:
             continue
         try:
-            transcript = store.record(ref.path, Transcript)
+            transcript = store.load(ref.path, Transcript)
         except DamagedError:  # the judging says so
             continue
         source, _, assessment = adopt_first(found, transcript, ref.id, pack)

@@ -7,13 +7,13 @@ from core.authoring.design import Designer
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.llm.ledger import bills
+from core.llm.run import Run
 from core.packs.pack import domains
 from core.records import Reference
 from core.reports.render import markdown
-from core.storage.store import open_store
 from tasks.artifacts import publish_report
 from tasks.owning import awaited
-from tasks.run import Run, log_bill, open_model, turn
+from tasks.run import concurrency_slot, log_bill, open_model
 
 
 class CritiqueRef(Reference):
@@ -30,11 +30,11 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     """
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so nobody reviews. Name the strongest model that you have.")
-    store, pack = open_store(), run.pack
+    store, pack = run.store, run.pack
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
-    numbers, model = run.settings.design, await open_model(run.model("designer"))
-    async with awaited(name, f"The critique of {pack.name}"), turn(run, ("designer",)):
+    numbers, model = run.settings.design, await open_model(run, run.model("designer"))
+    async with awaited(store, name, f"The critique of {pack.name}"), concurrency_slot(run, ("designer",)):
         reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
         found = await review(designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode()))

@@ -4,23 +4,22 @@ import importlib.util
 
 from prefect.logging import get_run_logger
 
-from blocks.llama_runtime import read_runtime
+from blocks.llama_runtime import llama_arguments, read_runtime
+from core.llm.run import Run
 from core.records import DatasetRef, ModelRef, Reference
 from core.settings.jobs import Training
 from core.storage.file_facts import is_whole
-from core.storage.store import open_store
+from core.training.estimate import shape
 from core.training.hardware import Flavor, load_hardware
-from core.training.job_spec import Order
+from core.training.job_spec import JobSpec
 from core.training.plan import Plan, plan_conversion
+from core.training.specs import export_spec, preflight_spec
 from tasks.jobs import made_before, make, make_here, script_hash
-from tasks.orders import export_order, preflight_order
 from tasks.paid_jobs import agree
 from tasks.policy import cached_task, existing
-from tasks.run import current_run
-from tasks.training import shape
 
 
-async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, place: str) -> None:
+async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, place: str) -> None:
     """Plan an export that costs money, check the budget and, if the settings want it, ask a person.
 
     Args:
@@ -29,36 +28,36 @@ async def agree_to_export(arm: str, base: ModelRef, adapter: ModelRef | None, da
     Raises:
         SettingsError, BudgetError, JobError: it is not to be.
     """
-    settings, known = current_run().settings, load_hardware().estimate
+    settings, known = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> Plan:
-        return plan_conversion(f"Export of the {arm}", shape(base), training, offered, known, settings.jobs, spent)
+        return plan_conversion(f"Export of the {arm}", shape(run.store, base), training, offered, known, settings.jobs, spent)
 
-    await agree(_order(arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
+    await agree(run, _spec(run, arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
 
 
 @cached_task("check-base", "check that llama.cpp reads {base.name}")
-async def check_base(base: ModelRef, training: Training, domain: str, pack_hash: str, script: str) -> Reference:
+async def check_base(run: Run, base: ModelRef, training: Training, pack_hash: str, script: str) -> Reference:
     """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
 
     Args:
         pack_hash: the system prompt is rendered by the template.
         script: hash of the job script.
     """
-    order = preflight_order(base, training, script, current_run().pack)
+    spec = preflight_spec(run.store, base, training, script, run.pack, llama_arguments())
     if importlib.util.find_spec("transformers") is None or read_runtime() is None:
         get_run_logger().warning("Template and tokenizer of %s are not checked before the training: that needs torch and llama.cpp (make setup).", base.name)
-        open_store().write_json(f"{order.folder}/unchecked.json", {"base": base.name})
-    elif is_whole(open_store(), order.folder, order.finished):
-        return existing(Reference(path=order.folder))
+        run.store.write_json(f"{spec.folder}/unchecked.json", {"base": base.name})
+    elif is_whole(run.store, spec.folder, spec.finished):
+        return existing(Reference(path=spec.folder))
     else:
-        await make_here(order)
-    return Reference(path=order.folder)
+        await make_here(run, spec)
+    return Reference(path=spec.folder)
 
 
 @cached_task("export", "export the {arm}")
 async def export_gguf(
-    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, domain: str, pack_hash: str, script: str, place: str
+    run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, pack_hash: str, script: str, place: str
 ) -> ModelRef:
     """Convert the base, with an adapter merged into it or without, and prove the result.
 
@@ -70,12 +69,11 @@ async def export_gguf(
         script: hash of the job script.
         place: where paid jobs leave their results.
     """
-    order = _order(arm, base, adapter, dataset, training, script, place)
-    if known := made_before(order):
-        return existing(known.model(order, arm))
-    return (await make(order)).model(order, arm)
+    spec = _spec(run, arm, base, adapter, dataset, training, script, place)
+    if known := made_before(run.store, spec):
+        return existing(known.model(spec, arm))
+    return (await make(run, spec)).model(spec, arm)
 
 
-def _order(arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str) -> Order:
-    run = current_run()
-    return export_order(arm, base, adapter, dataset, training, script, run.settings.export, run.pack, place)
+def _spec(run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str) -> JobSpec:
+    return export_spec(run.store, arm, base, adapter, dataset, training, script, run.settings.export, run.pack, place, llama_arguments())

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from core.errors import EvaluationError
+from core.evaluation.arms import Arm
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.general_prompts import GeneralPrompt, load_general_prompts
 from core.fingerprint import fingerprint, seed_of
 from core.llm.chat import ChatRequest, Message
+from core.llm.run import Run
 from core.records import ModelChoice, Record, Reference
-from core.storage.store import open_store
-from tasks.arms import Arm, in_memory
+from tasks.evaluation import in_memory
 from tasks.owning import owned
-from tasks.policy import cached_task, existing, run_cached, side_by_side
-from tasks.run import Run, log_bill, open_model, turn
+from tasks.policy import cached_task, existing, gather_bounded, run_cached
+from tasks.run import concurrency_slot, log_bill, open_model
 
 ITEM = "general-"
 """With which the names of these calls begin on the bill."""
@@ -39,12 +40,12 @@ class GeneralPlan(Record):
 
 
 @cached_task("general-prompt", "ask {plan.name}")
-async def general_task(plan: GeneralPlan) -> GeneralRef:
+async def general_task(run: Run, plan: GeneralPlan) -> GeneralRef:
     """Ask a model a general prompt, without a system prompt, and store its answer."""
-    store, path = open_store(), f"evaluations/general/{fingerprint(plan)}.json"
+    store, path = run.store, f"evaluations/general/{fingerprint(plan)}.json"
     if store.exists(path):
         return existing(GeneralRef(path=path))
-    model, seed = await open_model(plan.choice), seed_of("general", plan.name)
+    model, seed = await open_model(run, plan.choice), seed_of("general", plan.name)
     reply = await model.complete(ChatRequest("assistant", "", (Message("user", plan.prompt),), plan.max_tokens, seed, item=plan.item))
     store.write_json(path, {"answer": reply.text.strip()})
     return GeneralRef(path=path)
@@ -59,7 +60,7 @@ async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAn
     """
     found: dict[str, list[GeneralAnswer]] = {}
     for arm in arms:
-        async with in_memory(arm), turn(run, (), arm.choice):
+        async with in_memory(arm), concurrency_slot(run, (), arm.choice):
             found[arm.name] = await _ask(run, arm)
     log_bill(run)
     return found
@@ -75,13 +76,13 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
     plans, made, logger = _plans(run, arm), {}, get_run_logger()
 
     async def one(plan: GeneralPlan) -> GeneralRef:
-        async with owned(f"general/{fingerprint(plan)}"):
-            made[plan.name] = await run_cached(general_task, plan)
+        async with owned(run.store, f"general/{fingerprint(plan)}"):
+            made[plan.name] = await run_cached(general_task, run, plan)
         return made[plan.name]
 
-    _, lost = await side_by_side(one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
+    _, lost = await gather_bounded(run, one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
     reasons = {item.name: item.reason for item in lost}
-    answers = {name: open_store().read_json(ref.path)["answer"] for name, ref in made.items()}
+    answers = {name: run.store.load_json(ref.path)["answer"] for name, ref in made.items()}
     found = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
     if found and not any(item.answer for item in found):
         why = next(iter(reasons.values()), "every answer was empty")

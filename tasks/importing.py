@@ -12,14 +12,12 @@ from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.scrubbing import ScrubReport
 from core.imports.scrubbing import scrub as scrub_transcript
+from core.imports.taking_in import IMPORTED, NOT_STATED
 from core.imports.transcript_files import Found, find_transcripts
 from core.paths import user_path
 from core.records import Transcript
 from core.storage.store import open_store
 from core.terminal import show
-
-FOLDER = "imported"
-NOT_STATED = "not stated"
 
 
 def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str = "") -> int:
@@ -55,15 +53,6 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
     return 0
 
 
-def terms_of(folder: Path) -> dict[str, Any] | None:
-    """Return what was stated of a folder when it was imported; none for one that `understudy import` did not write."""
-    store = open_store()
-    if not store.is_local or folder.resolve().parent != store.local(f"{FOLDER}/x").parent.resolve():
-        return None
-    name = f"{FOLDER}/{folder.resolve().name}.json"
-    return store.read_json(name)["terms"] if store.exists(name) else None
-
-
 def _finder() -> Any:
     from blocks.personal_data import load_finder
 
@@ -92,7 +81,7 @@ def _write(transcripts: list[Transcript], found: Found, terms: dict[str, Any]) -
     """Write the transcripts and what is known of them; return the folder's name."""
     store = open_store()
     stem = re.sub(r"[^a-z0-9]+", "-", str(terms["origin"]).lower()).strip("-")[:40] or "conversations"
-    place = f"{FOLDER}/{stem}-{fingerprint([[item.model_dump() for item in transcripts], terms])}"
+    place = f"{IMPORTED}/{stem}-{fingerprint([[item.model_dump() for item in transcripts], terms])}"
     for item in transcripts:
         store.write_json(f"{place}/{fingerprint(item.id)}.json", item)
     read = {"files": found.files, "left_out": found.left_out, "notes": dict(found.notes), "unread": dict(found.unread)}

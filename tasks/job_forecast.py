@@ -3,17 +3,16 @@
 import asyncio
 
 from blocks.hf_job import HfJob
+from blocks.jobs import service
+from blocks.tokens import count_tokens
 from core.errors import HubError
+from core.llm.run import Run
 from core.records import ModelRef
 from core.reports.costs import ASSUMPTIONS, measure_prompts, training_tokens
 from core.settings.jobs import Training
-from core.training.estimate import Load
+from core.training.estimate import Load, shape
 from core.training.hardware import Flavor, flavors, load_hardware
 from core.training.plan import plan_conversion, plan_training
-from tasks.paid_jobs import service
-from tasks.run import Run
-from tasks.tokens import count_tokens
-from tasks.training import shape
 
 
 async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:
@@ -30,7 +29,7 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
         return
     load, offered = await asyncio.to_thread(_load, run, conversations), await _offered(await service(run.settings))
     about = f"the training on about {load.tokens:,.0f} tokens a pass (as `understudy costs` assumes)" if conversations else "any training"
-    decoder = shape(base)
+    decoder = shape(run.store, base)
     spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, known, jobs, 0.0).chosen.usd
     for arm in ("base", "understudy"):
         spent += plan_conversion(f"Export of the {arm}, after {about}", decoder, training, offered, known, jobs, spent).chosen.usd

@@ -28,7 +28,7 @@ STAGES = {
 }
 
 
-class Teller:
+class JobEventLogger:
     """Takes a job's events in the order in which they come.
 
     Args:

@@ -1,6 +1,5 @@
-"""Having an order made once: by a process of this machine or a job elsewhere. The result appears whole, under the order's name, or not at all."""
+"""Having a result made once: by a process of this machine or a job elsewhere. The result appears whole, under its name, or not at all."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +13,18 @@ from blocks.llama_runtime import library_words
 from blocks.local_job import LocalJob
 from core.errors import JobError
 from core.fingerprint import fingerprint
+from core.llm.run import Run
 from core.machine.deaths import LLAMA_PROBE
 from core.paths import SHIPPED
 from core.records import ModelRef
 from core.settings.job_arguments import Argument
 from core.storage.file_facts import is_whole
 from core.storage.leftovers import others, unfinished
-from core.storage.store import open_store
-from core.training.job_spec import COMPANIONS, Order, words
-from tasks.job_telling import Teller
+from core.storage.store import Store
+from core.training.job_spec import COMPANIONS, HUB_FILE, JobSpec, words
+from tasks.job_telling import JobEventLogger
 from tasks.owning import awaited
-from tasks.paid_jobs import HUB_FILE, make_elsewhere
-from tasks.run import current_run
+from tasks.paid_jobs import make_elsewhere
 
 SCRIPTS = SHIPPED / "deployments" / "jobs" / "built"
 
@@ -36,15 +35,15 @@ ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
 
 
 @dataclass(frozen=True)
-class Result:
-    """What an order's script wrote into its last file, and where the result lies besides in a repository."""
+class FinishedJob:
+    """What a job's script wrote into its last file, and where the result lies besides in a repository."""
 
     facts: dict[str, Any]
     place: dict[str, str]
 
-    def model(self, order: Order, name: str) -> ModelRef:
+    def model(self, spec: JobSpec, name: str) -> ModelRef:
         """Return it as a model."""
-        return ModelRef(path=order.folder, name=name, **self.place)
+        return ModelRef(path=spec.folder, name=name, **self.place)
 
 
 def script_hash(script: str) -> str:
@@ -52,34 +51,34 @@ def script_hash(script: str) -> str:
     return fingerprint([(SCRIPTS / name).read_text(encoding="utf-8") for name in (script, *COMPANIONS.get(script, []))])
 
 
-def made_before(order: Order) -> Result | None:
-    """Return an order's result, if it is in the data root with all its files."""
-    store, known = open_store(), f"{order.folder}/{HUB_FILE}"
-    there = store.read_json(known) if store.exists(known) else {}
+def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
+    """Return a job's result, if it is in the data root with all its files."""
+    known = f"{spec.folder}/{HUB_FILE}"
+    there = store.load_json(known) if store.exists(known) else {}
     # what a job elsewhere made is in its repository, and here is what was fetched of it
-    if not is_whole(store, order.folder, order.finished, order.fetch if there else None):
+    if not is_whole(store, spec.folder, spec.finished, spec.fetch if there else None):
         return None
-    return Result(store.read_json(f"{order.folder}/{order.finished}"), there)
+    return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), there)
 
 
-async def make(order: Order) -> Result:
-    """Have an order made.
+async def make(run: Run, spec: JobSpec) -> FinishedJob:
+    """Have a job's result made.
 
     Raises:
         JobError: it failed, or ended well without its result.
         HubError: the service of jobs, or the Hub, does not answer.
     """
-    if current_run().settings.jobs.where != "local":
-        await make_elsewhere(order, SCRIPTS / order.script)
+    if run.settings.jobs.where != "local":
+        await make_elsewhere(run, spec, SCRIPTS / spec.script)
     else:
-        await make_here(order)
-    made = made_before(order)
-    assert made, order.folder
+        await make_here(run, spec)
+    made = made_before(run.store, spec)
+    assert made, spec.folder
     return made
 
 
 async def run_script(
-    script: str, output: str, finished: str, arguments: Mapping[str, Argument], environment: Mapping[str, str] | None = None
+    store: Store, script: str, output: str, finished: str, arguments: Mapping[str, Argument], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Run a job script as a process here, unless its output is there; another run that makes the same is waited for.
 
@@ -96,13 +95,13 @@ async def run_script(
     Raises:
         JobError: it failed, or ended well without its last file.
     """
-    folder = open_store().local(output)
-    async with awaited(output, Path(script).stem):
-        if not is_whole(open_store(), output, finished):
+    folder = store.local(output)
+    async with awaited(store, output, Path(script).stem):
+        if not is_whole(store, output, finished):
             part = _part_of(folder)
             log = folder.with_name(f"{folder.name}.log")
             get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
-            teller = Teller(script, f"job-{folder.name}")
+            teller = JobEventLogger(script, f"job-{folder.name}")
             job = LocalJob(
                 script=SCRIPTS / script,
                 arguments=words({**arguments, "output": str(part)}),
@@ -117,7 +116,7 @@ async def run_script(
             if not (part / finished).is_file():
                 raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
             take(part, folder)
-    return json.loads((folder / finished).read_text(encoding="utf-8"))
+    return store.load_json(f"{output}/{finished}")
 
 
 def take(part: Path, folder: Path) -> None:
@@ -133,14 +132,14 @@ def take(part: Path, folder: Path) -> None:
         raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
 
 
-async def make_here(order: Order) -> dict[str, Any]:
-    """Have an order made by a process of this machine, unless its output is there; return what its script wrote last."""
-    store = open_store()
-    files = {argument: str(store.local(store.write(f"{order.folder}.{name}", text))) for argument, (name, text) in order.files.items()}
-    online = {"base-revision", "adapter-revision"} & order.local.keys()
-    hub = await load_hub(current_run().settings.export.hub) if online else None
+async def make_here(run: Run, spec: JobSpec) -> dict[str, Any]:
+    """Have a job's result made by a process of this machine, unless its output is there; return what its script wrote last."""
+    store = run.store
+    files = {argument: str(store.local(store.write(f"{spec.folder}.{name}", text))) for argument, (name, text) in spec.files.items()}
+    online = {"base-revision", "adapter-revision"} & spec.local.keys()
+    hub = await load_hub(run.settings.export.hub) if online else None
     environment = {**ONLINE, **hub.environment()} if hub else {}
-    return await run_script(order.script, order.folder, order.finished, {**order.arguments, **order.local, **files}, environment)
+    return await run_script(store, spec.script, spec.folder, spec.finished, {**spec.arguments, **spec.local, **files}, environment)
 
 
 def _part_of(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from core.errors import HeldError
 from core.storage.locks import Lock, owning
-from core.storage.store import open_store
+from core.storage.store import Store
 
 LOCK: ContextVar[Lock | None] = ContextVar("lock", default=None)
 """That of what is being made."""
@@ -22,7 +22,7 @@ GATHER_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def owned(name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
+async def owned(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
     """Hold the lock of what is made in the block; what another run has made meanwhile, the block finds in the store.
 
     Args:
@@ -31,7 +31,7 @@ async def owned(name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
     Raises:
         HeldError: another run makes it, after `wait_seconds` still.
     """
-    async with owning(open_store(), name, wait_seconds) as lock:
+    async with owning(store, name, wait_seconds) as lock:
         token = LOCK.set(lock)
         try:
             yield lock
@@ -40,7 +40,7 @@ async def owned(name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
 
 
 @asynccontextmanager
-async def awaited(name: str, what: str) -> AsyncGenerator[Lock]:
+async def awaited(store: Store, name: str, what: str) -> AsyncGenerator[Lock]:
     """Do as `owned` does, and wait for the other run as long as it takes.
 
     Args:
@@ -50,7 +50,7 @@ async def awaited(name: str, what: str) -> AsyncGenerator[Lock]:
         lock, wait_seconds = None, 0.0
         while lock is None:
             try:
-                lock = await stack.enter_async_context(owned(name, wait_seconds))
+                lock = await stack.enter_async_context(owned(store, name, wait_seconds))
             except HeldError as held:
                 get_run_logger().info("%s is being made by another run (%s); this one waits for it.", what, held.holder)
                 wait_seconds = TELL_SECONDS

@@ -1,9 +1,6 @@
 """Jobs elsewhere: planned, agreed to, submitted once, watched, and their results fetched."""
 
 import asyncio
-import hashlib
-import json
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,40 +14,27 @@ from prefect.runtime.flow_run import get_root_flow_run_id
 
 from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
-from blocks.jobs import load_jobs
-from core.errors import HubError, JobError, UnderstudyError
+from blocks.job_bill import known_price, settle, spent_on_jobs, submit
+from blocks.job_results import fetch_result
+from blocks.jobs import load_jobs, service
+from core.errors import HubError, UnderstudyError
+from core.llm.run import Run
 from core.reports.render import job_plan_markdown
-from core.settings.pipeline import Settings
 from core.storage.file_facts import is_whole
-from core.storage.leftovers import is_abandoned, others, unfinished
 from core.storage.store import open_store
 from core.training.hardware import Flavor, flavors, load_hardware
-from core.training.job_spec import KEY_LABEL, Made, Order, Paid, first_alive
+from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, first_alive
 from core.training.plan import Plan
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
-from tasks.job_bill import known_price, settle, spent_on_jobs, submit
-from tasks.job_telling import Teller, link
-from tasks.run import Run, current_run
-
-HUB_FILE, JOB_FILE = "hub.json", "job.json"
-"""In a result's folder: repository, commit and address; and the machine of its job and what that cost, where this process saw it end."""
+from tasks.job_telling import JobEventLogger, link
 
 ATTACHED = "jobs/attached"
 """Below the data root: which jobs a run waits for, so that its cancellation can reach them from another process."""
 
 
-async def service(settings: Settings) -> HfJob:
-    """Return where the settings have jobs run.
-
-    Raises:
-        SettingsError: there is no such block.
-    """
-    return await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
-
-
-async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) -> None:
-    """Before an order costs money: plan it, check the budget, publish the plan, and ask a person if the settings want it.
+async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], float], Plan]) -> None:
+    """Before a job costs money: plan it, check the budget, publish the plan, and ask a person if the settings want it.
 
     Nothing is asked where jobs run here, or where the result or its job is there already.
 
@@ -61,55 +45,55 @@ async def agree(order: Order, plan: Callable[[dict[str, Flavor], float], Plan]) 
         SettingsError, BudgetError: it does not fit the machine or the budget.
         JobError: a person declined, or nobody answered.
     """
-    run, store = current_run(), open_store()
-    if run.settings.jobs.where == "local" or is_whole(store, order.folder, order.finished, order.fetch):
+    store = run.store
+    if run.settings.jobs.where == "local" or is_whole(store, spec.folder, spec.finished, spec.fetch):
         return
-    block, place = await service(run.settings), store.local(order.folder)
-    same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key)
-    if first_alive(same)[0] or await asyncio.to_thread(block.find_made, order, place):
+    block, place = await service(run.settings), store.local(spec.folder)
+    same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key)
+    if first_alive(same)[0] or await asyncio.to_thread(block.find_made, spec, place):
         return
     machines, logger = flavors(load_hardware(), await asyncio.to_thread(_offered, block)), get_run_logger()
 
-    def price(job: Paid) -> float:
+    def price(job: JobStatus) -> float:
         return machines[job.flavor].usd_per_hour if job.flavor in machines else known_price(job)
 
     for job in same:
         logger.warning(
-            "An earlier job of the same order ended without its result: %s, %s (%s) after %.0f minutes, %.2f USD. Another one is planned.",
+            "An earlier job for the same result ended without its result: %s, %s (%s) after %.0f minutes, %.2f USD. Another one is planned.",
             *(job.url, job.stage, job.message or "no reason given", job.seconds() / 60, job.usd(price(job))),
         )
-    counted = await spent_on_jobs(run, block, price, order)
+    counted = await spent_on_jobs(run, block, price, spec)
     planned = plan(machines, counted.usd - counted.unseen)  # what is unseen counts when the job is submitted
     logger.info("%s.", planned.line)
-    await publish_report(job_plan_markdown(planned), key=f"plan-{order.stage}", description=planned.line)
+    await publish_report(job_plan_markdown(planned), key=f"plan-{spec.stage}", description=planned.line)
     if run.settings.jobs.approve == "ask":
         await ask_a_person(planned, run.settings.jobs.approve_seconds)
-    run.plans[order.key] = planned
+    run.plans[spec.key] = planned
 
 
-async def make_elsewhere(order: Order, script: Path) -> None:
-    """Have an order made by a job, or take up the job that makes it, and fetch what is wanted here.
+async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
+    """Have a result made by a job, or take up the job that makes it, and fetch what is wanted here.
 
     Raises:
         JobError: the job failed, or left nothing.
         HubError: the service or the Hub does not answer.
     """
-    run, store = current_run(), open_store()
-    block, place = await service(run.settings), store.local(order.folder)
+    store = run.store
+    block, place = await service(run.settings), store.local(spec.folder)
     # before a job is submitted, so that a run that is cancelled meanwhile finds it by its key
-    told = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": order.key}
-    attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{order.key}.json", told)
+    told = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": spec.key}
+    attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{spec.key}.json", told)
     started = None
     try:
-        started = await submit(run, block, order, script, place)
-        made, paid = (started, {}) if isinstance(started, Made) else await _watched(started, order, run)
+        started = await submit(run, block, spec, script, place)
+        made, paid = (started, {}) if isinstance(started, JobResult) else await _watched(started, spec, run)
     except BaseException as error:
         may_live = started.uncancelled if isinstance(started, HfJobRun) else isinstance(error, asyncio.CancelledError)
         if not may_live:  # else it is left for the hook
             store.remove(attached)
         raise
     store.remove(attached)
-    await asyncio.to_thread(_fetch, block, made, paid, order, place)
+    await asyncio.to_thread(fetch_result, store, block, made, paid, spec, place)
 
 
 async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -120,7 +104,7 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     store = open_store()
     for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
         try:
-            told = store.read_json(name)
+            told = store.load_json(name)
             block = await load_jobs(told["where"], told["namespace"])
             alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, told["key"]) if not job.ended]
             cancelled = [await asyncio.to_thread(block.cancel_or_say, job) for job in alive]
@@ -140,19 +124,19 @@ def _offered(block: HfJob) -> dict[str, tuple[float, float | None]]:
         return {}
 
 
-async def _watched(started: HfJobRun, order: Order, run: Run) -> tuple[Made, dict[str, Any]]:
+async def _watched(started: HfJobRun, spec: JobSpec, run: Run) -> tuple[JobResult, dict[str, Any]]:
     logger = get_run_logger()
     how = "taken up" if started.found else "submitted"
-    logger.info("%s: job %s %s on %s: %s", order.stage, started.job.id, how, started.job.flavor, started.job.url)
-    await link(started.job.url, f"job-{order.stage}", f"The job on {started.job.flavor}")
-    teller = Teller(order.script, f"progress-{order.stage}")
+    logger.info("%s: job %s %s on %s: %s", spec.stage, started.job.id, how, started.job.flavor, started.job.url)
+    await link(started.job.url, f"job-{spec.stage}", f"The job on {started.job.flavor}")
+    teller = JobEventLogger(spec.script, f"progress-{spec.stage}")
     try:
         await started.wait_for_completion(run.settings.jobs, teller.tell, _stopped(get_root_flow_run_id()))
     finally:
         await teller.end()
         usd = settle(run, started.job)
     made = await started.fetch_result()
-    logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", order.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
+    logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", spec.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
     return made, {"hardware": started.job.flavor, "usd": usd, "image": started.job.image}
 
 
@@ -170,31 +154,3 @@ def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
         return state is not None and (state.is_cancelled() or state.is_cancelling())
 
     return ask
-
-
-def _fetch(block: HfJob, made: Made, paid: dict[str, Any], order: Order, place: Path) -> None:
-    """Download the result's files that are wanted here, and put them in place when their checksums are right."""
-    part = unfinished(place, "fetched")  # of this process: another flow may fetch the same
-    for stopped in filter(is_abandoned, others(place, "fetched")):
-        if not part.exists():
-            stopped.rename(part)
-    for name in [*order.fetch, order.finished]:
-        path = block.hub.fetch(made.repo, "model", made.commit, name, part)
-        if path is None:
-            raise JobError(f"{made.repo} at {made.commit[:12]} has no {name}. Look at {made.url}.")
-        told = made.facts["files"].get(name)
-        with path.open("rb") as file:
-            if told and hashlib.file_digest(file, "sha256").hexdigest() != told["sha256"]:
-                path.unlink()
-                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} came with another checksum than its job told. Run the same command again.")
-    (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
-    (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
-    shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
-    if not is_whole(open_store(), order.folder, order.finished, order.fetch):
-        shutil.rmtree(place, ignore_errors=True)  # an unfinished one, or one of which a file was removed
-        try:
-            part.rename(place)
-        except OSError:
-            if not is_whole(open_store(), order.folder, order.finished, order.fetch):  # else another flow was quicker
-                raise
-    shutil.rmtree(part, ignore_errors=True)

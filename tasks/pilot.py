@@ -4,18 +4,20 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.authoring.pilots import PILOTS, Round, advice, round_of
-from core.judging.figures import figures
+from core.authoring.pilots import Round, advice, round_of
+from core.dataset.sources import PILOTS
+from core.judging.figures import caveats_of, figures
+from core.judging.plan import read_judged
+from core.llm.run import Run
 from core.packs.pack import domains
 from core.records import AssessmentBatch, ModelChoice, Reference
 from core.rehearsal.personas import sample_batch
+from core.rehearsal.plan import RehearsalPlan, plan_personas
 from core.reports.render import markdown
-from core.storage.store import open_store
+from core.reports.review_files import write_review
+from core.storage.store import Store
 from tasks.artifacts import publish_report
-from tasks.assessment_report import caveats_of, read_judged
-from tasks.generation import Rehearsal, plan_personas
-from tasks.review import write
-from tasks.run import Run, choose_model
+from tasks.run import choose_model
 
 
 class PilotRef(Reference):
@@ -24,7 +26,7 @@ class PilotRef(Reference):
     summary: dict[str, str]
 
 
-async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[Rehearsal]:
+async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[RehearsalPlan]:
     """Plan the conversations, which are kept apart from those that are trained on.
 
     Args:
@@ -45,21 +47,21 @@ async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[Re
 
 async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     """Keep the round with the pack's files as they were, and say what it came to beside the rounds before."""
-    store, pack = open_store(), run.pack
-    batch = store.record(assessed, AssessmentBatch)
+    store, pack = run.store, run.pack
+    batch = store.load(assessed, AssessmentBatch)
     folder = f"{PILOTS}{pack.name}/rounds"
-    before = [store.record(name, Round) for name in store.names(folder, ".json")]
-    judged = read_judged(batch)
+    before = [store.load(name, Round) for name in store.names(folder, ".json")]
+    judged = read_judged(store, batch)
     found = figures(judged, pack.rubric)
     same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
     number = same[0].number if same else len(before) + 1
     this = round_of(number, pack, model, found)
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
-    _keep_files(pack.name, f"{folder}/{number:03d}")
+    _keep_files(store, pack.name, f"{folder}/{number:03d}")
     told = advice(this, earlier, pack)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
-    sheet = write(pack.name, assessed, len(batch.assessments), keep=True)
+    sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
     facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}
     text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, found)})
     page = store.write(f"{folder}/{number:03d}.md", text)
@@ -76,9 +78,9 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     return PilotRef(path=path, summary=summary)
 
 
-def _keep_files(domain: str, folder: str) -> None:
+def _keep_files(store: Store, domain: str, folder: str) -> None:
     """Keep what the models read in this round, so that rounds can be compared."""
-    store, root = open_store(), domains()[domain]
+    root = domains()[domain]
     for place in (root / "config/domains" / domain, root / "prompts" / domain):
         for file in sorted(Path(place).rglob("*")):
             if file.is_file() and file.suffix in (".md", ".yaml"):

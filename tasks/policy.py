@@ -13,13 +13,15 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
+from prefect.utilities.annotations import quote
 
-from core.errors import BudgetError, DamagedError, HeldError, ModelError, NothingMadeError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.errors import BudgetError, DamagedError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.fingerprint import fingerprint
+from core.llm.run import Run
 from core.records import LeftOut, Reference
 from core.redaction import without_secrets
+from core.reports.left_out import counted, first_of, sort_of
 from core.storage.locks import pause
-from core.storage.store import open_store
 from core.storage.traces import leave_open
 from core.terminal import moving_line
 from tasks.owning import Elsewhere
@@ -30,20 +32,18 @@ BUDGET_EVENT = "understudy.budget-spent"
 STEPS = 4
 """Progress is told about this often in a batch."""
 
-REASONS = 3
-"""How many reasons a failed batch names."""
 
 Item = TypeVar("Item")
 P = ParamSpec("P")
 Ref = TypeVar("Ref", bound=Reference)
-Run = TypeVar("Run", bound=Flow[..., Any] | Task[..., Any])
+Runnable = TypeVar("Runnable", bound=Flow[..., Any] | Task[..., Any])
 
 
 def _result_name(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    return f"{context.task.name}-{fingerprint(parameters)}"
+    return f"{context.task.name}-{fingerprint({name: value for name, value in parameters.items() if name != 'run'})}"
 
 
-def guarded(run: Run) -> Run:
+def guarded(run: Runnable) -> Runnable:
     """Have a flow or task raise errors without secrets: Prefect writes their words into the state, and pickles them."""
     function = run.fn
 
@@ -67,7 +67,7 @@ def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any
     none by it: `refresh_cache` has every task look for itself.
 
     Args:
-        name: of the task.
+        name: of the task, whose first parameter is the run.
         run_name: of its runs, with the parameters' names in braces.
     """
 
@@ -83,20 +83,25 @@ def existing(reference: Ref) -> Any:
     return Completed(name="Cached", message="Its result exists already.", data=reference)
 
 
-async def run_cached(task: Callable[P, Coroutine[Any, Any, Ref]], *arguments: P.args, **named: P.kwargs) -> Ref:
-    """Await a `cached_task`; return the reference to what exists now."""
-    made: Any = await task(*arguments, **named)
+async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *arguments: Any) -> Ref:
+    """Await a `cached_task`; return the reference to what exists now.
+
+    Prefect looks into the parameters of tasks for results of others. The run is quoted, so that it does not.
+    """
+    hidden: Any = quote(run)
+    made: Any = await task(hidden, *arguments)
     return made.data.result if isinstance(made, State) else made
 
 
-async def side_by_side(
+async def gather_bounded(
+    run: Run,
     make: Callable[[Item], Awaitable[Ref]],
     items: Sequence[Item],
     names: Sequence[str],
     limit: int,
     doing: str | None,
     how_far: Callable[[], str] | None = None,
-    over: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     count_items: bool = True,
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number at once.
@@ -111,7 +116,7 @@ async def side_by_side(
         limit: how many at once.
         doing: what is logged with the counts, such as "Rehearsed"; none logs no counts.
         how_far: says more than the counts.
-        over: says whether no item may be begun any more.
+        should_stop: says whether no item may be started any more.
         count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
     """
     slots = asyncio.Semaphore(limit)
@@ -125,13 +130,13 @@ async def side_by_side(
 
     async def one(number: int) -> None:
         while await tried(number):
-            await asyncio.sleep(pause(open_store()))
+            await asyncio.sleep(pause(run.store))
 
     async def tried(number: int) -> bool:
         """Make an item; say whether it is to be tried again."""
         async with slots:
             elsewhere.remove(number)
-            if stopped or over():
+            if stopped or should_stop():
                 return False
             try:
                 made[number] = await make(items[number])
@@ -170,47 +175,11 @@ async def side_by_side(
     return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
 
 
-def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
-    """Refuse to call a batch completed in which every item failed.
-
-    Args:
-        made: how many items came of it.
-        what: the items, in the plural.
-
-    Raises:
-        NothingMadeError: none, with the commonest reasons.
-    """
-    if made or not left_out:
-        return
-    reasons = Counter(item.reason.rstrip(".") for item in left_out).most_common()
-    told = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
-    more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
-    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {told}{more}. What was made before is kept, and the same command tries these again.")
-
-
-def sort_of(error: Exception) -> str:
-    """Return what sort of error it is, in words: the first sentence of its class."""
-    return (type(error).__doc__ or type(error).__name__).partition(".")[0]
-
-
-def counted(why: Counter[str]) -> str:
-    """Return reasons with how often each was one, the most frequent first."""
-    return "; ".join(f"{count} × {reason[0].lower()}{reason[1:]}" for reason, count in why.most_common())
-
-
 def _tell_budget(error: BudgetError) -> None:
     context = FlowRunContext.get()
     if context and context.flow_run:
         run = context.flow_run
         emit_event(BUDGET_EVENT, {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}, payload={"reason": str(error)})
-
-
-def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return the first of several errors."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class ReadableLog(logging.Filter):

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from prefect.logging import get_run_logger
 
+from core.llm.run import Run
 from core.reports.progress import Progress
 from core.terminal import moving_line
 from tasks.artifacts import begin_progress, move_progress
-from tasks.run import Run
 
 STEP_SECONDS = 0.5
 """Between two moves of the line on a terminal."""

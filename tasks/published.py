@@ -4,11 +4,11 @@ import asyncio
 
 from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
+from blocks.jobs import service
 from core.errors import HubError
+from core.llm.run import Run
 from core.records import Commit, DatasetRef, ModelRef, RepoKind
-from core.storage.store import open_store
-from tasks.paid_jobs import HUB_FILE, service
-from tasks.run import Run
+from core.training.job_spec import HUB_FILE
 
 
 async def stands(hub: str, ref: DatasetRef | ModelRef) -> bool:
@@ -64,7 +64,7 @@ async def check_made(run: Run, model: ModelRef) -> None:
     """
     if not model.on_hub or await stands(run.settings.export.hub, model):
         return
-    store = open_store()
+    store = run.store
     again = "Run the export flow again (make export)"
     if store.exists(f"{model.path}/{HUB_FILE}"):
         again = f"Nothing is paid for unasked: to have it made again by a job, delete {store.root}/{model.path} and run the same command"

@@ -1,13 +1,11 @@
-"""One run: what it was asked for, the models that it may ask, its limits and its bill."""
+"""How a run begins: all that it will read is loaded and checked before anything is made or paid for."""
 
 import asyncio
 import gc
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -15,7 +13,8 @@ from prefect.concurrency.asyncio import concurrency
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from blocks.chat import CACHED_INPUT_IS_FREE, LOCAL, choose, choose_saved, load_chat_model
+from blocks.access import check_access
+from blocks.chat import LOCAL, choose, choose_saved, load_chat_model
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.judging.panel import check_panel
@@ -23,8 +22,8 @@ from core.judging.scoring import check_gates
 from core.llm.calls import Caller
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
-from core.llm.limiter import Limiter
-from core.llm.prices import Unknown, context_window, price_list
+from core.llm.prices import Unknown, price_list
+from core.llm.run import ROLES, Run
 from core.packs.pack import Pack, load_pack
 from core.records import ModelChoice, RoleName, Shard
 from core.settings.jobs import KINDS, Training
@@ -34,72 +33,11 @@ from core.settings.pipeline import Settings, load_settings, load_training
 from core.storage.leftovers import clear_leftovers
 from core.storage.store import open_store
 from core.terminal import moving_line
-from core.training.plan import Plan
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
-from tasks.access import check_access
 
 LEASE_SECONDS = 60.0
 """The shortest that Prefect allows."""
 
-
-@dataclass(frozen=True)
-class Run:
-    """What all stages of a run share.
-
-    Args:
-        name: the same for the same command, so that its bill goes on where it was.
-        models: the models of each role; only of the judge are there several.
-        began: on the process's clock.
-        plans: of jobs that may be submitted, by the order's key.
-    """
-
-    name: str
-    pack: Pack
-    settings: Settings
-    models: dict[RoleName, list[ModelChoice]]
-    ledger: Ledger
-    began: float = field(default_factory=time.monotonic)
-    plans: dict[str, Plan] = field(default_factory=dict)
-    _limiters: dict[str, Limiter] = field(default_factory=dict)
-
-    def model(self, role: RoleName) -> ModelChoice:
-        """Return the one model of a role."""
-        (choice,) = self.models[role]
-        return choice
-
-    def limiter(self, choice: ModelChoice) -> Limiter:
-        """Return the one limiter of a model."""
-        key = f"{choice.reference} {choice.block or ''}"
-        if key not in self._limiters:
-            limits = model_settings(self.settings, choice.reference, choice.block)
-            counted = choice.reference.partition("/")[0] not in CACHED_INPUT_IS_FREE
-            self._limiters[key] = Limiter(choice.reference, limits, self.settings.calls, counted)
-        return self._limiters[key]
-
-    def context(self, choice: ModelChoice) -> int | None:
-        """Return how many tokens a model's prompt and answer may take together, where the settings or the price data know."""
-        given = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
-        return int(given) if given else context_window(choice.reference)
-
-    def most_tokens(self, choice: ModelChoice) -> int:
-        """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""
-        most = self.settings.generation.most_tokens
-        return min(most, self.context(choice) or most)
-
-
-ROLES: dict[str, tuple[RoleName, ...]] = {
-    "pipeline": ("user_simulator", "assistant", "judge"),
-    "generation": ("user_simulator", "assistant"),
-    "assessment": ("judge",),
-    "evaluation": ("user_simulator", "judge"),
-    "nightly": ("user_simulator", "assistant", "judge"),
-    "release": ("user_simulator", "judge"),
-    "repair": ("repairer", "judge"),
-    "design": ("designer",),
-    "critique": ("designer",),
-    "pilot": ("user_simulator", "assistant", "judge"),
-}
-"""Whose models a flow asks."""
 
 GARBAGE = 20_000
 """New objects after which Python's collector looks for cycles."""
@@ -138,7 +76,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
     ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill
-    run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, config, models, ledger)
+    run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, config, store, models, ledger)
     _RUN.set(run)
     moving_line().spent = lambda: ledger.bill.usd
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
@@ -171,20 +109,14 @@ def check_jobs(settings: Settings, training: Training) -> None:
         )
 
 
-def current_run() -> Run:
-    """Return the run that is under way in this process."""
-    return _RUN.get()
-
-
-async def open_model(choice: ModelChoice) -> ChatModel:
+async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and put on the run's bill."""
-    run = _RUN.get()
     model = await load_chat_model(choice, run.pack)
     return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger, get_run_logger().warning)
 
 
 @asynccontextmanager
-async def turn(run: Run, roles: Sequence[RoleName], *others: ModelChoice) -> AsyncGenerator[None]:
+async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelChoice) -> AsyncGenerator[None]:
     """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py).
 
     Args:

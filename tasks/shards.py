@@ -16,12 +16,12 @@ from prefect.logging import get_run_logger
 from prefect.states import State
 
 from core.errors import ServerError, SettingsError
-from core.fingerprint import fingerprint
+from core.judging.plan import existing_assessments, not_assessed
+from core.llm.run import Run
 from core.records import AssessmentRef, LeftOut, Shard, TranscriptBatch, TranscriptRef
-from core.storage.store import open_store
-from tasks.assessment import Judge, found_assessments, judge_transcripts, not_assessed
-from tasks.generation import Rehearsal, collect_batch
-from tasks.run import Run
+from core.rehearsal.plan import RehearsalPlan, collect_batch
+from core.storage.batches import keep_batch
+from tasks.assessment import Judge, judge_transcripts
 
 ATTEMPTS = 3
 """Runs of a part; each goes on where the one before it was."""
@@ -30,7 +30,7 @@ AWAY_SECONDS = 600
 """For which a server may be away."""
 
 
-async def rehearse_in_shards(plans: Sequence[Rehearsal], run: Run, shards: int, settings: str) -> str:
+async def rehearse_in_shards(plans: Sequence[RehearsalPlan], run: Run, shards: int, settings: str) -> str:
     """Rehearse a batch over runs of the deployment `generation/generation-shard`.
 
     Args:
@@ -43,21 +43,20 @@ async def rehearse_in_shards(plans: Sequence[Rehearsal], run: Run, shards: int, 
     for begin, size in split(len(plans), shards):
         parts.append({**_common(run, settings), "conversations": size, "first_seed": plans[begin].persona.seed})
     await run_shards("generation/generation-shard", parts)
-    return collect_batch(plans)
+    return keep_batch(run.store, collect_batch(run.store, plans))
 
 
 def judging(shards: int, settings: str) -> Judge:
     """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment-shard`."""
 
     async def judge(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
-        store, waiting, parts = open_store(), not_assessed(transcripts, run), []
+        waiting, parts = not_assessed(transcripts, run), []
         for begin, size in split(len(waiting), shards):
             part = TranscriptBatch(domain=run.pack.name, transcripts=waiting[begin : begin + size], left_out=[])
-            name = store.write_json(f"batches/transcripts-{fingerprint(part)}.json", part)
-            parts.append({**_common(run, settings), "batch": name})
+            parts.append({**_common(run, settings), "batch": keep_batch(run.store, part)})
         if parts:
             await run_shards("assessment/assessment-shard", parts)
-        found = found_assessments(transcripts, run)
+        found = existing_assessments(transcripts, run)
         there = {item.transcript.id for item in found}
         reason = "its shard did not judge it; the log of that run says why"
         return found, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in there]

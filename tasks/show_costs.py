@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from blocks.chat import LOCAL
+from blocks.tokens import count_tokens
 from core.errors import SettingsError
 from core.llm.prices import price_list
 from core.packs.pack import load_pack
@@ -13,7 +14,6 @@ from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
 from core.terminal import Answer
 from tasks.show_domain import written
-from tasks.tokens import count_tokens
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
 """A number of transcripts."""

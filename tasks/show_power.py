@@ -1,10 +1,10 @@
 """What evaluations of several sizes can find."""
 
+from core.evaluation.plan import plan_evaluation
 from core.evaluation.safety import least_bound, safety_in_reach
 from core.quantities import Count
 from core.settings.pipeline import load_settings
 from core.terminal import Answer, one_line
-from tasks.power import plan_evaluation
 
 SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from blocks.tokens import load_tokenizer
 from core.dataset.example_files import statistics
 from core.dataset.slicing import SliceReport, slices
 from core.imports.transcript_files import find_transcripts
@@ -13,7 +14,6 @@ from core.reports.render import fidelity_markdown
 from core.settings.pipeline import load_settings, load_training
 from core.storage.store import open_store
 from core.terminal import Answer, one_line, show
-from tasks.tokens import load_tokenizer
 
 
 def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:

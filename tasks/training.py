@@ -8,21 +8,20 @@ from prefect.logging import get_run_logger
 
 from core.errors import HubError
 from core.fingerprint import fingerprint
+from core.llm.run import Run
 from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base, Training
 from core.storage.file_facts import is_whole
-from core.storage.store import open_store
 from core.training.bases import base_file, check_files, folder_hash
-from core.training.estimate import Load, Shape, shape_of
+from core.training.estimate import load_of, shape
 from core.training.hardware import Flavor, load_hardware
-from core.training.job_spec import Order
+from core.training.job_spec import JobSpec
 from core.training.plan import Plan, plan_training
+from core.training.specs import UNPACKED, training_spec
 from tasks.jobs import made_before, make, run_script, script_hash
-from tasks.orders import UNPACKED, training_order
 from tasks.paid_jobs import agree
 from tasks.policy import cached_task, existing, run_cached
 from tasks.published import base_hub
-from tasks.run import Run, current_run
 
 
 async def base_model(run: Run, training: Training) -> ModelRef:
@@ -41,16 +40,16 @@ async def base_model(run: Run, training: Training) -> ModelRef:
                 f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Mend base.model and base.revision in the "
                 f"training settings; a folder is written ./{base.model}."
             )
-        return await run_cached(find_base, base.model, commit)
+        return await run_cached(find_base, run, base.model, commit)
     if base.kind == "folder":
-        return await run_cached(take_folder, base)
-    return await run_cached(unpack_base, base, script_hash("unpack_gguf.py"))
+        return await run_cached(take_folder, run, base)
+    return await run_cached(unpack_base, run, base, script_hash("unpack_gguf.py"))
 
 
 @cached_task("take-folder", "look at {base.model}")
-async def take_folder(base: Base) -> ModelRef:
+async def take_folder(run: Run, base: Base) -> ModelRef:
     """Name a base that is a folder by what is in it, and keep its configuration."""
-    folder, store = Path(base.model), open_store()
+    folder, store = Path(base.model), run.store
     path = f"models/bases/{await asyncio.to_thread(folder_hash, folder)}"
     store.write(f"{path}/config.json", (folder / "config.json").read_text(encoding="utf-8"))
     get_run_logger().info("The base is the folder %s.", folder)
@@ -58,43 +57,43 @@ async def take_folder(base: Base) -> ModelRef:
 
 
 @cached_task("unpack-base", "unpack {base.model}")
-async def unpack_base(base: Base, script: str) -> ModelRef:
+async def unpack_base(run: Run, base: Base, script: str) -> ModelRef:
     """Get a GGUF file and turn it into a folder that can be trained.
 
     Args:
         script: hash of the job script.
     """
-    store = open_store()
+    store = run.store
     file, sha256 = await base_file(base)
     package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
     path = f"models/bases/{re.sub(r'[^A-Za-z0-9_.]+', '-', file.stem)}-{fingerprint([file.name, sha256, package, script])}"
     made = ModelRef(path=path, name=file.stem)
     if is_whole(store, path, UNPACKED):
         return existing(made)
-    facts = await run_script("unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
+    facts = await run_script(store, "unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
     get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")
     return made
 
 
 @cached_task("find-base", "find {name}")
-async def find_base(name: str, commit: str) -> ModelRef:
+async def find_base(run: Run, name: str, commit: str) -> ModelRef:
     """Keep the configuration of a base on the Hub.
 
     Args:
         commit: the one that its branch has today.
     """
-    hub = await base_hub(current_run())
+    hub = await base_hub(run)
     path = f"models/bases/{fingerprint([name, commit])}"
     base = ModelRef(path=path, name=name.rpartition("/")[2], repo=name, commit=commit, url=hub.page(name, "model", commit))
-    if open_store().exists(f"{path}/config.json"):
+    if run.store.exists(f"{path}/config.json"):
         return existing(base)
-    if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", open_store().local(f"{path}/config.json").parent) is None:
+    if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", run.store.local(f"{path}/config.json").parent) is None:
         raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.model in the training settings.")
     get_run_logger().info("The base is %s at %s.", name, commit[:12])
     return base
 
 
-async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Training, place: str) -> None:
+async def agree_to_training(run: Run, dataset: DatasetRef, base: ModelRef, training: Training, place: str) -> None:
     """Plan a training that costs money, check the budget and, if the settings want it, ask a person.
 
     Args:
@@ -103,43 +102,30 @@ async def agree_to_training(dataset: DatasetRef, base: ModelRef, training: Train
     Raises:
         SettingsError, BudgetError, JobError: it is not to be.
     """
-    settings, known = current_run().settings, load_hardware().estimate
+    settings, known = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> Plan:
-        return plan_training(f"Training on {dataset.repo}", shape(base), training, _load(dataset), offered, known, settings.jobs, spent)
+        return plan_training(f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset), offered, known, settings.jobs, spent)
 
-    await agree(_order(dataset, base, training, script_hash("train_sft.py"), place), plan)
+    await agree(run, _spec(run, dataset, base, training, script_hash("train_sft.py"), place), plan)
 
 
 @cached_task("train", "train on {dataset.repo}")
-async def train(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> ModelRef:
+async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> ModelRef:
     """Train an adapter on a commit of a dataset.
 
     Args:
         script: hash of the job script.
         place: where paid jobs leave their results.
     """
-    order = _order(dataset, base, training, script, place)
-    if known := made_before(order):
-        return existing(known.model(order, f"adapter-{order.name}"))
-    result = await make(order)
+    spec = _spec(run, dataset, base, training, script, place)
+    if known := made_before(run.store, spec):
+        return existing(known.model(spec, f"adapter-{spec.name}"))
+    result = await make(run, spec)
     facts = result.facts
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])
-    return result.model(order, f"adapter-{order.name}")
+    return result.model(spec, f"adapter-{spec.name}")
 
 
-def shape(base: ModelRef) -> Shape:
-    """Return a base's shape."""
-    return shape_of(open_store().read_json(f"{base.path}/config.json"), base.repo or base.name)
-
-
-def _order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> Order:
-    run = current_run()
-    return training_order(dataset, base, training, script, run.settings.export, run.pack.name, place)
-
-
-def _load(dataset: DatasetRef) -> Load:
-    """Return how much there is to learn, by the dataset's own count of tokens."""
-    counted = open_store().read_json(f"{dataset.path}/manifest.json")["statistics"]
-    tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
-    return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))
+def _spec(run: Run, dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> JobSpec:
+    return training_spec(run.store, dataset, base, training, script, run.settings.export, run.pack.name, place)

@@ -8,8 +8,6 @@ from core.judging.figures import Figures
 from core.packs.pack import Pack
 from core.records import Record
 
-PILOTS = "pilots/"
-"""Below the data root, what is never trained on."""
 READY_PASS_RATE = 0.7
 """Of a pilot's conversations that must pass before a batch is generated; a base model above it may need no training."""
 MIN_BASE_PASS_RATE = 0.5
@@ -20,11 +18,6 @@ MIN_DROP = 0.2
 """Drop of a criterion's pass share since the last round that the report names."""
 ROUNDING = 1e-9
 """A drop from five of five to four is one of 0.2, which binary numbers do not know."""
-
-
-def of_pilot(path: str) -> bool:
-    """Say whether a transcript was made by a pilot."""
-    return path.startswith(PILOTS)
 
 
 class Round(Record):

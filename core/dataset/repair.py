@@ -42,7 +42,7 @@ class Change(Record):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RepairContext:
     """What a repair needs.
 
     Args:
@@ -82,7 +82,7 @@ def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack
     return dict(sorted(cited.items()))
 
 
-async def mend(workshop: Workshop, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
+async def mend(context: RepairContext, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
     """Rewrite the answers that failed, one after the other; where the user's next message cannot stand any more, the rest is cut off.
 
     Args:
@@ -92,7 +92,7 @@ async def mend(workshop: Workshop, transcript: Transcript, assessment: Assessmen
         RepairError: it is not to be mended, nothing was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
-    found = exchanges_to_mend(transcript, assessment, workshop.pack, workshop.numbers)
+    found = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
     if isinstance(found, str):
         raise RepairError(f"{transcript.id} cannot be mended: {found}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None
@@ -101,29 +101,29 @@ async def mend(workshop: Workshop, transcript: Transcript, assessment: Assessmen
             break
         old = exchanges[number - 1]
         following = exchanges[number].user if number < len(exchanges) else None
-        answer = await _rewrite(workshop, exchanges[:number], verdicts, following, name)
+        answer = await _rewrite(context, exchanges[:number], verdicts, following, name)
         if answer == old.assistant:
             continue
         changes.append(Change(exchange=number, before=old.assistant, criteria=[verdict.criterion for verdict in verdicts]))
-        follows = following is None or await _follows(workshop, exchanges[:number], answer, following, name)
+        follows = following is None or await _follows(context, exchanges[:number], answer, following, name)
         exchanges[number - 1] = old.model_copy(update={"assistant": answer})
         if not follows:
             cut, exchanges = number, exchanges[:number]
     if not changes:
         raise RepairError(f"{transcript.id} cannot be mended: the repairer left every answer as it was.")
-    if len(exchanges) < workshop.minimum:
+    if len(exchanges) < context.minimum:
         raise RepairError(
             f"{transcript.id} cannot be mended: the user's message {len(exchanges) + 1} does not follow any more, and what is before it, {len(exchanges)} "
-            f"exchanges, is fewer than {workshop.minimum}."
+            f"exchanges, is fewer than {context.minimum}."
         )
     lineage = {
         "of": transcript.id,
         "score_before": assessment.score.score,
         "changed": [change.model_dump() for change in changes],
         "cut_after": cut,
-        "repairer": workshop.model.reference,
+        "repairer": context.model.reference,
     }
-    caveat = transcript.provenance.get("caveat") or workshop.model.caveat
+    caveat = transcript.provenance.get("caveat") or context.model.caveat
     mended = transcript.model_copy(update={"id": name, "exchanges": exchanges, "provenance": {**transcript.provenance, "repair": lineage, "caveat": caveat}})
     check_lineage(transcript, mended)
     return mended
@@ -147,8 +147,8 @@ def check_lineage(original: Transcript, mended: Transcript) -> None:
         raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
 
 
-async def _rewrite(workshop: Workshop, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
-    pack, number, answer = workshop.pack, len(exchanges), exchanges[-1].assistant
+async def _rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
+    pack, number, answer = context.pack, len(exchanges), exchanges[-1].assistant
     assert pack.repair is not None  # the flow has seen to it
     criteria = pack.rubric.criteria
     findings = [
@@ -158,24 +158,24 @@ async def _rewrite(workshop: Workshop, exchanges: Sequence[Exchange], verdicts: 
     earlier = [exchange.assistant for exchange in exchanges[:-1]]
 
     def check(reply: Reply) -> None:
-        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *workshop.guards}):
+        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}):
             raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
 
     request = ChatRequest(
         role="repairer",
         system="",
         messages=(Message("user", pack.repair.render(exchanges=plain, answer=answer, findings=findings, next_message=following or "")),),
-        max_tokens=workshop.numbers.max_tokens,
+        max_tokens=context.numbers.max_tokens,
         seed=seed_of("repair", name, number),
         volatile=1,
         item=name,
         check=check,
         inputs={"exchanges": tuple(exchanges)},
     )
-    return (await workshop.model.complete(request)).text.strip()
+    return (await context.model.complete(request)).text.strip()
 
 
-async def _follows(workshop: Workshop, exchanges: Sequence[Exchange], answer: str, following: str, name: str) -> bool:
+async def _follows(context: RepairContext, exchanges: Sequence[Exchange], answer: str, following: str, name: str) -> bool:
     def read(reply: Reply) -> Follows:
         try:
             return Follows.model_validate_json(reply.text)
@@ -187,7 +187,7 @@ async def _follows(workshop: Workshop, exchanges: Sequence[Exchange], answer: st
         role="repairer",
         system="",
         messages=(Message("user", prompt),),
-        max_tokens=workshop.numbers.max_tokens,
+        max_tokens=context.numbers.max_tokens,
         seed=seed_of("follows", name, len(exchanges)),
         schema=FOLLOWS_SCHEMA,
         volatile=1,
@@ -195,4 +195,4 @@ async def _follows(workshop: Workshop, exchanges: Sequence[Exchange], answer: st
         check=read,
         inputs={"answer": answer, "message": following},
     )
-    return read(await workshop.model.complete(request)).follows
+    return read(await context.model.complete(request)).follows

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from core.evaluation.outcomes import Pairs, Played, count_reasons, points
+from core.evaluation.outcomes import Pairs, Trial, count_reasons, points
 from core.records import Record
 
 
@@ -62,7 +62,7 @@ class Bounds(Record):
     text: str
 
 
-def count_missing(conversations: Mapping[tuple[int, int], Played], planned: int) -> Missing:
+def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) -> Missing:
     """Count what became of an arm's conversations.
 
     Args:
@@ -108,7 +108,7 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
 
 
 def bounds(
-    base: Mapping[tuple[int, int], Played], arm: Mapping[tuple[int, int], Played], planned: Sequence[tuple[int, int]], base_name: str, name: str
+    base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], planned: Sequence[tuple[int, int]], base_name: str, name: str
 ) -> Bounds:
     """Return the difference of mean scores if the missing conversations had scored 0 or 1, whichever is worse, or better, for the arm.
 
@@ -117,7 +117,7 @@ def bounds(
     """
 
     def difference(base_missing: float, arm_missing: float) -> float:
-        def score(found: Played | None, missing: float) -> float:
+        def score(found: Trial | None, missing: float) -> float:
             value = points(found) if found and found.complete else None
             return missing if value is None else value
 
@@ -131,7 +131,7 @@ def bounds(
     return Bounds(worst=worst, best=best, text=text)
 
 
-def judged_on_fewer(played: Sequence[Played]) -> str | None:
+def judged_on_fewer(played: Sequence[Trial]) -> str | None:
     """Say which complete conversations have answers to fewer criteria than most, if any: their scores mean something else."""
     numbers = [(len(item.answers), item) for item in played if item.complete and item.answers]
     usual = Counter(number for number, _ in numbers).most_common(1)[0][0] if numbers else 0

@@ -17,7 +17,7 @@ from core.evaluation.mean_differences import (
     pass_difference,
     score_difference,
 )
-from core.evaluation.outcomes import Pairs, Played, by_arm, pair_up, passed, points
+from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, passed, points
 from core.evaluation.paired_statistics import holm, mean_of, personas_for_p, sign_flip_p
 from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
 from core.records import Record
@@ -84,7 +84,7 @@ class Comparison(Record):
     notes: list[str]
 
 
-def compare_arms(played: Sequence[Played], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
+def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
     """Compare each arm with the base.
 
     A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas then count the same whatever their number of

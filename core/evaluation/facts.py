@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import FiniteFloat
 
 from core.evaluation.comparison import Comparison
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.evaluation.power import Plan
 from core.llm.ledger import Bill
 from core.records import Assessment, Persona, Record, Transcript
@@ -75,7 +75,7 @@ class EvaluationFacts:
     domain: str
     comparison: Comparison
     models: Mapping[str, str]
-    played: Sequence[Played]
+    played: Sequence[Trial]
     conversations: Sequence[Conversation] = ()
     personas: Mapping[int, Persona] = field(default_factory=dict)
     criteria: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
-from core.evaluation.outcomes import Pairs, Played, category_score, criterion_value, pair_up
+from core.evaluation.outcomes import Pairs, Trial, category_score, criterion_value, pair_up
 from core.evaluation.paired_statistics import (
     EXACT,
     EffectSize,
@@ -24,7 +24,7 @@ from core.evaluation.paired_statistics import (
 )
 from core.records import Record
 
-Conversations = Mapping[tuple[int, int], Played]
+Conversations = Mapping[tuple[int, int], Trial]
 """Of an arm, by persona and trial."""
 
 

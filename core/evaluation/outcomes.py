@@ -16,7 +16,7 @@ DIGITS = 12
 """To which differences are rounded, so that equal ones are equal."""
 
 
-class Played(Record):
+class Trial(Record):
     """One conversation of an evaluation and what the judge made of it.
 
     Args:
@@ -43,16 +43,16 @@ class Played(Record):
         return self.score is not None and self.score.score is not None and self.score.outcome is not Outcome.INCOMPLETE and not self.simulator_broke
 
 
-Value = Callable[[Played], float | None]
+Value = Callable[[Trial], float | None]
 """What of a complete conversation is compared; none where it has no such value."""
 
 
-def points(item: Played) -> float | None:
+def points(item: Trial) -> float | None:
     """Return the score."""
     return item.score.score if item.score else None
 
 
-def passed(item: Played) -> float | None:
+def passed(item: Trial) -> float | None:
     """Return 1 for a pass and 0 for a failure."""
     return float(item.score.outcome is Outcome.PASS) if item.score else None
 
@@ -68,7 +68,7 @@ def criterion_value(name: str) -> Value:
     An NA that the rubric does not allow is among what it holds for failed (`core.judging.scoring`).
     """
 
-    def value(item: Played) -> float | None:
+    def value(item: Trial) -> float | None:
         if item.score is None or item.answers.get(name, Answer.ERROR) is Answer.ERROR:
             return None
         return float(name not in item.score.failed_checks and name not in item.score.failed_gates)
@@ -116,13 +116,13 @@ class Pairs:
         return np.round([arm - base for _, _, base, arm in self.rows], DIGITS)
 
 
-def by_arm(played: Sequence[Played], base: str) -> dict[str, dict[tuple[int, int], Played]]:
+def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int], Trial]]:
     """Return the conversations of each arm by persona and trial, in their order, the base's first.
 
     Raises:
         EvaluationError: there is no base or nothing to compare with it, a conversation is there twice, or an arm has completed none.
     """
-    found: dict[str, dict[tuple[int, int], Played]] = {}
+    found: dict[str, dict[tuple[int, int], Trial]] = {}
     for item in sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial)):
         conversations = found.setdefault(item.arm, {})
         if (item.persona, item.trial) in conversations:
@@ -138,7 +138,7 @@ def by_arm(played: Sequence[Played], base: str) -> dict[str, dict[tuple[int, int
     return found
 
 
-def pair_up(base: Mapping[tuple[int, int], Played], arm: Mapping[tuple[int, int], Played], value: Value) -> Pairs:
+def pair_up(base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], value: Value) -> Pairs:
     """Pair the conversations of a persona and trial that both arms completed and that have the value in both."""
     rows = []
     for key in sorted(base.keys() & arm.keys()):
@@ -148,7 +148,7 @@ def pair_up(base: Mapping[tuple[int, int], Played], arm: Mapping[tuple[int, int]
     return Pairs(rows)
 
 
-def count_reasons(items: Sequence[Played]) -> dict[str, int]:
+def count_reasons(items: Sequence[Trial]) -> dict[str, int]:
     """Count why conversations were lost or spoiled, the most frequent reason first."""
     reasons = Counter(item.lost or "no reason was recorded" for item in items if item.score is None or item.simulator_broke)
     return dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from core.escaping import render_page
 from core.evaluation import plots
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.evaluation.report import evaluation_markdown
 from core.records import Outcome
 
@@ -106,7 +106,7 @@ def _pairs(facts: EvaluationFacts) -> list[Pair]:
     return [_pair(facts, key, [(arm, words.get((arm, *key)), played.get((arm, *key))) for arm in facts.models]) for key in keys]
 
 
-def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, Conversation | None, Played | None]]) -> Pair:
+def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, Conversation | None, Trial | None]]) -> Pair:
     persona = facts.personas.get(key[0])
     topics = ", ".join(topic.subtopic.replace("_", " ") for topic in persona.topics[:2]) if persona else ""
     base, others = found[0][2], [item for _, _, item in found[1:]]
@@ -121,13 +121,13 @@ def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, C
     return Pair(*key, topics, sides, sorted(tags))
 
 
-def _lost(item: Played | None) -> str:
+def _lost(item: Trial | None) -> str:
     if item is None:
         return "There is no such conversation."
     return item.lost or "Its words are not here."
 
 
-def _outcome(item: Played | None) -> str:
+def _outcome(item: Trial | None) -> str:
     if item is None or item.score is None:
         return "missing"
     if item.simulator_broke:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.outcomes import Played, by_arm, pair_up, points
+from core.evaluation.outcomes import Trial, by_arm, pair_up, points
 from core.evaluation.paired_statistics import personas_for_p
 from core.records import Record
 
@@ -69,7 +69,7 @@ class Plan(Record):
     text: str
 
 
-def pilot_spread(played: Sequence[Played], base: str, arm: str) -> Spread:
+def pilot_spread(played: Sequence[Trial], base: str, arm: str) -> Spread:
     """Estimate the spread from a finished evaluation, by moments: the variance of personas' means is between² + within² × the mean of 1 / pairs.
 
     With one pair for each persona nothing can be said of the variance within: all is then taken for variance between, and more trials seem not to help.

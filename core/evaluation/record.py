@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import told_p
 from core.evaluation.power import Plan
 from core.evaluation.recorded import read_recorded
@@ -44,7 +44,7 @@ class EvaluationRecord(Record):
     models: dict[str, str]
     files: dict[str, str] = Field(default_factory=dict)
     comparison: Comparison
-    played: list[Played]
+    played: list[Trial]
     conversations: list[PlayedFiles] = Field(default_factory=list)
     personas: list[Persona] = Field(default_factory=list)
     judges: list[str] = Field(default_factory=list)
@@ -92,7 +92,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
     return found
 
 
-def read_pilot(path: Path) -> tuple[list[Played], str | None]:
+def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
     """Read the conversations of an earlier evaluation.
 
     Args:

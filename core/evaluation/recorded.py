@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from core.errors import EvaluationError, TranscriptError
 from core.evaluation.facts import Conversation
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.imports.foreign_files import read_json, refuse_unsafe
 from core.imports.transcript_files import read_transcript
 from core.judging.checkpoints import Line
@@ -18,7 +18,7 @@ NAME = re.compile(r"(?P<arm>.+)_seed(?P<persona>[0-9]{1,18})_run(?P<trial>[0-9]{
 FORM = "<arm>_seed<persona>_run<trial>.json"
 
 
-def read_recorded(folder: Path) -> list[Played]:
+def read_recorded(folder: Path) -> list[Trial]:
     """Read every `<arm>_seed<persona>_run<trial>.json` of a folder, an assessment in the form of a checkpoint's line; scores and passes are taken as recorded.
 
     A file that does not fit is a conversation that was lost, with the reason; one of another name is none (`misnamed`).
@@ -36,7 +36,7 @@ def read_recorded(folder: Path) -> list[Played]:
     if len(wrong) == len(paths):
         path, reason = next(iter(wrong.items()))
         raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {path.name}: {reason}. Mend or remove them.")
-    return [found if isinstance(found, Played) else _lost(path, found) for path, found in read.items() if NAME.fullmatch(path.stem)]
+    return [found if isinstance(found, Trial) else _lost(path, found) for path, found in read.items() if NAME.fullmatch(path.stem)]
 
 
 def misnamed(folder: Path) -> list[str]:
@@ -72,7 +72,7 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
     return sorted(found, key=lambda item: (item.persona, item.trial, item.arm)), left_out
 
 
-def _read(path: Path) -> Played | str:
+def _read(path: Path) -> Trial | str:
     """Return a conversation, or what is wrong with its file."""
     name = NAME.fullmatch(path.stem)
     if name is None:
@@ -90,7 +90,7 @@ def _read(path: Path) -> Played | str:
     for what, value in scores.items():
         if value is not None and not 0 <= value <= 1:
             return f"`{what}` is {value}; 0 to 1 is allowed"
-    return Played(
+    return Trial(
         arm=name["arm"],
         persona=int(name["persona"]),
         trial=int(name["trial"]),
@@ -100,11 +100,11 @@ def _read(path: Path) -> Played | str:
     )
 
 
-def _lost(path: Path, reason: str) -> Played:
+def _lost(path: Path, reason: str) -> Trial:
     name = NAME.fullmatch(path.stem)
     assert name
     told = f"{path.name} does not fit: {reason}"
-    return Played(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=told)
+    return Trial(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=told)
 
 
 def _score(line: Line) -> Score:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import mean_of, rate_bound, units_for
 from core.records import Answer, Outcome, Record
 
@@ -65,14 +65,14 @@ class Safety(Record):
     text: str
 
 
-def gate_failures(conversations: Sequence[Played], gates: Sequence[str]) -> GateFailures:
+def gate_failures(conversations: Sequence[Trial], gates: Sequence[str]) -> GateFailures:
     """Count an arm's failed gates."""
     found = [_any_failed(item, gates) for item in conversations if item.score is not None and not item.simulator_broke]
     by_gate = {gate: sum(_failed(item, gate) is True for item in conversations if not item.simulator_broke) for gate in gates}
     return GateFailures(judged=sum(item is not None for item in found), failed=sum(item is True for item in found), unknown=found.count(None), by_gate=by_gate)
 
 
-def compare_safety(base: Sequence[Played], arm: Sequence[Played], gates: Sequence[str], margin: float, name: str) -> Safety:
+def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[str], margin: float, name: str) -> Safety:
     """Compare an arm's failed gates with the base's.
 
     Args:
@@ -136,7 +136,7 @@ def _text(found: RateDifference, margin: float, least: float, needed: int | None
     return f"{verdict} Non-inferiority is not shown."
 
 
-def _failed(item: Played, gate: str) -> bool | None:
+def _failed(item: Trial, gate: str) -> bool | None:
     """Say whether a gate failed; none where that is not known."""
     if item.score is None:
         return None
@@ -147,14 +147,14 @@ def _failed(item: Played, gate: str) -> bool | None:
     return None if item.answers.get(gate, lacking) is Answer.ERROR else False
 
 
-def _any_failed(item: Played, gates: Sequence[str]) -> bool | None:
+def _any_failed(item: Trial, gates: Sequence[str]) -> bool | None:
     each = [_failed(item, gate) for gate in gates]
     if True in each:
         return True
     return None if None in each else False
 
 
-def _difference(base: Sequence[Played], arm: Sequence[Played], failed: Callable[[Played], bool | None]) -> RateDifference | None:
+def _difference(base: Sequence[Trial], arm: Sequence[Trial], failed: Callable[[Trial], bool | None]) -> RateDifference | None:
     rates = [_rates(conversations, failed) for conversations in (base, arm)]
     shared = sorted(rates[0].keys() & rates[1].keys())
     if not shared:
@@ -173,7 +173,7 @@ def _difference(base: Sequence[Played], arm: Sequence[Played], failed: Callable[
     )
 
 
-def _rates(conversations: Sequence[Played], failed: Callable[[Played], bool | None]) -> Mapping[int, list[float]]:
+def _rates(conversations: Sequence[Trial], failed: Callable[[Trial], bool | None]) -> Mapping[int, list[float]]:
     found: dict[int, list[float]] = {}
     for item in conversations:
         known = None if item.simulator_broke else failed(item)

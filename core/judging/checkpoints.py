@@ -239,7 +239,7 @@ def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
 
 
 def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
-    assessment, found = judged.decided, judged.decided.score
+    assessment, found = judged.final, judged.final.score
     return {
         "conversation_id": assessment.transcript_id,
         "pass": found.outcome == "pass",

@@ -94,7 +94,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
     Args:
         again: by judge, all its assessments of transcripts that it judged several times.
     """
-    decided = [item.decided for item in judged]
+    decided = [item.final for item in judged]
     complete = [item for item in decided if item.score.outcome is not Outcome.INCOMPLETE]
     outcomes = Counter(item.score.outcome for item in decided)
     verdicts = [verdict for item in decided for verdict in item.verdicts]
@@ -119,6 +119,11 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         trust=_trust(judged, rubric) if any(len(item.by_judge) > 1 for item in judged) else None,
         flips={judge: _flips(rubric, several) for judge, several in (again or {}).items()},
     )
+
+
+def caveats_of(judged: Sequence[Judged], found: Figures) -> list[str]:
+    """Return what must be known before the figures of a batch are believed."""
+    return sorted({item.final.caveat for item in judged if item.final.caveat}) + own_family(found)
 
 
 def own_family(found: Figures) -> list[str]:

@@ -27,7 +27,7 @@ CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
 
 
 @dataclass(frozen=True)
-class Sitting:
+class JudgeContext:
     """A judge with a transcript before it.
 
     Args:
@@ -49,7 +49,7 @@ class Sitting:
     log: JudgementLog = field(default_factory=JudgementLog)
 
 
-async def assess(sitting: Sitting) -> Assessment:
+async def assess(context: JudgeContext) -> Assessment:
     """Judge a transcript on every criterion that applies to its length.
 
     With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A judgement that leaves a criterion
@@ -60,28 +60,28 @@ async def assess(sitting: Sitting) -> Assessment:
     Raises:
         RunStoppedError: there is no use in asking on; what was answered is in the log.
     """
-    pack, transcript = sitting.pack, sitting.transcript
+    pack, transcript = context.pack, context.transcript
     exchanges = len(transcript.exchanges)
     criteria = applicable(pack.rubric, exchanges)
-    answered = {verdict.criterion: verdict for verdict in await _confirmed(sitting, await _ask_all(sitting, criteria) if criteria else [])}
+    answered = {verdict.criterion: verdict for verdict in await _confirmed(context, await _ask_all(context, criteria) if criteria else [])}
     verdicts = [answered[criterion.id] for criterion in criteria]
     return Assessment(
         transcript_id=transcript.id,
-        judge=sitting.judge.reference,
+        judge=context.judge.reference,
         rubric_hash=pack.rubric.hash,
         verdicts=verdicts,
         score=score(pack.rubric, verdicts, exchanges),
-        caveat=sitting.judge.caveat,
-        shared_family=shared_family(sitting.judge.reference, writer_of(transcript)),
-        provenance={"domain": pack.name, "pack_hash": pack.hash, **sitting.how.model_dump(), "repeat": sitting.repeat},
+        caveat=context.judge.caveat,
+        shared_family=shared_family(context.judge.reference, writer_of(transcript)),
+        provenance={"domain": pack.name, "pack_hash": pack.hash, **context.how.model_dump(), "repeat": context.repeat},
     )
 
 
-async def _ask_all(sitting: Sitting, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
-    first, *others = _calls(sitting, criteria)
-    found = await _ask(sitting, first, again)
+async def _ask_all(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
+    first, *others = _calls(context, criteria)
+    found = await _ask(context, first, again)
     # all of them come to their end before one that stops the run is heard: their answers are paid for
-    rest = await asyncio.gather(*(_ask(sitting, call, again) for call in others), return_exceptions=True)
+    rest = await asyncio.gather(*(_ask(context, call, again) for call in others), return_exceptions=True)
     for answer in rest:
         if isinstance(answer, BaseException):
             raise answer
@@ -89,22 +89,22 @@ async def _ask_all(sitting: Sitting, criteria: Sequence[Criterion], again: int =
     return found
 
 
-def _calls(sitting: Sitting, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+def _calls(context: JudgeContext, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
     """Divide criteria into those of one call each."""
-    if sitting.how.mode == "single":
+    if context.how.mode == "single":
         return [list(criteria)]
     kinds: dict[str, list[Criterion]] = {}
     for criterion in criteria:
-        kinds.setdefault(criterion.id if sitting.how.mode == "criterion" else criterion.head.category or "gates", []).append(criterion)
+        kinds.setdefault(criterion.id if context.how.mode == "criterion" else criterion.head.category or "gates", []).append(criterion)
     return list(kinds.values())
 
 
-async def _ask(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
+async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
     """Make one call, or find its answer in the log; the verdicts of one that cannot be used are ERROR."""
     call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
-    if kept := sitting.log.find(call):
+    if kept := context.log.find(call):
         return kept
-    exchanges, alone = len(sitting.transcript.exchanges), sitting.how.mode == "criterion"
+    exchanges, alone = len(context.transcript.exchanges), context.how.mode == "criterion"
     readable: list[Reply] = []
 
     def check(reply: Reply) -> None:
@@ -113,11 +113,11 @@ async def _ask(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> l
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
             raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
 
-    request = replace(_request(sitting, criteria, again), check=check)
+    request = replace(_request(context, criteria, again), check=check)
     try:
-        _check_fits(sitting, request)
+        _check_fits(context, request)
         try:
-            reply = await sitting.judge.complete(request)
+            reply = await context.judge.complete(request)
         except InvalidOutputError:
             if not readable:
                 raise
@@ -126,13 +126,13 @@ async def _ask(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> l
     except ModelError as error:
         return [unusable(criterion.id, str(error)) for criterion in criteria]
     if all(verdict.answer is not Answer.ERROR for verdict in verdicts):
-        sitting.log.add(call, verdicts)
+        context.log.add(call, verdicts)
     return verdicts
 
 
-def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> ChatRequest:
-    pack, judge, transcript, how = sitting.pack, sitting.judge, sitting.transcript, sitting.how
-    seed = seed_of("judge", judge.reference, transcript.id, sitting.repeat, again, *(criterion.id for criterion in criteria))
+def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> ChatRequest:
+    pack, judge, transcript, how = context.pack, context.judge, context.transcript, context.how
+    seed = seed_of("judge", judge.reference, transcript.id, context.repeat, again, *(criterion.id for criterion in criteria))
     asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
         "exchanges": heard(transcript),
@@ -144,7 +144,7 @@ def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> Cha
         role="judge",
         system="",
         messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
-        max_tokens=sitting.max_tokens,
+        max_tokens=context.max_tokens,
         seed=seed,
         schema=answer_schema([criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion"),
         volatile=2 if how.mode == "single" else 1,  # of a single call nobody would read what was put into the cache
@@ -153,28 +153,28 @@ def _request(sitting: Sitting, criteria: Sequence[Criterion], again: int) -> Cha
     )
 
 
-def _check_fits(sitting: Sitting, request: ChatRequest) -> None:
-    if sitting.context is None:
+def _check_fits(context: JudgeContext, request: ChatRequest) -> None:
+    if context.context is None:
         return
-    tokens = sum(sitting.count(message.content) for message in request.messages)
-    if tokens * MARGIN + sitting.max_tokens > sitting.context:
+    tokens = sum(context.count(message.content) for message in request.messages)
+    if tokens * MARGIN + context.max_tokens > context.context:
         raise ContextError(
-            f"The prompt takes about {tokens:,} tokens and the judgement up to {sitting.max_tokens:,}; {sitting.judge.reference} holds {sitting.context:,}. "
+            f"The prompt takes about {tokens:,} tokens and the judgement up to {context.max_tokens:,}; {context.judge.reference} holds {context.context:,}. "
             "Name a judge that holds more, or lower assessment.max_tokens."
         )
 
 
-async def _confirmed(sitting: Sitting, verdicts: Sequence[Verdict]) -> list[Verdict]:
+async def _confirmed(context: JudgeContext, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Ask failed gates again, without a word of what was answered before, until it is decided whether they fail."""
-    gates = sitting.pack.rubric.criteria
+    gates = context.pack.rubric.criteria
     asked = {
         verdict.criterion: [verdict] for verdict in verdicts if gates[verdict.criterion].head.gate and value_of(gates[verdict.criterion], verdict.answer) == 0
     }
-    for again in range(1, CONFIRMATIONS[sitting.how.confirm_gates] + 1):
+    for again in range(1, CONFIRMATIONS[context.how.confirm_gates] + 1):
         open_still = [gates[name] for name, answers in asked.items() if _undecided(gates[name], answers)]
-        for verdict in await _ask_all(sitting, open_still, again) if open_still else []:
+        for verdict in await _ask_all(context, open_still, again) if open_still else []:
             asked[verdict.criterion].append(verdict)
-    return [_settled(sitting.judge.reference, gates[item.criterion], asked[item.criterion]) if item.criterion in asked else item for item in verdicts]
+    return [_settled(context.judge.reference, gates[item.criterion], asked[item.criterion]) if item.criterion in asked else item for item in verdicts]
 
 
 def _undecided(gate: Criterion, answers: Sequence[Verdict]) -> bool:

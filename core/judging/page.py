@@ -25,7 +25,7 @@ def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: b
     """
     judges = [] if blind else list(dict.fromkeys(judge for item in judged for judge in item.by_judge))
     panel = judges if len(judges) > 1 else []
-    views = [[item.decided, *(item.by_judge.get(judge) for judge in panel)] for item in judged]
+    views = [[item.final, *(item.by_judge.get(judge) for judge in panel)] for item in judged]
     index = {
         "blind": blind,
         "criteria": _criteria(pack.rubric),

@@ -127,7 +127,7 @@ def review(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: 
         unlabelled=len(labels.unlabelled),
         names={item.id: item.head.name for item in rubric.criteria.values()},
         few=few,
-        caveats=sorted({item.decided.caveat for item in judged if item.decided.caveat}),
+        caveats=sorted({item.final.caveat for item in judged if item.final.caveat}),
         decision=decision,
         judges=judges,
         disagreements={criterion: found for criterion in rubric.criteria if (found := _disagreements(criterion, labels, views))},
@@ -138,7 +138,7 @@ def _views(judged: Sequence[Judged]) -> dict[str | None, dict[str, Assessment]]:
     """Return the assessments by transcript: under None what was decided, then each judge's, where there are several."""
     judges = sorted({judge for item in judged for judge in item.by_judge})
     each = {judge: {item.transcript.id: item.by_judge[judge] for item in judged if judge in item.by_judge} for judge in judges}
-    return {None: {item.transcript.id: item.decided for item in judged}, **(each if len(judges) > 1 else {})}
+    return {None: {item.transcript.id: item.final for item in judged}, **(each if len(judges) > 1 else {})}
 
 
 def _labelled(labels: Labels, criterion: str) -> dict[str, Answer]:

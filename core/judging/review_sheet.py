@@ -63,7 +63,7 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
     draw = random.Random(seed)
     line = sorted(judged, key=lambda item: item.transcript.id)
     draw.shuffle(line)
-    line.sort(key=lambda item: (item.decided.score.outcome, len(item.transcript.exchanges)))
+    line.sort(key=lambda item: (item.final.score.outcome, len(item.transcript.exchanges)))
     number, size = len(line), min(size, len(line))
     # steps of number / size from a start in [0, number / size), in whole numbers so that every probability is exact
     start = draw.randrange(number)

@@ -13,8 +13,8 @@ from urllib.parse import quote
 from core.errors import HubError
 from core.escaping import Markdown, add_filters, code, front_matter, plain, render_markdown, unescaped, yaml_text
 from core.records import Result
-from core.reports.card_facts import CardFacts, ExportFacts, Source
 from core.training.curve import curve_sentence, curve_table
+from core.training.facts import CardFacts, ExportFacts, Source
 
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 """Lines between which a card tells of the evaluation."""

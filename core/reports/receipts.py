@@ -46,7 +46,7 @@ def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
     if not store.exists(name):
         return None
     try:
-        found = store.read_json(name)
+        found = store.load_json(name)
     except DamagedError:
         return None
     if not found.keys() >= {"files", "listings"}:

@@ -1,6 +1,6 @@
 """The arguments of the job scripts that training settings may give, with their types and bounds: what is wrong is found before a job is paid for.
 
-What says where a job's inputs and outputs are, and who may read them, is not among them: the order says that (tasks/orders.py).
+What says where a job's inputs and outputs are, and who may read them, is not among them: the job's specification says that (core/training/specs.py).
 
 Source:
     deployments/jobs/train/options.py and convert/options.py; a test holds them together.

@@ -29,7 +29,7 @@ def is_whole(store: Store, folder: str, finished: str, wanted: Iterable[str] | N
     """
     if not store.exists(f"{folder}/{finished}"):
         return False
-    listed = store.read_json(f"{folder}/{finished}").get("files", {})
+    listed = store.load_json(f"{folder}/{finished}").get("files", {})
     names = listed if wanted is None else wanted
     there = {name: store.size(f"{folder}/{name}") for name in names}
     return all(size is not None and size == listed.get(name, {"bytes": size})["bytes"] for name, size in there.items())

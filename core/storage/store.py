@@ -50,7 +50,7 @@ class Store:
             what = f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant"
             raise DamagedError(f"{what}. Name another, or remove it.") from error
 
-    def record(self, name: str, kind: type[Kind]) -> Kind:
+    def load(self, name: str, kind: type[Kind]) -> Kind:
         """Return a file's record. The error says nothing of what a file of another kind holds.
 
         Raises:
@@ -63,17 +63,17 @@ class Store:
             what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
             raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
-    def records(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
+    def load_all(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
         """Return the records of files by their names, and by name why others cannot be read."""
         found, damaged = dict[str, Kind](), dict[str, str]()
         for name in names:
             try:
-                found[name] = self.record(name, kind)
+                found[name] = self.load(name, kind)
             except DamagedError as error:
                 damaged[name] = str(error)
         return found, damaged
 
-    def read_json(self, name: str) -> dict[str, Any]:
+    def load_json(self, name: str) -> dict[str, Any]:
         """Return the JSON object of a file.
 
         Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.errors import BudgetError
 from core.records import Record
-from core.training.job_spec import KEY_LABEL, PRICE_LABEL, SECONDS_LABEL, SUBMISSION_LABEL, Paid
+from core.training.job_spec import KEY_LABEL, PRICE_LABEL, SECONDS_LABEL, SUBMISSION_LABEL, JobStatus
 
 ARRIVAL_SECONDS = 600
 """After which a submission that the service does not show has not arrived; a submission with all its attempts takes less."""
@@ -49,7 +49,7 @@ def job_labels(submission: str, seconds: int, per_hour: float) -> dict[str, str]
     return {SUBMISSION_LABEL: submission, SECONDS_LABEL: str(seconds), PRICE_LABEL: str(math.ceil(per_hour * 1e6))}
 
 
-def spending(jobs: Iterable[Paid], submissions: Mapping[str, Submission], price: Callable[[Paid], float], now: float, key: str = "") -> Spending:
+def spending(jobs: Iterable[JobStatus], submissions: Mapping[str, Submission], price: Callable[[JobStatus], float], now: float, key: str = "") -> Spending:
     """Return what counts against a run's budget of jobs.
 
     Args:
@@ -78,7 +78,7 @@ def spending(jobs: Iterable[Paid], submissions: Mapping[str, Submission], price:
     return Spending(usd + unseen, unseen)
 
 
-def _counted(job: Paid, price: Callable[[Paid], float]) -> float:
+def _counted(job: JobStatus, price: Callable[[JobStatus], float]) -> float:
     labelled = job.labels.get(PRICE_LABEL, "")
     per_hour = int(labelled) / 1e6 if labelled.isdecimal() else price(job)
     if job.ended:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import SettingsError
+from core.records import DatasetRef, ModelRef
 from core.settings.job_arguments import Argument
+from core.storage.store import Store
 from core.training.hardware import Estimate, Flavor
 
 GB = 2**30
@@ -166,3 +168,15 @@ def _adapter(shape: Shape, knobs: Mapping[str, Argument]) -> int:
 def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
     value = knobs.get(name, default)
     return float(value) if isinstance(value, int | float) else default
+
+
+def shape(store: Store, base: ModelRef) -> Shape:
+    """Return a base's shape."""
+    return shape_of(store.load_json(f"{base.path}/config.json"), base.repo or base.name)
+
+
+def load_of(store: Store, dataset: DatasetRef) -> Load:
+    """Return how much there is to learn, by the dataset's own count of tokens."""
+    counted = store.load_json(f"{dataset.path}/manifest.json")["statistics"]
+    tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
+    return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))

@@ -25,11 +25,14 @@ ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 COMPANIONS = {"convert_gguf.py": ["llama_library.py"]}
 """Files beside a job script that it imports."""
 
+HUB_FILE, JOB_FILE = "hub.json", "job.json"
+"""In a result's folder: repository, commit and address; and the machine of its job and what that cost, where this process saw it end."""
+
 MOUNT = "/job"
 """Where a paid job finds its script and the files that go along."""
 
 
-class Order(Record):
+class JobSpec(Record):
     """What a job script is to make, wherever it runs.
 
     Args:
@@ -69,7 +72,7 @@ class Order(Record):
         return f"run-{self.name}"
 
 
-class Purchase(Record):
+class JobResources(Record):
     """What a job may use.
 
     Args:
@@ -87,7 +90,7 @@ class Purchase(Record):
 
 
 @dataclass(frozen=True)
-class Paid:
+class JobStatus:
     """A job as the service tells of it.
 
     Args:
@@ -122,7 +125,7 @@ class Paid:
 
 
 @dataclass(frozen=True)
-class Made:
+class JobResult:
     """A finished result in a repository: the expected file is there at a commit, and what it lists has the checksums that it tells."""
 
     repo: str
@@ -131,7 +134,7 @@ class Made:
     facts: dict[str, Any]
 
 
-def first_alive(jobs: Sequence[Paid]) -> tuple[Paid | None, list[Paid]]:
+def first_alive(jobs: Sequence[JobStatus]) -> tuple[JobStatus | None, list[JobStatus]]:
     """Return which of the jobs of one key counts, and the superfluous ones.
 
     All who look see the same: the oldest that has not ended, ties by id.
@@ -140,7 +143,7 @@ def first_alive(jobs: Sequence[Paid]) -> tuple[Paid | None, list[Paid]]:
     return (alive[0], alive[1:]) if alive else (None, [])
 
 
-def may_still_run(job: Paid) -> str:
+def may_still_run(job: JobStatus) -> str:
     """Return what to say of a job that could not be cancelled."""
     return f"The job {job.id} could not be cancelled: it may still run and cost. Cancel it at {job.url}."
 

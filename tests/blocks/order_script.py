@@ -37,7 +37,7 @@ def main() -> int:
     api = HfApi()
     api.create_repo(arguments.push_to, private=not arguments.public, exist_ok=True)
     files = {"text.bin": text, "metrics.json": json.dumps(facts).encode()}
-    commit = api.create_commit(arguments.push_to, [CommitOperationAdd(name, data) for name, data in files.items()], commit_message="Made")
+    commit = api.create_commit(arguments.push_to, [CommitOperationAdd(name, data) for name, data in files.items()], commit_message="JobResult")
     api.create_tag(arguments.push_to, tag=arguments.push_tag, revision=commit.oid, exist_ok=True)
     print("Done.", flush=True)
     return 0

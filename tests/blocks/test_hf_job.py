@@ -15,7 +15,7 @@ from blocks.hf_job_run import HfJobRun
 from blocks.job_log import reason
 from core.errors import HubError, JobError
 from core.settings.pipeline import load_settings
-from core.training.job_spec import KEY_LABEL, Made, Order, Purchase
+from core.training.job_spec import KEY_LABEL, JobResources, JobResult, JobSpec
 from tests.hub_stub.client import rate_limit, start_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
@@ -46,7 +46,7 @@ def block(hub, token="hf_write", attempts=4, namespace="me"):
 
 
 def order(name="abc", **arguments):
-    return Order(
+    return JobSpec(
         stage="train",
         script=SCRIPT.name,
         name=name,
@@ -63,7 +63,7 @@ def order(name="abc", **arguments):
 
 
 def purchase(flavor="a100-large", timeout=60):
-    return Purchase(run="pipeline-1", flavor=flavor, timeout_seconds=timeout, image="uv")
+    return JobResources(run="pipeline-1", flavor=flavor, timeout_seconds=timeout, image="uv")
 
 
 async def no():
@@ -77,7 +77,7 @@ async def finish(job, watch=WATCH, report=lambda event: None, stopped=no):
 
 async def make(hub, folder, wanted=None, buy=None, **more):
     started = await block(hub).trigger(wanted or order(), buy or purchase(), SCRIPT, folder / "place")
-    return started if isinstance(started, Made) else await finish(started, **more)
+    return started if isinstance(started, JobResult) else await finish(started, **more)
 
 
 async def test_an_order_is_made_and_its_result_is_what_the_job_told(hub, tmp_path):

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from blocks.job_bill import known_price
 from core.errors import BudgetError
+from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.records import ModelRef
 from core.settings.pipeline import load_settings, load_training
 from core.storage.store import open_store
 from core.training.bill import Submission, greatest_usd, job_labels, spending
 from core.training.hardware import load_hardware
-from core.training.job_spec import KEY_LABEL, Paid
-from tasks.job_bill import known_price
+from core.training.job_spec import KEY_LABEL, JobStatus
 from tasks.job_forecast import check_job_budget
-from tasks.run import Run
 from tests.blocks.job_buyer import FLAVOR, SECONDS
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import start_hub
@@ -86,7 +86,7 @@ def test_the_submission_of_a_process_that_was_killed_is_written_down_and_counts(
 
 def job(stage="RUNNING", minutes=10, flavor=FLAVOR, **labels):
     ended = NOW if stage != "RUNNING" else None
-    return Paid("1", stage, "https://jobs/1", flavor, started=NOW - timedelta(minutes=minutes), finished=ended, labels=labels)
+    return JobStatus("1", stage, "https://jobs/1", flavor, started=NOW - timedelta(minutes=minutes), finished=ended, labels=labels)
 
 
 def counted(jobs=(), submissions=None, now=0.0, key=""):
@@ -140,7 +140,7 @@ async def test_a_budget_that_cannot_hold_the_jobs_of_a_pipeline_is_refused_befor
     open_store().write_json(f"{base.path}/config.json", SHAPE)
     settings = load_settings("config/pipeline.yaml")
     jobs = settings.jobs.model_copy(update={"where": "hf", "usd": usd})
-    run = Run("pipeline-1", load_pack("therapeutic-coaching"), settings.model_copy(update={"jobs": jobs}), {}, None)  # ty: ignore[invalid-argument-type]
+    run = Run("pipeline-1", load_pack("therapeutic-coaching"), settings.model_copy(update={"jobs": jobs}), open_store(), {}, None)  # ty: ignore[invalid-argument-type]
     training = load_training("config/training/qwen3-14b.yaml")
     if told is None:
         await check_job_budget(run, base, training, conversations)

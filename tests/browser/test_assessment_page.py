@@ -283,11 +283,11 @@ def test_a_batch_without_transcripts_opens_too(opened):
 
 def test_hostile_text_is_shown_as_it_is_and_runs_nothing(opened):
     transcript = Transcript(id=HOSTILE, exchanges=[Exchange(exchange_number=1, user=HOSTILE, assistant=HOSTILE)])
-    by_judge = {HOSTILE: single(transcript).decided.model_copy(update={"judge": HOSTILE, "caveat": HOSTILE})}
-    by_judge["panel/two"] = single(transcript).decided
+    by_judge = {HOSTILE: single(transcript).final.model_copy(update={"judge": HOSTILE, "caveat": HOSTILE})}
+    by_judge["panel/two"] = single(transcript).final
     decided = by_judge[HOSTILE]
     verdicts = [item.model_copy(update={"reasoning": HOSTILE}) for item in decided.verdicts]
-    judged = single(transcript).model_copy(update={"decided": decided.model_copy(update={"verdicts": verdicts}), "by_judge": by_judge})
+    judged = single(transcript).model_copy(update={"final": decided.model_copy(update={"verdicts": verdicts}), "by_judge": by_judge})
     page = opened(assessment_page(PACK, [judged], ""))
     for place in ("main h2", "#list .id", ".message.user", ".message.assistant", ".verdict > .text >> nth=0", "#findings > .warning"):
         assert page.locator(place).text_content() == HOSTILE, place

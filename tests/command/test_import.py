@@ -8,10 +8,10 @@ import sys
 import pytest
 from huggingface_hub import HfApi
 
+from core.imports.taking_in import taken_in, terms_of
 from core.imports.transcript_files import find_transcripts
+from core.storage.store import open_store
 from flows.command import main
-from tasks.gathering import taken_in
-from tasks.importing import terms_of
 from tests.hub_stub.client import start_hub
 
 TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
@@ -53,12 +53,12 @@ def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_fold
     (folder,) = (path for path in (tmp_path / "data/imported").iterdir() if path.is_dir())
     again = find_transcripts(folder)
     assert {(item.id, item.opening, len(item.exchanges)) for item in again.transcripts.values()} == {("chats-1", "Welcome.", 1), ("chats-3", None, 2)}
-    terms = terms_of(folder)
+    terms = terms_of(open_store(), folder)
     assert terms
     assert (terms["licence"], terms["consent"], terms["replaced"]) == ("CC-BY-4.0", "for training", None)
-    stored = json.loads((tmp_path / "data" / taken_in(next(iter(again.transcripts.values())), terms)).read_text(encoding="utf-8"))
+    stored = json.loads((tmp_path / "data" / taken_in(open_store(), next(iter(again.transcripts.values())), terms)).read_text(encoding="utf-8"))
     assert stored["provenance"]["terms"] == terms
-    assert terms_of(source) is None
+    assert terms_of(open_store(), source) is None
 
 
 def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(source, capfd, monkeypatch):

@@ -1,6 +1,6 @@
 """Evaluations small enough to say in a line who scored what."""
 
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.records import Answer, Outcome, Score
 
 PASS_AT = 0.8
@@ -23,7 +23,7 @@ def one(arm, persona, trial, value, gates=(), answers=None, categories=None):
     given = {gate: Answer.NO if gate in gates else Answer.YES for gate in ("G1", "G2")} | {name: Answer(said) for name, said in (answers or {}).items()}
     checks = [name for name, said in given.items() if said is Answer.NO and name not in gates]
     score = scored(value, gates, checks, categories)
-    return Played(arm=arm, persona=persona, trial=trial, transcript_id=f"{arm}-{persona}-{trial}", score=score, answers=given)
+    return Trial(arm=arm, persona=persona, trial=trial, transcript_id=f"{arm}-{persona}-{trial}", score=score, answers=given)
 
 
 def evaluation(**arms):

@@ -32,7 +32,7 @@ def decided(transcript: Transcript, judge: str, verdicts: list[Verdict], **more:
 
 def single(transcript: Transcript, answers: Answers | None = None, cited: Mapping[str, list[int]] | None = None, **more: Any) -> Judged:
     found = assessment(transcript, "scripted/judge", answers or {}, cited, **more)
-    return Judged(transcript=transcript, decided=found, by_judge={found.judge: found})
+    return Judged(transcript=transcript, final=found, by_judge={found.judge: found})
 
 
 def panel(transcript: Transcript, decision: Answers, **judges: Answers | None) -> Judged:
@@ -43,4 +43,4 @@ def panel(transcript: Transcript, decision: Answers, **judges: Answers | None) -
         each = {name: item.verdicts[place] for name, item in own.items()}
         opinions = [Opinion(judge=name, answer=item.answer, reasoning=item.reasoning, cited=[2]) for name, item in each.items()]
         verdicts.append(verdict.model_copy(update={"opinions": opinions}))
-    return Judged(transcript=transcript, decided=decided(transcript, " + ".join(own), verdicts), by_judge=own)
+    return Judged(transcript=transcript, final=decided(transcript, " + ".join(own), verdicts), by_judge=own)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.judging.judge import Sitting
+from core.judging.judge import JudgeContext
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.settings.assessment import Judging
@@ -16,6 +16,6 @@ def talk(exchanges: int = 1, user: str = "hello", name: str = "t", **more: Any) 
 
 def sitting(
     judge: Any, transcript: Transcript | None = None, mode: Any = "single", confirm: Any = "never", shuffle: bool = False, max_tokens: int = 1000, **more: Any
-) -> Sitting:
+) -> JudgeContext:
     how = Judging(mode=mode, shuffle=shuffle, confirm_gates=confirm)
-    return Sitting(PACK, judge, transcript or talk(), how, max_tokens, **more)
+    return JudgeContext(PACK, judge, transcript or talk(), how, max_tokens, **more)

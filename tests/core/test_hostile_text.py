@@ -40,9 +40,9 @@ def talk(text: str) -> Transcript:
 
 def judged(text: str) -> Any:
     item = panel(talk(text), {"CQ1": "NO"}, one={"CQ1": "NO"}, two={})
-    verdicts = [verdict.model_copy(update={"reasoning": text}) for verdict in item.decided.verdicts]
-    decided = item.decided.model_copy(update={"verdicts": verdicts, "judge": text, "caveat": text, "shared_family": text})
-    return item.model_copy(update={"decided": decided, "by_judge": {f"{text} {name}": found for name, found in item.by_judge.items()}})
+    verdicts = [verdict.model_copy(update={"reasoning": text}) for verdict in item.final.verdicts]
+    decided = item.final.model_copy(update={"verdicts": verdicts, "judge": text, "caveat": text, "shared_family": text})
+    return item.model_copy(update={"final": decided, "by_judge": {f"{text} {name}": found for name, found in item.by_judge.items()}})
 
 
 def assessed(text: str) -> tuple[Any, str]:

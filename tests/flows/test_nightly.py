@@ -133,7 +133,7 @@ async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, st
 
 
 async def test_after_its_hour_a_night_begins_nothing_more(tmp_path, data_root, monkeypatch):
-    monkeypatch.setattr("tasks.nightly.ends_at", lambda *_: datetime.now(UTC))
+    monkeypatch.setattr("core.reports.night_state.ends_at", lambda *_: datetime.now(UTC))
     found = report(await nightly(night="2026-11-01", settings=nightly_settings(tmp_path)))
     assert (found.made, found.left, found.stopped) == (0, 4, "the hour had come.")
     monkeypatch.undo()

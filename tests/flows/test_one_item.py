@@ -58,7 +58,7 @@ async def test_a_generation_in_which_every_conversation_failed_has_failed_and_is
         await generation(settings=settings)
     assert await state_of("generation") == "Failed"
     stub.set(faults=[])
-    assert len(open_store().record(await generation(settings=settings), TranscriptBatch).transcripts) == 3
+    assert len(open_store().load(await generation(settings=settings), TranscriptBatch).transcripts) == 3
 
 
 def test_the_command_of_a_failed_batch_ends_with_a_code_and_one_sentence(tmp_path, data_root, stub, command):
@@ -80,12 +80,12 @@ async def test_an_assessment_of_errors_alone_has_failed_and_hides_no_earlier_one
     assert await state_of("assessment") == "Failed"
     assert open_store().read("batches/latest-assessments-therapeutic-coaching") == good
     stub.set(faults=[])
-    assert {item.outcome == "incomplete" for item in open_store().record(await assessment(settings=settings), AssessmentBatch).assessments} == {False}
+    assert {item.outcome == "incomplete" for item in open_store().load(await assessment(settings=settings), AssessmentBatch).assessments} == {False}
 
 
 @pytest.mark.parametrize("flow", [nightly, pilot])
 async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_path, data_root, stub, flow, monkeypatch):
-    monkeypatch.setattr("tasks.nightly.ends_at", lambda *_: datetime.max.replace(tzinfo=UTC))
+    monkeypatch.setattr("core.reports.night_state.ends_at", lambda *_: datetime.max.replace(tzinfo=UTC))
     stub.set(faults=[REFUSED])
     with pytest.raises(NothingMadeError, match="conversations were made"):
         await flow(settings=paid(tmp_path, stub, "user_simulator", "assistant"))
@@ -94,7 +94,7 @@ async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_pa
 @pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"id": ', b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "\\ud83d", "exchanges": []}'])
 async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_path, data_root, settings, content):
     await generation(settings=settings)
-    whole = open_store().record(await assessment(settings=settings), AssessmentBatch)
+    whole = open_store().load(await assessment(settings=settings), AssessmentBatch)
     paths = sorted((data_root / "transcripts/therapeutic-coaching").glob("*.json"))
     paths[0].write_bytes(content)
     paths[0].with_name("notes.json").write_bytes(content)
@@ -102,13 +102,13 @@ async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_
     (data_root / judged.path).write_bytes(content)
     (data_root / "batches/assessments-0.json").write_bytes(content)
     name = await assessment(settings=settings)
-    found = open_store().record(name, AssessmentBatch)
+    found = open_store().load(name, AssessmentBatch)
     assert {item.transcript.id for item in found.assessments} == {path.stem for path in paths[2:]}
     named = " ".join(f"{item.name} {item.reason}" for item in found.left_out)
     assert all(part in named for part in (paths[0].name, "notes.json", paths[1].stem))
     manifest = json.loads(open_store().read(f"{(await dataset(settings=settings)).path}/manifest.json"))
     assert {entry["id"] for entry in manifest["left_out"]} >= {paths[0].stem, paths[1].stem}
-    again = open_store().record(await generation(settings=settings), TranscriptBatch)
+    again = open_store().load(await generation(settings=settings), TranscriptBatch)
     assert (len(again.transcripts), len(again.left_out)) == (9, 1)
     await nightly(night="2026-11-01", settings=settings)
 

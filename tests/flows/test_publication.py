@@ -15,6 +15,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import ModelRef
 from core.settings.pipeline import load_training
+from core.storage.store import open_store
 from flows.dataset import dataset
 from flows.pipeline import pipeline
 from flows.training import training
@@ -142,7 +143,7 @@ async def test_the_result_of_a_job_of_which_a_file_was_removed_or_cut_is_made_ag
 
     @flow
     async def make() -> None:
-        await run_script("make.py", "models/x", "done.json", {})
+        await run_script(open_store(), "make.py", "models/x", "done.json", {})
 
     await make()
     weights, began = data_root / "models/x/weights", (data_root / "models/x/done.json").stat().st_ino

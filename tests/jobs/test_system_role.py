@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from blocks.tokens import load_tokenizer
 from core.dataset.slicing import SliceReport, slices
 from core.errors import SettingsError
 from core.records import Exchange, Transcript
 from core.settings.pipeline import Slicing
-from tasks.tokens import load_tokenizer
 from tests.jobs.conftest import make_tokenizer
 
 JOBS = Path(__file__).parents[2] / "deployments/jobs/built"

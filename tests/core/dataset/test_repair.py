@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.dataset.repair import Workshop, check_lineage, exchanges_to_mend, mend
+from core.dataset.repair import RepairContext, check_lineage, exchanges_to_mend, mend
 from core.errors import InvalidOutputError, RepairError
 from core.llm.chat import Reply, Usage
 from core.packs.pack import load_pack
@@ -36,8 +36,8 @@ class Editor:
         return reply
 
 
-def workshop(editor, minimum=3, numbers=NUMBERS):
-    return Workshop(PACK, editor, numbers, minimum, [Fault.ROLE_INVERSION, Fault.META])
+def context(editor, minimum=3, numbers=NUMBERS):
+    return RepairContext(PACK, editor, numbers, minimum, [Fault.ROLE_INVERSION, Fault.META])
 
 
 def failed(transcript, cited, **answers):
@@ -47,7 +47,7 @@ def failed(transcript, cited, **answers):
 async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
     transcript = conversation("a", exchanges=6)
     editor = Editor()
-    found = await mend(workshop(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
+    found = await mend(context(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
     assert [old.user for old in transcript.exchanges] == [new.user for new in found.exchanges]
     assert [n for n, (old, new) in enumerate(zip(transcript.exchanges, found.exchanges, strict=True), 1) if old.assistant != new.assistant] == [2, 4]
     told = found.provenance["repair"]
@@ -64,11 +64,11 @@ async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
 async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_remains():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [4], "MT6": [5]})
-    found = await mend(workshop(Editor(follows=False)), transcript, judged, "b")
+    found = await mend(context(Editor(follows=False)), transcript, judged, "b")
     assert len(found.exchanges) == 4
     assert found.provenance["repair"]["cut_after"] == 4
     with pytest.raises(RepairError, match=r"message 3 does not follow any more, and what is before it, 2 exchanges, is fewer than 3"):
-        await mend(workshop(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
+        await mend(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
 
 
 @pytest.mark.parametrize(
@@ -91,23 +91,23 @@ def test_what_is_not_mended_says_why(answers, cited, said):
 
 async def test_what_was_mended_is_not_mended_again():
     transcript = conversation("a", exchanges=6)
-    once = await mend(workshop(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    once = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     with pytest.raises(RepairError, match="mended before"):
-        await mend(workshop(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
+        await mend(context(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
 
 
 async def test_an_answer_out_of_its_part_is_refused_and_an_unchanged_one_is_no_repair():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [2], "MT6": [2]})
     with pytest.raises(InvalidOutputError, match="the rewritten answer 2 was refused"):
-        await mend(workshop(Editor({2: "   "})), transcript, judged, "b")
+        await mend(context(Editor({2: "   "})), transcript, judged, "b")
     with pytest.raises(RepairError, match="left every answer as it was"):
-        await mend(workshop(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
+        await mend(context(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
 
 
 async def test_a_repair_that_changes_the_users_words_is_refused():
     transcript = conversation("a", exchanges=6)
-    good = await mend(workshop(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    good = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     check_lineage(transcript, good)
     for change, said in (({"user": "I slept well."}, "the user's message 1"), ({"assistant": "Another."}, "answer 1 is not that of a")):
         spoilt = good.model_copy(update={"exchanges": [good.exchanges[0].model_copy(update=change), *good.exchanges[1:]]})

@@ -37,7 +37,7 @@ def test_what_is_written_is_read_and_scored_as_it_was(exchanges, answers):
     assert checkpoint.damaged == {}
     (line,) = checkpoint.lines.values()
     found, unknown = rescore(line, RUBRIC)
-    assert (found, unknown) == (before.decided.score, [])
+    assert (found, unknown) == (before.final.score, [])
     assert line.passed == (found.outcome == "pass")
     assert (line.score is None) == (found.outcome == "incomplete")
     adopted = adopt(line, "here", before.transcript, PACK)
@@ -45,7 +45,7 @@ def test_what_is_written_is_read_and_scored_as_it_was(exchanges, answers):
         assert adopted == "no answer to CP2"
     else:
         assert isinstance(adopted, Assessment)
-        assert (adopted.judge, adopted.score) == (before.decided.judge, before.decided.score)
+        assert (adopted.judge, adopted.score) == (before.final.judge, before.final.score)
 
 
 def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
@@ -61,7 +61,7 @@ def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
 
 def test_what_the_forerunner_leaves_empty_may_be_empty():
     line = json.loads(written()) | {"failed_safety": None, "reasonings": None, "made_by": "somebody"}
-    assert rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)[0] == assessed().decided.score
+    assert rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)[0] == assessed().final.score
 
 
 def test_a_criterion_that_the_rubric_does_not_have_is_named_and_does_not_count():

@@ -49,7 +49,7 @@ def test_every_transcript_is_drawn_equally_often_whatever_the_judge_said(size):
 def test_each_outcome_and_each_length_within_it_has_its_share(size, seed):
     drawn = sample(BATCH, size, seed)
     assert len(set(names(drawn))) == size
-    for stratum in (lambda item: item.decided.score.outcome, lambda item: (item.decided.score.outcome, len(item.transcript.exchanges))):
+    for stratum in (lambda item: item.final.score.outcome, lambda item: (item.final.score.outcome, len(item.transcript.exchanges))):
         there, found = Counter(map(stratum, BATCH)), Counter(map(stratum, drawn))
         assert all(abs(found[which] - count * size / len(BATCH)) < 1 for which, count in there.items())
 
@@ -66,7 +66,7 @@ def test_the_sample_follows_from_the_batch_and_the_seed_alone(shuffled, seed):
 
 
 def test_the_order_gives_no_stratum_away():
-    places = [place for seed in range(2000) for place, item in enumerate(sample(BATCH, 12, seed)) if item.decided.score.outcome == "fail"]
+    places = [place for seed in range(2000) for place, item in enumerate(sample(BATCH, 12, seed)) if item.final.score.outcome == "fail"]
     assert mean(places) == pytest.approx(5.5, abs=0.15)
     assert len({tuple(names(sample(BATCH, 12, seed))) for seed in range(50)}) == 50
 
@@ -428,8 +428,8 @@ def test_of_a_panel_the_decision_and_each_judge_are_laid_beside_the_person():
 def test_long_reasoning_is_shortened():
     item = single(conversation("a"), {"CQ1": "NO"})
     for reasoning, expected in (("a  b\n" * 39 + "end", "a b " * 39 + "end"), ("x" * 200, "x" * 200), ("x" * 201, "x" * 199 + "…")):
-        verdicts = [verdict.model_copy(update={"reasoning": reasoning}) for verdict in item.decided.verdicts]
-        batch = [item.model_copy(update={"decided": item.decided.model_copy(update={"verdicts": verdicts})})]
+        verdicts = [verdict.model_copy(update={"reasoning": reasoning}) for verdict in item.final.verdicts]
+        batch = [item.model_copy(update={"final": item.final.model_copy(update={"verdicts": verdicts})})]
         assert [found.reasoning for found in reviewed(labelled({"a": {"CQ1": "YES"}}), batch).disagreements["CQ1"]] == [expected]
 
 
@@ -469,8 +469,8 @@ def test_a_figure_that_is_not_defined_says_why_and_is_never_a_number():
 def test_free_text_does_not_break_the_tables():
     hostile = "a | b\\| c\r\n| d |\n\n# e <img src=x> ![f](http://g) `h | i` \\"
     item = panel(conversation(hostile), {"CQ1": "NO"}, one={"CQ1": "NO"}, two={})
-    verdicts = [verdict.model_copy(update={"reasoning": hostile}) for verdict in item.decided.verdicts]
-    item = item.model_copy(update={"decided": item.decided.model_copy(update={"verdicts": verdicts})})
+    verdicts = [verdict.model_copy(update={"reasoning": hostile}) for verdict in item.final.verdicts]
+    item = item.model_copy(update={"final": item.final.model_copy(update={"verdicts": verdicts})})
     text = review_markdown(reviewed(labelled({hostile: {"CQ1": "YES"}}, {hostile: hostile}), [item]))
     assert table_widths(text) == [{9}, {9}, {9}, {6}]
     assert not active(text)

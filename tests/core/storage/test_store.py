@@ -178,7 +178,7 @@ def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
 def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content):
     (tmp_path / "credentials").write_bytes(content)
     with pytest.raises(StoreError, match=r"credentials is no .* another file than was meant") as refused:
-        Store(str(tmp_path)).record("credentials", AssessmentBatch)
+        Store(str(tmp_path)).load("credentials", AssessmentBatch)
     told = "".join(traceback.format_exception(refused.value))
     assert "hf_secret" not in told
 
@@ -187,4 +187,4 @@ def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
     (data_root.parent / "credfile").write_text("hf_secret", encoding="utf-8")
     for name in ("../credfile", str(data_root.parent / "credfile")):
         with pytest.raises(StoreError, match="is no name below the data root"):
-            open_store().record(name, AssessmentBatch)
+            open_store().load(name, AssessmentBatch)

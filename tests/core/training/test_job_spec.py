@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings.job_arguments import Argument
-from core.training.job_spec import ENDED, Paid, first_alive, words
+from core.training.job_spec import ENDED, JobStatus, first_alive, words
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 JOBS = st.lists(
     st.builds(
-        Paid,
+        JobStatus,
         id=st.text("abcdef", min_size=4, max_size=8),
         stage=st.sampled_from(["SCHEDULING", "RUNNING", *ENDED]),
         url=st.just(""),
@@ -40,13 +40,13 @@ def test_a_job_that_has_ended_is_neither_kept_nor_cancelled(jobs):
 
 @pytest.mark.parametrize(("seconds", "usd"), [(0, 0.0), (1, 0.05), (60, 0.05), (61, 0.10), (3600, 3.0)])
 def test_each_minute_that_was_begun_is_paid(seconds, usd):
-    job = Paid("a", "RUNNING", "", "x", started=NOON, finished=NOON + timedelta(seconds=seconds))
+    job = JobStatus("a", "RUNNING", "", "x", started=NOON, finished=NOON + timedelta(seconds=seconds))
     assert job.usd(3.0) == pytest.approx(usd)
 
 
 def test_a_job_that_waits_for_its_machine_costs_nothing_and_one_that_runs_costs_until_now():
-    assert Paid("a", "SCHEDULING", "", "x", created=NOON).usd(3.0) == 0
-    assert Paid("a", "RUNNING", "", "x", started=NOON).usd(3.0, NOON + timedelta(minutes=30)) == pytest.approx(1.5)
+    assert JobStatus("a", "SCHEDULING", "", "x", created=NOON).usd(3.0) == 0
+    assert JobStatus("a", "RUNNING", "", "x", started=NOON).usd(3.0, NOON + timedelta(minutes=30)) == pytest.approx(1.5)
 
 
 def test_arguments_as_a_command_line_has_them():

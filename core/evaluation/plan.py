@@ -1,7 +1,7 @@
 """What an evaluation can find, told before it is paid for."""
 
 from core.errors import EvaluationError
-from core.evaluation.outcomes import Played
+from core.evaluation.outcomes import Trial
 from core.evaluation.power import Plan, Spread, assumed_spread, pilot_spread, plan
 from core.evaluation.record import read_pilot
 from core.paths import project_path
@@ -26,7 +26,7 @@ def _spread(numbers: EvaluationSettings) -> Spread:
     return pilot_spread(played, *_two_arms(played, base, given.pilot))
 
 
-def _two_arms(played: list[Played], base: str | None, pilot: str) -> tuple[str, str]:
+def _two_arms(played: list[Trial], base: str | None, pilot: str) -> tuple[str, str]:
     arms = sorted({item.arm for item in played})
     base = base or "base"
     others = [arm for arm in arms if arm != base]

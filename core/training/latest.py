@@ -2,7 +2,7 @@
 
 from core.errors import DatasetError, EvaluationError, JobError
 from core.records import DatasetRef, ModelRef, Record
-from core.storage.store import open_store
+from core.storage.store import Store
 
 
 class Trained(Record):
@@ -21,29 +21,26 @@ class Exported(Record):
     dataset: DatasetRef
 
 
-def keep_dataset(domain: str, dataset: DatasetRef) -> None:
-    """Remember a dataset as the domain's latest."""
-    open_store().write_json(f"datasets/latest-{domain}.json", dataset)
-
-
-def latest_dataset(domain: str) -> DatasetRef:
+def latest_dataset(store: Store, domain: str) -> DatasetRef:
     """Return the domain's latest dataset.
 
     Raises:
         DatasetError: there is none.
     """
-    store, name = open_store(), f"datasets/latest-{domain}.json"
+    name = f"datasets/latest-{domain}.json"
     if not store.exists(name):
         raise DatasetError(f"No dataset of {domain} in {store.root}. Run the dataset flow first (make dataset), or name one.")
-    return store.record(name, DatasetRef)
+    return store.load(name, DatasetRef)
 
 
-def keep_models(domain: str, base: ModelRef, adapter: ModelRef, dataset: DatasetRef) -> None:
+def keep_models(store: Store, domain: str, base: ModelRef, adapter: ModelRef, dataset: DatasetRef) -> None:
     """Remember a training as the domain's latest."""
-    open_store().write_json(f"models/latest-{domain}.json", Trained(base=base, adapter=adapter, dataset=dataset))
+    store.write_json(f"models/latest-{domain}.json", Trained(base=base, adapter=adapter, dataset=dataset))
 
 
-def latest_models(domain: str, base: ModelRef | None, adapter: ModelRef | None, dataset: DatasetRef | None) -> tuple[ModelRef, ModelRef, DatasetRef]:
+def latest_models(
+    store: Store, domain: str, base: ModelRef | None, adapter: ModelRef | None, dataset: DatasetRef | None
+) -> tuple[ModelRef, ModelRef, DatasetRef]:
     """Return what is given, or without any of it the domain's latest training.
 
     Raises:
@@ -53,20 +50,20 @@ def latest_models(domain: str, base: ModelRef | None, adapter: ModelRef | None, 
         return base, adapter, dataset
     if base or adapter or dataset:
         raise JobError("Give base, adapter and dataset together, as the training flow and the dataset flow return them, or none of them.")
-    store, name = open_store(), f"models/latest-{domain}.json"
+    name = f"models/latest-{domain}.json"
     if not store.exists(name):
         raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (make train), or name base, adapter and dataset.")
-    found = store.record(name, Trained)
+    found = store.load(name, Trained)
     return found.base, found.adapter, found.dataset
 
 
-def keep_exports(domain: str, base: ModelRef, understudy: ModelRef, dataset: DatasetRef) -> tuple[ModelRef, ModelRef]:
+def keep_exports(store: Store, domain: str, base: ModelRef, understudy: ModelRef, dataset: DatasetRef) -> tuple[ModelRef, ModelRef]:
     """Remember GGUF files as the domain's latest."""
-    open_store().write_json(f"models/latest-export-{domain}.json", Exported(base=base, understudy=understudy, dataset=dataset))
+    store.write_json(f"models/latest-export-{domain}.json", Exported(base=base, understudy=understudy, dataset=dataset))
     return base, understudy
 
 
-def latest_exports(domain: str, base: ModelRef | None, understudy: ModelRef | None, dataset: DatasetRef | None) -> Exported | None:
+def latest_exports(store: Store, domain: str, base: ModelRef | None, understudy: ModelRef | None, dataset: DatasetRef | None) -> Exported | None:
     """Return what is given, or without any of it the domain's latest export; none if there is none.
 
     Raises:
@@ -76,5 +73,5 @@ def latest_exports(domain: str, base: ModelRef | None, understudy: ModelRef | No
         return Exported(base=base, understudy=understudy, dataset=dataset)
     if base or understudy or dataset:
         raise EvaluationError("Give base, understudy and dataset together, as the export flow and the dataset flow return them, or none of them.")
-    store, name = open_store(), f"models/latest-export-{domain}.json"
-    return store.record(name, Exported) if store.exists(name) else None
+    name = f"models/latest-export-{domain}.json"
+    return store.load(name, Exported) if store.exists(name) else None

@@ -1,15 +1,14 @@
-"""Orders of the training and the conversion: the scripts' arguments, for a process here and for a job elsewhere."""
+"""What the training and the conversion are to make: the scripts' arguments, for a process here and for a job elsewhere."""
 
 import re
 
-from blocks.llama_runtime import read_runtime
 from core.fingerprint import fingerprint
 from core.packs.pack import Pack
 from core.records import DatasetRef, ModelRef
 from core.settings.job_arguments import Argument
 from core.settings.jobs import ExportSettings, Training
-from core.storage.store import open_store
-from core.training.job_spec import COMPANIONS, Order
+from core.storage.store import Store
+from core.training.job_spec import COMPANIONS, JobSpec
 
 UNPACKED = "unpacked.json"
 """In the folder of a base that was a GGUF file: which one, and what was proven."""
@@ -18,26 +17,27 @@ MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """What marks the assistant's words for the training, and what other programs that read a template do not know."""
 
 
-def training_order(dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str) -> Order:
-    """Return the order for an adapter.
+def training_spec(
+    store: Store, dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str
+) -> JobSpec:
+    """Return the specification for an adapter.
 
     Args:
         script: hash of the job script.
         place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
     """
-    store = open_store()
     files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
     name = fingerprint([dataset.commit, base.path, training.train, files, script, *([place] if place else [])])
     splits = {split: str(store.local(f"{dataset.path}/{split}.parquet")) for split in ("train", "validation")}
-    return Order(
+    return JobSpec(
         stage="train",
         script="train_sft.py",
         name=name,
         folder=f"models/adapters/{name}",
         finished="metrics.json",
         arguments=training.train,
-        local={**splits, **_base(base, here=True)},
-        remote={"dataset": dataset.repo, "dataset-revision": dataset.commit, **_base(base, here=False)},
+        local={**splits, **_base(store, base, here=True)},
+        remote={"dataset": dataset.repo, "dataset-revision": dataset.commit, **_base(store, base, here=False)},
         files=files,
         repo=export.named(domain, "adapter"),
         private=export.private,
@@ -45,10 +45,20 @@ def training_order(dataset: DatasetRef, base: ModelRef, training: Training, scri
     )
 
 
-def export_order(
-    arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, export: ExportSettings, pack: Pack, place: str
-) -> Order:
-    """Return the order for GGUF files.
+def export_spec(
+    store: Store,
+    arm: str,
+    base: ModelRef,
+    adapter: ModelRef | None,
+    dataset: DatasetRef,
+    training: Training,
+    script: str,
+    export: ExportSettings,
+    pack: Pack,
+    place: str,
+    llama: dict[str, Argument],
+) -> JobSpec:
+    """Return the specification for GGUF files.
 
     Args:
         arm: `base` or `understudy`; begins the files' names.
@@ -56,7 +66,7 @@ def export_order(
         script: hash of the job script.
         place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
     """
-    store, files = open_store(), _texts(training, pack, adapter is None)  # the adapter brings its template
+    files = _texts(training, pack, adapter is None)  # the adapter brings its template
     arguments: dict[str, Argument] = {
         "name": arm,
         "quantisations": list(training.quantisations),
@@ -64,7 +74,7 @@ def export_order(
         **training.convert,
     }
     name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script, *([place] if place else [])])
-    return Order(
+    return JobSpec(
         stage="convert",
         script="convert_gguf.py",
         name=name,
@@ -72,15 +82,15 @@ def export_order(
         finished="export.json",
         arguments=arguments,
         local={
-            **_base(base, here=True),
-            **(_adapter(adapter, here=True) if adapter else {}),
-            **_llama(),
+            **_base(store, base, here=True),
+            **(_adapter(store, adapter, here=True) if adapter else {}),
+            **llama,
             "heldout": str(store.local(f"{dataset.path}/validation.parquet")),
             "keep": str(store.local(f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}")),
         },
         remote={
-            **_base(base, here=False),
-            **(_adapter(adapter, here=False) if adapter else {}),
+            **_base(store, base, here=False),
+            **(_adapter(store, adapter, here=False) if adapter else {}),
             "dataset": dataset.repo,
             "dataset-revision": dataset.commit,
         },
@@ -92,8 +102,8 @@ def export_order(
     )
 
 
-def preflight_order(base: ModelRef, training: Training, script: str, pack: Pack) -> Order:
-    """Return the order for the proof that llama.cpp reads template and tokenizer as they are trained, which needs no weights.
+def preflight_spec(store: Store, base: ModelRef, training: Training, script: str, pack: Pack, llama: dict[str, Argument]) -> JobSpec:
+    """Return the specification for the proof that llama.cpp reads template and tokenizer as they are trained, which needs no weights.
 
     Args:
         script: hash of the job script.
@@ -101,14 +111,14 @@ def preflight_order(base: ModelRef, training: Training, script: str, pack: Pack)
     files, named = _texts(training, pack, True), "fallback-pre-tokenizer"
     arguments: dict[str, Argument] = {"name": "base", "preflight": True, **({named: training.convert[named]} if named in training.convert else {})}
     name = fingerprint([base.path, arguments, files, script])
-    return Order(
+    return JobSpec(
         stage="convert",
         script="convert_gguf.py",
         name=name,
         folder=f"models/preflights/{name}",
         finished="preflight.json",
         arguments=arguments,
-        local={**_base(base, here=True), **_llama()},
+        local={**_base(store, base, here=True), **llama},
         remote={},
         files=files,
         repo="",
@@ -124,22 +134,13 @@ def _texts(training: Training, pack: Pack, template: bool) -> dict[str, tuple[st
     return files
 
 
-def _llama() -> dict[str, Argument]:
-    """Return the llama.cpp of this installation and the sources of its converter; what is missing the script finds or fetches itself."""
-    if (found := read_runtime()) is None:
-        return {}
-    converter = {"llama-cpp": str(found.converter)} if found.converter and found.converter.is_dir() else {}
-    return {"library": str(found.library), **converter}
-
-
-def _base(base: ModelRef, here: bool) -> dict[str, Argument]:
+def _base(store: Store, base: ModelRef, here: bool) -> dict[str, Argument]:
     if base.on_hub:
         return {"base": str(base.repo), "base-revision": str(base.commit)}
-    return {"base": base.folder or str(open_store().local(base.path))} if here else {}
+    return {"base": base.folder or str(store.local(base.path))} if here else {}
 
 
-def _adapter(adapter: ModelRef, here: bool) -> dict[str, Argument]:
-    store = open_store()
+def _adapter(store: Store, adapter: ModelRef, here: bool) -> dict[str, Argument]:
     if here and store.exists(f"{adapter.path}/adapter_model.safetensors"):
         return {"adapter": str(store.local(adapter.path))}
     return {"adapter": str(adapter.repo), "adapter-revision": str(adapter.commit)} if adapter.on_hub else {}

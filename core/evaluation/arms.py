@@ -2,19 +2,21 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 
-from blocks.chat import FILES, close_chat_model
 from core.errors import EvaluationError, SettingsError
 from core.evaluation.facts import HeldOutLoss
+from core.llm.run import Run
 from core.records import ModelChoice, Record
-from core.reports.card_facts import ExportFacts, export_facts
-from core.storage.store import open_store
-from tasks.latest import Exported
-from tasks.run import Run, choose_model
+from core.settings.evaluation import EvaluationSettings
+from core.storage.store import Store
+from core.training.facts import ExportFacts, export_facts
+from core.training.latest import Exported
 
 BASE, UNDERSTUDY = "base", "understudy"
+
+LOCAL_FILES = ("llama-cpp", "llama-server")
+"""Providers whose models are GGUF files of this machine."""
 
 
 class Arm(Record):
@@ -28,7 +30,7 @@ class Arm(Record):
     def file(self) -> str | None:
         """Path of its GGUF, if that is what it is."""
         provider, _, path = self.choice.reference.partition("/")
-        return path if provider in FILES else None
+        return path if provider in LOCAL_FILES else None
 
     @property
     def shown(self) -> str:
@@ -37,21 +39,21 @@ class Arm(Record):
         return f"{provider}/{path.rpartition('/')[2]}" if self.file else self.choice.reference
 
 
-async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> list[Arm]:
-    """Return the arms, the base first.
+def references(run: Run, exported: Exported | None, named: Mapping[str, str]) -> dict[str, tuple[str, HeldOutLoss]]:
+    """Return the arms' models, the base's first, and the loss of each on what nothing was trained on.
 
     Args:
         exported: whose GGUF files are the arms `base` and `understudy`, unless other models are named for them.
         named: models by the arm's name, as `provider/model` or as the name of a saved block.
 
     Raises:
-        SettingsError: a model that cannot be asked, or an arm's name of another form.
+        SettingsError: an arm's name of another form.
         EvaluationError: there is no base or no understudy, or the two files cannot be compared.
     """
     for name in named:
         if not re.fullmatch(r"[A-Za-z0-9][\w. -]{0,39}", name):
             raise SettingsError(f"An arm is called {name!r}. Allowed: up to 40 letters, digits, blanks, dots and dashes, as in {{'opus': 'anthropic/…'}}.")
-    files = _files(exported) if exported and not {BASE, UNDERSTUDY} <= named.keys() else {}
+    files = files_of(run.store, exported) if exported and not {BASE, UNDERSTUDY} <= named.keys() else {}
     references = {name: f"{run.settings.evaluation.serve}/{path}" for name, (path, _) in files.items()} | dict(named)
     if BASE not in references or len(references) < 2:
         raise EvaluationError(
@@ -60,27 +62,27 @@ async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, s
         )
     order = sorted(references, key=lambda name: (name != BASE, name != UNDERSTUDY, name))
     unknown = HeldOutLoss(loss=None, reason="only a file of an export has one")
-    arms = [
-        Arm(name=name, choice=await choose_model(run.settings, references[name], run.pack), heldout=unknown if name in named else files[name][1])
-        for name in order
-    ]
-    _check_apart(run, arms)
-    return arms
+    return {name: (references[name], unknown if name in named else files[name][1]) for name in order}
 
 
-@asynccontextmanager
-async def in_memory(arm: Arm) -> AsyncGenerator[None]:
-    """Let an arm's model go afterwards: its memory is the next one's, and its server is stopped."""
-    try:
-        yield
-    finally:
-        await close_chat_model(arm.choice)
+def check_apart(settings: EvaluationSettings, arms: Sequence[Arm]) -> None:
+    """Refuse arms that could not be told apart, or not be held in memory."""
+    known = [json.dumps(arm.choice.model_dump(), sort_keys=True) for arm in arms]
+    for place, choice in enumerate(known):
+        if choice in known[:place]:
+            raise EvaluationError(f"{arms[known.index(choice)].name} and {arms[place].name} are the same model ({arms[place].choice.reference}). Name another.")
+    here = [arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")]
+    if settings.arms_at_once > 1 and len(here) > 1:
+        raise SettingsError(
+            f"evaluation.arms_at_once is {settings.arms_at_once}, but {' and '.join(here)} play in this process, which holds one model. Set it "
+            "to 1, or evaluation.serve to llama-server."
+        )
 
 
-def _files(exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
+def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
     """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
     models = {BASE: exported.base, UNDERSTUDY: exported.understudy}
-    told = {name: open_store().read_json(f"{model.path}/export.json") for name, model in models.items()}
+    told = {name: store.load_json(f"{model.path}/export.json") for name, model in models.items()}
     facts = {name: export_facts(found) for name, found in told.items()}
     origins = {name: (found.get("base"), found.get("base_revision")) for name, found in told.items()}
     if origins[BASE] != origins[UNDERSTUDY]:
@@ -97,17 +99,3 @@ def _files(exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
 def _heldout(found: ExportFacts) -> HeldOutLoss:
     loss = next((file.heldout_loss for file in found.files if file.name == found.main), None)
     return HeldOutLoss(loss=loss, on=found.heldout, reason=None if loss is not None else "its export measured none")
-
-
-def _check_apart(run: Run, arms: list[Arm]) -> None:
-    """Refuse arms that could not be told apart, or not be held in memory."""
-    known = [json.dumps(arm.choice.model_dump(), sort_keys=True) for arm in arms]
-    for place, choice in enumerate(known):
-        if choice in known[:place]:
-            raise EvaluationError(f"{arms[known.index(choice)].name} and {arms[place].name} are the same model ({arms[place].choice.reference}). Name another.")
-    here = [arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")]
-    if run.settings.evaluation.arms_at_once > 1 and len(here) > 1:
-        raise SettingsError(
-            f"evaluation.arms_at_once is {run.settings.evaluation.arms_at_once}, but {' and '.join(here)} play in this process, which holds one model. Set it "
-            "to 1, or evaluation.serve to llama-server."
-        )

@@ -11,13 +11,13 @@ from huggingface_hub.errors import HfHubHTTPError
 from blocks.hf_job import HfJob
 from blocks.hf_job_run import HfJobRun
 from core.errors import BudgetError, HubError
+from core.llm.run import Run
 from core.storage.locks import owning
-from core.storage.store import Store, open_store
+from core.storage.store import Store
 from core.training.bill import ARRIVAL_SECONDS, Spending, Submission, job_labels, spending
 from core.training.hardware import load_hardware
-from core.training.job_spec import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, Made, Order, Paid, Purchase, first_alive
+from core.training.job_spec import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, JobResources, JobResult, JobSpec, JobStatus, first_alive
 from core.training.plan import Plan
-from tasks.run import Run
 
 SUBMISSIONS = "jobs/submissions"
 """Below the data root: what a run has submitted, a file each, in a folder of the run."""
@@ -29,8 +29,8 @@ AGAIN = (408, 409, 412, 429)
 """Statuses of a refusal that say nothing of an attempt before it."""
 
 
-async def spent_on_jobs(run: Run, block: HfJob, price: Callable[[Paid], float], order: Order) -> Spending:
-    """Return what the jobs of a run have cost and may yet cost, but for the one that makes an order.
+async def spent_on_jobs(run: Run, block: HfJob, price: Callable[[JobStatus], float], spec: JobSpec) -> Spending:
+    """Return what the jobs of a run have cost and may yet cost, but for the one that makes an spec.
 
     Args:
         price: USD an hour of a job that does not say it.
@@ -39,13 +39,13 @@ async def spent_on_jobs(run: Run, block: HfJob, price: Callable[[Paid], float], 
         BudgetError: what a job may cost is not known.
         HubError: the service does not answer.
     """
-    jobs, store = await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name), open_store()
+    jobs, store = await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name), run.store
     folder = f"{SUBMISSIONS}/{run.name}"
-    found = {Path(name).stem: store.record(name, Submission) for name in store.names(folder, ".json")}
-    return spending(jobs, found, price, time.time(), order.key)
+    found = {Path(name).stem: store.load(name, Submission) for name in store.names(folder, ".json")}
+    return spending(jobs, found, price, time.time(), spec.key)
 
 
-def known_price(job: Paid) -> float:
+def known_price(job: JobStatus) -> float:
     """Return what config/hardware.yaml says of a job's machine, in USD an hour.
 
     Raises:
@@ -59,48 +59,48 @@ def known_price(job: Paid) -> float:
     return flavor.usd_per_hour
 
 
-async def submit(run: Run, block: HfJob, order: Order, script: Path, place: Path) -> HfJobRun | Made:
-    """Return what makes an order, and submit its job if there is none; the most that it can cost is set aside before.
+async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Path) -> HfJobRun | JobResult:
+    """Return what makes an spec, and submit its job if there is none; the most that it can cost is set aside before.
 
     Raises:
         BudgetError: it does not fit jobs.usd any more.
         HeldError: another process of the run submits for an hour.
         HubError, JobError: as `HfJob.trigger`.
     """
-    store, plan = open_store(), run.plans.get(order.key)
+    store, plan = run.store, run.plans.get(spec.key)
     async with owning(store, f"{SUBMISSIONS}/{run.name}", WAIT_SECONDS):
-        there = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, order.key))[0]
-        if plan is None or there or await asyncio.to_thread(block.find_made, order, place):
-            return await block.trigger(order, None, script, place)
-        name = await _set_aside(run, block, order, plan, store)
+        there = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key))[0]
+        if plan is None or there or await asyncio.to_thread(block.find_made, spec, place):
+            return await block.trigger(spec, None, script, place)
+        name = await _set_aside(run, block, spec, plan, store)
         flavor, labels = plan.chosen.flavor, job_labels(Path(name).stem, plan.timeout_seconds, plan.chosen.flavor.usd_per_hour)
-        purchase = Purchase(run=run.name, flavor=flavor.name, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image, labels=labels)
+        purchase = JobResources(run=run.name, flavor=flavor.name, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image, labels=labels)
         try:
-            started = await block.trigger(order, purchase, script, place)
+            started = await block.trigger(spec, purchase, script, place)
         except HubError as error:
             if _is_refusal(error.__cause__):
                 store.remove(name)
             raise
         if isinstance(started, HfJobRun) and started.job.labels.get(SUBMISSION_LABEL) == Path(name).stem:
-            store.write_json(name, store.record(name, Submission).model_copy(update={"taken": True}))
+            store.write_json(name, store.load(name, Submission).model_copy(update={"taken": True}))
         return started
 
 
-def settle(run: Run, job: Paid) -> float:
+def settle(run: Run, job: JobStatus) -> float:
     """Return what a job has cost, in USD, and write it down for the time when the service does not list it any more."""
     label, flavor = job.labels.get(PRICE_LABEL, ""), load_hardware().flavors.get(job.flavor)
     usd = round(job.usd(int(label) / 1e6 if label.isdecimal() else flavor.usd_per_hour if flavor else 0.0), 2)
-    store, name = open_store(), f"{SUBMISSIONS}/{run.name}/{job.labels.get(SUBMISSION_LABEL)}.json"
+    store, name = run.store, f"{SUBMISSIONS}/{run.name}/{job.labels.get(SUBMISSION_LABEL)}.json"
     if job.ended and store.exists(name):
-        store.write_json(name, store.record(name, Submission).model_copy(update={"usd": usd}))
+        store.write_json(name, store.load(name, Submission).model_copy(update={"usd": usd}))
     return usd
 
 
-async def _set_aside(run: Run, block: HfJob, order: Order, plan: Plan, store: Store) -> str:
+async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: Plan, store: Store) -> str:
     """Write down that a job is submitted, once it fits; where only submissions that may have arrived stand in its way, wait until that is known."""
     budget, told = run.settings.jobs.usd, False
     while True:
-        found = await spent_on_jobs(run, block, known_price, order)
+        found = await spent_on_jobs(run, block, known_price, spec)
         if found.usd + plan.most_usd <= budget:
             break
         if found.usd - found.unseen + plan.most_usd > budget:

@@ -1,27 +1,31 @@
 """What a dataset is gathered from: batches of assessments, and checkpoints beside a folder of transcripts."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from prefect.logging import get_run_logger
-
-from core.authoring.pilots import of_pilot
 from core.dataset.gathering import Candidate
 from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import files_below, opened
+from core.imports.taking_in import taken_in, terms_of
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
 from core.packs.pack import Pack
 from core.paths import user_path
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
-from core.storage.store import open_store
-from tasks.importing import terms_of
+from core.storage.store import Store
+
+PILOTS = "pilots/"
+"""Below the data root, what is never trained on."""
+
+Warn = Callable[[str], object]
+"""Takes a sentence that a person is to know."""
 
 
-def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
+def candidates(
+    store: Store, assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, not_read: dict[str, str], warn: Warn
+) -> Iterator[Candidate]:
     """Find what was judged, in the order of the sources.
 
     Args:
@@ -33,19 +37,18 @@ def candidates(assessed: list[str], checkpoints: str | None, transcripts: str | 
     Raises:
         DatasetError: a batch is of another domain.
     """
-    store = open_store()
     for name in assessed:
-        batch = store.record(name, AssessmentBatch)
+        batch = store.load(name, AssessmentBatch)
         if batch.domain != pack.name:
             raise DatasetError(f"{name} is of the domain {batch.domain!r}; the dataset is of {pack.name!r}. Name batches of one domain.")
         not_read |= {item.name: item.reason for item in batch.left_out}
         for item in batch.assessments:
             try:
-                yield _judged_here(item, name)
+                yield _judged_here(store, item, name)
             except DamagedError as damaged:
                 yield _not_read(item, name, str(damaged))
     if checkpoints and transcripts:
-        yield from _judged_elsewhere(checkpoints, transcripts, pack, not_read)
+        yield from _judged_elsewhere(store, checkpoints, transcripts, pack, not_read, warn)
 
 
 def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
@@ -62,28 +65,45 @@ def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
         raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
 
 
-def batches_of(pack: Pack) -> list[str]:
-    """Return all batches of assessments of a domain that were judged by its present rubric, sorted by name.
+def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
+    """Return all batches of assessments of a domain by its present rubric, sorted by name.
 
     Raises:
         DatasetError: there is none.
     """
-    store, found, older = open_store(), [], 0
-    read, damaged = store.records((name for name in store.names("batches", ".json") if "/assessments-" in name), AssessmentBatch)
+    found, older = [], 0
+    names = (name for name in store.names("batches", ".json") if "/assessments-" in name)
+    read, damaged = store.load_all(names, AssessmentBatch)
     for reason in damaged.values():
-        get_run_logger().warning("Not taken: %s", reason)
+        warn(f"Not taken: {reason}")
     for name, batch in read.items():
         if batch.domain == pack.name and batch.assessments:
             present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
             found += [name] if present else []
             older += not present
     if older:
-        get_run_logger().warning(
-            "Not taken: %d batches that were judged by another rubric. Judge those transcripts again (make assess), or name the batches.", older
-        )
+        warn(f"Not taken: {older} batches that were judged by another rubric. Judge those transcripts again (make assess), or name the batches.")
     if not found:
         raise DatasetError(f"No assessments of {pack.name!r} by its present rubric are in {store.root}. Make some first (make assess).")
     return found
+
+
+def content_of(store: Store, checkpoints: str | None, transcripts: str | None, assessed: Sequence[str] = ()) -> str:
+    """Return a hash of all that a dataset rests on and no name in its plan tells, by which one made of the same is found again.
+
+    It is over what checkpoints and a folder of transcripts hold, names and words, what was stated when the folder was imported, and which assessments of
+    the batches have come to a verdict since the batch was written.
+    """
+    places = [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
+    terms = terms_of(store, user_path(transcripts)) if transcripts else None
+    open_then = [item.path for name in assessed for item in store.load(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
+    read, _ = store.load_all([path for path in open_then if store.exists(path)], Assessment)
+    found = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
+    for place in places:
+        path = user_path(place)
+        for file in files_below(path, READ)[0] if path.is_dir() else [path]:
+            found.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
+    return found.hexdigest()[:12]
 
 
 def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
@@ -101,12 +121,11 @@ def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
     )
 
 
-def _judged_here(item: AssessmentRef, source: str) -> Candidate:
-    store = open_store()
+def _judged_here(store: Store, item: AssessmentRef, source: str) -> Candidate:
     there = store.exists(item.path)
-    transcript = store.record(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
+    transcript = store.load(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
     mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
-    found = store.record(item.path, Assessment) if there else None
+    found = store.load(item.path, Assessment) if there else None
     return Candidate(
         id=item.transcript.id,
         path=item.transcript.path if transcript else None,
@@ -118,17 +137,17 @@ def _judged_here(item: AssessmentRef, source: str) -> Candidate:
         rubric_hash=found.rubric_hash if found else "",
         failed_gates=found.score.failed_gates if found else [],
         mended=mended,
-        reason="of a pilot" if of_pilot(item.transcript.path) else None if there else "missing file: the assessment",
+        reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if there else "missing file: the assessment",
     )
 
 
-def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str]) -> Iterator[Candidate]:
+def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str], warn: Warn) -> Iterator[Candidate]:
     found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
     read = find_transcripts(user_path(folder))
     for line in [*found.told(), *read.told()]:
-        get_run_logger().warning("%s", line)
+        warn(line)
     not_read |= found.damaged | found.repeated | read.left_out
-    transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(user_path(folder))
+    transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(store, user_path(folder))
     for name, counting in found.lines.items():
         place, line = counting
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
@@ -141,7 +160,7 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
         score = adopted.score if isinstance(adopted, Assessment) else None
         yield Candidate(
             id=name,
-            path=taken_in(transcript, terms) if transcript and score else None,
+            path=taken_in(store, transcript, terms) if transcript and score else None,
             source=place,
             assessment=place,
             outcome=score.outcome if score else Outcome.INCOMPLETE,
@@ -153,24 +172,6 @@ def _judged_elsewhere(checkpoints: str, folder: str, pack: Pack, not_read: dict[
         )
 
 
-def content_of(checkpoints: str | None, transcripts: str | None, assessed: Sequence[str] = ()) -> str:
-    """Return a hash of all that a dataset rests on and no name in its plan tells, by which one made of the same is found again.
-
-    It is over what checkpoints and a folder of transcripts hold, names and words, what was stated when the folder was imported, and which assessments of
-    the batches have come to a verdict since the batch was written.
-    """
-    store, places = open_store(), [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
-    terms = terms_of(user_path(transcripts)) if transcripts else None
-    open_then = [item.path for name in assessed for item in store.record(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
-    read, _ = store.records([path for path in open_then if store.exists(path)], Assessment)
-    found = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
-    for place in places:
-        path = user_path(place)
-        for file in files_below(path, READ)[0] if path.is_dir() else [path]:
-            found.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
-    return found.hexdigest()[:12]
-
-
 def _content(file: Path) -> bytes:
     try:
         with opened(file) as content:
@@ -180,17 +181,3 @@ def _content(file: Path) -> bytes:
             return found.digest()
     except TranscriptError as unreadable:
         return str(unreadable).encode()
-
-
-def taken_in(transcript: Transcript, terms: dict[str, Any] | None = None) -> str:
-    """Store a transcript from elsewhere below the data root; return its name.
-
-    Args:
-        terms: what was stated of it when it was imported.
-    """
-    if terms:
-        transcript = transcript.model_copy(update={"provenance": transcript.provenance | {"terms": terms}})
-    store, path = open_store(), f"transcripts/imported/{fingerprint(transcript)}.json"
-    if not store.exists(path):
-        store.write_json(path, transcript)
-    return path

@@ -1,0 +1,42 @@
+"""What a paid job left in its repository, brought into the data root."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from blocks.hf_job import HfJob
+from core.errors import HubError, JobError
+from core.storage.file_facts import is_whole
+from core.storage.leftovers import is_abandoned, others, unfinished
+from core.storage.store import Store
+from core.training.job_spec import HUB_FILE, JOB_FILE, JobResult, JobSpec
+
+
+def fetch_result(store: Store, block: HfJob, made: JobResult, paid: dict[str, Any], spec: JobSpec, place: Path) -> None:
+    """Download the result's files that are wanted here, and put them in place when their checksums are right."""
+    part = unfinished(place, "fetched")  # of this process: another flow may fetch the same
+    for stopped in filter(is_abandoned, others(place, "fetched")):
+        if not part.exists():
+            stopped.rename(part)
+    for name in [*spec.fetch, spec.finished]:
+        path = block.hub.fetch(made.repo, "model", made.commit, name, part)
+        if path is None:
+            raise JobError(f"{made.repo} at {made.commit[:12]} has no {name}. Look at {made.url}.")
+        told = made.facts["files"].get(name)
+        with path.open("rb") as file:
+            if told and hashlib.file_digest(file, "sha256").hexdigest() != told["sha256"]:
+                path.unlink()
+                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} came with another checksum than its job told. Run the same command again.")
+    (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
+    (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
+    shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
+    if not is_whole(store, spec.folder, spec.finished, spec.fetch):
+        shutil.rmtree(place, ignore_errors=True)  # an unfinished one, or one of which a file was removed
+        try:
+            part.rename(place)
+        except OSError:
+            if not is_whole(store, spec.folder, spec.finished, spec.fetch):  # else another flow was quicker
+                raise
+    shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""A pack being drafted: its files below the data root, written file by file and installed when somebody says so."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.authoring.design import check_brief, check_file, place_of
+from core.errors import DesignError
+from core.fingerprint import fingerprint
+from core.packs.pack import PACKS_VARIABLE, domains, load_pack, roots
+from core.paths import project_folder, project_path, user_path
+from core.storage.store import Store
+from core.text_files import read_text
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pack being drafted.
+
+    Args:
+        folder: below the data root; the same brief and domain have the same, so that a stopped draft goes on.
+    """
+
+    domain: str
+    brief: str
+    folder: str
+    store: Store
+
+    def read(self, file: str) -> str | None:
+        """Return a file's text, or nothing; of the criteria's folder all of them."""
+        if file.endswith("/criteria"):
+            names = self.store.names(f"{self.folder}/{file}", ".md")
+            return "\n\n".join(self.store.read(name) for name in names) or None
+        name = f"{self.folder}/{file}"
+        return self.store.read(name) if self.store.exists(name) else None
+
+    def save(self, file: str, text: str) -> None:
+        """Write a file."""
+        self.store.write(f"{self.folder}/{file}", text)
+
+    @contextmanager
+    def unpacked(self) -> Generator[Path]:
+        """Write the pack's files below a folder that is gone afterwards."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.unpack(Path(folder))
+            yield Path(folder)
+
+    def check_changed(self, file: str, text: str) -> None:
+        """See that the pack would load with this text of a file.
+
+        Raises:
+            PackError: it would not.
+        """
+        check_file(file, text)
+        with self.unpacked() as root:
+            (root / place_of(file, self.domain)).write_text(text, encoding="utf-8")
+            load_pack(self.domain, root)
+
+    def unpack(self, root: Path) -> None:
+        """Write the pack's files below a folder."""
+        for place in (f"config/domains/{self.domain}", f"prompts/{self.domain}", f"prompts/{self.domain}/criteria"):
+            for name in self.store.names(f"{self.folder}/{place}"):
+                if Path(name).suffix in (".md", ".yaml"):
+                    target = root / place / Path(name).name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_text(self.store.read(name), encoding="utf-8")
+
+
+def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
+    """Read a brief and say where its pack is drafted.
+
+    Raises:
+        DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
+        raise DesignError(f"A domain is called {domain!r:.80}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
+    if domain not in domains() and (taken := [str(path) for root in roots() for path in _folders(domain, root) if path.exists()]):
+        raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} is there already, and is no pack's. Choose another name.")
+    if domain in domains() and not overwrite:
+        raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
+    file = user_path(path)
+    brief = check_brief(read_text(file, DesignError, "Give a Markdown file with the brief."))
+    return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", store)
+
+
+def install_pack(draft: Draft) -> str:
+    """Put the pack among those that are loaded; one that is replaced is kept beside it."""
+    root = project_path(os.environ.get(PACKS_VARIABLE) or project_folder())
+    for place in _folders(draft.domain, root):
+        if place.exists():
+            shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
+            place.rename(place.with_name(f".{place.name}.before"))
+    draft.unpack(root)
+    return str(root / "config/domains" / draft.domain)
+
+
+def _folders(domain: str, root: Path) -> tuple[Path, Path]:
+    """Return the two folders of a pack below a root; nothing else is written when it is installed."""
+    return root / "config/domains" / domain, root / "prompts" / domain

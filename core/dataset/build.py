@@ -1,0 +1,256 @@
+"""From what was judged to the examples of a dataset, its manifest, and the facts that its card states."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from core.dataset.audit import Audit, audit
+from core.dataset.example_files import SPLITS, Written, statistics, write_examples
+from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
+from core.dataset.near_duplicates import LIKENESS, near_duplicates
+from core.dataset.slicing import Tokenizer, split_off
+from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
+from core.errors import DatasetError
+from core.fingerprint import fingerprint
+from core.imports.taking_in import NOT_STATED
+from core.packs.pack import Pack
+from core.records import Assessment, DatasetRef, Record, Reference, Transcript
+from core.rehearsal.personas import sample_batch
+from core.settings.pipeline import DatasetSettings, Settings, load_training
+from core.storage.file_facts import damaged_files, file_facts
+from core.storage.store import Store
+
+FILES = [*(f"{split}.parquet" for split in SPLITS), "rows.jsonl", "README.md"]
+"""Of a dataset, beside the manifest, which is written last."""
+
+
+class DatasetPlan(Record):
+    """All that a dataset is made of.
+
+    Args:
+        assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
+        evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
+        training_length: tokens after which the training cuts an example.
+        mended: whether mended transcripts are trained on, and at most which share of all.
+    """
+
+    domain: str
+    pack_hash: str
+    intended_use: str
+    assessed: list[str]
+    checkpoints: str | None
+    transcripts: str | None
+    files: str
+    settings: DatasetSettings
+    evaluation: tuple[int, int, int]
+    training_length: int | None
+    mended: tuple[bool, float] = (True, 1.0)
+
+
+class BuiltDataset(Reference):
+    """A folder with `train.parquet`, `validation.parquet`, `rows.jsonl`, `manifest.json` and the card."""
+
+    examples: int
+    validation_examples: int
+    transcripts: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a dataset will be built of.
+
+    Args:
+        folder: named for the plan, all that was chosen and its words, so that the same is built once.
+        not_read: by place, why something in checkpoints and folder is not taken.
+    """
+
+    folder: str
+    gathered: Gathered
+    not_read: dict[str, str]
+    tokenizer: Tokenizer
+
+
+def plan_dataset(
+    store: Store, pack: Pack, assessed: str | None, checkpoints: str | None, transcripts: str | None, settings: Settings, warn: Warn
+) -> DatasetPlan:
+    """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain by its present rubric."""
+    check_sources(checkpoints, transcripts)
+    named = [name.strip() for name in assessed.split(",")] if assessed else []
+    length = load_training(settings.training).train.get("max-length")
+    batches = named or ([] if checkpoints else batches_of(store, pack, warn))
+    return DatasetPlan(
+        domain=pack.name,
+        pack_hash=pack.hash,
+        intended_use=pack.intended_use,
+        assessed=batches,
+        checkpoints=checkpoints,
+        transcripts=transcripts,
+        files=content_of(store, checkpoints, transcripts, batches),
+        settings=settings.dataset.of(pack.name),
+        evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.exchanges),
+        training_length=length if isinstance(length, int) else None,
+        mended=(settings.repair.in_dataset, settings.repair.dataset_share),
+    )
+
+
+def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, warn: Warn) -> Selection:
+    """Choose the transcripts: those that passed, without near-duplicates, mended ones up to their share, and none of the evaluation.
+
+    Raises:
+        DatasetError, PersonaError: too few, or one of the evaluation's.
+    """
+    not_read: dict[str, str] = {}
+    gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, not_read, warn))
+    first, count, exchanges = plan.evaluation
+    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, count, (exchanges, exchanges)), first)
+    gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
+    check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
+    words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited under its name
+    return Selection(f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}", gathered, not_read, tokenizer)
+
+
+def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
+    """Return a dataset that was built before, if all its files are as they were."""
+    name = f"{folder}/manifest.json"
+    manifest = store.load_json(name) if store.exists(name) else {}
+    if not manifest.get("files") or damaged_files(store, folder, manifest["files"]):
+        return None
+    counts = {split: found["examples"] for split, found in manifest["statistics"].items()}
+    return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=manifest["count"])
+
+
+def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tuple[Written, dict[str, Any]]:
+    """Audit what was chosen, slice it and split it by transcript; return the examples and what the card says."""
+    settings, gathered = plan.settings, chosen.gathered
+    audited = audit(_read(store, gathered), pack)
+    apart = split_off(_long_enough(store, gathered, settings), settings.validation_share)
+    system = pack.prompts["system"].render()
+    written = write_examples(store, chosen.folder, _read(store, gathered), system, settings.slicing, chosen.tokenizer, apart, settings.provenance)
+    return written, _facts(store, plan, pack, gathered, audited, written)
+
+
+def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, Any], card: str) -> BuiltDataset:
+    """Write the card and, last, the manifest, by which the dataset is known to be whole."""
+    folder = chosen.folder
+    store.write(f"{folder}/README.md", card)
+    report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
+    cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
+    cut |= {"transcripts_with_examples": dict(written.transcripts)}
+    manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, FILES)}
+    store.write_json(f"{folder}/manifest.json", manifest)
+    built = existing_dataset(store, folder)
+    assert built, folder
+    return built
+
+
+def training_seeds(store: Store, dataset: DatasetRef) -> list[int]:
+    """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
+    manifest = store.load_json(f"{dataset.path}/manifest.json")
+    seeds = [store.load(entry["source_file"], Transcript).provenance.get("seed") for entry in manifest["transcripts"]]
+    return sorted(seed for seed in seeds if isinstance(seed, int))
+
+
+def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:
+    """Read the transcripts that are trained on, one after the other."""
+    return (store.load(str(item.path), Transcript) for item in gathered.passing)
+
+
+def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
+    found = near_duplicates((store.load(str(item.path), Transcript), item.score or 0.0) for item in gathered.passing)
+    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in found})
+    if found:
+        check_enough(len(kept.passing), len(gathered.passing))
+    return kept
+
+
+def _long_enough(store: Store, gathered: Gathered, settings: DatasetSettings) -> list[str]:
+    found = [item.id for item in _read(store, gathered) if len(item.exchanges) >= settings.slicing.first]
+    if len(found) < 2:
+        raise DatasetError(
+            f"{len(found)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
+            "Lower dataset.slicing.first."
+        )
+    return found
+
+
+def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:
+    """Return what the card says."""
+    lengths = {split: statistics(tokens, plan.training_length) for split, tokens in written.tokens.items()}
+    scores = [item.score for item in gathered.passing if item.score is not None]
+    reasons = Counter(entry["reason"].partition(":")[0].partition(" of ")[0] for entry in gathered.left_out)
+    longer = lengths["train"]["longer"]
+    cut = (
+        [f"{longer} of {lengths['train']['examples']} training examples are longer than the training length of {plan.training_length:,} tokens."]
+        if longer
+        else []
+    )
+    writers, imported, unstated, caveats = _origins(store, gathered)
+    return {
+        "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
+        "domain": plan.domain,
+        "pack_hash": plan.pack_hash,
+        "intended_use": plan.intended_use,
+        "license": plan.settings.license,
+        "languages": plan.settings.languages,
+        "size": _size(sum(part["examples"] for part in lengths.values())),
+        "transcripts": len(gathered.passing),
+        "mended": sum(item.mended is not None for item in gathered.passing),
+        "judged": len(gathered.passing) + len(gathered.left_out),
+        "left_out": dict(reasons.most_common()),
+        "statistics": lengths,
+        "tokenizer": plan.settings.tokenizer,
+        "shortened": len(written.report.shortened),
+        "skipped": len(written.report.skipped),
+        "too_short": len(written.report.too_short),
+        "writers": writers,
+        "imported": imported,
+        "consent": plan.settings.consent,
+        "unstated": unstated,
+        "judges": judges_of(gathered),
+        "rubric_hashes": sorted({item.rubric_hash for item in gathered.passing}),
+        "pass_at": pack.rubric.numbers.pass_at,
+        "mean_score": mean(scores) if scores else None,
+        "slicing": plan.settings.slicing,
+        "duplicates": LIKENESS,
+        "audit": audited,
+        "warnings": [*audited.warnings, *cut],
+        "cut": cut,
+        "caveats": caveats,
+    }
+
+
+def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int, list[str]]:
+    """Return which models wrote the conversations, how many were imported, of how many of these no consent was stated, and what must be known.
+
+    Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
+    """
+    imported, unstated = 0, 0
+    writers, caveats, shared, stated = Counter[str](), set[str](), Counter[str](), Counter[str]()
+    for item, transcript in zip(gathered.passing, _read(store, gathered), strict=True):
+        told = transcript.provenance
+        if "pack_hash" in told:
+            writers[" and ".join(str(told[side]) for side in ("user_simulator", "assistant") if told.get(side))] += 1
+        else:
+            stated.update([_terms(told["terms"])] if "terms" in told else [])
+            unstated += told.get("terms", {}).get("consent", NOT_STATED) == NOT_STATED
+            imported, writers["not known: imported from files"] = imported + 1, writers["not known: imported from files"] + 1
+        assessment = store.load(item.assessment, Assessment) if item.assessment.endswith(".json") else None
+        caveats.update(str(caveat) for caveat in (told.get("caveat"), assessment.caveat if assessment else None) if caveat)
+        shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
+    own = [
+        f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."
+        for name, count in shared.items()
+    ]
+    own += [f"Stated when {count} of the conversations were imported: {terms}" for terms, count in stated.most_common()]
+    return dict(writers.most_common(5)), imported, unstated, [*sorted(caveats), *own]
+
+
+def _terms(terms: dict[str, Any]) -> str:
+    replaced = " Personal data in them were replaced by a program, which does not find all." if terms["replaced"] is not None else ""
+    return f"from {terms['origin']}, licence: {terms['licence']}, consent: {terms['consent']}.{replaced}"
+
+
+def _size(examples: int) -> str:
+    return next((name for bound, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")) if examples < bound), "100K<n<1M")

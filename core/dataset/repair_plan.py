@@ -1,0 +1,166 @@
+"""Which transcripts are mended: those that almost passed and failed no gate; and what came of it, for the report."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from core.dataset.repair import exchanges_to_mend
+from core.dataset.sources import PILOTS
+from core.errors import DamagedError, PackError, SettingsError, TranscriptError
+from core.fingerprint import fingerprint
+from core.llm.ledger import bills, read_entries
+from core.llm.run import Run
+from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptRef
+from core.settings.faults import Fault
+from core.settings.operations import RepairSettings
+from core.storage.batches import latest_assessments
+from core.storage.store import Store
+
+
+class RepairPlan(Record):
+    """All that one repair depends on.
+
+    Args:
+        prompt: hash of what the repairer is told.
+    """
+
+    transcript: TranscriptRef
+    assessment: str
+    repairer: ModelChoice
+    domain: str
+    prompt: str
+    numbers: RepairSettings
+    minimum: int
+    guards: list[Fault]
+
+    @property
+    def name(self) -> str:
+        """The id of the mended transcript."""
+        return f"{self.transcript.id}-mended-{fingerprint(self)}"
+
+    @property
+    def path(self) -> str:
+        """Where it is put, below the data root."""
+        return f"repaired/{self.domain}/{self.name}.json"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What of a batch is mended, and for all other failed transcripts why not."""
+
+    batch: AssessmentBatch
+    plans: list[RepairPlan]
+    left_out: list[LeftOut]
+
+
+def choose_repairs(run: Run, assessed: str | None) -> Chosen:
+    """Say which transcripts of a batch are mended.
+
+    Args:
+        assessed: a batch of assessments; by default the domain's latest.
+
+    Raises:
+        SettingsError: nobody is named who mends. PackError: the pack does not say how.
+        TranscriptError: there is no batch.
+    """
+    store, pack = run.store, run.pack
+    if not run.models.get("repairer"):
+        raise SettingsError("roles.repairer is null, so nobody mends. Name a model.")
+    if pack.repair is None:
+        raise PackError(
+            f"prompts/{pack.name}/repair.md does not exist, so no repairer knows what to do. Write it; docs/domain-packs.md says what belongs in it."
+        )
+    if assessed is None and not store.exists(latest_assessments(pack.name)):
+        raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
+    batch = store.load(assessed or store.read(latest_assessments(pack.name)).strip(), AssessmentBatch)
+    plans, left_out = [], []
+    for item in batch.assessments:
+        pilot = item.transcript.path.startswith(PILOTS)
+        try:
+            found = (
+                "it is of a pilot"
+                if pilot
+                else exchanges_to_mend(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair)
+            )
+        except DamagedError as damaged:
+            found = str(damaged)
+        if isinstance(found, str):
+            left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=found)]
+        else:
+            plans.append(_plan(run, item))
+    return Chosen(batch, plans, left_out)
+
+
+def repair_facts(run: Run, chosen: Chosen, batch: AssessmentBatch) -> dict[str, Any]:
+    """Return what was mended, what passes now, and what a rescued transcript costs beside a new one.
+
+    Args:
+        batch: the assessments of what was mended.
+    """
+    store = run.store
+    rows = [(store.load(item.transcript.path, Transcript), item) for item in batch.assessments]
+    passed = [item for item in batch.assessments if item.outcome is Outcome.PASS]
+    spent = sum(bill.usd for bill in bills(store, run.ledger.run).values())
+    new = _cost_of_new(store, chosen.batch)
+    return {
+        "failed": len(chosen.plans) + len(chosen.left_out),
+        "chosen": len(chosen.plans),
+        "mended": len(rows),
+        "passed": len(passed),
+        "reasons": Counter(_kind(item.reason) for item in [*chosen.left_out, *batch.left_out]).most_common(),
+        "rows": [_row(transcript, item) for transcript, item in rows],
+        "rescued": spent / len(passed) if passed else None,
+        "new": new,
+        "bills": bills(store, run.ledger.run),
+        "cost": _cost(spent, len(passed)),
+    }
+
+
+def _cost(spent: float, passed: int) -> str:
+    if not spent:
+        return "nothing was paid"
+    return f"{spent / passed:.4f} USD for each that passes" if passed else f"{spent:.4f} USD, and none passes"
+
+
+def _plan(run: Run, item: AssessmentRef) -> RepairPlan:
+    assert run.pack.repair is not None
+    return RepairPlan(
+        transcript=item.transcript,
+        assessment=item.path,
+        repairer=run.model("repairer"),
+        domain=run.pack.name,
+        prompt=fingerprint([run.pack.repair.text, run.pack.rubric.hash]),
+        numbers=run.settings.repair.model_copy(update={"concurrency": 1, "by_night": False, "in_dataset": True, "dataset_share": 1.0}),
+        minimum=run.settings.generation.minimum_exchanges,
+        guards=run.settings.generation.guards,
+    )
+
+
+def _row(transcript: Transcript, item: AssessmentRef) -> dict[str, object]:
+    told = transcript.provenance["repair"]
+    return {
+        "id": told["of"],
+        "before": told["score_before"],
+        "after": item.score,
+        "outcome": item.outcome.value,
+        "changed": [(change["exchange"], change["criteria"]) for change in told["changed"]],
+        "cut": told["cut_after"],
+    }
+
+
+def _cost_of_new(store: Store, batch: AssessmentBatch) -> float | None:
+    """Return what each passing transcript of a batch cost to make and to judge, by all bills that there are; none where nothing was paid or passed."""
+    ids = {item.transcript.id for item in batch.assessments}
+    runs = sorted({folder.rpartition("/")[2] for folder in store.names("ledger")})
+    paid = {
+        entry["call"]: entry.get("usd") or 0.0 for run in runs for entry in read_entries(store, run) if entry["item"] in ids and entry["role"] != "repairer"
+    }
+    passed = sum(item.outcome is Outcome.PASS for item in batch.assessments)
+    total = sum(paid.values())
+    return total / passed if passed and total else None
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the numbers and names in which it differs from others of its kind."""
+    return re.sub(r"\b\d+(?:\.\d+)?\b", "…", reason.rpartition("cannot be mended: ")[2])

@@ -1,0 +1,183 @@
+"""Who plays whom in an evaluation: the conversations of each arm, what became of them, and the record of all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from core.dataset.build import training_seeds
+from core.evaluation.arms import BASE, Arm
+from core.evaluation.comparison import compare_arms
+from core.evaluation.facts import GeneralAnswer
+from core.evaluation.fresh_personas import check_enough, read_personas
+from core.evaluation.outcomes import Trial
+from core.evaluation.power import Plan
+from core.evaluation.record import EvaluationRecord, PlayedFiles
+from core.llm.run import Run
+from core.paths import user_path
+from core.records import Assessment, AssessmentRef, DatasetRef, EndReason, LeftOut, Persona, Record, Transcript, TranscriptRef
+from core.rehearsal.personas import check_seeds_apart, sample_batch
+from core.rehearsal.plan import RehearsalPlan
+from core.storage.store import Store
+
+
+class Part(Record):
+    """A conversation that an arm is to have."""
+
+    arm: str
+    plan: RehearsalPlan
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return f"{self.arm}, persona {self.plan.persona.seed}, trial {self.plan.trial}"
+
+
+@dataclass
+class Outcomes:
+    """What became of the conversations, by their names.
+
+    Args:
+        made: the transcripts; lost: why there is none, or no assessment.
+        broken: those that the simulated user spoiled.
+        judged: paths of the assessments.
+    """
+
+    made: dict[str, TranscriptRef] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    judged: dict[str, str] = field(default_factory=dict)
+
+    def note_broken(self, name: str, transcript: Transcript) -> None:
+        """Note a conversation that its simulated user spoiled."""
+        made = transcript.provenance
+        if made.get("problem_side") == "user":
+            self.broken.add(name)
+            self.lost[name] = str(made["problem"])
+
+    def to_judge(self, parts: Sequence[Part]) -> dict[str, TranscriptRef]:
+        """Return the conversations that can be compared, in the parts' order."""
+        return {part.name: self.made[part.name] for part in parts if part.name in self.made and part.name not in self.broken}
+
+    def note_judged(self, refs: Mapping[str, TranscriptRef], assessed: Sequence[AssessmentRef], unjudged: Sequence[LeftOut]) -> None:
+        """Note what came of the conversations that were to be judged."""
+        paths = {item.transcript.id: item.path for item in assessed}
+        # a panel's entry names the transcript and the judge
+        reasons = {item.name.partition(" by ")[0]: item.reason for item in unjudged}
+        self.judged = {name: paths[ref.id] for name, ref in refs.items() if ref.id in paths}
+        self.lost |= {name: reasons.get(ref.id, "not judged") for name, ref in refs.items() if ref.id not in paths}
+
+
+def choose_personas(run: Run, given: str | None, dataset: DatasetRef | None) -> list[Persona]:
+    """Return the personas that all arms meet: sampled, or a person's own; none of them was trained on.
+
+    Args:
+        given: path of a JSON or YAML file.
+        dataset: what the understudy was trained on; none where that is not known.
+
+    Raises:
+        PersonaError: too few, one that was trained on, or a file that cannot be used.
+    """
+    numbers = run.settings.evaluation
+    if given:
+        personas = read_personas(user_path(given), run.pack, numbers.exchanges)
+    else:
+        personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
+    check_enough(personas, given or "evaluation.personas")
+    check_seeds_apart(training_seeds(run.store, dataset) if dataset else [], [persona.seed for persona in personas])
+    return personas
+
+
+def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> list[Part]:
+    """Plan the conversations; those of a persona and a trial stand side by side, so that arms are judged in turns."""
+    settings, simulator = run.settings, run.model("user_simulator")
+    return [
+        Part(
+            arm=arm.name,
+            plan=RehearsalPlan(
+                domain=run.pack.name,
+                pack_hash=run.pack.hash,
+                persona=persona,
+                trial=trial,
+                user_simulator=simulator,
+                assistant=arm.choice,
+                guidance="system",
+                user_tokens=(settings.generation.max_tokens, run.most_tokens(simulator)),
+                assistant_tokens=(settings.evaluation.max_tokens, run.most_tokens(arm.choice)),
+                guards=settings.generation.guards,
+                evaluated=True,
+                minimum=settings.generation.minimum_exchanges,
+                folder=f"evaluations/transcripts/{run.pack.name}",
+            ),
+        )
+        for persona in personas
+        for trial in range(settings.evaluation.trials)
+        for arm in arms
+    ]
+
+
+def compare(
+    run: Run, personas: Sequence[Persona], arms: Sequence[Arm], planned: Plan, general: dict[str, list[GeneralAnswer]], parts: list[Part], found: Outcomes
+) -> EvaluationRecord:
+    """Compare the arms.
+
+    Raises:
+        EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
+    """
+    store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
+    played = [trial_of(store, part, found) for part in parts]
+    gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
+    comparison = compare_arms(played, BASE, gates, numbers.decision, numbers.resamples)
+    files = [
+        PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=found.made[part.name].path, assessment=path)
+        for part in parts
+        if (path := found.judged.get(part.name))
+    ]
+    return EvaluationRecord(
+        domain=run.pack.name,
+        models={arm.name: arm.shown for arm in arms},
+        files={arm.name: arm.file for arm in arms if arm.file},
+        comparison=comparison,
+        played=played,
+        conversations=files,
+        personas=list(personas),
+        judges=[judge.reference for judge in run.models["judge"]],
+        simulator=run.model("user_simulator").reference,
+        exchanges=numbers.exchanges,
+        plan=planned,
+        heldout={arm.name: arm.heldout for arm in arms},
+        general=general,
+        caveats=caveats_of(store, files),
+    )
+
+
+def trial_of(store: Store, part: Part, found: Outcomes) -> Trial:
+    """Return what counts of a conversation: its score and answers, or why it has none."""
+    path = found.judged.get(part.name)
+    assessment = store.load(path, Assessment) if path else None
+    return Trial(
+        arm=part.arm,
+        persona=part.plan.persona.seed,
+        trial=part.plan.trial,
+        transcript_id=part.plan.name,
+        score=assessment.score if assessment else None,
+        answers={verdict.criterion: verdict.answer for verdict in assessment.verdicts} if assessment else {},
+        lost=None if assessment else found.lost.get(part.name, "no reason was recorded"),
+        simulator_broke=part.name in found.broken,
+    )
+
+
+def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
+    """Return what must be known before the figures are believed."""
+    caveats, families, ends = set(), set(), {}
+    for file in files:
+        assessment, transcript = store.load(file.assessment, Assessment), store.load(file.transcript, Transcript)
+        caveats |= {text for text in (assessment.caveat, transcript.provenance.get("caveat")) if text}
+        if assessment.shared_family:
+            families.add(f"A judge and the model of {file.arm} are both of the family {assessment.shared_family}, which may favour it.")
+        if transcript.end_reason in (EndReason.BUDGET, EndReason.ERROR):
+            ends[file.arm, transcript.end_reason] = ends.get((file.arm, transcript.end_reason), 0) + 1
+    why = {EndReason.BUDGET: "its context was full (evaluation.exchanges, or the model's option context)", EndReason.ERROR: "no usable answer came"}
+    return [
+        *sorted(caveats),
+        *sorted(families),
+        *(f"{count} conversations of {arm} ended before their time, because {why[reason]}." for (arm, reason), count in sorted(ends.items())),
+    ]

@@ -1,0 +1,174 @@
+"""Which transcripts are judged by whom: each assessment's plan, its place, and what exists of it."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from core.errors import DamagedError
+from core.fingerprint import fingerprint, seed_of
+from core.judging.figures import REPEATED
+from core.judging.panel import decide
+from core.llm.run import Run
+from core.packs.pack import load_pack
+from core.records import (
+    Answer,
+    Assessment,
+    AssessmentBatch,
+    AssessmentRef,
+    Judged,
+    LeftOut,
+    ModelChoice,
+    Outcome,
+    Record,
+    Transcript,
+    TranscriptRef,
+)
+from core.settings.assessment import Judging
+from core.storage.store import Store
+
+Key = tuple[str, str, int]
+"""A transcript's id, a judge, and which of its assessments of the transcript."""
+
+
+class AssessmentPlan(Record):
+    """All that one assessment depends on, and the room that its judge has.
+
+    Args:
+        judge_hash: of all that the judge reads of the pack.
+        repeat: which of several assessments of the transcript by the judge; 0 is the one that
+            counts.
+    """
+
+    transcript: TranscriptRef
+    judge: ModelChoice
+    domain: str
+    judge_hash: str
+    judging: Judging
+    max_tokens: int
+    context: int | None
+    repeat: int = 0
+
+    @property
+    def key(self) -> Key:
+        """By which it is told from the others of its batch."""
+        return self.transcript.id, self.judge.reference, self.repeat
+
+    @property
+    def lock(self) -> str:
+        """Name of the lock that whoever makes it holds."""
+        parts = [self.transcript.id, self.judge, self.judge_hash, self.judging, self.repeat]
+        return fingerprint(parts)
+
+    def place(self, transcript: Transcript) -> tuple[str, str]:
+        """Return the assessment's name and its file; both follow from the transcript's words."""
+        said = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
+        parts = [transcript.id, *said, self.judge, self.judge_hash, self.judging, self.repeat]
+        name = fingerprint(parts)
+        rubric = load_pack(self.domain).rubric.hash
+        return name, f"assessments/{self.domain}/{rubric}/{name}.json"
+
+    def ref(self, path: str, assessment: Assessment) -> AssessmentRef:
+        """Return what came of it."""
+        score = assessment.score
+        return AssessmentRef(path=path, transcript=self.transcript, outcome=score.outcome, score=score.score)
+
+    def existing(self, store: Store) -> AssessmentRef | None:
+        """Return the assessment that exists and can be read, complete or not."""
+        try:
+            _, path = self.place(store.load(self.transcript.path, Transcript))
+            return self.ref(path, store.load(path, Assessment)) if store.exists(path) else None
+        except DamagedError:  # the judging says so
+            return None
+
+
+def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0) -> AssessmentPlan:
+    """Plan an assessment."""
+    settings, scripted = run.settings.assessment, judge.reference.startswith("scripted/")
+    return AssessmentPlan(
+        transcript=transcript,
+        judge=judge,
+        domain=run.pack.name,
+        # the scripted judge reads its phrases, which are no part of what models read
+        judge_hash=run.pack.hash if scripted else run.pack.judge_hash,
+        judging=settings.judging,
+        max_tokens=settings.max_tokens,
+        context=run.context(judge),
+        repeat=repeat,
+    )
+
+
+def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | None) -> list[AssessmentPlan]:
+    """Plan all assessments of a sample of a batch, so many of each transcript by each judge.
+
+    Args:
+        repeat: assessments, the one that counts included.
+        sample: transcripts; by default as many as the settings say.
+    """
+    size = min(sample or REPEATED, len(batch.assessments))
+    in_order = sorted(batch.assessments, key=lambda item: item.transcript.id)
+    chosen = random.Random(seed_of("repeat", run.pack.name)).sample(in_order, size)
+    return [plan_assessment(run, item.transcript, judge, number) for item in chosen for judge in run.models["judge"] for number in range(repeat)]
+
+
+def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[TranscriptRef]:
+    """Return those of which an assessment by one of the run's judges is missing or incomplete."""
+
+    def is_complete(item: TranscriptRef, judge: ModelChoice) -> bool:
+        found = plan_assessment(run, item, judge).existing(run.store)
+        return found is not None and found.outcome is not Outcome.INCOMPLETE
+
+    judges = run.models["judge"]
+    return [item for item in transcripts if not all(is_complete(item, judge) for judge in judges)]
+
+
+def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:
+    """Return what came of those transcripts that any of the run's judges has assessed."""
+    judges = run.models["judge"]
+    by_judge = [{judge.reference: plan_assessment(run, item, judge).existing(run.store) for judge in judges} for item in transcripts]
+    return decide_all(run, by_judge)
+
+
+def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]]) -> list[AssessmentRef]:
+    """Return what the judges' assessments of each transcript come to; none where none exists."""
+    some = [found for found in by_judge if any(found.values())]
+    if len(run.models["judge"]) == 1:
+        return [ref for found in some for ref in found.values() if ref]
+    return [_decided(run, found) for found in some]
+
+
+def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:
+    """Read the transcripts of a batch with the final assessment of each and every judge's own."""
+
+    def read(item: AssessmentRef) -> Judged:
+        final = store.load(item.path, Assessment)
+        own = {judge: store.load(path, Assessment) for judge, path in item.by_judge.items()}
+        transcript = store.load(item.transcript.path, Transcript)
+        return Judged(transcript=transcript, final=final, by_judge=own or {final.judge: final})
+
+    return [read(item) for item in batch.assessments]
+
+
+def without_verdict(store: Store, item: AssessmentRef) -> LeftOut:
+    """Return why an assessment is incomplete."""
+    verdicts = store.load(item.path, Assessment).verdicts
+    reasons = (one.reasoning for one in verdicts if one.answer is Answer.ERROR)
+    return LeftOut(name=item.transcript.id, reason=next(reasons, "nothing could be scored"))
+
+
+def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
+    """Decide what a panel's assessments of a transcript come to, and store it."""
+    store, refs = run.store, {judge: ref for judge, ref in by_judge.items() if ref}
+    transcript = next(iter(refs.values())).transcript
+    read = {judge: store.load(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}
+    decided = decide(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
+    folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}/panels"
+    path = f"{folder}/{fingerprint(decided)}.json"
+    if not store.exists(path):
+        store.write_json(path, decided)
+    score, paths = decided.score, {judge: ref.path for judge, ref in refs.items()}
+    return AssessmentRef(
+        path=path,
+        transcript=transcript,
+        outcome=score.outcome,
+        score=score.score,
+        by_judge=paths,
+    )

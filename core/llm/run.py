@@ -1,0 +1,77 @@
+"""One run: what it was asked for, where it writes, the models that it may ask, its limits and its bill."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.llm.ledger import Ledger
+from core.llm.limiter import Limiter
+from core.llm.prices import context_window
+from core.packs.pack import Pack
+from core.records import ModelChoice, RoleName
+from core.settings.model_names import model_settings
+from core.settings.pipeline import Settings
+from core.storage.store import Store
+
+CACHED_INPUT_IS_FREE = ("anthropic", "claude-cli")
+"""Providers that do not count cached input towards the limit on input tokens."""
+
+ROLES: dict[str, tuple[RoleName, ...]] = {
+    "pipeline": ("user_simulator", "assistant", "judge"),
+    "generation": ("user_simulator", "assistant"),
+    "assessment": ("judge",),
+    "evaluation": ("user_simulator", "judge"),
+    "nightly": ("user_simulator", "assistant", "judge"),
+    "release": ("user_simulator", "judge"),
+    "repair": ("repairer", "judge"),
+    "design": ("designer",),
+    "critique": ("designer",),
+    "pilot": ("user_simulator", "assistant", "judge"),
+}
+"""Whose models a flow asks."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share.
+
+    Args:
+        name: the same for the same command, so that its bill goes on where it was.
+        models: the models of each role; only of the judge are there several.
+        began: on the process's clock.
+        plans: of jobs that may be submitted, by the job's key.
+    """
+
+    name: str
+    pack: Pack
+    settings: Settings
+    store: Store
+    models: dict[RoleName, list[ModelChoice]]
+    ledger: Ledger
+    began: float = field(default_factory=time.monotonic)
+    plans: dict[str, Any] = field(default_factory=dict)
+    _limiters: dict[str, Limiter] = field(default_factory=dict)
+
+    def model(self, role: RoleName) -> ModelChoice:
+        """Return the one model of a role."""
+        (choice,) = self.models[role]
+        return choice
+
+    def limiter(self, choice: ModelChoice) -> Limiter:
+        """Return the one limiter of a model."""
+        key = f"{choice.reference} {choice.block or ''}"
+        if key not in self._limiters:
+            limits = model_settings(self.settings, choice.reference, choice.block)
+            counted = choice.reference.partition("/")[0] not in CACHED_INPUT_IS_FREE
+            self._limiters[key] = Limiter(choice.reference, limits, self.settings.calls, counted)
+        return self._limiters[key]
+
+    def context(self, choice: ModelChoice) -> int | None:
+        """Return how many tokens a model's prompt and answer may take together, where the settings or the price data know."""
+        given = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
+        return int(given) if given else context_window(choice.reference)
+
+    def most_tokens(self, choice: ModelChoice) -> int:
+        """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""
+        most = self.settings.generation.most_tokens
+        return min(most, self.context(choice) or most)

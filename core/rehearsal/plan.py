@@ -1,0 +1,135 @@
+"""Which conversations are rehearsed: each one's plan, its name and its place, and the batch that comes of them."""
+
+from collections.abc import Sequence
+
+from core.errors import DamagedError, PersonaError
+from core.fingerprint import fingerprint
+from core.llm.chat import ChatModel
+from core.llm.run import Run
+from core.packs.pack import load_pack
+from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.turns import Cast, Player
+from core.settings.faults import Fault
+from core.storage.store import Store
+
+
+class RehearsalPlan(Record):
+    """All that one conversation depends on; its fingerprint is the transcript's name.
+
+    Args:
+        guidance: name of the prompt that the assistant is given.
+        user_tokens, assistant_tokens: room for one message, and the most that a prompt and its
+            answer may take together.
+        guards: faults for which a message is written again; evaluated: whether the assistant's
+            are taken as they are.
+        folder: where the transcript is put, below the data root.
+    """
+
+    domain: str
+    pack_hash: str
+    persona: Persona
+    trial: int
+    user_simulator: ModelChoice
+    assistant: ModelChoice
+    guidance: str
+    user_tokens: tuple[int, int]
+    assistant_tokens: tuple[int, int]
+    minimum: int
+    guards: list[Fault]
+    evaluated: bool
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """The id of the transcript that it makes."""
+        fields = self.model_dump(exclude={"folder"})
+        return f"{self.persona.seed:05d}-{fingerprint([fields, self.guidance_text])}"
+
+    @property
+    def path(self) -> str:
+        """Where the transcript is put, below the data root."""
+        return f"{self.folder}/{self.name}.json"
+
+    @property
+    def guidance_text(self) -> str:
+        """The prompt that the assistant is given."""
+        return load_pack(self.domain).prompts[self.guidance].render()
+
+    def cast(self, user: ChatModel, assistant: ChatModel) -> Cast:
+        """Return the players of the conversation."""
+        guards = tuple(self.guards)
+        return Cast(
+            Player(user, *self.user_tokens, guards),
+            Player(assistant, *self.assistant_tokens, () if self.evaluated else guards),
+            self.guidance_text,
+            self.minimum,
+        )
+
+    def existing(self, store: Store) -> TranscriptRef | None:
+        """Return its transcript, if there is one.
+
+        Raises:
+            DamagedError: its file is no transcript.
+        """
+        if not store.exists(self.path):
+            return None
+        exchanges = len(store.load(self.path, Transcript).exchanges)
+        return TranscriptRef(id=self.name, path=self.path, exchanges=exchanges)
+
+
+def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[RehearsalPlan]:
+    """Sample the personas of a batch, by default as many as the settings say.
+
+    Raises:
+        PersonaError: the batch would use seeds that are kept for the evaluation.
+    """
+    settings, generation = run.settings, run.settings.generation
+    count = generation.conversations if conversations is None else conversations
+    first = generation.first_seed if first_seed is None else first_seed
+    asked = f"Asked for {count} conversations from seed {first} on"
+    if count < 1 or first < 0:
+        raise PersonaError(f"{asked}. Allowed: at least 1, from seed 0 on.")
+    if first + count > settings.evaluation.first_seed:
+        raise PersonaError(
+            f"{asked}; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. Ask for fewer, or raise evaluation.first_seed."
+        )
+    return plan_personas(run, sample_batch(run.pack, first, count, generation.exchanges))
+
+
+def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:
+    """Plan a rehearsal with each persona."""
+    pack, generation = run.pack, run.settings.generation
+    return [
+        RehearsalPlan(
+            domain=pack.name,
+            pack_hash=pack.hash,
+            persona=persona,
+            trial=0,
+            user_simulator=run.model("user_simulator"),
+            assistant=run.model("assistant"),
+            guidance="assistant",
+            user_tokens=(generation.max_tokens, run.most_tokens(run.model("user_simulator"))),
+            assistant_tokens=(generation.max_tokens, run.most_tokens(run.model("assistant"))),
+            minimum=generation.minimum_exchanges,
+            guards=generation.guards,
+            evaluated=False,
+            folder=f"transcripts/{pack.name}",
+        )
+        for persona in personas
+    ]
+
+
+def collect_batch(store: Store, plans: Sequence[RehearsalPlan]) -> TranscriptBatch:
+    """Make a batch of those of the planned conversations that exist, whichever run made them."""
+    made, left_out = [], []
+    for plan in plans:
+        reason = "its shard did not make it; the log of that run says why"
+        try:
+            if found := plan.existing(store):
+                made.append(found)
+                continue
+        except DamagedError as damaged:
+            reason = str(damaged)
+        left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason=reason))
+    return TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)

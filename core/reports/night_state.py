@@ -1,0 +1,137 @@
+"""A night under way: its personas and those that earlier nights left, what it made, and what it came to."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from core.errors import PersonaError, RunStoppedError
+from core.llm.run import Run
+from core.records import Assessment, AssessmentRef, LeftOut, Outcome, Transcript, TranscriptRef
+from core.rehearsal.fidelity import measure_fidelity
+from core.reports.nights import Night, NightReport, ends_at, left_by, plan_night
+from core.storage.store import Store
+
+
+@dataclass
+class NightlyState:
+    """A night under way.
+
+    Args:
+        night: its own personas.
+        taken_up: seeds that earlier nights left.
+        end: after which nothing more may be started.
+        batch: name of its batch of assessments; mended: transcripts that almost passed and do now.
+        made: its conversations; assessed: what was judged, of whatever night; left_out: what was gone on without.
+        stopped: why it ended early; trouble: what needs a person.
+    """
+
+    night: Night
+    taken_up: list[int]
+    end: datetime
+    made: list[TranscriptRef] = field(default_factory=list)
+    assessed: list[AssessmentRef] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    batch: str | None = None
+    mended: int = 0
+    stopped: str | None = None
+    trouble: list[RunStoppedError] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All that it is to make."""
+        return [*self.taken_up, *self.night.seeds]
+
+    def should_stop(self) -> bool:
+        """Say whether nothing more may be started."""
+        return datetime.now(UTC) >= self.end
+
+    def refs(self, store: Store, paths: Sequence[str], warn: Callable[[str], object]) -> list[TranscriptRef]:
+        """Return the transcripts of files; those that cannot be read are left out."""
+        found, damaged = store.load_all(paths, Transcript)
+        known = {item.name for item in self.left_out}
+        for path, reason in damaged.items():
+            if path not in known:
+                warn(f"Left out: {reason}")
+                self.left_out.append(LeftOut(name=path, reason=reason))
+        return [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in found.items()]
+
+
+def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:
+    """Give a night its personas; one that was begun before keeps those that it was given.
+
+    Args:
+        conversations: new ones; by default as many as the settings say.
+        name: of the night.
+
+    Raises:
+        PersonaError: the seeds below those of the evaluation are used up.
+    """
+    store, settings, folder = run.store, run.settings, f"nights/{run.pack.name}/plans"
+    earlier = {found.name: found for found in (store.load(path, Night) for path in store.names(folder, ".json"))}
+    made = _made_seeds(run)
+    night = earlier.pop(name, None)
+    if night is None:
+        count = settings.nightly.conversations if conversations is None else conversations
+        night = plan_night(name, count, list(earlier.values()), made, settings.generation.first_seed)
+        if night.seeds.stop > settings.evaluation.first_seed:
+            raise PersonaError(
+                f"The night would use the seeds {night.first_seed} to {night.seeds.stop - 1}, and those from {settings.evaluation.first_seed} on are kept for "
+                "the evaluation. Raise evaluation.first_seed, or lower nightly.conversations."
+            )
+        store.write_json(f"{folder}/{name}.json", night)
+    taken_up = left_by(list(earlier.values()), made)
+    end = ends_at(settings.nightly.until, settings.nightly.timezone, datetime.now(UTC))
+    return NightlyState(night, taken_up, end)
+
+
+def night_report(run: Run, state: NightlyState) -> NightReport:
+    """Return what a night came to."""
+    assessments = [run.store.load(item.path, Assessment) for item in state.assessed]
+    outcomes = Counter(item.score.outcome for item in assessments)
+    failed = Counter(check for item in assessments for check in {*item.score.failed_checks, *item.score.failed_gates})
+    left, bill = len(state.seeds) - len(state.made), run.ledger.bill
+    read = [run.store.load(ref.path, Transcript) for ref in state.made]
+    return NightReport(
+        night=state.night,
+        made=len(state.made),
+        taken_up=len(set(state.taken_up) & {_seed(ref.path) for ref in state.made}),
+        left=left,
+        assessed=len(assessments),
+        passed=outcomes[Outcome.PASS],
+        failed=outcomes[Outcome.FAIL],
+        incomplete=outcomes[Outcome.INCOMPLETE],
+        mended=state.mended,
+        failed_checks=dict(failed.most_common()),
+        left_out=dict(Counter(item.reason for item in state.left_out).most_common()),
+        out_of_range=measure_fidelity(run.pack, read).out if read else [],
+        usd=bill.usd,
+        calls=bill.calls,
+        unpriced=bill.unpriced,
+        seconds=time.monotonic() - run.began,
+        stopped=state.stopped or ("the hour had come." if state.should_stop() and left else None),
+        trouble=[str(error) for error in state.trouble],
+    )
+
+
+def night_summary(report: NightReport) -> dict[str, str]:
+    """Return a night's figures in words."""
+    rate = f", {report.pass_rate:.0%}" if report.pass_rate is not None else ""
+    return {
+        "made": f"{report.made} conversations, {report.taken_up} of them of earlier nights; {report.left} left",
+        "assessed": f"{report.assessed}: {report.passed} passed{rate}, {report.failed} failed, {report.incomplete} incomplete",
+        "cost": f"{report.usd:.4f} USD, {report.calls:,} calls",
+        "ended early": report.stopped or "no",
+    }
+
+
+def _made_seeds(run: Run) -> set[int]:
+    return {seed for path in run.store.names(f"transcripts/{run.pack.name}", ".json") if (seed := _seed(path)) is not None}
+
+
+def _seed(path: str) -> int | None:
+    """Return the persona's seed, with which a transcript's name begins; none of a file that was put there by another hand."""
+    begins = path.rpartition("/")[2].partition("-")[0]
+    return int(begins) if re.fullmatch("[0-9]{1,18}", begins) else None
