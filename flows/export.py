@@ -44,9 +44,9 @@ async def export(
 
     place = await place_of_jobs(run)
     await agree_to_export(run, "base", base, None, dataset, numbers, place)
-    base_gguf = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, run.pack.hash, script, place)
+    base_gguf = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, script, place)
     base_gguf = await publish_base_gguf(run, base, base_gguf)
     await agree_to_export(run, "understudy", base, adapter, dataset, numbers, place)
-    understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, run.pack.hash, script, place)
+    understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
     return keep_exports(run.store, domain, base_gguf, published, dataset)

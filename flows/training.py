@@ -35,7 +35,7 @@ async def training(
 
     await check_dataset(run, examples)
     base, place = await base_model(run, numbers), await place_of_jobs(run)
-    await run_cached(check_base, run, base, numbers, run.pack.hash, script_hash("convert_gguf.py"))
+    await run_cached(check_base, run, base, numbers, script_hash("convert_gguf.py"))
     await agree_to_training(run, examples, base, numbers, place)
     adapter = await run_cached(train, run, examples, base, numbers, script_hash("train_sft.py"), place)
     return base, await publish_adapter(run, examples, base, adapter)

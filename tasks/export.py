@@ -37,11 +37,10 @@ async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef 
 
 
 @cached_task("check-base", "check that llama.cpp reads {base.name}")
-async def check_base(run: Run, base: ModelRef, training: Training, pack_hash: str, script: str) -> Reference:
+async def check_base(run: Run, base: ModelRef, training: Training, script: str) -> Reference:
     """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
 
     Args:
-        pack_hash: the system prompt is rendered by the template.
         script: hash of the job script.
     """
     spec = preflight_spec(run.store, base, training, script, run.pack, llama_arguments())
@@ -57,7 +56,7 @@ async def check_base(run: Run, base: ModelRef, training: Training, pack_hash: st
 
 @cached_task("export", "export the {arm}")
 async def export_gguf(
-    run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, pack_hash: str, script: str, place: str
+    run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str
 ) -> ModelRef:
     """Convert the base, with an adapter merged into it or without, and prove the result.
 
@@ -65,7 +64,6 @@ async def export_gguf(
         arm: `base` or `understudy`; begins the names of the files.
         adapter: none exports the base itself, the other arm of the evaluation.
         dataset: on its validation examples each quantisation is compared with 16 bits.
-        pack_hash: the system prompt goes into the Modelfile.
         script: hash of the job script.
         place: where paid jobs leave their results.
     """
