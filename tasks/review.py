@@ -33,7 +33,7 @@ def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
 
 def review(
     sheet: str | None = None,
-    sample: Count = SAMPLE,
+    sample: Count | None = None,
     domain: str = "therapeutic-coaching",
     batch: str | None = None,
 ) -> Answer:
@@ -41,7 +41,7 @@ def review(
 
     Args:
         sheet: a sheet that a person has filled in; without it, one is written.
-        sample: how many transcripts stand on a new sheet.
+        sample: how many transcripts stand on a new sheet; by default 30.
         domain: name of a domain pack.
         batch: a batch of assessments, as the assessment returns it; by default the domain's latest, or the sheet's own.
     """
@@ -50,7 +50,7 @@ def review(
         path = user_path(sheet)
         report = read_review(open_store(), domain, _batch(domain, batch, path), path)
         return Answer(report, {"report": report})
-    folder = f"{open_store().root}/{write_review(open_store(), domain, _batch(domain, batch, None), sample)}"
+    folder = f"{open_store().root}/{write_review(open_store(), domain, _batch(domain, batch, None), sample or SAMPLE)}"
     lines = (
         f"Read the conversations:    {folder}/{PAGE}",
         f"Write YES, NO or NA into:  {folder}/{SHEET}",
