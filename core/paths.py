@@ -99,8 +99,9 @@ def trusted_folders() -> list[Path]:
 def _refuse_foreign(folder: Path) -> None:
     if any(folder.is_relative_to(trusted) for trusted in trusted_folders()):
         return
-    owners = {os.stat(folder / mark).st_uid for mark in MARKS} - {0, os.geteuid()}  # noqa: PTH116
-    if owners:
+    places = [folder, *(folder / mark for mark in MARKS)]
+    # a link is its maker's, whoever has what it leads to
+    if owners := {look(place).st_uid for place in places for look in (os.stat, os.lstat)} - {0, os.geteuid()}:
         raise SettingsError(
             f"{folder} is a project folder of another user (number {min(owners)}), and its settings would be trusted as code is. "
             f"Read them; then put the folder into {TRUST_VARIABLE}, or run the command elsewhere."

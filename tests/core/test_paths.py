@@ -66,13 +66,18 @@ def test_a_working_directory_that_was_removed_is_one_sentence(tmp_path, monkeypa
         project_folder()
 
 
-def test_a_project_that_another_user_left_for_others_to_find_is_refused(project, monkeypatch):
+@pytest.mark.parametrize("theirs", [".", "prefect.yaml", "config", "link"])
+def test_a_project_that_another_user_left_for_others_to_find_is_refused(project, monkeypatch, theirs):
     (project / "deep").mkdir()
     monkeypatch.chdir(project / "deep")
+    if theirs == "link":  # to a folder of ours
+        (project / "config").rename(project / "ours")
+        (project / "config").symlink_to("ours")
+        theirs = "config"
     if os.geteuid():
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     else:
-        os.chown(project / "prefect.yaml", 12345, -1)
+        os.chown(project / theirs, 12345, -1, follow_symlinks=False)
     with pytest.raises(SettingsError, match="another user"):
         load_settings()
     monkeypatch.setenv(TRUST_VARIABLE, str(project))
