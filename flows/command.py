@@ -205,7 +205,8 @@ def _sentence(error: CycloptsError, words: list[str]) -> str:
     elif isinstance(error, CoercionError) and str(error.__cause__ or "").endswith("is not a whole number."):
         text = f"{error.argument.name if error.argument else 'A value'}: {error.__cause__}"
     elif isinstance(error, MissingArgumentError) and error.argument and not error.argument.tokens and error.argument.name not in words:
-        text = f"`understudy {name}` needs {error.argument.name.strip('-').upper()}."
+        own = " and ".join(project_domains()) if error.argument.name == "--domain" and name != "design" else ""
+        text = f"`understudy {name}` needs {error.argument.name.strip('-').upper()}.{own and f' The project has {own}.'}"
     else:
         text = " ".join(str(error).split())
     return f"{text} `understudy {f'{name} ' if name else ''}--help` lists what is allowed."

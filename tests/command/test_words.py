@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from core.authoring.new_project import make_project
 from flows.command import make_app
 from flows.signatures import option_of, read_signature
 from flows.words import TALKS, WORDS
@@ -203,3 +204,15 @@ def test_an_alias_hands_each_variable_that_it_names_to_a_word_that_takes_it(targ
 
 def test_the_aliases_are_found():
     assert len(ALIASES) > 20
+
+
+def test_the_domain_of_a_project_is_the_default_in_it_and_of_several_one_is_asked_for(tmp_path, capsys, monkeypatch):
+    project = make_project(str(tmp_path / "proj"), "coding-mentor")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "[default: coding-mentor]" in shown("generate", "--help", capsys=capsys)
+    (project / "config/domains/tutor").mkdir()
+    words = [sys.executable, "-c", "from flows.command import main; main()", "generate", "--count", "1"]
+    done = subprocess.run(words, cwd=project, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "needs DOMAIN. The project has coding-mentor and tutor." in done.stderr
