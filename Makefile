@@ -181,6 +181,11 @@ release-candidate: setup  ## Dataset, training, export and evaluation from all t
 test: setup  ## Run the test suite [TESTS=paths]
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(TESTS)
 
+.PHONY: test-fast
+test-fast:  ## Run the tests that need no server, program or training (30 seconds)
+	@deployments/install.sh light
+	@$(BIN)/python -m pytest -q -n auto -m "not slow and not e2e" tests/core tests/blocks
+
 .PHONY: kill-test
 kill-test: setup  ## Kill the pipeline in every stage, resume it, compare with an uninterrupted run
 	@$(BIN)/python -m bench.kill

@@ -41,6 +41,7 @@ def test_archives_cannot_write_elsewhere():
 IMPORTED_FROM = {str(node.module) for path in FILES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["pickle", "cloudpickle", "joblib", "dill", "marshal", "shelve"])
 def test_no_stored_objects_are_read(module):
     assert module not in IMPORTED_FROM

@@ -11,6 +11,7 @@ from tests.conftest import CHECKOUT
 BIN = CHECKOUT / ".venv/bin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["ty", "check"], ["lint-imports"]], ids=" ".join)
 def test_format_lint_types_and_import_law(command):
     found = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=CHECKOUT, capture_output=True, text=True, check=False)

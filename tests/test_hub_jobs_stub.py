@@ -242,6 +242,7 @@ def test_secrets_are_known_by_name_only(hub):
     assert "hidden" not in repr([job, again, shown, hub.log(), hub.jobs()]) + str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_stopped_with_all_that_it_started(hub, tmp_path):
     job = python(hub, NURSE, str(tmp_path / "lock"), timeout=2)
     done = finish(hub, job)
@@ -455,6 +456,7 @@ def test_a_submission_that_fails_makes_no_job(hub, fault):
     assert not hub.jobs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", [None, 100])
 def test_a_log_that_breaks_off_is_told_whole_in_the_end(hub, tmp_path, tail):
     text = "import os, sys, time\nprint('same\\n' * 20, end='', flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\nprint('end')"
@@ -522,6 +524,7 @@ def test_a_reset_leaves_no_job_and_no_process(hub, tmp_path):
     assert lines(hub, python(hub, "print('run')")) == ["run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["close", "terminate"])
 def test_all_that_jobs_started_ends_with_the_server(tmp_path, way):
     with start_hub(tmp_path / "hub", grace_s=1000) as hub:

@@ -57,6 +57,7 @@ def run(hub: Hub, home: Path, visit: str, *arguments: Any, xet: bool = False) ->
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_making_a_repository_twice_is_making_it_once(hub, published):
     assert published["urls"] == [f"{hub.url}/datasets/me/coach"] * 2
     assert published["again"] == ["HfHubHTTPError", 409]
@@ -110,6 +111,7 @@ def test_files_branches_and_listings_of_a_model(hub, home):
     check_edits(run(hub, home, "edit"))
 
 
+@pytest.mark.slow
 def test_long_lists_come_in_pages_and_large_files_from_elsewhere_without_the_token(tmp_path):
     with start_hub(tmp_path / "hub", tokens=TOKENS, page_size=2, cdn=True) as hub:
         check_edits(run(hub, tmp_path / "home", "edit"))
@@ -118,6 +120,7 @@ def test_long_lists_come_in_pages_and_large_files_from_elsewhere_without_the_tok
         assert [(entry["status"], entry["user"]) for entry in log if entry["path"].startswith("/_cdn/")] == [(200, None)]
 
 
+@pytest.mark.slow
 def test_who_may_see_and_write_what(hub, home):
     found = run(hub, home, "trespass")
     fine, forbidden, unknown, hidden = ["none", None], ["HfHubHTTPError", 403], ["HfHubHTTPError", 401], "RepositoryNotFoundError"
@@ -160,6 +163,7 @@ def test_a_large_file_is_kept_only_if_it_is_what_was_announced(hub, published):
     assert "actions" not in ask()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
 def test_large_files_of_every_kind_arrive_whole_by_either_way(hub, tmp_path, xet):
     (tmp_path / "files").mkdir()
@@ -189,6 +193,7 @@ def suffered(running: Hub, home: Path) -> dict[str, Any]:
     return run(running, home, "suffer", running.url) | {"log": running.log()}
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_lost_was_given_all_the_same(suffered):
     assert suffered["created"][0] in NETWORK
     assert suffered["created"][1:] == [True, ["none", None]]
@@ -233,6 +238,7 @@ def test_a_fault_with_an_unknown_field_is_refused(hub):
         hub.faults({"patern": "x"})
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_killed_goes_on_where_it_was(tmp_path):
     with start_hub(tmp_path / "hub") as hub:
         oid = run(hub, tmp_path / "home", "begin")

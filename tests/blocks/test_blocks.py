@@ -194,6 +194,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_job_whose_caller_is_killed_ends_too(job, tmp_path):
     caller = await asyncio.create_subprocess_exec(sys.executable, "-c", CALLER, str(tmp_path), cwd=CHECKOUT)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):

@@ -127,6 +127,7 @@ async def test_an_answer_that_runs_out_of_room_says_so_and_the_programs_words_do
     assert (reply.text, reply.finish) == ("", "length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "expected", "requests"),
     [

@@ -77,6 +77,7 @@ def test_the_same_again_makes_no_new_commit_and_others_do(hub):
 PLACES = ["create$", "/revision/|/api/datasets/me/coach$", "/preupload/", "/commit/", "/tag/", "/paths-info/", "objects/batch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 503}, rate_limit(1), {"status": 408}, {"drop": True}], ids=["500", "503", "429", "408", "dropped"]

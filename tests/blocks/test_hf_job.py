@@ -80,6 +80,7 @@ async def make(hub, folder, wanted=None, buy=None, **more):
     return started if isinstance(started, JobResult) else await finish(started, **more)
 
 
+@pytest.mark.slow
 async def test_an_order_is_made_and_its_result_is_what_the_job_told(hub, tmp_path):
     events = []
     made = await make(hub, tmp_path, report=events.append)
@@ -116,6 +117,7 @@ async def test_the_script_of_a_job_is_the_one_that_was_submitted(hub, tmp_path):
     assert job["command"][:2] == ["uv", "run"]
 
 
+@pytest.mark.slow
 async def test_many_who_ask_at_once_get_one_job(hub, tmp_path):
     started = await asyncio.gather(*(block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / f"{number}") for number in range(4)))
     runs = [item for item in started if isinstance(item, HfJobRun)]
@@ -126,6 +128,7 @@ async def test_many_who_ask_at_once_get_one_job(hub, tmp_path):
     assert len(alive) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 504}, {"drop": True}, {"after": True}, rate_limit(1)], ids=["500", "504", "dropped", "lost answer", "429"]
 )
@@ -144,6 +147,7 @@ async def test_what_will_not_pass_is_told_at_once_and_not_tried_again(hub, tmp_p
     assert not hub.jobs()
 
 
+@pytest.mark.slow
 async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
     started = await block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / "place")
     hub.faults(
@@ -157,6 +161,7 @@ async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
     assert (log[0], log[-1], len(log)) == ("Starting.", "Done.", 6)
 
 
+@pytest.mark.slow
 async def test_a_service_that_stays_away_ends_the_watch_and_not_the_job(hub, tmp_path):
     started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "status": 503})
@@ -233,6 +238,7 @@ async def test_a_cancel_that_fails_is_said_with_the_address_and_left_to_the_hook
     assert f"may still run and cost. Cancel it at {started.job.url}" in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_submission_that_appears_late_is_met_while_the_other_is_watched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("blocks.hf_job_run.LATE", 0.5)
     started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
@@ -333,6 +339,7 @@ async def test_nothing_is_bought_without_a_purchase(hub, tmp_path):
     assert not hub.jobs()
 
 
+@pytest.mark.slow
 async def test_duplicates_are_cancelled_and_the_oldest_is_kept(hub, tmp_path):
     first = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")

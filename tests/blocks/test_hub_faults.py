@@ -91,6 +91,7 @@ PUSHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("call", PUSHING.values(), ids=PUSHING)
 def test_a_push_is_whole_or_told_and_the_same_again_makes_it_once(hub, call, fault):
@@ -130,6 +131,7 @@ ASKING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("call", ASKING.values(), ids=ASKING)
 def test_a_question_is_answered_or_told_that_it_is_not(hub, tmp_path, call, fault):
@@ -148,6 +150,7 @@ def test_a_question_is_answered_or_told_that_it_is_not(hub, tmp_path, call, faul
         assert found == wanted or nothing or "resolve" in pattern
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(("method", "pattern"), [("POST", r"/api/jobs/me$"), ("GET", r"/api/jobs/me$")], ids=["submitting", "looking for it"])
 async def test_a_submission_makes_one_job_or_says_that_it_is_not_known(hub, tmp_path, method, pattern, fault):
@@ -165,6 +168,7 @@ async def test_an_unreadable_answer_to_a_submission_that_went_well_is_followed_b
     assert len(hub.jobs()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(("method", "pattern"), [("POST", r"/cancel$"), ("GET", r"/api/jobs/me/[^/]+$")], ids=["cancelling", "looking whether it is"])
 async def test_a_job_is_cancelled_or_said_to_go_on(hub, tmp_path, caplog, method, pattern, fault):

@@ -59,6 +59,7 @@ def end(process):
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_two_processes_of_a_run_do_not_submit_more_than_its_budget_together(server, start):
     both = [start(name, 1.5 * ONE) for name in ("one", "two")]
     ends = sorted(end(process) for process in both)
@@ -70,6 +71,7 @@ def test_two_processes_of_a_run_do_not_submit_more_than_its_budget_together(serv
     assert len(server.jobs()) == 2
 
 
+@pytest.mark.slow
 def test_the_submission_of_a_process_that_was_killed_is_written_down_and_counts(server, start, tmp_path):
     server.faults({"method": "POST", "pattern": "/api/jobs/me$", "delay": 4, "times": 1})
     victim = start("one", 1.5 * ONE)
@@ -125,6 +127,7 @@ SHAPE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("conversations", "usd", "told"),
     [

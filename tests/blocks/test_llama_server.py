@@ -173,6 +173,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @needs_program
 @pytest.mark.parametrize("end", ["kill", "terminate", "raise"])
 async def test_however_its_caller_ends_the_server_ends_too(tmp_path, end):
@@ -279,6 +280,7 @@ async def test_a_server_that_dies_at_its_start_is_told_by_signal_and_last_lines(
     assert "Convert it again, or see" not in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEADLY)
 async def test_a_server_that_dies_in_a_request_is_told_by_signal_and_is_no_fault_of_the_network(mortal, name):
     (error,) = await mortal.ask(f"Die of {name}.")

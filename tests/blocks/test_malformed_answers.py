@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from core.errors import ModelError, RateLimitError
 from core.llm.calls import Caller
 from core.llm.chat import Reply
@@ -66,11 +68,13 @@ async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[di
     return found
 
 
+@pytest.mark.slow
 async def test_a_part_of_another_kind_costs_that_call(provider, model, stub, tmp_path):
     faults = [{"kind": "mutate", "path": path, "json": value} for path in PATHS[provider] for value in VALUES]
     await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults)
 
 
+@pytest.mark.slow
 async def test_bytes_that_are_no_answer_cost_that_call(provider, model, stub, tmp_path):
     came = await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, [{"kind": "raw", **body} for body in BODIES])
     for body, found in zip(BODIES, came, strict=True):
@@ -78,6 +82,7 @@ async def test_bytes_that_are_no_answer_cost_that_call(provider, model, stub, tm
         assert not found.unbilled or body.get("status", 200) >= 400, body  # behind any other an answer may have been written
 
 
+@pytest.mark.slow
 async def test_headers_of_any_kind_cost_nothing_but_what_they_say(provider, model, stub, tmp_path):
     caller = caller_of(model, tmp_path)
     for value in WAITS:

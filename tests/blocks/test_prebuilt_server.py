@@ -97,6 +97,7 @@ def test_it_listens_here_alone_and_lets_pages_of_other_sites_read_nothing(gguf, 
         assert answer.headers["Access-Control-Allow-Origin"] == f"http://127.0.0.1:{port}"
 
 
+@pytest.mark.slow
 def test_its_page_has_the_system_prompt_and_slots_have_their_share_of_the_context(gguf, port):
     with serving(gguf, port, "--alias", "coach", "--api-prefix", "/hidden", "--ctx-size", "512", "--parallel", "2", "--ui-config", json.dumps(PAGE)):
         assert json.load(get(port, "/hidden/props"))["ui_settings"] == PAGE

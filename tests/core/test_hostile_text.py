@@ -128,6 +128,7 @@ def pages(text: str) -> list[tuple[list[str], list[str]]]:
     return [tags(page) for page in (assessment_page(PACK, [judged(text)], folded_html(report)), evaluation_page(compared(text), report))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [ALL, *HOSTILE[:4], HOSTILE[-1]])
 def test_no_page_has_an_element_or_an_address_that_it_has_not_with_plain_words(text):
     for (found, wrong), (usual, namespaces) in zip(pages(text), pages("plain"), strict=True):

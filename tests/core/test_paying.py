@@ -21,6 +21,7 @@ def counting():
         yield stub
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ROUNDS.values(), ids=ROUNDS)
 def test_the_provider_never_bills_more_than_the_budget_and_the_ledger_knows_it_all(tmp_path, counting, given):
     billed, known, ends = play(given, counting, tmp_path, USD, seed=1)

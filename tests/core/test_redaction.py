@@ -233,6 +233,7 @@ def test_what_looks_like_a_private_key_is_taken_out_even_where_it_is_cut():
     assert redact(f"x {PRIVATE[:70]}") == f"x {REDACTED}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["\\", "api_key=", "token: ", "://", "a:", "eyJabcdefghij-", "bearer ", "basic a", "'\"", "&amp;", "%25"])
 @pytest.mark.parametrize("begin", ["", "https://", "secret", "token="])
 def test_a_long_text_takes_no_longer_than_its_length(monkeypatch, begin, part):

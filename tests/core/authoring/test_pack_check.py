@@ -12,6 +12,7 @@ from tests.conftest import CHECKOUT
 SHIPPED = sorted(path.name for path in (CHECKOUT / "config/domains").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_packs_lack_nothing_and_their_prompts_render(name):
     pack = load_pack(name, CHECKOUT)
@@ -33,11 +34,13 @@ def test_a_criterion_without_an_example_that_fails_is_named(pack_copy):
     assert any("Criterion MT7 has no example that fails" in item for item in found)
 
 
+@pytest.mark.slow
 def test_na_without_a_rule_is_named(pack_copy):
     found = spoil(pack_copy, "prompts/therapeutic-coaching/criteria/MT7-follow-up.md", lambda text: text.replace("**NA**", "Otherwise"))
     assert any("Criterion MT7 allows NA and does not say when" in item for item in found)
 
 
+@pytest.mark.slow
 def test_edge_cases_that_are_usual_are_named(pack_copy):
     def change(text):
         data = yaml.safe_load(text)

@@ -166,6 +166,7 @@ def test_no_transcript_is_kept_in_memory():
     assert near_duplicates(stream()) == []
 
 
+@pytest.mark.slow
 def test_the_hash_seed_of_python_makes_no_difference():
     code = (
         "from tests.core.dataset.test_near_duplicates import *\n"

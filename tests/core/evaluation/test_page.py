@@ -66,6 +66,7 @@ def test_how_it_was_made_follows_the_figures():
     assert "<summary><h3>Left out</h3></summary>" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "played",
     [
@@ -128,6 +129,7 @@ def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_a
     assert "not asked" in page
 
 
+@pytest.mark.slow
 def test_no_figure_is_missing_in_words():
     equal = evaluation(base=[0.5, 0.5], understudy=[0.5, 0.5])
     wide = evaluation(base=[0.2] * 4, understudy=[0.9] * 4)

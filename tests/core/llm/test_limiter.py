@@ -24,6 +24,7 @@ def drive(provider, tmp_path, count, limits=None, characters=400, at_once=200):
     return in_virtual_time(run())
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(per_minute=st.integers(30, 6000), latency=st.floats(0.01, 5), burst=st.integers(2, 100))
 def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, per_minute, latency, burst):
@@ -35,6 +36,7 @@ def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory
     assert count - 1 >= 0.97 * per_minute / 60 * (seconds - latency) - 1
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(tokens_per_minute=st.integers(20_000, 2_000_000), characters=st.integers(400, 8000))
 def test_a_known_token_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, tokens_per_minute, characters):
@@ -48,6 +50,7 @@ def test_a_known_token_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, 
         assert min(count, 1500) * tokens >= 0.97 * per_second * (seconds - provider.latency)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("per_minute", "burst"), [(60, 1), (60, 5), (600, 10), (1800, 30), (6000, 100), (600, 600)])
 def test_an_unknown_limit_is_found_with_few_refusals_and_nothing_lost(tmp_path, per_minute, burst):
     provider = Provider(per_minute, burst)
@@ -58,6 +61,7 @@ def test_an_unknown_limit_is_found_with_few_refusals_and_nothing_lost(tmp_path, 
     assert count >= 0.8 * per_minute / 60 * (seconds - provider.latency)
 
 
+@pytest.mark.slow
 def test_a_provider_that_takes_only_so_many_calls_at_once_is_found_out(tmp_path):
     provider = Provider(at_once=8)
     seconds, lost = drive(provider, tmp_path, 3000)
@@ -177,6 +181,7 @@ def test_a_server_error_does_not_slow_the_others(tmp_path):
     assert seconds < 2 * 500 / 50 * provider.latency + 5
 
 
+@pytest.mark.slow
 def test_a_sustained_failure_ends_everything_and_says_so(tmp_path):
     provider = Provider(down=((2.0, 1e9),))
 

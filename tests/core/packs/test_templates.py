@@ -155,6 +155,7 @@ def _use(text):
     fill(text, "system.md", GIVEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [*CODE, *ENDLESS, *WRONG, *BROKEN])
 def test_what_is_no_filling_in_is_refused_in_one_sentence(text):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -69,6 +69,7 @@ def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
     assert Unknown().price(Usage(1, 1)) is None
 
 
+@pytest.mark.slow
 def test_the_page_in_the_docs_is_that_of_the_settings():
     assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().text
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import pytest
 from pydantic import BaseModel, Field
 
 from core.settings.reference import described, setting_rows, value_of
@@ -55,5 +56,6 @@ def test_every_setting_has_a_meaning():
     assert [row.name for row in undescribed()] == []
 
 
+@pytest.mark.slow
 def test_the_page_in_the_docs_is_that_of_the_settings():
     assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == configuration_page(), "run make configuration"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ def test_lines_are_what_was_written(values):
     assert [line["text"] for line in read_objects(file.encode())] == values
 
 
+@pytest.mark.slow
 @given(st.lists(texts, min_size=1), st.binary(max_size=30), st.integers(0, 200))
 def test_what_is_no_object_is_read_around(values, noise, cut):
     file = "".join(json.dumps({"text": value}, ensure_ascii=False) + "\n" for value in values).encode()

@@ -54,6 +54,7 @@ def holder(request, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_lock_has_one_holder_and_is_free_after_it(store):
     with locked(store, "turns/a"):
         with pytest.raises(HeldError, match=rf"turns/a is being made by process {os.getpid()} on \S+, .*since 20"):
@@ -64,6 +65,7 @@ def test_a_lock_has_one_holder_and_is_free_after_it(store):
         lock.check()
 
 
+@pytest.mark.slow
 def test_of_many_threads_one_at_a_time_is_in(store, monkeypatch):
     monkeypatch.setattr(locks, "POLL_REMOTE_SECONDS", 0.1)
     inside, most = [], []

