@@ -67,11 +67,15 @@ def show_error(error: object) -> None:
     show(f"Error: {what}", *(f"  {line}" for line in more), error=True)
 
 
+def _nothing() -> float:
+    return 0.0
+
+
 class MovingLine:
     """One line at the bottom of the terminal that says how far a command is; none where standard error is no terminal, or nobody began it."""
 
     def __init__(self) -> None:
-        self.spent: Callable[[], float] = lambda: 0.0
+        self.spent: Callable[[], float] = _nothing
         self._display: Any = None
         self._what = ("", "")
         self._lock = threading.RLock()
@@ -79,17 +83,17 @@ class MovingLine:
     @contextmanager
     def shown(self) -> Generator[None]:
         """Show the line while the block runs."""
-        if not sys.stderr.isatty():
-            yield
-            return
-        self._display = _new_display(self)
-        self._display.start()
+        display = _new_display(self) if sys.stderr.isatty() else None
+        if display:
+            display.start()
+        self._display = display
         try:
             yield
         finally:
             with self._lock:
-                self._display.stop()
-                self._display, self._what = None, ("", "")
+                if display:
+                    display.stop()
+                self._display, self._what, self.spent = None, ("", ""), _nothing  # the bill's file is let go of
 
     @contextmanager
     def hidden(self) -> Generator[None]:

@@ -53,15 +53,15 @@ def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
     file = logging.FileHandler(_new_file(flow), encoding="utf-8")
     file.setFormatter(logging.Formatter(FORM))
     people, root, prefect = ForPeople(quiet), logging.getLogger(), logging.getLogger("prefect")
-    before = list(root.handlers)
-    root.handlers[:] = [handler for handler in before if type(handler).__name__ != "PrefectConsoleHandler"] + [file]
+    others = [handler for handler in root.handlers if type(handler).__name__ != "PrefectConsoleHandler"]
+    root.handlers[:] = [*others, file]
     prefect.addHandler(people)
     try:
         with moving_line().shown():
             yield people
     finally:
         prefect.removeHandler(people)
-        root.handlers[:] = before
+        root.handlers[:] = [*others, logging.NullHandler()]  # what Prefect says while the process ends is for nobody
         file.close()
 
 

@@ -57,7 +57,7 @@ COMMANDS = {
     "a number": lambda _: ["personas", "--count", ALL],
     "an unknown domain": lambda _: ["check-domain", "--domain", ALL],
     "settings": lambda _: ["costs", "--settings", ALL],
-    "arms": lambda _: ["evaluate", "--arms", ALL],
+    "a reference": lambda _: ["train", "--dataset", ALL],
     "import": lambda at: ["import", f"{at}/talks", "--licence", HOSTILE[17], "--consent", HOSTILE[18]],
     "fidelity as JSON": lambda at: ["fidelity", f"{at}/talks", "--json"],
 }

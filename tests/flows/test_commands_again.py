@@ -40,6 +40,7 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     # incomplete assessments are made again, as they would be without receipts
     assessed, started = alone(*words)
     assert started
+    assert "batches/" in assessed, assessed
     (batch,) = re.findall(r"batches/\S+", assessed)
     assert "incomplete" not in (data_root / batch).read_text(encoding="utf-8")
     calls = sum(stats["calls"] for stats in provider.stats().values())

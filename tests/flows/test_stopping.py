@@ -130,7 +130,7 @@ def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_
 
 def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3")
-    wait_for(process, r"Flow run .* - Finished in state Completed")
+    wait_for(process, "How the simulated users played")
     process.terminate()
     assert_stopped(process, 143, tmp_path)
 

@@ -1,0 +1,86 @@
+"""What a person sees of a long command: a line that moves on a terminal, lines now and then elsewhere, and what strangers wrote as text."""
+
+import logging
+import sys
+from io import StringIO
+
+import pytest
+
+from core.terminal import figures, moving_line, show
+from flows.logs import OURS, ForPeople
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+def at_terminal(monkeypatch):
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return shown
+
+
+def record(text, level=logging.INFO, path=f"{OURS[1]}/assessment.py"):
+    return logging.LogRecord("prefect.flow_runs", level, path, 1, text, (), None)
+
+
+def test_a_terminal_has_one_line_with_counts_and_money_that_leaves_nothing_behind(monkeypatch):
+    terminal = at_terminal(monkeypatch)
+    line = moving_line()
+    with line.shown():
+        line.spent = lambda: 0.5
+        assert line.move("Judged", 3, 10, "transcripts")
+        show("A warning.", error=True)
+        assert line.move("Judged", 4, 10, "transcripts")
+    text = terminal.getvalue()
+    assert "Judged" in text
+    assert "3/10 transcripts · 0.50 USD" in text
+    assert "A warning.\n" in text
+    assert text.rindex("\x1b[2K") > text.rindex("transcripts")  # the line is erased at the end
+    assert not line.move("Judged", 5, 10, "transcripts")
+    assert line.spent() == 0
+
+
+def test_the_line_shows_markup_and_sequences_of_strangers_as_text(monkeypatch):
+    terminal = at_terminal(monkeypatch)
+    with moving_line().shown():
+        moving_line().say("[bold red]x[/] [link=https://evil.example]y[/link] :smile:\x1b]0;title\x07 \x1b[31m\nError: forged")
+    text = terminal.getvalue()
+    assert "[bold red]x[/] [link=https://evil.example]y[/link] :smile:" in text
+    assert "title" not in text
+    assert "\x1b[31m" not in text
+    assert "\nError: forged" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((0, None, "", None, 0.0), ""),
+        ((0, 20, "exchanges", None, 0.0), "0/20 exchanges"),
+        ((1500, 9000, "exchanges", 2.5, 1.234), "1,500/9,000 exchanges · 2.5/s · 1.23 USD · 0:50:00 left"),
+        ((1, 3, "steps", 0.05, 0.0), "1/3 steps · 3.0/min · 0:00:40 left"),
+        ((3, 3, "steps", 1.0, 0.0), "3/3 steps · 1.0/s"),
+    ],
+)
+def test_the_figures_are_done_rate_money_and_time_left(given, told):
+    assert figures(*given) == told
+
+
+def test_without_a_terminal_the_pipelines_lines_are_shown_and_those_of_prefect_are_not(capsys):
+    people = ForPeople(quiet=False)
+    people.emit(record("Assessed 5 of 10."))
+    people.emit(record("Finished in state Completed()", path="/lib/site-packages/prefect/flow_engine.py"))
+    people.emit(record("A retry", logging.ERROR, "/lib/site-packages/prefect/task_engine.py"))
+    assert capsys.readouterr().err == "Assessed 5 of 10.\n"
+
+
+def test_a_warning_is_shown_once_and_quiet_shows_nothing_else(capsys):
+    people = ForPeople(quiet=True)
+    people.emit(record("Assessed 5 of 10."))
+    for _ in range(3):
+        people.emit(record("Left out: a\x1b[31m\nError: forged", logging.WARNING))
+    assert capsys.readouterr().err == "Warning: Left out: a Error: forged\n"
+    assert len(people.warnings) == 1
