@@ -24,9 +24,6 @@ from flows.signatures import Signature, command_function, read_signature, typed_
 from flows.words import GROUPS, NOTES, TALKS, WORDS, Word
 
 CODES = (
-    "Exit codes: 0 done, 1 the run failed or nothing passed, 2 a word, an option, a setting or a file is wrong, "
-    "3 the budget, a provider or a key stopped the run, 130 stopped by Ctrl-C, 143 by SIGTERM."
-)
     "Exit codes: 0 success, 1 the run failed or nothing passed, 2 a command, an option, a setting or a file is wrong, "
     "3 the budget, a provider or a key stopped the run, 130 stopped by Ctrl-C, 143 by SIGTERM."
 )
