@@ -1,0 +1,45 @@
+"""A result is whole if its last file exists and every file that this lists has the size that it tells."""
+
+import pytest
+
+from core.errors import DamagedError
+from core.storage.file_facts import damaged_files, file_facts, is_whole
+from core.storage.store import Store
+
+FILES = {"weights": b"weights", "config.json": b"{}"}
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request, tmp_path):
+    store = Store(str(tmp_path) if request.param == "folder" else f"memory://{tmp_path.name}")
+    for name, content in FILES.items():
+        store.write(f"models/x/{name}", content)
+    store.write_json("models/x/done.json", {"files": file_facts(store, "models/x", FILES)})
+    return store
+
+
+def test_a_result_is_whole_until_a_file_is_removed_or_cut(store):
+    assert is_whole(store, "models/x", "done.json")
+    assert not is_whole(store, "models/y", "done.json")
+    store.write("models/x/weights", b"wei")
+    assert not is_whole(store, "models/x", "done.json")
+    assert is_whole(store, "models/x", "done.json", ["config.json"])
+    assert damaged_files(store, "models/x", store.load_json("models/x/done.json")["files"]) == ["weights"]
+    store.remove("models/x/weights")
+    assert not is_whole(store, "models/x", "done.json")
+    store.write("models/x/weights", FILES["weights"])
+    assert is_whole(store, "models/x", "done.json")
+    store.remove("models/x/done.json")
+    assert not is_whole(store, "models/x", "done.json")
+
+
+def test_a_file_that_is_wanted_counts_though_the_result_does_not_list_it(store):
+    assert not is_whole(store, "models/x", "done.json", ["Modelfile"])
+    store.write("models/x/Modelfile", b"FROM")
+    assert is_whole(store, "models/x", "done.json", ["Modelfile"])
+
+
+def test_a_last_file_that_is_damaged_is_an_error_and_nothing_is_made_over_it(store):
+    store.write("models/x/done.json", b"{")
+    with pytest.raises(DamagedError, match="not JSON"):
+        is_whole(store, "models/x", "done.json")
