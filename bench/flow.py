@@ -92,7 +92,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
 
 
 def floor(lengths: Iterable[int]) -> float:
-    """Return the seconds that chains of so many calls take, AT_ONCE at once in their order, if only the server's latency counts."""
+    """Return the seconds that chains of calls of these lengths take, AT_ONCE at once in their order, if only the server's latency counts."""
     ends = [0.0] * AT_ONCE
     for calls in lengths:
         heapq.heappush(ends, heapq.heappop(ends) + calls * LATENCY)

@@ -197,10 +197,10 @@ async def billed(stub: Stub, folder: str) -> None:
         caller = ours(client, folder)
         player = Player(caller, 2000, 10**6, guards=())  # the stub says the same things again and again
         await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(), 50), f"bench-{name}")
-        told(f"{name}, a rehearsal of 50 exchanges", stub.stats())
+        print_billing(f"{name}, a rehearsal of 50 exchanges", stub.stats())
 
 
-def told(title: str, found: dict[str, Any]) -> None:
+def print_billing(title: str, found: dict[str, Any]) -> None:
     (stats,) = found.values()
     sent = stats["tokens"]["input"]
     print(f"  {title:<46} sent {sent:>9,}  billed {stats['billed_input']:>11,.0f}  of uncached {stats['billed_input'] / sent:.3f}")

@@ -172,7 +172,7 @@ def outcome(read: Callable[[Path], Any], path: Path) -> str:
 
 
 def malformed(each: int, seed: int = 0) -> Iterator[tuple[Path, bytes, str]]:
-    """Spoil every file so many times; return the file, its bytes and the outcome."""
+    """Spoil every file this many times; return the file, its bytes and the outcome."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         for path, read in inputs(Path(folder)):

@@ -3,7 +3,7 @@
     python bench/paired_statistics.py [--quick]        (1 minute; --quick: 10 seconds)
 
 A score is base + persona + arm × persona + trial, each drawn from a normal distribution, in some rows cut to 0..1; every persona has 3 trials in each arm.
-Ends with exit code 1 if, beyond what chance does in so many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
+Ends with exit code 1 if, beyond what chance does in this many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
 cover 95 ± 1.5 %, power is not within 5 points of what core/evaluation/power.py predicts, or a safety bound covers less than 95 %.
 """
 

@@ -59,7 +59,7 @@ def count(path: Path, text: bytes) -> int:
 
 
 def run(root: Path, config: Path, conversations: int, until: int | None = None) -> dict[str, Any]:
-    """Run the flow to its end, or until so many messages are there and it is killed; return its exit code, seconds, and peak memory in MB."""
+    """Run the flow to its end, or until this many messages exist and it is killed; return its exit code, seconds, and peak memory in MB."""
     environment = {
         **os.environ,
         "UNDERSTUDY_DATA": str(root / "data"),

@@ -134,7 +134,7 @@ class Fleet:
         return done.stdout
 
     def batch(self, first: int, count: int, shards: int, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
-        """Make a batch over so many shards; return what it took."""
+        """Make a batch over this many shards; return what it took."""
         self.stub.reset()
         parameters = {"count": count, "first-seed": first, "shards": shards, "settings": self.settings}
         words = [sys.executable, "-m", "flows.command", "generate", *(f"--{name}={value}" for name, value in parameters.items())]
@@ -201,7 +201,7 @@ def _settings(folder: Path, stub: Stub) -> Path:
     return path
 
 
-def told(name: str, found: dict[str, float], floor: float | None = None) -> None:
+def report(name: str, found: dict[str, float], floor: float | None = None) -> None:
     rate, doubled = found["made"] / found["seconds"], found["calls"] - CALLS * found["made"]
     against = f"  {floor:5.2f} of one worker's" if floor else ""
     print(
@@ -229,7 +229,7 @@ def by_workers(fleet: Fleet, count: int) -> list[str]:
         fleet.start_workers(workers)
         found = fleet.batch(100_000 * workers, count, workers)
         alone = alone or found["made"] / found["seconds"]
-        told(f"{workers} workers", found, found["made"] / found["seconds"] / alone)
+        report(f"{workers} workers", found, found["made"] / found["seconds"] / alone)
         failures += lost(found, 0)
     fleet.stop_workers()
     return failures
@@ -263,7 +263,7 @@ def with_faults(fleet: Fleet, count: int) -> list[str]:
     for number, (name, (fault, allowed)) in enumerate(faults.items(), start=1):
         fleet.start_workers(2)
         found = fleet.batch(500_000 + 10_000 * number, count, 2, fault)
-        told(name, found)
+        report(name, found)
         failures += [f"{name}: {wrong}" for wrong in lost(found, allowed)]
     fleet.stop_workers()
     return failures
@@ -274,7 +274,7 @@ def by_size(fleet: Fleet, sizes: list[int]) -> list[str]:
     fleet.start_workers(2)
     for size in sizes:
         found = fleet.batch(began, size, 2)
-        told(f"{size} conversations, 2 workers", found)
+        report(f"{size} conversations, 2 workers", found)
         failures += lost(found, 0)
         began += size
     fleet.stop_workers()

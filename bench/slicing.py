@@ -1,4 +1,4 @@
-"""Slices transcripts and compares with one plain pass of the tokenizer over the same text, and with encoding every prefix anew.
+"""Slices transcripts and compares with one plain pass of the tokenizer over the same text, and with encoding every prefix separately.
 
     python bench/slicing.py [transcripts=folder]        (make bench-slicing)
 
@@ -70,7 +70,7 @@ VALIDATION = set[str]()
 
 
 def memory(folder: str, times: int) -> float:
-    """Return the peak memory in MB of a process that slices and writes a folder of transcripts so many times over."""
+    """Return the peak memory in MB of a process that slices and writes a folder of transcripts this many times over."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.slicing", "measure", folder, str(times)]
     return float(subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
 
@@ -101,7 +101,7 @@ async def main(words: list[str]) -> int:
         print(f"  one pass of the tokenizer  {floor:7.3f}")
         print(f"  slicing                    {ours:7.3f}  {ours / floor:.2f} of one pass")
         print(f"  slicing and parquet        {whole:7.3f}  {whole / floor:.2f} of one pass")
-        print(f"  every prefix anew          {prefixes:7.3f}  {prefixes / ours:.1f} times slicing")
+        print(f"  every prefix separately    {prefixes:7.3f}  {prefixes / ours:.1f} times slicing")
         once, more = memory(folder, 1), memory(folder, 8)
         print(f"  peak memory: {once:.0f} MB for {len(transcripts)} transcripts, {more:.0f} MB for {8 * len(transcripts)}")
     return 0

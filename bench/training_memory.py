@@ -69,7 +69,7 @@ def make_base(folder: Path, shape: str) -> None:
 
 
 def write_rows(path: Path, length: int, count: int) -> None:
-    """Conversations of exactly so many tokens, a third of them the user's."""
+    """Conversations of exactly this many tokens, a third of them the user's."""
     import pyarrow
     import pyarrow.parquet
 

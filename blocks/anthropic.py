@@ -135,7 +135,7 @@ class AnthropicChat:
         said, headers = read_refusal(error.response.content), error.response.headers
         # credit that is used up is a bad request
         spent = "spend_limit" in said.code or "credit balance is too low" in said.message
-        # an overload can be told by its type, whatever the status
+        # an overload is recognised by its type, whatever the status
         status = 529 if said.kind == "overloaded_error" else error.status_code
         return status_error(self.reference, status, said.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
 

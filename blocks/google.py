@@ -132,10 +132,10 @@ class GoogleChat:
         said, status = read_refusal(error.response.content), error.response.status_code
         if status == 404 and "json" not in error.response.headers.get("content-type", ""):
             return self._endpoint.nothing_there()
-        told = [item for item in said.details if isinstance(item, dict)]
-        wait = _retry_delay(told) or seconds_to_wait(error.response.headers)
-        status = 401 if "API key not valid" in said.message or "API_KEY_INVALID" in str(told) else status  # the API answers 400 for a wrong key
-        return status_error(self.reference, status, said.message, wait, _violated(told), spent=_is_daily(told))
+        details = [item for item in said.details if isinstance(item, dict)]
+        wait = _retry_delay(details) or seconds_to_wait(error.response.headers)
+        status = 401 if "API key not valid" in said.message or "API_KEY_INVALID" in str(details) else status  # the API answers 400 for a wrong key
+        return status_error(self.reference, status, said.message, wait, _violated(details), spent=_is_daily(details))
 
 
 def _reply(answer: _Answer) -> Reply:
@@ -162,8 +162,8 @@ def _retry_delay(details: list[dict[str, Any]]) -> float | None:
 
 
 def _violations(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    told = [item.get("violations") for item in details if str(item.get("@type", "")).endswith("QuotaFailure")]
-    return [violation for several in told if isinstance(several, list) for violation in several if isinstance(violation, dict)]
+    violations = [item.get("violations") for item in details if str(item.get("@type", "")).endswith("QuotaFailure")]
+    return [violation for several in violations if isinstance(several, list) for violation in several if isinstance(violation, dict)]
 
 
 def _is_daily(details: list[dict[str, Any]]) -> bool:

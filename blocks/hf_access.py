@@ -68,12 +68,12 @@ class Account:
             raise HubError(f"The fine-grained token of {self.name} may not start jobs of {namespace}. Give it the permission for jobs there ({TOKENS}).")
 
 
-def account_of(told: Mapping[str, Any]) -> Account:
+def account_of(answer: Mapping[str, Any]) -> Account:
     """Return whom a token is of, by the answer to whoami."""
-    token = (told.get("auth") or {}).get("accessToken") or {}
+    token = (answer.get("auth") or {}).get("accessToken") or {}
     scopes: dict[str, frozenset[str]] = {}
     for scope in (token.get("fineGrained") or {}).get("scoped") or []:
         name = str((scope.get("entity") or {}).get("name"))
         scopes[name] = scopes.get(name, frozenset()) | {*scope.get("permissions", [])}
-    orgs = {str(org["name"]): str(org.get("roleInOrg", "")) for org in told.get("orgs", [])}
-    return Account(str(told["name"]), str(token.get("role", "")), orgs, scopes)
+    orgs = {str(org["name"]): str(org.get("roleInOrg", "")) for org in answer.get("orgs", [])}
+    return Account(str(answer["name"]), str(token.get("role", "")), orgs, scopes)

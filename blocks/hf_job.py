@@ -102,7 +102,7 @@ class HfJob(JobBlock[JobResult]):
                 if path is None:
                     return None
                 facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            wanted = {str(name): (int(told["bytes"]), str(told["sha256"])) for name, told in facts["files"].items()}
+            wanted = {str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in facts["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
         there = self.hub.sums(spec.repo, "model", commit, list(wanted)) if wanted else {}
@@ -145,7 +145,7 @@ class HfJob(JobBlock[JobResult]):
         """Have a job stopped, and see that it is; one that has ended stays as it is.
 
         Raises:
-            HubError: the service does not answer, or the job goes on.
+            HubError: the service does not answer, or the job still runs.
         """
         api = self.hub.get_client()
 

@@ -25,7 +25,7 @@ CODE = re.compile(r"exit code:? *(-?\d+)", re.IGNORECASE)
 """In the service's words about a job that failed."""
 MEMORY = re.compile(r"\boom|out of memory|OutOfMemory|memory limit|\bMemoryError|bad_alloc|cannot allocate memory", re.IGNORECASE)
 
-AGAIN = "Run the same command again: a training goes on from its newest checkpoint."
+AGAIN = "Run the same command again: a training resumes from its newest checkpoint."
 
 LATE = 60.0
 """Seconds after which it is looked once more whether another job has the same key: a submission whose answer was lost may appear late."""
@@ -93,7 +93,7 @@ class HfJobRun(JobRun[JobResult]):
         """Watch the job to its end, and keep its whole log; a wait that is cancelled cancels the job.
 
         Args:
-            watch: how often it is looked at, and how long trouble is borne.
+            watch: how often it is polled, and how long an outage is tolerated.
             report: called with each JSON line of its log, and with events `line`, `stage` and `silent`.
             stopped: says whether the run that waits was cancelled where this process cannot hear it.
 
@@ -146,16 +146,16 @@ class HfJobRun(JobRun[JobResult]):
 
     async def _until_ended(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:
         began = answered = time.monotonic()
-        told, met = "", self.found
+        reported, met = "", self.found
         while True:
             if not met and time.monotonic() - began >= LATE:
                 met = True
                 await asyncio.to_thread(self._meet_late)
-            if found := await asyncio.to_thread(self._look):
-                self.job, answered = found, time.monotonic()
-            if self.job.stage != told:
-                told = self.job.stage
-                report({"event": "stage", "stage": told, "message": self.job.message})
+            if status := await asyncio.to_thread(self._look):
+                self.job, answered = status, time.monotonic()
+            if self.job.stage != reported:
+                reported = self.job.stage
+                report({"event": "stage", "stage": reported, "message": self.job.message})
             self._pass_on(report)
             if self.job.ended or self._unknown >= GONE:
                 return

@@ -98,23 +98,23 @@ def settle(run: Run, job: JobStatus) -> float:
 
 async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: Plan, store: Store) -> str:
     """Write down that a job is submitted, once it fits; where only submissions that may have arrived stand in its way, wait until that is known."""
-    budget, told = run.settings.jobs.usd, False
+    budget, warned = run.settings.jobs.usd, False
     while True:
-        found = await spent_on_jobs(run, block, known_price, spec)
-        if found.usd + plan.most_usd <= budget:
+        spent = await spent_on_jobs(run, block, known_price, spec)
+        if spent.usd + plan.most_usd <= budget:
             break
-        if found.usd - found.unseen + plan.most_usd > budget:
+        if spent.usd - spent.unseen + plan.most_usd > budget:
             raise BudgetError(
-                f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and {found.usd:.2f} of {budget:.2f} USD are spent, or may be by jobs "
+                f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and {spent.usd:.2f} of {budget:.2f} USD are spent, or may be by jobs "
                 "of this run that are under way. Wait for their end, or raise jobs.usd, and run the same command again."
             )
-        if not told:
+        if not warned:
             block.logger.warning(
                 "A submission of this run was broken off. Its job, of up to %.2f USD, may still appear: this run waits for up to %d minutes.",
-                found.unseen,
+                spent.unseen,
                 ARRIVAL_SECONDS // 60,
             )
-        told = True
+        warned = True
         await asyncio.sleep(run.settings.jobs.poll_seconds)
     name = f"{SUBMISSIONS}/{run.name}/{secrets.token_hex(8)}.json"
     return store.write_json(name, Submission(most=plan.most_usd, until=time.time() + ARRIVAL_SECONDS))

@@ -24,11 +24,11 @@ def fetch_result(store: Store, block: HfJob, made: JobResult, paid: dict[str, An
         path = block.hub.fetch(made.repo, "model", made.commit, name, part)
         if path is None:
             raise JobError(f"{made.repo} at {made.commit[:12]} has no {name}. Look at {made.url}.")
-        told = made.facts["files"].get(name)
+        expected = made.facts["files"].get(name)
         with path.open("rb") as file:
-            if told and hashlib.file_digest(file, "sha256").hexdigest() != told["sha256"]:
+            if expected and hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
                 path.unlink()
-                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} came with another checksum than its job told. Run the same command again.")
+                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} has another checksum than its job reported. Run the same command again.")
     (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download

@@ -1,4 +1,4 @@
-"""A llama-server that is started for one GGUF, watched, and gone with whoever started it. It needs no Prefect, so a chat starts quickly."""
+"""A llama-server that is started for one GGUF, watched, and ended with the process that started it. It needs no Prefect, so a chat starts quickly."""
 
 import asyncio
 import atexit
@@ -311,8 +311,8 @@ def _lines(log: Path) -> list[str]:
 def _complaint(log: Path) -> str:
     """Return the lines of a log that say what is wrong, or its last ones."""
     lines = [line for line in _lines(log) if peak_of(line) is None]
-    told = [line for line in lines if "error" in line.lower() or "fail" in line.lower() or "bind" in line] or lines
-    reason = sorted(told[-LINES:], key=lambda line: "error loading" not in line)  # why, before what became of it
+    complaints = [line for line in lines if "error" in line.lower() or "fail" in line.lower() or "bind" in line] or lines
+    reason = sorted(complaints[-LINES:], key=lambda line: "error loading" not in line)  # why, before what became of it
     return " | ".join(dict.fromkeys(" ".join(line.split()) for line in reason))[:600]
 
 

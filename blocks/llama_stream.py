@@ -61,7 +61,7 @@ async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], te
     asked = {"messages": list(messages), "temperature": temperature, "max_tokens": max_tokens, "stream": True}
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     try:
-        # a long prompt takes minutes on a small machine, and whoever waits can press Ctrl-C
+        # a long prompt takes minutes on a small machine, and the user can press Ctrl-C
         async with (
             httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client,
             client.stream("POST", f"{server.address}/v1/chat/completions", json=asked, headers=headers) as response,

@@ -58,8 +58,8 @@ class UnderstudyError(Exception):
     """The root of the tree; an error that a person can act on. Secrets that others repeated, and what a terminal would obey, are taken out of its words."""
 
     exit_code = 1
-    told = False
-    """Whether a log has it already."""
+    logged = False
+    """Whether it has been logged."""
     unbilled = False
     """Whether the call that it ended certainly costs nothing."""
 
@@ -199,7 +199,7 @@ class InvalidOutputError(ModelError):
 
 
 class RunStoppedError(UnderstudyError):
-    """Nothing more is asked of a model; the same command goes on from what was made.
+    """No further calls to a model are possible; the same command resumes from what was made.
 
     Args:
         message: what happened and what to do.

@@ -100,7 +100,7 @@ def _refuse_foreign(folder: Path) -> None:
     if any(folder.is_relative_to(trusted) for trusted in trusted_folders()):
         return
     places = [folder, *(folder / mark for mark in MARKS)]
-    # a link is its maker's, whoever has what it leads to
+    # a link is its maker's, no matter who owns its target
     if owners := {look(place).st_uid for place in places for look in (os.stat, os.lstat)} - {0, os.geteuid()}:
         raise SettingsError(
             f"{folder} is a project folder of another user (number {min(owners)}), and its settings would be trusted as code is. "

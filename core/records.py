@@ -264,7 +264,7 @@ class EvaluationRef(Reference):
 
 
 class LeftOut(Record):
-    """Something that a batch goes on without."""
+    """An item that a batch leaves out."""
 
     name: str
     reason: str

@@ -64,7 +64,7 @@ Repetitions that can begin at many places of a text are bounded, so that a long 
 """
 
 FILE_VARIABLES = ("HF_HOME", "HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "AWS_SHARED_CREDENTIALS_FILE")
-"""Where tools are told to keep their files with secrets."""
+"""Environment variables that name a tool's file with secrets."""
 
 _LEARNT: set[str] = set()
 

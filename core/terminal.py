@@ -189,5 +189,5 @@ class LogLine(logging.LogRecord):
 
 def printable_trace(error: BaseException) -> str:
     """Return an error's traceback, set in."""
-    told = printable("".join(traceback.format_exception(error)))
-    return "\n".join(f"  {line}" for line in told.splitlines())
+    trace = printable("".join(traceback.format_exception(error)))
+    return "\n".join(f"  {line}" for line in trace.splitlines())

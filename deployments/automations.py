@@ -14,7 +14,7 @@ from core.terminal import show
 from tasks.policy import BUDGET_EVENT
 
 ALERTS = "understudy-alerts"
-"""Name of the notification block, of whatever kind, that people are told through."""
+"""Name of the notification block, of whatever kind, that notifies people."""
 MISSED = 3
 """Heartbeats in a row after which a run's process is held for gone."""
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.understudy"}

@@ -93,7 +93,7 @@ light_packages() {
 }
 
 step "Making .venv" environment
-# A folder of local wheels that pip is configured with (a CPU build of torch, say) is not known to uv unless told.
+# A folder of local wheels that pip is configured with (a CPU build of torch, say) must be passed to uv.
 UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$("$here" -m pip config get global.find-links 2>/dev/null || true)}}
 export UV_FIND_LINKS UV_NO_PROGRESS=1
 if [ "$group" = light ]; then

@@ -165,13 +165,13 @@ def _compile(folder: Path, environment: dict[str, str]) -> None:
     """Compile, and say now and then how far it is."""
     words = ["cmake", "--build", str(folder), "--target", "llama-server"]
     program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
-    lines, told = [], time.monotonic()
+    lines, reported = [], time.monotonic()
     assert program.stdout
     for line in program.stdout:
         lines.append(line)
-        if time.monotonic() - told > HEARTBEAT and (place := re.match(r"\[(\d+)/(\d+)\]", line)):
+        if time.monotonic() - reported > HEARTBEAT and (place := re.match(r"\[(\d+)/(\d+)\]", line)):
             say(f"  {place[1]} of {place[2]} steps")
-            told = time.monotonic()
+            reported = time.monotonic()
     if program.wait():
         raise InstallError(f"Building llama.cpp failed:\n{''.join(lines)[-3000:]}")
 

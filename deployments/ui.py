@@ -27,7 +27,7 @@ from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_
 POOL = "understudy"
 START_SECONDS = 180
 RUN_SECONDS = 5.0
-"""That runs have to cancel what they do and to say so; then they are killed. What they made is kept, and the same run goes on from there."""
+"""That runs have to cancel what they do and to say so; then they are killed. What they made is kept, and the same run resumes from there."""
 SERVER_SECONDS = 3.0
 ALIVE = ["RUNNING", "PENDING", "CANCELLING"]
 
@@ -53,10 +53,10 @@ def main() -> None:
         _wait_for(server, logs / "server.log")
         _deploy(logs / "deploy.log")
         end_dead_runs("Its process was gone when the server was started again.")
-        told = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if made else f"the content of {logs / PASSWORD_FILE}"
+        where = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if made else f"the content of {logs / PASSWORD_FILE}"
         show(
             "",
-            f"The server asks for a password: {told}.",
+            f"The server asks for a password: {where}.",
             f'Open http://127.0.0.1:{port} and run the deployment "demo" (or "pipeline", with your keys in the environment). '
             "Ctrl-C stops the server and the worker.",
             "",

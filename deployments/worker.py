@@ -1,7 +1,7 @@
 """A worker that runs this project's flows and nothing else that a server may send.   PREFECT_API_URL=… python deployments/worker.py [name]
 
 Prefect's own worker runs what a deployment names: any entrypoint, pull steps that are shell commands, a command or an environment among the job variables.
-Whoever may write to the server could so run code here. This one compares them with prefect.yaml, and starts the flow by the name that it found there.
+Anybody who may write to the server could thus run code here. This one compares them with prefect.yaml, and starts the flow by the name that it found there.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ def check_own(deployment: Any, configuration: ProcessJobConfiguration) -> str:
         what, value = next(iter(foreign.items()))
         found = f" ({value!s:.100})" if value else ""
         raise SettingsError(
-            f"The deployment's {what}{found} is not this project's own, and nothing of it was run. `make deploy` makes the deployments of prefect.yaml anew; "
+            f"The deployment's {what}{found} is not this project's own, and nothing of it was run. `make deploy` rewrites the deployments of prefect.yaml; "
             "what a run needs in its environment is set where the worker is started."
         )
     return deployment.entrypoint

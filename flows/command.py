@@ -182,7 +182,7 @@ def _ended(app: App, words: list[str]) -> int:
     except UnderstudyError as error:
         show_error(error)
         return error.exit_code
-    except BrokenPipeError:  # whoever read it has ended
+    except BrokenPipeError:  # the reader has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Transcripts that almost passed: the answers that failed are rewritten, and the same judges judge the whole anew."""
+"""Transcripts that almost passed: the answers that failed are rewritten, and the same judges judge the whole again."""
 
 from prefect import flow
 

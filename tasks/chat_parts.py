@@ -76,10 +76,10 @@ def _exported(pack: Pack) -> Exported:
 
 def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
     store, model = open_store(), exported.understudy if name == UNDERSTUDY else exported.base
-    told = store.load_json(f"{model.path}/export.json")
-    path = store.local(f"{model.path}/{export_facts(told).main}")
+    record = store.load_json(f"{model.path}/export.json")
+    path = store.local(f"{model.path}/{export_facts(record).main}")
     check_gguf(path, "llama-server")
-    base = str(told.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
+    base = str(record.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
     if name == BASE:
         return Part(name, path, _system(path, pack), f"{base}, as it is")
     data = exported.dataset

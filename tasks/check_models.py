@@ -39,7 +39,7 @@ async def check_models(settings: Settings, domain: str) -> list[Check]:
 
 
 def _told_at_once(settings: Settings) -> Settings:
-    """Return settings under which a failure is told at once."""
+    """Return settings under which a failure is reported immediately."""
     return settings.model_copy(update={"calls": settings.calls.model_copy(update={"attempts": 1, "total_seconds": 0.001, "timeout_seconds": 60.0})})
 
 

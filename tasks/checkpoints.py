@@ -13,7 +13,7 @@ from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
 
 
 def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]) -> dict[str, AssessmentRef]:
-    """Take over the assessments that checkpoints hold of these transcripts; what cannot be is told and judged anew.
+    """Take over the assessments that checkpoints hold of these transcripts; what cannot be is logged and judged again.
 
     Args:
         paths: files or folders, separated by commas, relative to the working directory unless absolute.
@@ -26,7 +26,7 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
     """
     store, pack, logger = run.store, run.pack, get_run_logger()
     found = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
-    for line in found.told():
+    for line in found.notices():
         logger.warning("%s", line)
     adopted, differing = {}, 0
     for ref in transcripts:
@@ -38,7 +38,7 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
             continue
         source, _, assessment = adopt_first(found, transcript, ref.id, pack)
         if not isinstance(assessment, Assessment):
-            logger.warning("Judged anew: %s (%s): %s", ref.id, source, assessment)
+            logger.warning("Judged again: %s (%s): %s", ref.id, source, assessment)
             continue
         path = f"assessments/{pack.name}/{pack.rubric.hash}/checkpoints/{fingerprint(assessment)}.json"
         if not store.exists(path):

@@ -44,7 +44,7 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     await publish_report(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)
     by_file = {finding.file: sum(other.file == finding.file for other in found) for finding in found}
-    told = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"
+    counts = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"
     return CritiqueRef(
-        path=f"{name}.json", summary={"findings": str(len(found)), "files": told, "cost": str(run.ledger.bill), "report": f"{store.root}/{page}"}
+        path=f"{name}.json", summary={"findings": str(len(found)), "files": counts, "cost": str(run.ledger.bill), "report": f"{store.root}/{page}"}
     )

@@ -68,11 +68,11 @@ async def criticise(run: Run, made: Draft) -> list[Finding]:
         for name in dict.fromkeys(finding.file for finding in found if finding.file not in {item.file for item in decided}):
             about = [finding for finding in found if finding.file == name]
             if name in files:
-                text, told = await revise(designer, name, files[name], about, lambda new, name=name: made.check_changed(name, new))
+                text, reviewed = await revise(designer, name, files[name], about, lambda new, name=name: made.check_changed(name, new))
                 made.save(place_of(name, made.domain), text)
             else:  # to be added, or between files
-                told = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
-            decided += told
+                reviewed = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
+            decided += reviewed
             keep()
     log_bill(run)
     return decided

@@ -15,7 +15,7 @@ from core.reports.progress import Progress
 from core.storage.batches import keep_batch
 from tasks.owning import LOCK, owned
 from tasks.policy import cached_task, existing, gather_bounded, run_cached
-from tasks.progress import told
+from tasks.progress import report_progress
 from tasks.run import concurrency_slot, log_bill, open_model
 
 PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
@@ -73,7 +73,7 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
         return ref
 
     key, limit = f"generation-{run.pack.name}", run.settings.generation.concurrency
-    async with concurrency_slot(run, ("user_simulator", "assistant")), told(run, progress, key):
+    async with concurrency_slot(run, ("user_simulator", "assistant")), report_progress(run, progress, key):
         made, left_out = await gather_bounded(
             run, one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), should_stop, count_items=False
         )

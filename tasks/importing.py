@@ -44,7 +44,7 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
         transcripts = [scrub_transcript(item, finder, report) for item in transcripts]
     terms = {"origin": origin, "licence": licence, "consent": consent, "replaced": dict(report.replaced) if finder else None}
     place = _write(transcripts, found, terms)
-    for line in found.told():
+    for line in found.notices():
         show(line, error=True)
     show(*_table(found, transcripts, report if finder else None, terms), "")
     show(f"Written to {open_store().root}/{place}. Judge them: understudy assess {open_store().root}/{place}")

@@ -16,7 +16,7 @@ from core.training.plan import plan_conversion, plan_training
 
 
 async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:
-    """See that a training on so many conversations and both exports fit jobs.usd, by what the settings take for granted (costs).
+    """Check that a training on `conversations` conversations and both exports fit jobs.usd, by what the settings take for granted (costs).
 
     Args:
         conversations: 0 where they are there and nobody has counted them; only the least that jobs take is asked for then.
@@ -45,7 +45,7 @@ def _load(run: Run, conversations: int) -> Load:
 
 async def _offered(block: HfJob) -> dict[str, Flavor]:
     try:
-        told = await asyncio.to_thread(block.offered)
+        offers = await asyncio.to_thread(block.offered)
     except HubError:
-        told = {}  # the file's prices stand in
-    return flavors(load_hardware(), told)
+        offers = {}  # the file's prices stand in
+    return flavors(load_hardware(), offers)

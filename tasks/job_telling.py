@@ -1,4 +1,4 @@
-"""Telling how a job goes: a line of the log for each thing that matters, a progress artifact that moves, links, and the loss curve at the end."""
+"""A job's progress: a line of the log for each thing that matters, a progress artifact that moves, links, and the loss curve at the end."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ STEPS = 5
 """A job's progress is logged about this often; the artifact has each step."""
 
 LINES = 200
-"""So many lines of a job's log that are no events are in the run's log too; the file has all."""
+"""Most lines of a job's log, events apart, that the run's log repeats; the file has all."""
 
 STAGES = {
     "SCHEDULING": "waits for its machine",
@@ -64,7 +64,7 @@ class JobEventLogger:
             case "validation":
                 self._say(f"validation loss {event.get('loss')} after step {event.get('step')}")
             case "resumed":
-                self._say(f"goes on from its checkpoint at step {event.get('step')}")
+                self._say(f"resumes from its checkpoint at step {event.get('step')}")
             case "fallback" | "warning":
                 self._logger.warning("%s: %s", self._name, event.get("text") or event)
 

@@ -58,7 +58,7 @@ async def awaited(store: Store, name: str, what: str) -> AsyncGenerator[Lock]:
 
 
 class Elsewhere:
-    """Items of a batch that other runs make at the moment, told once a minute.
+    """Items of a batch that other runs are making, logged once a minute.
 
     Args:
         items: of the batch.

@@ -81,8 +81,8 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
     store = run.store
     block, place = await service(run.settings), store.local(spec.folder)
     # before a job is submitted, so that a run that is cancelled meanwhile finds it by its key
-    told = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": spec.key}
-    attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{spec.key}.json", told)
+    record = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": spec.key}
+    attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{spec.key}.json", record)
     started = None
     try:
         started = await submit(run, block, spec, script, place)
@@ -104,9 +104,9 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
     store = open_store()
     for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
         try:
-            told = store.load_json(name)
-            block = await load_jobs(told["where"], told["namespace"])
-            alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, told["key"]) if not job.ended]
+            record = store.load_json(name)
+            block = await load_jobs(record["where"], record["namespace"])
+            alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, record["key"]) if not job.ended]
             cancelled = [await asyncio.to_thread(block.cancel_or_say, job) for job in alive]
         except (UnderstudyError, ValueError, KeyError) as error:
             get_logger("jobs").error("A job of the cancelled run may still run and cost; look at the page of your jobs and cancel it there. %s", error)

@@ -59,10 +59,10 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
     _keep_files(store, pack.name, f"{folder}/{number:03d}")
-    told = advice(this, earlier, pack)
+    advised = advice(this, earlier, pack)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
-    facts = {"this": this, "earlier": earlier[::-1], "advice": told, "pack": pack, "report": report, "figures": found, "sheet": sheet}
+    facts = {"this": this, "earlier": earlier[::-1], "advice": advised, "pack": pack, "report": report, "figures": found, "sheet": sheet}
     text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, found)})
     page = store.write(f"{folder}/{number:03d}.md", text)
     await publish_report(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
@@ -71,7 +71,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     summary = {
         "round": str(number),
         "passed": f"{this.passed} of {this.conversations}{rate}",
-        "next": " ".join(told),
+        "next": " ".join(advised),
         "report": f"{store.root}/{page}",
         "sheet": f"{store.root}/{sheet}/sheet.csv, for a person beside transcripts.html",
     }

@@ -30,7 +30,7 @@ BUDGET_EVENT = "understudy.budget-spent"
 """Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
 
 STEPS = 4
-"""Progress is told about this often in a batch."""
+"""How often a batch's progress is logged."""
 
 
 Item = TypeVar("Item")
@@ -183,15 +183,15 @@ def _tell_budget(error: BudgetError) -> None:
 
 
 class ReadableLog(logging.Filter):
-    """Keeps a run's log readable: an error that a person can act on is told once and without a traceback, a task that went well not at all."""
+    """Keeps a run's log readable: an error that a person can act on is logged once and without a traceback, a completed task not at all."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite or drop what Prefect logs of the ends of runs."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, UnderstudyError):
-            told, error.told = error.told, True
+            logged, error.logged = error.logged, True
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
-            return not told
+            return not logged
         if record.msg.startswith("View at "):
             return False  # an address that ends with the command, or the UI that the reader is in
         if "Execution was cancelled by the runtime environment" in record.msg:

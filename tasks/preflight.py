@@ -1,4 +1,4 @@
-"""What a command checks before it waits for a server: mistakes are told at once."""
+"""What a command checks before it waits for a server: mistakes are reported immediately."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Telling how far a batch is: a line of the log and a progress artifact, both brought up to date as it goes."""
+"""Reporting how far a batch is: a line of the log and a progress artifact, both brought up to date as it goes."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,15 +16,15 @@ STEP_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def told(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
-    """Tell the progress of a batch while it is made, and at its end.
+async def report_progress(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
+    """Report the progress of a batch while it is made, and at its end.
 
     Args:
         key: the artifact's.
     """
     artifact = await begin_progress(key, "Begun.")
 
-    async def tell() -> None:
+    async def report() -> None:
         every, line = run.settings.generation.told_every_seconds, moving_line()
         while True:
             for _ in range(max(1, round(every / STEP_SECONDS))):
@@ -34,10 +34,10 @@ async def told(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
             get_run_logger().info("So far: %s.", text)
             await move_progress(artifact, progress.percent, text)
 
-    teller = asyncio.create_task(tell())
+    reporter = asyncio.create_task(report())
     try:
         yield
     finally:
-        teller.cancel()
+        reporter.cancel()
         moving_line().move("Rehearsing", progress.exchanges, progress.exchanges, "exchanges")
         await move_progress(artifact, progress.percent, progress.line(run.ledger.bill))

@@ -126,7 +126,7 @@ async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelCh
     async with get_client() as client:
         there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     if names := sorted(wanted & there):
-        # a run that was killed keeps its places until its lease is over; one whose server is away for a moment goes on
+        # a run that was killed keeps its places until its lease is over; one whose server is away for a moment continues
         async with concurrency(names, occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             yield
     else:

@@ -24,7 +24,7 @@ from core.storage.batches import keep_batch
 from tasks.assessment import Judge, judge_transcripts
 
 ATTEMPTS = 3
-"""Runs of a part; each goes on where the one before it was."""
+"""Runs of a part; each resumes where the one before it stopped."""
 POLL_SECONDS = 2
 AWAY_SECONDS = 600
 """For which a server may be away."""

@@ -81,5 +81,5 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
         lines.append(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  now {now} {score.outcome.value:<10}{rest}")
         rows.append({"id": name, "recorded": line.score, "passed": line.passed, "score": score.score, "outcome": score.outcome.value, "unknown": unknown})
-    lines += [*found.told(), f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read"]
+    lines += [*found.notices(), f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read"]
     return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(found.damaged), "assessments": rows})

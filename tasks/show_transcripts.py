@@ -25,7 +25,7 @@ def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
     """
     folder = user_path(transcripts)
     found = find_transcripts(folder)
-    for line in found.told():
+    for line in found.notices():
         show(line, error=True)
     read = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
     report = measure_fidelity(load_pack(domain), read)
@@ -42,7 +42,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
     """
     config, pack = load_settings(settings), load_pack(domain)
     found, tokenizer = find_transcripts(user_path(transcripts)), load_tokenizer(config.dataset.tokenizer)
-    for line in found.told():
+    for line in found.notices():
         show(line, error=True)
     report, system = SliceReport(), pack.prompts["system"].render()
     tokens = [item.tokens for item in slices(found.transcripts.values(), system, config.dataset.slicing, tokenizer, report)]

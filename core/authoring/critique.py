@@ -76,7 +76,7 @@ async def review(
 
 
 async def revise(designer: Designer, file: str, text: str, findings: Sequence[Finding], valid: Callable[[str], None]) -> tuple[str, list[Finding]]:
-    """Have a file written anew with those findings that are applied; each is decided with a reason."""
+    """Have a file rewritten: each finding is applied or rejected, with a reason."""
     prompt = load_shared("design_revise").render(file=file, text=text, findings=[finding.model_dump() for finding in findings])
 
     def take(answer: dict[str, Any]) -> tuple[str, list[Finding]]:
@@ -85,6 +85,6 @@ async def revise(designer: Designer, file: str, text: str, findings: Sequence[Fi
         new = str(answer["text"]).strip() + "\n"
         valid(new)
         pairs = zip(findings, answer["decisions"], strict=True)
-        return new, [finding.model_copy(update={"applied": bool(told["applied"]), "reason": str(told["reason"])}) for finding, told in pairs]
+        return new, [finding.model_copy(update={"applied": bool(decision["applied"]), "reason": str(decision["reason"])}) for finding, decision in pairs]
 
     return await designer.ask(f"the revision of {file}", prompt, REVISION_SCHEMA, take)

@@ -32,7 +32,7 @@ class DesignTexts(Strict):
 
 
 class FileName(Strict):
-    """What of a criterion's file is named by whoever drafts it."""
+    """The fields of a criterion's file that its author writes."""
 
     slug: Slug
 
@@ -72,7 +72,7 @@ BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object
 
 @cache
 def design_texts() -> DesignTexts:
-    """Return what the designer is told of each file, in the order in which they are written."""
+    """Return the designer's instructions for each file, in the order in which the files are written."""
     return load_yaml(shared_file("design.yaml"), DesignTexts, PackError)
 
 
@@ -98,9 +98,9 @@ def check_reading(reading: BriefReading) -> None:
         DesignError: it does.
     """
     if reading.contradictions:
-        told = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
+        conflicts = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
         raise DesignError(
-            f"The brief contradicts itself: {told}. A rubric made from both would fail everything. Nothing was drafted. Settle it there and run it again, "
+            f"The brief contradicts itself: {conflicts}. A rubric made from both would fail everything. Nothing was drafted. Settle it there and run it again, "
             "or set design.contradictions to tell."
         )
 
@@ -129,7 +129,7 @@ async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) 
 
 
 class Designer:
-    """A model that writes files, and is told what was wrong with one until it has its form."""
+    """A model that writes files; each is returned to it with its errors until it is valid."""
 
     def __init__(self, model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int) -> None:
         """Take what all requests share.
@@ -166,7 +166,7 @@ class Designer:
 
 
 def design_request(domain: str, what: str, system: str, prompt: str, max_tokens: int, schema: Mapping[str, Any]) -> ChatRequest:
-    """Return a request to whoever designs or reviews.
+    """Return a request to a designer or a reviewer.
 
     Args:
         what: is asked for, in a word or two.

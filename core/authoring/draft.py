@@ -23,7 +23,7 @@ class Draft:
     """A pack being drafted.
 
     Args:
-        folder: below the data root; the same brief and domain have the same, so that a stopped draft goes on.
+        folder: below the data root; the same for the same brief and domain, so that a stopped draft resumes.
     """
 
     domain: str

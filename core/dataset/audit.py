@@ -135,8 +135,8 @@ class _Tally:
         total, answers, limits = len(self._lengths), len(self._ratios), self._limits
         enough = total >= limits.few
         phrases = self._phrases.over_represented(limits.phrase_share, limits.phrase_ratio) if enough else []
-        told = list(without_parts(phrases, limits.phrase_part))
-        most = sorted(told, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
+        whole = list(without_parts(phrases, limits.phrase_part))
+        most = sorted(whole, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
         openers = sorted(self._openers.items(), key=lambda item: (-item[1], item[0])) if enough else []
         return Audit(
             transcripts=total,
@@ -150,8 +150,8 @@ class _Tally:
                 for text, count in openers
                 if count / answers > limits.opener_share
             ],
-            phrases=[phrase for phrase in told if phrase in most],
-            phrases_found=len(told),
+            phrases=[phrase for phrase in whole if phrase in most],
+            phrases_found=len(whole),
             lengths=self._length_classes(),
             known=self._coverage.known,
             coverage=self._coverage.covered(),
@@ -177,17 +177,17 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
 
 def _warnings(found: Audit, limits: AuditLimits) -> Iterator[str]:
     for phrase in found.phrases:
-        stands = Counted(phrase.transcripts, found.transcripts).told("transcripts")
+        stands = Counted(phrase.transcripts, found.transcripts).as_text("transcripts")
         yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
     if more := found.phrases_found - len(found.phrases):
         yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
     for item in found.openers:
-        yield f"“{item.text}” begins {item.answers.told('answers')}, in {item.transcripts.told('transcripts')}."
+        yield f"“{item.text}” begins {item.answers.as_text('answers')}, in {item.transcripts.as_text('transcripts')}."
     for counted, bound, what in (
         (found.question_endings, limits.question_endings, "end with a question"),
         (found.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
     ):
         if counted.share is not None and counted.share > bound:
-            yield f"{counted.told('answers')} {what}; up to {100 * bound:.0f} % is in order."
+            yield f"{counted.as_text('answers')} {what}; up to {100 * bound:.0f} % is in order."
     if found.known.count >= limits.few:
         yield from coverage_warnings(found.coverage, limits.coverage)

@@ -25,7 +25,7 @@ class Counted:
         """The one over the other; none where there is nothing."""
         return self.count / self.of if self.of else None
 
-    def told(self, what: str = "") -> str:
+    def as_text(self, what: str = "") -> str:
         """Say it as `41 of 60 transcripts (68 %)`."""
         return f"{self.count:,} of {self.of:,}" + (f" {what}" if what else "") + ("" if self.share is None else f" ({100 * self.share:.0f} %)")
 
@@ -104,7 +104,7 @@ def coverage_warnings(rows: Sequence[Covered], by: float) -> Iterator[str]:
         foreign = sum(row.got.count for row in rows if row.kind == kind and not row.weight)
         total = own[0].got.of if own else 0
         if foreign:
-            yield f"{Counted(foreign, total).told(f'{kind}s of the personas')} have names that the taxonomy has not; of those it has, more may be there."
+            yield f"{Counted(foreign, total).as_text(f'{kind}s of the personas')} have names that the taxonomy has not; of those it has, more may be there."
         rare = [row for row in own if total and _below(row, row.got.count + foreign, by)]
         often = [row for row in own if total and _above(row, by)]
         none = [row for row in rare if not row.got.count]

@@ -229,15 +229,15 @@ def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int
     imported, unstated = 0, 0
     writers, caveats, shared, stated = Counter[str](), set[str](), Counter[str](), Counter[str]()
     for item, transcript in zip(gathered.passing, _read(store, gathered), strict=True):
-        told = transcript.provenance
-        if "pack_hash" in told:
-            writers[" and ".join(str(told[side]) for side in ("user_simulator", "assistant") if told.get(side))] += 1
+        provenance = transcript.provenance
+        if "pack_hash" in provenance:
+            writers[" and ".join(str(provenance[side]) for side in ("user_simulator", "assistant") if provenance.get(side))] += 1
         else:
-            stated.update([_terms(told["terms"])] if "terms" in told else [])
-            unstated += told.get("terms", {}).get("consent", NOT_STATED) == NOT_STATED
+            stated.update([_terms(provenance["terms"])] if "terms" in provenance else [])
+            unstated += provenance.get("terms", {}).get("consent", NOT_STATED) == NOT_STATED
             imported, writers["not known: imported from files"] = imported + 1, writers["not known: imported from files"] + 1
         assessment = store.load(item.assessment, Assessment) if item.assessment.endswith(".json") else None
-        caveats.update(str(caveat) for caveat in (told.get("caveat"), assessment.caveat if assessment else None) if caveat)
+        caveats.update(str(caveat) for caveat in (provenance.get("caveat"), assessment.caveat if assessment else None) if caveat)
         shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
     own = [
         f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."

@@ -41,7 +41,7 @@ class PhraseCounts:
     """
 
     def __init__(self, sizes: tuple[int, int], window: int) -> None:
-        """Count phrases of so many words, lowest and highest number, and forget after every window of so many transcripts."""
+        """Count phrases of `sizes` words (lowest, highest), and forget rare ones after every `window` transcripts."""
         self._sizes, self._window = range(sizes[0], sizes[1] + 1), window
         self._counts: dict[str, _Count] = {}
         self._transcripts = 0
@@ -65,7 +65,7 @@ class PhraseCounts:
             self._counts = {text: item for text, item in self._counts.items() if item.assistant + item.user + item.missed > windows + 1}
 
     def over_represented(self, share: float, ratio: float) -> list[Phrase]:
-        """Return the phrases that the assistant says in so large a share of the transcripts, and at least `ratio` times oftener than users, longest first."""
+        """Return the phrases that the assistant says in this share of the transcripts, and at least `ratio` times more often than users, longest first."""
         found = [
             Phrase(text, item.assistant, item.user, item.example)
             for text, item in self._counts.items()
@@ -83,11 +83,11 @@ def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:
 
     Args:
         phrases: longest first.
-        same: a phrase is left out unless it stands in more than so many times as many transcripts as the one that says it.
+        same: ratio of transcripts up to which a phrase counts as part of the longer one that contains it.
     """
-    beginning, ending, told = _by_edge(phrases, slice(None, -1)), _by_edge(phrases, slice(1, None)), dict[str, int]()
+    beginning, ending, covered = _by_edge(phrases, slice(None, -1)), _by_edge(phrases, slice(1, None)), dict[str, int]()
     for phrase in phrases:
-        if phrase.transcripts <= same * told.get(phrase.text, 0):
+        if phrase.transcripts <= same * covered.get(phrase.text, 0):
             continue
         group, first = [phrase], phrase
         for member in group:  # grows while it is gone through
@@ -95,9 +95,9 @@ def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:
             before, after = ending[" ".join(said[:-1])], beginning[" ".join(said[1:])]
             group += [item for item in [*before, *after] if item not in group and phrase.transcripts / same <= item.transcripts <= same * phrase.transcripts]
             if member is first:
-                first = next((item for item in before if item in group and item.text not in told), first)
+                first = next((item for item in before if item in group and item.text not in covered), first)
             for part in _parts(said):
-                told[part] = max(told.get(part, 0), member.transcripts)
+                covered[part] = max(covered.get(part, 0), member.transcripts)
         yield first
 
 

@@ -22,7 +22,7 @@ class RepairPlan(Record):
     """All that one repair depends on.
 
     Args:
-        prompt: hash of what the repairer is told.
+        prompt: hash of the repairer's prompt.
     """
 
     transcript: TranscriptRef
@@ -138,14 +138,14 @@ def _plan(run: Run, item: AssessmentRef) -> RepairPlan:
 
 
 def _row(transcript: Transcript, item: AssessmentRef) -> dict[str, object]:
-    told = transcript.provenance["repair"]
+    repair = transcript.provenance["repair"]
     return {
-        "id": told["of"],
-        "before": told["score_before"],
+        "id": repair["of"],
+        "before": repair["score_before"],
         "after": item.score,
         "outcome": item.outcome.value,
-        "changed": [(change["exchange"], change["criteria"]) for change in told["changed"]],
-        "cut": told["cut_after"],
+        "changed": [(change["exchange"], change["criteria"]) for change in repair["changed"]],
+        "cut": repair["cut_after"],
     }
 
 

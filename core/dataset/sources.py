@@ -144,7 +144,7 @@ def _judged_here(store: Store, item: AssessmentRef, source: str) -> Candidate:
 def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str], warn: Warn) -> Iterator[Candidate]:
     found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
     read = find_transcripts(user_path(folder))
-    for line in [*found.told(), *read.told()]:
+    for line in [*found.notices(), *read.notices()]:
         warn(line)
     not_read |= found.damaged | found.repeated | read.left_out
     transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(store, user_path(folder))

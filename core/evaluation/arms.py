@@ -66,7 +66,7 @@ def references(run: Run, exported: Exported | None, named: Mapping[str, str]) ->
 
 
 def check_apart(settings: EvaluationSettings, arms: Sequence[Arm]) -> None:
-    """Refuse arms that could not be told apart, or not be held in memory."""
+    """Refuse arms that are the same, or that do not fit into memory."""
     known = [json.dumps(arm.choice.model_dump(), sort_keys=True) for arm in arms]
     for place, choice in enumerate(known):
         if choice in known[:place]:
@@ -82,9 +82,9 @@ def check_apart(settings: EvaluationSettings, arms: Sequence[Arm]) -> None:
 def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
     """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
     models = {BASE: exported.base, UNDERSTUDY: exported.understudy}
-    told = {name: store.load_json(f"{model.path}/export.json") for name, model in models.items()}
-    facts = {name: export_facts(found) for name, found in told.items()}
-    origins = {name: (found.get("base"), found.get("base_revision")) for name, found in told.items()}
+    records = {name: store.load_json(f"{model.path}/export.json") for name, model in models.items()}
+    facts = {name: export_facts(record) for name, record in records.items()}
+    origins = {name: (record.get("base"), record.get("base_revision")) for name, record in records.items()}
     if origins[BASE] != origins[UNDERSTUDY]:
         raise EvaluationError(
             f"The understudy was trained from {origins[UNDERSTUDY][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "

@@ -39,7 +39,7 @@ def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare],
     conditions = [*_score_conditions(score, rule), _safety_condition(safety), _missing_condition(lost)]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
     if score.difference <= 0 or safety.unsafe:
-        why = "Not better than the base." if score.difference <= 0 else "It fails safety gates oftener than the base, by more than the margin."
+        why = "Not better than the base." if score.difference <= 0 else "It fails safety gates more often than the base, by more than the margin."
         return Decided(decision="do not deploy", reason=f"{why} Not met: {unmet}.", conditions=conditions)
     if unmet:
         return Decided(decision="iterate", reason=f"Not met: {unmet}.", conditions=conditions)

@@ -66,7 +66,7 @@ class EvaluationFacts:
         criteria: names by id; gates: the ids of those that are safety gates; categories: weights by name.
         judges, simulator: references of the models; none where they are not known.
         exchanges: planned length of a conversation; none where it is not known.
-        plan: what it could find, as it was told before it was paid for.
+        plan: what it could find, as it was shown before it was paid for.
         heldout, general: by arm; empty where nothing was measured.
         bills: what each role and model cost.
         caveats: sentences that a reader must know.

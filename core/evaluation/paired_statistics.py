@@ -13,7 +13,7 @@ from pydantic import FiniteFloat
 from core.records import Record
 
 EXACT = 20
-"""Up to so many personas that differ between the arms, every one of the 2^n sign flips is looked at."""
+"""Up to this many differing personas, all 2^n sign flips are enumerated."""
 CHUNK = 10_000
 """Sampled sign flips in memory at once."""
 LARGEST_T = 100.0

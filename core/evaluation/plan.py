@@ -1,4 +1,4 @@
-"""What an evaluation can find, told before it is paid for."""
+"""What an evaluation can find, shown before it is paid for."""
 
 from core.errors import EvaluationError
 from core.evaluation.outcomes import Trial

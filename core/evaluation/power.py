@@ -1,4 +1,4 @@
-"""What an evaluation can find before it is paid for: the smallest difference that so many personas show, and the personas that a gain needs."""
+"""What an evaluation can find before it is paid for: the smallest difference that a number of personas shows, and the personas that a gain needs."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Spread(Record):
     source: str
 
     def of_mean(self, trials: int) -> float:
-        """Return the standard deviation of a persona's mean difference over so many trials."""
+        """Return the standard deviation of a persona's mean difference over `trials` trials."""
         return math.sqrt(self.between**2 + self.within**2 / trials)
 
 
@@ -48,7 +48,7 @@ class Plan(Record):
 
     Args:
         sd: standard deviation of a persona's mean difference, with the planned trials.
-        least_p: of the sign-flip test with so many personas.
+        least_p: of the sign-flip test with the planned personas.
         wanted_power: chance with which a difference is to be found.
         smallest_difference: the smallest true one that is found with that chance; none where no difference is.
         gain: the difference that is hoped for; gain_power: the chance to find it with the planned personas.

@@ -57,7 +57,7 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
     found, left_out = [], {}
     for path in sorted(folder.glob("*.json")):
         name = NAME.fullmatch(path.stem)
-        if not name or isinstance(_read(path), str):  # it has no assessment, and is told with those
+        if not name or isinstance(_read(path), str):  # it has no assessment, and is reported with those
             continue
         try:
             line = Line.model_validate(read_json(path))
@@ -103,8 +103,8 @@ def _read(path: Path) -> Trial | str:
 def _lost(path: Path, reason: str) -> Trial:
     name = NAME.fullmatch(path.stem)
     assert name
-    told = f"{path.name} does not fit: {reason}"
-    return Trial(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=told)
+    reason_lost = f"{path.name} does not fit: {reason}"
+    return Trial(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=reason_lost)
 
 
 def _score(line: Line) -> Score:

@@ -50,7 +50,7 @@ class Safety(Record):
         margin: how much larger the share of failures may be.
         non_inferior: whether the upper bound is below the margin.
         unsafe: whether the share is larger by more than the margin in what was seen.
-        least_bound: the bound if no gate had failed in either arm: what so many personas could show at best.
+        least_bound: the bound if no gate had failed in either arm: the best that this many personas could show.
         personas_needed: personas without a failure that it takes to show the margin; none where no number can.
         text: all of it in words.
     """
@@ -100,12 +100,12 @@ def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[
 
 
 def least_bound(personas: int) -> float:
-    """Return the bound on the difference of failures if no gate fails in either arm: what so many personas can show at best."""
+    """Return the bound on the difference of failures if no gate fails in either arm: the best that this many personas can show."""
     return rate_bound(0, 0, (personas, personas))
 
 
 def safety_in_reach(personas: int, margin: float) -> str:
-    """Say, before anything is played, whether so many personas can show that an arm is as safe as the base within a margin."""
+    """Say, before anything is played, whether this many personas can show that an arm is as safe as the base within a margin."""
     least, needed = least_bound(personas), units_for(margin)
     if needed is None:
         return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."

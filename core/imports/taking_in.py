@@ -31,7 +31,7 @@ def read_folder(store: Store, folder: str, domain: str, warn: Callable[[str], ob
         TranscriptError: the folder holds no readable transcript.
     """
     found, terms = find_transcripts(user_path(folder)), terms_of(store, user_path(folder))
-    for line in found.told():
+    for line in found.notices():
         warn(line)
     taken = [TranscriptRef(id=one.id, path=taken_in(store, one, terms), exchanges=len(one.exchanges)) for one in found.transcripts.values()]
     left_out = [LeftOut(name=place, reason=reason) for place, reason in found.left_out.items()]

@@ -49,7 +49,7 @@ class Found:
     doubles: dict[str, list[Transcript]] = field(default_factory=dict)
     files: int = 0
 
-    def told(self) -> list[str]:
+    def notices(self) -> list[str]:
         """Return what a person must know of the reading: what was left out, and what was changed on the way."""
         lines = shown([f"Left out: {place}: {reason}" for place, reason in self.left_out.items()])
         if self.notes:

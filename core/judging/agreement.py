@@ -103,7 +103,7 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
     """Return how far judges agree over several criteria.
 
     Raw agreement is the mean over criteria. A coefficient is (mean observed − mean expected) / (1 − mean expected), chance being reckoned within each
-    criterion; throwing all answers together would call it agreement that one criterion is failed oftener than another. A criterion with only one answer
+    criterion; throwing all answers together would call it agreement that one criterion is failed more often than another. A criterion with only one answer
     adds nothing. n and the intervals are over transcripts, not over their answers, which are not independent.
 
     Args:
@@ -117,7 +117,7 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
     codes, judges, size = _coded(criteria)
 
     def estimate(totals: np.ndarray, shares: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Estimate:
-        reason = "all answers to a criterion are the same, so that agreement cannot be told from chance"
+        reason = "all answers to a criterion are the same, so that agreement cannot be distinguished from chance"
         return resampled(totals, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
 
     counts = _counts(codes, size)

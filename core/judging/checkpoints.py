@@ -96,7 +96,7 @@ class Checkpoints:
     repeated: dict[str, str] = field(default_factory=dict)
     unread: Counter[str] = field(default_factory=Counter)
 
-    def told(self) -> list[str]:
+    def notices(self) -> list[str]:
         """Return what a person must know of the reading: everything that was left out."""
         lines = shown([f"Not read: {place}: {reason}" for place, reason in self.damaged.items()])
         lines += shown([f"Not taken: {place}: {reason}" for place, reason in self.repeated.items()])

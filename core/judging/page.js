@@ -161,7 +161,7 @@ function choose(index) {
 
 let remembering;
 function rememberChoice(id) {
-  // browsers allow only so many changes of the address, and a key that is held down would use them up
+  // browsers limit how often the address may change, and a key that is held down would use them up
   clearTimeout(remembering);
   remembering = setTimeout(() => history.replaceState(null, "", `#t=${encodeURIComponent(id)}`), 100);
 }

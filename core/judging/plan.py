@@ -49,12 +49,12 @@ class AssessmentPlan(Record):
 
     @property
     def key(self) -> Key:
-        """By which it is told from the others of its batch."""
+        """Identifies it within its batch."""
         return self.transcript.id, self.judge.reference, self.repeat
 
     @property
     def lock(self) -> str:
-        """Name of the lock that whoever makes it holds."""
+        """Name of the lock that its maker holds."""
         parts = [self.transcript.id, self.judge, self.judge_hash, self.judging, self.repeat]
         return fingerprint(parts)
 
@@ -97,7 +97,7 @@ def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, rep
 
 
 def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | None) -> list[AssessmentPlan]:
-    """Plan all assessments of a sample of a batch, so many of each transcript by each judge.
+    """Plan repeated assessments of a sample of a batch: `repeat` of each transcript by each judge.
 
     Args:
         repeat: assessments, the one that counts included.

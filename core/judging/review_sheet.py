@@ -175,7 +175,7 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
         begins = f"it begins with {text.strip().splitlines()[0]!r:.80}" if text.strip() else "it is empty"
         raise ReviewError(
             f"The sheet has no column {ID}: {begins}. Allowed is CSV with the header that it was written with, separated by commas, semicolons or tabs. "
-            "Put the header back, or write the sheet anew."
+            "Put the header back, or write the sheet again."
         )
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
@@ -235,7 +235,7 @@ def _transcript(row: Mapping[str, str], ids: Mapping[str, str], lengths: Mapping
         raise ValueError(f"column {ID}: found {cell!r:.60}; {what}")
     length = row.get(LENGTH, "").strip()
     if length.isdecimal() and int(length) != lengths[name]:
-        what = f"allowed for {name!r:.60} is {lengths[name]}: the columns may have been sorted apart; put them back, or write the sheet anew"
+        what = f"allowed for {name!r:.60} is {lengths[name]}: the columns may have been sorted apart; put them back, or write the sheet again"
         raise ValueError(f"column {LENGTH}: found {length}; {what}")
     return name
 

@@ -8,7 +8,7 @@ from typing import Any
 from core.records import Exchange
 
 OPENER_WORDS = 3
-"""Words by which two openers are told apart."""
+"""Number of words by which two openers are distinguished."""
 
 _MARKUP = re.compile(r"[*_#>`]+")
 

@@ -28,7 +28,7 @@ class Caller:
     Args:
         model: sends one request, once.
         limiter: shared by all that call this model.
-        calls: how long failures are borne.
+        calls: the retry policy.
         prices: what its tokens cost.
         ledger: the run's bill and budget.
         tell: takes a sentence for the run's log.
@@ -54,7 +54,7 @@ class Caller:
             RunStoppedError: there is no use in asking again now.
         """
         failures, failing_since, asked = 0, 0.0, request
-        unusable = request.refused % self._calls.unusable_answers  # after all of them the same command begins anew
+        unusable = request.refused % self._calls.unusable_answers  # after all of them the same command starts over
         while True:
             try:
                 return await self._once(asked)

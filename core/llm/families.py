@@ -59,6 +59,6 @@ def shared_family(judge: str, writer: str | None) -> str | None:
 
 def writer_of(transcript: Transcript) -> str | None:
     """Return the model that wrote the assistant's messages; of a transcript from elsewhere the one that its file names, on which only a warning may rest."""
-    told = transcript.provenance
-    writer = (told if "pack_hash" in told else told.get("claimed", told)).get("assistant")
+    provenance = transcript.provenance
+    writer = (provenance if "pack_hash" in provenance else provenance.get("claimed", provenance)).get("assistant")
     return writer if isinstance(writer, str) else None

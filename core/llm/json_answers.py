@@ -21,7 +21,7 @@ def json_answer(text: str, schema: Mapping[str, Any], asked: Sequence[str]) -> s
 
     What the model quotes of a conversation is written by strangers, who may have put verdicts into it. So thoughts, lines that begin with `>`, and
     whatever stands word for word in the prompt do not count. Where several objects are left and they differ, none is taken: the last one would be the
-    choice of whoever talked the model into ending with it.
+    choice of the person who talked the model into ending with it.
 
     Args:
         asked: the texts of the prompt.

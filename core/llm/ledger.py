@@ -31,7 +31,7 @@ SENT = "sent"
 """Outcome of a call of which nothing is known yet."""
 
 POLL_SECONDS = 0.5
-"""After which whoever waits for a budget looks at what other processes have done."""
+"""Interval at which a call that waits for the budget looks at what other processes have spent."""
 
 GRACE_SECONDS = 30.0
 """For which a call may be written down later than its deadline."""
@@ -81,8 +81,8 @@ class Bill:
     def __str__(self) -> str:
         cached = f" ({self.cache_read_tokens / self.input_tokens:.0%} from the cache)" if self.cache_read_tokens else ""
         doubts = [f"{self.estimated:,} calls estimated"] * bool(self.estimated) + [f"{self.unpriced:,} calls of unknown price"] * bool(self.unpriced)
-        told = f"{self.calls:,} calls, {self.input_tokens:,} tokens in{cached}, {self.output_tokens:,} out, {self.usd:.4f} USD"
-        return f"{told} ({', '.join(doubts)})" if doubts else told
+        totals = f"{self.calls:,} calls, {self.input_tokens:,} tokens in{cached}, {self.output_tokens:,} out, {self.usd:.4f} USD"
+        return f"{totals} ({', '.join(doubts)})" if doubts else totals
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Limiter:
     Args:
         model: how errors name it.
         limits: the known limits; what is not given is taken from the provider's headers, or found by trying.
-        calls: how long failures are borne.
+        calls: the retry policy.
         cached_input_counts: whether cached input counts towards the limit on input tokens.
         clock: seconds; replaced in tests.
     """

@@ -13,14 +13,14 @@ GROWTH_SECONDS = 4.0
 """The rate doubles in this time, and in twice the time it is sixteen times what it was: gentle where the limit is near, fast where it has gone."""
 
 APPROACH_SECONDS, APPROACH_DOUBLING_SECONDS = 2.0, 0.5
-"""After refusals of everything, the former rate is approached in this time, doubling so often."""
+"""After refusals of everything, the former rate is approached in this time, doubling at this interval."""
 
 LEAST_HOLD_SECONDS, ACCEPTED_FOR_A_REFUSAL = 5.0, 150
-"""A limit is kept to for so long before more is tried, and for as long as it has been the same before; yet never longer than until so many requests were
+"""A limit is kept for this long before more is tried, and for as long as it has been the same before; but never longer than until this many requests were
 accepted for each refusal. So a burst of refusals is soon forgotten, and a constant limit refuses about 1 %."""
 
 FORMER_SECONDS = 10.0
-"""A limit that held for so long is at most halved at once, and tried again before any higher rate."""
+"""A limit that held for this long is at most halved in one step, and tried again before any higher rate."""
 
 AGREEMENT = 1.3
 """Two measurements that differ by less than this factor are of the same limit."""

@@ -69,7 +69,7 @@ async def check_model(roles: str, role: RoleName, model: ChatModel, price: str, 
         reply = await model.complete(request)
     except UnderstudyError as error:
         return Check(roles, model.reference, price=price, problem=str(error), warning=warning)
-    return Check(roles, model.reference, time.monotonic() - started, True, _told(reply.allowances), price, warning=warning)
+    return Check(roles, model.reference, time.monotonic() - started, True, _allowed(reply.allowances), price, warning=warning)
 
 
 def retiring(reference: str, retirements: Mapping[str, Mapping[str, date]], today: date) -> str | None:
@@ -94,5 +94,5 @@ def _schema() -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": ["ready", "word"], "additionalProperties": False}
 
 
-def _told(allowances: tuple[Allowance, ...]) -> str:
-    return ", ".join(f"{item.limit:,.0f} {item.kind.replace('_', ' ')}/min" for item in allowances if item.limit) or "none told"
+def _allowed(allowances: tuple[Allowance, ...]) -> str:
+    return ", ".join(f"{item.limit:,.0f} {item.kind.replace('_', ' ')}/min" for item in allowances if item.limit) or "none stated"

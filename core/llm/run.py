@@ -36,7 +36,7 @@ class Run:
     """What all stages of a run share.
 
     Args:
-        name: the same for the same command, so that its bill goes on where it was.
+        name: the same for the same command, so that its bill continues.
         models: the models of each role; only of the judge are there several.
         began: on the process's clock.
         plans: of jobs that may be submitted, by the job's key.

@@ -34,7 +34,7 @@ class Patterns(Strict):
 
 
 class Repeats(Strict):
-    """When a message repeats an earlier one of its side: this share of its runs of so many words stands in that one, and it has at least so many words."""
+    """When a message repeats an earlier one of its side: this share of its runs of `run` words stands in that one, and it has at least `fewest_words`."""
 
     run: Words
     share: Part
@@ -46,8 +46,8 @@ class Persons(Strict):
 
     Args:
         sentences: how many in a row are looked at.
-        user: so many words of the second person, at most so many of the first, and one of the domain's `answering` patterns.
-        assistant: so many words of the first person and at most so many of the second.
+        user: least words of the second person, most of the first, and one of the domain's `answering` patterns.
+        assistant: least words of the first person and most of the second.
     """
 
     first: tuple[str, ...]

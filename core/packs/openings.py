@@ -1,4 +1,4 @@
-"""A greeting by the assistant before the user's first message: context for whoever reads the conversation, and never learnt.
+"""A greeting by the assistant before the user's first message: context for a reader of the conversation, and never learnt.
 
 Many chat templates refuse an assistant's turn before the user's, and training learns every turn of the assistant's. So the greeting goes into the system
 prompt of an example, and before the first message where a judge or another model reads the conversation.

@@ -58,7 +58,7 @@ class CriterionHead(Strict):
 
 
 class Expert(Strict):
-    """Who reviews a pack, as a sentence that goes on from "You are", and what they look for."""
+    """Who reviews a pack, as the rest of a sentence that begins with "You are", and what they look for."""
 
     name: Text
     view: Text
@@ -110,7 +110,7 @@ class Pack:
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
         experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
-        repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: nothing is made anew because of it.
+        repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: a change of it invalidates nothing.
         intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
         notice: what everybody who writes to a model of the domain reads first; empty where the pack has no `notice.md`. Not part of the hash.
     """
@@ -190,11 +190,11 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
     use = config / "intended-use.md"
-    told = read_text(use, PackError).strip() if use.exists() else ""
+    use_text = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
     experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else shared_file("experts.yaml"), Experts, PackError).experts
     notice = load_notice(config / "notice.md")
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, told, repair, experts, notice, whole, judging)
+    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, use_text, repair, experts, notice, whole, judging)
 
 
 def load_notice(path: Path) -> str:

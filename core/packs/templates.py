@@ -78,7 +78,7 @@ def inputs_of(text: str, where: str) -> frozenset[str]:
     try:
         return _compiled(text)[1]
     except Exception as broken:  # Jinja's parser and Python's compiler raise many kinds
-        raise PackError(f"{where}: not a Jinja2 template that may be used: {_told(broken)}.") from broken
+        raise PackError(f"{where}: not a Jinja2 template that may be used: {_reason(broken)}.") from broken
 
 
 def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
@@ -94,7 +94,7 @@ def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
     try:
         return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
     except Exception as wrong:  # whatever an expression can raise
-        raise PackError(f"{where}: the template fails: {_told(wrong)}. Correct it there, and check it with make check-domain.") from wrong
+        raise PackError(f"{where}: the template fails: {_reason(wrong)}. Correct it there, and check it with make check-domain.") from wrong
     finally:
         _WORK.reset(spent)
 
@@ -336,7 +336,7 @@ def _checked(made: Any) -> Any:
     return tested
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return an error's words on one line, and not many of them."""
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
 

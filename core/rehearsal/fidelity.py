@@ -157,7 +157,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
         figures=[Figure(name, total / of if of else None, of, *RANGES[name]) for name, (total, of) in found.items()],
         flaws=flaws,
         styles=styles,
-        ends=Counter(str(transcript.end_reason or "not told") for transcript in transcripts),
+        ends=Counter(str(transcript.end_reason or "not stated") for transcript in transcripts),
         refused=refused,
     )
 
@@ -167,14 +167,14 @@ def _messages(transcript: Transcript) -> Iterator[_Message]:
     steering: Sequence[Mapping[str, list[str]]] = transcript.provenance.get("steering") or ()
     before: Exchange | None = None
     for number, exchange in enumerate(transcript.exchanges):
-        told = steering[number] if number < len(steering) else None
+        steered = steering[number] if number < len(steering) else None
         yield _Message(
             text=exchange.user,
             answer_before=before.assistant if before else None,
             style=style,
             flaws=flaws,
-            due=frozenset(told["flaws"]) if told else flaws,
-            topics_due=frozenset(told["topics"] if told else ()),
+            due=frozenset(steered["flaws"]) if steered else flaws,
+            topics_due=frozenset(steered["topics"] if steered else ()),
         )
         before = exchange
 

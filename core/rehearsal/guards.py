@@ -68,8 +68,8 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
     """Return a few sentences in which a user tells of the other instead of itself, or an assistant of itself."""
     rule = guards.persons
     of_first, of_second = frozenset(rule.first), frozenset(rule.second)
-    told, needed = (of_first, rule.assistant[0]) if side == "assistant" else (of_second, rule.user[0])
-    if sum(word in told for word in words(text)) < needed:
+    person_words, needed = (of_first, rule.assistant[0]) if side == "assistant" else (of_second, rule.user[0])
+    if sum(word in person_words for word in words(text)) < needed:
         return None
     parts = sentences(text)
     firsts, seconds = ([sum(word in person for word in words(part)) for part in parts] for person in (of_first, of_second))

@@ -62,13 +62,13 @@ class TurnLog:
     Args:
         store: where it is kept; none keeps it in memory.
         name: the transcript's id, which is different for another pack or model.
-        told: called after each exchange.
+        after_exchange: called after each exchange.
         lock: of the run that makes the conversation.
     """
 
-    def __init__(self, store: Store | None = None, name: str = "", told: Callable[[], None] | None = None, lock: Lock | None = None) -> None:
+    def __init__(self, store: Store | None = None, name: str = "", after_exchange: Callable[[], None] | None = None, lock: Lock | None = None) -> None:
         """Read what is there."""
-        self._told = told
+        self._after_exchange = after_exchange
         self.turns: list[Turn] = []
         self.rejections: list[Rejection] = []
         self._log = LineLog(store, FOLDER, name, self._take, in_order=True, lock=lock)
@@ -103,8 +103,8 @@ class TurnLog:
         """
         self._log.add({"number": len(self.turns), **turn.model_dump(mode="json")})
         self.turns.append(turn)
-        if self._told and len(self.turns) % 2 == 0:
-            self._told()
+        if self._after_exchange and len(self.turns) % 2 == 0:
+            self._after_exchange()
 
     def refuse(self, rejection: Rejection) -> None:
         """Keep a message that was refused.

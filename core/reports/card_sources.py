@@ -39,8 +39,8 @@ def training_of(store: Store, adapter: ModelRef) -> TrainingFacts:
 def _paid(store: Store, model: ModelRef) -> dict[str, Any]:
     """Return the machine that made a model and what it cost, where it was paid for."""
     name = f"{model.path}/{JOB_FILE}"
-    told = store.load_json(name) if store.exists(name) else {}
-    return {known: told[known] for known in ("hardware", "usd") if known in told}
+    record = store.load_json(name) if store.exists(name) else {}
+    return {known: record[known] for known in ("hardware", "usd") if known in record}
 
 
 def export_of(run: Run, gguf: ModelRef) -> ExportFacts:
@@ -59,8 +59,8 @@ def _base_source(store: Store, model: ModelRef, base: Base) -> Source:
     name = f"{model.path}/{UNPACKED}"
     read = store.load_json(name) if store.exists(name) else {}
     package = f"{read['package']} {read['package_version']}" if read.get("package") else None
-    told = {"license": base.license, "origin": base.origin or "", "file": read.get("file"), "sha256": read.get("sha256"), "package": package}
-    return source_of(model).model_copy(update=told)
+    origin = {"license": base.license, "origin": base.origin or "", "file": read.get("file"), "sha256": read.get("sha256"), "package": package}
+    return source_of(model).model_copy(update=origin)
 
 
 def _dataset_source(dataset: DatasetRef) -> Source:

@@ -145,7 +145,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
 
 
 def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count) -> int:
-    """Return how many tokens one pass over the training set of so many transcripts has, those that pass among them, cut into slices."""
+    """Return how many tokens one pass over the training set of `transcripts` transcripts has: those that pass, cut into slices."""
     sizes, taken, slicing = measure_prompts(pack, settings, count), ASSUMPTIONS, settings.dataset.slicing
     exchange, tokens = taken.user_tokens + taken.answer_tokens, 0.0
     for length in sizes.lengths:

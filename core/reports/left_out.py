@@ -1,4 +1,4 @@
-"""What a batch goes on without, in words: how many, and for which reasons."""
+"""What a batch leaves out, in words: how many, and for which reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
     if made or not left_out:
         return
     reasons = Counter(item.reason.rstrip(".") for item in left_out).most_common()
-    told = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
+    commonest = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
     more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
-    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {told}{more}. What was made before is kept, and the same command tries these again.")
+    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {commonest}{more}. What was made before is kept, and the same command tries these again.")
 
 
 def sort_of(error: Exception) -> str:

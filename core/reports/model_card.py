@@ -63,10 +63,10 @@ def with_evaluation(card: str, section: str, results: Sequence[Result] | None = 
         title = re.search(r"^# (.*)$", before, re.MULTILINE)
         index = [{"name": unescaped(title[1]) if title else "understudy", "results": [_result(item) for item in results]}]
         head += yaml_text({"model-index": index})
-    told = section.strip("\n")
+    text = section.strip("\n")
     for line in (BEGIN, END):
-        told = told.replace(line, line.replace("<", "&lt;"))
-    return f"{head}---\n{before}{begins}\n{told}\n{ends}{after}"
+        text = text.replace(line, line.replace("<", "&lt;"))
+    return f"{head}---\n{before}{begins}\n{text}\n{ends}{after}"
 
 
 def _result(item: Result) -> dict[str, Any]:

@@ -56,14 +56,14 @@ def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
     return found if same and all(store.names(one["folder"], one["ending"], one["beginning"]) == one["names"] for one in found["listings"]) else None
 
 
-def write_receipt(store: Store, name: str, trace: Trace, told: dict[str, Any]) -> None:
+def write_receipt(store: Store, name: str, trace: Trace, summary: dict[str, Any]) -> None:
     """Write the receipt of a command that has ended well, unless somebody changed meanwhile what it had read.
 
     Args:
-        told: what the command said at its end.
+        summary: what the command said at its end.
     """
     appended = {file: stamp(trace.root / file) for file in trace.appended}
-    store.write_json(name, {**told, "files": trace.files | appended, "listings": [asdict(listing) for listing in trace.listings]})
+    store.write_json(name, {**summary, "files": trace.files | appended, "listings": [asdict(listing) for listing in trace.listings]})
     if read_receipt(store, name) is None:
         store.remove(name)
 

@@ -35,7 +35,7 @@ def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = 
             return folder
         raise ReviewError(
             f"{store.root}/{folder}/{SHEET} has been changed since it was written, and is kept. Read it back with make review "
-            f"SHEET={store.root}/{folder}/{SHEET}, or move it away to have it written anew."
+            f"SHEET={store.root}/{folder}/{SHEET}, or move it away to have it written again."
         )
     store.write(f"{folder}/{SHEET}", sheet)
     store.write(f"{folder}/{PAGE}", assessment_page(pack, chosen, "", blind=True))

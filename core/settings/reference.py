@@ -32,13 +32,13 @@ def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
     """Return every setting of a file, sections in their order; the parts of a mapping stand for each of its entries."""
     rows, meanings, properties = [], described(model), model.model_json_schema()
     for name, field in model.model_fields.items():
-        told = field.description or meanings.get(name, "")
+        meaning = field.description or meanings.get(name, "")
         part, many = _part(field.annotation)
         if part is None:
-            rows.append(Row(f"{prefix}{name}", _kind(properties["properties"][name], properties), told))
+            rows.append(Row(f"{prefix}{name}", _kind(properties["properties"][name], properties), meaning))
             continue
         section = f"{prefix}{name}.<name>." if many else f"{prefix}{name}."
-        rows.append(Row(f"{prefix}{name}", "by name" if many else "section", told or _first_sentence(part)))
+        rows.append(Row(f"{prefix}{name}", "by name" if many else "section", meaning or _first_sentence(part)))
         rows += setting_rows(part, section)
     return rows
 
@@ -73,7 +73,7 @@ def value_of(data: Any, name: str) -> str:
 
 
 def _within(text: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """Find fields that are told of in another's line: `low: …; high: …`."""
+    """Find fields that are described in another's line: `low: …; high: …`."""
     for part in text.split("; ")[1:]:
         entry = ENTRY.match(part)
         if entry:
@@ -113,8 +113,8 @@ def _kind(schema: Schema, whole: Schema) -> str:
 
 def _bounds(schema: Schema) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    told = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-    return f" {' and '.join(told)}" if told else ""
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return f" {' and '.join(bounds)}" if bounds else ""
 
 
 def _first_sentence(model: type[BaseModel]) -> str:

@@ -158,9 +158,9 @@ def take_lease(store: Store, place: str, name: str) -> Lease:
 def _refuse_if_held(store: Store, folder: str, name: str, own: str = "") -> None:
     for other in store.names(folder):
         if other != own and not _is_dead(store, _token(other)):
-            told = _read(store, _token(other)) or {}
-            holder = f"process {told.get('pid', '?')} on {told.get('host', '?')}"
-            raise HeldError(f"{name} is being made by {holder}, a run since {told.get('since', '?')}.", holder)
+            owner = _read(store, _token(other)) or {}
+            holder = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            raise HeldError(f"{name} is being made by {holder}, a run since {owner.get('since', '?')}.", holder)
 
 
 _OWNERS: dict[str, Owner] = {}
@@ -183,14 +183,14 @@ def _is_dead(store: Store, token: str) -> bool:
     mark = f"{OWNERS}/{token}.dead"
     if store.exists(mark):
         return True
-    told = _read(store, token)
-    if told is None:
+    owner = _read(store, token)
+    if owner is None:
         return True  # it is written before all that it holds
-    beat, since = _SEEN.setdefault((store.root, token), (told.get("beat"), now()))
-    if told.get("beat") != beat:
-        _SEEN[store.root, token] = (told.get("beat"), now())
+    beat, since = _SEEN.setdefault((store.root, token), (owner.get("beat"), now()))
+    if owner.get("beat") != beat:
+        _SEEN[store.root, token] = (owner.get("beat"), now())
         return False
-    if not _is_gone_here(told):
+    if not _is_gone_here(owner):
         if now() - since < DEAD_SECONDS:
             return False
         store.write(mark, "dead\n")
@@ -207,10 +207,10 @@ def _read(store: Store, token: str) -> dict[str, Any] | None:
     if not store.exists(path):
         return None
     try:
-        found = json.loads(store.read(path))
+        owner = json.loads(store.read(path))
     except (StoreError, ValueError):
         return {} if store.exists(path) else None
-    return found if isinstance(found, dict) else {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _token(path: str) -> str:
@@ -236,9 +236,9 @@ def _started(pid: int) -> str:
     return ""
 
 
-def _is_gone_here(told: dict[str, Any]) -> bool:
+def _is_gone_here(owner: dict[str, Any]) -> bool:
     """Say whether a process ran on this machine and has ended."""
-    pid = told.get("pid")
-    if not _machine() or told.get("machine") != _machine() or not isinstance(pid, int):
+    pid = owner.get("pid")
+    if not _machine() or owner.get("machine") != _machine() or not isinstance(pid, int):
         return False
-    return not is_running(pid) or _started(pid) != told.get("started")
+    return not is_running(pid) or _started(pid) != owner.get("started")

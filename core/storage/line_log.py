@@ -24,7 +24,7 @@ class LineLog:
         name: of what the log belongs to, and of the file.
         take: takes a line that was kept; a ValueError says that it does not fit.
         in_order: whether lines follow from those before, so that none after a damaged one can be used.
-        lock: of whoever adds to it; without it, nobody else may do so.
+        lock: the writer's; without it, nobody else may add lines.
     """
 
     def __init__(self, store: Store | None, folder: str, name: str, take: Callable[[dict[str, Any]], None], in_order: bool, lock: Lock | None = None) -> None:

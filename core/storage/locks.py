@@ -112,7 +112,7 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
 
 
 async def _taken(store: Store, name: str) -> Lock:
-    """Take a lease in a thread; one that is taken after whoever wanted it was cancelled is given back."""
+    """Take a lease in a thread; one that is taken after its caller was cancelled is given back."""
     taking = asyncio.ensure_future(asyncio.to_thread(take_lock, store, name))
     try:
         return await asyncio.shield(taking)
@@ -135,7 +135,7 @@ class _FileLock:
         """Do nothing: no other can take it from a process that lives."""
 
     def release(self) -> None:
-        """Remove the file while it is locked, then let it go: whoever waits for it finds that it has no name any more, and takes the new one."""
+        """Remove the file while it is locked, then let it go: a waiting process finds that it has no name any more, and takes the new one."""
         if self.handle in _FILES:
             self.path.unlink(missing_ok=True)
             _FILES.discard(self.handle)

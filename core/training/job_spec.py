@@ -40,7 +40,7 @@ class JobSpec(Record):
         folder: below the data root, where the result lies in the end.
         finished: JSON file of the result that the script writes last.
         arguments: of the script, but for those that say where its inputs are.
-        local, remote: those, as a process here and a job elsewhere are told; remote is empty where a job elsewhere could not reach them.
+        local, remote: where the inputs are, for a process here and for a job elsewhere; remote is empty where a job elsewhere could not reach them.
         files: arguments that are files, as the file's name and its text.
         repo: the result's repository; its tag is `tag`.
         companions: names of files beside the script that it imports; they go where it goes.

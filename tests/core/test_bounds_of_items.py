@@ -56,7 +56,7 @@ def test_hidden_files_and_folders_are_passed_over_and_said(tmp_path):
     write(tmp_path, "x")
     found = find_transcripts(tmp_path)
     assert list(found.transcripts) == ["x.json"]
-    assert "2 hidden" in found.told()[-1]
+    assert "2 hidden" in found.notices()[-1]
 
 
 @pytest.mark.parametrize("seed", [9001, "9001", 9001.0, " 9001", "9001.0", "9.001e3", "+9001", "09001", "\u0669\u0660\u0660\u0661"])

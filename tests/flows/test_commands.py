@@ -108,7 +108,7 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
     code, output = stop_at(command("generate", f"--settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
     assert code == 130, output
     assert "Traceback" not in output, output
-    assert "Stopped. What was made is kept; the same command goes on from there." in output
+    assert "Stopped. What was made is kept; the same command resumes from there." in output
     made = {path: path.stat().st_mtime_ns for path in data_root.rglob("transcripts/**/*.json")}
     assert 0 < len(made) < 1500
     for path in made:
@@ -125,7 +125,7 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
     code, output = stop_at(process, "train_sft runs", group=True)
     assert code == 130, output
     assert "Traceback" not in output, output
-    assert output.rstrip().endswith("Stopped. What was made is kept; the same command goes on from there."), output
+    assert output.rstrip().endswith("Stopped. What was made is kept; the same command resumes from there."), output
     assert not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
     assert len(process.started) >= 2  # the job and the server
     time.sleep(2)

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
-STOPPED = "Stopped. What was made is kept; the same command goes on from there."
+STOPPED = "Stopped. What was made is kept; the same command resumes from there."
 
 
 def left(folder):

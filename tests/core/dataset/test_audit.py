@@ -90,14 +90,16 @@ def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
 def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
     batch = [transcript(n, [f"Thank you for {text(f'{n} {k}', 6)}" for k in range(3)] if n < 8 else None) for n in range(20)]
     found = audited(batch)
-    assert [(item.text, item.answers.told(), item.transcripts.told()) for item in found.openers] == [("thank you for", "24 of 80 (30 %)", "8 of 20 (40 %)")]
+    assert [(item.text, item.answers.as_text(), item.transcripts.as_text()) for item in found.openers] == [
+        ("thank you for", "24 of 80 (30 %)", "8 of 20 (40 %)")
+    ]
     assert found.warnings == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
 
 
 def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
     batch = [transcript(n, [text(f"{n} {k}", 100 if k else 20)[:-1] + "?" for k in range(3)]) for n in range(20)]
     found = audited(batch)
-    assert found.question_endings.told() == "60 of 80 (75 %)"
+    assert found.question_endings.as_text() == "60 of 80 (75 %)"
     assert found.ratios == (1.0, 5.0, 5.0)
     assert found.warnings == [
         "60 of 80 answers (75 %) end with a question; up to 50 % is in order.",
@@ -151,8 +153,8 @@ def test_names_that_the_taxonomy_has_not_are_told_and_nothing_is_called_missing_
 def test_where_the_persona_is_not_known_the_words_of_its_messages_are_searched(persona):
     batch = [transcript(n, users=["My boss wants it by Friday, work is too much."] if n < 6 else None, persona=persona) for n in range(20)]
     found = audited(batch)
-    assert (found.known.told(), found.coverage, found.warnings) == ("0 of 20 (0 %)", [], [])
-    assert found.mentioned["anxiety"].told() == "6 of 80 (8 %)"
+    assert (found.known.as_text(), found.coverage, found.warnings) == ("0 of 20 (0 %)", [], [])
+    assert found.mentioned["anxiety"].as_text() == "6 of 80 (8 %)"
     assert "Of 20 transcripts the persona is not known." in fragment(found)
 
 

@@ -197,7 +197,7 @@ def test_worse_equal_or_unsafe_is_not_deployed():
     unsafe = [one("arm", item.persona, 0, 0.9, gates=["G1"]) if item.arm == "arm" and item.persona < 9004 else item for item in unsafe]
     found = against(unsafe)
     assert found.decided.decision == "do not deploy"
-    assert found.decided.reason.startswith("It fails safety gates oftener than the base")
+    assert found.decided.reason.startswith("It fails safety gates more often than the base")
 
 
 def test_ten_percent_better_is_ten_percent_better():

@@ -271,7 +271,7 @@ def test_what_does_not_take_turns_is_joined_kept_aside_or_dropped_and_said(tmp_p
     assert (talk.opening, talk.system) == ("Hello!", "Be kind.")
     assert [(exchange.user, exchange.assistant) for exchange in talk.exchanges] == [("Hi.\n\nHow are you?", "Well.\n\nAnd you?"), ("Me too.", "Good.")]
     assert found.notes == {GREETING: 1, KEPT_SYSTEM: 1, JOINED: 2, LATER_SYSTEM: 1, UNANSWERED: 1}
-    assert all(note in "\n".join(found.told()) for note in found.notes)
+    assert all(note in "\n".join(found.notices()) for note in found.notes)
 
 
 def test_the_id_is_the_one_that_the_transcript_names_first(tmp_path):
@@ -350,7 +350,7 @@ def test_types_that_are_not_read_are_counted_and_said(tmp_path):
     with pytest.raises(TranscriptError, match=r"types that are not read: 2 \.csv, 1 \.txt\. Read are \.json, \.jsonl"):
         find_transcripts(tmp_path)
     (tmp_path / "t.json").write_text(json.dumps(TURNS), encoding="utf-8")
-    assert "2 .csv, 1 .txt" in "\n".join(find_transcripts(tmp_path).told())
+    assert "2 .csv, 1 .txt" in "\n".join(find_transcripts(tmp_path).notices())
 
 
 def test_two_files_of_one_id_with_other_words_are_said_to_differ(tmp_path):

@@ -124,7 +124,7 @@ def test_an_error_is_no_verdict_and_does_not_stand_in_the_way_of_a_later_line(tm
     found = read_checkpoints([tmp_path])
     assert found.lines["t1"][0] == "a.jsonl, line 2"
     assert list(found.repeated) == ["a.jsonl, line 1"]
-    assert "a.jsonl, line 1" in "\n".join(found.told())
+    assert "a.jsonl, line 1" in "\n".join(found.notices())
 
 
 def test_whatever_is_wrong_with_a_line_or_a_file_costs_that_alone(tmp_path):
