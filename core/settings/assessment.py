@@ -9,45 +9,38 @@ from core.yaml_files import Strict
 
 
 class Judging(Strict):
-    """How one judge assesses one transcript. A change makes a new assessment.
-
-    Args:
-        mode: content of one call: all criteria (`single`), those of a category (`category`), or one criterion (`criterion`).
-        shuffle: whether each call has its criteria in random order, so that none is always first.
-        confirm_gates: how a failed gate is confirmed: not at all (`never`), by a second answer that must fail it too (`second`), or by two answers of
-            three (`majority`).
-    """
+    """How one judge assesses one transcript. A change makes a new assessment."""
 
     mode: Literal["single", "category", "criterion"]
+    """Content of one call: all criteria (`single`), those of a category (`category`), or one
+    criterion (`criterion`)."""
     shuffle: bool = True
+    """Whether each call has its criteria in random order, so that none is always first."""
     confirm_gates: Literal["never", "second", "majority"]
+    """How a failed gate is confirmed: not at all (`never`), by a second answer that must fail it
+    too (`second`), or by two answers of three (`majority`)."""
 
 
 Policy = Literal["majority", "any_fail"]
 
 
 class PanelSettings(Strict):
-    """How the answers of several judges are combined: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`).
-
-    Args:
-        criteria, gates: policy for criteria and for gates.
-        by_criterion: exceptions, by criterion id.
-    """
+    """How the answers of several judges are combined: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`)."""
 
     criteria: Policy
+    """Policy for criteria and for gates."""
     gates: Policy
+    """Policy for criteria and for gates."""
     by_criterion: dict[str, Policy] = Field(default_factory=dict)
+    """Exceptions, by criterion id."""
 
 
 class AssessmentSettings(Strict):
-    """How transcripts are assessed.
-
-    Args:
-        concurrency: parallel assessments.
-        max_tokens: maximum length of the answer of one call, including thinking.
-    """
+    """How transcripts are assessed."""
 
     concurrency: Count
+    """Parallel assessments."""
     max_tokens: Tokens
+    """Maximum length of the answer of one call, including thinking."""
     judging: Judging
     panel: PanelSettings

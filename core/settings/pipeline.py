@@ -27,21 +27,18 @@ LONGEST_CHAIN = 8
 
 
 class Roles(Strict):
-    """Which model plays which role: `provider/model`, or the name of a saved block.
-
-    Args:
-        user_simulator: plays the simulated users.
-        assistant: demonstrates the part, with the pack's detailed guidance.
-        judges: one judge, or several as a panel.
-        repairer: repairs transcripts that almost passed.
-        designer: drafts and reviews domain packs; use the strongest model that you have.
-    """
+    """Which model plays which role: `provider/model`, or the name of a saved block."""
 
     user_simulator: str
+    """Plays the simulated users."""
     assistant: str
+    """Demonstrates the part, with the pack's detailed guidance."""
     judges: Annotated[list[str], Field(min_length=1)]
+    """One judge, or several as a panel."""
     repairer: str | None = None
+    """Repairs transcripts that almost passed."""
     designer: str | None = None
+    """Drafts and reviews domain packs; use the strongest model that you have."""
 
     @model_validator(mode="after")
     def _judges_differ(self) -> "Roles":
@@ -57,29 +54,28 @@ class Roles(Strict):
 
 
 class Generation(Strict):
-    """Generation of conversations.
-
-    Args:
-        conversations: number of personas, each with one conversation.
-        first_seed: seed of the first persona; the others follow consecutively.
-        exchanges: fewest and most exchanges; replaces the pack's length classes.
-        minimum_exchanges: fewest exchanges before the user may end the conversation, here and in the evaluation.
-        concurrency: parallel conversations.
-        max_tokens: maximum length of one message, including thinking.
-        most_tokens: maximum length of a side's prompt and answer together; the conversation ends before it, or before the model's context is full.
-        guards: faults for which a message is rejected and requested again (core/rehearsal/guards.py). Malformed and empty messages are always rejected.
-        told_every_seconds: interval of progress reports.
-    """
+    """Generation of conversations."""
 
     conversations: Count
+    """Number of personas, each with one conversation."""
     first_seed: Seed = 0
+    """Seed of the first persona; the others follow consecutively."""
     exchanges: ExchangeRange | None = None
+    """Fewest and most exchanges; replaces the pack's length classes."""
     minimum_exchanges: Exchanges = 3
+    """Fewest exchanges before the user may end the conversation, here and in the evaluation."""
     concurrency: Count
+    """Parallel conversations."""
     max_tokens: Tokens
+    """Maximum length of one message, including thinking."""
     most_tokens: Tokens = 150_000
+    """Maximum length of a side's prompt and answer together; the conversation ends before it, or
+    before the model's context is full."""
     guards: list[Fault]
+    """Faults for which a message is rejected and requested again (core/rehearsal/guards.py).
+    Malformed and empty messages are always rejected."""
     told_every_seconds: Seconds = 15
+    """Interval of progress reports."""
 
     @model_validator(mode="after")
     def _has_room(self) -> "Generation":
@@ -89,45 +85,42 @@ class Generation(Strict):
 
 
 class Slicing(Strict):
-    """How a transcript becomes training examples.
-
-    Args:
-        first: exchanges in the first slice, and the fewest in any example.
-        gap: fewest and most exchanges between two slices.
-        max_tokens: maximum length of a slice; the earliest exchanges of a longer one are removed.
-        whole: whether the whole conversation is the only slice, so that each reply is trained on once.
-    """
+    """How a transcript becomes training examples."""
 
     first: Exchanges
+    """Exchanges in the first slice, and the fewest in any example."""
     gap: ExchangeRange
+    """Fewest and most exchanges between two slices."""
     max_tokens: Tokens = 120_000
+    """Maximum length of a slice; the earliest exchanges of a longer one are removed."""
     whole: bool = False
+    """Whether the whole conversation is the only slice, so that each reply is trained on once."""
 
 
 class DatasetSettings(Strict):
-    """The training set, and where it is published.
-
-    Args:
-        hub: `local`, `hf`, or the name of a saved block.
-        repo: name of the repository, with `{domain}` as a placeholder.
-        private: whether a new repository is private and a public one is rejected.
-        provenance: whether the published columns name the transcript and slice of an example; the local copy always has them.
-        license, languages: for the card, in the Hub's spelling.
-        consent: a sentence for the card on the legal basis for using imported conversations; the card says if it is empty.
-        tokenizer: for counting lengths: `cl100k_base`, or `hf:` and a folder or repository.
-        validation_share: share of the transcripts used for validation.
-    """
+    """The training set, and where it is published."""
 
     hub: str
+    """`local`, `hf`, or the name of a saved block."""
     repo: Annotated[str, Field(pattern=REPO)]
+    """Name of the repository, with `{domain}` as a placeholder."""
     private: bool
+    """Whether a new repository is private and a public one is rejected."""
     provenance: bool = False
+    """Whether the published columns name the transcript and slice of an example; the local copy
+    always has them."""
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
+    """For the card, in the Hub's spelling."""
     languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]], Field(min_length=1)]
+    """For the card, in the Hub's spelling."""
     consent: str = ""
+    """A sentence for the card on the legal basis for using imported conversations; the card says if
+    it is empty."""
     tokenizer: str
+    """For counting lengths: `cl100k_base`, or `hf:` and a folder or repository."""
     slicing: Slicing
     validation_share: Within
+    """Share of the transcripts used for validation."""
 
     def of(self, domain: str) -> "DatasetSettings":
         """Return the settings with the domain's name filled in."""

@@ -1,16 +1,13 @@
 """The reference of all settings, from the typed settings themselves: name, type, value and meaning of each."""
 
 import inspect
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 Schema = Mapping[str, Any]
-
-ENTRY = re.compile(r"^(?P<names>[a-z_0-9]+(?:, [a-z_0-9]+)*): (?P<text>.*)$")
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,9 @@ class Row:
 
 def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
     """Return every setting of a file, sections in their order; the parts of a mapping stand for each of its entries."""
-    rows, meanings, properties = [], described(model), model.model_json_schema()
+    rows, properties = [], model.model_json_schema()
     for name, field in model.model_fields.items():
-        meaning = field.description or meanings.get(name, "")
+        meaning = " ".join((field.description or "").split())
         part, many = _part(field.annotation)
         if part is None:
             rows.append(Row(f"{prefix}{name}", _kind(properties["properties"][name], properties), meaning))
@@ -41,22 +38,6 @@ def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
         rows.append(Row(f"{prefix}{name}", "by name" if many else "section", meaning or _first_sentence(part)))
         rows += setting_rows(part, section)
     return rows
-
-
-def described(model: type[BaseModel]) -> dict[str, str]:
-    """Return what a class's docstring says of its fields under `Args:`."""
-    _, _, block = (inspect.getdoc(model) or "").partition("Args:\n")
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in block.splitlines():
-        text = line.strip()
-        entry = ENTRY.match(text) if line.startswith("    ") and not line.startswith("     ") else None
-        if entry:
-            names = entry["names"].split(", ")
-            found |= dict.fromkeys(names, entry["text"])
-        elif text and names:
-            found |= {name: f"{found[name]} {text}" for name in names}
-    return found | {name: text for known in list(found.values()) for name, text in _within(known, model)}
 
 
 def value_of(data: Any, name: str) -> str:
@@ -70,14 +51,6 @@ def value_of(data: Any, name: str) -> str:
     if isinstance(data, bool) or data is None:
         return str(data).lower().replace("none", "null")
     return ", ".join(map(str, data)) if isinstance(data, list) else str(data)
-
-
-def _within(text: str, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """Find fields that are described in another's line: `low: …; high: …`."""
-    for part in text.split("; ")[1:]:
-        entry = ENTRY.match(part)
-        if entry:
-            yield from ((name, str(entry["text"])) for name in str(entry["names"]).split(", ") if name in model.model_fields)
 
 
 def _part(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

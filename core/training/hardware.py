@@ -14,62 +14,56 @@ from core.yaml_files import Strict, load_yaml
 
 
 class Gpu(Strict):
-    """A kind of GPU.
-
-    Args:
-        tflops: peak dense 16-bit matrix arithmetic.
-        bf16: whether it supports bfloat16.
-    """
+    """A kind of GPU."""
 
     tflops: Positive
+    """Peak dense 16-bit matrix arithmetic."""
     bf16: bool = True
+    """Whether it supports bfloat16."""
 
 
 class FlavorData(Strict):
-    """A machine.
-
-    Args:
-        usd_per_hour: its price.
-        ram_gb: main memory; gpu_gb: GPU memory.
-        gpu: its GPU, one of `gpus`.
-    """
+    """A machine."""
 
     usd_per_hour: Positive
+    """Its price."""
     ram_gb: Positive
+    """Main memory."""
     gpu: str | None = None
+    """Its GPU, one of `gpus`."""
     gpu_gb: Positive | None = None
+    """GPU memory."""
 
 
 class Estimate(Strict):
-    """Assumptions of the estimate beyond the model's shape (core/training/estimate.py).
-
-    Args:
-        efficiency: share of a GPU's peak arithmetic that training reaches.
-        spare: share of GPU memory that is kept free.
-        fixed_gb: GPU memory in use before anything is loaded.
-        bytes_a_weight_4bit: bytes per frozen weight, including the scales of its block.
-        bytes_a_trained_weight, bytes_a_trained_weight_8bit: bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer).
-        recompute_hidden, recompute_intermediate: bytes per token and hidden or intermediate unit while a layer is recomputed.
-        recompute_dropout: extra bytes per token and matrix input for the adapter's dropout.
-        loss_tokens: number of tokens whose logits are in memory together.
-        start_minutes: time from a job's start to its first step.
-        convert_bytes_a_weight: RAM of the conversion, in bytes per weight.
-        convert_gb_a_minute: speed of merging, conversion and checks, in GB of 16-bit weights per minute.
-    """
+    """Assumptions of the estimate beyond the model's shape (core/training/estimate.py)."""
 
     efficiency: Part
+    """Share of a GPU's peak arithmetic that training reaches."""
     spare: Annotated[Share, Field(lt=1)]
+    """Share of GPU memory that is kept free."""
     fixed_gb: Positive
+    """GPU memory in use before anything is loaded."""
     bytes_a_weight_4bit: Positive
+    """Bytes per frozen weight, including the scales of its block."""
     bytes_a_trained_weight: Positive
+    """Bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer)."""
     bytes_a_trained_weight_8bit: Positive
+    """Bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer)."""
     recompute_hidden: Positive
+    """Bytes per token and hidden or intermediate unit while a layer is recomputed."""
     recompute_intermediate: Positive
+    """Bytes per token and hidden or intermediate unit while a layer is recomputed."""
     recompute_dropout: Positive
+    """Extra bytes per token and matrix input for the adapter's dropout."""
     loss_tokens: Positive
+    """Number of tokens whose logits are in memory together."""
     start_minutes: Positive
+    """Time from a job's start to its first step."""
     convert_bytes_a_weight: Positive
+    """RAM of the conversion, in bytes per weight."""
     convert_gb_a_minute: Positive
+    """Speed of merging, conversion and checks, in GB of 16-bit weights per minute."""
 
 
 class Hardware(Strict):

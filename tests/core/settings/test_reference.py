@@ -3,33 +3,29 @@
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from core.settings.reference import described, setting_rows, value_of
+from core.settings.reference import setting_rows, value_of
+from core.yaml_files import Strict
 from tasks.write_configuration import PAGE, configuration_page, undescribed
 from tests.conftest import CHECKOUT
 
 
-class Inner(BaseModel):
-    """A part.
-
-    Args:
-        low: the least; high: the most
-            that there is.
-    """
+class Inner(Strict):
+    """A part."""
 
     low: Annotated[float, Field(ge=0, lt=1)]
+    """The least."""
     high: int | None
+    """The most
+    that there is."""
 
 
-class Outer(BaseModel):
-    """A file.
-
-    Args:
-        kind: which.
-    """
+class Outer(Strict):
+    """A file."""
 
     kind: Literal["a", "b"]
+    """Which."""
     inner: Inner
     many: dict[str, Inner] = Field(description="By name.")
 
@@ -41,10 +37,7 @@ def test_sections_and_mappings_are_gone_through_and_types_are_said_in_words():
     assert rows["inner.low"].kind == "number ≥ 0 and < 1"
     assert rows["inner.high"].kind == "whole number or nothing"
     assert rows["many"].meaning == "By name."
-
-
-def test_meanings_are_read_over_lines_and_from_within_others():
-    assert described(Inner)["high"] == "the most that there is."
+    assert rows["inner.high"].meaning == "The most that there is."
 
 
 def test_values_are_written_as_in_the_file():
