@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
-from core.evaluation.power import Spread, plan, power_of
+from core.evaluation.power import Spread, analyse_power, power_of
 
 TRIALS = 3
 PERSONAS = (5, 10, 30)
@@ -107,7 +107,7 @@ def predicted_power(personas: int, share: float, simulations: int) -> tuple[floa
     """Return a true difference, the power that is predicted for it, and the power that it has."""
     spread = Spread(between=0.10, within=0.10 * np.sqrt(2), base_mean=0.70, source="")
     sd = spread.of_mean(TRIALS)
-    gain = share * (plan(personas, TRIALS, spread).smallest_difference or 0.2)
+    gain = share * (analyse_power(personas, TRIALS, spread).smallest_difference or 0.2)
     base, arm = scores(World("", 0.10, 0.10, 0.10), gain, personas, simulations, seed=200 + personas)
     return gain, power_of(gain, sd, personas, ALPHA), float(np.mean(flipped((arm - base).mean(axis=-1)) < ALPHA))
 

@@ -17,7 +17,7 @@ from core.storage.store import Store
 from core.training.bill import ARRIVAL_SECONDS, Spending, Submission, job_labels, spending
 from core.training.hardware import load_hardware
 from core.training.job_spec import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION_LABEL, JobResources, JobResult, JobSpec, JobStatus, first_alive
-from core.training.plan import Plan
+from core.training.plan import JobPlan
 
 SUBMISSIONS = "jobs/submissions"
 """Below the data root: what a run has submitted, a file each, in a folder of the run."""
@@ -96,7 +96,7 @@ def settle(run: Run, job: JobStatus) -> float:
     return usd
 
 
-async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: Plan, store: Store) -> str:
+async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store: Store) -> str:
     """Write down that a job is submitted, once it fits; where only submissions that may have arrived stand in its way, wait until that is known."""
     budget, warned = run.settings.jobs.usd, False
     while True:

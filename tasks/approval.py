@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.errors import JobError, SettingsError
 from core.reports.render import job_plan_markdown
-from core.training.plan import Plan
+from core.training.plan import JobPlan
 from tasks.temporary_server import is_temporary
 
 
@@ -18,7 +18,7 @@ class Approval(RunInput):
     approve: bool = Field(default=False, description="Submit the job and pay for it. Without it the run ends here; what was made is kept.")
 
 
-async def ask_a_person(plan: Plan, seconds: float) -> None:
+async def ask_a_person(plan: JobPlan, seconds: float) -> None:
     """Wait until a person agrees to a plan in the Prefect UI.
 
     Args:

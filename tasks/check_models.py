@@ -30,7 +30,7 @@ Retirements = RootModel[dict[str, dict[str, date]]]
 
 async def check_models(settings: Settings, domain: str) -> list[Check]:
     """Check each model once, side by side; a failed call is not repeated."""
-    calls = _told_at_once(settings)
+    calls = _without_retries(settings)
     by_model: dict[str, list[RoleName]] = {}
     for role, names in settings.roles.bound().items():
         for name in names:
@@ -38,7 +38,7 @@ async def check_models(settings: Settings, domain: str) -> list[Check]:
     return list(await asyncio.gather(*(_check(settings, calls, domain, name, roles) for name, roles in by_model.items())))
 
 
-def _told_at_once(settings: Settings) -> Settings:
+def _without_retries(settings: Settings) -> Settings:
     """Return settings under which a failure is reported immediately."""
     return settings.model_copy(update={"calls": settings.calls.model_copy(update={"attempts": 1, "total_seconds": 0.001, "timeout_seconds": 60.0})})
 

@@ -2,7 +2,7 @@
 
 from prefect.logging import get_run_logger
 
-from core.authoring.critique import Reviews, pack_files, review
+from core.authoring.critique import Reviews, pack_files, review_by_experts
 from core.authoring.design import Designer
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
@@ -37,7 +37,9 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     async with awaited(store, name, f"The critique of {pack.name}"), concurrency_slot(run, ("designer",)):
         reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
-        found = await review(designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode()))
+        found = await review_by_experts(
+            designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode())
+        )
     log_bill(run)
     text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)

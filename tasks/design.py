@@ -4,7 +4,7 @@ import json
 
 from prefect.logging import get_run_logger
 
-from core.authoring.critique import Finding, Reviews, pack_files, review, revise
+from core.authoring.critique import Finding, Reviews, pack_files, review_by_experts, revise
 from core.authoring.design import BriefReading, Designer, check_reading, draft_pack, place_of
 from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
@@ -64,7 +64,7 @@ async def criticise(run: Run, made: Draft) -> list[Finding]:
 
     async with concurrency_slot(run, ("designer",)):
         designer = await _designer(run, made)
-        found = await review(designer, files, experts, reviews, keep)
+        found = await review_by_experts(designer, files, experts, reviews, keep)
         for name in dict.fromkeys(finding.file for finding in found if finding.file not in {item.file for item in decided}):
             about = [finding for finding in found if finding.file == name]
             if name in files:

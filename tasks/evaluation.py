@@ -10,7 +10,7 @@ from blocks.chat import close_chat_model
 from core.errors import ModelError
 from core.evaluation.arms import BASE, Arm, check_apart, references
 from core.evaluation.plan import plan_evaluation
-from core.evaluation.power import Plan
+from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.safety import safety_in_reach
 from core.evaluation.schedule import Outcomes, Part, plan_parts
@@ -52,7 +52,7 @@ async def in_memory(arm: Arm) -> AsyncGenerator[None]:
         await close_chat_model(arm.choice)
 
 
-def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Plan:
+def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> PowerAnalysis:
     """Say what the evaluation can find, before it is paid for.
 
     Raises:

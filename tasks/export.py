@@ -12,7 +12,7 @@ from core.storage.file_facts import is_whole
 from core.training.estimate import shape
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
-from core.training.plan import Plan, plan_conversion
+from core.training.plan import JobPlan, plan_conversion
 from core.training.specs import export_spec, preflight_spec
 from tasks.jobs import made_before, make, make_here, script_hash
 from tasks.paid_jobs import agree
@@ -30,7 +30,7 @@ async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef 
     """
     settings, known = run.settings, load_hardware().estimate
 
-    def plan(offered: dict[str, Flavor], spent: float) -> Plan:
+    def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
         return plan_conversion(f"Export of the {arm}", shape(run.store, base), training, offered, known, settings.jobs, spent)
 
     await agree(run, _spec(run, arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)

@@ -24,7 +24,7 @@ from core.storage.file_facts import is_whole
 from core.storage.store import open_store
 from core.training.hardware import Flavor, flavors, load_hardware
 from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, first_alive
-from core.training.plan import Plan
+from core.training.plan import JobPlan
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
 from tasks.job_telling import JobEventLogger, link
@@ -33,7 +33,7 @@ ATTACHED = "jobs/attached"
 """Below the data root: which jobs a run waits for, so that its cancellation can reach them from another process."""
 
 
-async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], float], Plan]) -> None:
+async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], float], JobPlan]) -> None:
     """Before a job costs money: plan it, check the budget, publish the plan, and ask a person if the settings want it.
 
     Nothing is asked where jobs run here, or where the result or its job is there already.

@@ -25,7 +25,7 @@ async def report_progress(run: Run, progress: Progress, key: str) -> AsyncGenera
     artifact = await begin_progress(key, "Begun.")
 
     async def report() -> None:
-        every, line = run.settings.generation.told_every_seconds, moving_line()
+        every, line = run.settings.generation.progress_seconds, moving_line()
         while True:
             for _ in range(max(1, round(every / STEP_SECONDS))):
                 line.move("Rehearsing", progress.said, progress.exchanges, "exchanges")

@@ -16,7 +16,7 @@ from core.training.bases import base_file, check_files, folder_hash
 from core.training.estimate import load_of, shape
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
-from core.training.plan import Plan, plan_training
+from core.training.plan import JobPlan, plan_training
 from core.training.specs import UNPACKED, training_spec
 from tasks.jobs import made_before, make, run_script, script_hash
 from tasks.paid_jobs import agree
@@ -104,7 +104,7 @@ async def agree_to_training(run: Run, dataset: DatasetRef, base: ModelRef, train
     """
     settings, known = run.settings, load_hardware().estimate
 
-    def plan(offered: dict[str, Flavor], spent: float) -> Plan:
+    def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
         return plan_training(f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset), offered, known, settings.jobs, spent)
 
     await agree(run, _spec(run, dataset, base, training, script_hash("train_sft.py"), place), plan)

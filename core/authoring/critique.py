@@ -49,7 +49,7 @@ def pack_files(root: Path, domain: str) -> dict[str, str]:
     return found
 
 
-async def review(
+async def review_by_experts(
     designer: Designer, files: Mapping[str, str], experts: Sequence[Expert], kept: dict[str, list[Finding]], keep: Callable[[], object]
 ) -> list[Finding]:
     """Have all files reviewed by each expert who has not yet.

@@ -67,8 +67,8 @@ def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack
         return "it passed" if score.outcome is Outcome.PASS else "its assessment is incomplete"
     if score.failed_gates:
         return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never mended"
-    if score.score < pass_at - numbers.below - 1e-9:
-        return f"its score of {score.score:.3f} is more than {numbers.below:g} below {pass_at:g}"
+    if score.score < pass_at - numbers.max_score_gap - 1e-9:
+        return f"its score of {score.score:.3f} is more than {numbers.max_score_gap:g} below {pass_at:g}"
     failed = [verdict for verdict in assessment.verdicts if verdict.criterion in score.failed_checks and verdict.answer is not Answer.ERROR]
     cited: dict[int, list[Verdict]] = {}
     for verdict in failed:
@@ -76,7 +76,7 @@ def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack
             cited.setdefault(number, []).append(verdict)
     if not cited:
         return "no failed verdict cites an exchange, so it is not known what to rewrite"
-    most = int(numbers.most * len(transcript.exchanges))
+    most = int(numbers.max_rewrite_share * len(transcript.exchanges))
     if len(cited) > most:
         return f"{len(cited)} of {len(transcript.exchanges)} answers would have to be rewritten; at most {most} may be"
     return dict(sorted(cited.items()))

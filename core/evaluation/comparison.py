@@ -6,7 +6,7 @@ from pydantic import FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, judged_on_fewer, missing_shares
-from core.evaluation.decision import Decided, decide
+from core.evaluation.decision import Decided, decide_arm
 from core.evaluation.mean_differences import (
     Conversations,
     PartDifference,
@@ -27,7 +27,7 @@ FLIPS = 100_000
 """Sign patterns that are sampled where there are too many to look at each; p then has a standard error of 0.0007 at 0.05."""
 
 
-class Arm(Record):
+class ArmSummary(Record):
     """An arm by itself.
 
     Args:
@@ -79,7 +79,7 @@ class Comparison(Record):
 
     base: str
     rule: Decision
-    arms: dict[str, Arm]
+    arms: dict[str, ArmSummary]
     comparisons: dict[str, ArmComparison]
     notes: list[str]
 
@@ -127,16 +127,16 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
             safety=safety,
             missing=lost,
             if_nothing_were_missing=bounds(found[base], found[name], planned, base, name),
-            decided=decide(score, safety, lost, rule),
+            decided=decide_arm(score, safety, lost, rule),
             notes=_notes(score, by_persona, criteria, lost, rule.alpha),
         )
     note = judged_on_fewer([item for conversations in found.values() for item in conversations.values()])
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons, notes=[note] if note else [])
 
 
-def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> Arm:
+def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> ArmSummary:
     complete = [item for item in conversations.values() if item.complete]
-    return Arm(
+    return ArmSummary(
         missing=count_missing(conversations, planned),
         mean_score=mean_of([value for item in complete if (value := points(item)) is not None]),
         passed=sum(passed(item) == 1 for item in complete),
@@ -144,7 +144,7 @@ def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> Ar
     )
 
 
-def _check_enough(pairs: Pairs, arms: Mapping[str, Arm], base: str, name: str) -> None:
+def _check_enough(pairs: Pairs, arms: Mapping[str, ArmSummary], base: str, name: str) -> None:
     if len(pairs.personas) >= 2:
         return
     lost = {arm: arms[arm].missing.planned - arms[arm].missing.completed for arm in (base, name)}

@@ -7,7 +7,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.attrition import MissingShare
 from core.evaluation.mean_differences import ScoreDifference
-from core.evaluation.paired_statistics import told_p
+from core.evaluation.paired_statistics import format_p
 from core.evaluation.safety import Safety
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -34,7 +34,7 @@ class Decided(Record):
     conditions: list[Condition]
 
 
-def decide(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
+def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
     """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate."""
     conditions = [*_score_conditions(score, rule), _safety_condition(safety), _missing_condition(lost)]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
@@ -59,7 +59,7 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
         Condition(
             text=f"p below {rule.alpha:g}",
             figure=score.p_holm,
-            found=f"p {told_p(score.p_holm)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
+            found=f"p {format_p(score.p_holm)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
             holds=score.p_holm < rule.alpha,
         ),
         Condition(

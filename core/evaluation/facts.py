@@ -7,7 +7,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
-from core.evaluation.power import Plan
+from core.evaluation.power import PowerAnalysis
 from core.llm.ledger import Bill
 from core.records import Assessment, Persona, Record, Transcript
 
@@ -84,7 +84,7 @@ class EvaluationFacts:
     judges: Sequence[str] = ()
     simulator: str | None = None
     exchanges: int | None = None
-    plan: Plan | None = None
+    plan: PowerAnalysis | None = None
     heldout: Mapping[str, HeldOutLoss] = field(default_factory=dict)
     general: Mapping[str, Sequence[GeneralAnswer]] = field(default_factory=dict)
     bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)

@@ -20,7 +20,7 @@ LONG = 20
 
 
 @dataclass(frozen=True)
-class Side:
+class ArmColumn:
     """An arm's conversation with a persona, or why there is none.
 
     Args:
@@ -44,7 +44,7 @@ class Pair:
     persona: int
     trial: int
     topics: str
-    sides: list[Side]
+    sides: list[ArmColumn]
     tags: list[str]
 
 
@@ -117,7 +117,7 @@ def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, C
             difference = (other.score.score or 0.0) - (base.score.score or 0.0)
             tags |= {"better" if difference > 0 else "worse" if difference < 0 else "equal"}
             tags |= {"split"} if base.score.outcome is not other.score.outcome else set()
-    sides = [Side(arm, _outcome(item), words, _lost(item)) for arm, words, item in found]
+    sides = [ArmColumn(arm, _outcome(item), words, _lost(item)) for arm, words, item in found]
     return Pair(*key, topics, sides, sorted(tags))
 
 

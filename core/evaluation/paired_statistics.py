@@ -54,7 +54,7 @@ class EffectSize(Record):
     reason: str | None = None
 
 
-def told_p(value: float, equals: str = "= ") -> str:
+def format_p(value: float, equals: str = "= ") -> str:
     """Return what stands after the letter p."""
     return f"< {LEAST_P}" if value < LEAST_P else f"{equals}{value:.4f}"
 

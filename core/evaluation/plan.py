@@ -2,20 +2,20 @@
 
 from core.errors import EvaluationError
 from core.evaluation.outcomes import Trial
-from core.evaluation.power import Plan, Spread, assumed_spread, pilot_spread, plan
+from core.evaluation.power import PowerAnalysis, Spread, analyse_power, assumed_spread, pilot_spread
 from core.evaluation.record import read_pilot
 from core.paths import project_path
 from core.settings.evaluation import EvaluationSettings
 
 
-def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, trials: int | None = None) -> Plan:
+def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, trials: int | None = None) -> PowerAnalysis:
     """Say what the planned personas and trials can find, with the spread of the settings' pilot or their assumed one.
 
     Raises:
         EvaluationError: the pilot cannot be read, or a number is out of its range.
     """
     rule, how_many = numbers.decision, numbers.personas if personas is None else personas
-    return plan(how_many, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
+    return analyse_power(how_many, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
 
 
 def _spread(numbers: EvaluationSettings) -> Spread:

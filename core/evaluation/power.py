@@ -43,7 +43,7 @@ def assumed_spread(between: float, within: float, base_mean: float) -> Spread:
     return Spread(between=between, within=within, base_mean=base_mean, source=source)
 
 
-class Plan(Record):
+class PowerAnalysis(Record):
     """What a planned evaluation can find.
 
     Args:
@@ -130,7 +130,7 @@ def power_of(difference: float, sd: float, personas: int, alpha: float) -> float
     return float(1 - special.nctdtr(freedom, shift, critical) + wrong)
 
 
-def plan(personas: int, trials: int, spread: Spread, alpha: float = 0.05, wanted_power: float = 0.8, gain: float = 0.1) -> Plan:
+def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.05, wanted_power: float = 0.8, gain: float = 0.1) -> PowerAnalysis:
     """Say what a planned evaluation can find.
 
     Args:
@@ -147,7 +147,7 @@ def plan(personas: int, trials: int, spread: Spread, alpha: float = 0.05, wanted
     if not 0 < alpha < wanted_power < 1:
         raise EvaluationError(f"alpha is {alpha} and the power wanted {wanted_power}; 0 < alpha < power < 1 is needed.")
     sd, hoped = spread.of_mean(trials), gain * spread.base_mean
-    found = Plan(
+    found = PowerAnalysis(
         personas=personas,
         trials=trials,
         alpha=alpha,
@@ -180,7 +180,7 @@ def _personas_for(difference: float, sd: float, alpha: float, wanted: float) -> 
     return next((personas for personas in range(2, MOST + 1) if power_of(difference, sd, personas, alpha) >= wanted), None)
 
 
-def _text(found: Plan) -> str:
+def _text(found: PowerAnalysis) -> str:
     if found.smallest_difference is None:
         able = (
             f"{found.personas} personas cannot show any difference: the least p of the sign-flip test is {found.least_p:.4g}, and it takes "

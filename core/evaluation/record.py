@@ -11,8 +11,8 @@ from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import told_p
-from core.evaluation.power import Plan
+from core.evaluation.paired_statistics import format_p
+from core.evaluation.power import PowerAnalysis
 from core.evaluation.recorded import read_recorded
 from core.llm.ledger import Bill
 from core.packs.pack import Pack
@@ -50,7 +50,7 @@ class EvaluationRecord(Record):
     judges: list[str] = Field(default_factory=list)
     simulator: str | None = None
     exchanges: int | None = None
-    plan: Plan | None = None
+    plan: PowerAnalysis | None = None
     heldout: dict[str, HeldOutLoss] = Field(default_factory=dict)
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
@@ -87,7 +87,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
         score = one.score
         interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
         found[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
-        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {told_p(score.p)})"
+        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p)})"
         found["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
     return found
 

@@ -2,7 +2,7 @@
 
 from core.escaping import Markdown, add_filters, render_markdown
 from core.evaluation.facts import EvaluationFacts
-from core.evaluation.paired_statistics import Interval, PairedT, told_p
+from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.safety import GateFailures
 from core.records import Result
 
@@ -48,7 +48,7 @@ def _percents(found: Interval | None, bracketed: bool = True) -> str:
 def _t(found: PairedT) -> str:
     if found.t is None or found.p is None:
         return "none: all differences are equal"
-    return f"t = {found.t:.3f}, p {told_p(found.p)}, n = {found.n}"
+    return f"t = {found.t:.3f}, p {format_p(found.p)}, n = {found.n}"
 
 
 def _gates(found: GateFailures) -> str:
@@ -73,7 +73,7 @@ add_filters(
     percent=lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
     percents=_percents,
     interval=_interval,
-    p=told_p,
+    p=format_p,
     t=_t,
     gates=_gates,
     apart=_apart,

@@ -9,7 +9,7 @@ from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.fresh_personas import check_enough, read_personas
 from core.evaluation.outcomes import Trial
-from core.evaluation.power import Plan
+from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.llm.run import Run
 from core.paths import user_path
@@ -115,7 +115,13 @@ def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> li
 
 
 def compare(
-    run: Run, personas: Sequence[Persona], arms: Sequence[Arm], planned: Plan, general: dict[str, list[GeneralAnswer]], parts: list[Part], found: Outcomes
+    run: Run,
+    personas: Sequence[Persona],
+    arms: Sequence[Arm],
+    planned: PowerAnalysis,
+    general: dict[str, list[GeneralAnswer]],
+    parts: list[Part],
+    found: Outcomes,
 ) -> EvaluationRecord:
     """Compare the arms.
 

@@ -24,7 +24,7 @@ def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
         raise SettingsError(f"assessment.panel.by_criterion names {unknown[0]!r}. Allowed: {', '.join(rubric.criteria)}. Take it out or correct it.")
 
 
-def decide(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
+def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
     """Decide each criterion from the judges' verdicts, and score what comes of it.
 
     With `majority`, more than half of all judges must pass a criterion, so that a tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR

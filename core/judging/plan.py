@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
 from core.judging.figures import REPEATED
-from core.judging.panel import decide
+from core.judging.panel import combine_judges
 from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.records import (
@@ -159,7 +159,7 @@ def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> Assessme
     store, refs = run.store, {judge: ref for judge, ref in by_judge.items() if ref}
     transcript = next(iter(refs.values())).transcript
     read = {judge: store.load(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}
-    decided = decide(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
+    decided = combine_judges(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
     folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}/panels"
     path = f"{folder}/{fingerprint(decided)}.json"
     if not store.exists(path):

@@ -91,7 +91,7 @@ class ReviewFigures:
     disagreements: dict[str, list[Disagreement]]
 
 
-def review(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int = RESAMPLES, few: int = FEW, seed: int = 0) -> ReviewFigures:
+def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int = RESAMPLES, few: int = FEW, seed: int = 0) -> ReviewFigures:
     """Lay a person's labels beside what was decided and, where there are several judges, beside what each said.
 
     An answer that is ERROR, and an outcome that is incomplete, is counted apart: it is no NO and no disagreement.

@@ -14,7 +14,7 @@ from core.records import AssessmentBatch, LeftOut
 from core.rehearsal.fidelity import Report
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
-from core.training.plan import Plan
+from core.training.plan import JobPlan
 
 PARAGRAPHS = ("replies", "next")
 """What of a run's summary has lines: held-out messages with their replies, and what to do next."""
@@ -121,6 +121,6 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def job_plan_markdown(plan: Plan) -> Markdown:
+def job_plan_markdown(plan: JobPlan) -> Markdown:
     """Return what a paid job will need and cost, as Markdown."""
     return render_markdown("reports/job_plan", plan=plan)

@@ -6,7 +6,7 @@ from core.errors import ReviewError
 from core.fingerprint import seed_of
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
-from core.judging.review import review
+from core.judging.review import compare_labels
 from core.judging.review_sheet import read_sheet, sample, write_sheet
 from core.packs.pack import Rubric, load_pack
 from core.records import AssessmentBatch, Judged
@@ -55,7 +55,7 @@ def read_review(store: Store, domain: str, batch: str, sheet: Path) -> str:
     text = next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
     rubric = load_pack(domain).rubric
     judged = _judged(store, batch, rubric)
-    report = review_markdown(review(read_sheet(text, judged, rubric), judged, rubric))
+    report = review_markdown(compare_labels(read_sheet(text, judged, rubric), judged, rubric))
     store.write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
     return report
 

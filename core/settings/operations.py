@@ -13,9 +13,9 @@ from core.yaml_files import Strict
 class RepairSettings(Strict):
     """Repair of transcripts that almost passed."""
 
-    below: Share
+    max_score_gap: Share
     """How far below the rubric's threshold the score of a transcript may be."""
-    most: Share
+    max_rewrite_share: Share
     """Largest share of a transcript's answers that may be rewritten."""
     max_tokens: Tokens = 4_000
     """Maximum length of one answer, including thinking."""

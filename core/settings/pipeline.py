@@ -74,7 +74,7 @@ class Generation(Strict):
     guards: list[Fault]
     """Faults for which a message is rejected and requested again (core/rehearsal/guards.py).
     Malformed and empty messages are always rejected."""
-    told_every_seconds: Seconds = 15
+    progress_seconds: Seconds = 15
     """Interval of progress reports."""
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """What a job will need.
 
     Args:
@@ -68,7 +68,7 @@ class Plan:
         )
 
 
-def plan_training(what: str, shape: Shape, training: Training, load: Load, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> Plan:
+def plan_training(what: str, shape: Shape, training: Training, load: Load, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:
     """Plan a training.
 
     Args:
@@ -93,7 +93,7 @@ def plan_training(what: str, shape: Shape, training: Training, load: Load, offer
     return _plan(what, memory, found, name, "flavors.train", jobs, spent, f"lower max-length ({length:,} tokens now), add offload-checkpoints: true, or set")
 
 
-def plan_conversion(what: str, shape: Shape, training: Training, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> Plan:
+def plan_conversion(what: str, shape: Shape, training: Training, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:
     """Plan a merge and conversion, which processors do.
 
     Raises:
@@ -107,7 +107,7 @@ def plan_conversion(what: str, shape: Shape, training: Training, offered: Mappin
     return _plan(what, memory, found, name, "flavors.convert", jobs, spent, "set")
 
 
-def _plan(what: str, memory: dict[str, float], found: list[Option], name: str, setting: str, jobs: Jobs, spent: float, advice: str) -> Plan:
+def _plan(what: str, memory: dict[str, float], found: list[Option], name: str, setting: str, jobs: Jobs, spent: float, advice: str) -> JobPlan:
     by_cost = sorted(found, key=lambda option: option.usd)
     fitting = [option.flavor.name for option in by_cost if option.fits]
     allowed = f"{advice} {setting} to one of: {', '.join(fitting) or 'none fits'}"
@@ -119,7 +119,7 @@ def _plan(what: str, memory: dict[str, float], found: list[Option], name: str, s
         room = chosen.flavor.gpu_gb or chosen.flavor.ram_gb
         raise SettingsError(f"{what} takes about {sum(memory.values()):.0f} GB, and {name} ({room:.0f} GB) {reason}; {allowed}.")
     timeout = int(max(jobs.least_seconds, chosen.seconds * (1 + jobs.margin)))
-    plan = Plan(what, memory, chosen, [option for option in by_cost if option.fits], timeout, spent, jobs.usd)
+    plan = JobPlan(what, memory, chosen, [option for option in by_cost if option.fits], timeout, spent, jobs.usd)
     if spent + plan.most_usd > jobs.usd:
         raise BudgetError(
             f"Budget of the jobs: {what} on {name} takes up to {plan.most_usd:.2f} USD ({timeout / 60:.0f} minutes at {chosen.flavor.usd_per_hour:.2f} "

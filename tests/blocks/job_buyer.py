@@ -15,7 +15,7 @@ from core.settings.pipeline import load_settings
 from core.storage.store import open_store
 from core.training.hardware import flavors, load_hardware
 from core.training.job_spec import JobSpec
-from core.training.plan import Option, Plan
+from core.training.plan import JobPlan, Option
 
 SECONDS, FLAVOR = 3600, "a100-large"
 SCRIPT = Path(__file__).with_name("order_script.py")
@@ -30,7 +30,7 @@ async def buy(url: str, name: str, usd: float) -> int:
         **{"arguments": {"text": "Be kind. ", "seconds": 60}, "local": {}, "remote": {}, "repo": f"me/{name}", "fetch": []},
     )
     option = Option(flavors(load_hardware(), {})[FLAVOR], True, SECONDS)
-    plan = Plan("Training", {}, option, [option], SECONDS, 0.0, usd)
+    plan = JobPlan("Training", {}, option, [option], SECONDS, 0.0, usd)
     run = Run("training-1", None, settings.model_copy(update={"jobs": jobs}), open_store(), {}, None, plans={order.key: plan})  # ty: ignore[invalid-argument-type]
     try:
         await submit(run, block, order, SCRIPT, open_store().local(order.folder))

@@ -4,7 +4,7 @@ from typing import Any
 
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
-from core.evaluation.power import assumed_spread, plan
+from core.evaluation.power import analyse_power, assumed_spread
 from core.llm.ledger import Bill
 from core.records import Assessment, Exchange, Transcript, Verdict
 from core.settings.evaluation import Decision
@@ -30,7 +30,7 @@ def facts_of(played, base="base", **more):
         "judges": ["provider/judge"],
         "simulator": "provider/user",
         "exchanges": 2,
-        "plan": plan(10, 3, assumed_spread(0.05, 0.15, 0.7)),
+        "plan": analyse_power(10, 3, assumed_spread(0.05, 0.15, 0.7)),
         "heldout": {arm: HeldOutLoss(loss=2.5, on="10 examples") for arm in arms},
         "general": {arm: [answer("capital", "Paris" if arm == base else "Rome")] for arm in arms},
         "bills": {("judge", "provider/judge"): Bill(calls=12, usd=0.5)},

@@ -15,7 +15,7 @@ from core.evaluation.page import evaluation_page
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.judging.figures import figures
 from core.judging.page import assessment_page
-from core.judging.review import review
+from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, write_sheet
 from core.llm.ledger import Bill
 from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
@@ -92,7 +92,7 @@ def worked(text: str) -> dict[str, Any]:
 
 def reviewed(text: str) -> Any:
     """Return what a person's labels say of a judge who wrote the text wherever it can."""
-    return review(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
+    return compare_labels(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
 
 
 @cache

@@ -104,7 +104,7 @@ def stop_at(process, pattern, group=False):
 
 
 def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     code, output = stop_at(command("generate", f"--settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
     assert code == 130, output
     assert "Traceback" not in output, output

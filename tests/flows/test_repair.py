@@ -19,7 +19,7 @@ def repair_settings(tmp_path, **changes):
     return write_settings(
         tmp_path,
         roles={"user_simulator": "scripted/user", "assistant": "scripted/mixed", "judges": ["scripted/judge"], "repairer": "scripted/repairer"},
-        repair={"below": 0.5, "most": 1.0, **changes.pop("repair", {})},
+        repair={"max_score_gap": 0.5, "max_rewrite_share": 1.0, **changes.pop("repair", {})},
         generation={"conversations": 24, "exchanges": [4, 6], "concurrency": 8},
         **changes,
     )
@@ -79,7 +79,7 @@ async def test_run_again_nothing_is_mended_anew(tmp_path, data_root):
 
 
 async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root):
-    settings = repair_settings(tmp_path, repair={"below": 0.0})
+    settings = repair_settings(tmp_path, repair={"max_score_gap": 0.0})
     await made(settings)
     found = await repair(settings=settings)
     assert found.summary["mended"].startswith("0 of ")

@@ -80,7 +80,7 @@ def test_a_command_can_be_stopped_while_it_imports_and_while_its_server_starts(a
 
 
 def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_and_keeps_what_was_made(alone, tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     process = alone("generate", f"--settings={path}")
     wait_for(process, r"So far: [1-9]\d* of 1,500")
     process.terminate()
@@ -89,7 +89,7 @@ def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_
 
 
 def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     makefile = tmp_path / "Makefile"
     makefile.write_text(
         f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows.command generate $(if $(SETTINGS),--settings $(SETTINGS))\n", encoding="utf-8"

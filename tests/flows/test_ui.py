@@ -85,7 +85,7 @@ def states(run):
 
 
 def test_whether_it_is_stopped_or_killed_nothing_is_left_and_no_run_says_for_ever_that_it_runs(ui, tmp_path):
-    settings = write_settings(tmp_path, generation={"conversations": 3000, "concurrency": 2, "exchanges": [6, 6], "told_every_seconds": 0.5})
+    settings = write_settings(tmp_path, generation={"conversations": 3000, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     process = ui()
     stopped = begin_a_run(process, settings)
     process.terminate()

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from core.authoring.critique import pack_files, review, revise
+from core.authoring.critique import pack_files, review_by_experts, revise
 from core.authoring.design import Designer, check_brief, check_file, check_reading, design_texts, draft_pack, place_of
 from core.authoring.pack_check import review_pack
 from core.errors import DesignError, PackError
@@ -127,7 +127,7 @@ def designer(scribe, attempts=2):
 async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
     files = {"system.md": SYSTEM}
     scribe = Scribe()
-    found = await review(designer(scribe), files, EXPERTS, {}, lambda: None)
+    found = await review_by_experts(designer(scribe), files, EXPERTS, {}, lambda: None)
     assert [finding.expert for finding in found] == [expert.name for expert in EXPERTS]
     assert all(expert.view in request.messages[0].content for expert, request in zip(EXPERTS, scribe.asked, strict=True))
     assert len({request.system for request in scribe.asked}) == 1  # the files, which a provider's cache then holds
@@ -141,14 +141,14 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
 async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():
     scribe, kept, saved = Scribe({"critique": ["no json", json.dumps({"findings": [{"file": "system.md"}]})]}), {}, []
     with pytest.raises(DesignError, match="critique did not come into its form in 2 attempts"):
-        await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+        await review_by_experts(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
     assert saved == []
     scribe.spoil["critique"] = [designed(request_for("critique")), "no json", "no json"]
     with pytest.raises(DesignError):
-        await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
+        await review_by_experts(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
     assert saved == [1]
     before = len(scribe.asked)
-    assert len(await review(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))) == 5
+    assert len(await review_by_experts(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))) == 5
     assert len(scribe.asked) - before == 4
     assert saved == [1, 2, 3, 4, 5]
 
@@ -167,7 +167,7 @@ async def test_criteria_that_were_drafted_once_are_not_drafted_again_after_a_sto
 
 async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
     scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
-    found = await review(designer(Scribe()), {"system.md": "x"}, EXPERTS, {}, lambda: None)
+    found = await review_by_experts(designer(Scribe()), {"system.md": "x"}, EXPERTS, {}, lambda: None)
     _, decided = await revise(designer(scribe), "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
     assert len(decided) == len(found)
 

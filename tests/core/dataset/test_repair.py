@@ -13,7 +13,7 @@ from core.settings.pipeline import load_settings
 from tests.core.judged import assessment, conversation
 
 PACK = load_pack("therapeutic-coaching")
-NUMBERS = load_settings().repair.model_copy(update={"below": 0.4, "most": 0.5})
+NUMBERS = load_settings().repair.model_copy(update={"max_score_gap": 0.4, "max_rewrite_share": 0.5})
 
 
 class Editor:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from core.errors import EvaluationError
 from core.evaluation.paired_statistics import sign_flip_p
-from core.evaluation.power import Spread, assumed_spread, pilot_spread, plan, power_of
+from core.evaluation.power import Spread, analyse_power, assumed_spread, pilot_spread, power_of
 from tests.core.arms import evaluation, lost
 
 ASSUMED = assumed_spread(0.05, 0.15, 0.70)
@@ -23,15 +23,15 @@ def spread(sd, base_mean=0.5):
 @pytest.mark.parametrize(("dz", "personas"), [(0.2, 199), (0.5, 34), (0.8, 15)])
 def test_personas_that_a_paired_t_test_needs(dz, personas):
     # two-sided 5 %, 80 % power, matched pairs: G*Power's figures for Cohen's small, medium and large effect
-    assert plan(10, 3, spread(0.05 / dz), gain=0.1).personas_for_gain == pytest.approx(personas, abs=1)
+    assert analyse_power(10, 3, spread(0.05 / dz), gain=0.1).personas_for_gain == pytest.approx(personas, abs=1)
 
 
 def test_with_five_personas_no_difference_can_be_shown_and_that_is_said():
-    found = plan(5, 3, ASSUMED)
+    found = analyse_power(5, 3, ASSUMED)
     assert (found.smallest_difference, found.gain_power, found.least_p) == (None, 0.0, 0.0625)
     assert "5 personas cannot show any difference: the least p of the sign-flip test is 0.0625, and it takes 6 personas" in found.text
     assert power_of(1.0, 0.001, 5, 0.05) == 0.0
-    assert plan(5, 3, spread(0.001)).personas_for_gain == 6
+    assert analyse_power(5, 3, spread(0.001)).personas_for_gain == 6
 
 
 def test_six_personas_must_all_have_the_same_sign():
@@ -59,15 +59,15 @@ def test_without_a_difference_it_is_the_level_that_the_test_can_have(personas, a
 
 @pytest.mark.parametrize("personas", [6, 7, 8, 10, 30, 300])
 def test_the_smallest_difference_is_found_with_the_power_that_was_wanted(personas):
-    found = plan(personas, 3, ASSUMED, wanted_power=0.9)
+    found = analyse_power(personas, 3, ASSUMED, wanted_power=0.9)
     assert found.smallest_difference is not None
     assert power_of(found.smallest_difference, found.sd, personas, 0.05) == pytest.approx(0.9, abs=1e-6)
     assert f"{personas} personas × 3 trials show a true difference of {found.smallest_difference:.3f} with 90% power" in found.text
 
 
 def test_more_trials_help_only_against_what_varies_within_personas():
-    assert (plan(10, 12, ASSUMED).smallest_difference or 1) < (plan(10, 3, ASSUMED).smallest_difference or 0)
-    assert plan(10, 12, spread(0.1)).smallest_difference == plan(10, 3, spread(0.1)).smallest_difference
+    assert (analyse_power(10, 12, ASSUMED).smallest_difference or 1) < (analyse_power(10, 3, ASSUMED).smallest_difference or 0)
+    assert analyse_power(10, 12, spread(0.1)).smallest_difference == analyse_power(10, 3, spread(0.1)).smallest_difference
     assert Spread(between=0.3, within=0.4, base_mean=0.5, source="").of_mean(1) == pytest.approx(0.5)
 
 
@@ -84,7 +84,7 @@ def test_a_pilots_spread_by_hand():
 def test_a_pilot_with_one_pair_each_or_no_spread_at_all():
     single = pilot_spread(evaluation(base=[0.5, 0.5, 0.5], arm=[0.6, 0.7, 0.8]), "base", "arm")
     assert (single.within, single.between) == (0.0, pytest.approx(0.1))
-    none = plan(8, 2, pilot_spread(evaluation(base=[0.5, 0.5], arm=[0.6, 0.6]), "base", "arm"))
+    none = analyse_power(8, 2, pilot_spread(evaluation(base=[0.5, 0.5], arm=[0.6, 0.6]), "base", "arm"))
     assert (none.smallest_difference, none.personas_for_gain, none.gain_power) == (0.0, 6, pytest.approx(1.0))
 
 
@@ -100,15 +100,15 @@ def test_what_cannot_be_planned_is_refused():
     with pytest.raises(EvaluationError, match="a pilot needs at least 2"):
         pilot_spread(rows, "base", "arm")
     with pytest.raises(EvaluationError, match="personas is 0; 1 to 10000 is allowed"):
-        plan(0, 3, ASSUMED)
+        analyse_power(0, 3, ASSUMED)
     with pytest.raises(EvaluationError, match=r"gain is -0\.1; 0 to 10 is allowed"):
-        plan(8, 3, ASSUMED, gain=-0.1)
+        analyse_power(8, 3, ASSUMED, gain=-0.1)
     with pytest.raises(EvaluationError, match=r"alpha is 0\.9 and the power wanted 0.8"):
-        plan(8, 3, ASSUMED, alpha=0.9)
+        analyse_power(8, 3, ASSUMED, alpha=0.9)
 
 
 def test_a_gain_of_nothing_and_one_that_is_out_of_reach_are_said():
-    assert plan(8, 3, spread(0.1, base_mean=0.0)).personas_for_gain is None
-    assert "a gain of 0 needs no personas" in plan(8, 3, spread(0.1, base_mean=0.0)).text
-    assert "needs more than 10000 personas" in plan(8, 3, spread(0.4), gain=0.001).text
-    assert "more than the base leaves room for" in plan(8, 3, spread(0.9), gain=0.1).text
+    assert analyse_power(8, 3, spread(0.1, base_mean=0.0)).personas_for_gain is None
+    assert "a gain of 0 needs no personas" in analyse_power(8, 3, spread(0.1, base_mean=0.0)).text
+    assert "needs more than 10000 personas" in analyse_power(8, 3, spread(0.4), gain=0.001).text
+    assert "more than the base leaves room for" in analyse_power(8, 3, spread(0.9), gain=0.1).text

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from core.errors import SettingsError
-from core.judging.panel import check_panel, decide
+from core.judging.panel import check_panel, combine_judges
 from core.packs.pack import load_pack
 from core.records import Answer, Outcome
 from core.settings.assessment import PanelSettings
@@ -19,7 +19,7 @@ USUAL = PanelSettings(criteria="majority", gates="any_fail")
 def panel(criterion, said, policies=USUAL):
     """A judge that says nothing has no assessment."""
     judges = {f"judge/{n}": assessment(TALK, f"judge/{n}", {criterion: answer}) if answer else None for n, answer in enumerate(said)}
-    found = decide(PACK, judges, policies, 5)
+    found = combine_judges(PACK, judges, policies, 5)
     return found, next(verdict for verdict in found.verdicts if verdict.criterion == criterion)
 
 
@@ -88,12 +88,12 @@ def test_a_criterion_may_have_a_policy_of_its_own():
 
 def test_the_record_names_all_judges_and_one_that_favours_its_own_family():
     judges = {"openai/gpt": assessment(TALK, "openai/gpt", {}), "anthropic/claude": assessment(TALK, "anthropic/claude", {}, shared_family="claude")}
-    found = decide(PACK, judges, USUAL, 5)
+    found = combine_judges(PACK, judges, USUAL, 5)
     assert (found.judge, found.shared_family) == ("openai/gpt + anthropic/claude", "claude")
 
 
 def test_only_what_applies_to_the_length_is_decided():
     short = conversation("t", 2)
-    found = decide(PACK, {f"judge/{n}": assessment(short, f"judge/{n}", {}) for n in (1, 2)}, USUAL, 2)
+    found = combine_judges(PACK, {f"judge/{n}": assessment(short, f"judge/{n}", {}) for n in (1, 2)}, USUAL, 2)
     assert "MT4" not in {verdict.criterion for verdict in found.verdicts}
     assert found.score.outcome is Outcome.PASS

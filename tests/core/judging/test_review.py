@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import ReviewError
 from core.judging.intervals import wilson_interval
 from core.judging.label_statistics import rogan_gladen
-from core.judging.review import review
+from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, read_sheet, sample, write_sheet
 from core.judging.scoring import applicable
 from core.records import Answer
@@ -322,7 +322,7 @@ def test_many_faults_are_told_in_one_message():
 
 
 def reviewed(labels, batch, resamples=50, few=10):
-    return review(labels, batch, RUBRIC, resamples, few)
+    return compare_labels(labels, batch, RUBRIC, resamples, few)
 
 
 def labelled(answers, notes=None):
