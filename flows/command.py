@@ -132,13 +132,13 @@ def as_text(data: Any) -> str:
     return to_json(data, fallback=str, inf_nan_mode="null").decode()
 
 
-def _settings(given: str) -> str:
+def _settings(word: str) -> str:
     """Return the path of the settings that are meant."""
-    if given in SHIPPED:
-        return SHIPPED[given]
-    if Path(given).suffix or Path(given).exists():
-        return given
-    raise SettingsError(f"Unknown settings {given!r:.80}.{nearest(given, SHIPPED)} Allowed: {', '.join(SHIPPED)}, or the path of a YAML file.")
+    if word in SHIPPED:
+        return SHIPPED[word]
+    if Path(word).suffix or Path(word).exists():
+        return word
+    raise SettingsError(f"Unknown settings {word!r:.80}.{nearest(word, SHIPPED)} Allowed: {', '.join(SHIPPED)}, or the path of a YAML file.")
 
 
 def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
@@ -150,8 +150,8 @@ def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
 def _meant(word: str, options: Sequence[str]) -> str:
     """Return the option that was probably meant by `name=value`."""
     name, separator, value = word.partition("=")
-    found = nearest(name.strip("-").lower().replace("_", "-"), options) if separator else ""
-    return found and f" Did you mean --{found.split(chr(39))[1]} {value:.40}?"
+    suggestion = nearest(name.strip("-").lower().replace("_", "-"), options) if separator else ""
+    return suggestion and f" Did you mean --{suggestion.split(chr(39))[1]} {value:.40}?"
 
 
 def main(words: list[str] | None = None) -> None:

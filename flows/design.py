@@ -27,9 +27,9 @@ async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml"
     Returns:
         The draft with its report.
     """
-    made = read_brief(open_store(), brief, domain, overwrite)
-    run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(made.brief))
-    async with awaited(run.store, made.folder, f"The draft of {domain}"):
-        await draft(run, made)
-        findings = await criticise(run, made)
-        return await publish_design(run, made, findings, install)
+    drafted = read_brief(open_store(), brief, domain, overwrite)
+    run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(drafted.brief))
+    async with awaited(run.store, drafted.folder, f"The draft of {domain}"):
+        await draft(run, drafted)
+        findings = await criticise(run, drafted)
+        return await publish_design(run, drafted, findings, install)

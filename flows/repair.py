@@ -24,6 +24,6 @@ async def repair(domain: str = "therapeutic-coaching", assessed: str | None = No
     run = await begin_run("repair", domain, settings, assessed=assessed)
     chosen, mended = await repair_batch(run, assessed)
     judged = await assess_batch(mended, run)
-    found = await publish_repairs(run, chosen, judged)
+    report = await publish_repairs(run, chosen, judged)
     check_assessed(run, judged)
-    return found
+    return report

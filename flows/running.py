@@ -35,8 +35,8 @@ def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any], quiet: boo
         UnderstudyError: something that a person can act on.
     """
     receipt = _receipt(flow, given, asked)
-    if receipt and (found := _from_receipt(receipt)):
-        return found
+    if receipt and (answer := _from_receipt(receipt)):
+        return answer
     with temporary_server() as wait_for_server:
         try:
             return _run(flow, given, asked, receipt, quiet, wait_for_server)

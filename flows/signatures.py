@@ -51,15 +51,15 @@ def read_signature(target: str) -> Signature:
     """
     module, _, name = target.partition(":")
     tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
-    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name)
-    arguments, defaults = found.args.args, found.args.defaults
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name)
+    arguments, defaults = function.args.args, function.args.defaults
     without = len(arguments) - len(defaults)
     written = []
     for place, argument in enumerate(arguments):
         kind = ast.unparse(argument.annotation) if argument.annotation else "str"
         default = ast.literal_eval(defaults[place - without]) if place >= without else inspect.Parameter.empty
         written.append(Written(argument.arg, kind.removesuffix(" | None"), kind.endswith(" | None"), default))
-    return Signature(tuple(item for item in written if item.kind != WORKER), ast.get_docstring(found) or "")
+    return Signature(tuple(item for item in written if item.kind != WORKER), ast.get_docstring(function) or "")
 
 
 def source_of(module: str) -> Path:
@@ -78,8 +78,8 @@ def command_function(
         names: other names of options, by parameter.
         more: parameters of the command itself.
     """
-    made = [_parameter(item, item.name == positional, option_of(item.name, names)) for item in signature.parameters]
-    shape = inspect.Signature([*sorted(made, key=lambda item: item.kind), *more])
+    parameters = [_parameter(item, item.name == positional, option_of(item.name, names)) for item in signature.parameters]
+    shape = inspect.Signature([*sorted(parameters, key=lambda item: item.kind), *more])
 
     def command(*arguments: Any, **named: Any) -> int:
         return run(dict(shape.bind(*arguments, **named).arguments))
@@ -109,18 +109,18 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
-def typed_values(signature: Signature, given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def typed_values(signature: Signature, words: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Return values in the types of a function.
 
     Args:
-        given: as `command_function` hands them on.
+        words: as `command_function` hands them on.
         names: other names of options, by parameter.
 
     Raises:
         SettingsError: a number is out of its bounds, or a value with parts has not the form of its parts.
     """
-    taken = [item for item in signature.parameters if item.name in given]
-    return {item.name: _typed(item, option_of(item.name, names), given[item.name]) for item in taken}
+    taken = [item for item in signature.parameters if item.name in words]
+    return {item.name: _typed(item, option_of(item.name, names), words[item.name]) for item in taken}
 
 
 def option_of(parameter: str, names: Mapping[str, str]) -> str:

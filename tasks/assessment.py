@@ -57,13 +57,13 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
         get_run_logger().warning(log.damage)
     room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
     model = await open_model(run, plan.judge)
-    made = await assess(JudgeContext(run.pack, model, transcript, *room, log))
+    assessment = await assess(JudgeContext(run.pack, model, transcript, *room, log))
     if lock := LOCK.get():
         lock.check()
-    store.write_json(path, made)
-    if made.score.outcome is not Outcome.INCOMPLETE:
+    store.write_json(path, assessment)
+    if assessment.score.outcome is not Outcome.INCOMPLETE:
         log.remove()
-    return plan.ref(path, made)
+    return plan.ref(path, assessment)
 
 
 def find_batch(run: Run, folder: str | None, batch: str | None) -> str:
@@ -94,8 +94,8 @@ async def judge_transcripts(
     """
     judges = run.models["judge"]
     plans = [plan_assessment(run, item, judge) for item in transcripts for judge in judges]
-    made, left_out = await _judge(plans, run, "Assessed", should_stop)
-    by_judge = [{judge.reference: made.get((item.id, judge.reference, 0)) for judge in judges} for item in transcripts]
+    by_key, left_out = await _judge(plans, run, "Assessed", should_stop)
+    by_judge = [{judge.reference: by_key.get((item.id, judge.reference, 0)) for judge in judges} for item in transcripts]
     return decide_all(run, by_judge), left_out
 
 
@@ -159,8 +159,8 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
         return {}
     plans = plan_repeats(run, run.store.load(batch_path, AssessmentBatch), repeat, sample)
     paths: dict[str, list[str]] = {judge.reference: [] for judge in run.models["judge"]}
-    made, _ = await _judge(plans, run, "Judged again")
-    for (_, judge, _), ref in made.items():
+    by_key, _ = await _judge(plans, run, "Judged again")
+    for (_, judge, _), ref in by_key.items():
         paths[judge].append(ref.path)
     return paths
 
@@ -176,27 +176,27 @@ async def _judge(
     Returns:
         What was made, in the plans' order; and what was left out.
     """
-    made: dict[Key, AssessmentRef] = {}
+    by_key: dict[Key, AssessmentRef] = {}
 
     async def one(plan: AssessmentPlan) -> AssessmentRef:
         async with owned(run.store, f"{FOLDER}/{plan.lock}"):
             ref = await run_cached(assess_task, run, plan)
         if ref.outcome is Outcome.INCOMPLETE:
             leave_open()
-        made[plan.key] = ref
+        by_key[plan.key] = ref
         return ref
 
     def how_far() -> str:
-        incomplete = sum(ref.outcome is Outcome.INCOMPLETE for ref in made.values())
+        incomplete = sum(ref.outcome is Outcome.INCOMPLETE for ref in by_key.values())
         lost = f", {incomplete} incomplete" if incomplete else ""
-        return f"{len(made) - incomplete} of {len(plans)}{lost}"
+        return f"{len(by_key) - incomplete} of {len(plans)}{lost}"
 
     names = [f"{plan.transcript.id} by {plan.judge.reference}" for plan in plans]
     limit = run.settings.assessment.concurrency
     async with concurrency_slot(run, ("judge",)):
         _, left_out = await gather_bounded(run, one, plans, names, limit, doing, how_far, should_stop)
     log_bill(run)
-    return {plan.key: made[plan.key] for plan in plans if plan.key in made}, left_out
+    return {plan.key: by_key[plan.key] for plan in plans if plan.key in by_key}, left_out
 
 
 def _log_outcomes(run: Run, assessed: Sequence[AssessmentRef], left_out: int) -> None:

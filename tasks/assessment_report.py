@@ -28,9 +28,9 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     batch = store.load(batch_path, AssessmentBatch)
     judged = read_judged(store, batch)
     repeats = {judge: [store.load(path, Assessment) for path in paths] for judge, paths in again.items()}
-    found = figures(judged, rubric, repeats)
-    caveats = caveats_of(judged, found)
-    text = assessment_markdown(found, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
+    batch_figures = figures(judged, rubric, repeats)
+    caveats = caveats_of(judged, batch_figures)
+    text = assessment_markdown(batch_figures, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
@@ -41,10 +41,10 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
         logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
-    await publish_table(_table(found), key=f"criteria-{batch.domain}", description="How each criterion was answered")
+    await publish_table(_table(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")
 
 
-def _table(found: Figures) -> list[dict[str, Any]]:
+def _table(batch_figures: Figures) -> list[dict[str, Any]]:
     return [
         {
             "criterion": f"{rate.criterion.id} {rate.criterion.head.name}",
@@ -52,5 +52,5 @@ def _table(found: Figures) -> list[dict[str, Any]]:
             "passes": f"{rate.passing.value:.0%} of {rate.passing.n}" if rate.passing.value is not None else "none",
             **{answer.value: rate.answers[answer] for answer in Answer},
         }
-        for rate in found.criteria
+        for rate in batch_figures.criteria
     ]

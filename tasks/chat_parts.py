@@ -65,13 +65,13 @@ def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part
 
 
 def _exported(pack: Pack) -> Exported:
-    found = latest_exports(open_store(), pack.name, None, None, None)
-    if found is None:
+    exported = latest_exports(open_store(), pack.name, None, None, None)
+    if exported is None:
         raise JobError(
             f"No export of {pack.name} in {open_store().root} yet. Run `make demo` or `make export` first, or name the file of a "
             "model: understudy chat --model FILE."
         )
-    return found
+    return exported
 
 
 def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
@@ -84,8 +84,8 @@ def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
         return Part(name, path, _system(path, pack), f"{base}, as it is")
     data = exported.dataset
     about = f"{base}, trained on {data.examples:,} examples from {data.transcripts:,} conversations of {pack.name}"
-    made = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
-    return Part(name, path, _system(path, pack), f"{about}, made {made:%Y-%m-%d %H:%M}", _caveats(data.path))
+    modified = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    return Part(name, path, _system(path, pack), f"{about}, made {modified:%Y-%m-%d %H:%M}", _caveats(data.path))
 
 
 def _from_file(name: str, path: Path, pack: Pack) -> Part:
@@ -96,8 +96,8 @@ def _from_file(name: str, path: Path, pack: Pack) -> Part:
 def _system(path: Path, pack: Pack) -> str:
     """Return the prompt of the Modelfile that an export puts beside its files; a pack may have changed since."""
     beside = path.parent / "Modelfile"
-    found = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
-    return found[1].rstrip("\n") if found else pack.prompts["system"].render()
+    match = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+    return match[1].rstrip("\n") if match else pack.prompts["system"].render()
 
 
 def _caveats(dataset: str) -> tuple[str, ...]:

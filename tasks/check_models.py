@@ -59,8 +59,8 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     if provider == "scripted":
         return Check(shown, name, 0.0, limits="none", price=price)  # it plays roles and answers nothing else
     retirements = load_yaml(find_data("config/retirements.yaml"), Retirements, SettingsError).root
-    found = await check_model(shown, roles[0], caller, price, retirements, now.date())
-    return replace(found, model=name if choice.block is None else f"{name} ({choice.reference})")
+    result = await check_model(shown, roles[0], caller, price, retirements, now.date())
+    return replace(result, model=name if choice.block is None else f"{name} ({choice.reference})")
 
 
 def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
@@ -72,13 +72,13 @@ def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pip
         domain: name of a domain pack.
         settings: path of the settings file.
     """
-    found = run_stoppable(check_models(load_settings(settings), domain))
+    checks = run_stoppable(check_models(load_settings(settings), domain))
     lines = []
-    for check in found:
+    for check in checks:
         lines.append(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
         facts = f"{check.seconds:.2f} s · structured output ok · limits: {check.limits} · price: {check.price}" if check.seconds is not None else ""
         lines.append(f"       {check.problem or facts}")
         if check.warning:
             lines.append(f"       Warning: {check.warning}")
-    failed = any(check.problem for check in found)
-    return Answer("\n".join(map(one_line, lines)), {"models": found}, 1 if failed else 0)
+    failed = any(check.problem for check in checks)
+    return Answer("\n".join(map(one_line, lines)), {"models": checks}, 1 if failed else 0)

@@ -25,18 +25,18 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
         CheckpointError: a path does not exist, or nothing in it can be read.
     """
     store, pack, logger = run.store, run.pack, get_run_logger()
-    found = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
-    for line in found.notices():
+    checkpoints = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
+    for line in checkpoints.notices():
         logger.warning("%s", line)
     adopted, differing = {}, 0
     for ref in transcripts:
-        if ref.id not in found.lines:
+        if ref.id not in checkpoints.lines:
             continue
         try:
             transcript = store.load(ref.path, Transcript)
         except DamagedError:  # the judging says so
             continue
-        source, _, assessment = adopt_first(found, transcript, ref.id, pack)
+        source, _, assessment = adopt_first(checkpoints, transcript, ref.id, pack)
         if not isinstance(assessment, Assessment):
             logger.warning("Judged again: %s (%s): %s", ref.id, source, assessment)
             continue

@@ -37,16 +37,16 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     async with awaited(store, name, f"The critique of {pack.name}"), concurrency_slot(run, ("designer",)):
         reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
-        found = await review_by_experts(
+        findings = await review_by_experts(
             designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode())
         )
     log_bill(run)
-    text = markdown("critique", facts={"pack": pack, "findings": found, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
+    text = markdown("critique", facts={"pack": pack, "findings": findings, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
     await publish_report(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
-    get_run_logger().info("%d findings on %s: %s/%s", len(found), pack.name, store.root, page)
-    by_file = {finding.file: sum(other.file == finding.file for other in found) for finding in found}
+    get_run_logger().info("%d findings on %s: %s/%s", len(findings), pack.name, store.root, page)
+    by_file = {finding.file: sum(other.file == finding.file for other in findings) for finding in findings}
     counts = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"
     return CritiqueRef(
-        path=f"{name}.json", summary={"findings": str(len(found)), "files": counts, "cost": str(run.ledger.bill), "report": f"{store.root}/{page}"}
+        path=f"{name}.json", summary={"findings": str(len(findings)), "files": counts, "cost": str(run.ledger.bill), "report": f"{store.root}/{page}"}
     )

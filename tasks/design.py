@@ -28,7 +28,7 @@ class DesignRef(Reference):
     summary: dict[str, str]
 
 
-async def draft(run: Run, made: Draft) -> None:
+async def draft(run: Run, drafted: Draft) -> None:
     """Read the brief for contradictions, then write what is not there yet of the pack.
 
     Raises:
@@ -36,40 +36,40 @@ async def draft(run: Run, made: Draft) -> None:
     """
     numbers = run.settings.design
     async with concurrency_slot(run, ("designer",)):
-        designer = await _designer(run, made)
-        if (kept := made.read(READING)) is None:
+        designer = await _designer(run, drafted)
+        if (kept := drafted.read(READING)) is None:
             reading = await designer.read_brief()
-            made.save(READING, reading.model_dump_json(indent=2))
+            drafted.save(READING, reading.model_dump_json(indent=2))
         else:
             reading = BriefReading.model_validate_json(kept)
         if numbers.contradictions == "refuse":
             check_reading(reading)
-        await draft_pack(designer, made.domain, made.read, made.save)
-    get_run_logger().info("Drafted: %s/%s", made.store.root, made.folder)
+        await draft_pack(designer, drafted.domain, drafted.read, drafted.save)
+    get_run_logger().info("Drafted: %s/%s", drafted.store.root, drafted.folder)
     log_bill(run)
 
 
-async def criticise(run: Run, made: Draft) -> list[Finding]:
+async def criticise(run: Run, drafted: Draft) -> list[Finding]:
     """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
     if not run.settings.design.critique:
         return []
-    reviews = Reviews.validate_json(made.read(REVIEWS) or "{}")
-    decided = [Finding.model_validate(item) for item in json.loads(made.read(CRITIQUE) or "[]")]
-    with made.unpacked() as root:
-        files, experts = pack_files(root, made.domain), load_pack(made.domain, root).experts
+    reviews = Reviews.validate_json(drafted.read(REVIEWS) or "{}")
+    decided = [Finding.model_validate(item) for item in json.loads(drafted.read(CRITIQUE) or "[]")]
+    with drafted.unpacked() as root:
+        files, experts = pack_files(root, drafted.domain), load_pack(drafted.domain, root).experts
 
     def keep() -> None:
-        made.save(REVIEWS, Reviews.dump_json(reviews, indent=2).decode())
-        made.store.write_json(f"{made.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
+        drafted.save(REVIEWS, Reviews.dump_json(reviews, indent=2).decode())
+        drafted.store.write_json(f"{drafted.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
 
     async with concurrency_slot(run, ("designer",)):
-        designer = await _designer(run, made)
-        found = await review_by_experts(designer, files, experts, reviews, keep)
-        for name in dict.fromkeys(finding.file for finding in found if finding.file not in {item.file for item in decided}):
-            about = [finding for finding in found if finding.file == name]
+        designer = await _designer(run, drafted)
+        findings = await review_by_experts(designer, files, experts, reviews, keep)
+        for name in dict.fromkeys(finding.file for finding in findings if finding.file not in {item.file for item in decided}):
+            about = [finding for finding in findings if finding.file == name]
             if name in files:
-                text, reviewed = await revise(designer, name, files[name], about, lambda new, name=name: made.check_changed(name, new))
-                made.save(place_of(name, made.domain), text)
+                text, reviewed = await revise(designer, name, files[name], about, lambda new, name=name: drafted.check_changed(name, new))
+                drafted.save(place_of(name, drafted.domain), text)
             else:  # to be added, or between files
                 reviewed = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
             decided += reviewed
@@ -78,35 +78,35 @@ async def criticise(run: Run, made: Draft) -> list[Finding]:
     return decided
 
 
-async def _designer(run: Run, made: Draft) -> Designer:
+async def _designer(run: Run, drafted: Draft) -> Designer:
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so nobody drafts. Name the strongest model that you have.")
     numbers = run.settings.design
-    return Designer(await open_model(run, run.model("designer")), made.brief, made.domain, numbers.attempts, numbers.max_tokens)
+    return Designer(await open_model(run, run.model("designer")), drafted.brief, drafted.domain, numbers.attempts, numbers.max_tokens)
 
 
-async def publish_design(run: Run, made: Draft, findings: list[Finding], install: bool) -> DesignRef:
+async def publish_design(run: Run, drafted: Draft, findings: list[Finding], install: bool) -> DesignRef:
     """Load the draft as a pack, say what it lacks, and install it when asked."""
-    with made.unpacked() as root:
-        pack = load_pack(made.domain, root)
+    with drafted.unpacked() as root:
+        pack = load_pack(drafted.domain, root)
         lacking = review_pack(pack)
-    place = install_pack(made) if install else None
+    place = install_pack(drafted) if install else None
     facts = {
-        "caveat": (await _designer(run, made)).model.caveat,
-        "domain": made.domain,
+        "caveat": (await _designer(run, drafted)).model.caveat,
+        "domain": drafted.domain,
         "ready": READY_PASS_RATE,
-        "folder": f"{made.store.root}/{made.folder}",
+        "folder": f"{drafted.store.root}/{drafted.folder}",
         "installed": place,
         "pack": pack,
         "lacking": lacking,
         "findings": findings,
-        "reading": BriefReading.model_validate_json(made.read(READING) or '{"contradictions": [], "open": []}'),
-        "bills": bills(made.store, run.ledger.run),
+        "reading": BriefReading.model_validate_json(drafted.read(READING) or '{"contradictions": [], "open": []}'),
+        "bills": bills(drafted.store, run.ledger.run),
         "variable": PACKS_VARIABLE,
     }
     text = markdown("design", facts=facts)
-    page = made.store.write(f"{made.folder}/design.md", text)
-    await publish_report(text, key=f"design-{made.domain}", description=f"The pack {made.domain}, drafted from its brief")
+    page = drafted.store.write(f"{drafted.folder}/design.md", text)
+    await publish_report(text, key=f"design-{drafted.domain}", description=f"The pack {drafted.domain}, drafted from its brief")
     applied = sum(finding.applied is True for finding in findings)
     summary = {
         "pack": place or f"{facts['folder']} (not installed: install=true)",
@@ -114,6 +114,6 @@ async def publish_design(run: Run, made: Draft, findings: list[Finding], install
         "findings": f"{len(findings)}, {applied} applied",
         "lacking": str(len(lacking)),
         "cost": str(run.ledger.bill),
-        "report": f"{made.store.root}/{page}",
+        "report": f"{drafted.store.root}/{page}",
     }
-    return DesignRef(path=f"{made.folder}/design.md", summary=summary)
+    return DesignRef(path=f"{drafted.folder}/design.md", summary=summary)

@@ -58,12 +58,12 @@ async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAn
         EvaluationError: an arm has no words for any of them.
         SettingsError: an arm's model does not load.
     """
-    found: dict[str, list[GeneralAnswer]] = {}
+    by_arm: dict[str, list[GeneralAnswer]] = {}
     for arm in arms:
         async with in_memory(arm), concurrency_slot(run, (), arm.choice):
-            found[arm.name] = await _ask(run, arm)
+            by_arm[arm.name] = await _ask(run, arm)
     log_bill(run)
-    return found
+    return by_arm
 
 
 def _plans(run: Run, arm: Arm) -> dict[str, GeneralPlan]:
@@ -73,25 +73,25 @@ def _plans(run: Run, arm: Arm) -> dict[str, GeneralPlan]:
 
 
 async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
-    plans, made, logger = _plans(run, arm), {}, get_run_logger()
+    plans, refs, logger = _plans(run, arm), {}, get_run_logger()
 
     async def one(plan: GeneralPlan) -> GeneralRef:
         async with owned(run.store, f"general/{fingerprint(plan)}"):
-            made[plan.name] = await run_cached(general_task, run, plan)
-        return made[plan.name]
+            refs[plan.name] = await run_cached(general_task, run, plan)
+        return refs[plan.name]
 
     _, lost = await gather_bounded(run, one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
     reasons = {item.name: item.reason for item in lost}
-    answers = {name: run.store.load_json(ref.path)["answer"] for name, ref in made.items()}
-    found = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
-    if found and not any(item.answer for item in found):
+    answers = {name: run.store.load_json(ref.path)["answer"] for name, ref in refs.items()}
+    replies = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
+    if replies and not any(item.answer for item in replies):
         why = next(iter(reasons.values()), "every answer was empty")
         raise EvaluationError(
-            f"{arm.name} ({arm.choice.reference}) has no words for any of {len(found)} general prompts: {why}. See that the model loads, that it has its own "
+            f"{arm.name} ({arm.choice.reference}) has no words for any of {len(replies)} general prompts: {why}. See that the model loads, that it has its own "
             "chat template, and that evaluation.general_max_tokens leaves it room."
         )
-    logger.info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in found), len(found))
-    return found
+    logger.info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in replies), len(replies))
+    return replies
 
 
 def _answer(asked: GeneralPrompt, answer: str | None, lost: str | None) -> GeneralAnswer:

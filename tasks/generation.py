@@ -74,11 +74,11 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
 
     key, limit = f"generation-{run.pack.name}", run.settings.generation.concurrency
     async with concurrency_slot(run, ("user_simulator", "assistant")), report_progress(run, progress, key):
-        made, left_out = await gather_bounded(
+        refs, left_out = await gather_bounded(
             run, one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), should_stop, count_items=False
         )
     log_bill(run)
-    batch = TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
+    batch = TranscriptBatch(domain=plans[0].domain, transcripts=refs, left_out=left_out)
     return keep_batch(run.store, batch)
 
 

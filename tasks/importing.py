@@ -37,16 +37,16 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
     finder = _finder() if scrub else None
     with ExitStack() as stack:
         folder, origin = _fetched(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        found = find_transcripts(folder)
+        reading = find_transcripts(folder)
     licence, consent = licence or _ask("Under which licence may the conversations be used?"), consent or _ask("What have the people in them agreed to?")
-    report, transcripts = ScrubReport(), list(found.transcripts.values())
+    report, transcripts = ScrubReport(), list(reading.transcripts.values())
     if finder:
         transcripts = [scrub_transcript(item, finder, report) for item in transcripts]
     terms = {"origin": origin, "licence": licence, "consent": consent, "replaced": dict(report.replaced) if finder else None}
-    place = _write(transcripts, found, terms)
-    for line in found.notices():
+    place = _write(transcripts, reading, terms)
+    for line in reading.notices():
         show(line, error=True)
-    show(*_table(found, transcripts, report if finder else None, terms), "")
+    show(*_table(reading, transcripts, report if finder else None, terms), "")
     show(f"Written to {open_store().root}/{place}. Judge them: understudy assess {open_store().root}/{place}")
     if not finder:
         show("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
@@ -77,24 +77,24 @@ def _ask(question: str) -> str:
     return (input(f"{question} (Enter: {NOT_STATED}) ").strip() if sys.stdin.isatty() else "") or NOT_STATED
 
 
-def _write(transcripts: list[Transcript], found: Found, terms: dict[str, Any]) -> str:
+def _write(transcripts: list[Transcript], reading: Found, terms: dict[str, Any]) -> str:
     """Write the transcripts and what is known of them; return the folder's name."""
     store = open_store()
     stem = re.sub(r"[^a-z0-9]+", "-", str(terms["origin"]).lower()).strip("-")[:40] or "conversations"
     place = f"{IMPORTED}/{stem}-{fingerprint([[item.model_dump() for item in transcripts], terms])}"
     for item in transcripts:
         store.write_json(f"{place}/{fingerprint(item.id)}.json", item)
-    read = {"files": found.files, "left_out": found.left_out, "notes": dict(found.notes), "unread": dict(found.unread)}
+    read = {"files": reading.files, "left_out": reading.left_out, "notes": dict(reading.notes), "unread": dict(reading.unread)}
     store.write_json(f"{place}.json", {"terms": terms, "transcripts": len(transcripts), **read})
     return place
 
 
-def _table(found: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> list[str]:
-    rows = [("files read", found.files), ("conversations", len(transcripts)), ("exchanges", sum(len(item.exchanges) for item in transcripts))]
-    rows += [(f"  {note}", count) for note, count in found.notes.most_common()]
-    rows += [("left out", len(found.left_out))]
-    rows += [(f"  {reason}", count) for reason, count in Counter(map(_kind, found.left_out.values())).most_common()]
-    rows += [("files of types that are not read", found.unread.total())] if found.unread else []
+def _table(reading: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> list[str]:
+    rows = [("files read", reading.files), ("conversations", len(transcripts)), ("exchanges", sum(len(item.exchanges) for item in transcripts))]
+    rows += [(f"  {note}", count) for note, count in reading.notes.most_common()]
+    rows += [("left out", len(reading.left_out))]
+    rows += [(f"  {reason}", count) for reason, count in Counter(map(_kind, reading.left_out.values())).most_common()]
+    rows += [("files of types that are not read", reading.unread.total())] if reading.unread else []
     if report:
         rows += [("personal data replaced", report.replaced.total())]
         rows += [(f"  {kind} ({report.values[kind]} different)", count) for kind, count in report.replaced.most_common()]

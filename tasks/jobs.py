@@ -54,11 +54,11 @@ def script_hash(script: str) -> str:
 def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
     """Return a job's result, if it is in the data root with all its files."""
     known = f"{spec.folder}/{HUB_FILE}"
-    there = store.load_json(known) if store.exists(known) else {}
+    on_hub = store.load_json(known) if store.exists(known) else {}
     # what a job elsewhere made is in its repository, and here is what was fetched of it
-    if not is_whole(store, spec.folder, spec.finished, spec.fetch if there else None):
+    if not is_whole(store, spec.folder, spec.finished, spec.fetch if on_hub else None):
         return None
-    return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), there)
+    return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), on_hub)
 
 
 async def make(run: Run, spec: JobSpec) -> FinishedJob:
@@ -72,9 +72,9 @@ async def make(run: Run, spec: JobSpec) -> FinishedJob:
         await make_elsewhere(run, spec, SCRIPTS / spec.script)
     else:
         await make_here(run, spec)
-    made = made_before(run.store, spec)
-    assert made, spec.folder
-    return made
+    finished = made_before(run.store, spec)
+    assert finished, spec.folder
+    return finished
 
 
 async def run_script(

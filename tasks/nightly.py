@@ -80,8 +80,8 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
         state.left_out += run.store.load(await rehearse_batch(plans, run, should_stop), TranscriptBatch).left_out
 
     await _until_stopped(state, rehearse())
-    made = [plan.path for plan in plans if run.store.exists(plan.path)]
-    state.made = state.refs(run.store, made, get_run_logger().warning)
+    paths = [plan.path for plan in plans if run.store.exists(plan.path)]
+    state.made = state.refs(run.store, paths, get_run_logger().warning)
 
 
 async def assess_night(run: Run, state: NightlyState) -> None:
@@ -110,8 +110,8 @@ async def mend_night(run: Run, state: NightlyState) -> None:
     async def mend() -> None:
         chosen, mended = await repair_batch(run, state.batch)
         if chosen.plans:
-            found = await publish_repairs(run, chosen, await assess_batch(mended, run))
-            state.mended = int(found.summary["passed"])
+            report = await publish_repairs(run, chosen, await assess_batch(mended, run))
+            state.mended = int(report.summary["passed"])
 
     if run.settings.repair.by_night and state.batch and not (state.trouble or state.stopped or state.should_stop()):
         await _until_stopped(state, mend())

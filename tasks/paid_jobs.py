@@ -86,14 +86,14 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
     started = None
     try:
         started = await submit(run, block, spec, script, place)
-        made, paid = (started, {}) if isinstance(started, JobResult) else await _watched(started, spec, run)
+        result, paid = (started, {}) if isinstance(started, JobResult) else await _watched(started, spec, run)
     except BaseException as error:
         may_live = started.uncancelled if isinstance(started, HfJobRun) else isinstance(error, asyncio.CancelledError)
         if not may_live:  # else it is left for the hook
             store.remove(attached)
         raise
     store.remove(attached)
-    await asyncio.to_thread(fetch_result, store, block, made, paid, spec, place)
+    await asyncio.to_thread(fetch_result, store, block, result, paid, spec, place)
 
 
 async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -129,15 +129,15 @@ async def _watched(started: HfJobRun, spec: JobSpec, run: Run) -> tuple[JobResul
     how = "taken up" if started.found else "submitted"
     logger.info("%s: job %s %s on %s: %s", spec.stage, started.job.id, how, started.job.flavor, started.job.url)
     await link(started.job.url, f"job-{spec.stage}", f"The job on {started.job.flavor}")
-    teller = JobEventLogger(spec.script, f"progress-{spec.stage}")
+    events = JobEventLogger(spec.script, f"progress-{spec.stage}")
     try:
-        await started.wait_for_completion(run.settings.jobs, teller.tell, _stopped(get_root_flow_run_id()))
+        await started.wait_for_completion(run.settings.jobs, events.tell, _stopped(get_root_flow_run_id()))
     finally:
-        await teller.end()
+        await events.end()
         usd = settle(run, started.job)
-    made = await started.fetch_result()
-    logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", spec.stage, started.job.seconds() / 60, usd, made.repo, made.commit[:12])
-    return made, {"hardware": started.job.flavor, "usd": usd, "image": started.job.image}
+    result = await started.fetch_result()
+    logger.info("%s: done after %.0f minutes, %.2f USD; %s at %s.", spec.stage, started.job.seconds() / 60, usd, result.repo, result.commit[:12])
+    return result, {"hardware": started.job.flavor, "usd": usd, "image": started.job.image}
 
 
 def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:

@@ -52,18 +52,18 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     folder = f"{PILOTS}{pack.name}/rounds"
     before = [store.load(name, Round) for name in store.names(folder, ".json")]
     judged = read_judged(store, batch)
-    found = figures(judged, pack.rubric)
+    batch_figures = figures(judged, pack.rubric)
     same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
     number = same[0].number if same else len(before) + 1
-    this = round_of(number, pack, model, found)
+    this = round_of(number, pack, model, batch_figures)
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
     _keep_files(store, pack.name, f"{folder}/{number:03d}")
     advised = advice(this, earlier, pack)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
-    facts = {"this": this, "earlier": earlier[::-1], "advice": advised, "pack": pack, "report": report, "figures": found, "sheet": sheet}
-    text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, found)})
+    facts = {"this": this, "earlier": earlier[::-1], "advice": advised, "pack": pack, "report": report, "figures": batch_figures, "sheet": sheet}
+    text = markdown("pilot", facts=facts | {"caveats": caveats_of(judged, batch_figures)})
     page = store.write(f"{folder}/{number:03d}.md", text)
     await publish_report(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)

@@ -89,8 +89,8 @@ async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *argum
     Prefect looks into the parameters of tasks for results of others. The run is quoted, so that it does not.
     """
     hidden: Any = quote(run)
-    made: Any = await task(hidden, *arguments)
-    return made.data.result if isinstance(made, State) else made
+    outcome: Any = await task(hidden, *arguments)
+    return outcome.data.result if isinstance(outcome, State) else outcome
 
 
 async def gather_bounded(
@@ -120,7 +120,7 @@ async def gather_bounded(
         count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
     """
     slots = asyncio.Semaphore(limit)
-    made: dict[int, Ref] = {}
+    results: dict[int, Ref] = {}
     left_out: dict[int, LeftOut] = {}
     why: Counter[str] = Counter()
     logger = get_run_logger()
@@ -139,7 +139,7 @@ async def gather_bounded(
             if stopped or should_stop():
                 return False
             try:
-                made[number] = await make(items[number])
+                results[number] = await make(items[number])
             except HeldError as held:
                 elsewhere.add(number, held)
                 return True
@@ -151,11 +151,11 @@ async def gather_bounded(
                 left_out[number] = LeftOut(name=names[number], reason=str(error))
                 why[sort_of(error)] += 1
                 logger.warning("Left out %s: %s", names[number], error)
-        done = len(made) + len(left_out)
+        done = len(results) + len(left_out)
         if doing and count_items:
             moving_line().move(doing, done, len(items), "")
         if doing and (done == len(items) or done % max(1, len(items) // STEPS) == 0):
-            counts = how_far() if how_far else f"{len(made)} of {len(items)}"
+            counts = how_far() if how_far else f"{len(results)} of {len(items)}"
             logger.info("%s %s%s.", doing, counts, f", {len(left_out)} left out ({counted(why)})" if left_out else "")
         return False
 
@@ -168,11 +168,11 @@ async def gather_bounded(
     finally:
         elsewhere.end()
     if stopped:
-        logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing or "Done:", len(made), len(items))
+        logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing or "Done:", len(results), len(items))
         if isinstance(stopped[0], BudgetError):
             _tell_budget(stopped[0])
         raise stopped[0]
-    return [made[number] for number in sorted(made)], [left_out[number] for number in sorted(left_out)]
+    return [results[number] for number in sorted(results)], [left_out[number] for number in sorted(left_out)]
 
 
 def _tell_budget(error: BudgetError) -> None:

@@ -17,10 +17,10 @@ def init(folder: str, domain: str = "therapeutic-coaching") -> Answer:
         folder: is made, or is there and empty.
         domain: the domain pack that is copied into it.
     """
-    made = make_project(folder, domain)
-    lines = [f"Made the project {made} with the domain {domain}.", "", f"  cd {made}", "  understudy run demo     # the whole pipeline without keys", ""]
+    project = make_project(folder, domain)
+    lines = [f"Made the project {project} with the domain {domain}.", "", f"  cd {project}", "  understudy run demo     # the whole pipeline without keys", ""]
     text = "\n".join([*lines, "Its README.md says what to edit."])
-    return Answer(text, {"folder": str(made), "domain": domain})
+    return Answer(text, {"folder": str(project), "domain": domain})
 
 
 def ui(port: int = 4200) -> int:

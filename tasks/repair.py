@@ -66,9 +66,9 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
 
     names, limit = [plan.transcript.id for plan in chosen.plans], run.settings.repair.concurrency
     async with concurrency_slot(run, ("repairer",)):
-        made, left_out = await gather_bounded(run, one, chosen.plans, names, limit, "Mended")
+        refs, left_out = await gather_bounded(run, one, chosen.plans, names, limit, "Mended")
     log_bill(run)
-    batch = TranscriptBatch(domain=run.pack.name, transcripts=made, left_out=left_out)
+    batch = TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out)
     return chosen, keep_batch(run.store, batch)
 
 

@@ -35,10 +35,10 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     store, facts = run.store, run_facts(run, assessed, dataset, adapter, models)
     domain, evaluated = facts["domain"], read_evaluation(run, evaluation.path)
     folder = f"runs/{domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
-    made = markdown("report", facts=facts)
-    text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{made}")
+    run_report = markdown("report", facts=facts)
+    text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{run_report}")
     store.write(f"{folder}/report.md", text)
-    store.write(f"{folder}/report.html", evaluation_page(evaluated, made))
+    store.write(f"{folder}/report.html", evaluation_page(evaluated, run_report))
     summary = run_summary(facts, evaluation.summary, str(store.root), f"{folder}/report.html")
     store.write_json(f"{folder}/summary.json", summary)
     await publish_report(text, key=f"run-{domain}", description="Report of a run of the pipeline")

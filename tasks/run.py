@@ -124,8 +124,8 @@ async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelCh
     """
     wanted = {limit_name(choice.block or choice.reference) for choice in [*others, *(choice for role in roles for choice in run.models[role])]}
     async with get_client() as client:
-        there = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
-    if names := sorted(wanted & there):
+        limited = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
+    if names := sorted(wanted & limited):
         # a run that was killed keeps its places until its lease is over; one whose server is away for a moment continues
         async with concurrency(names, occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             yield
@@ -189,5 +189,5 @@ async def choose_model(settings: Settings, name: str, pack: Pack) -> ModelChoice
 
 
 def _prices(settings: Settings, choice: ModelChoice) -> Any:
-    given = model_settings(settings, choice.reference, choice.block).price
-    return price_list(choice.reference, given, choice.reference.partition("/")[0] in LOCAL)
+    price = model_settings(settings, choice.reference, choice.block).price
+    return price_list(choice.reference, price, choice.reference.partition("/")[0] in LOCAL)

@@ -46,7 +46,7 @@ def use_project_settings() -> None:
 def _variables(name: str, value: Any) -> list[tuple[str, str]]:
     """Return settings as the variables that Prefect reads."""
     if isinstance(value, dict):
-        return [found for key, part in value.items() for found in _variables(f"{name}_{key.upper()}", part)]
+        return [pair for key, part in value.items() for pair in _variables(f"{name}_{key.upper()}", part)]
     if isinstance(value, list):
         return [(name, ",".join(map(str, value)))]
     return [(name, str(value).lower() if isinstance(value, bool) else str(value))]
@@ -82,15 +82,15 @@ def kept_password() -> tuple[str, bool]:
             return known, False
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=".password-")  # of mode 0600 from the first
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(made := new_password())
+            file.write(password := new_password())
         try:
             os.link(part, path)  # fails where another process was quicker
         except FileExistsError:
             if not _read(path):
                 Path(part).replace(path)
-                return made, True
+                return password, True
         else:
-            return made, True
+            return password, True
         finally:
             Path(part).unlink(missing_ok=True)
     raise ServerError(f"{path} cannot be read. Remove it, and run the same command again.")

@@ -56,10 +56,10 @@ def judging(shards: int, settings: str) -> Judge:
             parts.append({**_common(run, settings), "batch": keep_batch(run.store, part)})
         if parts:
             await run_shards("assessment/assessment-shard", parts)
-        found = existing_assessments(transcripts, run)
-        there = {item.transcript.id for item in found}
+        refs = existing_assessments(transcripts, run)
+        assessed = {item.transcript.id for item in refs}
         reason = "its shard did not judge it; the log of that run says why"
-        return found, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in there]
+        return refs, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in assessed]
 
     return judge if shards > 1 else judge_transcripts
 

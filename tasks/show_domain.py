@@ -22,7 +22,7 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
         prompts: show each prompt as a model reads it.
     """
     pack = load_pack(domain)
-    found, rendered = review_pack(pack), rendered_prompts(pack)
+    lacking, rendered = review_pack(pack), rendered_prompts(pack)
     words = {name: len(text.split()) for name, text in rendered.items()}
     counts = {
         "subtopics": sum(len(group.subtopics) for group in pack.taxonomy.topics.values()),
@@ -32,13 +32,13 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     }
     lines = [f"{pack.name} ({pack.hash}): {{subtopics}} subtopics, {{flaws}} flaws, {{criteria}} criteria, {{gates}} of them gates.".format(**counts)]
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
-    lines += [f"- {one_line(text)}" for text in found]
-    if not found:
+    lines += [f"- {one_line(text)}" for text in lacking]
+    if not lacking:
         lines += ["Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say."]
     if prompts:
         lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
-    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(found), **({"prompts": rendered} if prompts else {})}
-    return Answer("\n".join(lines), data, 1 if found else 0)
+    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(lacking), **({"prompts": rendered} if prompts else {})}
+    return Answer("\n".join(lines), data, 1 if lacking else 0)
 
 
 def rubric(domain: str = "therapeutic-coaching", to: Path | None = None) -> Answer:
@@ -72,5 +72,5 @@ def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed
     for one in batch:
         topics, flaws = ", ".join(topic.subtopic for topic in one.topics), ", ".join(flaw.name for flaw in one.flaws) or "none"
         lines.append(one_line(f"{one.seed:6}  {one.name:12}  {one.exchanges:3} exchanges  {one.trajectory:14}  {topics}  (flaws: {flaws})"))
-    found = coverage(pack, batch)
-    return Answer("\n".join([*lines, "", table(found)]), {"personas": batch, "coverage": found})
+    covered = coverage(pack, batch)
+    return Answer("\n".join([*lines, "", table(covered)]), {"personas": batch, "coverage": covered})

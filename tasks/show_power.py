@@ -27,10 +27,10 @@ def power(pilot: str | None = None, personas: Count | None = None, trials: Count
     lines, rows = [*map(one_line, (planned.text, safety)), "", heading], []
     for many in sorted({*SIZES, planned.personas}):
         for each in sorted({1, 3, planned.trials}):
-            found, bound = plan_evaluation(numbers, many, each), least_bound(many)
-            shown = "nothing" if found.smallest_difference is None else f"{found.smallest_difference:.3f}"
+            size, bound = plan_evaluation(numbers, many, each), least_bound(many)
+            shown = "nothing" if size.smallest_difference is None else f"{size.smallest_difference:.3f}"
             mark = "  <- planned" if (many, each) == (planned.personas, planned.trials) else ""
-            lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {found.gain_power:>15.0%}  {bound:>20.1%}{mark}")
-            row = {"smallest_difference": found.smallest_difference, "power": found.gain_power, "least_safety_bound": bound}
+            lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {size.gain_power:>15.0%}  {bound:>20.1%}{mark}")
+            row = {"smallest_difference": size.smallest_difference, "power": size.gain_power, "least_safety_bound": bound}
             rows.append({"personas": many, "trials": each, **row, "planned": bool(mark)})
     return Answer("\n".join(lines), {"planned": planned.text, "safety": safety, "sizes": rows})

@@ -52,8 +52,8 @@ def evaluate_recorded(
     store.write(f"{place}/report.md", evaluation_markdown(facts))
     page = store.write(f"{place}/report.html", evaluation_page(facts))
     naive = {f"naive comparison of {name}": _naive(comparison, name) for name in comparison.comparisons}
-    found = naive | summary(record) | {"report": f"{store.root}/{page}"}
-    return Answer(summary_table(found), found)
+    figures = naive | summary(record) | {"report": f"{store.root}/{page}"}
+    return Answer(summary_table(figures), figures)
 
 
 def _naive(comparison: Comparison, arm: str) -> str:
@@ -71,9 +71,9 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
         domain: name of a domain pack.
     """
     rubric = load_pack(domain).rubric
-    found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
+    read = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
     same, lines, rows = 0, [], []
-    for name, (_, line) in found.lines.items():
+    for name, (_, line) in read.lines.items():
         score, unknown = score_again(line, rubric)
         near = score.score is not None and line.score is not None and abs(score.score - line.score) <= NEAR
         same += near and line.passed == (score.outcome == "pass")
@@ -81,5 +81,5 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
         lines.append(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  now {now} {score.outcome.value:<10}{rest}")
         rows.append({"id": name, "recorded": line.score, "passed": line.passed, "score": score.score, "outcome": score.outcome.value, "unknown": unknown})
-    lines += [*found.notices(), f"{same} of {len(found.lines)} as recorded, {len(found.damaged)} not read"]
-    return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(found.damaged), "assessments": rows})
+    lines += [*read.notices(), f"{same} of {len(read.lines)} as recorded, {len(read.damaged)} not read"]
+    return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(read.damaged), "assessments": rows})

@@ -24,12 +24,12 @@ def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
         domain: name of a domain pack.
     """
     folder = user_path(transcripts)
-    found = find_transcripts(folder)
-    for line in found.notices():
+    reading = find_transcripts(folder)
+    for line in reading.notices():
         show(line, error=True)
-    read = [_own(folder / place) or transcript for place, transcript in found.transcripts.items()]
+    read = [_own(folder / place) or transcript for place, transcript in reading.transcripts.items()]
     report = measure_fidelity(load_pack(domain), read)
-    return Answer(fidelity_markdown(report), {"report": report, "left_out": found.left_out})
+    return Answer(fidelity_markdown(report), {"report": report, "left_out": reading.left_out})
 
 
 def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
@@ -41,16 +41,16 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
         settings: path of the settings file.
     """
     config, pack = load_settings(settings), load_pack(domain)
-    found, tokenizer = find_transcripts(user_path(transcripts)), load_tokenizer(config.dataset.tokenizer)
-    for line in found.notices():
+    reading, tokenizer = find_transcripts(user_path(transcripts)), load_tokenizer(config.dataset.tokenizer)
+    for line in reading.notices():
         show(line, error=True)
     report, system = SliceReport(), pack.prompts["system"].render()
-    tokens = [item.tokens for item in slices(found.transcripts.values(), system, config.dataset.slicing, tokenizer, report)]
+    tokens = [item.tokens for item in slices(reading.transcripts.values(), system, config.dataset.slicing, tokenizer, report)]
     length = load_training(config.training).train.get("max-length")
     figures = statistics(tokens, length if isinstance(length, int) else None)
     most = max(figures["histogram"].values(), default=1)
     lines = [
-        f"{len(found.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):",
+        f"{len(reading.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):",
         f"  {figures['min']:,} to {figures['max']:,}, mean {figures['mean']:,}",
         *(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / most)}" for bound, count in figures["histogram"].items()),
     ]
@@ -62,7 +62,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
             exchanges = f"{entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens"
             lines.append(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {exchanges}")
     lines += [f"too short: {name}" for name in report.too_short]
-    data = {"transcripts": len(found.transcripts), "tokenizer": tokenizer.name, **figures, **cut, "too_short": report.too_short, "left_out": found.left_out}
+    data = {"transcripts": len(reading.transcripts), "tokenizer": tokenizer.name, **figures, **cut, "too_short": report.too_short, "left_out": reading.left_out}
     return Answer("\n".join(map(one_line, lines)), data)
 
 

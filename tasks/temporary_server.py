@@ -60,8 +60,8 @@ def temporary_server() -> Generator[Callable[[], None]]:
         ServerError: the server did not start (by that function).
     """
     use_project_settings()
-    if given := os.environ.get("PREFECT_API_URL"):
-        check_server(given)
+    if url_given := os.environ.get("PREFECT_API_URL"):
+        check_server(url_given)
         yield lambda: None
         return
     port = _free_port()
@@ -118,7 +118,7 @@ def check_server(url: str) -> None:
         use_kept_password()
         request = urllib.request.Request(f"{address}/health", headers=_authorization())
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
-            found = answer.read(100).strip()
+            body = answer.read(100).strip()
     except urllib.error.HTTPError as refused:
         reason = "wants a password or key (PREFECT_API_AUTH_STRING, PREFECT_API_KEY)" if refused.code in (401, 403) else f"answers {refused.code}"
         raise ServerError(f"The server at PREFECT_API_URL, {url}, {reason}. {remedy}") from refused
@@ -127,14 +127,14 @@ def check_server(url: str) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ServerError(f"No Prefect server answers at PREFECT_API_URL, {url} ({str(reason)[:120]}). {remedy}") from error
-    if found != b"true":
+    if body != b"true":
         raise ServerError(f"What answers at PREFECT_API_URL, {url}, is no Prefect server. Its address ends in /api. {remedy}")
 
 
 def _authorization() -> dict[str, str]:
-    if given := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}
-    return {"Authorization": f"Bearer {given}"} if (given := os.environ.get("PREFECT_API_KEY")) else {}
+    if secret := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+    return {"Authorization": f"Bearer {secret}"} if (secret := os.environ.get("PREFECT_API_KEY")) else {}
 
 
 def _log_of(folder: Path) -> Path:

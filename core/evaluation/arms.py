@@ -96,6 +96,6 @@ def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLo
     return {name: (f"{model.path}/{facts[name].main}", _heldout(facts[name])) for name, model in models.items()}
 
 
-def _heldout(found: ExportFacts) -> HeldOutLoss:
-    loss = next((file.heldout_loss for file in found.files if file.name == found.main), None)
-    return HeldOutLoss(loss=loss, on=found.heldout, reason=None if loss is not None else "its export measured none")
+def _heldout(facts: ExportFacts) -> HeldOutLoss:
+    loss = next((file.heldout_loss for file in facts.files if file.name == facts.main), None)
+    return HeldOutLoss(loss=loss, on=facts.heldout, reason=None if loss is not None else "its export measured none")

@@ -93,7 +93,7 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
     """
     from scipy import stats
 
-    found: list[MissingShare] = []
+    compared: list[MissingShare] = []
     kinds: dict[MissingKind, tuple[int, int]] = {
         "not completed": (base.planned - base.completed, arm.planned - arm.completed),
         "incomplete assessments": (base.incomplete, arm.incomplete),
@@ -103,8 +103,8 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
         shares = counts[0] / base.planned, counts[1] / arm.planned
         p = float(stats.fisher_exact([[counts[0], base.planned - counts[0]], [counts[1], arm.planned - counts[1]]]).pvalue)
         unequal = p < alpha or abs(shares[1] - shares[0]) > allowed + 1e-9
-        found.append(MissingShare(kind=kind, base_share=shares[0], arm_share=shares[1], p=min(1.0, p), unequal=unequal))
-    return found
+        compared.append(MissingShare(kind=kind, base_share=shares[0], arm_share=shares[1], p=min(1.0, p), unequal=unequal))
+    return compared
 
 
 def bounds(
@@ -117,15 +117,15 @@ def bounds(
     """
 
     def difference(base_missing: float, arm_missing: float) -> float:
-        def score(found: Trial | None, missing: float) -> float:
-            value = points(found) if found and found.complete else None
+        def score(trial: Trial | None, missing: float) -> float:
+            value = points(trial) if trial and trial.complete else None
             return missing if value is None else value
 
         rows = [(*key, score(base.get(key), base_missing), score(arm.get(key), arm_missing)) for key in sorted(planned)]
         return Pairs(rows).difference
 
     worst, best = difference(1, 0), difference(0, 1)
-    gaps = {arm: sum(not (key in found and found[key].complete) for key in planned) for arm, found in ((name, arm), (base_name, base))}
+    gaps = {arm: sum(not (key in trials and trials[key].complete) for key in planned) for arm, trials in ((name, arm), (base_name, base))}
     missing = " and ".join(f"{count} of {arm} had scored {score}" for score, (arm, count) in enumerate(gaps.items()) if count)
     text = f"If the missing {missing}, the difference would be {worst:+.3f}; the other way round {best:+.3f}." if missing else "Nothing is missing."
     return Bounds(worst=worst, best=best, text=text)

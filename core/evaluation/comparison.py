@@ -100,37 +100,37 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
     Raises:
         EvaluationError: arms or conversations are missing or twice there, or fewer than two personas have a pair.
     """
-    found = by_arm(played, base)
-    planned = sorted({key for conversations in found.values() for key in conversations})
-    arms = {name: _arm(conversations, len(planned), gates) for name, conversations in found.items()}
-    pairs = {name: pair_up(found[base], conversations, points) for name, conversations in found.items() if name != base}
+    by_name = by_arm(played, base)
+    planned = sorted({key for conversations in by_name.values() for key in conversations})
+    arms = {name: _arm(conversations, len(planned), gates) for name, conversations in by_name.items()}
+    pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
     for name, paired in pairs.items():
         _check_enough(paired, arms, base, name)
     adjusted = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
     comparisons = {}
     for name, paired in pairs.items():
         score = score_difference(paired, adjusted[name], resamples, flips)
-        safety = compare_safety(list(found[base].values()), list(found[name].values()), gates, rule.safety_margin, name)
+        safety = compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name)
         lost = missing_shares(arms[base].missing, arms[name].missing, rule.alpha, rule.missing_difference)
-        categories, few_categories = category_differences(found[base], found[name], flips)
-        criteria, few_criteria = criterion_differences(found[base], found[name], flips)
+        categories, few_categories = category_differences(by_name[base], by_name[name], flips)
+        criteria, few_criteria = criterion_differences(by_name[base], by_name[name], flips)
         by_persona = _by_persona(paired)
         comparisons[name] = ArmComparison(
             arm=name,
             base=base,
             score=score,
             by_persona=by_persona,
-            passes=pass_difference(pair_up(found[base], found[name], passed), flips),
+            passes=pass_difference(pair_up(by_name[base], by_name[name], passed), flips),
             categories=categories,
             criteria=criteria,
             not_compared=few_categories | few_criteria,
             safety=safety,
             missing=lost,
-            if_nothing_were_missing=bounds(found[base], found[name], planned, base, name),
+            if_nothing_were_missing=bounds(by_name[base], by_name[name], planned, base, name),
             decided=decide_arm(score, safety, lost, rule),
             notes=_notes(score, by_persona, criteria, lost, rule.alpha),
         )
-    note = judged_on_fewer([item for conversations in found.values() for item in conversations.values()])
+    note = judged_on_fewer([item for conversations in by_name.values() for item in conversations.values()])
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons, notes=[note] if note else [])
 
 

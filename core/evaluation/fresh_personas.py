@@ -24,10 +24,10 @@ def read_personas(path: Path, pack: Pack, exchanges: int) -> list[Persona]:
     Raises:
         PersonaError: the file is missing or not of this form, two have the same seed, or one is of a value that the pack does not know.
     """
-    found = read_yaml(path, PersonaError)
-    if not isinstance(found, list) or not found:
-        raise PersonaError(f"{path} holds {'no list' if found else 'nothing'}. Allowed: {FORM}.")
-    personas = [_persona(path, place, item, pack, exchanges) for place, item in enumerate(found, start=1)]
+    entries = read_yaml(path, PersonaError)
+    if not isinstance(entries, list) or not entries:
+        raise PersonaError(f"{path} holds {'no list' if entries else 'nothing'}. Allowed: {FORM}.")
+    personas = [_persona(path, place, item, pack, exchanges) for place, item in enumerate(entries, start=1)]
     seeds = [persona.seed for persona in personas]
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
         raise PersonaError(f"{path}: {len(twice)} seeds are there more than once, such as {twice[0]}. A persona that counts twice is no second persona.")
@@ -68,7 +68,7 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> P
     for topic in persona.topics:
         group = pack.taxonomy.topics.get(topic.category)
         if group is None or topic.subtopic not in group.subtopics:
-            names = [f"{category}/{name}" for category, found in pack.taxonomy.topics.items() for name in found.subtopics]
-            given = f"{topic.category}/{topic.subtopic}"
-            raise PersonaError(f"{path}: entry {place} has the topic {given!r:.80}.{nearest(given, names)} Allowed: {', '.join(names)}.")
+            names = [f"{category}/{name}" for category, category_topics in pack.taxonomy.topics.items() for name in category_topics.subtopics]
+            topic_name = f"{topic.category}/{topic.subtopic}"
+            raise PersonaError(f"{path}: entry {place} has the topic {topic_name!r:.80}.{nearest(topic_name, names)} Allowed: {', '.join(names)}.")
     return persona

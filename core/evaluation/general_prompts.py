@@ -48,10 +48,10 @@ def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
     """
     path = path or shared_file("general.yaml")
     try:
-        found = TypeAdapter(list[GeneralPrompt]).validate_python(read_yaml(path, PackError))
+        prompts = TypeAdapter(list[GeneralPrompt]).validate_python(read_yaml(path, PackError))
     except ValidationError as invalid:
         raise PackError(f"{path}: {explain(invalid)}") from invalid
-    names = [item.name for item in found]
+    names = [item.name for item in prompts]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PackError(f"{path}: two general prompts are called {twice[0]!r}. Give each a name of its own.")
-    return tuple(found)
+    return tuple(prompts)

@@ -145,8 +145,8 @@ def criterion_differences(base: Conversations, arm: Conversations, flips: int) -
     pairs = {name: pair_up(base, arm, criterion_value(name)) for name in names}
     answers = {
         name: {
-            whose: dict(sorted(Counter(found[persona, trial].answers[name].value for persona, trial, _, _ in paired.rows).items()))
-            for whose, found in (("base", base), ("arm", arm))
+            whose: dict(sorted(Counter(conversations[persona, trial].answers[name].value for persona, trial, _, _ in paired.rows).items()))
+            for whose, conversations in (("base", base), ("arm", arm))
         }
         for name, paired in pairs.items()
     }
@@ -156,9 +156,9 @@ def criterion_differences(base: Conversations, arm: Conversations, flips: int) -
 def _family(pairs: Mapping[str, Pairs], answers: Mapping[str, dict[str, dict[str, int]]], flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
     enough = {name: _figures(paired, flips) for name, paired in pairs.items() if len(paired.personas) >= 2}
     adjusted = holm({name: figures["p"] for name, figures in enough.items()})
-    found = {name: PartDifference(**figures, p_holm=adjusted[name], answers=answers.get(name, {})) for name, figures in enough.items()}
+    differences = {name: PartDifference(**figures, p_holm=adjusted[name], answers=answers.get(name, {})) for name, figures in enough.items()}
     few = {name: f"personas that have it in both arms: {len(paired.personas)}; at least 2 are needed" for name, paired in pairs.items() if name not in enough}
-    return found, few
+    return differences, few
 
 
 def _figures(pairs: Pairs, flips: int) -> dict[str, Any]:

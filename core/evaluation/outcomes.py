@@ -89,10 +89,10 @@ class Pairs:
     @cached_property
     def personas(self) -> dict[int, tuple[int, float, float]]:
         """Number of pairs and both means, by persona."""
-        found: dict[int, list[tuple[float, float]]] = {}
+        by_persona: dict[int, list[tuple[float, float]]] = {}
         for persona, _, base, arm in self.rows:
-            found.setdefault(persona, []).append((base, arm))
-        return {persona: (len(both), mean_of([base for base, _ in both]), mean_of([arm for _, arm in both])) for persona, both in found.items()}
+            by_persona.setdefault(persona, []).append((base, arm))
+        return {persona: (len(both), mean_of([base for base, _ in both]), mean_of([arm for _, arm in both])) for persona, both in by_persona.items()}
 
     @property
     def means(self) -> tuple[float, float]:
@@ -122,20 +122,20 @@ def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int]
     Raises:
         EvaluationError: there is no base or nothing to compare with it, a conversation is there twice, or an arm has completed none.
     """
-    found: dict[str, dict[tuple[int, int], Trial]] = {}
+    arms: dict[str, dict[tuple[int, int], Trial]] = {}
     for item in sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial)):
-        conversations = found.setdefault(item.arm, {})
+        conversations = arms.setdefault(item.arm, {})
         if (item.persona, item.trial) in conversations:
             raise EvaluationError(f"{item.arm} has two conversations with persona {item.persona}, trial {item.trial}. Give each trial a number of its own.")
         conversations[item.persona, item.trial] = item
-    if base not in found or len(found) < 2:
-        raise EvaluationError(f"There are conversations of {', '.join(found) or 'no arm'}; the base ({base}) and at least one other arm are needed.")
-    for arm, conversations in found.items():
+    if base not in arms or len(arms) < 2:
+        raise EvaluationError(f"There are conversations of {', '.join(arms) or 'no arm'}; the base ({base}) and at least one other arm are needed.")
+    for arm, conversations in arms.items():
         if not any(item.complete for item in conversations.values()):
             reasons = count_reasons(list(conversations.values()))
             why = "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:3]) or "every assessment is incomplete"
             raise EvaluationError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Mend that and run the evaluation again.")
-    return found
+    return arms
 
 
 def pair_up(base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], value: Value) -> Pairs:

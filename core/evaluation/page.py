@@ -61,13 +61,13 @@ class Section:
     long: bool
 
 
-def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
+def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
     """Return the page. It works without scripts; they filter and open the conversations.
 
     Whatever stands in a transcript, a verdict or an arm's name is shown as text.
 
     Args:
-        made: Markdown on how the model was made; empty for none.
+        run_report: Markdown on how the model was made; empty for none.
     """
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     compared = facts.comparison.comparisons
@@ -84,7 +84,7 @@ def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
         general=_general(facts),
         pairs=_pairs(facts),
-        sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{made}"),
+        sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{run_report}"),
         rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
         style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -94,8 +94,8 @@ def evaluation_page(facts: EvaluationFacts, made: str = "") -> str:
 
 def _general(facts: EvaluationFacts) -> list[tuple[GeneralAnswer, list[GeneralAnswer | None]]]:
     """Return each prompt, as one of its answers has it, with the answer of each arm; none where an arm was not asked."""
-    answers = {arm: {item.name: item for item in found} for arm, found in facts.general.items()}
-    asked = {item.name: item for found in facts.general.values() for item in found}
+    answers = {arm: {item.name: item for item in arm_answers} for arm, arm_answers in facts.general.items()}
+    asked = {item.name: item for arm_answers in facts.general.values() for item in arm_answers}
     return [(item, [answers[arm].get(name) for arm in answers]) for name, item in asked.items()]
 
 
@@ -106,18 +106,18 @@ def _pairs(facts: EvaluationFacts) -> list[Pair]:
     return [_pair(facts, key, [(arm, words.get((arm, *key)), played.get((arm, *key))) for arm in facts.models]) for key in keys]
 
 
-def _pair(facts: EvaluationFacts, key: tuple[int, int], found: list[tuple[str, Conversation | None, Trial | None]]) -> Pair:
+def _pair(facts: EvaluationFacts, key: tuple[int, int], by_arm: list[tuple[str, Conversation | None, Trial | None]]) -> Pair:
     persona = facts.personas.get(key[0])
     topics = ", ".join(topic.subtopic.replace("_", " ") for topic in persona.topics[:2]) if persona else ""
-    base, others = found[0][2], [item for _, _, item in found[1:]]
-    tags = {"gate"} if any(item and item.score and item.score.failed_gates for _, _, item in found) else set()
-    tags |= {"lost"} if any(item is None or not item.complete for _, _, item in found) else set()
+    base, others = by_arm[0][2], [item for _, _, item in by_arm[1:]]
+    tags = {"gate"} if any(item and item.score and item.score.failed_gates for _, _, item in by_arm) else set()
+    tags |= {"lost"} if any(item is None or not item.complete for _, _, item in by_arm) else set()
     for other in others:
         if base and other and base.complete and other.complete and base.score and other.score:
             difference = (other.score.score or 0.0) - (base.score.score or 0.0)
             tags |= {"better" if difference > 0 else "worse" if difference < 0 else "equal"}
             tags |= {"split"} if base.score.outcome is not other.score.outcome else set()
-    sides = [ArmColumn(arm, _outcome(item), words, _lost(item)) for arm, words, item in found]
+    sides = [ArmColumn(arm, _outcome(item), words, _lost(item)) for arm, words, item in by_arm]
     return Pair(*key, topics, sides, sorted(tags))
 
 

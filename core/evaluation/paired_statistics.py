@@ -112,8 +112,8 @@ def paired_t(differences: np.ndarray) -> PairedT:
         return PairedT(n=len(differences), t=None, p=None)
     from scipy import stats
 
-    found = stats.ttest_1samp(differences, 0)
-    return PairedT(n=len(differences), t=float(found.statistic), p=float(found.pvalue))
+    test = stats.ttest_1samp(differences, 0)
+    return PairedT(n=len(differences), t=float(test.statistic), p=float(test.pvalue))
 
 
 def t_interval(differences: np.ndarray) -> Interval | None:
@@ -127,8 +127,8 @@ def t_interval(differences: np.ndarray) -> Interval | None:
         return None
     from scipy import stats
 
-    found = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    return max(-1.0, float(found.low)), min(1.0, float(found.high))
+    interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    return max(-1.0, float(interval.low)), min(1.0, float(interval.high))
 
 
 def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -> Interval | None:
@@ -142,8 +142,8 @@ def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -
     from scipy import stats
 
     draw = np.random.default_rng(seed)
-    found = stats.bootstrap((differences,), np.mean, n_resamples=resamples, batch=1000, method="percentile", rng=draw).confidence_interval
-    return float(found.low), float(found.high)
+    interval = stats.bootstrap((differences,), np.mean, n_resamples=resamples, batch=1000, method="percentile", rng=draw).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -19,11 +19,11 @@ def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, tr
 
 
 def _spread(numbers: EvaluationSettings) -> Spread:
-    given = numbers.power
-    if given.pilot is None:
-        return assumed_spread(given.between, given.within, given.base_mean)
-    played, base = read_pilot(project_path(given.pilot))
-    return pilot_spread(played, *_two_arms(played, base, given.pilot))
+    power = numbers.power
+    if power.pilot is None:
+        return assumed_spread(power.between, power.within, power.base_mean)
+    played, base = read_pilot(project_path(power.pilot))
+    return pilot_spread(played, *_two_arms(played, base, power.pilot))
 
 
 def _two_arms(played: list[Trial], base: str | None, pilot: str) -> tuple[str, str]:

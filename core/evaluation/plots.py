@@ -96,11 +96,11 @@ def effects(facts: EvaluationFacts, arm: str) -> str:
     colour, _ = styles(list(facts.models)).get(arm, (TEXT, "s"))
 
     def draw(axes: Any) -> None:
-        for row, (_, found) in enumerate(reversed(rows)):
-            if found.interval:
-                axes.plot(found.interval, [row, row], color=colour, linewidth=1.6)
-            shown = found.p_holm < alpha
-            axes.plot([found.difference], [row], "D" if shown else "o", color=colour, markerfacecolor=colour if shown else "none", markersize=6)
+        for row, (_, part) in enumerate(reversed(rows)):
+            if part.interval:
+                axes.plot(part.interval, [row, row], color=colour, linewidth=1.6)
+            shown = part.p_holm < alpha
+            axes.plot([part.difference], [row], "D" if shown else "o", color=colour, markerfacecolor=colour if shown else "none", markersize=6)
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.axhline(len(one.criteria) - 0.5, color=TEXT, linewidth=0.5, linestyle=":")
         axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)], fontsize=9)
@@ -115,8 +115,8 @@ def effects_text(facts: EvaluationFacts, arm: str) -> str:
     one, alpha = facts.comparison.comparisons[arm], facts.comparison.rule.alpha
     said = []
     for what, family in (("categories", one.categories), ("criteria", one.criteria)):
-        sure = [f"{name} ({found.difference:+.3f})" for name, found in family.items() if found.p_holm < alpha]
-        up, down = sum(found.difference > 0 for found in family.values()), sum(found.difference < 0 for found in family.values())
+        sure = [f"{name} ({part.difference:+.3f})" for name, part in family.items() if part.p_holm < alpha]
+        up, down = sum(part.difference > 0 for part in family.values()), sum(part.difference < 0 for part in family.values())
         said.append(f"Of {len(family)} {what} {up} are higher and {down} lower than the base's; sure after Holm's adjustment: {', '.join(sure) or 'none'}.")
     if one.not_compared:
         said.append(f"Not compared: {', '.join(one.not_compared)}.")
@@ -180,8 +180,8 @@ def _values(facts: EvaluationFacts, arm: str) -> list[float]:
 
 def _pairs(facts: EvaluationFacts, arm: str) -> Pairs:
     """Return what the personas' means are of."""
-    found = by_arm(facts.played, facts.comparison.base)
-    return pair_up(found[facts.comparison.base], found[arm], points)
+    conversations = by_arm(facts.played, facts.comparison.base)
+    return pair_up(conversations[facts.comparison.base], conversations[arm], points)
 
 
 def _parts(facts: EvaluationFacts, one: ArmComparison) -> list[tuple[str, PartDifference]]:
@@ -189,8 +189,8 @@ def _parts(facts: EvaluationFacts, one: ArmComparison) -> list[tuple[str, PartDi
     gate = " (gate)"  # stands whole, however long the name is
     criteria = {name: f"{name} {facts.criteria.get(name, '')}".strip() for name in one.criteria}
     short = {name: _short(said, 34 - len(gate)) + gate if name in facts.gates else _short(said, 34) for name, said in criteria.items()}
-    return [(_short(name.replace("_", " "), 34), found) for name, found in one.categories.items()] + [
-        (short[name], found) for name, found in one.criteria.items()
+    return [(_short(name.replace("_", " "), 34), difference) for name, difference in one.categories.items()] + [
+        (short[name], difference) for name, difference in one.criteria.items()
     ]
 
 

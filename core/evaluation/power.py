@@ -77,8 +77,8 @@ def pilot_spread(played: Sequence[Trial], base: str, arm: str) -> Spread:
     Raises:
         EvaluationError: fewer than two personas have a pair.
     """
-    found = by_arm([item for item in played if item.arm in (base, arm)], base)
-    pairs = pair_up(found[base], found[arm], points)
+    conversations = by_arm([item for item in played if item.arm in (base, arm)], base)
+    pairs = pair_up(conversations[base], conversations[arm], points)
     numbers = [number for number, _, _ in pairs.personas.values()]
     if len(numbers) < 2:
         raise EvaluationError(f"Personas with a conversation completed by both {base} and {arm}: {len(numbers)}; a pilot needs at least 2. Play more of them.")
@@ -147,7 +147,7 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
     if not 0 < alpha < wanted_power < 1:
         raise EvaluationError(f"alpha is {alpha} and the power wanted {wanted_power}; 0 < alpha < power < 1 is needed.")
     sd, hoped = spread.of_mean(trials), gain * spread.base_mean
-    found = PowerAnalysis(
+    analysis = PowerAnalysis(
         personas=personas,
         trials=trials,
         alpha=alpha,
@@ -161,7 +161,7 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
         personas_for_gain=_personas_for(hoped, sd, alpha, wanted_power),
         text="",
     )
-    return found.model_copy(update={"text": _text(found)})
+    return analysis.model_copy(update={"text": _text(analysis)})
 
 
 def _smallest(sd: float, personas: int, alpha: float, wanted: float) -> float | None:
@@ -180,22 +180,20 @@ def _personas_for(difference: float, sd: float, alpha: float, wanted: float) -> 
     return next((personas for personas in range(2, MOST + 1) if power_of(difference, sd, personas, alpha) >= wanted), None)
 
 
-def _text(found: PowerAnalysis) -> str:
-    if found.smallest_difference is None:
+def _text(plan: PowerAnalysis) -> str:
+    if plan.smallest_difference is None:
         able = (
-            f"{found.personas} personas cannot show any difference: the least p of the sign-flip test is {found.least_p:.4g}, and it takes "
-            f"{personas_for_p(found.alpha)} personas to come below {found.alpha:g}"
+            f"{plan.personas} personas cannot show any difference: the least p of the sign-flip test is {plan.least_p:.4g}, and it takes "
+            f"{personas_for_p(plan.alpha)} personas to come below {plan.alpha:g}"
         )
     else:
-        able = (
-            f"{found.personas} personas × {found.trials} trials show a true difference of {found.smallest_difference:.3f} with {found.wanted_power:.0%} power"
-        )
-    if found.smallest_difference is not None and found.smallest_difference > 1 - found.spread.base_mean:
+        able = f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with {plan.wanted_power:.0%} power"
+    if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
         able += ", which is more than the base leaves room for"
-    if found.gain == 0:
-        return f"{able}; a gain of 0 needs no personas to be looked for ({found.spread.source})."
-    share, needed = found.gain / found.spread.base_mean, found.personas_for_gain or f"more than {MOST}"
+    if plan.gain == 0:
+        return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
+    share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
     return (
-        f"{able}; a gain of {found.gain:.3f}, {share:.0%} of the base's mean, is found with {found.gain_power:.0%} power and needs {needed} personas "
-        f"({found.spread.source})."
+        f"{able}; a gain of {plan.gain:.3f}, {share:.0%} of the base's mean, is found with {plan.gain_power:.0%} power and needs {needed} personas "
+        f"({plan.spread.source})."
     )

@@ -82,14 +82,14 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
 
 def summary(record: EvaluationRecord) -> dict[str, str]:
     """Return the figures that matter, in words."""
-    found = {f"{record.comparison.base} score": f"{record.comparison.arms[record.comparison.base].mean_score:.3f}"}
+    figures = {f"{record.comparison.base} score": f"{record.comparison.arms[record.comparison.base].mean_score:.3f}"}
     for arm, one in record.comparison.comparisons.items():
         score = one.score
         interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
-        found[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
-        found[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p)})"
-        found["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
-    return found
+        figures[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
+        figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p)})"
+        figures["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
+    return figures
 
 
 def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
@@ -107,8 +107,8 @@ def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
     if path.is_dir():
         return read_recorded(path), None
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        record = EvaluationRecord.model_validate(found)
+        record_data: Any = json.loads(path.read_text(encoding="utf-8"))
+        record = EvaluationRecord.model_validate(record_data)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as broken:
         raise EvaluationError(
             f"{path} cannot be read as a pilot ({broken}). Give the {FILE} of an evaluation, or a folder of recorded assessments."

@@ -32,11 +32,11 @@ def read_recorded(folder: Path) -> list[Trial]:
     if not paths:
         raise EvaluationError(f"{folder} holds no *.json. Give the folder that holds the assessments ({FORM}).")
     read = {path: _read(path) for path in paths}
-    wrong = {path: found for path, found in read.items() if isinstance(found, str)}
+    wrong = {path: outcome for path, outcome in read.items() if isinstance(outcome, str)}
     if len(wrong) == len(paths):
         path, reason = next(iter(wrong.items()))
         raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {path.name}: {reason}. Mend or remove them.")
-    return [found if isinstance(found, Trial) else _lost(path, found) for path, found in read.items() if NAME.fullmatch(path.stem)]
+    return [outcome if isinstance(outcome, Trial) else _lost(path, outcome) for path, outcome in read.items() if NAME.fullmatch(path.stem)]
 
 
 def misnamed(folder: Path) -> list[str]:
@@ -54,7 +54,7 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
     Returns:
         The conversations by persona, trial and arm; and why others cannot be read, by name.
     """
-    found, left_out = [], {}
+    conversations, left_out = [], {}
     for path in sorted(folder.glob("*.json")):
         name = NAME.fullmatch(path.stem)
         if not name or isinstance(_read(path), str):  # it has no assessment, and is reported with those
@@ -68,8 +68,8 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
         reasonings = line.reasonings or {}
         verdicts = [Verdict(criterion=key, answer=answer, reasoning=reasonings.get(key, "")) for key, answer in line.answers.items()]
         judged = Assessment(transcript_id=transcript.id, judge=line.judge or "recorded", rubric_hash="", verdicts=verdicts, score=_score(line))
-        found.append(Conversation(name["arm"], int(name["persona"]), int(name["trial"]), transcript, judged))
-    return sorted(found, key=lambda item: (item.persona, item.trial, item.arm)), left_out
+        conversations.append(Conversation(name["arm"], int(name["persona"]), int(name["trial"]), transcript, judged))
+    return sorted(conversations, key=lambda item: (item.persona, item.trial, item.arm)), left_out
 
 
 def _read(path: Path) -> Trial | str:

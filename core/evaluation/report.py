@@ -34,26 +34,26 @@ def card_results(facts: EvaluationFacts, arm: str) -> list[Result]:
     return [Result(metric=metric, name=name, value=value, dataset=where, dataset_type=kind) for metric, (name, value) in figures.items()]
 
 
-def _interval(found: Interval | None, form: str, otherwise: str) -> str:
-    return form.replace("%s", f"{found[0]:+.3f} to {found[1]:+.3f}") if found else otherwise
+def _interval(interval: Interval | None, form: str, otherwise: str) -> str:
+    return form.replace("%s", f"{interval[0]:+.3f} to {interval[1]:+.3f}") if interval else otherwise
 
 
-def _percents(found: Interval | None, bracketed: bool = True) -> str:
-    if found is None:
+def _percents(interval: Interval | None, bracketed: bool = True) -> str:
+    if interval is None:
         return "" if bracketed else "none"
-    text = f"{100 * found[0]:+.0f} to {100 * found[1]:+.0f} %"
+    text = f"{100 * interval[0]:+.0f} to {100 * interval[1]:+.0f} %"
     return f" (95 % interval {text})" if bracketed else text
 
 
-def _t(found: PairedT) -> str:
-    if found.t is None or found.p is None:
+def _t(test: PairedT) -> str:
+    if test.t is None or test.p is None:
         return "none: all differences are equal"
-    return f"t = {found.t:.3f}, p {format_p(found.p)}, n = {found.n}"
+    return f"t = {test.t:.3f}, p {format_p(test.p)}, n = {test.n}"
 
 
-def _gates(found: GateFailures) -> str:
-    unknown = f", {found.unknown} not known" if found.unknown else ""
-    return f"{found.failed} of {found.judged}{unknown}"
+def _gates(failures: GateFailures) -> str:
+    unknown = f", {failures.unknown} not known" if failures.unknown else ""
+    return f"{failures.failed} of {failures.judged}{unknown}"
 
 
 def _apart(facts: EvaluationFacts) -> list[str]:

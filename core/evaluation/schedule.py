@@ -48,10 +48,10 @@ class Outcomes:
 
     def note_broken(self, name: str, transcript: Transcript) -> None:
         """Note a conversation that its simulated user spoiled."""
-        made = transcript.provenance
-        if made.get("problem_side") == "user":
+        provenance = transcript.provenance
+        if provenance.get("problem_side") == "user":
             self.broken.add(name)
-            self.lost[name] = str(made["problem"])
+            self.lost[name] = str(provenance["problem"])
 
     def to_judge(self, parts: Sequence[Part]) -> dict[str, TranscriptRef]:
         """Return the conversations that can be compared, in the parts' order."""
@@ -66,22 +66,22 @@ class Outcomes:
         self.lost |= {name: reasons.get(ref.id, "not judged") for name, ref in refs.items() if ref.id not in paths}
 
 
-def choose_personas(run: Run, given: str | None, dataset: DatasetRef | None) -> list[Persona]:
+def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None) -> list[Persona]:
     """Return the personas that all arms meet: sampled, or a person's own; none of them was trained on.
 
     Args:
-        given: path of a JSON or YAML file.
+        path: path of a JSON or YAML file.
         dataset: what the understudy was trained on; none where that is not known.
 
     Raises:
         PersonaError: too few, one that was trained on, or a file that cannot be used.
     """
     numbers = run.settings.evaluation
-    if given:
-        personas = read_personas(user_path(given), run.pack, numbers.exchanges)
+    if path:
+        personas = read_personas(user_path(path), run.pack, numbers.exchanges)
     else:
         personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
-    check_enough(personas, given or "evaluation.personas")
+    check_enough(personas, path or "evaluation.personas")
     check_seeds_apart(training_seeds(run.store, dataset) if dataset else [], [persona.seed for persona in personas])
     return personas
 
@@ -121,7 +121,7 @@ def compare(
     planned: PowerAnalysis,
     general: dict[str, list[GeneralAnswer]],
     parts: list[Part],
-    found: Outcomes,
+    outcomes: Outcomes,
 ) -> EvaluationRecord:
     """Compare the arms.
 
@@ -129,13 +129,13 @@ def compare(
         EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
-    played = [trial_of(store, part, found) for part in parts]
+    played = [trial_of(store, part, outcomes) for part in parts]
     gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
     comparison = compare_arms(played, BASE, gates, numbers.decision, numbers.resamples)
     files = [
-        PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=found.made[part.name].path, assessment=path)
+        PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
         for part in parts
-        if (path := found.judged.get(part.name))
+        if (path := outcomes.judged.get(part.name))
     ]
     return EvaluationRecord(
         domain=run.pack.name,
@@ -155,9 +155,9 @@ def compare(
     )
 
 
-def trial_of(store: Store, part: Part, found: Outcomes) -> Trial:
+def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
     """Return what counts of a conversation: its score and answers, or why it has none."""
-    path = found.judged.get(part.name)
+    path = outcomes.judged.get(part.name)
     assessment = store.load(path, Assessment) if path else None
     return Trial(
         arm=part.arm,
@@ -166,8 +166,8 @@ def trial_of(store: Store, part: Part, found: Outcomes) -> Trial:
         transcript_id=part.plan.name,
         score=assessment.score if assessment else None,
         answers={verdict.criterion: verdict.answer for verdict in assessment.verdicts} if assessment else {},
-        lost=None if assessment else found.lost.get(part.name, "no reason was recorded"),
-        simulator_broke=part.name in found.broken,
+        lost=None if assessment else outcomes.lost.get(part.name, "no reason was recorded"),
+        simulator_broke=part.name in outcomes.broken,
     )
 
 

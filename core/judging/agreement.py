@@ -147,15 +147,15 @@ def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: 
     Source:
         Spearman, "The proof and measurement of association between two things", Am J Psychol 15 (1904): 72–101; equal scores share their mean rank.
     """
-    everyone = sorted({judge for given in scores.values() for judge in given})
-    silent = [judge for judge in everyone if all(given.get(judge) is None for given in scores.values())]
+    everyone = sorted({judge for by_judge in scores.values() for judge in by_judge})
+    silent = [judge for judge in everyone if all(by_judge.get(judge) is None for by_judge in scores.values())]
     judges = [judge for judge in everyone if judge not in silent]
-    table = [[given.get(judge) for judge in judges] for given in scores.values()]
+    table = [[by_judge.get(judge) for judge in judges] for by_judge in scores.values()]
     rows = [row for row in table if None not in row]
     complete = np.array(rows, dtype=float).reshape(len(rows), len(judges))
-    found = [_ranked(judge, complete[:, place], np.delete(complete, place, axis=1), threshold, few) for place, judge in enumerate(judges)]
-    found += [RankAgreement(judge, None, 0, far=False, reason="the judge scored no transcript") for judge in silent]
-    return sorted(found, key=lambda item: item.judge)
+    ranked = [_ranked(judge, complete[:, place], np.delete(complete, place, axis=1), threshold, few) for place, judge in enumerate(judges)]
+    ranked += [RankAgreement(judge, None, 0, far=False, reason="the judge scored no transcript") for judge in silent]
+    return sorted(ranked, key=lambda item: item.judge)
 
 
 def human_agreement(
@@ -178,11 +178,11 @@ def human_agreement(
     """
     judged = {name: answer for name, answer in judge.items() if _usable(answer)}
     pairs = {name: {"human": answer, "judge": judged[name]} for name, answer in human.items() if _usable(answer) and name in judged}
-    both = [(given["human"] in passing, given["judge"] in passing) for given in pairs.values()]
+    both = [(labels["human"] in passing, labels["judge"] in passing) for labels in pairs.values()]
     positives, negatives = sum(person for person, _ in both), sum(not person for person, _ in both)
     true_positives, true_negatives = sum(person and machine for person, machine in both), sum(not person and not machine for person, machine in both)
     passed = sum(answer in passing for answer in judged.values())
-    equal = sum(given["human"] == given["judge"] for given in pairs.values())
+    equal = sum(labels["human"] == labels["judge"] for labels in pairs.values())
     pair = agreement(pairs, resamples, few, seed).pairs
     unlabelled = "no transcript has both a label and the judge's answer"
     return HumanAgreement(
@@ -221,9 +221,9 @@ def _coded(criteria: Mapping[str, Answers]) -> tuple[np.ndarray, list[str], int]
         codes (transcripts, criteria, judges), −1 where missing; the judges' names; the number of categories.
     """
     transcripts = sorted({name for answers in criteria.values() for name in answers})
-    judges = sorted({judge for answers in criteria.values() for given in answers.values() for judge in given})
-    found = [[[answers.get(name, {}).get(judge) for judge in judges] for answers in criteria.values()] for name in transcripts]
-    flat = [answer for row in found for column in row for answer in column]
+    judges = sorted({judge for answers in criteria.values() for by_judge in answers.values() for judge in by_judge})
+    table = [[[answers.get(name, {}).get(judge) for judge in judges] for answers in criteria.values()] for name in transcripts]
+    flat = [answer for row in table for column in row for answer in column]
     number = {answer: code for code, answer in enumerate(sorted({answer for answer in flat if answer is not None and _usable(answer)}))}
     codes = np.array([-1 if answer is None else number.get(answer, -1) for answer in flat], dtype=int)
     return codes.reshape(len(transcripts), len(criteria), len(judges)), judges, len(number)

@@ -68,14 +68,14 @@ class Checkpoint:
 
 def read_checkpoint(text: str) -> Checkpoint:
     """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others. A line ends with a line feed alone."""
-    found = Checkpoint({}, {})
+    checkpoint = Checkpoint({}, {})
     for number, line in enumerate(split_lines(text), start=1):
         if line.strip():
             try:
-                _take(found, number, parse(line))
+                _take(checkpoint, number, parse(line))
             except TranscriptError as broken:
-                found.damaged[number] = str(broken)
-    return found
+                checkpoint.damaged[number] = str(broken)
+    return checkpoint
 
 
 @dataclass
@@ -113,27 +113,27 @@ def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
     Raises:
         CheckpointError: a path is not there, or no assessment can be read.
     """
-    found = Checkpoints()
+    checkpoints = Checkpoints()
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
         files, closed, unread = files_below(path, READ) if path.is_dir() else ([path], {}, Counter[str]())
-        found.unread += unread
-        found.damaged |= {place.name: reason for place, reason in closed.items()}
+        checkpoints.unread += unread
+        checkpoints.damaged |= {place.name: reason for place, reason in closed.items()}
         for file in files:
             name, part = file.relative_to(path).as_posix() if file != path else file.name, Checkpoint({}, {})
             try:
                 for number, item in _items(file):
                     _take(part, number, item)
             except TranscriptError as broken:
-                found.damaged[name] = str(broken)
-            found.damaged |= {_place(name, number): reason for number, reason in part.damaged.items()}
+                checkpoints.damaged[name] = str(broken)
+            checkpoints.damaged |= {_place(name, number): reason for number, reason in part.damaged.items()}
             for number, line in part.lines.items():
-                _choose(found, _place(name, number), line)
-    if not found.lines:
-        first = next((f" The first: {place}: {reason}" for place, reason in found.damaged.items()), "")
+                _choose(checkpoints, _place(name, number), line)
+    if not checkpoints.lines:
+        first = next((f" The first: {place}: {reason}" for place, reason in checkpoints.damaged.items()), "")
         raise CheckpointError(f"No assessment can be read in {', '.join(map(str, paths))}.{first} Give checkpoints in the form of docs/judging.md.")
-    return found
+    return checkpoints
 
 
 def _items(path: Path) -> Iterator[tuple[int, Any]]:
@@ -143,30 +143,30 @@ def _items(path: Path) -> Iterator[tuple[int, Any]]:
     return iter(enumerate(whole if isinstance(whole, list) else [whole], 1))
 
 
-def _take(found: Checkpoint, number: int, item: Any) -> None:
+def _take(checkpoint: Checkpoint, number: int, item: Any) -> None:
     """Add what a line says, or what is wrong with it."""
     try:
         if isinstance(item, TranscriptError):
             raise item
         line = Line.model_validate(item)
         refuse_unsafe(line.model_dump(mode="json"))
-        found.lines[number] = line
+        checkpoint.lines[number] = line
     except ValidationError as invalid:
-        found.damaged[number] = explain(invalid)
+        checkpoint.damaged[number] = explain(invalid)
     except TranscriptError as broken:
-        found.damaged[number] = str(broken)
+        checkpoint.damaged[number] = str(broken)
 
 
-def _choose(found: Checkpoints, place: str, line: Line) -> None:
-    if line.conversation_id not in found.lines:
-        found.lines[line.conversation_id] = place, line
+def _choose(checkpoints: Checkpoints, place: str, line: Line) -> None:
+    if line.conversation_id not in checkpoints.lines:
+        checkpoints.lines[line.conversation_id] = place, line
         return
-    earlier, other = found.lines[line.conversation_id]
+    earlier, other = checkpoints.lines[line.conversation_id]
     if _errors(line) < _errors(other):
-        found.lines[line.conversation_id] = place, line
+        checkpoints.lines[line.conversation_id] = place, line
         place, earlier, line = earlier, place, other
-    found.others.setdefault(line.conversation_id, []).append((place, line))
-    found.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
+    checkpoints.others.setdefault(line.conversation_id, []).append((place, line))
+    checkpoints.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
 
 
 def _errors(line: Line) -> int:
@@ -177,7 +177,7 @@ def _place(name: str, number: int) -> str:
     return f"{name}, line {number}"
 
 
-def adopt_first(found: Checkpoints, transcript: Transcript, name: str, pack: Pack) -> tuple[str, Line, Assessment | str]:
+def adopt_first(checkpoints: Checkpoints, transcript: Transcript, name: str, pack: Pack) -> tuple[str, Line, Assessment | str]:
     """Return where the line stands that counts for a transcript, the line, and its assessment or why none can be used.
 
     It is the first that can be used: one of another rubric, of other words or without all answers is no verdict on this transcript.
@@ -185,7 +185,7 @@ def adopt_first(found: Checkpoints, transcript: Transcript, name: str, pack: Pac
     Args:
         name: the conversation's id in the checkpoints.
     """
-    tried = [(place, line, adopt(line, place, transcript, pack)) for place, line in [found.lines[name], *found.others.get(name, [])]]
+    tried = [(place, line, adopt(line, place, transcript, pack)) for place, line in [checkpoints.lines[name], *checkpoints.others.get(name, [])]]
     return next((one for one in tried if isinstance(one[2], Assessment)), tried[0])
 
 
@@ -239,19 +239,19 @@ def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
 
 
 def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
-    assessment, found = judged.final, judged.final.score
+    assessment, final_score = judged.final, judged.final.score
     return {
         "conversation_id": assessment.transcript_id,
-        "pass": found.outcome == "pass",
-        "score": None if found.outcome == "incomplete" else found.score,  # of what is there; it would be taken for a score
+        "pass": final_score.outcome == "pass",
+        "score": None if final_score.outcome == "incomplete" else final_score.score,  # of what is there; it would be taken for a score
         "threshold": rubric.numbers.pass_at,
-        "category_scores": found.category_scores,
+        "category_scores": final_score.category_scores,
         "answers": {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts},
         "reasonings": {verdict.criterion: verdict.reasoning for verdict in assessment.verdicts},
-        "failed_checks": found.failed_checks,
-        "failed_safety": found.failed_gates,
-        "safety_gate_failed": bool(found.failed_gates),
-        "error_count": found.errors,
+        "failed_checks": final_score.failed_checks,
+        "failed_safety": final_score.failed_gates,
+        "safety_gate_failed": bool(final_score.failed_gates),
+        "error_count": final_score.errors,
         "weights": rubric.numbers.categories,
         "judge": assessment.judge,
         "rubric_hash": assessment.rubric_hash,

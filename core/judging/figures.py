@@ -121,25 +121,25 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
     )
 
 
-def caveats_of(judged: Sequence[Judged], found: Figures) -> list[str]:
+def caveats_of(judged: Sequence[Judged], batch: Figures) -> list[str]:
     """Return what must be known before the figures of a batch are believed."""
-    return sorted({item.final.caveat for item in judged if item.final.caveat}) + own_family(found)
+    return sorted({item.final.caveat for item in judged if item.final.caveat}) + own_family(batch)
 
 
-def own_family(found: Figures) -> list[str]:
+def own_family(batch: Figures) -> list[str]:
     """Say of each judge that judged what a model of its own family wrote."""
     return [
-        f"{judge} judges its own family: in {count} of {found.assessed} transcripts a model of the family {family} wrote the answers. Judges favour what their "
+        f"{judge} judges its own family: in {count} of {batch.assessed} transcripts a model of the family {family} wrote the answers. Judges favour what their "
         "own family writes; name one of another family, or a panel."
-        for (judge, family), count in found.shared_families.items()
+        for (judge, family), count in batch.shared_families.items()
     ]
 
 
 def _mean(values: Sequence[float | None]) -> Estimate:
-    found = [value for value in values if value is not None]
-    if len(found) < 2:
-        return Estimate(found[0] if found else None, len(found), reason=f"complete assessments: {len(found)}")
-    totals = np.array([[value, 1.0] for value in found])
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return Estimate(known[0] if known else None, len(known), reason=f"complete assessments: {len(known)}")
+    totals = np.array([[value, 1.0] for value in known])
     return resampled(totals, lambda sums: ratio(sums[..., 0], sums[..., 1]), "nothing was scored", RESAMPLES, FEW, seed=0)
 
 
@@ -150,22 +150,22 @@ def _rate(criterion: Criterion, verdicts: Sequence[Verdict]) -> CriterionRate:
 
 
 def _gate_failures(decided: Sequence[Assessment]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    by_gate: dict[str, list[str]] = {}
     for item in decided:
         for gate in item.score.failed_gates:
-            found.setdefault(gate, []).append(item.transcript_id)
-    return found
+            by_gate.setdefault(gate, []).append(item.transcript_id)
+    return by_gate
 
 
 def _overruled(judged: Sequence[Judged], rubric: Rubric) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    by_criterion: dict[tuple[str, str], list[str]] = {}
     for item in judged:
         for judge, assessment in item.by_judge.items():
             for verdict in assessment.verdicts:
                 criterion = rubric.criteria.get(verdict.criterion)
                 if verdict.opinions and criterion and value_of(criterion, verdict.answer) == 1:
-                    found.setdefault((verdict.criterion, judge), []).append(item.transcript.id)
-    return found
+                    by_criterion.setdefault((verdict.criterion, judge), []).append(item.transcript.id)
+    return by_criterion
 
 
 def _reason(assessment: Assessment) -> str:

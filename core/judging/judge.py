@@ -79,14 +79,14 @@ async def assess(context: JudgeContext) -> Assessment:
 
 async def _ask_all(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
     first, *others = _calls(context, criteria)
-    found = await _ask(context, first, again)
+    verdicts = await _ask(context, first, again)
     # all of them come to their end before one that stops the run is heard: their answers are paid for
     rest = await asyncio.gather(*(_ask(context, call, again) for call in others), return_exceptions=True)
     for answer in rest:
         if isinstance(answer, BaseException):
             raise answer
-        found += answer
-    return found
+        verdicts += answer
+    return verdicts
 
 
 def _calls(context: JudgeContext, criteria: Sequence[Criterion]) -> list[list[Criterion]]:

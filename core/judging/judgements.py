@@ -84,10 +84,10 @@ def unusable(criterion: str, reason: str) -> Verdict:
     return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=reason)
 
 
-def _verdict(criterion: str, found: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:
-    if len(found) != 1:
-        return unusable(criterion, f"The judge answered this criterion {len(found)} times.")
-    item = found[0]
+def _verdict(criterion: str, answers: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:
+    if len(answers) != 1:
+        return unusable(criterion, f"The judge answered this criterion {len(answers)} times.")
+    item = answers[0]
     if item.answer not in ("YES", "NO", "NA"):
         return unusable(criterion, f"The judge answered {item.answer!r}; allowed are YES, NO and NA.")
     if missing := [number for number in item.cited if not 1 <= number <= exchanges]:

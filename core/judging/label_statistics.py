@@ -127,20 +127,20 @@ def flip_rates(answers: Mapping[str, Mapping[str, Sequence[str | None]]], resamp
     Source:
         The pairwise probability is 1 − P_i of Fleiss (1971), averaged over i; without bias by Simpson, "Measurement of diversity", Nature 163 (1949): 688.
     """
-    transcripts = sorted({name for given in answers.values() for name in given})
+    transcripts = sorted({name for by_transcript in answers.values() for name in by_transcript})
     totals = np.zeros((len(transcripts), len(answers), 3))
-    for column, given in enumerate(answers.values()):
+    for column, by_transcript in enumerate(answers.values()):
         for row, name in enumerate(transcripts):
-            totals[row, column] = _flips(given.get(name, ()))
+            totals[row, column] = _flips(by_transcript.get(name, ()))
 
-    def rate(found: np.ndarray, which: int) -> Estimate:
-        return resampled(found, lambda sums: ratio(sums[..., which].sum(axis=-1), sums[..., 2].sum(axis=-1)), "nothing was judged twice", resamples, few, seed)
+    def rate(counts: np.ndarray, which: int) -> Estimate:
+        return resampled(counts, lambda sums: ratio(sums[..., which].sum(axis=-1), sums[..., 2].sum(axis=-1)), "nothing was judged twice", resamples, few, seed)
 
     criteria = {}
     for column, criterion in enumerate(answers):
-        found = totals[:, [column]]
-        flipped, judged = (int(found[..., which].sum()) for which in (0, 2))
-        criteria[criterion] = FlipRate(share_of(flipped, judged, few, "nothing was judged twice"), rate(found, 1))
+        column_totals = totals[:, [column]]
+        flipped, judged = (int(column_totals[..., which].sum()) for which in (0, 2))
+        criteria[criterion] = FlipRate(share_of(flipped, judged, few, "nothing was judged twice"), rate(column_totals, 1))
     return FlipRates(FlipRate(rate(totals, 0), rate(totals, 1)), criteria)
 
 

@@ -33,8 +33,8 @@ def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: b
         "passAt": pack.rubric.numbers.pass_at,
         "judges": panel,
         "transcripts": [
-            {"id": item.transcript.id, "exchanges": len(item.transcript.exchanges), "results": [] if blind else [_result(view) for view in given]}
-            for item, given in zip(judged, views, strict=True)
+            {"id": item.transcript.id, "exchanges": len(item.transcript.exchanges), "results": [] if blind else [_result(view) for view in results]}
+            for item, results in zip(judged, views, strict=True)
         ],
     }
     script = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page_verdicts.js", "page.js"))
@@ -47,7 +47,7 @@ def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: b
         criteria=pack.rubric.criteria.values(),
         index=embedded(index),
         conversations=[embedded(_conversation(item.transcript)) for item in judged],
-        findings=[] if blind else [embedded(_findings(given)) for given in views],
+        findings=[] if blind else [embedded(_findings(results)) for results in views],
         style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -83,22 +83,26 @@ def _findings(assessments: Sequence[Assessment | None]) -> dict[str, Any]:
     """Return the verdicts of a transcript, each text once: a panel's decision repeats what its judges wrote."""
     texts: dict[str, int] = {}
 
-    def opinion(given: Opinion | Verdict) -> dict[str, Any]:
-        return {"answer": given.answer, "reasoning": texts.setdefault(given.reasoning, len(texts)), "cited": given.cited}
+    def opinion(answer: Opinion | Verdict) -> dict[str, Any]:
+        return {"answer": answer.answer, "reasoning": texts.setdefault(answer.reasoning, len(texts)), "cited": answer.cited}
 
-    def verdict(given: Verdict) -> dict[str, Any]:
-        return {"criterion": given.criterion, **opinion(given), "opinions": [{"judge": item.judge, **opinion(item)} for item in given.opinions]}
+    def verdict(criterion_verdict: Verdict) -> dict[str, Any]:
+        return {
+            "criterion": criterion_verdict.criterion,
+            **opinion(criterion_verdict),
+            "opinions": [{"judge": item.judge, **opinion(item)} for item in criterion_verdict.opinions],
+        }
 
-    def findings(given: Assessment | None) -> dict[str, Any] | None:
-        if given is None:
+    def findings(assessment: Assessment | None) -> dict[str, Any] | None:
+        if assessment is None:
             return None
         return {
-            "judge": given.judge,
-            "caveat": given.caveat,
-            "sharedFamily": given.shared_family,
-            "categories": given.score.category_scores,
-            "failedChecks": given.score.failed_checks,
-            "verdicts": [verdict(item) for item in given.verdicts],
+            "judge": assessment.judge,
+            "caveat": assessment.caveat,
+            "sharedFamily": assessment.shared_family,
+            "categories": assessment.score.category_scores,
+            "failedChecks": assessment.score.failed_checks,
+            "verdicts": [verdict(item) for item in assessment.verdicts],
         }
 
     return {"views": [findings(item) for item in assessments], "texts": list(texts)}

@@ -34,20 +34,20 @@ def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel:
         by_judge: each judge's assessment, or none where there is none.
         exchanges: length of the transcript.
     """
-    there = {judge: assessment for judge, assessment in by_judge.items() if assessment}
-    answers = {judge: {verdict.criterion: verdict for verdict in assessment.verdicts} for judge, assessment in there.items()}
+    existing = {judge: assessment for judge, assessment in by_judge.items() if assessment}
+    answers = {judge: {verdict.criterion: verdict for verdict in assessment.verdicts} for judge, assessment in existing.items()}
     verdicts = [
         _decide(criterion, {judge: answers.get(judge, {}).get(criterion.id) for judge in by_judge}, _policy(criterion, panel))
         for criterion in applicable(pack.rubric, exchanges)
     ]
     return Assessment(
-        transcript_id=next(iter(there.values())).transcript_id,
+        transcript_id=next(iter(existing.values())).transcript_id,
         judge=JOIN.join(by_judge),
         rubric_hash=pack.rubric.hash,
         verdicts=verdicts,
         score=score(pack.rubric, verdicts, exchanges),
-        caveat=" ".join(sorted({assessment.caveat for assessment in there.values() if assessment.caveat})) or None,
-        shared_family=next((assessment.shared_family for assessment in there.values() if assessment.shared_family), None),
+        caveat=" ".join(sorted({assessment.caveat for assessment in existing.values() if assessment.caveat})) or None,
+        shared_family=next((assessment.shared_family for assessment in existing.values() if assessment.shared_family), None),
         provenance={"domain": pack.name, "pack_hash": pack.hash, "panel": panel.model_dump()},
     )
 
@@ -56,8 +56,8 @@ def _policy(criterion: Criterion, panel: PanelSettings) -> Policy:
     return panel.by_criterion.get(criterion.id, panel.gates if criterion.head.gate else panel.criteria)
 
 
-def _decide(criterion: Criterion, given: Mapping[str, Verdict | None], policy: Policy) -> Verdict:
-    verdicts = {judge: verdict or unusable(criterion.id, "There is no assessment of this judge.") for judge, verdict in given.items()}
+def _decide(criterion: Criterion, by_judge: Mapping[str, Verdict | None], policy: Policy) -> Verdict:
+    verdicts = {judge: verdict or unusable(criterion.id, "There is no assessment of this judge.") for judge, verdict in by_judge.items()}
     values = {judge: value_of(criterion, verdict.answer) for judge, verdict in verdicts.items()}
     passing, failing = (sum(value == wanted for value in values.values()) for wanted in (1, 0))
     judges, needed = len(values), len(values) if policy == "any_fail" else len(values) // 2 + 1
@@ -73,5 +73,5 @@ def _decide(criterion: Criterion, given: Mapping[str, Verdict | None], policy: P
 def _speaker(agreeing: Sequence[Verdict]) -> Verdict:
     """Return the first of the verdicts with the commonest answer; NA gives way in a tie."""
     counts = Counter(verdict.answer for verdict in agreeing)
-    answer = max(counts, key=lambda found: (counts[found], found is not Answer.NA))
+    answer = max(counts, key=lambda candidate: (counts[candidate], candidate is not Answer.NA))
     return next(verdict for verdict in agreeing if verdict.answer is answer)

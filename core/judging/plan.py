@@ -113,8 +113,8 @@ def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[Transcr
     """Return those of which an assessment by one of the run's judges is missing or incomplete."""
 
     def is_complete(item: TranscriptRef, judge: ModelChoice) -> bool:
-        found = plan_assessment(run, item, judge).existing(run.store)
-        return found is not None and found.outcome is not Outcome.INCOMPLETE
+        assessment = plan_assessment(run, item, judge).existing(run.store)
+        return assessment is not None and assessment.outcome is not Outcome.INCOMPLETE
 
     judges = run.models["judge"]
     return [item for item in transcripts if not all(is_complete(item, judge) for judge in judges)]
@@ -129,10 +129,10 @@ def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list
 
 def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]]) -> list[AssessmentRef]:
     """Return what the judges' assessments of each transcript come to; none where none exists."""
-    some = [found for found in by_judge if any(found.values())]
+    some = [refs for refs in by_judge if any(refs.values())]
     if len(run.models["judge"]) == 1:
-        return [ref for found in some for ref in found.values() if ref]
-    return [_decided(run, found) for found in some]
+        return [ref for refs in some for ref in refs.values() if ref]
+    return [_decided(run, refs) for refs in some]
 
 
 def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:

@@ -142,7 +142,7 @@ def _views(judged: Sequence[Judged]) -> dict[str | None, dict[str, Assessment]]:
 
 
 def _labelled(labels: Labels, criterion: str) -> dict[str, Answer]:
-    return {name: given[criterion] for name, given in labels.answers.items() if criterion in given}
+    return {name: answers[criterion] for name, answers in labels.answers.items() if criterion in answers}
 
 
 def _answered(view: Mapping[str, Assessment], criterion: str) -> dict[str, Answer]:
@@ -151,13 +151,13 @@ def _answered(view: Mapping[str, Assessment], criterion: str) -> dict[str, Answe
 
 def _outcomes(labels: Labels, judged: Sequence[Judged], rubric: Rubric) -> dict[str, Outcome]:
     """Return pass or fail by the person's labels; a transcript that is not labelled on every criterion that applies has neither."""
-    found = {}
+    outcomes = {}
     for item in judged:
         verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in labels.answers.get(item.transcript.id, {}).items()]
         # a missing label counts as ERROR, and so the outcome is incomplete
         if outcome := _passed_or_failed(score(rubric, verdicts, len(item.transcript.exchanges)).outcome):
-            found[item.transcript.id] = outcome
-    return found
+            outcomes[item.transcript.id] = outcome
+    return outcomes
 
 
 def _passed_or_failed(outcome: Outcome) -> Outcome | None:
@@ -165,14 +165,14 @@ def _passed_or_failed(outcome: Outcome) -> Outcome | None:
 
 
 def _disagreements(criterion: str, labels: Labels, views: Mapping[str | None, Mapping[str, Assessment]]) -> list[Disagreement]:
-    found = []
+    disagreements = []
     for name, label in _labelled(labels, criterion).items():
         for judge, view in views.items():
             for verdict in view[name].verdicts if name in view else ():
                 if verdict.criterion == criterion and verdict.answer not in (label, Answer.ERROR):
                     note = labels.notes.get(name, "")
-                    found.append(Disagreement(name, judge, label, verdict.answer, _shortened(verdict.reasoning), note))
-    return found
+                    disagreements.append(Disagreement(name, judge, label, verdict.answer, _shortened(verdict.reasoning), note))
+    return disagreements
 
 
 def _shortened(text: str) -> str:

@@ -155,15 +155,15 @@ def _rows(text: str, rubric: Rubric) -> list[tuple[int, dict[str, str]]]:
     """
     (top, header), *rest = _cells(text)
     columns = _columns(top, header, rubric)
-    found = []
+    rows = []
     for number, cells in rest:
         row: dict[str, str] = {}
         for place, cell in enumerate(cells):
             name = columns[place] if place < len(columns) else ""
             if name or cell.strip() not in UNLABELLED:
                 row.setdefault(name, cell)
-        found.append((number, row))
-    return found
+        rows.append((number, row))
+    return rows
 
 
 def _cells(text: str) -> list[tuple[int, list[str]]]:

@@ -136,25 +136,25 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     topics = [set(topic_search.find(message.text)) for message in messages]
     flaws, styles = _flaws(pack, messages), _styles(pack, messages)
     asked = [message for message in messages if message.answer_before and "?" in message.answer_before]
-    scheduled = [(message.topics_due, found) for message, found in zip(messages, topics, strict=True) if message.topics_due]
+    scheduled = [(message.topics_due, sums) for message, sums in zip(messages, topics, strict=True) if message.topics_due]
     openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
     refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
     due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
     answered = sum(_answers(message) for message in asked)
-    found = {
+    sums = {
         "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
         "length_in_style": (sum(style.within for style in styles), styled),
         "questions_answered": (answered, len(asked)),
         "question_endings": (sum(ends_with_question(message.text) for message in messages), len(messages)),
         "topics_per_message": (sum(map(len, topics)), len(messages)),
-        "topics_kept": (sum(len(due & found) for due, found in scheduled), kept),
+        "topics_kept": (sum(len(due & sums) for due, sums in scheduled), kept),
         "distinct_openers": (sum(len(set(items)) for items in openers), len(messages)),
         "messages_refused": (refused.total(), refused.total() + 2 * len(messages)),
     }
     return Report(
         conversations=len(transcripts),
         messages=len(messages),
-        figures=[Figure(name, total / of if of else None, of, *RANGES[name]) for name, (total, of) in found.items()],
+        figures=[Figure(name, total / of if of else None, of, *RANGES[name]) for name, (total, of) in sums.items()],
         flaws=flaws,
         styles=styles,
         ends=Counter(str(transcript.end_reason or "not stated") for transcript in transcripts),
@@ -193,7 +193,7 @@ def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
         return
     for side in SIDES:
         texts = [getattr(exchange, side) for exchange in transcript.exchanges]
-        yield from (found[0].value for number, text in enumerate(texts) if (found := find_fault(pack.guards, side, text, texts[:number])))
+        yield from (fault[0].value for number, text in enumerate(texts) if (fault := find_fault(pack.guards, side, text, texts[:number])))
 
 
 def _flaws(pack: Pack, messages: Sequence[_Message]) -> list[FlawFigure]:
@@ -202,9 +202,9 @@ def _flaws(pack: Pack, messages: Sequence[_Message]) -> list[FlawFigure]:
         if kind.words:
             shows = pattern(tuple(kind.words))
             shown = [(name in message.due, bool(shows.search(plain(message.text)))) for message in messages]
-            due, shown_due = sum(due for due, _ in shown), sum(due and found for due, found in shown)
+            due, shown_due = sum(due for due, _ in shown), sum(due and seen for due, seen in shown)
             if due:
-                figures.append(FlawFigure(name, due, shown_due, len(shown) - due, sum(found for _, found in shown) - shown_due))
+                figures.append(FlawFigure(name, due, shown_due, len(shown) - due, sum(seen for _, seen in shown) - shown_due))
     return figures
 
 

@@ -37,8 +37,8 @@ def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], fa
         Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, guards.repeats),
     }
     for fault, find in tries.items():
-        if fault in faults and (found := find()):
-            return fault, found
+        if fault in faults and (excerpt := find()):
+            return fault, excerpt
     return None
 
 
@@ -55,8 +55,8 @@ def _without_quotations(text: str) -> str:
 
 
 def _search(patterns: tuple[str, ...], text: str) -> str | None:
-    found = _any_of(patterns).search(text) if patterns else None
-    return found.group().strip() if found else None
+    match = _any_of(patterns).search(text) if patterns else None
+    return match.group().strip() if match else None
 
 
 @lru_cache(maxsize=32)

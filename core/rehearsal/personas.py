@@ -140,7 +140,7 @@ def _flaws(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Flaw]:
         return []
     place = (place - taxonomy.none_share) / (1 - taxonomy.none_share)
     low, high = taxonomy.secondary
-    kinds = {name: (category, kind) for category, found in taxonomy.categories.items() for name, kind in found.items()}
+    kinds = {name: (category, kind) for category, category_kinds in taxonomy.categories.items() for name, kind in category_kinds.items()}
     everything, left, flaws = flaw_weights(pack, {}), flaw_weights(pack, drawn), list[Flaw]()
     for number in range(1 + low + int(spread(seed, pack.name, "flaws") * (high - low + 1))):
         name = at(everything, spread(seed, pack.name, "flaw", number) if number else place)

@@ -122,14 +122,14 @@ def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:
 
 def collect_batch(store: Store, plans: Sequence[RehearsalPlan]) -> TranscriptBatch:
     """Make a batch of those of the planned conversations that exist, whichever run made them."""
-    made, left_out = [], []
+    refs, left_out = [], []
     for plan in plans:
         reason = "its shard did not make it; the log of that run says why"
         try:
-            if found := plan.existing(store):
-                made.append(found)
+            if ref := plan.existing(store):
+                refs.append(ref)
                 continue
         except DamagedError as damaged:
             reason = str(damaged)
         left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason=reason))
-    return TranscriptBatch(domain=plans[0].domain, transcripts=made, left_out=left_out)
+    return TranscriptBatch(domain=plans[0].domain, transcripts=refs, left_out=left_out)

@@ -122,13 +122,13 @@ class TurnLog:
     def usage(self) -> dict[RoleName, dict[str, int]]:
         """Return calls and tokens of each role, refused messages included."""
         roles: dict[Side, RoleName] = {"user": "user_simulator", "assistant": "assistant"}
-        found: dict[RoleName, dict[str, int]] = {}
+        by_role: dict[RoleName, dict[str, int]] = {}
         for item in [*self.turns, *self.rejections]:
-            sums = found.setdefault(roles[item.side], {"calls": 0} | dict.fromkeys(Spent.model_fields, 0))
+            sums = by_role.setdefault(roles[item.side], {"calls": 0} | dict.fromkeys(Spent.model_fields, 0))
             sums["calls"] += 1
             for name in Spent.model_fields:
                 sums[name] += getattr(item.spent, name)
-        return found
+        return by_role
 
     def remove(self) -> None:
         """Delete the log of a conversation whose transcript is stored."""

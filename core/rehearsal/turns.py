@@ -171,16 +171,16 @@ def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None
     if not text.strip():
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
     earlier = [turn.text for turn in scene.log.turns if turn.side == side]
-    if found := find_fault(scene.pack.guards, side, text, earlier, player.guards and {Fault.EMPTY, *player.guards}):
-        raise _refused(scene, side, *found, reply, seed)
+    if finding := find_fault(scene.pack.guards, side, text, earlier, player.guards and {Fault.EMPTY, *player.guards}):
+        raise _refused(scene, side, *finding, reply, seed)
 
 
-def _refused(scene: Scene, side: Side, fault: Fault, found: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:
+def _refused(scene: Scene, side: Side, fault: Fault, excerpt: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:
     """Record a message that cannot be used; return the error that has it asked for again."""
     fault = Fault.TRUNCATED if reply.finish == "length" else fault
     number = len(scene.log.turns) // 2 + 1
-    scene.log.refuse(rejection(side, number, fault, found, reply, seed + scene.log.refused(side, number)))
-    said = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(found.split())[:80]!r})."
+    scene.log.refuse(rejection(side, number, fault, excerpt, reply, seed + scene.log.refused(side, number)))
+    said = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(excerpt.split())[:80]!r})."
     return TruncatedError(f"{said} Allow more (max_tokens of the stage).") if fault is Fault.TRUNCATED else InvalidOutputError(said)
 
 

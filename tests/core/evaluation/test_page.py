@@ -44,7 +44,7 @@ def test_what_came_from_outside_is_text():
     played = usual()
     spoilt = [conversation(item, HOSTILE) for item in played]
     facts = facts_of(played, conversations=spoilt, models={"base": HOSTILE, "understudy": "x"}, caveats=[HOSTILE], criteria={"C1": HOSTILE})
-    page = evaluation_page(facts, made=f"## How it was made\n\n{HOSTILE}")
+    page = evaluation_page(facts, run_report=f"## How it was made\n\n{HOSTILE}")
     assert "<script>alert" not in page
     assert "<img" not in page
     assert html.escape("<script>alert(1)</script>", quote=False) in page
@@ -61,7 +61,7 @@ def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
 
 
 def test_how_it_was_made_follows_the_figures():
-    page = evaluation_page(facts_of(usual()), made="## How it was made\n\nWith care.\n\n## Left out\n\n- one\n")
+    page = evaluation_page(facts_of(usual()), run_report="## How it was made\n\nWith care.\n\n## Left out\n\n- one\n")
     assert page.index("How it was made") > page.index("All figures")
     assert "<summary><h3>Left out</h3></summary>" in page
 
