@@ -27,7 +27,7 @@ async def check_access(flow: str, domain: str, settings: Settings) -> None:
     Raises:
         SettingsError, HubError: all that is wrong, in one report.
     """
-    training, found = load_training(settings.training), []
+    training, problems = load_training(settings.training), []
     named, license = settings.export.named, training.base.license
     parts = {"gguf"} if flow in (*MAKES_MODELS, PUBLISHES_RESULTS) else set()
     parts |= {"adapter"} if flow in READS_BASE else set()
@@ -38,13 +38,13 @@ async def check_access(flow: str, domain: str, settings: Settings) -> None:
     if settings.dataset.hub == settings.export.hub:
         datasets, models = [], datasets + models
     for hub, wanted in ((settings.dataset.hub, datasets), (settings.export.hub, models)):
-        found += await _problems(hub, wanted) if wanted else []
+        problems += await _problems(hub, wanted) if wanted else []
     if flow in READS_BASE and training.base.kind == "hub":
-        found += await _problems_of_base(settings, training)
+        problems += await _problems_of_base(settings, training)
     if flow in MAKES_MODELS and settings.jobs.where != "local":
-        found += await _problems_of_jobs(settings, training, [one for one in models if one.kind == "model"])
-    if found:
-        raise together(found)
+        problems += await _problems_of_jobs(settings, training, [one for one in models if one.kind == "model"])
+    if problems:
+        raise together(problems)
 
 
 async def check_publications(hub: str, wanted: Sequence[Publication]) -> None:
@@ -80,18 +80,18 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
         pushed: what the jobs publish.
     """
     block = await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
-    hub, found = await load_hub(settings.export.hub), list[UnderstudyError]()
+    hub, problems = await load_hub(settings.export.hub), list[UnderstudyError]()
     if hub.where() != block.hub.where():
-        found.append(SettingsError(f"Jobs push to {block.hub.where()}, and export.hub is {hub.where()}. Name the same hub in jobs.where and export.hub."))
+        problems.append(SettingsError(f"Jobs push to {block.hub.where()}, and export.hub is {hub.where()}. Name the same hub in jobs.where and export.hub."))
     try:
         await asyncio.to_thread(lambda: block.hub.account().run_jobs(block.namespace))
     except UnderstudyError as error:
-        return [*found, error]
+        return [*problems, error]
     scripts = Publication(repo=f"{block.namespace}/{FILES}", kind="dataset", private=True, license="unknown")
-    found += await asyncio.to_thread(lambda: block.hub.problems([scripts])[0])
+    problems += await asyncio.to_thread(lambda: block.hub.problems([scripts])[0])
     if block.job_hub() is not block.hub:
         refused = await asyncio.to_thread(lambda: block.job_hub().problems(pushed)[0])
-        found += [HubError(f"{JOB_TOKEN}, the token that jobs are given: {error}") for error in refused]
+        problems += [HubError(f"{JOB_TOKEN}, the token that jobs are given: {error}") for error in refused]
     try:
         offered = await asyncio.to_thread(block.offered)
     except HubError:
@@ -100,5 +100,5 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     for setting, name in (("flavors.train", training.flavors.train), ("flavors.convert", training.flavors.convert)) if training.flavors else ():
         if name not in machines:
             where = "are offered" if offered else "config/hardware.yaml has"
-            found.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}; {where}: {', '.join(machines)}."))
-    return found
+            problems.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}; {where}: {', '.join(machines)}."))
+    return problems

@@ -74,14 +74,14 @@ async def choose_saved(name: str) -> ModelChoice:
         SettingsError: there is none, or several of different providers.
     """
     refuse_keys({"the model reference": name})
-    found = [(provider, block) for provider in PROVIDERS if (block := await _load(provider, name))]
-    if len(found) != 1:
-        what = f"{len(found)} saved blocks are" if found else "No saved block is"
+    saved = [(provider, block) for provider in PROVIDERS if (block := await _load(provider, name))]
+    if len(saved) != 1:
+        what = f"{len(saved)} saved blocks are" if saved else "No saved block is"
         raise SettingsError(
             f"{what} called {name!r}. Name a model as provider/model ({', '.join(PROVIDERS)}), or save one block of that name on the server that "
             "PREFECT_API_URL names (`make blocks`)."
         )
-    provider, block = found[0]
+    provider, block = saved[0]
     options = {key: value for key, value in _values(block).items() if not isinstance(value, SecretStr)}
     refuse_keys({f"the saved block {name}, {option}": value for option, value in options.items()})
     model = options.pop("model", None) or options.pop("name", None) or options.pop("model_path", None)

@@ -19,27 +19,27 @@ def look(api: HfApi, repo: str, kind: RepoKind, revision: str | None = None) -> 
         GatedRepoError, RevisionNotFoundError: its terms are not accepted, or it has no such revision.
     """
     try:
-        found = api.repo_info(repo, repo_type=kind, revision=revision)
+        info = api.repo_info(repo, repo_type=kind, revision=revision)
     except GatedRepoError:
         raise
     except RepositoryNotFoundError:
         return None
-    assert isinstance(found, RepoFound)
-    if found.id.lower() != repo.lower():
-        raise HubError(f"The {kind} repository {repo} is called {found.id} now. Write that name into the settings, or make a repository of the old name.")
-    return found
+    assert isinstance(info, RepoFound)
+    if info.id.lower() != repo.lower():
+        raise HubError(f"The {kind} repository {repo} is called {info.id} now. Write that name into the settings, or make a repository of the old name.")
+    return info
 
 
-def refuse_public(api: HfApi, found: RepoFound, kind: RepoKind, private: bool) -> None:
+def refuse_public(api: HfApi, info: RepoFound, kind: RepoKind, private: bool) -> None:
     """Refuse to publish something private where others can see it; a gated repository is public too, for its cards and names of files are.
 
     Raises:
         HubError: they can.
     """
-    if private and not found.private:
-        place = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{found.id}/settings"
+    if private and not info.private:
+        place = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{info.id}/settings"
         raise HubError(
-            f"The {kind} repository {found.id} is public, and what is published there is to be private. Nothing was pushed. Make it private ({place}), name "
+            f"The {kind} repository {info.id} is public, and what is published there is to be private. Nothing was pushed. Make it private ({place}), name "
             "another repository, or set private: false in that part of the settings."
         )
 

@@ -14,22 +14,22 @@ from core.storage.store import Store
 from core.training.job_spec import HUB_FILE, JOB_FILE, JobResult, JobSpec
 
 
-def fetch_result(store: Store, block: HfJob, made: JobResult, paid: dict[str, Any], spec: JobSpec, place: Path) -> None:
+def fetch_result(store: Store, block: HfJob, result: JobResult, paid: dict[str, Any], spec: JobSpec, place: Path) -> None:
     """Download the result's files that are wanted here, and put them in place when their checksums are right."""
     part = unfinished(place, "fetched")  # of this process: another flow may fetch the same
     for stopped in filter(is_abandoned, others(place, "fetched")):
         if not part.exists():
             stopped.rename(part)
     for name in [*spec.fetch, spec.finished]:
-        path = block.hub.fetch(made.repo, "model", made.commit, name, part)
+        path = block.hub.fetch(result.repo, "model", result.commit, name, part)
         if path is None:
-            raise JobError(f"{made.repo} at {made.commit[:12]} has no {name}. Look at {made.url}.")
-        expected = made.facts["files"].get(name)
+            raise JobError(f"{result.repo} at {result.commit[:12]} has no {name}. Look at {result.url}.")
+        expected = result.facts["files"].get(name)
         with path.open("rb") as file:
             if expected and hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
                 path.unlink()
-                raise HubError(f"{name} of {made.repo} at {made.commit[:12]} has another checksum than its job reported. Run the same command again.")
-    (part / HUB_FILE).write_text(json.dumps({"repo": made.repo, "commit": made.commit, "url": made.url}), encoding="utf-8")
+                raise HubError(f"{name} of {result.repo} at {result.commit[:12]} has another checksum than its job reported. Run the same command again.")
+    (part / HUB_FILE).write_text(json.dumps({"repo": result.repo, "commit": result.commit, "url": result.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
     if not is_whole(store, spec.folder, spec.finished, spec.fetch):

@@ -44,12 +44,12 @@ def read_runtime() -> LlamaRuntime | None:
     if not path.is_file():
         return _of_wheel()
     try:
-        found = LlamaRuntime.model_validate_json(path.read_bytes())
+        runtime = LlamaRuntime.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise SettingsError(f"{path} cannot be read ({error.error_count()} errors). Remove it and run `make setup`.") from error
-    if not (found.library.exists() and Path(found.server[0]).exists()):
-        raise SettingsError(f"{found.library} or {found.server[0]} is gone, which {path} names. Run `make setup`.")
-    return found
+    if not (runtime.library.exists() and Path(runtime.server[0]).exists()):
+        raise SettingsError(f"{runtime.library} or {runtime.server[0]} is gone, which {path} names. Run `make setup`.")
+    return runtime
 
 
 def library_words() -> list[str]:
@@ -69,7 +69,7 @@ def _of_wheel() -> LlamaRuntime | None:
 
 def llama_arguments() -> dict[str, Argument]:
     """Return the llama.cpp of this installation and the sources of its converter, as a job script is given them; what is missing it finds or fetches itself."""
-    if (found := read_runtime()) is None:
+    if (runtime := read_runtime()) is None:
         return {}
-    converter = {"llama-cpp": str(found.converter)} if found.converter and found.converter.is_dir() else {}
-    return {"library": str(found.library), **converter}
+    converter = {"llama-cpp": str(runtime.converter)} if runtime.converter and runtime.converter.is_dir() else {}
+    return {"library": str(runtime.library), **converter}

@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
-    given = _read(arguments)
+    options = _read(arguments)
     try:
         _bring_openmp()
         library: Any = import_module("xllamacpp")
@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"xllamacpp cannot be imported ({error}). Run `make setup`.")
     _watch_for_signals()
     try:
-        server = library.Server(_parameters(library.CommonParams(), given))
+        server = library.Server(_parameters(library.CommonParams(), options))
     except RuntimeError:  # llama.cpp has said why
-        return _fail(f"llama.cpp cannot serve {given.model}; the lines above say why.")
-    sys.stderr.write(f"serving {given.model} on {server.listening_address}\n")
+        return _fail(f"llama.cpp cannot serve {options.model}; the lines above say why.")
+    sys.stderr.write(f"serving {options.model} on {server.listening_address}\n")
     threading.Event().wait()
     return 0
 
@@ -73,25 +73,25 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
     page.add_argument("--webui", dest="page", action="store_true", default=True)
     page.add_argument("--no-webui", dest="page", action="store_false")
     add("--ui-config", "--webui-config", default="", help="the web page's settings as JSON, such as its system message")
-    given = parser.parse_args(arguments)
-    if given.ui_config:
+    options = parser.parse_args(arguments)
+    if options.ui_config:
         try:
-            json.loads(given.ui_config)
+            json.loads(options.ui_config)
         except json.JSONDecodeError as error:
             parser.error(f'--ui-config is no JSON ({error}); give an object such as {{"systemMessage": "…"}}')
-    return given
+    return options
 
 
-def _parameters(made: Any, given: argparse.Namespace) -> Any:
-    made.model.path, made.model_alias = str(given.model), {given.alias} if given.alias else set()
-    made.hostnames, made.port, made.api_prefix = [given.host], given.port, given.api_prefix
-    made.n_ctx, made.n_parallel, made.n_gpu_layers = given.ctx_size, given.parallel, given.gpu_layers
-    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = given.threads
-    made.use_jinja, made.ui, made.ui_config_json = True, given.page, given.ui_config
-    made.api_keys = [key] if (key := os.environ.get(KEY_VARIABLE)) else []
-    if given.host in LOOPBACK:  # no page of another site may read answers
-        made.cors_origins, made.cors_origins_explicit = f"http://{given.host}:{given.port}", True
-    return made
+def _parameters(parameters: Any, options: argparse.Namespace) -> Any:
+    parameters.model.path, parameters.model_alias = str(options.model), {options.alias} if options.alias else set()
+    parameters.hostnames, parameters.port, parameters.api_prefix = [options.host], options.port, options.api_prefix
+    parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers = options.ctx_size, options.parallel, options.gpu_layers
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = options.threads
+    parameters.use_jinja, parameters.ui, parameters.ui_config_json = True, options.page, options.ui_config
+    parameters.api_keys = [key] if (key := os.environ.get(KEY_VARIABLE)) else []
+    if options.host in LOOPBACK:  # no page of another site may read answers
+        parameters.cors_origins, parameters.cors_origins_explicit = f"http://{options.host}:{options.port}", True
+    return parameters
 
 
 def _watch_for_signals() -> None:

@@ -44,28 +44,28 @@ def _from_transformers(name: str) -> Tokenizer:
     place = name.removeprefix("hf:")
     folder = project_path(place)
     try:
-        found: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer.json raises Exception itself
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {reason} Give a folder, or the name of a repository.") from error
-    if not found.chat_template:
+    if not tokenizer.chat_template:
         raise SettingsError(f"dataset.tokenizer {name} has no chat template. Choose the tokenizer of an instruct model, or {CL100K}.")
 
     def count(text: str) -> int:
-        return len(found.encode(text, add_special_tokens=False))
+        return len(tokenizer.encode(text, add_special_tokens=False))
 
     def whole(*roles: str) -> int:
         chat = [{"role": role, "content": "x y z"} for role in roles]
         try:
-            return len(found.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
+            return len(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
         except Exception as refused:  # whatever an expression of a stranger's template can raise
             if roles[0] != "system":
                 raise SettingsError(f"The chat template of dataset.tokenizer {name} cannot render a conversation ({refused}). Choose {CL100K}.") from refused
             # it refuses a system message (Gemma 2): the training puts its text before the user's first message, after a line break
             return whole(*roles[1:]) + count("\n")
 
-    backend = getattr(found, "backend_tokenizer", None)  # a folder's files, or a repository's branch, may change under their name
-    version = fingerprint([found.chat_template, backend.to_str() if backend else found.get_vocab()])
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # a folder's files, or a repository's branch, may change under their name
+    version = fingerprint([tokenizer.chat_template, backend.to_str() if backend else tokenizer.get_vocab()])
     # templates may write something else at the beginning and after the last message; both are in every example, so they go with the system prompt
     two, four = whole("system", "user", "assistant"), whole("system", "user", "assistant", "user", "assistant")
     return Tokenizer(name, count, system=two - (four - two), user=four - two, assistant=0, version=version)

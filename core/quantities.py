@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field
 Pair = TypeVar("Pair", bound=tuple[float, float])
 
 
-def _ordered(given: Pair) -> Pair:
-    if given[0] > given[1]:
-        raise ValueError(f"a range is [low, high], found {list(given)}")
-    return given
+def _ordered(pair: Pair) -> Pair:
+    if pair[0] > pair[1]:
+        raise ValueError(f"a range is [low, high], found {list(pair)}")
+    return pair
 
 
 ORDERED = AfterValidator(_ordered)

@@ -160,15 +160,15 @@ def _say_traceback(kind: type[BaseException], error: BaseException, trace: Trace
 
 def _known() -> frozenset[str]:
     """Return the secrets of the environment as it is now, of this machine's files, and those that were learnt."""
-    found = _LEARNT | _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
+    secrets = _LEARNT | _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
     for name, value in os.environ.items():
         if _is_secret(name):
             if not (value.startswith("/") and Path(value).exists()):  # a file that holds it
-                found |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}
-        elif "://" in value and "@" in value and (given := re.search(r"://([^\s/@]*):([^\s/@]+)@", value)):
-            found |= {given[2], unquote(given[2])}
-    found |= {part for secret in found for part in re.split(r"\s+|\\n", secret) if len(part) >= PART}
-    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+                secrets |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}
+        elif "://" in value and "@" in value and (credentials := re.search(r"://([^\s/@]*):([^\s/@]+)@", value)):
+            secrets |= {credentials[2], unquote(credentials[2])}
+    secrets |= {part for secret in secrets for part in re.split(r"\s+|\\n", secret) if len(part) >= PART}
+    return frozenset(secret for secret in secrets if len(secret) >= SHORTEST)
 
 
 @lru_cache(maxsize=1024)

@@ -74,16 +74,16 @@ async def make_automations(client: PrefectClient) -> None:
     """Make what is missing; switch the alerts on once there is a block for them. What a person has changed since stays."""
     target = await _target(client)
     for wanted in [zombies(), *alerts()]:
-        found = await _find(wanted.name)
-        if found is None:
-            found = await wanted.acreate()
-            show(f"Made the automation {wanted.name!r}{'' if found.enabled else ' (off)'}.")
+        automation = await _find(wanted.name)
+        if automation is None:
+            automation = await wanted.acreate()
+            show(f"Made the automation {wanted.name!r}{'' if automation.enabled else ' (off)'}.")
         else:
-            show(f"The automation {wanted.name!r} is there{'' if found.enabled else ' (off)'}.")
-        if target and any(isinstance(action, DoNothing) for action in found.actions):
-            found.actions = [SendNotification(block_document_id=target, subject=wanted.name, body=BODY)]
-            found.enabled = True
-            await found.aupdate()
+            show(f"The automation {wanted.name!r} is there{'' if automation.enabled else ' (off)'}.")
+        if target and any(isinstance(action, DoNothing) for action in automation.actions):
+            automation.actions = [SendNotification(block_document_id=target, subject=wanted.name, body=BODY)]
+            automation.enabled = True
+            await automation.aupdate()
             show(f"Switched it on: it tells through the block {ALERTS}.")
 
 

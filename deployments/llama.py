@@ -111,12 +111,12 @@ def choose() -> None:
     failed: list[str] = []
     for kind in order():
         why = f"{failed[-1][0].upper()}{failed[-1][1:]}" if failed else f"{WORDS[kind][0].upper()}{WORDS[kind][1:]} was asked for"
-        found = candidate(kind, why)
-        wrong = probe(kind, found[0]) if found else "is not available for this system"
-        if found and not wrong:
+        runtime = candidate(kind, why)
+        wrong = probe(kind, runtime[0]) if runtime else "is not available for this system"
+        if runtime and not wrong:
             if failed:
                 say(f"{'; '.join(failed)[0].upper()}{'; '.join(failed)[1:]}: {WORDS[kind]} is used in its place.")
-            record = {"kind": kind, "library": str(found[0]), "server": found[1], "converter": str(folder), "why": "; ".join(failed), "proof": proof()}
+            record = {"kind": kind, "library": str(runtime[0]), "server": runtime[1], "converter": str(folder), "why": "; ".join(failed), "proof": proof()}
             part = RECORD.with_name(f"{RECORD.name}.{os.getpid()}")
             part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             part.replace(RECORD)

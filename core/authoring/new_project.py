@@ -53,12 +53,12 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".understudy-", dir=target if is_there else target.parent) as beside:
-            made = Path(beside) / "project"
-            _write(made, pack)
+            project = Path(beside) / "project"
+            _write(project, pack)
             if is_there:
-                _move(made, target)
+                _move(project, target)
             else:
-                made.rename(target)
+                project.rename(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(f"The project cannot be written to {folder!r:.300}: {reason}. Give a folder that is new or empty, where you may write.") from error
@@ -68,28 +68,31 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
 def _refuse_full(target: Path) -> None:
     if not target.is_dir():
         raise SettingsError(f"{target} is a file. Give the name of a folder that is new or empty.")
-    there, ours = sorted(entry.name for entry in target.iterdir()), {Path(place).parts[0] for place in (*COPIED.values(), "prompts", "README.md", ".gitignore")}
-    if there:
-        lost = [name for name in there if name in ours]
-        what = f"would be overwritten: {', '.join(lost[:SHOWN])}" if lost else f"it holds {', '.join(there[:SHOWN])}"
+    entries, ours = (
+        sorted(entry.name for entry in target.iterdir()),
+        {Path(place).parts[0] for place in (*COPIED.values(), "prompts", "README.md", ".gitignore")},
+    )
+    if entries:
+        lost = [name for name in entries if name in ours]
+        what = f"would be overwritten: {', '.join(lost[:SHOWN])}" if lost else f"it holds {', '.join(entries[:SHOWN])}"
         raise SettingsError(f"{target} is not empty; {what}. Give the name of a folder that is new or empty.")
 
 
-def _write(made: Path, domain: str) -> None:
+def _write(project: Path, domain: str) -> None:
     root = domains()[domain]
-    places = {SHIPPED / source: made / place for source, place in COPIED.items()}
-    places |= {root / place: made / place for place in (f"config/domains/{domain}", f"prompts/{domain}")}
-    places |= {OWN / "README.md": made / "README.md", OWN / "gitignore": made / ".gitignore"}
+    places = {SHIPPED / source: project / place for source, place in COPIED.items()}
+    places |= {root / place: project / place for place in (f"config/domains/{domain}", f"prompts/{domain}")}
+    places |= {OWN / "README.md": project / "README.md", OWN / "gitignore": project / ".gitignore"}
     for source, place in places.items():
         for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if file.is_file():
                 copy = place / file.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)  # without the modes: an installed package may be read-only
-    (made / "deployments/run_and_watch.sh").chmod(0o755)
+    (project / "deployments/run_and_watch.sh").chmod(0o755)
     for name in NAMED:
-        (made / name).write_text((made / name).read_text(encoding="utf-8").replace(DEFAULT_DOMAIN, domain), encoding="utf-8")
-    variables = made / ".env.example"
+        (project / name).write_text((project / name).read_text(encoding="utf-8").replace(DEFAULT_DOMAIN, domain), encoding="utf-8")
+    variables = project / ".env.example"
     variables.write_text(variables.read_text(encoding="utf-8").partition(OF_THE_CHECKOUT)[0].rstrip() + "\n", encoding="utf-8")
 
 

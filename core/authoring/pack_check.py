@@ -45,18 +45,18 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
 
 
 def _criteria(pack: Pack) -> list[str]:
-    found = []
+    faults = []
     for key, criterion in pack.rubric.criteria.items():
         _, _, examples = criterion.text.partition("**Examples**")
         lines = [line for line in examples.splitlines() if EXAMPLE.match(line)]
         if not EXAMPLES[0] <= len(lines) <= EXAMPLES[1]:
-            found.append(f"Criterion {key} has {len(lines)} examples below **Examples**; {EXAMPLES[0]} to {EXAMPLES[1]} let a judge see where the border is.")
+            faults.append(f"Criterion {key} has {len(lines)} examples below **Examples**; {EXAMPLES[0]} to {EXAMPLES[1]} let a judge see where the border is.")
         for what, pattern in (("fails", NO), ("passes", YES)):
             if lines and not any(pattern.search(line) for line in lines):
-                found.append(f"Criterion {key} has no example that {what}. A judge that sees one side alone leans to it.")
+                faults.append(f"Criterion {key} has no example that {what}. A judge that sees one side alone leans to it.")
         if criterion.head.na == "allowed" and "**NA**" not in criterion.text:
-            found.append(f"Criterion {key} allows NA and does not say when. Write a paragraph that begins with **NA**.")
-    return found
+            faults.append(f"Criterion {key} allows NA and does not say when. Write a paragraph that begins with **NA**.")
+    return faults
 
 
 def _topics(pack: Pack) -> list[str]:
@@ -95,13 +95,13 @@ def _prompts(pack: Pack) -> list[str]:
         "assessor": {"exchanges", "facts"},
         "assessor_question": {"criteria"},
     }
-    found = [
+    faults = [
         f"prompts/{pack.name}/{name}.md does not use {', '.join(sorted(lacking))}, which it is given (of {', '.join(sorted(SUPPLIED[name]))})."
         for name, needed in wanted.items()
         if (lacking := needed - pack.prompts[name].inputs)
     ]
     if pack.repair is None:
-        found.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be mended.")
+        faults.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be mended.")
     if not pack.intended_use:
-        found.append(f"config/domains/{pack.name}/intended-use.md does not exist: the cards of datasets and models cannot say what they are for.")
-    return found
+        faults.append(f"config/domains/{pack.name}/intended-use.md does not exist: the cards of datasets and models cannot say what they are for.")
+    return faults

@@ -45,18 +45,18 @@ class Round(Record):
         return self.passed / judged if judged else None
 
 
-def round_of(number: int, pack: Pack, model: str | None, found: Figures) -> Round:
+def round_of(number: int, pack: Pack, model: str | None, figures: Figures) -> Round:
     """Return what a batch's figures say of a pilot."""
     return Round(
         number=number,
         pack_hash=pack.hash,
         model=model,
-        conversations=found.assessed,
-        passed=found.passed,
-        failed=found.failed,
-        incomplete=found.incomplete,
-        gates_failed=len({name for names in found.gate_failures.values() for name in names}),
-        criteria={rate.criterion.id: rate.passing.value for rate in found.criteria if rate.passing.value is not None},
+        conversations=figures.assessed,
+        passed=figures.passed,
+        failed=figures.failed,
+        incomplete=figures.incomplete,
+        gates_failed=len({name for names in figures.gate_failures.values() for name in names}),
+        criteria={rate.criterion.id: rate.passing.value for rate in figures.criteria if rate.passing.value is not None},
     )
 
 
@@ -69,17 +69,17 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
     rate = this.pass_rate
     if rate is None:
         return ["Nothing was judged completely: look at the reasons in the assessment's report, and run the pilot again."]
-    found = [_of_model(rate, this)] if this.model else [_of_pack(rate)]
+    sentences = [_of_model(rate, this)] if this.model else [_of_pack(rate)]
     prompts = f"prompts/{pack.name}"
     for key, passing in sorted(this.criteria.items(), key=lambda item: item[1]):
         criterion = pack.rubric.criteria[key]
         if 1 - passing >= FREQUENT_FAILURE_RATE - ROUNDING and not this.model:
-            found.append(
+            sentences.append(
                 f"{key} ({criterion.head.name}) fails in {1 - passing:.0%}: read three of its verdicts. Either {prompts}/assistant.md does not say it, or "
                 f"{prompts}/criteria/{key}-….md asks for more than is meant."
             )
     if this.gates_failed and not this.model:
-        found.append(
+        sentences.append(
             f"A gate failed in {this.gates_failed} conversations: if the answer was bad, {prompts}/assistant.md must rule it out; if it was not, the gate's "
             "text is too wide."
         )
@@ -88,8 +88,8 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
         worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= MIN_DROP - ROUNDING]
-        found += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
-    return found
+        sentences += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
+    return sentences
 
 
 def _chance(conversations: int) -> str:

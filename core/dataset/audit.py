@@ -107,8 +107,8 @@ def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = L
     tally = _Tally(pack, limits)
     for transcript in transcripts:
         tally.add(transcript)
-    found = tally.audit()
-    return replace(found, warnings=list(_warnings(found, limits))) if found.transcripts >= limits.few else found
+    figures = tally.audit()
+    return replace(figures, warnings=list(_warnings(figures, limits))) if figures.transcripts >= limits.few else figures
 
 
 class _Tally:
@@ -159,12 +159,12 @@ class _Tally:
         )
 
     def _length_classes(self) -> list[LengthClass]:
-        total, found = len(self._lengths), []
+        total, classes = len(self._lengths), []
         for name, item in self._classes.items():
             low, high = item.exchanges
-            found.append(LengthClass(name, (low, high), item.weight, Counted(sum(low <= length <= high for length in self._lengths), total)))
+            classes.append(LengthClass(name, (low, high), item.weight, Counted(sum(low <= length <= high for length in self._lengths), total)))
         other = sum(not any(low <= length <= high for low, high in (item.exchanges for item in self._classes.values())) for length in self._lengths)
-        return [*found, LengthClass("other", None, 0.0, Counted(other, total))] if other else found
+        return [*classes, LengthClass("other", None, 0.0, Counted(other, total))] if other else classes
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
@@ -175,19 +175,19 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def _warnings(found: Audit, limits: AuditLimits) -> Iterator[str]:
-    for phrase in found.phrases:
-        stands = Counted(phrase.transcripts, found.transcripts).as_text("transcripts")
+def _warnings(figures: Audit, limits: AuditLimits) -> Iterator[str]:
+    for phrase in figures.phrases:
+        stands = Counted(phrase.transcripts, figures.transcripts).as_text("transcripts")
         yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
-    if more := found.phrases_found - len(found.phrases):
+    if more := figures.phrases_found - len(figures.phrases):
         yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
-    for item in found.openers:
+    for item in figures.openers:
         yield f"“{item.text}” begins {item.answers.as_text('answers')}, in {item.transcripts.as_text('transcripts')}."
     for counted, bound, what in (
-        (found.question_endings, limits.question_endings, "end with a question"),
-        (found.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
+        (figures.question_endings, limits.question_endings, "end with a question"),
+        (figures.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
     ):
         if counted.share is not None and counted.share > bound:
             yield f"{counted.as_text('answers')} {what}; up to {100 * bound:.0f} % is in order."
-    if found.known.count >= limits.few:
-        yield from coverage_warnings(found.coverage, limits.coverage)
+    if figures.known.count >= limits.few:
+        yield from coverage_warnings(figures.coverage, limits.coverage)

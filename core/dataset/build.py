@@ -117,7 +117,7 @@ def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
     manifest = store.load_json(name) if store.exists(name) else {}
     if not manifest.get("files") or damaged_files(store, folder, manifest["files"]):
         return None
-    counts = {split: found["examples"] for split, found in manifest["statistics"].items()}
+    counts = {split: facts["examples"] for split, facts in manifest["statistics"].items()}
     return BuiltDataset(path=folder, examples=counts["train"], validation_examples=counts["validation"], transcripts=manifest["count"])
 
 
@@ -158,21 +158,21 @@ def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:
 
 
 def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
-    found = near_duplicates((store.load(str(item.path), Transcript), item.score or 0.0) for item in gathered.passing)
-    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in found})
-    if found:
+    duplicates = near_duplicates((store.load(str(item.path), Transcript), item.score or 0.0) for item in gathered.passing)
+    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in duplicates})
+    if duplicates:
         check_enough(len(kept.passing), len(gathered.passing))
     return kept
 
 
 def _long_enough(store: Store, gathered: Gathered, settings: DatasetSettings) -> list[str]:
-    found = [item.id for item in _read(store, gathered) if len(item.exchanges) >= settings.slicing.first]
-    if len(found) < 2:
+    ids = [item.id for item in _read(store, gathered) if len(item.exchanges) >= settings.slicing.first]
+    if len(ids) < 2:
         raise DatasetError(
-            f"{len(found)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
+            f"{len(ids)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
             "Lower dataset.slicing.first."
         )
-    return found
+    return ids
 
 
 def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:

@@ -135,17 +135,17 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
         PersonaError: names those that are.
     """
     seeds, personas = {persona.seed for persona in evaluation}, {_person(persona.model_dump()) for persona in evaluation}
-    found = []
+    kept_apart = []
     for item in transcripts:
         seed = item.provenance.get("seed")
         ours = "pack_hash" in item.provenance or "pack_hash" in item.provenance.get("claimed", ())
         later = ours and isinstance(seed, int) and seed >= first_seed
         if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
-            found.append(f"{item.id} (seed {seed})")
-    if found:
-        shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+            kept_apart.append(f"{item.id} (seed {seed})")
+    if kept_apart:
+        shown = ", ".join(kept_apart[:5]) + (f" and {len(kept_apart) - 5} more" if len(kept_apart) > 5 else "")
         raise PersonaError(
-            f"{len(found)} transcripts are of personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
+            f"{len(kept_apart)} transcripts are of personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
             "Leave them out, or raise evaluation.first_seed."
         )
 

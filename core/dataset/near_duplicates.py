@@ -87,14 +87,14 @@ def near_duplicates(items: Iterable[tuple[Transcript, float]], likeness: Likenes
     """
     signatures = _Signatures(likeness)
     sketches = [_sketch(transcript, score, likeness, signatures) for transcript, score in items]
-    kept, found = _Kept(signatures), []
+    kept, duplicates = _Kept(signatures), []
     for sketch in sorted(sketches, key=lambda item: item.rank):
         like = max(kept.compared(sketch), key=lambda item: item.share, default=None)
         if like and like.share >= likeness.share:
-            found.append(like)
+            duplicates.append(like)
         else:
             kept.add(sketch)
-    return sorted(found, key=lambda item: item.dropped)
+    return sorted(duplicates, key=lambda item: item.dropped)
 
 
 class _Signatures:

@@ -66,12 +66,12 @@ class PhraseCounts:
 
     def over_represented(self, share: float, ratio: float) -> list[Phrase]:
         """Return the phrases that the assistant says in this share of the transcripts, and at least `ratio` times more often than users, longest first."""
-        found = [
+        phrases = [
             Phrase(text, item.assistant, item.user, item.example)
             for text, item in self._counts.items()
             if item.assistant and item.assistant / self._transcripts >= share and item.assistant >= ratio * item.user
         ]
-        return sorted(found, key=lambda item: (-item.text.count(" "), -item.transcripts, item.text))
+        return sorted(phrases, key=lambda item: (-item.text.count(" "), -item.transcripts, item.text))
 
     def _phrases(self, texts: Sequence[str]) -> set[str]:
         said = (words(sentence.replace("’", "'")) for text in texts for sentence in sentences(text))
@@ -102,10 +102,10 @@ def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:
 
 
 def _by_edge(phrases: Sequence[Phrase], edge: slice) -> dict[str, list[Phrase]]:
-    found: dict[str, list[Phrase]] = defaultdict(list)
+    by_edge: dict[str, list[Phrase]] = defaultdict(list)
     for phrase in phrases:
-        found[" ".join(phrase.text.split()[edge])].append(phrase)
-    return found
+        by_edge[" ".join(phrase.text.split()[edge])].append(phrase)
+    return by_edge
 
 
 def _parts(said: Sequence[str]) -> Iterator[str]:

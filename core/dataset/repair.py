@@ -92,11 +92,11 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         RepairError: it is not to be mended, nothing was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
-    found = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
-    if isinstance(found, str):
-        raise RepairError(f"{transcript.id} cannot be mended: {found}.")
+    failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
+    if isinstance(failed, str):
+        raise RepairError(f"{transcript.id} cannot be mended: {failed}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None
-    for number, verdicts in found.items():
+    for number, verdicts in failed.items():
         if number > len(exchanges):
             break
         old = exchanges[number - 1]

@@ -78,15 +78,15 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
     for item in batch.assessments:
         pilot = item.transcript.path.startswith(PILOTS)
         try:
-            found = (
+            to_mend = (
                 "it is of a pilot"
                 if pilot
                 else exchanges_to_mend(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair)
             )
         except DamagedError as damaged:
-            found = str(damaged)
-        if isinstance(found, str):
-            left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=found)]
+            to_mend = str(damaged)
+        if isinstance(to_mend, str):
+            left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=to_mend)]
         else:
             plans.append(_plan(run, item))
     return Chosen(batch, plans, left_out)

@@ -71,7 +71,7 @@ def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
     Raises:
         DatasetError: there is none.
     """
-    found, older = [], 0
+    current, older = [], 0
     names = (name for name in store.names("batches", ".json") if "/assessments-" in name)
     read, damaged = store.load_all(names, AssessmentBatch)
     for reason in damaged.values():
@@ -79,13 +79,13 @@ def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
     for name, batch in read.items():
         if batch.domain == pack.name and batch.assessments:
             present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
-            found += [name] if present else []
+            current += [name] if present else []
             older += not present
     if older:
         warn(f"Not taken: {older} batches that were judged by another rubric. Judge those transcripts again (make assess), or name the batches.")
-    if not found:
+    if not current:
         raise DatasetError(f"No assessments of {pack.name!r} by its present rubric are in {store.root}. Make some first (make assess).")
-    return found
+    return current
 
 
 def content_of(store: Store, checkpoints: str | None, transcripts: str | None, assessed: Sequence[str] = ()) -> str:
@@ -98,12 +98,12 @@ def content_of(store: Store, checkpoints: str | None, transcripts: str | None, a
     terms = terms_of(store, user_path(transcripts)) if transcripts else None
     open_then = [item.path for name in assessed for item in store.load(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
     read, _ = store.load_all([path for path in open_then if store.exists(path)], Assessment)
-    found = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
+    digest = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
     for place in places:
         path = user_path(place)
         for file in files_below(path, READ)[0] if path.is_dir() else [path]:
-            found.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
-    return found.hexdigest()[:12]
+            digest.update(f"{file.relative_to(path) if file != path else file.name}\n".encode(errors="surrogateescape") + _content(file))
+    return digest.hexdigest()[:12]
 
 
 def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
@@ -122,39 +122,39 @@ def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
 
 
 def _judged_here(store: Store, item: AssessmentRef, source: str) -> Candidate:
-    there = store.exists(item.path)
+    exists = store.exists(item.path)
     transcript = store.load(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
     mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
-    found = store.load(item.path, Assessment) if there else None
+    judged = store.load(item.path, Assessment) if exists else None
     return Candidate(
         id=item.transcript.id,
         path=item.transcript.path if transcript else None,
         source=source,
         assessment=item.path,
-        outcome=found.score.outcome if found else Outcome.INCOMPLETE,
-        score=found.score.score if found else None,
-        judge=found.judge if found else "",
-        rubric_hash=found.rubric_hash if found else "",
-        failed_gates=found.score.failed_gates if found else [],
+        outcome=judged.score.outcome if judged else Outcome.INCOMPLETE,
+        score=judged.score.score if judged else None,
+        judge=judged.judge if judged else "",
+        rubric_hash=judged.rubric_hash if judged else "",
+        failed_gates=judged.score.failed_gates if judged else [],
         mended=mended,
-        reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if there else "missing file: the assessment",
+        reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if exists else "missing file: the assessment",
     )
 
 
 def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str], warn: Warn) -> Iterator[Candidate]:
-    found = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
+    judgements = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
     read = find_transcripts(user_path(folder))
-    for line in [*found.notices(), *read.notices()]:
+    for line in [*judgements.notices(), *read.notices()]:
         warn(line)
-    not_read |= found.damaged | found.repeated | read.left_out
+    not_read |= judgements.damaged | judgements.repeated | read.left_out
     transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(store, user_path(folder))
-    for name, counting in found.lines.items():
+    for name, counting in judgements.lines.items():
         place, line = counting
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
         transcript = versions[0] if len(versions) == 1 else next((item for item in versions if words_of(item) == line.words), None)
         unknown = "missing file" if not versions else f"{len(versions)} files have this id and other words; which of them was judged is not known"
         if transcript:
-            place, line, adopted = adopt_first(found, transcript, name, pack)
+            place, line, adopted = adopt_first(judgements, transcript, name, pack)
         else:
             adopted = unknown
         score = adopted.score if isinstance(adopted, Assessment) else None
@@ -175,9 +175,9 @@ def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, n
 def _content(file: Path) -> bytes:
     try:
         with opened(file) as content:
-            found = hashlib.sha256()
+            digest = hashlib.sha256()
             while part := content.read(2**20):
-                found.update(part)
-            return found.digest()
+                digest.update(part)
+            return digest.digest()
     except TranscriptError as unreadable:
         return str(unreadable).encode()

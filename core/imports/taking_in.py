@@ -30,11 +30,11 @@ def read_folder(store: Store, folder: str, domain: str, warn: Callable[[str], ob
     Raises:
         TranscriptError: the folder holds no readable transcript.
     """
-    found, terms = find_transcripts(user_path(folder)), terms_of(store, user_path(folder))
-    for line in found.notices():
+    reading, terms = find_transcripts(user_path(folder)), terms_of(store, user_path(folder))
+    for line in reading.notices():
         warn(line)
-    taken = [TranscriptRef(id=one.id, path=taken_in(store, one, terms), exchanges=len(one.exchanges)) for one in found.transcripts.values()]
-    left_out = [LeftOut(name=place, reason=reason) for place, reason in found.left_out.items()]
+    taken = [TranscriptRef(id=one.id, path=taken_in(store, one, terms), exchanges=len(one.exchanges)) for one in reading.transcripts.values()]
+    left_out = [LeftOut(name=place, reason=reason) for place, reason in reading.left_out.items()]
     return keep_batch(store, TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out))
 
 

@@ -71,20 +71,20 @@ def find_transcripts(folder: Path) -> Found:
         raise TranscriptError(f"{folder} is not a folder. Give the folder that holds the transcripts ({', '.join(READ)}).")
     paths, closed, unread = files_below(folder, READ) if folder.is_dir() else ([folder], {}, Counter())
     paths.sort(key=lambda path: _is_copy(_below(folder, path)))  # of two with one id the original counts
-    found = Found(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
+    reading = Found(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
     first: dict[str, str] = {}
     for path in paths:
         if is_beside_table(path):
             continue
-        found.files += 1
+        reading.files += 1
         try:
             for place, item in _conversations(path, _below(folder, path)):
-                _take(found, first, place, item, path, folder)
+                _take(reading, first, place, item, path, folder)
         except TranscriptError as error:
-            found.left_out[_below(folder, path)] = str(error)
-    if not found.transcripts:
-        raise TranscriptError(_nothing(folder, found))
-    return found
+            reading.left_out[_below(folder, path)] = str(error)
+    if not reading.transcripts:
+        raise TranscriptError(_nothing(folder, reading))
+    return reading
 
 
 def read_transcript(path: Path) -> Transcript:
@@ -104,7 +104,7 @@ def read_transcript(path: Path) -> Transcript:
         raise TranscriptError(f"{path}: {error}") from error
 
 
-def _take(found: Found, first: dict[str, str], place: str, item: Any, path: Path, folder: Path) -> None:
+def _take(reading: Found, first: dict[str, str], place: str, item: Any, path: Path, folder: Path) -> None:
     """Add one conversation to what was found."""
     number = place.rpartition(" ")[2] if place != _below(folder, path) else ""
     own = f"{path.stem}-{number}" if number else path.stem
@@ -115,20 +115,20 @@ def _take(found: Found, first: dict[str, str], place: str, item: Any, path: Path
             own = f"{Path(_below(folder, path)).with_suffix('').as_posix()}{f'-{number}' if number else ''}"
         transcript, notes = _transcript(item, own, path.name)
         if earlier := first.get(transcript.id):
-            same = _words(found.transcripts[earlier]) == _words(transcript)
+            same = _words(reading.transcripts[earlier]) == _words(transcript)
             if not same:
-                found.doubles.setdefault(transcript.id, []).append(transcript)
+                reading.doubles.setdefault(transcript.id, []).append(transcript)
             which = "with the same words. Remove one of them." if same else "with OTHER words. Give one of them another id, or remove it."
             raise TranscriptError(f"the id {transcript.id!r} is that of {earlier} as well, {which}")
     except TranscriptError as error:
-        found.left_out[place] = str(error)
+        reading.left_out[place] = str(error)
         return
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as odd:
-        found.left_out[place] = f"a part of it is of a kind that is not expected there ({type(odd).__name__}). docs/imports.md has the shapes that are read."
+        reading.left_out[place] = f"a part of it is of a kind that is not expected there ({type(odd).__name__}). docs/imports.md has the shapes that are read."
         return
     first[transcript.id] = place
-    found.transcripts[place] = transcript
-    found.notes += notes
+    reading.transcripts[place] = transcript
+    reading.notes += notes
 
 
 def _conversations(path: Path, name: str) -> Iterator[tuple[str, Any]]:
@@ -190,11 +190,11 @@ def _refuse_huge(texts: list[str], exchanges: int, persona: Any) -> None:
 def _id(head: Mapping[str, Any], own: str) -> str:
     """Return the id that a conversation names, or its own; slices are drawn by it."""
     named = (head.get(name) for name in ("transcript_id", "id", "conversation_id", "uuid"))
-    found = next((str(name).strip() for name in named if isinstance(name, str | int) and not isinstance(name, bool) and str(name).strip()), own)
-    found = unicodedata.normalize("NFC", found)
-    if len(found) > LONGEST_ID or not found.isprintable():
-        raise TranscriptError(f"the id {found!r:.60} is longer than {LONGEST_ID} characters or has control characters. Give it another id.")
-    return found
+    chosen = next((str(name).strip() for name in named if isinstance(name, str | int) and not isinstance(name, bool) and str(name).strip()), own)
+    chosen = unicodedata.normalize("NFC", chosen)
+    if len(chosen) > LONGEST_ID or not chosen.isprintable():
+        raise TranscriptError(f"the id {chosen!r:.60} is longer than {LONGEST_ID} characters or has control characters. Give it another id.")
+    return chosen
 
 
 def _provenance(source: str, head: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,10 +228,10 @@ def _below(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix() if path != folder else path.name
 
 
-def _nothing(folder: Path, found: Found) -> str:
-    unread = f" It has files of types that are not read: {_counted(found.unread)}. Read are {', '.join(READ)}." if found.unread else ""
-    reason = next((f" The first: {place}: {reason}" for place, reason in found.left_out.items()), "")
-    return f"{folder} holds no readable transcript: {found.files} files were read and {len(found.left_out)} items left out.{unread}{reason}"
+def _nothing(folder: Path, reading: Found) -> str:
+    unread = f" It has files of types that are not read: {_counted(reading.unread)}. Read are {', '.join(READ)}." if reading.unread else ""
+    reason = next((f" The first: {place}: {reason}" for place, reason in reading.left_out.items()), "")
+    return f"{folder} holds no readable transcript: {reading.files} files were read and {len(reading.left_out)} items left out.{unread}{reason}"
 
 
 def _counted(unread: Counter[str]) -> str:

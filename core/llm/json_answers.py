@@ -43,11 +43,11 @@ def _of_form(text: str, schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the objects of a text, after its thoughts, that have what a schema asks for at its top, and nothing else there."""
     required, known = set(schema.get("required", ())), set(schema.get("properties", ()))
     closed = schema.get("additionalProperties") is False
-    mended = _TRAILING_COMMA.sub(lambda found: found[1] or "", text)
+    mended = _TRAILING_COMMA.sub(lambda objects: objects[1] or "", text)
     for read in dict.fromkeys((text, mended)):
-        found = [item for item in _spoken(read) if required <= set(item) and not (closed and set(item) - known)]
-        if found:
-            return found
+        objects = [item for item in _spoken(read) if required <= set(item) and not (closed and set(item) - known)]
+        if objects:
+            return objects
     return []
 
 

@@ -55,11 +55,11 @@ class Given:
 
     def price(self, usage: Usage) -> float | None:
         """Return USD."""
-        given = self.given
+        prices = self.given
         plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
-        read = given.input if given.cache_read is None else given.cache_read
-        write = CACHE_WRITE * given.input if given.cache_write is None else given.cache_write
-        return (plain * given.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * given.output) / 1e6
+        read = prices.input if prices.cache_read is None else prices.cache_read
+        write = CACHE_WRITE * prices.input if prices.cache_write is None else prices.cache_write
+        return (plain * prices.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * prices.output) / 1e6
 
 
 class Listed:

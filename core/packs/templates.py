@@ -216,10 +216,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             return _join(self, [left, right])
         if not (isinstance(left, int | float | Undefined) and isinstance(right, int | float | Undefined)):
             raise TypeError(f"`{operator}` takes two numbers, or `+` two texts")
-        made = super().call_binop(context, operator, left, right)  # which raises what is undefined
-        if isinstance(made, int) and made.bit_length() > _BITS:
+        value = super().call_binop(context, operator, left, right)  # which raises what is undefined
+        if isinstance(value, int) and value.bit_length() > _BITS:
             raise OverflowError(f"`{operator}` makes a number of more than {_BITS} bits")
-        return made
+        return value
 
 
 def _pieces(made: Iterable[str]) -> Iterator[str]:
@@ -311,16 +311,16 @@ def _trim(value: Any, chars: str | None = None) -> str:
     return _text(value).strip(chars)
 
 
-def _charged(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Count what a filter takes apart, and what it makes."""
 
-    @wraps(made)  # with the attribute by which Jinja passes it the environment
-    def filtered(*given: Any, **named: Any) -> Any:
-        _spend(0 if name in _WHOLE else sum(ITEM * len(value) for value in given if isinstance(value, str)))
-        found = made(*given, **named)
-        found = list(_counted(found)) if isinstance(found, Iterator) else found
-        _spend(_size(found))
-        return found
+    @wraps(function)  # with the attribute by which Jinja passes it the environment
+    def filtered(*arguments: Any, **named: Any) -> Any:
+        _spend(0 if name in _WHOLE else sum(ITEM * len(value) for value in arguments if isinstance(value, str)))
+        result = function(*arguments, **named)
+        result = list(_counted(result)) if isinstance(result, Iterator) else result
+        _spend(_size(result))
+        return result
 
     return filtered
 
@@ -342,13 +342,13 @@ def _reason(error: Exception) -> str:
 
 
 def _sandbox() -> _Sandbox:
-    made = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
-    made.globals.clear()
+    sandbox = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
+    sandbox.globals.clear()
     own = {"join": _join, "replace": _replace, "format": _format, "round": _round, "trim": _trim}
-    made.filters = {name: _charged(name, does) for name, does in ({name: FILTERS[name] for name in _FILTERS_OF_JINJA} | own).items()}
-    made.filters |= {"_counted": _counted, "_flat": _flat, "_counted_whole": _counted_whole, "_timed": _timed}
-    made.tests = {name: _checked(does) for name, does in made.tests.items()}
-    return made
+    sandbox.filters = {name: _charged(name, does) for name, does in ({name: FILTERS[name] for name in _FILTERS_OF_JINJA} | own).items()}
+    sandbox.filters |= {"_counted": _counted, "_flat": _flat, "_counted_whole": _counted_whole, "_timed": _timed}
+    sandbox.tests = {name: _checked(does) for name, does in sandbox.tests.items()}
+    return sandbox
 
 
 _SANDBOX = _sandbox()

@@ -46,14 +46,14 @@ def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
     if not store.exists(name):
         return None
     try:
-        found = store.load_json(name)
+        receipt = store.load_json(name)
     except DamagedError:
         return None
-    if not found.keys() >= {"files", "listings"}:
+    if not receipt.keys() >= {"files", "listings"}:
         return None
     root = store.local(name).parents[1]
-    same = all(stamp(root / file) == state for file, state in found["files"].items())
-    return found if same and all(store.names(one["folder"], one["ending"], one["beginning"]) == one["names"] for one in found["listings"]) else None
+    same = all(stamp(root / file) == state for file, state in receipt["files"].items())
+    return receipt if same and all(store.names(one["folder"], one["ending"], one["beginning"]) == one["names"] for one in receipt["listings"]) else None
 
 
 def write_receipt(store: Store, name: str, trace: Trace, summary: dict[str, Any]) -> None:

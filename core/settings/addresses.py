@@ -35,15 +35,15 @@ Address = Annotated[str, AfterValidator(lambda text: checked_address(text) if te
 """Of a server; empty where the usual one is meant."""
 
 
-def given_address(given: str, variable: str) -> str | None:
+def given_address(address: str, variable: str) -> str | None:
     """Return a block's address, or that of the environment variable that its SDK reads; none where the usual one is meant.
 
     Raises:
         SettingsError: the variable's is none, or has a user name or a password in it.
     """
-    if given or not (given := os.environ.get(variable, "")):
-        return given or None
+    if address or not (address := os.environ.get(variable, "")):
+        return address or None
     try:
-        return checked_address(given)
+        return checked_address(address)
     except ValueError as wrong:
         raise SettingsError(f"The environment variable {variable}: {wrong}.") from wrong

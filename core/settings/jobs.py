@@ -96,10 +96,10 @@ class Base(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _old_name(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "repo" in given:
+    def _old_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "repo" in data:
             raise ValueError("has `repo`, which is called `model` now; rename it")
-        return given
+        return data
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "Base":
@@ -128,12 +128,12 @@ class Base(Strict):
 
     def in_wheel(self) -> tuple[str, str, str]:
         """Return package, version and the file's path in the wheel."""
-        found = WHEEL.fullmatch(self.model)
-        if found is None:
+        match = WHEEL.fullmatch(self.model)
+        if match is None:
             raise ValueError(f"names the model {self.model!r}. Of a wheel give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
-        if {"", ".", ".."} & {*found["file"].split("/")} or "\\" in found["file"]:
-            raise ValueError(f"names the file {found['file']!r}, which leads out of the wheel. Give its path within the wheel")
-        return found["package"], found["version"], found["file"]
+        if {"", ".", ".."} & {*match["file"].split("/")} or "\\" in match["file"]:
+            raise ValueError(f"names the file {match['file']!r}, which leads out of the wheel. Give its path within the wheel")
+        return match["package"], match["version"], match["file"]
 
     def beside(self, folder: Path) -> "Base":
         """Return the same with an absolute path, if the model is a folder or file."""

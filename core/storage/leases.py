@@ -172,10 +172,10 @@ _MAKING = threading.Lock()
 def _owner(store: Store) -> Owner:
     """Return this process as the store knows it; one that was forked, or was marked as dead, begins as another."""
     with _MAKING:
-        found = _OWNERS.get(store.root)
-        if found is None or found.pid != os.getpid() or found.lost:
-            found = _OWNERS[store.root] = Owner(store)
-        return found
+        owner = _OWNERS.get(store.root)
+        if owner is None or owner.pid != os.getpid() or owner.lost:
+            owner = _OWNERS[store.root] = Owner(store)
+        return owner
 
 
 def _is_dead(store: Store, token: str) -> bool:

@@ -36,8 +36,8 @@ def others(path: Path, kind: Kind = "part") -> list[Path]:
 
 def is_abandoned(path: Path) -> bool:
     """Say whether the process that made an unfinished file ran on this machine and has ended."""
-    found = NAME.fullmatch(path.name)
-    return bool(found and found["pid"] and found["host"] == socket.gethostname() and not is_running(int(found["pid"])))
+    match = NAME.fullmatch(path.name)
+    return bool(match and match["pid"] and match["host"] == socket.gethostname() and not is_running(int(match["pid"])))
 
 
 def clear_leftovers(root: Path) -> tuple[int, int]:
@@ -64,5 +64,5 @@ def clear_leftovers(root: Path) -> tuple[int, int]:
 
 
 def _lives_here(path: Path) -> bool:
-    found = NAME.fullmatch(path.name)
-    return bool(found and found["pid"] and found["host"] == socket.gethostname() and is_running(int(found["pid"])))
+    match = NAME.fullmatch(path.name)
+    return bool(match and match["pid"] and match["host"] == socket.gethostname() and is_running(int(match["pid"])))

@@ -58,13 +58,13 @@ class LineLog:
             store.write(self._path, b"".join(line + b"\n" for line in used))
 
     def _fields(self, line: bytes) -> dict[str, Any]:
-        found = json.loads(line)
-        if not isinstance(found, dict):
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
             raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is due")  # noqa: TRY004  as a line that does not fit
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
-        if (of := found.pop("of", None)) != self._name:
+        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
+        if (of := fields.pop("of", None)) != self._name:
             raise ValueError(f"it belongs to {of!r:.80}")
-        return found
+        return fields
 
     def add(self, fields: dict[str, Any]) -> None:
         """Add a line.

@@ -69,10 +69,10 @@ class Trace:
 def stamp(path: Path) -> Stamp | None:
     """Return a file's or folder's state; none if it is not there."""
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return None
-    return [found.st_ino] if path.is_dir() else [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [state.st_ino] if path.is_dir() else [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def begin_trace(root: Path) -> Trace:
