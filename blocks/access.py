@@ -22,7 +22,7 @@ PUBLISHES_RESULTS = "evaluation"
 
 
 async def check_access(flow: str, domain: str, settings: Settings) -> None:
-    """See that the repositories can be written, the base can be read, and jobs can be rented, as far as a flow needs them.
+    """Check that the repositories can be written, the base can be read, and jobs can be rented, as far as a flow needs them.
 
     Raises:
         SettingsError, HubError: all that is wrong, in one report.
@@ -48,7 +48,7 @@ async def check_access(flow: str, domain: str, settings: Settings) -> None:
 
 
 async def check_publications(hub: str, wanted: Sequence[Publication]) -> None:
-    """See that repositories can be written.
+    """Check that repositories can be written.
 
     Raises:
         SettingsError, HubError: all that is wrong, in one report.

@@ -27,7 +27,7 @@ class Account:
     scopes: Mapping[str, frozenset[str]]
 
     def enter(self, namespace: str, what: str) -> None:
-        """See that the token may write in a namespace at all.
+        """Check that the token may write in a namespace at all.
 
         Args:
             what: for the error, such as "The repository 'me/coach'".
@@ -44,7 +44,7 @@ class Account:
             raise HubError(f"{what} is in {namespace!r}, where {self.name} may only read. Ask an administrator there for the role contributor or write.")
 
     def make(self, repo: str) -> None:
-        """See that the token may make a repository.
+        """Check that the token may make a repository.
 
         Raises:
             HubError: it may not.
@@ -57,7 +57,7 @@ class Account:
             )
 
     def run_jobs(self, namespace: str) -> None:
-        """See that the token may start jobs that a namespace pays.
+        """Check that the token may start jobs that a namespace pays.
 
         Raises:
             HubError: it may not.

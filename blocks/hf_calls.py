@@ -132,9 +132,9 @@ def explained(doing: str, error: BaseException, attempts: int, endpoint: str) ->
     if isinstance(error, HOPELESS):
         remedy = "Correct the address (HF_ENDPOINT, or the block's endpoint), the token or the name."
     elif isinstance(error, ValueError) and isinstance(error.__cause__, BadRequestError):
-        remedy = "Mend that (dataset.license, the base's license, or the card's template) and run the same command again."
+        remedy = "Correct that (dataset.license, the base's license, or the card's template) and run the same command again."
     elif isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-        remedy = "See that the file can be read and that there is space, and run the same command again."
+        remedy = "Check that the file can be read and that there is space, and run the same command again."
     else:
         remedy = REMEDIES.get(status, "Try again later.")
     return HubError(f"{fault(doing, error, endpoint, attempts)} {remedy}")

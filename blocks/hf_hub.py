@@ -97,7 +97,7 @@ class HfHub(CredentialsBlock):
         return self.patiently("asking who the token is of", lambda: account_of(api.whoami()))
 
     def read_access(self, repo: str) -> None:
-        """See that a model is there and that its files may be downloaded.
+        """Check that a model is there and that its files may be downloaded.
 
         Raises:
             HubError: there is none, or its terms are not accepted.
@@ -113,14 +113,14 @@ class HfHub(CredentialsBlock):
                 raise HubError(gated(api, repo)) from error
 
         if not self.patiently(f"asking for {repo}", ask):
-            raise HubError(f"The Hub has no model {repo}, or does not show it to this token. Mend base.model in the training settings, or the token.")
+            raise HubError(f"The Hub has no model {repo}, or does not show it to this token. Correct base.model in the training settings, or the token.")
 
     def _see(self, api: HfApi, account: Account, one: Publication) -> list[str]:
         """Raise what stands in the way of a publication; return what a person should know."""
         try:
             validate_repo_id(one.repo)
         except HFValidationError as error:
-            raise SettingsError(f"The name {one.repo!r} is no name of a repository: {error}. Mend dataset.repo or export.repo.") from error
+            raise SettingsError(f"The name {one.repo!r} is no name of a repository: {error}. Correct dataset.repo or export.repo.") from error
         account.enter(one.repo.partition("/")[0], f"The repository {one.repo!r}")
         found = self.patiently(f"looking at {one.repo}", lambda: look(api, one.repo, one.kind))
         if found is None:

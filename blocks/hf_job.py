@@ -193,7 +193,7 @@ class HfJob(JobBlock[JobResult]):
         if there := self.agreed(spec) or self.find_made(spec, place):
             return there, True
         if resources is None:
-            raise JobError(f"The result or job of {spec.key} was there a moment ago and is gone. Run the same command again: a new job is planned then.")
+            raise JobError(f"The result or job of {spec.key} existed a moment ago and is gone. Run the same command again: it plans a new job.")
         files: dict[str, Path | bytes] = {spec.script: script, **{name: script.with_name(name) for name in spec.companions}}
         files |= {name: text.encode() for name, text in spec.files.values()}
         commit = self.hub.push(f"{self.namespace}/{FILES}", "dataset", files, f"For {spec.key}", spec.key, private=True).oid

@@ -87,7 +87,7 @@ class HfJobRun(JobRun[JobResult]):
         self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(self.job.id))
         self._unknown, self._trouble = 0, ""
         self.uncancelled = False
-        """Whether the job was to be cancelled and may go on."""
+        """Whether the job was to be cancelled and may still run."""
 
     async def wait_for_completion(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:  # ty: ignore[incompatible-method-override]
         """Watch the job to its end, and keep its whole log; a wait that is cancelled cancels the job.
@@ -98,7 +98,7 @@ class HfJobRun(JobRun[JobResult]):
             stopped: says whether the run that waits was cancelled where this process cannot hear it.
 
         Raises:
-            JobError: it waited too long for a machine, was cancelled with its run, or cannot be watched any more and may go on.
+            JobError: it waited too long for a machine, was cancelled with its run, or can no longer be watched and may still run.
         """
         self._log.follow()
         try:
@@ -163,8 +163,8 @@ class HfJobRun(JobRun[JobResult]):
                 raise JobError(f"The run was cancelled. {await asyncio.to_thread(self._cancel)}")
             if time.monotonic() - answered > watch.outage_seconds:
                 raise JobError(
-                    f"Nothing was heard of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may go on. "
-                    "Run the same command again: it is taken up where it is then, and not paid for twice."
+                    f"Nothing was heard of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may still run. "
+                    "Run the same command again: it resumes this job, which is not paid for twice."
                 )
             if self.job.started is None and time.monotonic() - began > watch.queue_seconds:
                 cancelled = await asyncio.to_thread(self._cancel)

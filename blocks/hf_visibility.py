@@ -50,7 +50,7 @@ def gated(api: HfApi, repo: str) -> str:
 
 
 def check_license(api: HfApi, kind: RepoKind, license: str) -> None:
-    """See that the Hub takes a licence's name on a card, which it refuses otherwise when all is made and paid.
+    """Check that the Hub takes a licence's name on a card, which it refuses otherwise when all is made and paid.
 
     Raises:
         SettingsError: it does not.

@@ -110,7 +110,7 @@ async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store
             )
         if not warned:
             block.logger.warning(
-                "A submission of this run was broken off. Its job, of up to %.2f USD, may still appear: this run waits for up to %d minutes.",
+                "A submission of this run was interrupted. Its job, of up to %.2f USD, may still appear: this run waits for up to %d minutes.",
                 spent.unseen,
                 ARRIVAL_SECONDS // 60,
             )

@@ -88,7 +88,7 @@ class Server:
 
 
 def check_gguf(path: Path, provider: str) -> None:
-    """See that a file is a GGUF.
+    """Check that a file is a GGUF.
 
     Raises:
         SettingsError: it is not, or there is none.

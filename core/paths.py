@@ -82,7 +82,7 @@ def working_directory() -> Path:
     try:
         return Path.cwd()
     except OSError as gone:
-        raise SettingsError(f"The working directory is not there any more ({gone.strerror}). Go to another folder.") from gone
+        raise SettingsError(f"The working directory no longer exists ({gone.strerror}). Go to another folder.") from gone
 
 
 def cache_folder() -> Path:

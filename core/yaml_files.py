@@ -50,7 +50,7 @@ def read_yaml(path: Path, error: type[UnderstudyError]) -> Any:
     try:
         return parse_json(text) if path.suffix == ".json" else parse_yaml(text)
     except ValueError as broken:
-        raise error(f"{path} is not {'JSON' if path.suffix == '.json' else 'YAML'}: {broken}. Mend that place.") from broken
+        raise error(f"{path} is not {'JSON' if path.suffix == '.json' else 'YAML'}: {broken}. Correct it there.") from broken
 
 
 def parse_yaml(text: str) -> Any:
@@ -65,7 +65,7 @@ def parse_yaml(text: str) -> Any:
         mark, problem = broken.problem_mark or broken.context_mark, broken.problem or broken.context or "it cannot be read"
         raise ValueError(f"{_place(mark)}{problem}") from broken
     except (yaml.YAMLError, UnicodeError) as broken:
-        raise ValueError("a character that YAML does not allow stands in it") from broken
+        raise ValueError("it contains a character that YAML does not allow") from broken
 
 
 def parse_json(text: str) -> Any:

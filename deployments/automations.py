@@ -79,12 +79,12 @@ async def make_automations(client: PrefectClient) -> None:
             automation = await wanted.acreate()
             show(f"Made the automation {wanted.name!r}{'' if automation.enabled else ' (off)'}.")
         else:
-            show(f"The automation {wanted.name!r} is there{'' if automation.enabled else ' (off)'}.")
+            show(f"The automation {wanted.name!r} exists{'' if automation.enabled else ' (off)'}.")
         if target and any(isinstance(action, DoNothing) for action in automation.actions):
             automation.actions = [SendNotification(block_document_id=target, subject=wanted.name, body=BODY)]
             automation.enabled = True
             await automation.aupdate()
-            show(f"Switched it on: it tells through the block {ALERTS}.")
+            show(f"Switched it on: it notifies through the block {ALERTS}.")
 
 
 async def _find(name: str) -> Automation | None:

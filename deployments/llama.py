@@ -161,7 +161,7 @@ def main(words: list[str]) -> int:
         say(str(error))
         return 1
     except OSError as error:
-        say(f"{error.filename}: {error.strerror}. See that there is space left, and that the folder can be written.")
+        say(f"{error.filename}: {error.strerror}. Check that there is space left, and that the folder can be written.")
         return 1
     return 0
 

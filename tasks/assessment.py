@@ -133,7 +133,7 @@ async def assess_batch(
 
 
 def check_assessed(run: Run, batch_path: str) -> None:
-    """See that a batch has an assessment with an answer to every criterion: an ERROR is no verdict.
+    """Check that a batch has an assessment with an answer to every criterion: an ERROR is no verdict.
 
     Raises:
         NothingMadeError: each of them failed.
@@ -206,6 +206,6 @@ def _log_outcomes(run: Run, assessed: Sequence[AssessmentRef], left_out: int) ->
     why = Counter(text.partition(" Given up after")[0][:200].rstrip(".") for text in reasons)
     lost = f"; {why.total()} incomplete ({counted(why)})" if why else ""
     get_run_logger().info(
-        "Judged %d of %d transcripts whole, of which %d passed%s.",
+        "Judged %d of %d transcripts completely; %d passed%s.",
         *(len(assessed) - why.total(), len(assessed) + left_out, passed, lost),
     )

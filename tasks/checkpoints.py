@@ -47,9 +47,9 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
         score, by_judge = assessment.score, {assessment.judge: path}
         adopted[ref.id] = AssessmentRef(path=path, transcript=ref, outcome=score.outcome, score=score.score, by_judge=by_judge)
     logger.info(
-        "Taken over from checkpoints: %d of %d transcripts%s.",
+        "Reused from checkpoints: %d of %d transcripts%s.",
         len(adopted),
         len(transcripts),
-        f"; {differing} pass or fail otherwise than recorded" if differing else "",
+        f"; {differing} pass or fail, contrary to the record" if differing else "",
     )
     return adopted

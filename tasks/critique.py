@@ -29,7 +29,7 @@ async def criticise_pack(run: Run) -> CritiqueRef:
         SettingsError: nobody is named who reviews.
     """
     if not run.models.get("designer"):
-        raise SettingsError("roles.designer is null, so nobody reviews. Name the strongest model that you have.")
+        raise SettingsError("roles.designer is null, so no model reviews. Name the strongest model that you have.")
     store, pack = run.store, run.pack
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"

@@ -32,7 +32,7 @@ async def draft(run: Run, drafted: Draft) -> None:
     """Read the brief for contradictions, then write what is not there yet of the pack.
 
     Raises:
-        SettingsError: nobody is named who designs. DesignError: the brief contradicts itself, or a file does not come into its form.
+        SettingsError: no designer is named. DesignError: the brief contradicts itself, or a file stays invalid.
     """
     numbers = run.settings.design
     async with concurrency_slot(run, ("designer",)):
@@ -80,7 +80,7 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
 
 async def _designer(run: Run, drafted: Draft) -> Designer:
     if not run.models.get("designer"):
-        raise SettingsError("roles.designer is null, so nobody drafts. Name the strongest model that you have.")
+        raise SettingsError("roles.designer is null, so no model drafts. Name the strongest model that you have.")
     numbers = run.settings.design
     return Designer(await open_model(run, run.model("designer")), drafted.brief, drafted.domain, numbers.attempts, numbers.max_tokens)
 

@@ -64,7 +64,7 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     logger.info("Planned: %d arms × %d personas × %d trials, %d conversations.", *counts)
     logger.info("%s", planned.text)
     if planned.smallest_difference is None:
-        logger.warning("So few personas cannot show a difference. Raise evaluation.personas, or take the result for a try of the machinery.")
+        logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")
     logger.info("%s", safety_in_reach(len(personas), numbers.decision.safety_margin))
     return planned
 

@@ -55,7 +55,7 @@ async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAn
     """Ask every arm all general prompts, one model in memory at a time.
 
     Raises:
-        EvaluationError: an arm has no words for any of them.
+        EvaluationError: an arm answered none of them.
         SettingsError: an arm's model does not load.
     """
     by_arm: dict[str, list[GeneralAnswer]] = {}
@@ -87,7 +87,7 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
     if replies and not any(item.answer for item in replies):
         why = next(iter(reasons.values()), "every answer was empty")
         raise EvaluationError(
-            f"{arm.name} ({arm.choice.reference}) has no words for any of {len(replies)} general prompts: {why}. See that the model loads, that it has its own "
+            f"{arm.name} ({arm.choice.reference}) answered none of {len(replies)} general prompts: {why}. Check that the model loads, that it has its own "
             "chat template, and that evaluation.general_max_tokens leaves it room."
         )
     logger.info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in replies), len(replies))

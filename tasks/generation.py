@@ -83,7 +83,7 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
 
 
 def check_rehearsed(run: Run, batch_path: str) -> None:
-    """See that a batch has a conversation.
+    """Check that a batch has a conversation.
 
     Raises:
         NothingMadeError: each of them failed.

@@ -51,7 +51,7 @@ class JobEventLogger:
                 detail = f" ({event['message']})" if event.get("message") else ""
                 self._say(f"the job {STAGES.get(event['stage'], event['stage'].lower())}{detail}")
             case "silent":
-                self._logger.warning("%s: nothing was heard of the job for %.0f minutes; it is still said to run.", self._name, event["seconds"] / 60)
+                self._logger.warning("%s: no news of the job for %.0f minutes; the service still reports it as running.", self._name, event["seconds"] / 60)
             case "progress" if isinstance(event.get("step"), int) and event.get("of"):
                 self._progress(event)
             case "progress":

@@ -59,7 +59,7 @@ def begin_night(run: Run, conversations: int | None, name: str) -> NightlyState:
     )
     if state.taken_up:
         logger.info(
-            "%d personas of earlier nights have no conversation yet and are taken up.",
+            "%d personas of earlier nights have no conversation yet and are rehearsed tonight.",
             len(state.taken_up),
         )
     return state
@@ -105,7 +105,7 @@ async def assess_night(run: Run, state: NightlyState) -> None:
 
 
 async def mend_night(run: Run, state: NightlyState) -> None:
-    """Mend what almost passed this night, where the settings want it."""
+    """Repair what almost passed this night, if the settings say so."""
 
     async def mend() -> None:
         chosen, mended = await repair_batch(run, state.batch)

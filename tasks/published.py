@@ -34,7 +34,7 @@ async def place_of_jobs(run: Run) -> str:
 
 
 async def check_dataset(run: Run, dataset: DatasetRef) -> None:
-    """See that a dataset is where it is said to be, before a training rests on it.
+    """Check that a dataset is where it is said to be, before a training rests on it.
 
     Raises:
         HubError: it is not.
@@ -47,7 +47,7 @@ async def check_dataset(run: Run, dataset: DatasetRef) -> None:
 
 
 async def check_base(run: Run, base: ModelRef) -> None:
-    """See that the commit of a base on the Hub is there.
+    """Check that the commit of a base on the Hub is there.
 
     Raises:
         HubError: it is not.
@@ -57,7 +57,7 @@ async def check_base(run: Run, base: ModelRef) -> None:
 
 
 async def check_made(run: Run, model: ModelRef) -> None:
-    """See that what a paid job left on the Hub is there.
+    """Check that what a paid job left on the Hub is there.
 
     Raises:
         HubError: it is not.

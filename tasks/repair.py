@@ -30,7 +30,7 @@ class RepairRef(Reference):
 
 @cached_task("repair", "mend {plan.transcript.id}")
 async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
-    """Mend one transcript and store it, unless it exists."""
+    """Repair one transcript and store it, unless it exists."""
     store, name, path = run.store, plan.name, plan.path
     if store.exists(path):
         known = store.load(path, Transcript)
@@ -58,7 +58,7 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
     """
     chosen = choose_repairs(run, assessed)
     failed = len(chosen.plans) + len(chosen.left_out)
-    get_run_logger().info("%d of %d failed transcripts can be mended.", len(chosen.plans), failed)
+    get_run_logger().info("%d of %d failed transcripts can be repaired.", len(chosen.plans), failed)
 
     async def one(plan: RepairPlan) -> TranscriptRef:
         async with owned(run.store, f"repaired/{plan.name}"):
@@ -66,7 +66,7 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
 
     names, limit = [plan.transcript.id for plan in chosen.plans], run.settings.repair.concurrency
     async with concurrency_slot(run, ("repairer",)):
-        refs, left_out = await gather_bounded(run, one, chosen.plans, names, limit, "Mended")
+        refs, left_out = await gather_bounded(run, one, chosen.plans, names, limit, "Repaired")
     log_bill(run)
     batch = TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out)
     return chosen, keep_batch(run.store, batch)
@@ -82,7 +82,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     what = "Transcripts that almost passed, mended"
     await publish_report(text, key=f"repair-{run.pack.name}", description=what)
     get_run_logger().info(
-        "Of %d mended transcripts %d pass. The report: %s/%s",
+        "%d repaired transcripts, %d of them pass. The report: %s/%s",
         *(facts["mended"], facts["passed"], store.root, page),
     )
     summary = {

@@ -91,7 +91,7 @@ def models_named(asked: Mapping[str, Any]) -> list[str]:
 
 
 def check_jobs(settings: Settings, training: Training) -> None:
-    """See that the settings of the training fit where jobs run.
+    """Check that the settings of the training fit where jobs run.
 
     Raises:
         SettingsError: they do not.

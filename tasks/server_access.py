@@ -38,7 +38,7 @@ def use_project_settings() -> None:
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as broken:
-        raise SettingsError(f"{file} is not TOML: {broken}. Mend that place.") from broken
+        raise SettingsError(f"{file} is not TOML: {broken}. Correct it there.") from broken
     for name, value in _variables("PREFECT", settings):
         os.environ.setdefault(name, value)
 

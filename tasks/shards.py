@@ -116,7 +116,7 @@ async def _run(deployment: str, parameters: Mapping[str, Any], name: str) -> Non
         logger.warning("Shard %s ended as %s: %s", name, state.name, state.message or "")
         if state.is_cancelled():
             return
-    logger.warning("Shard %s did not come to its end in %d attempts; what it made is kept.", name, ATTEMPTS)
+    logger.warning("Shard %s did not finish in %d attempts; what it made is kept.", name, ATTEMPTS)
 
 
 async def _end_of(run: UUID) -> State[Any]:
@@ -132,5 +132,5 @@ async def _end_of(run: UUID) -> State[Any]:
         except (httpx.TransportError, PrefectHTTPStatusError) as error:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > AWAY_SECONDS:
-                raise ServerError(f"The Prefect server does not answer since {AWAY_SECONDS} seconds ({error}). What was made is kept; run it again.") from error
+                raise ServerError(f"The Prefect server has not answered for {AWAY_SECONDS} seconds ({error}). What was made is kept; run it again.") from error
         await asyncio.sleep(POLL_SECONDS)

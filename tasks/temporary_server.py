@@ -107,7 +107,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
 
 
 def check_server(url: str) -> None:
-    """See that a Prefect server answers at an address, before Prefect is imported, which would ask for it for minutes.
+    """Check that a Prefect server answers at an address, before Prefect is imported, which would ask for it for minutes.
 
     Raises:
         ServerError: the address is none, nobody answers, who answers is no Prefect server, or it wants another password.

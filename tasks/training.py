@@ -37,7 +37,7 @@ async def base_model(run: Run, training: Training) -> ModelRef:
         commit = await asyncio.to_thread(hub.commit_of, base.model, "model", base.revision or "main")
         if commit is None:
             raise HubError(
-                f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Mend base.model and base.revision in the "
+                f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Correct base.model and base.revision in the "
                 f"training settings; a folder is written ./{base.model}."
             )
         return await run_cached(find_base, run, base.model, commit)
@@ -88,7 +88,7 @@ async def find_base(run: Run, name: str, commit: str) -> ModelRef:
     if run.store.exists(f"{path}/config.json"):
         return existing(base)
     if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", run.store.local(f"{path}/config.json").parent) is None:
-        raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Mend base.model in the training settings.")
+        raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Correct base.model in the training settings.")
     get_run_logger().info("The base is %s at %s.", name, commit[:12])
     return base
 

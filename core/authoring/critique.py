@@ -59,7 +59,7 @@ async def review_by_experts(
         kept: by the expert's name, what each found; keep: called whenever one is done.
 
     Raises:
-        DesignError: a review does not come into its form.
+        DesignError: a review stays invalid.
     """
     # what all of them read comes first, so that it is read from the provider's cache
     system = load_shared("design_critique_system").render(brief=designer.brief, files=[{"name": name, "text": text} for name, text in files.items()])

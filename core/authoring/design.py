@@ -92,7 +92,7 @@ def check_brief(brief: str) -> str:
 
 
 def check_reading(reading: BriefReading) -> None:
-    """See that a brief does not contradict itself.
+    """Check that a brief does not contradict itself.
 
     Raises:
         DesignError: it does.
@@ -117,7 +117,7 @@ async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) 
         read: returns a file's text below the pack's root, or nothing; save: writes one.
 
     Raises:
-        DesignError: a file does not come into its form.
+        DesignError: a file stays invalid.
         ModelError, RunStoppedError: the model cannot be asked.
     """
     for file in design_texts().files:
@@ -192,12 +192,12 @@ async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take:
             reason = str(wrong) if not isinstance(wrong, KeyError) else f"{wrong} is missing"
             messages += [Message("assistant", reply.text), Message("user", load_shared("design_again").render(reason=reason))]
     raise DesignError(
-        f"{request.inputs['what']} did not come into its form in {attempts} attempts. The last reason: {reason} What was made before it is kept; run it again."
+        f"{request.inputs['what']} was still invalid after {attempts} attempts. The last reason: {reason} What was made before it is kept; run it again."
     )
 
 
 def check_file(file: str, text: str) -> None:
-    """See that a file has the form that the loader wants.
+    """Check that a file has the form that the loader wants.
 
     Raises:
         PackError: it has not.
@@ -217,7 +217,7 @@ def _parsed(file: str, text: str, model: type[Model]) -> Model:
 
 
 def _check(file: str, text: str, domain: str, read: Read) -> None:
-    """See that a file has its form, and fits those before it."""
+    """Check that a file has its form, and fits those before it."""
     check_file(file, text)
     if file == "flaw-taxonomy.yaml":
         flaws = _parsed(file, text, Flaws)

@@ -51,7 +51,7 @@ class Draft:
             yield Path(folder)
 
     def check_changed(self, file: str, text: str) -> None:
-        """See that the pack would load with this text of a file.
+        """Check that the pack would load with this text of a file.
 
         Raises:
             PackError: it would not.
@@ -80,9 +80,9 @@ def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
     if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
         raise DesignError(f"A domain is called {domain!r:.80}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
     if domain not in domains() and (taken := [str(path) for root in roots() for path in _folders(domain, root) if path.exists()]):
-        raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} is there already, and is no pack's. Choose another name.")
+        raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} exists already and belongs to no pack. Choose another name.")
     if domain in domains() and not overwrite:
-        raise DesignError(f"The domain {domain!r} is there already ({domains()[domain]}). Choose another name, or say overwrite=true to have it replaced.")
+        raise DesignError(f"The domain {domain!r} exists already ({domains()[domain]}). Choose another name, or pass overwrite=true to replace it.")
     file = user_path(path)
     brief = check_brief(read_text(file, DesignError, "Give a Markdown file with the brief."))
     return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", store)

@@ -101,7 +101,7 @@ def _prompts(pack: Pack) -> list[str]:
         if (lacking := needed - pack.prompts[name].inputs)
     ]
     if pack.repair is None:
-        faults.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be mended.")
+        faults.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be repaired.")
     if not pack.intended_use:
         faults.append(f"config/domains/{pack.name}/intended-use.md does not exist: the cards of datasets and models cannot say what they are for.")
     return faults

@@ -95,7 +95,7 @@ def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
 
 
 def check_enough(passing: int, judged: int) -> None:
-    """See that there is one transcript to train on and one to validate with.
+    """Check that there is one transcript to train on and one to validate with.
 
     Raises:
         DatasetError: there are fewer than two.
@@ -125,7 +125,7 @@ def _reason(item: Candidate) -> str | None:
 
 
 def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[Persona], first_seed: int) -> None:
-    """See that nothing that the evaluation will ask about is trained on.
+    """Check that nothing that the evaluation will ask about is trained on.
 
     A transcript of our own counts by its seed: all seeds from `first_seed` on are the evaluation's. Others number their personas as they like, so they
     count if their seed is one of those that will be played, or if their persona is one of those under another number. (Of our own, two personas of a small

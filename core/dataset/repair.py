@@ -62,11 +62,11 @@ def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack
     """Return by exchange the failed verdicts that cite it, or why the transcript is not mended."""
     score, pass_at = assessment.score, pack.rubric.numbers.pass_at
     if "repair" in transcript.provenance:
-        return "it was mended before"
+        return "it was repaired before"
     if score.outcome is not Outcome.FAIL or score.score is None:
         return "it passed" if score.outcome is Outcome.PASS else "its assessment is incomplete"
     if score.failed_gates:
-        return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never mended"
+        return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never repaired"
     if score.score < pass_at - numbers.max_score_gap - 1e-9:
         return f"its score of {score.score:.3f} is more than {numbers.max_score_gap:g} below {pass_at:g}"
     failed = [verdict for verdict in assessment.verdicts if verdict.criterion in score.failed_checks and verdict.answer is not Answer.ERROR]
@@ -94,7 +94,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
     """
     failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
     if isinstance(failed, str):
-        raise RepairError(f"{transcript.id} cannot be mended: {failed}.")
+        raise RepairError(f"{transcript.id} cannot be repaired: {failed}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None
     for number, verdicts in failed.items():
         if number > len(exchanges):
@@ -110,10 +110,10 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         if not follows:
             cut, exchanges = number, exchanges[:number]
     if not changes:
-        raise RepairError(f"{transcript.id} cannot be mended: the repairer left every answer as it was.")
+        raise RepairError(f"{transcript.id} cannot be repaired: the repairer left every answer as it was.")
     if len(exchanges) < context.minimum:
         raise RepairError(
-            f"{transcript.id} cannot be mended: the user's message {len(exchanges) + 1} does not follow any more, and what is before it, {len(exchanges)} "
+            f"{transcript.id} cannot be repaired: the user's message {len(exchanges) + 1} no longer follows, and what precedes it, {len(exchanges)} "
             f"exchanges, is fewer than {context.minimum}."
         )
     lineage = {
@@ -130,7 +130,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
 
 
 def check_lineage(original: Transcript, mended: Transcript) -> None:
-    """See that a mended transcript has the user's words as they were, and other answers only where it says so.
+    """Check that a mended transcript has the user's words as they were, and other answers only where it says so.
 
     Raises:
         RepairError: it does not.
@@ -142,7 +142,9 @@ def check_lineage(original: Transcript, mended: Transcript) -> None:
                 f"{mended.id}: the user's message {new.exchange_number} is not that of {original.id}. A repair may change answers alone; leave it out."
             )
         if new.assistant != old.assistant and changed.get(new.exchange_number) != old.assistant:
-            raise RepairError(f"{mended.id}: answer {new.exchange_number} is not that of {original.id}, and the repair does not tell of it. Leave it out.")
+            raise RepairError(
+                f"{mended.id}: answer {new.exchange_number} is not that of {original.id}, and the repair does not record the change. Leave it out."
+            )
     if len(mended.exchanges) > len(original.exchanges):
         raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
 

@@ -61,12 +61,12 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
         assessed: a batch of assessments; by default the domain's latest.
 
     Raises:
-        SettingsError: nobody is named who mends. PackError: the pack does not say how.
+        SettingsError: no repairer is named. PackError: the pack does not say how to repair.
         TranscriptError: there is no batch.
     """
     store, pack = run.store, run.pack
     if not run.models.get("repairer"):
-        raise SettingsError("roles.repairer is null, so nobody mends. Name a model.")
+        raise SettingsError("roles.repairer is null, so no model repairs. Name one.")
     if pack.repair is None:
         raise PackError(
             f"prompts/{pack.name}/repair.md does not exist, so no repairer knows what to do. Write it; docs/domain-packs.md says what belongs in it."

@@ -52,7 +52,7 @@ def candidates(
 
 
 def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
-    """See that checkpoints and the folder that they are about are given together.
+    """Check that checkpoints and the folder that they are about are given together.
 
     Raises:
         DatasetError: only one of them is.

@@ -134,7 +134,7 @@ def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int]
         if not any(item.complete for item in conversations.values()):
             reasons = count_reasons(list(conversations.values()))
             why = "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:3]) or "every assessment is incomplete"
-            raise EvaluationError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Mend that and run the evaluation again.")
+            raise EvaluationError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Fix that and run the evaluation again.")
     return arms
 
 

@@ -72,7 +72,7 @@ def opened(path: Path, largest: int | None = None) -> Generator[IO[bytes]]:
                 )
             yield file
     except OSError as error:
-        raise TranscriptError(f"cannot be read ({error.strerror or error}). Mend or remove it.") from error
+        raise TranscriptError(f"cannot be read ({error.strerror or error}). Correct or remove it.") from error
 
 
 def read_text(path: Path) -> str:
@@ -109,7 +109,7 @@ def parse(text: str) -> Any:
     except json.JSONDecodeError as broken:
         cut = "; it may have been cut when it was written" if broken.msg.startswith("Unterminated") or 0 < len(text.rstrip()) <= broken.pos else ""
         where = f"line {broken.lineno}, column {broken.colno}" if broken.lineno > 1 else f"column {broken.colno} of {len(text)}"
-        raise TranscriptError(f"not JSON ({broken.msg} at {where}){cut}. Mend or remove it.") from broken
+        raise TranscriptError(f"not JSON ({broken.msg} at {where}){cut}. Correct or remove it.") from broken
     except RecursionError as deep:
         raise TranscriptError("JSON with too many brackets within each other. Remove it.") from deep
 
@@ -146,7 +146,7 @@ def shown(lines: list[str]) -> list[str]:
 
 
 def refuse_unsafe(value: Any) -> None:
-    """See that plain data can be stored and sent as JSON everywhere.
+    """Check that plain data can be stored and sent as JSON everywhere.
 
     Raises:
         TranscriptError: half of a surrogate pair, a NUL, an infinite or overlong number, or too deep a nesting.

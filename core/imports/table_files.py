@@ -44,7 +44,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, _plain(row)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as broken:
-        raise TranscriptError(f"no readable table after row {number} ({str(broken).splitlines()[0]:.120}). Mend or remove it.") from broken
+        raise TranscriptError(f"no readable table after row {number} ({str(broken).splitlines()[0]:.120}). Correct or remove it.") from broken
 
 
 def _divided(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:

@@ -75,7 +75,7 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, 
         else:
             items = _Judgement.model_validate_json(reply.text).verdicts
     except ValidationError as invalid:
-        raise InvalidOutputError(f"The judgement has not the asked form: {explain(invalid)}") from invalid
+        raise InvalidOutputError(f"The judgement is invalid: {explain(invalid)}") from invalid
     return [_verdict(criterion.id, [item for item in items if item.criterion == criterion.id], exchanges) for criterion in criteria]
 
 

@@ -183,7 +183,7 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
     except csv.Error as broken:
         raise ReviewError(
             f"The sheet is not CSV at line {reader.line_num} ({broken}). Allowed are cells in quotation marks, closed, and doubled where they are meant. "
-            "Mend that line, or save the sheet from a spreadsheet program as CSV."
+            "Correct that line, or save the sheet from a spreadsheet program as CSV."
         ) from broken
 
 

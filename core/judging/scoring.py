@@ -47,7 +47,7 @@ def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
 
 
 def check_gates(rubric: Rubric, exchanges: int, where: str) -> None:
-    """See that every gate applies to the shortest conversation there is: one that does not would let everything through.
+    """Check that every gate applies to the shortest conversation there is: one that does not would let everything through.
 
     Args:
         exchanges: of that conversation; where: what says so.

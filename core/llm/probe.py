@@ -86,7 +86,7 @@ def _read(reply: Reply) -> None:
         _Answer.model_validate(json.loads(reply.text))
     except (ValueError, ValidationError) as wrong:
         said = explain(wrong) if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
-        raise InvalidOutputError(f"the answer has not the asked form ({said})") from wrong
+        raise InvalidOutputError(f"the answer is invalid ({said})") from wrong
 
 
 def _schema() -> dict[str, object]:

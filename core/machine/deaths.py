@@ -24,7 +24,7 @@ SMALLER = "use a smaller model, context or batch, or give it more memory"
 SIGNALS = {
     "SIGILL": ("it used an instruction that this CPU does not have", BUILD),
     "SIGSEGV": ("it accessed memory that is not its own", "A fault of the program, or a build for another CPU, is the likely cause."),
-    "SIGBUS": ("it accessed memory or a mapped file that is not there", "See that the disk is not full and that no file was changed while it was read."),
+    "SIGBUS": ("it accessed memory or a mapped file that is not there", "Check that the disk is not full and that no file was changed while it was read."),
     "SIGFPE": ("it divided by zero or the like", "A damaged model file or a fault of the program is the likely cause."),
     "SIGABRT": ("it stopped itself after an error", f"Its last lines say why. If memory was short, {SMALLER}."),
     "SIGTRAP": ("it stopped itself after an error", "Its last lines say why."),

@@ -234,7 +234,7 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
 
 
 def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
-    """See that every criterion applies to some conversation of the pack, and every gate to all of them."""
+    """Check that every criterion applies to some conversation of the pack, and every gate to all of them."""
     shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
     for criterion in rubric.criteria.values():
         bound = shortest if criterion.head.gate else longest

@@ -86,7 +86,7 @@ class Taxonomy(Strict):
         self._check_dimensions()
         names = [name for group in self.topics.values() for name in group.subtopics]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"topics: the subtopics {repeated} stand in two topics; every name is used once")
+            raise ValueError(f"topics: the subtopics {repeated} are in two topics; each name may be used once")
         kinds = {name: kind.not_with for group in self.topics.values() for name, kind in group.subtopics.items()}
         check_not_with("topics", kinds, self)
         free = sum(not not_with for not_with in kinds.values())
@@ -166,7 +166,7 @@ class Flaws(Strict):
     def _whole(self) -> "Flaws":
         kinds = self.kinds
         if len(kinds) != sum(len(flaws) for flaws in self.categories.values()):
-            raise ValueError("a flaw's name stands in two categories; every name is used once")
+            raise ValueError("a flaw's name is in two categories; each name may be used once")
         sums_to_one("categories (all flaws together)", {name: kind.weight for name, kind in kinds.items()})
         sums_to_one("cooperation", dict(self.cooperation))
         free = sum(not kind.not_with for kind in kinds.values())

@@ -163,7 +163,7 @@ class Settings(Strict):
         return {name for names in self.roles.bound().values() for name in names}
 
     def check_entries(self, others: Iterable[str] = ()) -> None:
-        """See that each model that has an entry of its own is asked by somebody: a misspelt name has neither its limits nor its price.
+        """Check that each model that has an entry of its own is asked by somebody: a misspelt name has neither its limits nor its price.
 
         Args:
             others: models that are asked besides those of the roles.
@@ -226,7 +226,7 @@ def _layered(path: Path, roots: list[Path], over: tuple[Path, ...] = ()) -> Any:
         raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it.")
     base = trusted(path.parent / named, *roots)
     if base.resolve() in above:
-        raise SettingsError(f"{path}: `extends` names {named!r}, which extends this file in turn or is it. Name a file that stands by itself.")
+        raise SettingsError(f"{path}: `extends` names {named!r}, which is this file or extends it in turn. Name another file.")
     if len(above) > LONGEST_CHAIN:
         raise SettingsError(f"{path} is the end of a chain of more than {LONGEST_CHAIN} files that extend one another. Write what differs into one of them.")
     return _merged(_layered(base, roots, above), data)

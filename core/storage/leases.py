@@ -73,13 +73,13 @@ class Owner:
             if self.lost or self.store.exists(f"{OWNERS}/{self.token}.dead"):
                 self.lost = True
                 raise LostError(
-                    "This run has shown no sign of life for too long, and another may have taken over what it was making. Nothing more is written by it; "
+                    "This run has not renewed its lease for too long, and another may have taken over its work. It writes nothing more; "
                     "run the same command again: what was made is kept."
                 )
             self._valid_until = begun + VALID_SECONDS
 
     def check(self) -> None:
-        """See that this process may write.
+        """Check that this process may write.
 
         Raises:
             LostError: it may not. StoreError: the store does not answer.
@@ -107,7 +107,7 @@ class Lease:
     released: bool = False
 
     def check(self) -> None:
-        """See that it is still held.
+        """Check that it is still held.
 
         Raises:
             LostError: another process may have taken it over. StoreError: the store does not answer.

@@ -36,7 +36,7 @@ class Lock(Protocol):
     """A lock that is held."""
 
     def check(self) -> None:
-        """See that it is still held.
+        """Check that it is still held.
 
         Raises:
             LostError: another process has taken it over.
@@ -147,7 +147,7 @@ def _take_file(path: Path, name: str) -> Lock:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StoreError(f"Cannot write {path}: {error.strerror}. See that the folder is writable.") from error
+            raise StoreError(f"Cannot write {path}: {error.strerror}. Check that the folder is writable.") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(handle, path):

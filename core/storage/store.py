@@ -320,7 +320,7 @@ def open_store() -> Store:
 
 @lru_cache
 def _ask_once(root: str) -> None:
-    """See that a place elsewhere answers: clients tell of missing keys and the like in errors of their own."""
+    """Check that a place elsewhere answers: clients tell of missing keys and the like in errors of their own."""
     fs, path = _filesystem(root)
     try:
         fs.info(f"{path}/.writable")

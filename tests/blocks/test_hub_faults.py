@@ -195,7 +195,7 @@ async def test_a_look_at_a_job_is_a_job_or_one_sentence(hub, tmp_path, fault):
 def test_a_card_that_the_hub_refuses_is_told_in_its_words_and_not_sent_again(hub):
     told = {"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}], "warnings": []}
     hub.faults({"pattern": "/validate-yaml$", "status": 400, "body": told})
-    with pytest.raises(HubError, match=r'refuses what was sent while committing: .*"license" must be one of .* Mend that'):
+    with pytest.raises(HubError, match=r'refuses what was sent while committing: .*"license" must be one of .* Correct that'):
         push(hub)
     assert sum("/validate-yaml" in item["path"] for item in hub.log()) == 1
     api = HfApi(endpoint=hub.url, token="hf_write")

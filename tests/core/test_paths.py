@@ -62,7 +62,7 @@ def test_a_working_directory_that_was_removed_is_one_sentence(tmp_path, monkeypa
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(SettingsError, match="not there any more"):
+    with pytest.raises(SettingsError, match="no longer exists"):
         project_folder()
 
 

@@ -82,7 +82,7 @@ async def test_what_never_comes_into_its_form_is_told_and_nothing_drafted_is_los
     bad = json.dumps({"text": "topics: {}"})
     scribe = Scribe({"flaw-taxonomy.yaml": [bad] * 9})
     folder = Folder()
-    with pytest.raises(DesignError, match=r"flaw-taxonomy\.yaml did not come into its form in 3 attempts"):
+    with pytest.raises(DesignError, match=r"flaw-taxonomy\.yaml was still invalid after 3 attempts"):
         await drafted(scribe, folder)
     assert place_of("input-taxonomy.yaml", "home-cooking") in folder
     before = len(scribe.asked)
@@ -140,7 +140,7 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
 
 async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():
     scribe, kept, saved = Scribe({"critique": ["no json", json.dumps({"findings": [{"file": "system.md"}]})]}), {}, []
-    with pytest.raises(DesignError, match="critique did not come into its form in 2 attempts"):
+    with pytest.raises(DesignError, match="critique was still invalid after 2 attempts"):
         await review_by_experts(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
     assert saved == []
     scribe.spoil["critique"] = [designed(request_for("critique")), "no json", "no json"]
