@@ -77,9 +77,9 @@ def make_app() -> App:
 
 
 def _helped(name: str, signature: Signature) -> Signature:
-    """Return a signature as the command line has it.
+    """Return a signature with the defaults of the command line.
 
-    The pipeline's settings are asked for, so that nobody pays for a run by a single word. A project's domain is the default; of several, one is asked for.
+    `run` requires the settings, so that nobody pays for a run by accident. A project's domain is the default; with several, the option is required.
     """
     try:
         own = project_domains() if name != "init" else []
@@ -100,7 +100,7 @@ def _completion(app: App, shell: Literal["bash", "zsh", "fish"], /) -> int:
 
 
 def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
-    """Check what was given, as far as that needs nothing made, and run it."""
+    """Check the arguments as far as possible without side effects, and run the command."""
     as_json, quiet = values.pop("as_json", False), values.pop("quiet", False)
     options = dict(word.names)
     values = {item.name: item.default for item in signature.parameters if item.name == "domain" and item.default is not inspect.Parameter.empty} | values
@@ -133,7 +133,7 @@ def as_text(data: Any) -> str:
 
 
 def _settings(word: str) -> str:
-    """Return the path of the settings that are meant."""
+    """Return the path of the settings that a name or path stands for."""
     if word in SHIPPED:
         return SHIPPED[word]
     if Path(word).suffix or Path(word).exists():
@@ -155,10 +155,10 @@ def _meant(word: str, options: Sequence[str]) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the command that the words name, and end the process.
+    """Run a command line, and end the process.
 
     Args:
-        words: those of the command line, if they are not given.
+        words: by default those of the command line.
 
     Raises:
         SystemExit: with the exit code.
@@ -172,7 +172,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def _ended(app: App, words: list[str]) -> int:
-    """Run the command and return its exit code; what a person can act on is one sentence where errors go."""
+    """Run the command and return its exit code; an error that a person can act on is one sentence on stderr."""
     try:
         refuse_keys({f"word {number}": word for number, word in enumerate(words)})
         return app(words) or 0
@@ -196,7 +196,7 @@ def _ended(app: App, words: list[str]) -> int:
 
 
 def _sentence(error: CycloptsError, words: list[str]) -> str:
-    """Return in one sentence what is wrong with the words, and where help is."""
+    """Return one sentence that says what is wrong with the command line, and where the help is."""
     name = words[0] if words and words[0] in WORDS else ""
     if isinstance(error, UnusedCliTokensError):
         unused = str((error.unused_tokens or [""])[0])

@@ -1,4 +1,4 @@
-"""A domain pack that is there → what its experts would not let pass."""
+"""An existing domain pack → the findings of its experts."""
 
 from prefect import flow
 

@@ -1,4 +1,4 @@
-"""Where a command's log lines go: all of them to a file and to the UI; what a person must see, to the terminal, once."""
+"""Where a command's log lines go: all of them to a file and to the UI; what a person must see to the terminal, once."""
 
 import logging
 import time
@@ -12,14 +12,14 @@ from core.terminal import moving_line, show
 from tasks.server_access import home
 
 KEPT = 50
-"""Log files; those of earlier commands are removed."""
+"""Log files that are kept; older ones are removed."""
 OURS = tuple(str(CODE / package) for package in ("flows", "tasks", "blocks", "core"))
-"""Where a log line comes from that is meant for a person; Prefect's own are about Prefect."""
+"""Loggers whose lines are meant for a person; Prefect's own are about Prefect."""
 FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 
 
 class ForPeople(logging.Handler):
-    """Shows what the pipeline says: warnings as lines of their own, all else on the moving line, or in lines where there is none.
+    """Shows the pipeline's log: warnings as lines of their own, the rest on the progress line, or as lines off a terminal.
 
     Args:
         quiet: whether warnings alone are shown.
@@ -48,7 +48,7 @@ def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
     """Send the log of a flow to a file, and what a person must see to the terminal, while the block runs. Prefect has been imported.
 
     Yields:
-        The handler, which knows what was warned of.
+        The handler, which keeps the warnings.
     """
     file = logging.FileHandler(_new_file(flow), encoding="utf-8")
     file.setFormatter(logging.Formatter(FORM))
@@ -61,7 +61,7 @@ def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
             yield people
     finally:
         prefect.removeHandler(people)
-        root.handlers[:] = [*others, logging.NullHandler()]  # what Prefect says while the process ends is for nobody
+        root.handlers[:] = [*others, logging.NullHandler()]  # Prefect's last messages are of no use to anybody
         file.close()
 
 

@@ -1,4 +1,4 @@
-"""Every night: a batch of new conversations, and a verdict on all that has none."""
+"""Every night: a batch of new conversations, and assessments of all that have none."""
 
 from prefect import flow
 

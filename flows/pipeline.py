@@ -35,7 +35,7 @@ async def pipeline(
         The run's folder with the report, and the figures that matter.
     """
     run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
-    # a base that is not to be had, or jobs that cannot fit the budget, end the run before anything is paid
+    # a missing base, or jobs beyond the budget, end the run before anything is paid
     numbers = load_training(run.settings.training)
     await check_job_budget(run, await base_model(run, numbers), numbers, 0 if transcripts else conversations or run.settings.generation.conversations)
 

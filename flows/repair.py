@@ -1,4 +1,4 @@
-"""Transcripts that almost passed: the answers that failed are rewritten, and the same judges judge the whole again."""
+"""Transcripts that almost passed: the answers that failed are rewritten, and the same judges judge the transcripts again."""
 
 from prefect import flow
 
@@ -19,7 +19,7 @@ async def repair(domain: str = "therapeutic-coaching", assessed: str | None = No
         settings: path of the settings file; `repair` limits how much is rewritten.
 
     Returns:
-        The assessments of the mended transcripts, which the dataset finds, and what came of it.
+        The assessments of the repaired transcripts, which the dataset uses, and the outcome.
     """
     run = await begin_run("repair", domain, settings, assessed=assessed)
     chosen, mended = await repair_batch(run, assessed)

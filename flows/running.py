@@ -1,4 +1,4 @@
-"""Runs a flow for a command: with a server for its length where none is given, and not at all where a receipt says what it would say."""
+"""Runs a flow for a command: with a temporary server if none is configured, and not at all if a receipt has its result."""
 
 import asyncio
 import importlib
@@ -45,15 +45,15 @@ def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any], quiet: boo
 
 
 def _receipt(flow: str, given: dict[str, Any], asked: dict[str, Any]) -> str | None:
-    """Check settings and pack, and return the name of the command's receipt; none where the run is to be seen in a UI, or rests on more than files."""
+    """Check settings and pack, and return the name of the command's receipt; none if a UI must show the run, or if it depends on more than files."""
     settings = load_settings(asked["settings"])
-    if flow != "design":  # its pack is not there yet
+    if flow != "design":  # its pack does not exist yet
         load_pack(asked["domain"])
     return None if os.environ.get("PREFECT_API_URL") else receipt_name(flow, given, settings, open_store())
 
 
 def _from_receipt(receipt: str) -> Answer | None:
-    """Return what the same command said when it made what is still there."""
+    """Return the result of the same command, if all that it made still exists."""
     kept = read_receipt(open_store(), receipt)
     if kept is None:
         return None
@@ -71,7 +71,7 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     from tasks.preflight import check_before_start
 
     flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
-    # the domain of a design is not there yet
+    # the domain of a design does not exist yet
     check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"], asked)
     wait_for_server()
     store = open_store()
@@ -81,7 +81,7 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     end_trace()
     summary = _made(result)
     table = summary_table(summary)
-    # what it rests on may have been changed while it ran: then its name is another one
+    # its inputs may have changed while it ran: then its name is another one
     if receipt and trace and trace.finished and receipt == receipt_name(name, given, load_settings(asked["settings"]), store):
         write_receipt(
             store, receipt, trace, {"at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M}", "warnings": log.warnings, "table": table, "summary": summary}
@@ -99,7 +99,7 @@ def _made(result: Any) -> dict[str, Any]:
 
 
 def _flush_logs() -> None:
-    """Let Prefect send what it still holds, while the server is there."""
+    """Let Prefect send its pending logs while the server runs."""
     if "prefect" in sys.modules:
         from prefect.logging.handlers import APILogHandler
 
@@ -109,7 +109,7 @@ def _flush_logs() -> None:
 async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:
     """Run a flow and wait until the server has recorded its tasks' ends, which it does seconds after they happened.
 
-    A temporary server that is stopped before would leave them running for ever in the UI.
+    A temporary server that is stopped earlier would show them as running for ever.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import TaskRunFilter

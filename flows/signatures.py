@@ -18,12 +18,12 @@ PLAIN = {"str": str, "bool": bool, "float": float, "int": int, "Path": Path}
 NUMBERS = ("int", "Count", "Seed")
 """Kinds of whole numbers; the bounds of the latter two are in core/quantities.py."""
 WORKER = "Shard"
-"""Of a parameter that only the runs of a deployment give each other."""
+"""Type of a parameter that only the runs of a deployment pass to each other."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A parameter as it stands in the source.
+    """A parameter as the source has it.
 
     Args:
         kind: its annotation, without `| None`.
@@ -70,7 +70,7 @@ def source_of(module: str) -> Path:
 def command_function(
     signature: Signature, run: Callable[[dict[str, Any]], int], positional: str, names: Mapping[str, str], more: Sequence[inspect.Parameter] = ()
 ) -> Callable[..., int]:
-    """Return a function with the signature of another one, as a command line has it.
+    """Return a function with another's signature, as the command line needs it.
 
     Args:
         run: is called with the values by the parameters' names.
@@ -113,11 +113,11 @@ def typed_values(signature: Signature, words: Mapping[str, Any], names: Mapping[
     """Return values in the types of a function.
 
     Args:
-        words: as `command_function` hands them on.
+        words: as `command_function` passes them.
         names: other names of options, by parameter.
 
     Raises:
-        SettingsError: a number is out of its bounds, or a value with parts has not the form of its parts.
+        SettingsError: a number is out of its bounds, or a value with parts is malformed.
     """
     taken = [item for item in signature.parameters if item.name in words]
     return {item.name: _typed(item, option_of(item.name, names), words[item.name]) for item in taken}

@@ -1,15 +1,15 @@
-"""The words of the command `understudy`: what each runs, and how its parameters are given."""
+"""The subcommands of `understudy`: what each runs, and how its parameters are passed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the command.
+    """A subcommand.
 
     Args:
         target: the function that it runs, as `package.module:function`; a flow where the module is one of `flows`.
-        group: under which it stands in the help.
+        group: its heading in the help.
         examples: what follows `understudy`.
         positional: the parameter that needs no `--name`.
         names: other names of options, by parameter.
@@ -82,4 +82,4 @@ NOTES = {
     "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
 }
 TALKS = ("chat", "import", "ui", "deploy", "worker")
-"""Words that print while they run, and have no answer at the end."""
+"""Subcommands that print while they run, and return nothing at the end."""

@@ -37,7 +37,7 @@ from tasks.policy import cached_task, existing, gather_bounded, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
 Judged = tuple[list[AssessmentRef], list[LeftOut]]
-"""What came of each transcript, and what was left out."""
+"""The outcome of each transcript, and what was left out."""
 Judge = Callable[[Sequence[TranscriptRef], Run], Awaitable[Judged]]
 """Judges transcripts."""
 
@@ -87,10 +87,10 @@ async def judge_transcripts(
     run: Run,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Judged:
-    """Judge transcripts by the run's judge, or by its panel, and decide what comes of each.
+    """Judge transcripts by the run's judge, or by its panel, and decide each outcome.
 
     Args:
-        should_stop: says whether no assessment may be started any more.
+        should_stop: whether no further assessment may be started.
     """
     judges = run.models["judge"]
     plans = [plan_assessment(run, item, judge) for item in transcripts for judge in judges]
@@ -105,7 +105,7 @@ async def assess_batch(
     checkpoints: str | None = None,
     judge: Judge = judge_transcripts,
 ) -> str:
-    """Judge a batch of transcripts, but for those that prior checkpoints hold.
+    """Judge a batch of transcripts, except those in earlier checkpoints.
 
     Returns:
         Name of the batch of assessments below the data root.
@@ -145,7 +145,7 @@ def check_assessed(run: Run, batch_path: str) -> None:
 
 
 async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None) -> dict[str, list[str]]:
-    """Judge a sample of a batch so often in all that each judge's answers can be compared with its own.
+    """Judge a sample of a batch repeatedly, so that each judge's answers can be compared with its own.
 
     Args:
         repeat: assessments of each transcript of the sample by each judge, the one that counts

@@ -1,4 +1,4 @@
-"""A pack that is there, reviewed by its experts: what they found, for a person to decide."""
+"""An existing pack, reviewed by its experts: their findings, for a person to decide."""
 
 from prefect.logging import get_run_logger
 

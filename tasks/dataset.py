@@ -1,4 +1,4 @@
-"""From what was judged to a published dataset: one task makes the examples, one pushes them."""
+"""From assessments to a published dataset: one task makes the examples, one pushes them."""
 
 from prefect.logging import get_run_logger
 
@@ -25,11 +25,11 @@ from tasks.artifacts import publish_link, publish_report
 from tasks.policy import cached_task, existing
 
 NAMED = 1000
-"""What was left out is named up to this number in the Prefect UI, which shows a page at once."""
+"""Most left-out items that are named in the Prefect UI, which has no pages."""
 
 
 async def prepare_dataset(run: Run, assessed: str | None, checkpoints: str | None, transcripts: str | None) -> DatasetPlan:
-    """Say what a dataset is made of, and see that it can be pushed.
+    """Return a dataset's sources, and check that it can be pushed.
 
     Raises:
         DatasetError: its sources do not fit together. HubError, SettingsError: it cannot be pushed.
@@ -44,7 +44,7 @@ async def prepare_dataset(run: Run, assessed: str | None, checkpoints: str | Non
 
 @cached_task("build-dataset", "build {plan.settings.repo}")
 async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
-    """Gather what passed, leave near-duplicates out, audit it, slice it and split it by transcript."""
+    """Gather the passing transcripts, drop near-duplicates, audit, slice and split by transcript."""
     store, pack, logger = run.store, run.pack, get_run_logger()
     chosen = select(store, pack, plan, load_tokenizer(plan.settings.tokenizer), logger.warning)
     if known := existing_dataset(store, chosen.folder):
@@ -65,7 +65,7 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
 
 @cached_task("push-dataset", "push {settings.repo}")
 async def push_dataset(run: Run, built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
-    """Push a dataset to the hub of the settings, unless its tag there points to these very files."""
+    """Push a dataset to the hub of the settings, unless its tag there points to the same files."""
     store, hub = run.store, await load_hub(settings.hub)
     names = [*(f"{split}.parquet" for split in SPLITS), "README.md"]
     paths = {name: f"{built.path}/{name}" for name in names}

@@ -1,4 +1,4 @@
-"""Rehearsal: one task a conversation."""
+"""Rehearsal: one task for each conversation."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ from tasks.progress import report_progress
 from tasks.run import concurrency_slot, log_bill, open_model
 
 PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
-"""Of the batch under way."""
+"""Progress of the current batch."""
 
 
 @cached_task("rehearse", "rehearse persona {plan.persona.seed}")
@@ -46,7 +46,7 @@ async def rehearsed(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     """Return the transcript of a rehearsal, which one run at a time plays.
 
     Raises:
-        HeldError: another run plays it at the moment.
+        HeldError: another run is playing it.
         ModelError: a model gave no usable message.
         DamagedError: its file is no transcript.
     """
@@ -55,10 +55,10 @@ async def rehearsed(run: Run, plan: RehearsalPlan) -> TranscriptRef:
 
 
 async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Callable[[], bool] = lambda: False) -> str:
-    """Rehearse many conversations side by side.
+    """Rehearse many conversations concurrently.
 
     Args:
-        should_stop: says whether no conversation may be started any more.
+        should_stop: whether no further conversation may be started.
 
     Returns:
         Name of the batch's file below the data root.

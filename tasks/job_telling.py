@@ -29,7 +29,7 @@ STAGES = {
 
 
 class JobEventLogger:
-    """Takes a job's events in the order in which they come.
+    """Logs a job's events in their order.
 
     Args:
         script: its name is what the log says.

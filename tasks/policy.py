@@ -1,4 +1,4 @@
-"""What Prefect does with our tasks: small results kept and named by content, many tasks side by side, progress reported."""
+"""How Prefect runs the tasks: small results named by content, many tasks concurrently, progress reported."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ def _result_name(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def guarded(run: Runnable) -> Runnable:
-    """Have a flow or task raise errors without secrets: Prefect writes their words into the state, and pickles them."""
+    """Remove secrets from the errors of a flow or task: Prefect writes them into the state, and pickles them."""
     function = run.fn
 
     @wraps(function)
@@ -61,7 +61,7 @@ def guarded(run: Runnable) -> Runnable:
 
 
 def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any, Any, Ref]]], Task[P, Coroutine[Any, Any, Ref]]]:
-    """Make a task of a function that looks whether its result exists, and returns it by `existing`, before it makes it.
+    """Turn a function into a task. The function returns an existing result by `existing` before it makes a new one.
 
     Files and hubs alone say what exists. Prefect keeps each reference that a task returned, under a name made of the task and its parameters, and finds
     none by it: `refresh_cache` has every task look for itself.
@@ -86,7 +86,7 @@ def existing(reference: Ref) -> Any:
 async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *arguments: Any) -> Ref:
     """Await a `cached_task`; return the reference to what exists now.
 
-    Prefect looks into the parameters of tasks for results of others. The run is quoted, so that it does not.
+    Prefect searches the parameters of tasks for results of others. The run is quoted to prevent that.
     """
     hidden: Any = quote(run)
     outcome: Any = await task(hidden, *arguments)
@@ -104,19 +104,19 @@ async def gather_bounded(
     should_stop: Callable[[], bool] = lambda: False,
     count_items: bool = True,
 ) -> tuple[list[Ref], list[LeftOut]]:
-    """Run a task for each item, a bounded number at once.
+    """Run a task for each item, a bounded number in parallel.
 
-    An item that another run makes at the moment is tried again until that has made it, or has ended; the others come first. An item that a model or its
-    file spoils is left out with the reason. A model that nothing more can be asked of ends the batch: no item is begun,
-    those under way go on as far as they can, so that no answer that was paid for is lost. Any other error (a full disk, say) stops the batch at once.
+    An item that another run is making is tried again until that run has made it or ended; the others come first. An item that a model or its
+    file spoils is left out with the reason. A model that can no longer be called ends the batch: no item is started,
+    and started ones continue as far as they can, so that no paid answer is lost. Any other error (a full disk, say) stops the batch immediately.
     What was made is on disk in each case.
 
     Args:
         make: awaits the task for one item.
-        limit: how many at once.
-        doing: what is logged with the counts, such as "Rehearsed"; none logs no counts.
-        how_far: says more than the counts.
-        should_stop: says whether no item may be started any more.
+        limit: how many in parallel.
+        doing: the verb that is logged with the counts, such as "Rehearsed"; none logs no counts.
+        how_far: returns the progress in place of the counts.
+        should_stop: whether no further item may be started.
         count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
     """
     slots = asyncio.Semaphore(limit)
@@ -197,7 +197,7 @@ class ReadableLog(logging.Filter):
         if "Execution was cancelled by the runtime environment" in record.msg:
             return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # Ctrl-C: one line a flow, none for each of many tasks
         if record.msg.startswith("Finished in state Failed("):
-            record.msg = "Failed."  # with what, a line before says, and the state keeps it
+            record.msg = "Failed."  # the reason is in the line before and in the state
             return record.name == "prefect.flow_runs"
         return not (record.name == "prefect.task_runs" and record.msg.startswith("Finished in state"))
 

@@ -46,11 +46,11 @@ _RUN: ContextVar[Run] = ContextVar("run")
 
 
 async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None = None, **asked: Any) -> Run:
-    """Load and check all that a run will read, before it makes or pays for anything; a stage of a run that is under way joins it.
+    """Load and check all that a run will read, before it makes or pays for anything; a stage of a running pipeline joins its run.
 
     Args:
         flow: the flow's name.
-        shard: says of which run it is a part, where it is one.
+        shard: the run that it is a part of, if it is one.
         asked: its other parameters.
 
     Raises:
@@ -71,7 +71,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     models = await choose_models(config, flow, pack)
     config.check_entries(models_named(asked))
     await check_access(flow, domain, config)
-    # what may be changed in the middle of a run and leaves it the same run
+    # these may change between attempts of one run
     stable = config.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
@@ -110,14 +110,14 @@ def check_jobs(settings: Settings, training: Training) -> None:
 
 
 async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
-    """Return a model whose calls are limited, retried and put on the run's bill."""
+    """Return a model whose calls are limited, retried and billed to the run."""
     model = await load_chat_model(choice, run.pack)
     return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger, get_run_logger().warning)
 
 
 @asynccontextmanager
 async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelChoice) -> AsyncGenerator[None]:
-    """Hold a place among the runs that use the same models, where the server has limits for that (deployments/setup.py).
+    """Hold a slot of the models' concurrency limits, if the server has any (deployments/setup.py).
 
     Args:
         others: models beside those of the roles.
@@ -148,7 +148,7 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
     """Return the models of each role that a flow asks.
 
     Args:
-        saved: whether saved blocks are looked up too, which only the server knows.
+        saved: whether saved blocks are looked up too; only the server has them.
 
     Raises:
         SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
