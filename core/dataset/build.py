@@ -1,4 +1,4 @@
-"""From what was judged to the examples of a dataset, its manifest, and the facts that its card states."""
+"""From assessed transcripts to the examples of a dataset, its manifest, and the facts on its card."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class DatasetPlan(Record):
         assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
         evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
         training_length: tokens after which the training cuts an example.
-        mended: whether mended transcripts are trained on, and at most which share of all.
+        mended: whether repaired transcripts are trained on, and their largest share.
     """
 
     domain: str
@@ -96,7 +96,7 @@ def plan_dataset(
 
 
 def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, warn: Warn) -> Selection:
-    """Choose the transcripts: those that passed, without near-duplicates, mended ones up to their share, and none of the evaluation.
+    """Choose the transcripts: those that passed, without near-duplicates, repaired ones up to their share, and none of the evaluation.
 
     Raises:
         DatasetError, PersonaError: too few, or one of the evaluation's.
@@ -122,7 +122,7 @@ def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
 
 
 def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tuple[Written, dict[str, Any]]:
-    """Audit what was chosen, slice it and split it by transcript; return the examples and what the card says."""
+    """Audit the selection, slice it and split it by transcript; return the examples and the card's facts."""
     settings, gathered = plan.settings, chosen.gathered
     audited = audit(_read(store, gathered), pack)
     apart = split_off(_long_enough(store, gathered, settings), settings.validation_share)

@@ -56,7 +56,7 @@ class Gathered:
 
 
 def gather(candidates: Iterable[Candidate]) -> Gathered:
-    """Choose what is trained on; the first verdict on an id counts, whatever a later source says.
+    """Choose the training transcripts; the first verdict on an id counts, later sources are ignored.
 
     An incomplete assessment is no verdict, and neither is one of which the transcript is missing.
 
@@ -82,10 +82,10 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
 
 
 def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
-    """Leave mended transcripts out: all of them, or those beyond a share of what is trained on, the lowest scores first.
+    """Leave repaired transcripts out: all of them, or those beyond a share of the training set, the lowest scores first.
 
     Args:
-        share: mended transcripts may be at most this share of all that remain.
+        share: largest share of repaired transcripts among all that remain.
     """
     mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
     others = len(gathered.passing) - len(mended)
@@ -108,7 +108,7 @@ def check_enough(passing: int, judged: int) -> None:
 
 
 def _is_none(item: Candidate) -> bool:
-    """Say whether a candidate is no verdict on a transcript that is there."""
+    """Say whether a candidate has no verdict, or its transcript is missing."""
     return item.outcome is Outcome.INCOMPLETE or item.path is None or item.reason is not None
 
 

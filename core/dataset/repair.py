@@ -1,4 +1,4 @@
-"""Transcripts that almost passed: which of them can be mended, one answer at a time, and what becomes of the rest of the conversation."""
+"""Transcripts that almost passed: which can be repaired, one answer at a time, and how much of the conversation remains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class RepairContext:
 
 
 def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings) -> dict[int, list[Verdict]] | str:
-    """Return by exchange the failed verdicts that cite it, or why the transcript is not mended."""
+    """Return by exchange the failed verdicts that cite it, or why the transcript is not repaired."""
     score, pass_at = assessment.score, pack.rubric.numbers.pass_at
     if "repair" in transcript.provenance:
         return "it was repaired before"
@@ -83,13 +83,13 @@ def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack
 
 
 async def mend(context: RepairContext, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
-    """Rewrite the answers that failed, one after the other; where the user's next message cannot stand any more, the rest is cut off.
+    """Rewrite the answers that failed, one after the other; if the user's next message no longer follows, the rest is cut off.
 
     Args:
         name: the new transcript's id.
 
     Raises:
-        RepairError: it is not to be mended, nothing was changed, or too little would remain.
+        RepairError: it must not be repaired, nothing was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
     failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
@@ -130,7 +130,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
 
 
 def check_lineage(original: Transcript, mended: Transcript) -> None:
-    """Check that a mended transcript has the user's words as they were, and other answers only where it says so.
+    """Check that a repaired transcript keeps the user's messages, and changes only the answers that it records.
 
     Raises:
         RepairError: it does not.
@@ -151,7 +151,7 @@ def check_lineage(original: Transcript, mended: Transcript) -> None:
 
 async def _rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
     pack, number, answer = context.pack, len(exchanges), exchanges[-1].assistant
-    assert pack.repair is not None  # the flow has seen to it
+    assert pack.repair is not None  # the flow has checked it
     criteria = pack.rubric.criteria
     findings = [
         {"id": key, "name": criteria[key].head.name, "text": criteria[key].text, "reasoning": item.reasoning} for item in verdicts if (key := item.criterion)

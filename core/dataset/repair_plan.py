@@ -1,4 +1,4 @@
-"""Which transcripts are mended: those that almost passed and failed no gate; and what came of it, for the report."""
+"""Which transcripts are repaired: those that almost passed and failed no gate; and the outcome, for the report."""
 
 import re
 from collections import Counter
@@ -36,7 +36,7 @@ class RepairPlan(Record):
 
     @property
     def name(self) -> str:
-        """The id of the mended transcript."""
+        """The id of the repaired transcript."""
         return f"{self.transcript.id}-mended-{fingerprint(self)}"
 
     @property
@@ -47,7 +47,7 @@ class RepairPlan(Record):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What of a batch is mended, and for all other failed transcripts why not."""
+    """The transcripts of a batch to repair, and for all other failed ones the reason why not."""
 
     batch: AssessmentBatch
     plans: list[RepairPlan]
@@ -55,7 +55,7 @@ class Chosen:
 
 
 def choose_repairs(run: Run, assessed: str | None) -> Chosen:
-    """Say which transcripts of a batch are mended.
+    """Choose the transcripts of a batch to repair.
 
     Args:
         assessed: a batch of assessments; by default the domain's latest.
@@ -93,10 +93,10 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
 
 
 def repair_facts(run: Run, chosen: Chosen, batch: AssessmentBatch) -> dict[str, Any]:
-    """Return what was mended, what passes now, and what a rescued transcript costs beside a new one.
+    """Return what was repaired, what passes now, and the cost of a repaired transcript beside that of a new one.
 
     Args:
-        batch: the assessments of what was mended.
+        batch: the assessments of the repaired transcripts.
     """
     store = run.store
     rows = [(store.load(item.transcript.path, Transcript), item) for item in batch.assessments]

@@ -1,4 +1,4 @@
-"""What of an evaluation is missing, and whether that could mislead."""
+"""Missing conversations of an evaluation, and whether they could bias it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from core.records import Record
 
 
 class Missing(Record):
-    """What became of an arm's conversations; the four parts add up to those planned.
+    """An arm's conversations by outcome; the four parts add up to the planned number.
 
     Args:
         planned: every persona and trial that any arm has.
@@ -63,7 +63,7 @@ class Bounds(Record):
 
 
 def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) -> Missing:
-    """Count what became of an arm's conversations.
+    """Count an arm's conversations by outcome.
 
     Args:
         planned: how many it was to have.
@@ -85,7 +85,7 @@ def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) 
 
 
 def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) -> list[MissingShare]:
-    """Compare what is missing of two arms; if that depends on the arm, what is left is biased.
+    """Compare the missing conversations of two arms; if they depend on the arm, the rest is biased.
 
     Args:
         alpha: Fisher's p below which they are unequal.

@@ -1,4 +1,4 @@
-"""Arms of an evaluation against its base: what differs, by how much, how surely, and what follows."""
+"""Arms of an evaluation against its base: differences, their uncertainty, and the decision."""
 
 from collections.abc import Mapping, Sequence
 
@@ -98,7 +98,7 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
         flips: sign patterns that are sampled where more than 20 personas differ between the arms.
 
     Raises:
-        EvaluationError: arms or conversations are missing or twice there, or fewer than two personas have a pair.
+        EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
     """
     by_name = by_arm(played, base)
     planned = sorted({key for conversations in by_name.values() for key in conversations})

@@ -99,7 +99,7 @@ def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
         path: a `comparison.json`, or a folder of recorded assessments.
 
     Returns:
-        The conversations, and the name of the base where the file tells.
+        The conversations, and the name of the base if the file states it.
 
     Raises:
         EvaluationError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Who plays whom in an evaluation: the conversations of each arm, what became of them, and the record of all."""
+"""The conversations of an evaluation: the plan for each arm, their outcomes, and the record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Part(Record):
 
 @dataclass
 class Outcomes:
-    """What became of the conversations, by their names.
+    """The outcomes of the conversations, by name.
 
     Args:
         made: the transcripts; lost: why there is none, or no assessment.
@@ -58,7 +58,7 @@ class Outcomes:
         return {part.name: self.made[part.name] for part in parts if part.name in self.made and part.name not in self.broken}
 
     def note_judged(self, refs: Mapping[str, TranscriptRef], assessed: Sequence[AssessmentRef], unjudged: Sequence[LeftOut]) -> None:
-        """Note what came of the conversations that were to be judged."""
+        """Note the outcomes of the conversations that were to be judged."""
         paths = {item.transcript.id: item.path for item in assessed}
         # a panel's entry names the transcript and the judge
         reasons = {item.name.partition(" by ")[0]: item.reason for item in unjudged}
@@ -87,7 +87,7 @@ def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None) -> l
 
 
 def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> list[Part]:
-    """Plan the conversations; those of a persona and a trial stand side by side, so that arms are judged in turns."""
+    """Plan the conversations; those of a persona and a trial are adjacent, so that arms are judged in turn."""
     settings, simulator = run.settings, run.model("user_simulator")
     return [
         Part(
@@ -156,7 +156,7 @@ def compare(
 
 
 def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
-    """Return what counts of a conversation: its score and answers, or why it has none."""
+    """Return a conversation's score and answers, or why it has none."""
     path = outcomes.judged.get(part.name)
     assessment = store.load(path, Assessment) if path else None
     return Trial(
@@ -172,7 +172,7 @@ def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
 
 
 def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
-    """Return what must be known before the figures are believed."""
+    """Return the caveats on the figures."""
     caveats, families, ends = set(), set(), {}
     for file in files:
         assessment, transcript = store.load(file.assessment, Assessment), store.load(file.transcript, Transcript)

@@ -1,4 +1,4 @@
-"""What a batch of assessments amounts to: rates with their denominators and intervals, errors apart from failures, and how far the judges can be trusted."""
+"""Statistics of a batch of assessments: rates with denominators and intervals, errors apart from failures, and the judges' agreement."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
 
 
 def caveats_of(judged: Sequence[Judged], batch: Figures) -> list[str]:
-    """Return what must be known before the figures of a batch are believed."""
+    """Return the caveats on the figures of a batch."""
     return sorted({item.final.caveat for item in judged if item.final.caveat}) + own_family(batch)
 
 

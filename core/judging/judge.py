@@ -1,4 +1,4 @@
-"""One judge, one transcript: which calls are made, and the assessment that comes of them."""
+"""One judge, one transcript: the calls, and the assessment from their answers."""
 
 import asyncio
 import random
@@ -28,14 +28,14 @@ CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """A judge with a transcript before it.
+    """A judge and the transcript that it assesses.
 
     Args:
         pack: the domain, with the rubric.
         max_tokens: room for the answer of one call.
         context: how many tokens a prompt and its answer may take together, where that is known; count: counts a text's tokens.
         repeat: which of several assessments of the same transcript by the same judge.
-        log: keeps each call's answer as soon as it is there.
+        log: stores each call's answer as it arrives.
     """
 
     pack: Pack
@@ -58,7 +58,7 @@ async def assess(context: JudgeContext) -> Assessment:
     sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
 
     Raises:
-        RunStoppedError: there is no use in asking on; what was answered is in the log.
+        RunStoppedError: no further calls are possible; the answers so far are in the log.
     """
     pack, transcript = context.pack, context.transcript
     exchanges = len(transcript.exchanges)
@@ -80,7 +80,7 @@ async def assess(context: JudgeContext) -> Assessment:
 async def _ask_all(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
     first, *others = _calls(context, criteria)
     verdicts = await _ask(context, first, again)
-    # all of them come to their end before one that stops the run is heard: their answers are paid for
+    # an error that stops the run waits for the other calls: their answers are paid for
     rest = await asyncio.gather(*(_ask(context, call, again) for call in others), return_exceptions=True)
     for answer in rest:
         if isinstance(answer, BaseException):
@@ -90,7 +90,7 @@ async def _ask_all(context: JudgeContext, criteria: Sequence[Criterion], again: 
 
 
 def _calls(context: JudgeContext, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
-    """Divide criteria into those of one call each."""
+    """Group the criteria by call."""
     if context.how.mode == "single":
         return [list(criteria)]
     kinds: dict[str, list[Criterion]] = {}
@@ -100,7 +100,7 @@ def _calls(context: JudgeContext, criteria: Sequence[Criterion]) -> list[list[Cr
 
 
 async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
-    """Make one call, or find its answer in the log; the verdicts of one that cannot be used are ERROR."""
+    """Make one call, or take its answer from the log; an unusable answer gives ERROR verdicts."""
     call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
     if kept := context.log.find(call):
         return kept
@@ -147,7 +147,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
         max_tokens=context.max_tokens,
         seed=seed,
         schema=answer_schema([criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion"),
-        volatile=2 if how.mode == "single" else 1,  # of a single call nobody would read what was put into the cache
+        volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
         item=transcript.id,
         inputs=inputs,
     )
@@ -165,7 +165,7 @@ def _check_fits(context: JudgeContext, request: ChatRequest) -> None:
 
 
 async def _confirmed(context: JudgeContext, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Ask failed gates again, without a word of what was answered before, until it is decided whether they fail."""
+    """Ask failed gates again, without showing earlier answers, until it is decided whether they fail."""
     gates = context.pack.rubric.criteria
     asked = {
         verdict.criterion: [verdict] for verdict in verdicts if gates[verdict.criterion].head.gate and value_of(gates[verdict.criterion], verdict.answer) == 0
@@ -183,7 +183,7 @@ def _undecided(gate: Criterion, answers: Sequence[Verdict]) -> bool:
 
 
 def _settled(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
-    """Return what several answers to one gate come to: the last one, whatever the policy, because asking ends where it is decided.
+    """Return the result of several answers to one gate: the last one under each policy, because asking ends when it is decided.
 
     A failure that could not be confirmed is ERROR: neither a failure nor a pass.
     """

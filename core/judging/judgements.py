@@ -1,4 +1,4 @@
-"""A judge's reply: the form that is asked for, and the one way in which it is read."""
+"""A judge's reply: its schema, and how it is parsed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, 
     """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
 
     A criterion that is missing, answered twice, answered with another word, or rests on an exchange that does not exist gets ERROR. Criteria that were
-    not asked are not looked at.
+    not asked are ignored.
 
     Args:
         exchanges: how many the transcript has.
@@ -80,7 +80,7 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, 
 
 
 def unusable(criterion: str, reason: str) -> Verdict:
-    """Return the verdict on a criterion of which nothing usable was said."""
+    """Return the verdict on a criterion without a usable answer."""
     return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=reason)
 
 

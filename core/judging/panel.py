@@ -15,7 +15,7 @@ JOIN = " + "
 
 
 def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
-    """Check that each policy is of a criterion that there is.
+    """Check that each policy belongs to an existing criterion.
 
     Raises:
         SettingsError: one is not.
@@ -25,7 +25,7 @@ def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
 
 
 def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
-    """Decide each criterion from the judges' verdicts, and score what comes of it.
+    """Decide each criterion from the judges' verdicts, and score the result.
 
     With `majority`, more than half of all judges must pass a criterion, so that a tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR
     or missing, the others decide if that answer could not change the outcome; else the verdict is ERROR.

@@ -1,4 +1,4 @@
-"""Which transcripts are judged by whom: each assessment's plan, its place, and what exists of it."""
+"""Which judges assess which transcripts: each assessment's plan, its path, and its existing result."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ Key = tuple[str, str, int]
 
 
 class AssessmentPlan(Record):
-    """All that one assessment depends on, and the room that its judge has.
+    """All that one assessment depends on, and its judge's token limits.
 
     Args:
-        judge_hash: of all that the judge reads of the pack.
+        judge_hash: hash of all that the judge reads of the pack.
         repeat: which of several assessments of the transcript by the judge; 0 is the one that
             counts.
     """
@@ -67,7 +67,7 @@ class AssessmentPlan(Record):
         return name, f"assessments/{self.domain}/{rubric}/{name}.json"
 
     def ref(self, path: str, assessment: Assessment) -> AssessmentRef:
-        """Return what came of it."""
+        """Return a reference with its outcome."""
         score = assessment.score
         return AssessmentRef(path=path, transcript=self.transcript, outcome=score.outcome, score=score.score)
 
@@ -110,7 +110,7 @@ def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | No
 
 
 def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[TranscriptRef]:
-    """Return those of which an assessment by one of the run's judges is missing or incomplete."""
+    """Return the transcripts of which one of the run's judges has no complete assessment."""
 
     def is_complete(item: TranscriptRef, judge: ModelChoice) -> bool:
         assessment = plan_assessment(run, item, judge).existing(run.store)
@@ -121,14 +121,14 @@ def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[Transcr
 
 
 def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:
-    """Return what came of those transcripts that any of the run's judges has assessed."""
+    """Return the outcomes of the transcripts that any of the run's judges has assessed."""
     judges = run.models["judge"]
     by_judge = [{judge.reference: plan_assessment(run, item, judge).existing(run.store) for judge in judges} for item in transcripts]
     return decide_all(run, by_judge)
 
 
 def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]]) -> list[AssessmentRef]:
-    """Return what the judges' assessments of each transcript come to; none where none exists."""
+    """Return the outcome of each transcript from its judges' assessments; transcripts without any are left out."""
     some = [refs for refs in by_judge if any(refs.values())]
     if len(run.models["judge"]) == 1:
         return [ref for refs in some for ref in refs.values() if ref]
@@ -155,7 +155,7 @@ def without_verdict(store: Store, item: AssessmentRef) -> LeftOut:
 
 
 def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
-    """Decide what a panel's assessments of a transcript come to, and store it."""
+    """Combine a panel's assessments of a transcript, and store the result."""
     store, refs = run.store, {judge: ref for judge, ref in by_judge.items() if ref}
     transcript = next(iter(refs.values())).transcript
     read = {judge: store.load(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}

@@ -1,4 +1,4 @@
-"""What a person's labels say of the judge: how far its answers, its outcomes and its pass rate can be trusted, and where the two disagree."""
+"""A person's labels against the judge: the agreement of answers, outcomes and pass rate, and each disagreement."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Disagreement:
     """One answer in which a judge and the person differ.
 
     Args:
-        judge: whose answer it is; none where it is what was decided.
+        judge: whose answer it is; none for the decision.
         reasoning: the judge's, shortened.
         note: the person's, on the whole transcript.
     """
@@ -92,7 +92,7 @@ class ReviewFigures:
 
 
 def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int = RESAMPLES, few: int = FEW, seed: int = 0) -> ReviewFigures:
-    """Lay a person's labels beside what was decided and, where there are several judges, beside what each said.
+    """Compare a person's labels with the decided answers and, with several judges, with each judge's.
 
     An answer that is ERROR, and an outcome that is incomplete, is counted apart: it is no NO and no disagreement.
 

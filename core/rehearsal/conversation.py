@@ -21,7 +21,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
     Args:
         name: the transcript's id.
         trial: which of several conversations with the same persona; the user's draws are the same in all of them.
-        log: what was said before the conversation was interrupted, if it was; it keeps each message as soon as it is there.
+        log: the messages before an interruption, if any; it stores each message as it arrives.
 
     Raises:
         ModelError: a model gave no usable message, before the conversation was long enough to be kept; or it may go well another time.
@@ -54,7 +54,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
 
 
 def _provenance(scene: Scene) -> dict[str, Any]:
-    """Return how a conversation came about: who was asked, with which draws, what it took, and what was refused."""
+    """Return a conversation's provenance: models, draws, token use, and refused messages."""
     pack, persona, cast = scene.pack, scene.persona, scene.cast
     return {
         "domain": pack.name,
@@ -85,7 +85,7 @@ def _ended(scene: Scene) -> EndReason | None:
 
 
 def _fits(turns: list[Turn], side: Side, player: Player) -> bool:
-    """Say whether a side's next prompt and answer stay within what it may take.
+    """Say whether a side's next prompt and answer stay within its token limit.
 
     The next prompt is the last one, as the provider counted it, and an answer and a message more.
     """

@@ -1,4 +1,4 @@
-"""How a batch of personas covers the taxonomy: what was due by weight, and what came up."""
+"""How a batch of personas covers the taxonomy: expected by weight, and drawn."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

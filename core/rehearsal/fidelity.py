@@ -63,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class FlawFigure:
-    """How often a flaw's words stand in messages that were to show it, and in those that were not."""
+    """How often a flaw's words occur in messages that were to show it, and in those that were not."""
 
     name: str
     due: int

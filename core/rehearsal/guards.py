@@ -1,4 +1,4 @@
-"""Guards: what makes a rehearsed message unusable. It is written again, never mended."""
+"""Guards: what makes a rehearsed message unusable. It is generated again, never repaired."""
 
 import itertools
 import re
@@ -19,7 +19,7 @@ MANY, MANY_WORDS = 3, 8
 
 
 def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault)) -> tuple[Fault, str] | None:
-    """Return what is wrong with a message and what shows it, or nothing.
+    """Return the fault of a message with an excerpt that shows it, or nothing.
 
     Args:
         side: who wrote it.
