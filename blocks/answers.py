@@ -124,7 +124,7 @@ class Endpoint:
         return MalformedError(f"{self.reference}: what came from {self.where} is not an answer of {self.api} ({reason}). Check the base URL.")
 
     def nothing_there(self) -> SettingsError | MalformedError:
-        """Return the error for an address at which the API is not found, or is not found any more."""
+        """Return the error for an address at which the API is not found, or is no longer found."""
         if self.answered:
             return MalformedError(f"{self.reference}: what came from {self.where} is not an answer of {self.api}.")
         return SettingsError(f"{self.reference}: what answers at {self.where} is not {self.api}. Check the base URL.")

@@ -207,7 +207,7 @@ class HfJobRun(JobRun[JobResult]):
             where = f"Its log could not be read to the end ({self._log.trouble}): {self._log.path} has what was, its page is {job.url}."
         nothing = f"{self._spec.repo} has no finished {self._spec.finished} at {self._spec.tag}"
         if self._unknown >= GONE or job.stage == "DELETED":
-            return f"The job {job.id} has vanished: the service does not know it any more, and {nothing}. {where} {AGAIN}"
+            return f"The job {job.id} has vanished: the service no longer knows it, and {nothing}. {where} {AGAIN}"
         if job.stage == "COMPLETED":
             return f"The job {job.id} says that it completed, but {nothing}. {where} Run the same command again."
         if "timeout" in job.message.lower():

@@ -63,7 +63,7 @@ async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Pat
     """Return what makes an spec, and submit its job if there is none; the most that it can cost is set aside before.
 
     Raises:
-        BudgetError: it does not fit jobs.usd any more.
+        BudgetError: it no longer fits jobs.usd.
         HeldError: another process of the run submits for an hour.
         HubError, JobError: as `HfJob.trigger`.
     """
@@ -87,7 +87,7 @@ async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Pat
 
 
 def settle(run: Run, job: JobStatus) -> float:
-    """Return what a job has cost, in USD, and write it down for the time when the service does not list it any more."""
+    """Return what a job has cost, in USD, and keep it for when the service no longer lists the job."""
     label, flavor = job.labels.get(PRICE_LABEL, ""), load_hardware().flavors.get(job.flavor)
     usd = round(job.usd(int(label) / 1e6 if label.isdecimal() else flavor.usd_per_hour if flavor else 0.0), 2)
     store, name = run.store, f"{SUBMISSIONS}/{run.name}/{job.labels.get(SUBMISSION_LABEL)}.json"

@@ -139,5 +139,5 @@ def reason(lines: list[str]) -> str:
 
 
 def _line(text: str) -> str:
-    # half a character of UTF-16, which JSON can hold, can be in no file
+    # half a character of UTF-16, which JSON can hold, cannot be encoded
     return redact(text.rstrip("\n")).encode(errors="replace").decode()

@@ -34,7 +34,7 @@
     ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that is there already
     ├── RepairError             a transcript cannot be mended, or a mended one is not what it says
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
-    └── ServerError             a Prefect server did not start, or does not answer any more
+    └── ServerError             a Prefect server did not start, or no longer answers
 
 Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
 without a traceback, and end with `exit_code`.
@@ -271,4 +271,4 @@ class ReviewError(UnderstudyError):
 
 
 class ServerError(UnderstudyError):
-    """A Prefect server did not start, or does not answer any more."""
+    """A Prefect server did not start, or no longer answers."""

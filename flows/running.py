@@ -109,7 +109,7 @@ def _flush_logs() -> None:
 async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:
     """Run a flow and wait until the server has recorded its tasks' ends, which it does seconds after they happened.
 
-    A temporary server that is stopped earlier would show them as running for ever.
+    A temporary server that is stopped earlier would show them as running indefinitely.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import TaskRunFilter

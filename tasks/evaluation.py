@@ -74,7 +74,7 @@ async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[A
 
     Raises:
         SettingsError: an arm's model does not load.
-        RunStoppedError: a model cannot be asked any more, or the budget is spent; the same command
+        RunStoppedError: a model can no longer be called, or the budget is spent; the same command
             continues.
     """
     parts, outcomes = plan_parts(run, personas, arms), Outcomes()

@@ -13,7 +13,7 @@ from core.fingerprint import fingerprint
 from core.imports.scrubbing import ScrubReport
 from core.imports.scrubbing import scrub as scrub_transcript
 from core.imports.taking_in import IMPORTED, NOT_STATED
-from core.imports.transcript_files import Found, find_transcripts
+from core.imports.transcript_files import FoundTranscripts, find_transcripts
 from core.paths import user_path
 from core.records import Transcript
 from core.storage.store import open_store
@@ -77,7 +77,7 @@ def _ask(question: str) -> str:
     return (input(f"{question} (Enter: {NOT_STATED}) ").strip() if sys.stdin.isatty() else "") or NOT_STATED
 
 
-def _write(transcripts: list[Transcript], reading: Found, terms: dict[str, Any]) -> str:
+def _write(transcripts: list[Transcript], reading: FoundTranscripts, terms: dict[str, Any]) -> str:
     """Write the transcripts and what is known of them; return the folder's name."""
     store = open_store()
     stem = re.sub(r"[^a-z0-9]+", "-", str(terms["origin"]).lower()).strip("-")[:40] or "conversations"
@@ -89,7 +89,7 @@ def _write(transcripts: list[Transcript], reading: Found, terms: dict[str, Any])
     return place
 
 
-def _table(reading: Found, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> list[str]:
+def _table(reading: FoundTranscripts, transcripts: list[Transcript], report: ScrubReport | None, terms: dict[str, Any]) -> list[str]:
     rows = [("files read", reading.files), ("conversations", len(transcripts)), ("exchanges", sum(len(item.exchanges) for item in transcripts))]
     rows += [(f"  {note}", count) for note, count in reading.notes.most_common()]
     rows += [("left out", len(reading.left_out))]

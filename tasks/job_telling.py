@@ -44,8 +44,8 @@ class JobEventLogger:
         self._newest: tuple[float, str] | None = None
         self._updating: asyncio.Task[None] | None = None
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Tell one event."""
+    def log_event(self, event: dict[str, Any]) -> None:
+        """Log one event."""
         match event.get("event"):
             case "stage":
                 detail = f" ({event['message']})" if event.get("message") else ""

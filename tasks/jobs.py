@@ -101,7 +101,7 @@ async def run_script(
             part = _part_of(folder)
             log = folder.with_name(f"{folder.name}.log")
             get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
-            teller = JobEventLogger(script, f"job-{folder.name}")
+            events = JobEventLogger(script, f"job-{folder.name}")
             job = LocalJob(
                 script=SCRIPTS / script,
                 arguments=words({**arguments, "output": str(part)}),
@@ -110,9 +110,9 @@ async def run_script(
                 probe=[*LLAMA_PROBE, *library_words()] if script in LLAMA_SCRIPTS else [],
             )
             try:
-                await (await job.trigger(teller.tell)).wait_for_completion()
+                await (await job.trigger(events.log_event)).wait_for_completion()
             finally:
-                await teller.end()
+                await events.end()
             if not (part / finished).is_file():
                 raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
             take(part, folder)

@@ -42,7 +42,7 @@ def name_of_night(settings: str) -> str:
 
 
 def begin_night(run: Run, conversations: int | None, name: str) -> NightlyState:
-    """Give a night its personas; one that was begun before keeps those that it was given.
+    """Give a night its personas; a resumed night keeps its own.
 
     Args:
         conversations: new ones; by default as many as the settings say.

@@ -131,7 +131,7 @@ async def _watched(started: HfJobRun, spec: JobSpec, run: Run) -> tuple[JobResul
     await link(started.job.url, f"job-{spec.stage}", f"The job on {started.job.flavor}")
     events = JobEventLogger(spec.script, f"progress-{spec.stage}")
     try:
-        await started.wait_for_completion(run.settings.jobs, events.tell, _stopped(get_root_flow_run_id()))
+        await started.wait_for_completion(run.settings.jobs, events.log_event, _stopped(get_root_flow_run_id()))
     finally:
         await events.end()
         usd = settle(run, started.job)

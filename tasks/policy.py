@@ -170,12 +170,12 @@ async def gather_bounded(
     if stopped:
         logger.info("%s %d of %d before the run was stopped; what was made is kept.", doing or "Done:", len(results), len(items))
         if isinstance(stopped[0], BudgetError):
-            _tell_budget(stopped[0])
+            _emit_budget_event(stopped[0])
         raise stopped[0]
     return [results[number] for number in sorted(results)], [left_out[number] for number in sorted(left_out)]
 
 
-def _tell_budget(error: BudgetError) -> None:
+def _emit_budget_event(error: BudgetError) -> None:
     context = FlowRunContext.get()
     if context and context.flow_run:
         run = context.flow_run

@@ -53,7 +53,7 @@ async def check_base(run: Run, base: ModelRef) -> None:
         HubError: it is not.
     """
     if base.on_hub and not await asyncio.to_thread((hub := await base_hub(run)).holds, str(base.repo), "model", Commit(oid=str(base.commit), url=base.url)):
-        raise HubError(f"The base {base.repo} at {str(base.commit)[:12]} is not at {hub.where()} any more. Run the training flow again (make train).")
+        raise HubError(f"The base {base.repo} at {str(base.commit)[:12]} is no longer at {hub.where()}. Run the training flow again (make train).")
 
 
 async def check_made(run: Run, model: ModelRef) -> None:

@@ -10,7 +10,7 @@ from prefect.states import Crashed
 async def end_dead_runs() -> None:
     """Mark other runs of this run's deployment that are still Running as Crashed, where the deployment allows one run at a time.
 
-    A worker that is stopped, or killed, leaves its flow's run Running for ever; that this run could begin shows that nothing of the other one is alive.
+    A worker that is stopped, or killed, leaves its flow's run Running indefinitely; that this run could begin shows that nothing of the other one is alive.
     """
     context = FlowRunContext.get()
     mine = context.flow_run if context else None

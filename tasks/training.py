@@ -28,7 +28,7 @@ async def base_model(run: Run, training: Training) -> ModelRef:
     """Return the base: a commit on the Hub, a folder, or what a GGUF file was unpacked to.
 
     Raises:
-        SettingsError, HubError, StoreError, JobError: it is not to be had, or is another than the settings say.
+        SettingsError, HubError, StoreError, JobError: it is not available, or differs from the settings.
     """
     base = training.base
     check_files(base)

@@ -1,4 +1,4 @@
-"""The arms of an evaluation: by default the GGUF files of an export, besides whatever models are named."""
+"""The arms of an evaluation: by default the GGUF files of an export, and any models that are named."""
 
 import json
 import re

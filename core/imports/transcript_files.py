@@ -30,7 +30,7 @@ COPY = re.compile(r"(?<![a-z])(backups?|bak|copy|old)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass
-class Found:
+class FoundTranscripts:
     """What a folder holds.
 
     Args:
@@ -59,7 +59,7 @@ class Found:
         return lines
 
 
-def find_transcripts(folder: Path) -> Found:
+def find_transcripts(folder: Path) -> FoundTranscripts:
     """Read every conversation of every file below a folder (or of one file), in the order of their paths, those that are called copies last.
 
     What cannot be read, and a conversation whose id an earlier one has, is left out with the reason; it does not stop the others.
@@ -71,7 +71,7 @@ def find_transcripts(folder: Path) -> Found:
         raise TranscriptError(f"{folder} is not a folder. Give the folder that holds the transcripts ({', '.join(READ)}).")
     paths, closed, unread = files_below(folder, READ) if folder.is_dir() else ([folder], {}, Counter())
     paths.sort(key=lambda path: _is_copy(_below(folder, path)))  # of two with one id the original counts
-    reading = Found(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
+    reading = FoundTranscripts(left_out={_below(folder, path): reason for path, reason in closed.items()}, unread=unread)
     first: dict[str, str] = {}
     for path in paths:
         if is_beside_table(path):
@@ -104,7 +104,7 @@ def read_transcript(path: Path) -> Transcript:
         raise TranscriptError(f"{path}: {error}") from error
 
 
-def _take(reading: Found, first: dict[str, str], place: str, item: Any, path: Path, folder: Path) -> None:
+def _take(reading: FoundTranscripts, first: dict[str, str], place: str, item: Any, path: Path, folder: Path) -> None:
     """Add one conversation to what was found."""
     number = place.rpartition(" ")[2] if place != _below(folder, path) else ""
     own = f"{path.stem}-{number}" if number else path.stem
@@ -228,7 +228,7 @@ def _below(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix() if path != folder else path.name
 
 
-def _nothing(folder: Path, reading: Found) -> str:
+def _nothing(folder: Path, reading: FoundTranscripts) -> str:
     unread = f" It has files of types that are not read: {_counted(reading.unread)}. Read are {', '.join(READ)}." if reading.unread else ""
     reason = next((f" The first: {place}: {reason}" for place, reason in reading.left_out.items()), "")
     return f"{folder} holds no readable transcript: {reading.files} files were read and {len(reading.left_out)} items left out.{unread}{reason}"

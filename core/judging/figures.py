@@ -33,7 +33,7 @@ class CriterionRate:
 
 
 @dataclass(frozen=True)
-class Trust:
+class PanelAgreement:
     """How far a panel's judges agree.
 
     Args:
@@ -84,7 +84,7 @@ class Figures:
     overruled: dict[tuple[str, str], list[str]]
     unfinished: dict[str, str]
     shared_families: dict[tuple[str, str], int]
-    trust: Trust | None = None
+    trust: PanelAgreement | None = None
     flips: dict[str, FlipRates] = field(default_factory=dict)
 
 
@@ -173,7 +173,7 @@ def _reason(assessment: Assessment) -> str:
     return f"{', '.join(verdict.criterion for verdict in errors)}: {errors[0].reasoning}" if errors else "no criterion applies"
 
 
-def _trust(judged: Sequence[Judged], rubric: Rubric) -> Trust:
+def _trust(judged: Sequence[Judged], rubric: Rubric) -> PanelAgreement:
     answers: dict[str, dict[str, dict[str, str | None]]] = {key: {} for key in rubric.criteria}
     for item in judged:
         for judge, assessment in item.by_judge.items():
@@ -184,7 +184,7 @@ def _trust(judged: Sequence[Judged], rubric: Rubric) -> Trust:
     complete = {name: {judge: found for judge, found in given.items() if found.outcome is not Outcome.INCOMPLETE} for name, given in several.items()}
     outcomes = {name: {judge: found.outcome.value for judge, found in given.items()} for name, given in complete.items()}
     scores = {name: {judge: found.score if judge in complete[name] else None for judge, found in given.items()} for name, given in several.items()}
-    return Trust(
+    return PanelAgreement(
         agreement(outcomes, RESAMPLES, FEW),
         overall_agreement(answers, RESAMPLES, FEW),
         {key: agreement(given, RESAMPLES, FEW) for key, given in answers.items()},

@@ -71,7 +71,7 @@ def _decide(criterion: Criterion, by_judge: Mapping[str, Verdict | None], policy
 
 
 def _speaker(agreeing: Sequence[Verdict]) -> Verdict:
-    """Return the first of the verdicts with the commonest answer; NA gives way in a tie."""
+    """Return the first of the verdicts with the most frequent answer; in a tie, not NA."""
     counts = Counter(verdict.answer for verdict in agreeing)
     answer = max(counts, key=lambda candidate: (counts[candidate], candidate is not Answer.NA))
     return next(verdict for verdict in agreeing if verdict.answer is answer)

@@ -19,7 +19,7 @@ SAMPLE = 30
 
 
 @dataclass(frozen=True)
-class Beside:
+class HumanComparison:
     """A judge beside the person, on one criterion or on the outcome.
 
     Args:
@@ -41,8 +41,8 @@ class JudgeFigures:
     """
 
     judge: str
-    outcome: Beside
-    criteria: dict[str, Beside]
+    outcome: HumanComparison
+    criteria: dict[str, HumanComparison]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, res
         few: below this number an estimate bears a warning.
     """
 
-    def beside(human: Mapping[str, str], judge: Mapping[str, str | None], passing: Collection[str], *parts: str | None) -> Beside:
+    def beside(human: Mapping[str, str], judge: Mapping[str, str | None], passing: Collection[str], *parts: str | None) -> HumanComparison:
         errors = sum(judge.get(name) in (None, Answer.ERROR) for name in human)
-        return Beside(human_agreement(human, judge, passing, resamples, few, seed_of("review", seed, *parts)), errors)
+        return HumanComparison(human_agreement(human, judge, passing, resamples, few, seed_of("review", seed, *parts)), errors)
 
     def figures(judge: str | None, view: Mapping[str, Assessment]) -> JudgeFigures:
         criteria = {}

@@ -98,7 +98,7 @@ class Sent:
 
 @dataclass
 class Ledger:
-    """The bill of one run, which may be stopped and begun again any number of times, and may have several processes at once.
+    """The bill of one run, which may be stopped and resumed any number of times, and may have several processes.
 
     Args:
         run: names the run: the same command has the same run, and so has each shard of it.

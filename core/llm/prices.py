@@ -48,7 +48,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Given:
-    """A price from the settings, or that of a model of one's own."""
+    """A price from the settings, or that of a local model."""
 
     given: Price
     version: str | None = "settings"

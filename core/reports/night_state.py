@@ -24,7 +24,7 @@ class NightlyState:
         taken_up: seeds that earlier nights left.
         end: after which nothing more may be started.
         batch: name of its batch of assessments; mended: transcripts that almost passed and do now.
-        made: its conversations; assessed: what was judged, of whatever night; left_out: what was gone on without.
+        made: its conversations; assessed: what was judged, of any night; left_out: the items that were left out.
         stopped: why it ended early; trouble: what needs a person.
     """
 
@@ -60,7 +60,7 @@ class NightlyState:
 
 
 def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:
-    """Give a night its personas; one that was begun before keeps those that it was given.
+    """Give a night its personas; a resumed night keeps its own.
 
     Args:
         conversations: new ones; by default as many as the settings say.

@@ -69,7 +69,7 @@ def write_receipt(store: Store, name: str, trace: Trace, summary: dict[str, Any]
 
 
 def _code() -> str:
-    """Return a hash of all files of the code, of the project, and of packs of one's own, on which an answer may rest."""
+    """Return a hash of all files of the code, of the project, and of the user's own packs, on which an answer may depend."""
     digest = hashlib.sha256(sys.version.encode())
     installed = sorted(path.name for path in CODE.glob("*.dist-info"))  # of a wheel: in a checkout the lock says it
     digest.update("\n".join(installed).encode())

@@ -20,7 +20,7 @@ def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = 
     """Write the sheet and the page with the transcripts, which says nothing of the judge; return the folder's name.
 
     Args:
-        keep: whether a sheet that somebody has begun to fill in is left as it is.
+        keep: whether a partly filled sheet is kept.
 
     Raises:
         ReviewError: there is such a sheet, and it is not to be kept.

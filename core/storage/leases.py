@@ -179,7 +179,7 @@ def _owner(store: Store) -> Owner:
 
 
 def _is_dead(store: Store, token: str) -> bool:
-    """Say whether a process holds nothing any more, and mark one that has died."""
+    """Say whether a process no longer holds anything, and mark one that has died."""
     mark = f"{OWNERS}/{token}.dead"
     if store.exists(mark):
         return True

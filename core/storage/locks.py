@@ -135,7 +135,7 @@ class _FileLock:
         """Do nothing: no other can take it from a process that lives."""
 
     def release(self) -> None:
-        """Remove the file while it is locked, then let it go: a waiting process finds that it has no name any more, and takes the new one."""
+        """Remove the file while it is locked, then let it go: a waiting process finds that its name is gone, and takes the new one."""
         if self.handle in _FILES:
             self.path.unlink(missing_ok=True)
             _FILES.discard(self.handle)

@@ -320,7 +320,7 @@ def open_store() -> Store:
 
 @lru_cache
 def _ask_once(root: str) -> None:
-    """Check that a place elsewhere answers: clients tell of missing keys and the like in errors of their own."""
+    """Check that remote storage answers: clients report missing keys and similar faults in errors of their own."""
     fs, path = _filesystem(root)
     try:
         fs.info(f"{path}/.writable")

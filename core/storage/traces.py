@@ -41,7 +41,7 @@ class Trace:
             self.files[name] = stamp(self.root / name)
 
     def wrote(self, name: str) -> None:
-        """Note a file that was written, or begun to be appended to."""
+        """Note a file that was written, or is being appended to."""
         self.saw(name)
         for listing in self.listings:
             child = _child(listing.folder, name)
@@ -83,7 +83,7 @@ def begin_trace(root: Path) -> Trace:
 
 
 def end_trace() -> None:
-    """Note nothing any more."""
+    """Stop noting."""
     global _TRACE  # noqa: PLW0603
     _TRACE = None
 

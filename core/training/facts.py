@@ -71,7 +71,7 @@ class TrainingFacts(Record):
         r, lora_alpha, lora_dropout, target_modules: the adapter's rank, scale, dropout and the matrices that it changes.
         max_steps: overrides the epochs where it is above 0.
         supervised_tokens: of the assistant's replies, which alone are learnt.
-        seconds: from the reading of the data on; resumed_from: the step of the checkpoint from which the job went on.
+        seconds: from the reading of the data on; resumed_from: the step of the checkpoint from which the job resumed.
         usd: what the machine cost.
     """
 

@@ -69,7 +69,7 @@ async def test_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_pat
     await design(brief, "home-cooking", settings, install=True)
     mine = packs / "prompts/home-cooking/system.md"
     mine.write_text("---\ninputs: []\n---\nMine.\n", encoding="utf-8")
-    with pytest.raises(DesignError, match="there already"):
+    with pytest.raises(DesignError, match="exists already"):
         await design(brief, "home-cooking", settings, install=True)
     assert "Mine." in mine.read_text(encoding="utf-8")
     await design(brief, "home-cooking", settings, install=True, overwrite=True)
@@ -92,9 +92,9 @@ async def test_bad_input_says_what_to_do(tmp_path, data_root, packs, brief):
     for asked, error, said in (
         (("nowhere.md", "home-cooking"), DesignError, "does not exist"),
         ((brief, "Home Cooking"), DesignError, "Allowed: lower-case"),
-        ((brief, "therapeutic-coaching"), DesignError, "there already"),
-        ((brief, "shared"), DesignError, "is no pack's"),
-        ((brief, "shared", None, True, True), DesignError, "is no pack's"),
+        ((brief, "therapeutic-coaching"), DesignError, "exists already"),
+        ((brief, "shared"), DesignError, "belongs to no pack"),
+        ((brief, "shared", None, True, True), DesignError, "belongs to no pack"),
         ((brief, "../shared"), DesignError, "Allowed: lower-case"),
         ((brief, "home-cooking/.."), DesignError, "Allowed: lower-case"),
     ):

@@ -67,7 +67,7 @@ async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_
     found = await mend(context(Editor(follows=False)), transcript, judged, "b")
     assert len(found.exchanges) == 4
     assert found.provenance["repair"]["cut_after"] == 4
-    with pytest.raises(RepairError, match=r"message 3 does not follow any more, and what is before it, 2 exchanges, is fewer than 3"):
+    with pytest.raises(RepairError, match=r"message 3 no longer follows, and what precedes it, 2 exchanges, is fewer than 3"):
         await mend(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_mended_says_why(answers, cited, said):
 async def test_what_was_mended_is_not_mended_again():
     transcript = conversation("a", exchanges=6)
     once = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
-    with pytest.raises(RepairError, match="mended before"):
+    with pytest.raises(RepairError, match="repaired before"):
         await mend(context(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
 
 
