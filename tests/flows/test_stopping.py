@@ -110,7 +110,7 @@ def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_s
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
     process = alone("run", f"--settings={settings}")
     wait_for(process, "train_sft runs")
-    server = next(child for child in psutil.Process(process.pid).children() if "deployments/server.py" in child.cmdline())
+    server = next(child for child in psutil.Process(process.pid).children() if any(word.endswith("deployments/server.py") for word in child.cmdline()))
     server.suspend()  # so that the first request cannot come to its end
     process.send_signal(signal.SIGTERM)
     time.sleep(2)
