@@ -15,6 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
+from tests.flows.secured import new_home
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
 
@@ -64,6 +65,8 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
     """Start `understudy …` as a user would, against the session's server."""
 
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+        if (home := environment.get("PREFECT_HOME")) and not Path(home).exists():
+            new_home(Path(home))
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
         return subprocess.Popen(
             [sys.executable, "-m", "flows.command", *words],

@@ -1,9 +1,11 @@
 """The server and the worker as `make ui` starts them, for tests of what they refuse."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -69,6 +71,19 @@ def until(found: Callable[[], Any], seconds: float = 180) -> Any:
     return value
 
 
+def new_home(home: Path) -> Path:
+    """Make a Prefect home whose database has its tables: making them takes seconds each time."""
+    made = Path(os.environ["PREFECT_HOME"]) / "new.db"
+    if not made.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            subprocess.run(words, env={**os.environ, "PREFECT_HOME": folder}, check=True, capture_output=True)
+            shutil.move(Path(folder) / "prefect.db", made)
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(made, home / "prefect.db")
+    return home
+
+
 @contextmanager
 def secured_server(root: Path, **environment: str) -> Generator[Secured]:
     """Start such a server with a database of its own."""
@@ -77,7 +92,7 @@ def secured_server(root: Path, **environment: str) -> Generator[Secured]:
         port = free.getsockname()[1]
     url, password = f"http://127.0.0.1:{port}", new_password()
     env = {**{name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}, **server_environment(password, port)}
-    env |= {"PREFECT_HOME": str(root / "prefect"), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
+    env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
     server = Secured(url, env, root, password)
 
     def answers() -> bool:

@@ -28,6 +28,7 @@ from core.settings.pipeline import load_settings
 from tasks.policy import guarded
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
+from tests.flows.secured import new_home
 
 KEY = "Zq9/unshaped+value=of-a-key:77"
 ECHOES = (
@@ -121,7 +122,7 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuse
     settings["calls"] = load_settings().calls.model_dump(mode="json") | {"attempts": 2, "first_backoff_seconds": 0.01, "longest_backoff_seconds": 0.01}
     settings["calls"] |= {"total_seconds": 5}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    home, data = tmp_path / "prefect", tmp_path / "data"
+    home, data = new_home(tmp_path / "prefect"), tmp_path / "data"
     env = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_LOGGING_LEVEL")}
     env |= {"PREFECT_HOME": str(home), "UNDERSTUDY_DATA": str(data), "OPENAI_COMPATIBLE_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
     words = [sys.executable, "-m", "flows.command", "generate", f"--settings={tmp_path / 'settings.yaml'}"]

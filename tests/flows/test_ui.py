@@ -14,6 +14,7 @@ import pytest
 from tasks import server_access
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
+from tests.flows.secured import new_home
 from tests.flows.test_stopping import nothing_left, wait_for
 
 
@@ -23,7 +24,13 @@ def ui(tmp_path, monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    env = {**os.environ, "PORT": port, "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PREFECT_LOGGING_LEVEL": "INFO"}
+    env = {
+        **os.environ,
+        "PORT": port,
+        "PREFECT_HOME": str(new_home(tmp_path / "prefect")),
+        "UNDERSTUDY_DATA": str(tmp_path / "data"),
+        "PREFECT_LOGGING_LEVEL": "INFO",
+    }
     monkeypatch.setenv("PREFECT_HOME", env["PREFECT_HOME"])
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
