@@ -37,6 +37,7 @@ class _Stop:
     number: int | None = None
     at: float = 0.0
     cancel: Callable[[], None] | None = None
+    said: bool = False
 
 
 _STOP = _Stop()
@@ -115,17 +116,19 @@ def _on_signal(number: int, _: FrameType | None) -> None:
         if _STOP.cancel:
             _STOP.cancel()
             return
-        say(_STOP.sentence)
+        say_stopped()
         raise SystemExit(128 + number)
     if time.monotonic() - _STOP.at > ONE_REQUEST:
         end_processes(descendants(os.getpid()), PATIENCE)
-        say(_STOP.sentence)
+        say_stopped()
         os._exit(128 + _STOP.number)
 
 
 def say_stopped() -> None:
-    """Print the sentence of `stop_on_signals`."""
-    say(_STOP.sentence)
+    """Print the sentence of `stop_on_signals`, once."""
+    if not _STOP.said:
+        _STOP.said = True
+        say(_STOP.sentence)
 
 
 def say(sentence: str) -> None:

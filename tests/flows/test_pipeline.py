@@ -136,6 +136,20 @@ async def test_run_again_it_makes_nothing_anew(ran):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+async def test_what_was_lost_is_made_anew_and_no_more_than_that(ran):
+    lost = ran.files("transcripts/*/*.json")[0]
+    words = Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges
+    adapters = {path: path.stat().st_mtime_ns for path in ran.files("models/*/*/*.json")}
+    lost.unlink()
+    again = await pipeline(settings=ran.settings)
+    assert Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges == words
+    assert again.summary["model"] == ran.report.summary["model"]
+    assert {path: path.stat().st_mtime_ns for path in adapters} == adapters
+
+
+# last: while Playwright runs, no test of asyncio can
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, ran):
     """A server with its UI, the deployments and a worker, on the data root of the pipeline that ran."""
@@ -185,14 +199,3 @@ def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, br
     page.get_by_role("heading", name="How it was made").first.wait_for()
     assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {urlsplit(address).netloc}  # nothing was answered from elsewhere
     page.context.close()
-
-
-async def test_what_was_lost_is_made_anew_and_no_more_than_that(ran):
-    lost = ran.files("transcripts/*/*.json")[0]
-    words = Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges
-    adapters = {path: path.stat().st_mtime_ns for path in ran.files("models/*/*/*.json")}
-    lost.unlink()
-    again = await pipeline(settings=ran.settings)
-    assert Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges == words
-    assert again.summary["model"] == ran.report.summary["model"]
-    assert {path: path.stat().st_mtime_ns for path in adapters} == adapters

@@ -108,7 +108,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
         environment = {**hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server}
         place = Elsewhere(folder / "data", hub, environment, folder)
         settings = place.settings(0)
-        for flow in ("generation", "assessment", "dataset"):
+        for flow in ("generate", "assess", "dataset"):
             code, said = place.run(flow, settings)
             assert code == 0, said
         push_base(place)
