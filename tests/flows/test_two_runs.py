@@ -48,7 +48,7 @@ def words(root: Path) -> dict[str, list[dict[str, str]]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8"))["exchanges"] for path in root.glob("transcripts/*/*.json")}
 
 
-def wait_until(what, seconds=60):
+def wait_until(what, seconds=240):
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until, "it did not come to pass in time"
@@ -76,6 +76,7 @@ async def whole(paid, stub, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
 def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, whole, killed):
+    stub.set(latency_s=0.5)  # so that both are under way at once, however long a process takes to begin
     both = [command("generate", f"--settings={paid}") for _ in range(2)]
     heards = [heard(process) for process in both]
     if killed:
