@@ -19,9 +19,8 @@ from core.machine.stopping import leave, say_stopped, stop_on_signals, stopped
 from core.paths import project_domains
 from core.settings.keys import refuse_keys
 from core.terminal import Answer, show_error, show_text
-from flows import STOPPED
 from flows.signatures import Signature, command_function, read_signature, typed_values
-from flows.words import GROUPS, NOTES, TALKS, WORDS, Word
+from flows.words import GROUPS, NOTES, TALKS, WORDS, Word, stop_sentence
 
 CODES = (
     "Exit codes: 0 success, 1 the run failed or nothing passed, 2 a command, an option, a setting or a file is wrong, "
@@ -116,7 +115,6 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
 
         answer = run_flow(word.flow, typed, {item.name: item.default for item in signature.parameters} | typed, quiet)
     else:
-        stop_on_signals("Stopped.")
         module, _, function = word.target.partition(":")
         answer = getattr(importlib.import_module(module), function)(**typed)
     if not isinstance(answer, Answer):
@@ -164,7 +162,7 @@ def main(words: list[str] | None = None) -> None:
         SystemExit: with the exit code.
     """
     words = sys.argv[1:] if words is None else words
-    stop_on_signals(STOPPED)
+    stop_on_signals(stop_sentence(words))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model

@@ -1,5 +1,6 @@
 """The subcommands of `understudy`: what each runs, and how its parameters are passed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -83,3 +84,9 @@ NOTES = {
 }
 TALKS = ("chat", "import", "ui", "deploy", "worker")
 """Subcommands that print while they run, and return nothing at the end."""
+
+
+def stop_sentence(words: Sequence[str]) -> str:
+    """Return what a command says that is stopped."""
+    word = WORDS.get(words[0]) if words else None
+    return "Stopped." if word and not word.flow else "Stopped. What was made is kept; the same command resumes from there."
