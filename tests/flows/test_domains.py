@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import pytest
 import yaml
 
 from core.packs.pack import load_pack
@@ -19,14 +18,12 @@ from tests.flows.test_commands import assert_told, finish
 SECOND = str(CHECKOUT / "tests/packs")
 
 
-def test_a_second_domain_runs_through_the_whole_pipeline(command, data_root, tmp_path):
-    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
+def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(command, data_root, tmp_path):
     settings = write_settings(tmp_path, generation={"conversations": 24, "exchanges": None})
-    words = ("run", "--domain=bicycle-workshop", f"--settings={settings}")
-    code, output = finish(command(*words, UNDERSTUDY_PACKS=SECOND), timeout=400)
-    assert code == 0, output
-    (report,) = data_root.glob("runs/bicycle-workshop-*/report.md")
+    for word in ("generate", "assess", "dataset"):
+        code, output = finish(command(word, "--domain=bicycle-workshop", f"--settings={settings}", UNDERSTUDY_PACKS=SECOND), timeout=400)
+        assert code == 0, output
+    (report,) = data_root.glob("reports/transcripts-*.md")
     assert "How the simulated users played" in report.read_text(encoding="utf-8")
     assert list(data_root.glob("hub/datasets/understudy/bicycle-workshop/commits/*"))  # not into another domain's dataset
     transcripts = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("transcripts/bicycle-workshop/*.json")]
