@@ -30,7 +30,7 @@ def test_the_exact_mcnemar_test_is_that_of_statsmodels(gained, lost):
 @given(st.lists(st.integers(-100, 100), min_size=3, max_size=40))
 def test_the_paired_t_test_is_that_of_statsmodels(values):
     differences = np.array(values) / 100
-    assume(np.std(differences) > 0)
+    assume(len(set(values)) > 1)
     t, p, _ = DescrStatsW(differences).ttest_mean(0)
     ours = paired_t(differences)
     assert (ours.t, ours.p) == pytest.approx((t, p))
