@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -13,6 +13,7 @@ from core.evaluation.paired_statistics import holm, mcnemar_p, paired_t
 from core.judging.intervals import wilson_interval
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(values):
     adjusted = holm({str(number): value for number, value in enumerate(values)})
@@ -20,6 +21,7 @@ def test_holm_is_that_of_statsmodels(values):
     assert list(adjusted.values()) == pytest.approx(list(expected))
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_the_exact_mcnemar_test_is_that_of_statsmodels(gained, lost):
     assume(gained + lost)
@@ -27,6 +29,7 @@ def test_the_exact_mcnemar_test_is_that_of_statsmodels(gained, lost):
     assert mcnemar_p(gained, lost) == pytest.approx(expected)
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(-100, 100), min_size=3, max_size=40))
 def test_the_paired_t_test_is_that_of_statsmodels(values):
     differences = np.array(values) / 100
@@ -36,6 +39,7 @@ def test_the_paired_t_test_is_that_of_statsmodels(values):
     assert (ours.t, ours.p) == pytest.approx((t, p))
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 500), st.data())
 def test_wilsons_interval_is_that_of_statsmodels(n, data):
     successes = data.draw(st.integers(0, n))

@@ -3,7 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa, to_table
 
@@ -24,6 +24,7 @@ def codes(answers):
     return np.array([[np.nan if label is None else LABELS.index(label) for label in row.values()] for row in answers.values()])
 
 
+@settings(max_examples=25)
 @given(panels(3, missing=False))
 def test_fleiss_kappa_is_that_of_statsmodels(answers):
     table = codes(answers).astype(int)
@@ -32,6 +33,7 @@ def test_fleiss_kappa_is_that_of_statsmodels(answers):
     assert agreement(answers, 10, 0).fleiss.value == pytest.approx(expected, abs=1e-9)
 
 
+@settings(max_examples=25)
 @given(panels(2, missing=False))
 def test_cohens_kappa_is_that_of_statsmodels(answers):
     table = codes(answers).astype(int)
@@ -42,6 +44,7 @@ def test_cohens_kappa_is_that_of_statsmodels(answers):
     assert pair.kappa.value == pytest.approx(expected, abs=1e-9)
 
 
+@settings(max_examples=25)
 @given(panels(3, missing=True))
 def test_krippendorffs_alpha_is_that_of_the_package(answers):
     table = codes(answers)
