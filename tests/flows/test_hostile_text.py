@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from core.storage.store import open_store
 from flows.assessment import assessment
@@ -16,7 +17,8 @@ OURS = ("https://hub.example/",)
 
 async def artifacts(keys):
     async with get_client() as client:
-        found = [item for item in await client.read_artifacts(limit=200) if item.key in keys]
+        named = ArtifactFilter(key=ArtifactFilterKey(any_=sorted(keys)))
+        found = await client.read_artifacts(artifact_filter=named, limit=200)
     assert {item.key for item in found} == set(keys)
     return found
 
