@@ -182,7 +182,7 @@ test: setup  ## Run the test suite [TESTS=paths]
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(TESTS)
 
 .PHONY: test-fast
-test-fast:  ## Run the tests that need no server, program or training (30 seconds)
+test-fast:  ## Run the tests that need no server, program or training (two minutes)
 	@deployments/install.sh light
 	@$(BIN)/python -m pytest -q -n auto -m "not slow and not e2e" tests/core tests/blocks
 
