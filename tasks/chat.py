@@ -277,12 +277,12 @@ async def _show_page(player: Player) -> int:
     Raises:
         UnderstudyError: the server died.
     """
-    address = f"{(await player.process.start()).address}/"
-    _tell(address, "Nobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
-    if not await asyncio.to_thread(webbrowser.open, address):
-        _tell("No browser was opened. Open the address yourself.")
     try:
         async with player.process.request() as server:
+            address = f"{server.address}/"
+            _tell(address, "Nobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
+            if not await asyncio.to_thread(webbrowser.open, address):
+                _tell("No browser was opened. Open the address yourself.")
             while server.process.poll() is None:
                 await asyncio.sleep(1)
             raise ModelError("The server has ended.")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from core import redaction
+
 _HOME = tempfile.mkdtemp(prefix="understudy-tests-")
 os.environ |= {
     "PREFECT_HOME": _HOME,
@@ -76,6 +78,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
     monkeypatch.setattr(socket, "getaddrinfo", _guarded_resolve)
+
+
+@pytest.fixture(autouse=True)
+def _forget_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's blocks hold is no secret of the next."""
+    monkeypatch.setattr(redaction, "_LEARNT", set())
 
 
 @pytest.fixture(scope="session", autouse=True)

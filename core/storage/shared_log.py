@@ -68,10 +68,10 @@ class LocalLog:
         except OSError as error:
             raise StoreError(explain_failure("write", f"{self._store.root}/{self._path}", error)) from error
 
-    def __del__(self) -> None:
-        """Give the file back to the system."""
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Give the file back to the system; at its end, the interpreter has taken `os` apart."""
         if self._handle is not None:
-            os.close(self._handle)
+            close(self._handle)
 
     @contextmanager
     def _locked(self) -> Generator[int]:

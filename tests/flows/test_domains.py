@@ -24,7 +24,7 @@ def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(
         code, output = finish(command(word, "--domain=bicycle-workshop", f"--settings={settings}", UNDERSTUDY_PACKS=SECOND), timeout=400)
         assert code == 0, output
     (report,) = data_root.glob("reports/transcripts-*.md")
-    assert "How the simulated users played" in report.read_text(encoding="utf-8")
+    assert "24 conversations" in report.read_text(encoding="utf-8")
     assert list(data_root.glob("hub/datasets/understudy/bicycle-workshop/commits/*"))  # not into another domain's dataset
     transcripts = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("transcripts/bicycle-workshop/*.json")]
     assert len(transcripts) == 24

@@ -27,7 +27,7 @@ def stub(provider, monkeypatch):
     provider.reset()
     monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
     yield provider
-    provider.set(latency_s=0)
+    provider.set(latency_s=0, held=False)
 
 
 @pytest.fixture
@@ -76,11 +76,15 @@ async def whole(paid, stub, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
 def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, whole, killed):
-    stub.set(latency_s=0.5)  # so that both are under way at once, however long a process takes to begin
+    stub.set(held=True)
     both = [command("generate", f"--settings={paid}") for _ in range(2)]
     heards = [heard(process) for process in both]
+    wait_until(lambda: stub.stats().get("anthropic", {}).get("in_flight") == 2 * AT_ONCE)  # however long a process takes to begin
+    if not killed:
+        elsewhere = re.compile(rf"\d+ of {CONVERSATIONS} are being made by another run \(process \d+ on \S+\)")
+        wait_until(lambda: any(elsewhere.search("".join(lines)) for lines, _ in heards))
+    stub.set(held=False)
     if killed:
-        wait_until(lambda: len(list(data_root.glob("turns/*.jsonl"))) >= AT_ONCE + 2)  # more than one makes at once
         wait_until(lambda: len(words(data_root)) >= 2)
         os.killpg(both[0].pid, signal.SIGKILL)
     codes = [process.wait(timeout=120) for process in both]
@@ -98,8 +102,6 @@ def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub
     assert 0 <= len(entries) - stub.stats()["anthropic"]["calls"] <= under_way  # each is on the bill before it goes out
     for number in survivors:
         assert "damaged" not in said[number]
-    if not killed:
-        assert any(re.search(rf"\d+ of {CONVERSATIONS} are being made by another run \(process \d+ on \S+\)", text) for text in said), said
 
 
 async def test_two_nights_at_once_pay_for_each_message_and_each_verdict_once(command, paid, stub, data_root, tmp_path, monkeypatch):

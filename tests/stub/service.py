@@ -18,6 +18,8 @@ from tests.stub.settings import LIMITS, Settings
 from tests.stub.wire import Answer, ApiError, Call, Json, Request, Usage, Wire, key_of
 
 JSON = "application/json"
+HELD_SECONDS = 0.02
+"""Between two looks whether calls are still held."""
 Gone = Callable[[], Awaitable[Any]]
 """Waits until the client has closed the connection."""
 
@@ -104,6 +106,8 @@ class Service:
             draw = answers.draw_for(call.model, call.texts)
             if fault and fault["kind"] == "hang" and await _left(gone, fault.get("seconds", 3600)):
                 return Reply(200, sent=-1.0)
+            while self.settings.held:
+                await asyncio.sleep(HELD_SECONDS)
             await asyncio.sleep(settings.latency_s + settings.latency_jitter_s * draw.random())
             self.cache.keep(use, settings, time.monotonic())
             thought = min(settings.thought_tokens, call.max_tokens or settings.thought_tokens) if wire.thinks and call.writes else 0

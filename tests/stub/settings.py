@@ -12,6 +12,8 @@ class Settings:
     """How long an accepted call takes."""
     latency_jitter_s: float = 0.0
     """Up to this much is added, by a hash of the request."""
+    held: bool = False
+    """An accepted call waits until this is false."""
     reject_latency_s: float = 0.0
     """How long a refused call takes."""
 
