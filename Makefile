@@ -137,7 +137,7 @@ costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SE
 .PHONY: configuration
 configuration:  ## Write docs/configuration.md from the typed settings
 	@deployments/install.sh light
-	@$(BIN)/python -m tasks.write_configuration
+	@$(BIN)/python -m flows.terminal.configuration
 
 .PHONY: bench-statistics
 bench-statistics:  ## Simulate false positives, coverage and power of the evaluation (1 minute)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SERVER = """
-from tasks.temporary_server import temporary_server
+from flows.terminal.temporary_server import temporary_server
 with temporary_server() as wait:
     wait()
 """
@@ -46,9 +46,9 @@ def main() -> int:
         for number in ("first", "second"):
             measured(f"a temporary server until it answers, and its end: {number}", [sys.executable, "-c", SERVER], environment)
         measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
-        measured("a domain that there is not", [sys.executable, "-m", "flows.command", "run", "demo", "--domain=moon"], environment, code=2)
+        measured("a domain that there is not", [sys.executable, "-m", "flows.terminal", "run", "demo", "--domain=moon"], environment, code=2)
         for flow, *words in (("generate", "--count=3"), ("assess",)):
-            command = [sys.executable, "-m", "flows.command", flow, *words, f"--settings={settings}"]
+            command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={settings}"]
             said = [measured(f"{flow}: first", command, environment)]
             shutil.rmtree(Path(folder) / "data/receipts")
             said.append(measured(f"{flow}: again, through Prefect", command, environment))

@@ -56,7 +56,7 @@ async def prefect(stub: Stub, folder: str) -> None:
     settings.write_text(json.dumps(given), encoding="utf-8")
     stub.reset()
     environment = {**os.environ, "UNDERSTUDY_DATA": folder, "PREFECT_HOME": f"{folder}/prefect", "ANTHROPIC_API_KEY": "good"}
-    command = [sys.executable, "-m", "flows.command", "generate", f"--count={conversations}", f"--settings={settings}"]
+    command = [sys.executable, "-m", "flows.terminal", "generate", f"--count={conversations}", f"--settings={settings}"]
     process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, env=environment, stdout=asyncio.subprocess.DEVNULL)
     await process.wait()
     (stats,) = stub.stats().values()

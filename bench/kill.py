@@ -42,7 +42,7 @@ def run(root: Path, conversations: str, moment: tuple[str, float] | None = None)
     """Run the pipeline in a data root, to its end or until it is killed; return the exit code."""
     environment = {**os.environ, "UNDERSTUDY_DATA": str(root / "data"), "PREFECT_HOME": str(root / "prefect"), "PYTHONUNBUFFERED": "1"}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.command", "run", f"--settings={settings(root.parent)}", f"--count={conversations}"]
+    command = [sys.executable, "-m", "flows.terminal", "run", f"--settings={settings(root.parent)}", f"--count={conversations}"]
     process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     for line in process.stdout:

@@ -68,7 +68,7 @@ def run(root: Path, config: Path, conversations: int, until: int | None = None) 
         "OPENAI_API_KEY": "good",
     }
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.command", "generate", f"--count={conversations}", f"--settings={config}"]
+    command = [sys.executable, "-m", "flows.terminal", "generate", f"--count={conversations}", f"--settings={config}"]
     process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     started, peak = time.monotonic(), 0
     while process.poll() is None:

@@ -137,7 +137,7 @@ class Fleet:
         """Make a batch over this many shards; return what it took."""
         self.stub.reset()
         parameters = {"count": count, "first-seed": first, "shards": shards, "settings": self.settings}
-        words = [sys.executable, "-m", "flows.command", "generate", *(f"--{name}={value}" for name, value in parameters.items())]
+        words = [sys.executable, "-m", "flows.terminal", "generate", *(f"--{name}={value}" for name, value in parameters.items())]
         began, peak = time.monotonic(), 0
         process = self.spawn(words, f"batch-{first}.log")
         disturbance = threading.Thread(target=meanwhile) if meanwhile else None

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.server_access import use_kept_password
+from flows.terminal.server_access import use_kept_password
 
 use_kept_password()
 

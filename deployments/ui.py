@@ -22,7 +22,7 @@ from core.machine.stopping import leave, stop_on_signals
 from core.paths import SHIPPED, project_folder
 from core.processes import children, descendants, end_processes, is_running
 from core.terminal import show, show_error
-from tasks.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
+from flows.terminal.server_access import PASSWORD_FILE, ask, home, kept_password, server_environment
 
 POOL = "understudy"
 START_SECONDS = 180

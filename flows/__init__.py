@@ -1,10 +1,1 @@
 """The story: which step follows which."""
-
-import sys
-from pathlib import Path
-
-if sys.argv[0] == "-m" or Path(sys.argv[0]).stem == "understudy":  # this is imported first: a command can be stopped while it imports the rest
-    from core.machine.stopping import stop_on_signals
-    from flows.words import stop_sentence
-
-    stop_on_signals(stop_sentence(sys.argv[1:]))

@@ -1,5 +1,7 @@
 """Asking a person before money is spent: the flow waits, and the run's page in the Prefect UI has the question."""
 
+from contextvars import ContextVar
+
 from prefect import apause_flow_run
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
@@ -9,7 +11,13 @@ from pydantic import Field
 from core.errors import JobError, SettingsError
 from core.reports.render import job_plan_markdown
 from core.training.plan import JobPlan
-from tasks.temporary_server import is_temporary
+
+_UNWATCHED: ContextVar[bool] = ContextVar("unwatched", default=False)
+
+
+def nobody_watches() -> None:
+    """Note that the server of the flows that follow ends with its command, so that nobody opens its UI."""
+    _UNWATCHED.set(True)
 
 
 class Approval(RunInput):
@@ -28,7 +36,7 @@ async def ask_a_person(plan: JobPlan, seconds: float) -> None:
         SettingsError: there is no UI in which one could.
         JobError: a person declined, or nobody answered.
     """
-    if is_temporary():
+    if _UNWATCHED.get():
         raise SettingsError(
             f"jobs.approve is ask, but this command has a server of its own, which nobody watches. {plan.line}. "
             "Start one (make ui) and set PREFECT_API_URL to it, or set jobs.approve: never."

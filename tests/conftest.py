@@ -62,7 +62,7 @@ def _guarded_resolve(host: object, *arguments: object, **options: object) -> obj
     return _resolve(host, *arguments, **options)  # ty: ignore[invalid-argument-type]
 
 
-END_TO_END = ("flows", "command", "browser", "jobs", "test_install.py", "test_wheel.py")
+END_TO_END = ("flows", "terminal", "browser", "jobs", "test_install.py", "test_wheel.py")
 """Below tests/: what starts servers, programs, browsers and trainings."""
 
 

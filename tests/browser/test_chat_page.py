@@ -5,8 +5,8 @@ import signal
 import subprocess
 
 from tests.blocks.test_llama_server import needs_program, random_gguf
-from tests.command.test_chat import COMMAND, TRAINED, Chat
 from tests.conftest import CHECKOUT
+from tests.terminal.test_chat import COMMAND, TRAINED, Chat
 
 NOTICE = "getComputedStyle(document.querySelector('form:has(textarea)'), '::after').content"
 

@@ -69,7 +69,7 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
             new_home(Path(home))
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.command", *words],
+            [sys.executable, "-m", "flows.terminal", *words],
             cwd=CHECKOUT,
             env=env,
             stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tasks.server_access import new_password, server_environment
+from flows.terminal.server_access import new_password, server_environment
 from tests.conftest import CHECKOUT
 
 

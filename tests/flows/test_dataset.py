@@ -233,7 +233,7 @@ async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsew
 
 
 def test_slices_are_shown_before_anything_is_made(elsewhere, data_root):
-    words = [sys.executable, "-m", "flows.command", "slices", f"{elsewhere / 'transcripts'}"]
+    words = [sys.executable, "-m", "flows.terminal", "slices", f"{elsewhere / 'transcripts'}"]
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()

@@ -125,7 +125,7 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuse
     home, data = new_home(tmp_path / "prefect"), tmp_path / "data"
     env = {name: value for name, value in os.environ.items() if name not in ("PREFECT_API_URL", "PREFECT_LOGGING_LEVEL")}
     env |= {"PREFECT_HOME": str(home), "UNDERSTUDY_DATA": str(data), "OPENAI_COMPATIBLE_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
-    words = [sys.executable, "-m", "flows.command", "generate", f"--settings={tmp_path / 'settings.yaml'}"]
+    words = [sys.executable, "-m", "flows.terminal", "generate", f"--settings={tmp_path / 'settings.yaml'}"]
     done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, timeout=300, check=False)
     said = done.stdout + done.stderr
     assert Proxy.asked > 0, said

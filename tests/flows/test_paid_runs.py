@@ -16,7 +16,7 @@ from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import load_settings
 from core.storage.store import Store, open_store
 from flows.generation import generation
-from tasks.check_models import check_models
+from flows.terminal.check_models import check_models
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
@@ -153,7 +153,7 @@ def test_an_unpriced_model_under_a_budget_in_money_is_refused(tmp_path, data_roo
 
 def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stub):
     stub.set(requests_per_minute=4000)
-    words = [sys.executable, "-m", "flows.command", "check-models", f"--settings={paid_settings(tmp_path, stub)}"]
+    words = [sys.executable, "-m", "flows.terminal", "check-models", f"--settings={paid_settings(tmp_path, stub)}"]
     done = subprocess.run(words, cwd=CHECKOUT, env={**os.environ, "UNDERSTUDY_DATA": str(data_root)}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -68,7 +68,7 @@ class Elsewhere:
     def start(self, flow: str, settings: str) -> "subprocess.Popen[str]":
         """Start a flow in a process of its own, as a user would."""
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.command", flow, f"--settings={settings}"],
+            [sys.executable, "-m", "flows.terminal", flow, f"--settings={settings}"],
             cwd=CHECKOUT,
             env={**os.environ, **self.environment, "UNDERSTUDY_DATA": str(self.root), "PREFECT_LOGGING_LEVEL": "INFO"},
             stdout=subprocess.PIPE,

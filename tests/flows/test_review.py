@@ -16,7 +16,7 @@ from tests.conftest import CHECKOUT
 def command(data_root, *words, word="review"):
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data_root)}
     return subprocess.run(
-        [sys.executable, "-m", "flows.command", word, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "flows.terminal", word, *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 

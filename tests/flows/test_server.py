@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from core.errors import ServerError
-from tasks import server_access
+from flows.terminal import server_access
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import secured_server, until

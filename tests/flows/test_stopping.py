@@ -92,7 +92,7 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     makefile = tmp_path / "Makefile"
     makefile.write_text(
-        f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows.command generate $(if $(SETTINGS),--settings $(SETTINGS))\n", encoding="utf-8"
+        f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows.terminal generate $(if $(SETTINGS),--settings $(SETTINGS))\n", encoding="utf-8"
     )
     env = {**os.environ, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO"}
     words = ["make", "-f", str(makefile), "generate", f"SETTINGS={path}"]
@@ -142,7 +142,7 @@ def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
 def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
     env = {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.command", *words],
+        [sys.executable, "-m", "flows.terminal", *words],
         cwd=CHECKOUT,
         env=env,
         stdout=subprocess.PIPE,

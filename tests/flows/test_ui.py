@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from tasks import server_access
+from flows.terminal import server_access
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import new_home

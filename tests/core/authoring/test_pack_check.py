@@ -6,7 +6,7 @@ import yaml
 from core.authoring.pack_check import rendered_prompts, review_pack
 from core.errors import PackError
 from core.packs.pack import load_pack
-from tasks.show_domain import check_domain
+from flows.terminal.domain_packs import check_domain
 from tests.conftest import CHECKOUT
 
 SHIPPED = sorted(path.name for path in (CHECKOUT / "config/domains").iterdir())

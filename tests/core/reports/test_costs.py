@@ -9,7 +9,7 @@ from core.packs.pack import load_pack
 from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
-from tasks.show_costs import costs
+from flows.terminal.costs import costs
 from tests.conftest import CHECKOUT
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.settings.reference import setting_rows, value_of
 from core.yaml_files import Strict
-from tasks.write_configuration import PAGE, configuration_page, undescribed
+from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from tests.conftest import CHECKOUT
 
 

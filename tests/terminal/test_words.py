@@ -12,16 +12,16 @@ import sys
 import pytest
 
 from core.authoring.new_project import make_project
-from flows.command import make_app
-from flows.signatures import option_of, read_signature
-from flows.words import TALKS, WORDS
+from flows.terminal.command import make_app
+from flows.terminal.signatures import option_of, read_signature
+from flows.terminal.words import TALKS, WORDS
 from tests.conftest import CHECKOUT
 
 MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 ALIASES = re.findall(r"^([a-z-]+):.*## .*(?:\[(.*)\])?\n(?:\t.*\n)*?\t@\$\(UNDERSTUDY\) ", MAKEFILE, re.MULTILINE)
 
 
-def understudy(*words, folder=None, script="from flows.command import main; main()"):
+def understudy(*words, folder=None, script="from flows.terminal.command import main; main()"):
     environment = {**os.environ, "UNDERSTUDY_DATA": str(folder or "/nowhere"), "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-c", script, *words],
@@ -68,9 +68,9 @@ def test_the_options_of_a_word_are_the_parameters_of_what_it_runs(name):
 @pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["generate", "--cuont", "3"], ["genrate"], ["completion", "bash"]])
 def test_neither_help_nor_a_refusal_nor_a_completion_waits_for_large_libraries(words):
     script = """
-import sys, flows.command
+import sys, flows.terminal.command
 try:
-    flows.command.main()
+    flows.terminal.command.main()
 finally:
     print([name for name in sys.modules if name.partition(".")[0] in ("prefect", "pydantic", "openai", "torch", "numpy")], file=sys.stderr)
 """
@@ -124,10 +124,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anything_is_made(words, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
-    monkeypatch.setattr("tasks.temporary_server.temporary_server", lambda: pytest.fail("a server was started"))
-    from flows.command import main
+    monkeypatch.setattr("flows.terminal.temporary_server.temporary_server", lambda: pytest.fail("a server was started"))
+    from flows.terminal.command import main
 
     with pytest.raises(SystemExit) as ended:
         main(words.split())
@@ -212,7 +212,7 @@ def test_the_domain_of_a_project_is_the_default_in_it_and_of_several_one_is_aske
     monkeypatch.setenv("COLUMNS", "200")
     assert "[default: coding-mentor]" in shown("generate", "--help", capsys=capsys)
     (project / "config/domains/tutor").mkdir()
-    words = [sys.executable, "-c", "from flows.command import main; main()", "generate", "--count", "1"]
+    words = [sys.executable, "-c", "from flows.terminal.command import main; main()", "generate", "--count", "1"]
     done = subprocess.run(words, cwd=project, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "needs DOMAIN. The project has coding-mentor and tutor." in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 from core.paths import CODE
 from core.storage.store import open_store
 from core.terminal import moving_line, show
-from tasks.server_access import home
+from flows.terminal.server_access import home
 
 KEPT = 50
 """Log files that are kept; older ones are removed."""

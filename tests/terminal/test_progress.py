@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 
 from core.terminal import figures, moving_line, show
-from flows.logs import OURS, ForPeople
+from flows.terminal.logs import OURS, ForPeople
 
 
 class Terminal(StringIO):

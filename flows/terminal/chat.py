@@ -21,7 +21,7 @@ from core.records import Exchange, Transcript
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
 from core.terminal import one_line, show, show_error, show_text
-from tasks.chat_parts import Part, find_parts
+from flows.terminal.chat_parts import Part, find_parts
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""

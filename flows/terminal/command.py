@@ -19,8 +19,8 @@ from core.machine.stopping import leave, say_stopped, stop_on_signals, stopped
 from core.paths import project_domains
 from core.settings.keys import refuse_keys
 from core.terminal import Answer, show_error, show_text
-from flows.signatures import Signature, command_function, read_signature, typed_values
-from flows.words import GROUPS, NOTES, TALKS, WORDS, Word, stop_sentence
+from flows.terminal.signatures import Signature, command_function, read_signature, typed_values
+from flows.terminal.words import GROUPS, NOTES, TALKS, WORDS, Word, stop_sentence
 
 CODES = (
     "Exit codes: 0 success, 1 the run failed or nothing passed, 2 a command, an option, a setting or a file is wrong, "
@@ -111,7 +111,7 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
         ask_to_trust(find_settings(values["settings"]))
     typed = typed_values(signature, {key: value for key, value in values.items() if value is not None}, options)
     if word.flow:
-        from flows.running import run_flow
+        from flows.terminal.running import run_flow
 
         answer = run_flow(word.flow, typed, {item.name: item.default for item in signature.parameters} | typed, quiet)
     else:
@@ -208,7 +208,3 @@ def _sentence(error: CycloptsError, words: list[str]) -> str:
     else:
         text = " ".join(str(error).split())
     return f"{text} `understudy {f'{name} ' if name else ''}--help` lists what is allowed."
-
-
-if __name__ == "__main__":
-    main()

@@ -18,11 +18,11 @@ import pytest
 
 from core.imports.transcript_files import read_transcript
 from core.packs.pack import load_pack
-from flows.command import main
+from flows.terminal.command import main
 from tests.blocks.test_llama_server import needs_program, random_gguf
 from tests.conftest import CHECKOUT
 
-COMMAND = [sys.executable, "-m", "flows.command"]
+COMMAND = [sys.executable, "-m", "flows.terminal"]
 TRAINED = "You were trained as a coach."
 PACK = "therapeutic-coaching"
 
@@ -38,7 +38,7 @@ class Chat:
     def __init__(self, folder):
         self.data, self.requests = folder / "data", folder / "requests.jsonl"
         program = folder / "llama-server"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CHECKOUT}/tests/command/talker.py" "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CHECKOUT}/tests/terminal/talker.py" "$@"\n')
         program.chmod(0o755)
         self.environment = os.environ | {"UNDERSTUDY_DATA": str(self.data), "REQUESTS": str(self.requests), "UNDERSTUDY_LLAMA_SERVER": str(program)}
 
@@ -231,7 +231,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(here):
 
 
 def test_a_chat_needs_no_prefect():
-    script = "import sys, flows.command, tasks.chat; print([name for name in sys.modules if name.partition('.')[0] in ('prefect', 'openai', 'torch')])"
+    script = "import sys, flows.terminal.chat; print([name for name in sys.modules if name.partition('.')[0] in ('prefect', 'openai', 'torch')])"
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

@@ -26,27 +26,19 @@ from core.machine.stopping import PATIENCE, say, stopped
 from core.paths import SHIPPED, project_folder
 from core.processes import descendants, die_with_parent, end_processes, is_running
 from core.settings.addresses import checked_address
-from tasks.server_access import home, new_password, server_environment, use_kept_password, use_project_settings
+from flows.terminal.server_access import home, new_password, server_environment, use_kept_password, use_project_settings
 
 START_SECONDS = 180
 UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
 """Services for deployments, workers and automations, of which a server that lives as long as one command has none."""
 STOP_SECONDS = 20
 
-_STARTED: list[str] = []
-
-
-def is_temporary() -> bool:
-    """Say whether the server of this process is one that ends with its command."""
-    return bool(_STARTED)
-
-
 ANSWER_SECONDS = 20
 """For which a given server is waited."""
 
 
 @contextmanager
-def temporary_server() -> Generator[Callable[[], None]]:
+def temporary_server() -> Generator[Callable[[], None] | None]:
     """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
 
     Must be entered before Prefect is imported, which reads the variable then.
@@ -54,7 +46,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
     A server that dies later ends this process: Prefect would ask for it for many minutes.
 
     Yields:
-        A function that waits until the server answers.
+        A function that waits until the server answers; none where another server is used, which has answered.
 
     Raises:
         ServerError: the server did not start (by that function).
@@ -62,7 +54,7 @@ def temporary_server() -> Generator[Callable[[], None]]:
     use_project_settings()
     if url_given := os.environ.get("PREFECT_API_URL"):
         check_server(url_given)
-        yield lambda: None
+        yield None
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
@@ -82,7 +74,6 @@ def temporary_server() -> Generator[Callable[[], None]]:
         )
     before_it = os.environ.get("PREFECT_API_AUTH_STRING")
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
-    _STARTED.append(url)
     over = threading.Event()
 
     def wait() -> None:
@@ -96,7 +87,6 @@ def temporary_server() -> Generator[Callable[[], None]]:
         os.environ.pop("PREFECT_API_URL", None)
         os.environ.pop("PREFECT_API_AUTH_STRING", None)
         os.environ |= {"PREFECT_API_AUTH_STRING": before_it} if before_it else {}
-        _STARTED.clear()
         process.terminate()
         try:
             process.wait(STOP_SECONDS)

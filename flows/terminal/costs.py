@@ -13,7 +13,7 @@ from core.reports.render import markdown
 from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
 from core.terminal import Answer
-from tasks.show_domain import written
+from flows.terminal.domain_packs import written
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
 """A number of transcripts."""

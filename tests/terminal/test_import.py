@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from core.imports.taking_in import taken_in, terms_of
 from core.imports.transcript_files import find_transcripts
 from core.storage.store import open_store
-from flows.command import main
+from flows.terminal.command import main
 from tests.hub_stub.client import start_hub
 
 TURNS = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
@@ -35,7 +35,7 @@ def run(*words):
 
 
 def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_folder_is_used(source, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source, "--licence", "CC-BY-4.0", "--consent", "for training") == 0
     told = capfd.readouterr()
     told_of = (
@@ -62,7 +62,7 @@ def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_fold
 
 
 def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(source, capfd, monkeypatch):
-    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source) == 0
     assert "consent: not stated" in capfd.readouterr().out
     assert run("no such place") == 1
@@ -79,7 +79,7 @@ def test_a_dataset_repository_is_fetched_as_files_at_one_commit(tmp_path, monkey
         for name, content in {"data/train.jsonl": lines, "README.md": "---\nlicense: mit\n---\n", "loader.py": "raise SystemExit(9)"}.items():
             api.upload_file(path_or_fileobj=content.encode(), path_in_repo=name, repo_id=repo, repo_type="dataset")
         done = subprocess.run(
-            [sys.executable, "-m", "flows.command", "import", f"hf://datasets/{repo}"], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "flows.terminal", "import", f"hf://datasets/{repo}"], env=environment, capture_output=True, text=True, check=False
         )
     assert done.returncode == 0, done.stderr
     assert "2  conversations" in done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.imports.transcript_files import find_transcripts
-from flows.command import main
+from flows.terminal.command import main
 from tests.core.hostile import ALL, CONTROL, HOSTILE
 
 NAMED = [re.sub(r"[/\x00]", "", text)[:60] for text in HOSTILE]
@@ -65,7 +65,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capfd, monkeypatch, name):
-    monkeypatch.setattr("flows.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     with pytest.raises(SystemExit):
         main(COMMANDS[name](folder))
     told = capfd.readouterr()

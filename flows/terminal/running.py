@@ -15,7 +15,7 @@ from core.settings.pipeline import load_settings
 from core.storage.store import open_store
 from core.storage.traces import begin_trace, end_trace
 from core.terminal import Answer, show
-from tasks.temporary_server import temporary_server
+from flows.terminal.temporary_server import temporary_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -63,17 +63,20 @@ def _from_receipt(receipt: str) -> Answer | None:
     return Answer(text, kept["summary"])
 
 
-def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, quiet: bool, wait_for_server: Callable[[], None]) -> Answer:
+def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, quiet: bool, wait_for_server: Callable[[], None] | None) -> Answer:
     # imported here, because Prefect must find the server's address when it is imported
     from core.authoring.design import EXAMPLE
     from core.reports.render import summary_table
-    from flows.logs import command_log
-    from tasks.preflight import check_before_start
+    from flows.terminal.logs import command_log
+    from flows.terminal.preflight import check_before_start
+    from tasks.approval import nobody_watches
 
     flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     # the domain of a design does not exist yet
     check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"], asked)
-    wait_for_server()
+    if wait_for_server:  # the server ends with this command
+        nobody_watches()
+        wait_for_server()
     store = open_store()
     trace = begin_trace(store.local(receipt).parents[1]) if receipt else None
     with command_log(name, quiet) as log:
