@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ os.environ |= {
     "HF_HOME": f"{_HOME}/huggingface",
     "OMP_NUM_THREADS": "1",
 }
+# Containers often forbid compiled modules to be kept. The 150 processes that the tests start would then compile all of Prefect each: 5 s instead of 2.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # a key in the environment of the person who runs the tests is never used
 _PROVIDERS = ("ANTHROPIC", "OPENAI", "OPENAI_COMPATIBLE", "GEMINI", "GOOGLE", "HF")
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
