@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 
 from blocks.tokens import count_tokens
 from core.imports.taking_in import all_rehearsed, read_folder
+from core.judging.adoption import adopt_checkpoints
 from core.judging.call_log import FOLDER, JudgementLog
 from core.judging.judge import JudgeContext, assess
 from core.judging.plan import (
@@ -31,7 +32,6 @@ from core.records import (
 from core.reports.left_out import counted, fail_if_nothing
 from core.storage.batches import keep_batch
 from core.storage.traces import leave_open
-from tasks.checkpoints import adopt_checkpoints
 from tasks.owning import LOCK, owned
 from tasks.policy import cached_task, existing, gather_bounded, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
@@ -110,8 +110,8 @@ async def assess_batch(
     Returns:
         Name of the batch of assessments below the data root.
     """
-    batch = run.store.load(batch_path, TranscriptBatch)
-    adopted = adopt_checkpoints(run, checkpoints, batch.transcripts) if checkpoints else {}
+    batch, logger = run.store.load(batch_path, TranscriptBatch), get_run_logger()
+    adopted = adopt_checkpoints(run, checkpoints, batch.transcripts, logger.warning, logger.info) if checkpoints else {}
     waiting = [item for item in batch.transcripts if item.id not in adopted]
     assessed, left_out = await judge(waiting, run)
     by_id = {item.transcript.id: item for item in assessed} | adopted

@@ -1,18 +1,17 @@
 """Publishing a batch of assessments: report, page and checkpoint in a folder of its own, and artifacts in the Prefect UI."""
 
 import time
-from typing import Any
 
 from prefect.logging import get_run_logger
 
 from core.fingerprint import fingerprint
 from core.judging.checkpoints import write_checkpoint
-from core.judging.figures import Figures, caveats_of, figures
+from core.judging.figures import caveats_of, criteria_rows, figures
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
 from core.llm.ledger import bills
 from core.llm.run import Run
-from core.records import Answer, Assessment, AssessmentBatch, Outcome
+from core.records import Assessment, AssessmentBatch, Outcome
 from core.reports.render import assessment_markdown, folded_html
 from core.storage.batches import latest_assessments
 from tasks.artifacts import publish_report, publish_table
@@ -41,16 +40,4 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
         logger.warning("%s", caveat)
     logger.info("Report: %s/%s", store.root, page)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
-    await publish_table(_table(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")
-
-
-def _table(batch_figures: Figures) -> list[dict[str, Any]]:
-    return [
-        {
-            "criterion": f"{rate.criterion.id} {rate.criterion.head.name}",
-            "category": rate.criterion.head.category or "gate",
-            "passes": f"{rate.passing.value:.0%} of {rate.passing.n}" if rate.passing.value is not None else "none",
-            **{answer.value: rate.answers[answer] for answer in Answer},
-        }
-        for rate in batch_figures.criteria
-    ]
+    await publish_table(criteria_rows(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")

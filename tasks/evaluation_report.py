@@ -3,18 +3,14 @@
 from prefect.logging import get_run_logger
 
 from core.evaluation.arms import UNDERSTUDY
-from core.evaluation.facts import Conversation, EvaluationFacts
 from core.evaluation.page import evaluation_page
-from core.evaluation.record import FILE, EvaluationRecord, PlayedFiles, facts_of, summary
+from core.evaluation.record import FILE, EvaluationRecord, facts_of_run, summary
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
 from core.fingerprint import fingerprint
-from core.llm.ledger import bills
 from core.llm.run import Run
-from core.records import Assessment, EvaluationRef, Transcript
-from core.storage.store import Store
+from core.records import EvaluationRef
 from core.training.latest import Exported
 from tasks.artifacts import publish_report
-from tasks.general_prompts import ITEM
 from tasks.publishing import publish_results
 
 
@@ -24,7 +20,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     Args:
         exported: the published files of which the understudy's card is to tell, where it was they that played.
     """
-    store, facts = run.store, evaluation_facts(run, record)
+    store, facts = run.store, facts_of_run(run, record)
     folder = f"evaluations/{record.domain}-{fingerprint(record)}"
     path = store.write_json(f"{folder}/{FILE}", record)
     text = evaluation_markdown(facts)
@@ -35,20 +31,3 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     if exported and record.files.get(UNDERSTUDY, "").startswith(f"{exported.understudy.path}/"):
         await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))
     return EvaluationRef(path=path, summary=summary(record) | {"report": f"{store.root}/{page}"})
-
-
-def read_evaluation(run: Run, path: str) -> EvaluationFacts:
-    """Read a finished evaluation with all its words and its bill."""
-    return evaluation_facts(run, run.store.load(path, EvaluationRecord))
-
-
-def evaluation_facts(run: Run, record: EvaluationRecord) -> EvaluationFacts:
-    """Return all that is known of an evaluation."""
-    ids = {item.transcript_id for item in record.played}
-    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith(ITEM))
-    return facts_of(record, run.pack, [_conversation(run.store, item) for item in record.conversations], spent)
-
-
-def _conversation(store: Store, item: PlayedFiles) -> Conversation:
-    transcript, assessment = store.load(item.transcript, Transcript), store.load(item.assessment, Assessment)
-    return Conversation(item.arm, item.persona, item.trial, transcript, assessment)

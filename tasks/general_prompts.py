@@ -7,36 +7,19 @@ from prefect.logging import get_run_logger
 from core.errors import EvaluationError
 from core.evaluation.arms import Arm
 from core.evaluation.facts import GeneralAnswer
-from core.evaluation.general_prompts import GeneralPrompt, load_general_prompts
+from core.evaluation.general_prompts import GeneralPlan, load_general_prompts, marked, plan_general
 from core.fingerprint import fingerprint, seed_of
 from core.llm.chat import ChatRequest, Message
 from core.llm.run import Run
-from core.records import ModelChoice, Record, Reference
+from core.records import Reference
 from tasks.evaluation import in_memory
 from tasks.owning import owned
 from tasks.policy import cached_task, existing, gather_bounded, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
-ITEM = "general-"
-"""With which the names of these calls begin on the bill."""
-
 
 class GeneralRef(Reference):
     """An answer to a general prompt."""
-
-
-class GeneralPlan(Record):
-    """All that the answer to a general prompt depends on."""
-
-    choice: ModelChoice
-    name: str
-    prompt: str
-    max_tokens: int
-
-    @property
-    def item(self) -> str:
-        """Its name on the bill."""
-        return f"{ITEM}{fingerprint(self)}"
 
 
 @cached_task("general-prompt", "ask {plan.name}")
@@ -66,14 +49,8 @@ async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAn
     return by_arm
 
 
-def _plans(run: Run, arm: Arm) -> dict[str, GeneralPlan]:
-    room = run.settings.evaluation.general_max_tokens
-    asked = load_general_prompts() if room else ()
-    return {item.name: GeneralPlan(choice=arm.choice, name=item.name, prompt=item.prompt, max_tokens=room) for item in asked}
-
-
 async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
-    plans, refs, logger = _plans(run, arm), {}, get_run_logger()
+    plans, refs, logger = plan_general(run.settings.evaluation.general_max_tokens, arm), {}, get_run_logger()
 
     async def one(plan: GeneralPlan) -> GeneralRef:
         async with owned(run.store, f"general/{fingerprint(plan)}"):
@@ -83,7 +60,7 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
     _, lost = await gather_bounded(run, one, list(plans.values()), list(plans), run.settings.evaluation.concurrency, None)
     reasons = {item.name: item.reason for item in lost}
     answers = {name: run.store.load_json(ref.path)["answer"] for name, ref in refs.items()}
-    replies = [_answer(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
+    replies = [marked(item, answers.get(item.name), reasons.get(item.name)) for item in load_general_prompts() if item.name in plans]
     if replies and not any(item.answer for item in replies):
         why = next(iter(reasons.values()), "every answer was empty")
         raise EvaluationError(
@@ -92,8 +69,3 @@ async def _ask(run: Run, arm: Arm) -> list[GeneralAnswer]:
         )
     logger.info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in replies), len(replies))
     return replies
-
-
-def _answer(asked: GeneralPrompt, answer: str | None, lost: str | None) -> GeneralAnswer:
-    right = None if answer is None else asked.is_right(answer)
-    return GeneralAnswer(name=asked.name, prompt=asked.prompt, expected=asked.expected, answer=answer, right=right, lost=lost)

@@ -1,8 +1,6 @@
 """Having a result made once: by a process of this machine or a job elsewhere. The result appears whole, under its name, or not at all."""
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,12 @@ from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.machine.deaths import LLAMA_PROBE
 from core.paths import SHIPPED
-from core.records import ModelRef
 from core.settings.job_arguments import Argument
 from core.storage.file_facts import is_whole
-from core.storage.leftovers import others, unfinished
+from core.storage.leftovers import continued, take
 from core.storage.store import Store
-from core.training.job_spec import COMPANIONS, HUB_FILE, JobSpec, words
+from core.training.finished import FinishedJob, made_before
+from core.training.job_spec import COMPANIONS, JobSpec, words
 from tasks.job_telling import JobEventLogger
 from tasks.owning import awaited
 from tasks.paid_jobs import make_elsewhere
@@ -34,31 +32,9 @@ LLAMA_SCRIPTS = ("convert_gguf.py",)
 ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
 
 
-@dataclass(frozen=True)
-class FinishedJob:
-    """What a job's script wrote into its last file, and where the result lies besides in a repository."""
-
-    facts: dict[str, Any]
-    place: dict[str, str]
-
-    def model(self, spec: JobSpec, name: str) -> ModelRef:
-        """Return it as a model."""
-        return ModelRef(path=spec.folder, name=name, **self.place)
-
-
 def script_hash(script: str) -> str:
     """Return the hash of a script and what it imports: a changed script makes its outputs again."""
     return fingerprint([(SCRIPTS / name).read_text(encoding="utf-8") for name in (script, *COMPANIONS.get(script, []))])
-
-
-def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
-    """Return a job's result, if it is in the data root with all its files."""
-    known = f"{spec.folder}/{HUB_FILE}"
-    on_hub = store.load_json(known) if store.exists(known) else {}
-    # what a job elsewhere made is in its repository, and here is what was fetched of it
-    if not is_whole(store, spec.folder, spec.finished, spec.fetch if on_hub else None):
-        return None
-    return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), on_hub)
 
 
 async def make(run: Run, spec: JobSpec) -> FinishedJob:
@@ -98,7 +74,7 @@ async def run_script(
     folder = store.local(output)
     async with awaited(store, output, Path(script).stem):
         if not is_whole(store, output, finished):
-            part = _part_of(folder)
+            part = continued(folder)
             log = folder.with_name(f"{folder.name}.log")
             get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)
             events = JobEventLogger(script, f"job-{folder.name}")
@@ -119,19 +95,6 @@ async def run_script(
     return store.load_json(f"{output}/{finished}")
 
 
-def take(part: Path, folder: Path) -> None:
-    """Give a finished output its name.
-
-    Raises:
-        JobError: it cannot be moved.
-    """
-    try:
-        shutil.rmtree(folder, ignore_errors=True)  # an unfinished one of an older version
-        part.rename(folder)
-    except OSError as error:
-        raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
-
-
 async def make_here(run: Run, spec: JobSpec) -> dict[str, Any]:
     """Have a job's result made by a process of this machine, unless its output is there; return what its script wrote last."""
     store = run.store
@@ -140,15 +103,3 @@ async def make_here(run: Run, spec: JobSpec) -> dict[str, Any]:
     hub = await load_hub(run.settings.export.hub) if online else None
     environment = {**ONLINE, **hub.environment()} if hub else {}
     return await run_script(store, spec.script, spec.folder, spec.finished, {**spec.arguments, **spec.local, **files}, environment)
-
-
-def _part_of(folder: Path) -> Path:
-    """Return a folder for this process's output, which has its lock: what another left there is continued, if it has checkpoints, and else removed."""
-    part = unfinished(folder)
-    shutil.rmtree(part, ignore_errors=True)
-    for abandoned in others(folder):
-        if not part.exists() and any(abandoned.glob("checkpoint-*")):
-            abandoned.rename(part)
-        else:
-            shutil.rmtree(abandoned, ignore_errors=True)
-    return part

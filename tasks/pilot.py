@@ -1,21 +1,17 @@
 """Pilots of a pack, or of a model that was not trained: the same personas each round, and what changed since the last."""
 
-from pathlib import Path
-
 from prefect.logging import get_run_logger
 
-from core.authoring.pilots import Round, advice, round_of
+from core.authoring.pilots import Round, advice, keep_files, round_of
 from core.dataset.sources import PILOTS
 from core.judging.figures import caveats_of, figures
 from core.judging.plan import read_judged
 from core.llm.run import Run
-from core.packs.pack import domains
 from core.records import AssessmentBatch, ModelChoice, Reference
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.plan import RehearsalPlan, plan_personas
 from core.reports.render import markdown
 from core.reports.review_files import write_review
-from core.storage.store import Store
 from tasks.artifacts import publish_report
 from tasks.run import choose_model
 
@@ -58,7 +54,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
     this = round_of(number, pack, model, batch_figures)
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
-    _keep_files(store, pack.name, f"{folder}/{number:03d}")
+    keep_files(store, pack.name, f"{folder}/{number:03d}")
     advised = advice(this, earlier, pack)
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
@@ -76,12 +72,3 @@ async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
         "sheet": f"{store.root}/{sheet}/sheet.csv, for a person beside transcripts.html",
     }
     return PilotRef(path=path, summary=summary)
-
-
-def _keep_files(store: Store, domain: str, folder: str) -> None:
-    """Keep what the models read in this round, so that rounds can be compared."""
-    root = domains()[domain]
-    for place in (root / "config/domains" / domain, root / "prompts" / domain):
-        for file in sorted(Path(place).rglob("*")):
-            if file.is_file() and file.suffix in (".md", ".yaml"):
-                store.write(f"{folder}/{file.relative_to(root)}", file.read_bytes())

@@ -4,6 +4,7 @@ from prefect.logging import get_run_logger
 
 from core.escaping import Markdown
 from core.evaluation.page import evaluation_page
+from core.evaluation.record import EvaluationRecord, facts_of_run
 from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
 from core.llm.run import Run
@@ -11,7 +12,6 @@ from core.records import DatasetRef, EvaluationRef, ModelRef, Reference, Transcr
 from core.reports.render import fidelity_markdown, markdown
 from core.reports.run_report import fidelity_of, run_facts, run_summary
 from tasks.artifacts import publish_report
-from tasks.evaluation_report import read_evaluation
 
 
 class ReportRef(Reference):
@@ -33,7 +33,7 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
     """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
     store, facts = run.store, run_facts(run, assessed, dataset, adapter, models)
-    domain, evaluated = facts["domain"], read_evaluation(run, evaluation.path)
+    domain, evaluated = facts["domain"], facts_of_run(run, store.load(evaluation.path, EvaluationRecord))
     folder = f"runs/{domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
     run_report = markdown("report", facts=facts)
     text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{run_report}")

@@ -17,8 +17,7 @@ from blocks.access import check_access
 from blocks.chat import LOCAL, choose, choose_saved, load_chat_model
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
-from core.judging.panel import check_panel
-from core.judging.scoring import check_gates
+from core.judging.panel import check_rubric
 from core.llm.calls import Caller
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
@@ -26,10 +25,9 @@ from core.llm.prices import Unknown, price_list
 from core.llm.run import ROLES, Run
 from core.packs.pack import Pack, load_pack
 from core.records import ModelChoice, RoleName, Shard
-from core.settings.jobs import KINDS, Training
 from core.settings.keys import refuse_keys
 from core.settings.model_names import model_settings
-from core.settings.pipeline import Settings, load_settings, load_training
+from core.settings.pipeline import Settings, check_jobs, load_settings, load_training
 from core.storage.leftovers import clear_leftovers
 from core.storage.store import open_store
 from core.terminal import moving_line
@@ -90,25 +88,6 @@ def models_named(asked: Mapping[str, Any]) -> list[str]:
     return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")])]
 
 
-def check_jobs(settings: Settings, training: Training) -> None:
-    """Check that the settings of the training fit where jobs run.
-
-    Raises:
-        SettingsError: they do not.
-    """
-    if settings.jobs.where == "local":
-        return
-    if training.base.kind != "hub":
-        raise SettingsError(
-            f"jobs.where is {settings.jobs.where!r}, but the base of the training settings {settings.training!r} is {KINDS[training.base.kind]} "
-            f"({training.base.model}), which no job elsewhere can reach. Push the model to the Hub and name it there, or set jobs.where to local."
-        )
-    if training.flavors is None:
-        raise SettingsError(
-            f"The training settings {settings.training!r} name no machines for paid jobs. Give flavors.train and flavors.convert (config/hardware.yaml)."
-        )
-
-
 async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and billed to the run."""
     model = await load_chat_model(choice, run.pack)
@@ -153,15 +132,7 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
     Raises:
         SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
     """
-    check_panel(pack.rubric, settings.assessment.panel)
-    generation = settings.generation
-    for length, where in (
-        (generation.exchanges[0] if generation.exchanges else None, "generation.exchanges"),
-        (generation.minimum_exchanges, "generation.minimum_exchanges: a user may take leave then"),
-        (settings.evaluation.exchanges, "evaluation.exchanges"),
-    ):
-        if length is not None:
-            check_gates(pack.rubric, length, where)
+    check_rubric(pack.rubric, settings)
     bound = settings.roles.bound()
     mends: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
     roles = [*ROLES.get(flow, ()), *mends]

@@ -14,11 +14,12 @@ from core.settings.jobs import Base, Training
 from core.storage.file_facts import is_whole
 from core.training.bases import base_file, check_files, folder_hash
 from core.training.estimate import load_of, shape
+from core.training.finished import made_before
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
 from core.training.plan import JobPlan, plan_training
 from core.training.specs import UNPACKED, training_spec
-from tasks.jobs import made_before, make, run_script, script_hash
+from tasks.jobs import make, run_script, script_hash
 from tasks.paid_jobs import agree
 from tasks.policy import cached_task, existing, run_cached
 from tasks.published import base_hub

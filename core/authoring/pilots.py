@@ -1,12 +1,14 @@
 """Pilots: a few conversations by which a pack, or a model without training, is tried; what each round came to, and what to look at next."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import FiniteFloat
 
 from core.judging.figures import Figures
-from core.packs.pack import Pack
+from core.packs.pack import Pack, domains
 from core.records import Record
+from core.storage.store import Store
 
 READY_PASS_RATE = 0.7
 """Of a pilot's conversations that must pass before a batch is generated; a base model above it may need no training."""
@@ -58,6 +60,15 @@ def round_of(number: int, pack: Pack, model: str | None, figures: Figures) -> Ro
         gates_failed=len({name for names in figures.gate_failures.values() for name in names}),
         criteria={rate.criterion.id: rate.passing.value for rate in figures.criteria if rate.passing.value is not None},
     )
+
+
+def keep_files(store: Store, domain: str, folder: str) -> None:
+    """Keep what the models read in this round, so that rounds can be compared."""
+    root = domains()[domain]
+    for place in (root / "config/domains" / domain, root / "prompts" / domain):
+        for file in sorted(Path(place).rglob("*")):
+            if file.is_file() and file.suffix in (".md", ".yaml"):
+                store.write(f"{folder}/{file.relative_to(root)}", file.read_bytes())
 
 
 def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:

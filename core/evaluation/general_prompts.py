@@ -7,8 +7,15 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
+from core.evaluation.arms import Arm
+from core.evaluation.facts import GeneralAnswer
+from core.fingerprint import fingerprint
 from core.packs.prompts import shared_file
+from core.records import ModelChoice, Record
 from core.yaml_files import Strict, explain, read_yaml
+
+ITEM = "general-"
+"""With which the names of these calls begin on the bill."""
 
 
 def _compiles(pattern: str) -> str:
@@ -55,3 +62,33 @@ def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PackError(f"{path}: two general prompts are called {twice[0]!r}. Give each a name of its own.")
     return tuple(prompts)
+
+
+class GeneralPlan(Record):
+    """All that the answer to a general prompt depends on."""
+
+    choice: ModelChoice
+    name: str
+    prompt: str
+    max_tokens: int
+
+    @property
+    def item(self) -> str:
+        """Its name on the bill."""
+        return f"{ITEM}{fingerprint(self)}"
+
+
+def plan_general(room: int, arm: Arm) -> dict[str, GeneralPlan]:
+    """Plan an arm's answers, by the prompt's name.
+
+    Args:
+        room: tokens of an answer; with 0 nothing is asked.
+    """
+    asked = load_general_prompts() if room else ()
+    return {item.name: GeneralPlan(choice=arm.choice, name=item.name, prompt=item.prompt, max_tokens=room) for item in asked}
+
+
+def marked(asked: GeneralPrompt, answer: str | None, lost: str | None) -> GeneralAnswer:
+    """Return an answer with whether it is right, or why there is none."""
+    right = None if answer is None else asked.is_right(answer)
+    return GeneralAnswer(name=asked.name, prompt=asked.prompt, expected=asked.expected, answer=answer, right=right, lost=lost)

@@ -10,13 +10,15 @@ from pydantic import Field, ValidationError
 from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.general_prompts import ITEM
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.recorded import read_recorded
-from core.llm.ledger import Bill
+from core.llm.ledger import Bill, bills
+from core.llm.run import Run
 from core.packs.pack import Pack
-from core.records import Persona, Record
+from core.records import Assessment, Persona, Record, Transcript
 from core.yaml_files import explain
 
 FILE = "comparison.json"
@@ -78,6 +80,17 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         bills=spent,
         caveats=record.caveats,
     )
+
+
+def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
+    """Return a record's facts with what a run's store holds of them: the words, and what they cost."""
+    ids = {item.transcript_id for item in record.played}
+    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith(ITEM))
+    conversations = [
+        Conversation(item.arm, item.persona, item.trial, run.store.load(item.transcript, Transcript), run.store.load(item.assessment, Assessment))
+        for item in record.conversations
+    ]
+    return facts_of(record, run.pack, conversations, spent)
 
 
 def summary(record: EvaluationRecord) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,19 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
 def caveats_of(judged: Sequence[Judged], batch: Figures) -> list[str]:
     """Return the caveats on the figures of a batch."""
     return sorted({item.final.caveat for item in judged if item.final.caveat}) + own_family(batch)
+
+
+def criteria_rows(batch: Figures) -> list[dict[str, Any]]:
+    """Return how each criterion was answered, as a table."""
+    return [
+        {
+            "criterion": f"{rate.criterion.id} {rate.criterion.head.name}",
+            "category": rate.criterion.head.category or "gate",
+            "passes": f"{rate.passing.value:.0%} of {rate.passing.n}" if rate.passing.value is not None else "none",
+            **{answer.value: rate.answers[answer] for answer in Answer},
+        }
+        for rate in batch.criteria
+    ]
 
 
 def own_family(batch: Figures) -> list[str]:

@@ -5,13 +5,32 @@ from collections.abc import Mapping, Sequence
 
 from core.errors import SettingsError
 from core.judging.judgements import unusable
-from core.judging.scoring import applicable, score, value_of
+from core.judging.scoring import applicable, check_gates, score, value_of
 from core.packs.pack import Criterion, Pack, Rubric
 from core.records import Answer, Assessment, Opinion, Verdict
 from core.settings.assessment import PanelSettings, Policy
+from core.settings.pipeline import Settings
 
 JOIN = " + "
 """Between the judges' names in a panel's."""
+
+
+def check_rubric(rubric: Rubric, settings: Settings) -> None:
+    """Check that the panel's policies are about the rubric, and that every gate applies to the shortest conversation that the settings allow.
+
+    Raises:
+        SettingsError: a policy is about no criterion.
+        PackError: a gate comes later.
+    """
+    check_panel(rubric, settings.assessment.panel)
+    generation = settings.generation
+    for length, where in (
+        (generation.exchanges[0] if generation.exchanges else None, "generation.exchanges"),
+        (generation.minimum_exchanges, "generation.minimum_exchanges: a user may take leave then"),
+        (settings.evaluation.exchanges, "evaluation.exchanges"),
+    ):
+        if length is not None:
+            check_gates(rubric, length, where)
 
 
 def check_panel(rubric: Rubric, panel: PanelSettings) -> None:

@@ -13,7 +13,7 @@ from core.records import RoleName
 from core.settings.assessment import AssessmentSettings
 from core.settings.evaluation import EvaluationSettings
 from core.settings.faults import Fault
-from core.settings.jobs import REPO, ExportSettings, Jobs, Training
+from core.settings.jobs import KINDS, REPO, ExportSettings, Jobs, Training
 from core.settings.keys import refuse_keys
 from core.settings.models import Budget, Calls, ModelSettings
 from core.settings.operations import DesignSettings, NightlySettings, RepairSettings
@@ -256,3 +256,22 @@ def load_training(name: str, root: Path | None = None) -> Training:
     if not is_trusted(template, *roots):
         raise SettingsError(f"{path}: chat_template is {training.chat_template!r}, which is outside the project. Put it beside the settings.")
     return training.model_copy(update={"chat_template": read_text(template, SettingsError, "Name a file beside the settings in chat_template.")})
+
+
+def check_jobs(settings: Settings, training: Training) -> None:
+    """Check that the settings of the training fit where jobs run.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    if settings.jobs.where == "local":
+        return
+    if training.base.kind != "hub":
+        raise SettingsError(
+            f"jobs.where is {settings.jobs.where!r}, but the base of the training settings {settings.training!r} is {KINDS[training.base.kind]} "
+            f"({training.base.model}), which no job elsewhere can reach. Push the model to the Hub and name it there, or set jobs.where to local."
+        )
+    if training.flavors is None:
+        raise SettingsError(
+            f"The training settings {settings.training!r} name no machines for paid jobs. Give flavors.train and flavors.convert (config/hardware.yaml)."
+        )

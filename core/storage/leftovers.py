@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from core.errors import JobError
 from core.processes import is_running
 
 Kind = Literal["part", "told", "fetched"]
@@ -32,6 +33,31 @@ def unfinished(path: Path, kind: Kind = "part") -> Path:
 def others(path: Path, kind: Kind = "part") -> list[Path]:
     """Return what other processes have left of the same file or folder, and may still be writing."""
     return [found for found in path.parent.glob(f".{kind}-*@*@{path.name}") if found != unfinished(path, kind)]
+
+
+def continued(folder: Path) -> Path:
+    """Return a folder for this process's output, which has its lock: what another left there is continued, if it has checkpoints, and else removed."""
+    part = unfinished(folder)
+    shutil.rmtree(part, ignore_errors=True)
+    for abandoned in others(folder):
+        if not part.exists() and any(abandoned.glob("checkpoint-*")):
+            abandoned.rename(part)
+        else:
+            shutil.rmtree(abandoned, ignore_errors=True)
+    return part
+
+
+def take(part: Path, folder: Path) -> None:
+    """Give a finished output its name.
+
+    Raises:
+        JobError: it cannot be moved.
+    """
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # an unfinished one of an older version
+        part.rename(folder)
+    except OSError as error:
+        raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
 
 
 def is_abandoned(path: Path) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.packs.pack import load_pack
-from core.settings.pipeline import load_settings, load_training
+from core.settings.pipeline import check_jobs, load_settings, load_training
 from core.storage.store import open_store
-from tasks.run import check_jobs, choose_models, models_named
+from tasks.run import choose_models, models_named
 
 
 def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str, Any]) -> None:

@@ -1,8 +1,6 @@
-"""Prior checkpoints: what they hold of a batch is taken over and not judged again."""
+"""Earlier assessments, from checkpoints: those of a batch count and are not made again."""
 
-from collections.abc import Sequence
-
-from prefect.logging import get_run_logger
+from collections.abc import Callable, Sequence
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint
@@ -12,11 +10,14 @@ from core.paths import user_path
 from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
 
 
-def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]) -> dict[str, AssessmentRef]:
-    """Take over the assessments that checkpoints hold of these transcripts; what cannot be is logged and judged again.
+def adopt_checkpoints(
+    run: Run, paths: str, transcripts: Sequence[TranscriptRef], warn: Callable[..., None], say: Callable[..., None]
+) -> dict[str, AssessmentRef]:
+    """Store the assessments that checkpoints hold of these transcripts; a line that cannot be used is logged, and its transcript is judged.
 
     Args:
         paths: files or folders, separated by commas, relative to the working directory unless absolute.
+        warn, say: methods of a logger.
 
     Returns:
         By transcript id.
@@ -24,10 +25,10 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
     Raises:
         CheckpointError: a path does not exist, or nothing in it can be read.
     """
-    store, pack, logger = run.store, run.pack, get_run_logger()
+    store, pack = run.store, run.pack
     checkpoints = read_checkpoints([user_path(path.strip()) for path in paths.split(",")])
     for line in checkpoints.notices():
-        logger.warning("%s", line)
+        warn("%s", line)
     adopted, differing = {}, 0
     for ref in transcripts:
         if ref.id not in checkpoints.lines:
@@ -38,7 +39,7 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
             continue
         source, _, assessment = adopt_first(checkpoints, transcript, ref.id, pack)
         if not isinstance(assessment, Assessment):
-            logger.warning("Judged again: %s (%s): %s", ref.id, source, assessment)
+            warn("Judged again: %s (%s): %s", ref.id, source, assessment)
             continue
         path = f"assessments/{pack.name}/{pack.rubric.hash}/checkpoints/{fingerprint(assessment)}.json"
         if not store.exists(path):
@@ -46,7 +47,7 @@ def adopt_checkpoints(run: Run, paths: str, transcripts: Sequence[TranscriptRef]
         differing += assessment.provenance["recorded_pass"] != (assessment.score.outcome == "pass")
         score, by_judge = assessment.score, {assessment.judge: path}
         adopted[ref.id] = AssessmentRef(path=path, transcript=ref, outcome=score.outcome, score=score.score, by_judge=by_judge)
-    logger.info(
+    say(
         "Reused from checkpoints: %d of %d transcripts%s.",
         len(adopted),
         len(transcripts),
