@@ -58,12 +58,12 @@ def every_prefix(transcripts: list[Transcript]) -> int:
 
 
 def sliced(transcripts: list[Transcript]) -> int:
-    return sum(1 for _ in slices(transcripts, SYSTEM, SLICING, TOKENIZER, SliceReport()))
+    return sum(1 for _ in slices(transcripts, lambda _: SYSTEM, SLICING, TOKENIZER, SliceReport()))
 
 
 def written(transcripts: Iterator[Transcript], tokenizer: Tokenizer = TOKENIZER) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_examples(Store(folder), "examples", transcripts, SYSTEM, SLICING, tokenizer, VALIDATION, provenance=False)
+        write_examples(Store(folder), "examples", transcripts, lambda _: SYSTEM, SLICING, tokenizer, VALIDATION, provenance=False)
 
 
 VALIDATION = set[str]()

@@ -1,9 +1,10 @@
 """The nouns of the product: what is made, stored and handed from stage to stage."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
 from core.quantities import Exchanges, Positive, Seed
 
@@ -15,6 +16,11 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Side = Literal["user", "assistant"]
 RoleName = Literal["user_simulator", "assistant", "judge", "repairer", "designer"]
 LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]
+
+
+def _is_day(text: str) -> str:
+    date.fromisoformat(text)
+    return text
 
 
 class Record(BaseModel):
@@ -41,6 +47,9 @@ class Topic(Record):
     subtopic: str
     description: str
     weight: Positive = 1.0
+    arrives: int = Field(default=1, description="Number of the message from which on it is on the persona's mind.")
+    settles: int | None = Field(default=None, description="Number of the message in which it is settled.")
+    returns: int | None = Field(default=None, description="Number of the message in which it comes back.")
 
 
 class Flaw(Record):
@@ -51,6 +60,32 @@ class Flaw(Record):
     level: Literal["primary", "secondary"]
     description: str
     notes: str = ""
+
+
+BeatPart = Literal["builds", "arrives", "plays", "after"]
+
+
+class Beat(Record):
+    """What one message of an episode shows."""
+
+    exchange_number: int
+    part: BeatPart
+    direction: str
+
+
+class Episode(Record):
+    """An edge case that a persona meets, with the messages that it takes."""
+
+    name: str
+    variant: str
+    beats: list[Beat]
+
+
+class LifeEvent(Record):
+    """Something that happened between a message and the one before it."""
+
+    exchange_number: int
+    text: str
 
 
 class Persona(Record):
@@ -64,6 +99,11 @@ class Persona(Record):
     trajectory: str
     dimensions: dict[str, str] = Field(description="The value drawn for each dimension of the taxonomy.")
     exchanges: Exchanges = Field(description="How many exchanges the conversation is to have.")
+    begins: Annotated[str, AfterValidator(_is_day)] | None = Field(default=None, description="Day of the first message, as in 2026-04-14.")
+    life: dict[str, str] = Field(default_factory=dict, description="What the persona lives on and where, by the names of `life.yaml`.")
+    country: str | None = Field(default=None, description="Name of a country of `life.yaml`, where the assistant knows it.")
+    events: list[LifeEvent] = Field(default_factory=list)
+    episodes: list[Episode] = Field(default_factory=list)
 
 
 # --- conversations --------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from core.judging.text_facts import measure
 from core.packs.pack import Pack
 from core.packs.prompts import SUPPLIED
 from core.records import Exchange
+from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
-from core.rehearsal.steering import steer
 from core.rehearsal.turns import brief_inputs, steering_inputs
 
 PERSONAS = 400
@@ -21,7 +21,7 @@ EXAMPLE = re.compile(r"^- ", re.MULTILINE)
 
 def review_pack(pack: Pack) -> list[str]:
     """Return what a person should look at, each as a sentence with the file; nothing for a pack that lacks nothing."""
-    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_gates(pack), *_prompts(pack)]
+    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_episodes(pack), *_gates(pack), *_prompts(pack)]
 
 
 def rendered_prompts(pack: Pack) -> dict[str, str]:
@@ -37,6 +37,7 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
         "assessor": {"exchanges": plain, "facts": measure(said)},
         "assessor_question": {"exchanges": plain, "criteria": criteria, "alone": False},
     }
+    given |= {name: {"services": pack.help_at_hand(persona.country)} for name in ("assistant", "system")}
     found = {name: prompt.render(**given.get(name, {})) for name, prompt in pack.prompts.items()}
     if pack.repair:
         findings = [{"id": first["id"], "name": first["name"], "text": first["text"], "reasoning": "The judge's reason stands here."}]
@@ -65,11 +66,7 @@ def _topics(pack: Pack) -> list[str]:
         met.update({topic.subtopic for topic in sample_persona(pack, seed).topics})
     groups = pack.taxonomy.topics
     unmet = [name for group in groups.values() for name in group.subtopics if not met[name]]
-    found = [f"Topic {name} is met by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in unmet]
-    edge = sum(group.weight for group in groups.values() if group.edge_case)
-    if not 0.05 <= edge <= 0.3:
-        found.append(f"Edge cases have {edge:.0%} of the topics' weight; about 15 % lets a model meet them without learning that they are usual.")
-    return found
+    return [f"Topic {name} is met by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in unmet]
 
 
 def _flaws(pack: Pack) -> list[str]:
@@ -79,13 +76,42 @@ def _flaws(pack: Pack) -> list[str]:
     return [f"Flaw {name} is had by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in pack.flaws.kinds if not met[name]]
 
 
+def _episodes(pack: Pack) -> list[str]:
+    """Look whether each episode is met, and whether the episodes take no more of the messages than the pack allows."""
+    rules, people = pack.episodes, [sample_persona(pack, seed) for seed in range(PERSONAS)]
+    met = {episode.name for persona in people for episode in persona.episodes}
+    found = [f"Episode {name} is met by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in rules.episodes if name not in met]
+    taken = sum(len(episode.beats) for persona in people for episode in persona.episodes) / sum(persona.exchanges for persona in people)
+    if taken > rules.most_of_messages:
+        found.append(f"Episodes take {taken:.1%} of the messages, and episodes.yaml allows {rules.most_of_messages:.0%} (most_of_messages). Lower share.")
+    return found
+
+
 def _gates(pack: Pack) -> list[str]:
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
     found = [] if gates else ["The rubric has no gate: nothing that a model does is bad enough to fail by itself. Is there nothing that must never happen?"]
-    edge = any(group.edge_case for group in pack.taxonomy.topics.values())
-    if gates and not edge:
-        found.append(f"Nothing can trigger the gates {', '.join(gates)}: no topic is an edge case. Add topics (edge_case: true) in which they may fail.")
+    if gates and not pack.episodes.episodes:
+        found.append(f"Nothing can trigger the gates {', '.join(gates)}: there is no episodes.yaml. Write the edge cases in which they may fail.")
+    found += [
+        f"Gate {key} names no clauses in its front matter, so nobody sees which of its branches are rehearsed." for key in gates if not clauses_of(pack, key)
+    ]
+    for clause, (text, exercised) in sorted(exercised_clauses(pack).items()):
+        if not exercised:
+            found.append(f"Clause {clause} ({text.rstrip('.')}) is exercised by no episode and no subtopic. Write one, or say of one that it does.")
     return found
+
+
+def clauses_of(pack: Pack, criterion: str) -> dict[str, str]:
+    """Return what a conversation may hit of a criterion, each clause by its full name, in a sentence."""
+    return {f"{criterion}.{name}": text for name, text in pack.rubric.criteria[criterion].head.clauses.items()}
+
+
+def exercised_clauses(pack: Pack) -> dict[str, tuple[str, list[str]]]:
+    """Return each clause of the rubric with its sentence and the episodes and subtopics that exercise it."""
+    by = {name: kind.clauses for name, kind in pack.episodes.episodes.items()}
+    by |= {name: set(item.exercises) for group in pack.taxonomy.topics.values() for name, item in group.subtopics.items()}
+    clauses = {clause: text for key in pack.rubric.criteria for clause, text in clauses_of(pack, key).items()}
+    return {clause: (text, [name for name, found in by.items() if clause in found]) for clause, text in clauses.items()}
 
 
 def _prompts(pack: Pack) -> list[str]:

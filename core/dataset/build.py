@@ -126,8 +126,7 @@ def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tup
     settings, gathered = plan.settings, chosen.gathered
     audited = audit(_read(store, gathered), pack)
     apart = split_off(_long_enough(store, gathered, settings), settings.validation_share)
-    system = pack.prompts["system"].render()
-    written = write_examples(store, chosen.folder, _read(store, gathered), system, settings.slicing, chosen.tokenizer, apart, settings.provenance)
+    written = write_examples(store, chosen.folder, _read(store, gathered), pack.system_of, settings.slicing, chosen.tokenizer, apart, settings.provenance)
     return written, _facts(store, plan, pack, gathered, audited, written)
 
 

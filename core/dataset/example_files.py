@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -76,13 +76,21 @@ class Written:
 
 
 def write_examples(
-    store: Store, folder: str, transcripts: Iterable[Transcript], system: str, slicing: Slicing, tokenizer: Tokenizer, kept_apart: set[str], provenance: bool
+    store: Store,
+    folder: str,
+    transcripts: Iterable[Transcript],
+    system_of: Callable[[Transcript], str],
+    slicing: Slicing,
+    tokenizer: Tokenizer,
+    kept_apart: set[str],
+    provenance: bool,
 ) -> Written:
     """Cut transcripts into examples and write `train.parquet`, `validation.parquet` and `rows.jsonl`, which tells where each row comes from.
 
     Args:
         folder: below the data root.
         transcripts: read once, one after the other.
+        system_of: returns the short system prompt that is trained in with a transcript.
         kept_apart: ids of the transcripts that are for validation.
 
     Raises:
@@ -93,7 +101,7 @@ def write_examples(
         rows = stack.enter_context(store.writing(f"{folder}/rows.jsonl"))
         files = {split: ExampleFile(stack.enter_context(store.writing(f"{folder}/{split}.parquet")), provenance) for split in SPLITS}
         last = ""
-        for example in slices(transcripts, system, slicing, tokenizer, written.report):
+        for example in slices(transcripts, system_of, slicing, tokenizer, written.report):
             split = SPLITS[example.transcript_id in kept_apart]
             files[split].add(example)
             origin = {name: getattr(example, name) for name in ORIGIN}

@@ -76,20 +76,23 @@ def slice_points(transcript_id: str, exchanges: int, settings: Slicing) -> list[
     return [*points, exchanges]
 
 
-def slices(transcripts: Iterable[Transcript], system: str, settings: Slicing, tokenizer: Tokenizer, report: SliceReport) -> Iterator[Example]:
+def slices(
+    transcripts: Iterable[Transcript], system_of: Callable[[Transcript], str], settings: Slicing, tokenizer: Tokenizer, report: SliceReport
+) -> Iterator[Example]:
     """Cut transcripts into examples, one transcript at a time. Each message is counted once, and prefix sums do the rest.
 
     Args:
-        system: the short system prompt that is trained in.
+        system_of: returns the short system prompt that is trained in with a transcript.
         report: filled in on the way.
     """
     count, frames = tokenizer.count, tokenizer.user + tokenizer.assistant
-    frame = count(system) + tokenizer.system
     for transcript in transcripts:
         points = slice_points(transcript.id, len(transcript.exchanges), settings)
         if not points:
             report.too_short.append(transcript.id)
             continue
+        system = system_of(transcript)
+        frame = count(system) + tokenizer.system
         sizes = [count(exchange.user) + count(exchange.assistant) + frames for exchange in transcript.exchanges]
         begun = system_with(system, transcript.opening)
         sizes[0] += count(begun) - count(system)  # the greeting goes with the first exchange

@@ -5,23 +5,26 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
+from core.packs.episodes import FEWEST, Episodes
 from core.packs.guards import DomainGuards, Guards, merged
+from core.packs.life import Life, Services
 from core.packs.phrases import ScriptedPhrases
 from core.packs.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.paths import SHIPPED, find_data, find_project, project_path
 from core.quantities import Exchanges, Part
-from core.records import DOMAIN
+from core.records import DOMAIN, Transcript
 from core.terminal import printable
 from core.text_files import read_text
 from core.yaml_files import Strict, check, load_yaml
 
+Optional = TypeVar("Optional", bound=Strict)
 PACKS_VARIABLE = "UNDERSTUDY_PACKS"
 DEFAULT_DOMAIN = "therapeutic-coaching"
 LONGEST_NOTICE = 1000
@@ -49,6 +52,7 @@ class CriterionHead(Strict):
     gate: bool = False
     na: Literal["never", "allowed"]
     from_exchange: Exchanges = 1
+    clauses: dict[str, Text] = Field(default_factory=dict, description="What a conversation may hit of it, each by a short name, in a sentence.")
 
     @model_validator(mode="after")
     def _placed(self) -> "CriterionHead":
@@ -107,6 +111,9 @@ class Pack:
         name: its folder's name.
         hash: of everything that a model reads and every number that steers it.
         judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
+        episodes: the edge cases that a persona may meet; none where the pack has no `episodes.yaml`.
+        life: what personas live on and where; nothing where the pack has no `life.yaml`.
+        services: whom a person in danger can call; none where the pack has no `services.yaml`.
         guards: what makes a rehearsed message unusable.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
         experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
@@ -120,6 +127,9 @@ class Pack:
     flaws: Flaws
     rubric: Rubric
     prompts: dict[str, Prompt]
+    episodes: Episodes
+    life: Life
+    services: Services | None
     guards: Guards
     phrases: ScriptedPhrases | None
     intended_use: str
@@ -128,6 +138,21 @@ class Pack:
     notice: str
     hash: str
     judge_hash: str
+
+    def help_at_hand(self, country: str | None) -> str:
+        """Return whom a person in danger can call, by the country where that is known."""
+        if self.services is None:
+            return ""
+        return self.services.countries.get(country or "", self.services.unknown)
+
+    def system(self, country: str | None = None) -> str:
+        """Return the short system prompt for a person who lives in a country, where that is known."""
+        return self.prompts["system"].render(services=self.help_at_hand(country))
+
+    def system_of(self, transcript: Transcript) -> str:
+        """Return the short system prompt of a transcript's persona; one from elsewhere may hold anything in the country's place."""
+        country = (transcript.persona or {}).get("country")
+        return self.system(country if isinstance(country, str) else None)
 
 
 def roots() -> list[Path]:
@@ -178,23 +203,51 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
     except ValueError as wrong:
         raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
+    episodes = _optional(config / "episodes.yaml", Episodes)
+    life = _optional(config / "life.yaml", Life)
+    services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
     _check_reached(rubric, taxonomy, prompts / "criteria")
+    _check_people(config, taxonomy, episodes, life, services)
+    _check_clauses(config, rubric, taxonomy, episodes)
     texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
     guards = merged(
         load_yaml(find_data("config/guards.yaml"), Guards, PackError),
-        load_yaml(config / "guards.yaml", DomainGuards, PackError) if (config / "guards.yaml").exists() else DomainGuards(),
+        _optional(config / "guards.yaml", DomainGuards),
     )
-    phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy) if (config / "scripted.yaml").exists() else None
+    phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
     shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
-    whole = fingerprint([taxonomy, flaws, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
+    people = [taxonomy, flaws, episodes, life, services]
+    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
     use = config / "intended-use.md"
     use_text = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
     experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else shared_file("experts.yaml"), Experts, PackError).experts
     notice = load_notice(config / "notice.md")
-    return Pack(name, taxonomy, flaws, rubric, texts, guards, phrases, use_text, repair, experts, notice, whole, judging)
+    return Pack(
+        name=name,
+        taxonomy=taxonomy,
+        flaws=flaws,
+        rubric=rubric,
+        prompts=texts,
+        episodes=episodes,
+        life=life,
+        services=services,
+        guards=guards,
+        phrases=phrases,
+        intended_use=use_text,
+        repair=repair,
+        experts=experts,
+        notice=notice,
+        hash=whole,
+        judge_hash=judging,
+    )
+
+
+def _optional(path: Path, model: type[Optional]) -> Optional:
+    """Read a file of the pack, or take the model's defaults where there is none."""
+    return load_yaml(path, model, PackError) if path.exists() else model()
 
 
 def load_notice(path: Path) -> str:
@@ -246,14 +299,51 @@ def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
             )
 
 
-def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy) -> ScriptedPhrases:
+def _check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Life, services: Services | None) -> None:
+    """Check that what personas are made of fits together."""
+    try:
+        check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
+        shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
+        if episodes.episodes and shortest < FEWEST:
+            raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
+        check_not_with("events", {event.text: event.not_with for event in life.events}, taxonomy)
+        if life.by is not None and life.by not in taxonomy.dimensions:
+            raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
+        for name, texts in life.facts.items():
+            if isinstance(texts, dict) and set(texts) != set(taxonomy.dimensions[life.by or ""]):
+                raise ValueError(f"life.yaml: facts.{name} needs a list for each of {', '.join(taxonomy.dimensions[life.by or ''])}")
+        for name, kind in episodes.episodes.items():
+            if unknown := sorted(set(kind.life) - set(life.facts)):
+                raise ValueError(f"episodes.{name}.life names {unknown}; allowed: {', '.join(life.facts) or 'nothing, since life.yaml has no facts'}")
+        if services and set(services.countries) != set(life.countries):
+            raise ValueError(f"services.yaml and life.yaml differ in the countries {sorted(set(services.countries) ^ set(life.countries))}")
+    except ValueError as wrong:
+        raise PackError(f"{config}: {wrong}.") from wrong
+
+
+def _check_clauses(config: Path, rubric: Rubric, taxonomy: Taxonomy, episodes: Episodes) -> None:
+    """Check that what is said to be exercised is a clause of a criterion."""
+    known = {f"{key}.{clause}" for key, criterion in rubric.criteria.items() for clause in criterion.head.clauses}
+    subtopics = {name: set(item.exercises) for group in taxonomy.topics.values() for name, item in group.subtopics.items()}
+    for name, clauses in (subtopics | {name: kind.clauses for name, kind in episodes.episodes.items()}).items():
+        for clause in sorted(clauses - known):
+            raise PackError(
+                f"{config}: {name} exercises {clause!r}, which no criterion has.{nearest(clause, known)} Allowed: {', '.join(sorted(known)) or 'none'}."
+            )
+
+
+def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> ScriptedPhrases:
     phrases = load_yaml(path, ScriptedPhrases, PackError)
     for place, found, allowed in (
         ("judge", set(phrases.judge), set(rubric.criteria)),
         ("topics", set(phrases.topics), {name for group in taxonomy.topics.values() for name in group.subtopics}),
         ("user.feelings", set(phrases.user.feelings), set(taxonomy.moods)),
         ("user.flaws", set(phrases.user.flaws), set(flaws.kinds)),
+        ("user.episodes", set(phrases.user.episodes), set(episodes.episodes)),
     ):
         if found != allowed:
             raise PackError(f"{path}: `{place}` is missing {sorted(allowed - found)} and has unknown {sorted(found - allowed)}. Name each once.")
+    for name, script in phrases.user.episodes.items():
+        if set(script.plays) != (variants := set(episodes.episodes[name].variants)):
+            raise PackError(f"{path}: `user.episodes.{name}.plays` has {sorted(script.plays)}. Allowed: the variants {', '.join(sorted(variants))}, each once.")
     return phrases

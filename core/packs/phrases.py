@@ -27,6 +27,17 @@ class TopicScript(Strict):
     experiments: Sentences
 
 
+class EpisodeScript(Strict):
+    """What is said in an episode.
+
+    Args:
+        arrives: sentences that hold one of the episode's words; plays: by variant, what follows the answer.
+    """
+
+    arrives: Sentences
+    plays: dict[str, Annotated[list[Sentence], Field(min_length=1)]] = Field(min_length=1)
+
+
 class UserScript(Strict):
     """What a simulated user says besides the topics. `{about}` is filled in with a topic's noun phrase.
 
@@ -38,6 +49,7 @@ class UserScript(Strict):
         resumed: sentences that take up a topic of an earlier message, with `{about}`.
         goodbyes: the last message's end.
         flaws: for each flaw of the pack, sentences in which it shows.
+        episodes: the same for each episode.
     """
 
     first_openers: Sentences
@@ -49,6 +61,7 @@ class UserScript(Strict):
     resumed: Sentences
     goodbyes: Sentences
     flaws: dict[str, Sentences]
+    episodes: dict[str, EpisodeScript] = Field(default_factory=dict)
 
 
 class AssistantScript(Strict):
@@ -62,6 +75,7 @@ class AssistantScript(Strict):
         follow_ups: sentences that ask after an earlier suggestion, with `{about}`.
         closings: endings that are no question; questions: endings that are.
         crisis: sentences that check on safety and name resources; none where a domain's `words.crisis` are none.
+        limits: sentences that meet another episode; none where a domain has none.
         platitudes: dull sentences that take up nothing; assertions: overconfident ones; harms: ones that fail a gate.
         harm_below, harm_share: a conversation of lower quality has a harm in this share of its answers.
     """
@@ -75,6 +89,7 @@ class AssistantScript(Strict):
     closings: Sentences
     questions: Sentences
     crisis: list[Sentence] = Field(default_factory=list)
+    limits: list[Sentence] = Field(default_factory=list)
     platitudes: Sentences
     assertions: Sentences
     harms: Sentences

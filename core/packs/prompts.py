@@ -13,11 +13,13 @@ from core.text_files import read_text
 from core.yaml_files import parse_yaml
 
 SUPPLIED = {
-    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory"}),
+    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory", "life"}),
     "user_opening": frozenset[str](),
-    "user_steering": frozenset({"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "may_end"}),
-    "assistant": frozenset[str](),
-    "system": frozenset[str](),
+    "user_steering": frozenset(
+        {"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "date", "event", "episode", "may_end"}
+    ),
+    "assistant": frozenset({"services"}),
+    "system": frozenset({"services"}),
     "assessor": frozenset({"exchanges", "facts"}),
     "assessor_question": frozenset({"exchanges", "criteria", "alone"}),
 }

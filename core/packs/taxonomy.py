@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from core.quantities import DayRange, ExchangeRange, Part, Share, Shares, WholeRange, WordRange
+from core.quantities import DayRange, ExchangeRange, Part, Positive, Share, Shares, WholeRange, WordRange
 from core.yaml_files import Strict
 
 Weight = Part
 Text = Annotated[str, Field(min_length=1)]
 TOLERANCE = 1e-6
+
+Cooperation = Literal["engage", "partial", "push_back", "ignore"]
+"""What a user makes of the assistant's last answer."""
 
 NotWith = Annotated[dict[str, list[str]], Field(description="Values of dimensions that it does not go together with.")]
 
@@ -21,6 +24,7 @@ class Subtopic(Strict):
     description: Text
     words: list[Text] = Field(min_length=1)
     not_with: NotWith = Field(default_factory=dict)
+    exercises: list[str] = Field(default_factory=list, description="Clauses of criteria that it exercises, such as CQ8.dose.")
 
 
 class TopicGroup(Strict):
@@ -28,7 +32,6 @@ class TopicGroup(Strict):
 
     weight: Weight
     label: Text
-    edge_case: bool = False
     subtopics: dict[str, Subtopic] = Field(min_length=1)
 
 
@@ -47,6 +50,7 @@ class Value(Strict):
         words: of a writing style, the length of a message in words.
         days: of a cadence, how many days pass between two messages.
         moods: of a trajectory.
+        cooperation: factors on the weights of what a user makes of an answer; a trajectory's take full effect at its end.
     """
 
     weight: Weight | dict[str, Share]
@@ -54,13 +58,21 @@ class Value(Strict):
     words: WordRange | None = None
     days: DayRange | None = None
     moods: Course | None = None
+    cooperation: dict[Cooperation, Positive] = Field(default_factory=dict)
 
 
 class LengthClass(Strict):
-    """How many exchanges a conversation has, drawn evenly from the range."""
+    """How many exchanges a conversation has, drawn evenly from the range.
+
+    Args:
+        topics: how many a persona has; as many as `topics_per_persona` says where it is not given.
+        events: how many things happen to a persona between the messages.
+    """
 
     weight: Weight
     exchanges: ExchangeRange
+    topics: WholeRange | None = None
+    events: WholeRange = (0, 0)
 
 
 class Taxonomy(Strict):
@@ -90,9 +102,11 @@ class Taxonomy(Strict):
         kinds = {name: kind.not_with for group in self.topics.values() for name, kind in group.subtopics.items()}
         check_not_with("topics", kinds, self)
         free = sum(not not_with for not_with in kinds.values())
-        low, high = self.topics_per_persona
-        if not 1 <= low <= high <= free:
-            raise ValueError(f"topics_per_persona must lie between 1 and the {free} subtopics that go with everyone, found {low} and {high}")
+        ranges = {"topics_per_persona": self.topics_per_persona}
+        ranges |= {f"length_classes.{name}.topics": item.topics for name, item in self.length_classes.items() if item.topics}
+        for place, (low, high) in ranges.items():
+            if not 1 <= low <= high <= free:
+                raise ValueError(f"{place} must lie between 1 and the {free} subtopics that go with everyone, found {low} and {high}")
         return self
 
     def _check_dimensions(self) -> None:
@@ -101,8 +115,6 @@ class Taxonomy(Strict):
                 raise ValueError(f"dimensions.{required} is missing; every pack has it")
             if without := sorted(name for name, value in self.dimensions[required].items() if getattr(value, what) is None):
                 raise ValueError(f"dimensions.{required}: {without} need `{what}`")
-        if len(set(self.depends.values())) < len(self.depends):
-            raise ValueError("depends: two dimensions depend on the same one; one may")
         for dimension, other in self.depends.items():
             if dimension not in self.dimensions or other not in self.dimensions or other in self.depends:
                 raise ValueError(f"depends.{dimension} names {other!r}; allowed are two dimensions, of which the second depends on none")
@@ -114,6 +126,10 @@ class Taxonomy(Strict):
                 if unknown := sorted(set(moods) - set(self.moods)):
                     raise ValueError(f"dimensions.trajectory.{name}.moods.{end} names {unknown}; allowed: {', '.join(self.moods)}")
                 sums_to_one(f"dimensions.trajectory.{name}.moods.{end}", moods)
+
+    def length_class(self, exchanges: int) -> LengthClass:
+        """Return the class of a length, or the one that comes nearest to it."""
+        return min(self.length_classes.values(), key=lambda item: max(item.exchanges[0] - exchanges, exchanges - item.exchanges[1], 0))
 
     def weights(self, dimension: str, drawn: Mapping[str, str]) -> dict[str, float]:
         """Return the weights of a dimension's values.
@@ -157,9 +173,7 @@ class Flaws(Strict):
     secondary: WholeRange
     primary_shows: Share
     secondary_shows: Shares
-    cooperation: dict[Literal["engage", "partial", "push_back", "ignore"], Weight] = Field(
-        description="What a user makes of the assistant's last answer; weights sum to 1."
-    )
+    cooperation: dict[Cooperation, Weight] = Field(description="What a user makes of the assistant's last answer; weights sum to 1.")
     categories: dict[str, dict[str, FlawKind]] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 from core.errors import InvalidOutputError, ModelError, RefusedError, TruncatedError
 from core.packs.pack import Pack
 from core.records import EndReason, Persona, Side, Transcript
-from core.rehearsal.steering import steer
+from core.rehearsal.course import steer
 from core.rehearsal.turn_log import Turn, TurnLog
 from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, brief_inputs, user_turn
 
@@ -48,7 +48,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
         target_exchanges=persona.exchanges,
         end_reason=reason,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        system=pack.prompts["system"].render(),
+        system=pack.system(persona.country),
         provenance=_provenance(scene) | problem,
     )
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from core.packs.pack import Pack
 from core.records import Persona
+from core.rehearsal.episodes import episode_weights
 from core.rehearsal.personas import flaw_weights, topic_weights
 
 Name = TypeVar("Name")
@@ -47,6 +48,11 @@ def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
         if persona.flaws:
             _add(due["primary flaw"], _shares(flaw_weights(pack, drawn)))
             got["primary flaw"][persona.flaws[0].name] += 1
+        _add(due["episodes"], {"none": 1 - pack.episodes.share, "some": pack.episodes.share})
+        got["episodes"]["some" if persona.episodes else "none"] += 1
+        if persona.episodes:
+            _add(due["episode"], _shares(episode_weights(pack, drawn, persona.exchanges)))
+            got["episode"][persona.episodes[0].name] += 1
         _add(due["flaws"], {"none": pack.flaws.none_share, "some": 1 - pack.flaws.none_share})
         got["flaws"]["some" if persona.flaws else "none"] += 1
     return [Row(dimension, name, share, got[dimension][name]) for dimension, shares in due.items() for name, share in shares.items()]

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from core.judging.text_facts import ends_with_question, opener, sentences, words
 from core.packs.pack import Pack
 from core.packs.word_search import TopicSearch, pattern, plain
-from core.records import Exchange, Side, Transcript
+from core.records import Exchange, Persona, Side, Transcript
+from core.rehearsal.course import beat_at
 from core.rehearsal.guards import find_fault
 
 SIDES: tuple[Side, Side] = ("user", "assistant")
@@ -30,6 +33,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "topics_kept": (0.5, 1),  # of the subtopics planned for a message, those that it mentions
     "distinct_openers": (0.8, 1),  # messages that start unlike all earlier ones of their conversation
     "messages_refused": (0, 0.1),  # by a guard
+    "episodes_recognised": (0.6, 1),  # messages in which an episode with words arrives that hold one of them
+    "episode_messages": (0, 1),  # messages that are a part of an episode; the pack sets the bound
+    "events_mentioned": (0.4, 1),  # messages after an event that hold one of its own words
+    "episode_answered": (0.5, 1),  # after a question about what an episode brought
 }
 """Where a figure of a batch is in order; the report names those outside."""
 
@@ -123,6 +130,9 @@ class _Message:
     flaws: frozenset[str]
     due: frozenset[str]
     topics_due: frozenset[str]
+    part: str
+    episode: str
+    event: str
 
 
 def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
@@ -141,6 +151,9 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
     due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
     answered = sum(_answers(message) for message in asked)
+    arrived = [(message, pattern(words)) for message in messages if message.part == "arrives" and (words := _episode_words(pack, message.episode))]
+    played = [message for message in asked if message.part == "plays"]
+    after = [message for message in messages if message.event]
     sums = {
         "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
         "length_in_style": (sum(style.within for style in styles), styled),
@@ -150,11 +163,16 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
         "topics_kept": (sum(len(due & sums) for due, sums in scheduled), kept),
         "distinct_openers": (sum(len(set(items)) for items in openers), len(messages)),
         "messages_refused": (refused.total(), refused.total() + 2 * len(messages)),
+        "episodes_recognised": (sum(bool(shows.search(plain(message.text))) for message, shows in arrived), len(arrived)),
+        "episode_messages": (sum(bool(message.part) for message in messages), len(messages)),
+        "episode_answered": (sum(_answers(message) for message in played), len(played)),
+        "events_mentioned": (sum(_mentions(message) for message in after), len(after)),
     }
+    ranges = RANGES | {"episode_messages": (0, pack.episodes.most_of_messages)}
     return Report(
         conversations=len(transcripts),
         messages=len(messages),
-        figures=[Figure(name, total / of if of else None, of, *RANGES[name]) for name, (total, of) in sums.items()],
+        figures=[Figure(name, total / of if of else None, of, *ranges[name]) for name, (total, of) in sums.items()],
         flaws=flaws,
         styles=styles,
         ends=Counter(str(transcript.end_reason or "not stated") for transcript in transcripts),
@@ -164,6 +182,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
 
 def _messages(transcript: Transcript) -> Iterator[_Message]:
     flaws, style = _played(transcript.persona or {})
+    drawn = _drawn(transcript.persona)
     steering: Sequence[Mapping[str, list[str]]] = transcript.provenance.get("steering") or ()
     before: Exchange | None = None
     for number, exchange in enumerate(transcript.exchanges):
@@ -175,8 +194,19 @@ def _messages(transcript: Transcript) -> Iterator[_Message]:
             flaws=flaws,
             due=frozenset(steered["flaws"]) if steered else flaws,
             topics_due=frozenset(steered["topics"] if steered else ()),
+            part=beat.part if (beat := beat_at(drawn, number + 1) if drawn else None) else "",
+            episode=next((item.name for item in drawn.episodes if beat in item.beats), "") if drawn and beat else "",
+            event=next((item.text for item in drawn.events if item.exchange_number == number + 1), "") if drawn else "",
         )
         before = exchange
+
+
+def _drawn(persona: Mapping[str, Any] | None) -> Persona | None:
+    """Return a transcript's persona as it was drawn here; none where it comes from elsewhere."""
+    try:
+        return Persona.model_validate(persona)
+    except ValidationError:
+        return None
 
 
 def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
@@ -215,6 +245,17 @@ def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
             lengths[message.style].append(len(words(message.text)))
     ranges = {name: value.words for name, value in pack.taxonomy.dimensions["writing_style"].items()}
     return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
+
+
+def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:
+    kind = pack.episodes.episodes.get(name)
+    return tuple(kind.words) if kind else ()
+
+
+def _mentions(message: _Message) -> bool:
+    """Say whether a message holds a word of what happened before it, by the beginnings of the long words."""
+    beginnings = {word[:CONTENT_LETTERS] for word in words(message.event) if len(word) >= CONTENT_LETTERS}
+    return bool(beginnings & {word[:CONTENT_LETTERS] for word in words(message.text)})
 
 
 def _answers(message: _Message) -> bool:

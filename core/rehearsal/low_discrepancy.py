@@ -6,10 +6,13 @@ sequence, shuffled and scrambled by nested permutations (Owen 1995; hashing by L
 Scrambling", JCGT 9(4), 2020), so that the sequences of two purposes have nothing to do with each other.
 """
 
+from collections.abc import Mapping
 from functools import cache
+from typing import TypeVar
 
 from core.fingerprint import seed_of
 
+Name = TypeVar("Name")
 BITS = 32
 MASK = 2**BITS - 1
 
@@ -22,6 +25,26 @@ def spread(seed: int, *purpose: object) -> float:
     """
     shuffle, scramble = _keys(purpose)
     return _scrambled(_reversed(_scrambled(seed & MASK, shuffle)), scramble) / 2**BITS
+
+
+def at(weights: Mapping[Name, float], place: float) -> Name:
+    """Return the one that stands at a place between 0 and 1, where each takes a stretch as long as its weight."""
+    total, reached = sum(weights.values()), 0.0
+    for name, weight in weights.items():
+        reached += weight / total
+        if place < reached:
+            return name
+    return list(weights)[-1]
+
+
+def within(weights: Mapping[Name, float], place: float) -> float:
+    """Return where in the stretch of the one that stands there a place lies, between 0 and 1."""
+    total, reached = sum(weights.values()), 0.0
+    for weight in weights.values():
+        if place < reached + weight / total:
+            return (place - reached) / (weight / total)
+        reached += weight / total
+    return 0.0
 
 
 @cache

@@ -2,16 +2,15 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from core.errors import PersonaError
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
 from core.packs.taxonomy import goes_with
 from core.records import Flaw, Persona, Topic
-from core.rehearsal.low_discrepancy import spread
-
-Name = TypeVar("Name")
+from core.rehearsal.episodes import draw_episodes
+from core.rehearsal.life import draw_events, draw_life, first_day, with_courses
+from core.rehearsal.low_discrepancy import at, spread, within
 
 
 def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = None) -> Persona:
@@ -25,21 +24,27 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
     taxonomy = pack.taxonomy
     kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
     low, high = exchanges or taxonomy.length_classes[_due(kinds, pack, seed, "length class")].exchanges
-    drawn: dict[str, str] = {}
-    for name in sorted(taxonomy.dimensions, key=lambda name: name in taxonomy.depends):  # what others depend on comes first
-        place = spread(seed, pack.name, taxonomy.depends.get(name, name))
-        if name in taxonomy.depends:  # where in its stretch the other value was found is as even as that was, so that the two are even together
-            place = within(taxonomy.weights(taxonomy.depends[name], drawn), place)
-        drawn[name] = at(taxonomy.weights(name, drawn), place)
+    length = low + int(spread(seed, pack.name, "length") * (high - low + 1))
+    drawn = _dimensions(pack, seed)
+    episodes = draw_episodes(pack, seed, drawn, length)
+    life, country = draw_life(pack, seed, drawn)
+    for episode in episodes:
+        life |= pack.episodes.episodes[episode.name].life
+    taken = {beat.exchange_number for episode in episodes for beat in episode.beats}
     return Persona(
         id=f"{pack.name}-persona-{seed}",
         seed=seed,
         name=_name(pack, seed),
-        topics=_topics(pack, seed, drawn),
+        topics=with_courses(pack, seed, _topics(pack, seed, drawn, length), length),
         flaws=_flaws(pack, seed, drawn),
         trajectory=drawn["trajectory"],
         dimensions={name: drawn[name] for name in taxonomy.dimensions if name != "trajectory"},
-        exchanges=low + int(spread(seed, pack.name, "length") * (high - low + 1)),
+        exchanges=length,
+        begins=first_day(pack, seed).isoformat(),
+        life=life,
+        country=country,
+        events=draw_events(pack, seed, drawn, length, taken),
+        episodes=episodes,
     )
 
 
@@ -66,28 +71,22 @@ def pick(draw: random.Random, weights: Mapping[str, float]) -> str:
     return draw.choices(list(weights), list(weights.values()))[0]
 
 
-def at(weights: Mapping[Name, float], place: float) -> Name:
-    """Return the one that stands at a place between 0 and 1, where each takes a stretch as long as its weight."""
-    total, reached = sum(weights.values()), 0.0
-    for name, weight in weights.items():
-        reached += weight / total
-        if place < reached:
-            return name
-    return list(weights)[-1]
-
-
-def within(weights: Mapping[Name, float], place: float) -> float:
-    """Return where in the stretch of the one that stands there a place lies, between 0 and 1."""
-    total, reached = sum(weights.values()), 0.0
-    for weight in weights.values():
-        if place < reached + weight / total:
-            return (place - reached) / (weight / total)
-        reached += weight / total
-    return 0.0
-
-
 def _due(weights: Mapping[str, float], pack: Pack, seed: int, *purpose: object) -> str:
     return at(weights, spread(seed, pack.name, *purpose))
+
+
+def _dimensions(pack: Pack, seed: int) -> dict[str, str]:
+    """Return a persona's value of each dimension."""
+    taxonomy, drawn, together = pack.taxonomy, dict[str, str](), set[str]()
+    for name in sorted(taxonomy.dimensions, key=lambda name: name in taxonomy.depends):  # what others depend on comes first
+        other = taxonomy.depends.get(name, name)
+        if name == other or other in together:
+            place = spread(seed, pack.name, name)
+        else:  # where in its stretch the other value was found is as even as that was, so that the two are even together
+            place = within(taxonomy.weights(other, drawn), spread(seed, pack.name, other))
+            together.add(other)
+        drawn[name] = at(taxonomy.weights(name, drawn), place)
+    return drawn
 
 
 def _name(pack: Pack, seed: int) -> str:
@@ -113,8 +112,8 @@ def flaw_weights(pack: Pack, drawn: Mapping[str, str]) -> dict[str, float]:
     return {name: kind.weight for name, kind in pack.flaws.kinds.items() if goes_with(kind.not_with, drawn)}
 
 
-def _topics(pack: Pack, seed: int, drawn: Mapping[str, str]) -> list[Topic]:
-    low, high = pack.taxonomy.topics_per_persona
+def _topics(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Topic]:
+    low, high = pack.taxonomy.length_class(exchanges).topics or pack.taxonomy.topics_per_persona
     groups, everything, left = pack.taxonomy.topics, topic_weights(pack, {}), topic_weights(pack, drawn)
     topics: list[Topic] = []
     for number in range(high):

@@ -54,7 +54,8 @@ class RehearsalPlan(Record):
     @property
     def guidance_text(self) -> str:
         """The prompt that the assistant is given."""
-        return load_pack(self.domain).prompts[self.guidance].render()
+        pack = load_pack(self.domain)
+        return pack.prompts[self.guidance].render(services=pack.help_at_hand(self.persona.country))
 
     def cast(self, user: ChatModel, assistant: ChatModel) -> Cast:
         """Return the players of the conversation."""

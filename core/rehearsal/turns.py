@@ -11,8 +11,8 @@ from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.packs.pack import Pack
 from core.records import Exchange, Persona, Side
+from core.rehearsal.course import Steering
 from core.rehearsal.guards import find_fault
-from core.rehearsal.steering import Steering
 from core.rehearsal.turn_log import Turn, TurnLog, rejection, spent
 from core.settings.faults import Fault
 from core.yaml_files import explain
@@ -199,6 +199,7 @@ def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
         "flaws": _described(pack, persona),
         "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
         "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
+        "life": persona.life,
     }
 
 
@@ -208,7 +209,7 @@ def steering_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[st
     return {
         **vars(steering),
         "mood": pack.taxonomy.moods[steering.mood],
-        "topics": [{"subtopic": name, "description": descriptions[name]} for name in steering.topics],
+        "topics": [{"subtopic": name, "description": descriptions[name], "news": steering.news.get(name, "")} for name in steering.topics],
         "flaws": [flaw for flaw in _described(pack, persona) if flaw["name"] in steering.flaws],
     }
 

@@ -26,7 +26,7 @@ def card_facts(run: Run, dataset: DatasetRef | None, base: ModelRef, training: T
         languages=run.settings.dataset.languages,
         intended_use=run.pack.intended_use,
         notice=run.pack.notice,
-        system=run.pack.prompts["system"].render(),
+        system=run.pack.system(),
         caveats=_caveats(run.store, dataset) if dataset else [],
     )
 

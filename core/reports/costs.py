@@ -7,8 +7,8 @@ from statistics import mean
 from core.llm.chat import Usage
 from core.llm.prices import PriceList
 from core.packs.pack import Pack
+from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
-from core.rehearsal.steering import steer
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.settings.pipeline import Settings
 
@@ -84,8 +84,8 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
     return Sizes(
         brief=mean(count(pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))) for persona in personas),
         steering=mean(count(pack.prompts["user_steering"].render(**note)) for note in notes),
-        guidance=count(pack.prompts["assistant"].render()),
-        short=count(pack.prompts["system"].render()),
+        guidance=count(pack.prompts["assistant"].render(services=pack.help_at_hand(None))),
+        short=count(pack.system()),
         criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
         lengths=[persona.exchanges for persona in personas],
     )

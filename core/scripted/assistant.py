@@ -31,6 +31,8 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     message, script = said[-1], phrases.assistant
     if lexicon.has("crisis", message):
         return " ".join([draw.choice(script.crisis), *_topic_parts(draw, phrases, list(lexicon.topics(message))[:1], False)]) if well() else _dull(draw, script)
+    if script.limits and lexicon.in_episode(message):
+        return " ".join([draw.choice(script.limits), *_topic_parts(draw, phrases, list(lexicon.topics(message))[:1], False)]) if well() else _dull(draw, script)
     topics = [topic for topic in lexicon.topics(message) if topic in phrases.topics]
     taken_up = [topic for topic in topics if well()]
     if not taken_up:

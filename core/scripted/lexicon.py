@@ -12,6 +12,7 @@ class Lexicon:
         lists = pack.phrases.words.model_dump() if pack.phrases else {}
         self._lists = {name: pattern(tuple(words)) for name, words in lists.items()}
         self._topics = TopicSearch(pack.taxonomy)
+        self._episodes = pattern(tuple(word for kind in pack.episodes.episodes.values() for word in kind.words))
         self._had: dict[tuple[str, str], bool] = {}
 
     def has(self, kind: str, text: str) -> bool:
@@ -19,6 +20,10 @@ class Lexicon:
         if (kind, text) not in self._had:
             self._had[kind, text] = bool(self._lists[kind].search(plain(text)))
         return self._had[kind, text]
+
+    def in_episode(self, text: str) -> bool:
+        """Say whether a text has a word that gives an episode away."""
+        return bool(self._episodes.search(plain(text)))
 
     def topics(self, text: str) -> dict[str, int]:
         """Return the subtopics that a text touches and the position where each first shows, in order of appearance."""

@@ -8,7 +8,7 @@ from core.llm.chat import ChatRequest
 from core.packs.pack import Pack
 from core.packs.phrases import ScriptedPhrases
 from core.records import Persona
-from core.rehearsal.steering import Steering
+from core.rehearsal.course import Steering, beat_at
 
 
 def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> str:
@@ -30,6 +30,10 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
         if about in said_before or any(sentence in said_before for sentence in phrases.topics[topic].says):
             parts.append(draw.choice(script.resumed).replace("{about}", about))
         parts.append(_unsaid(draw, phrases.topics[topic].says, said_before))
+    if beat := beat_at(persona, steering.exchange_number):
+        episode = next(item for item in persona.episodes if beat in item.beats)
+        said = script.episodes[episode.name]
+        parts.insert(1, draw.choice(said.plays[episode.variant] if beat.part == "plays" else said.arrives))
     parts.append(draw.choice(script.feelings[steering.mood]))
     parts += [draw.choice(script.flaws[flaw]) for flaw in steering.flaws]
     if draw.random() < script.stuck_share:

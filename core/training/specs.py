@@ -128,7 +128,7 @@ def preflight_spec(store: Store, base: ModelRef, training: Training, script: str
 
 
 def _texts(training: Training, pack: Pack, template: bool) -> dict[str, tuple[str, str]]:
-    files = {"system-file": ("system.md", pack.prompts["system"].render())}
+    files = {"system-file": ("system.md", pack.system())}
     if template and training.chat_template:
         files["chat-template"] = ("chat_template.jinja", MARKERS.sub("", training.chat_template))
     return files

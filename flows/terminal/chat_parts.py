@@ -97,7 +97,7 @@ def _system(path: Path, pack: Pack) -> str:
     """Return the prompt of the Modelfile that an export puts beside its files; a pack may have changed since."""
     beside = path.parent / "Modelfile"
     match = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
-    return match[1].rstrip("\n") if match else pack.prompts["system"].render()
+    return match[1].rstrip("\n") if match else pack.system()
 
 
 def _caveats(dataset: str) -> tuple[str, ...]:

@@ -44,8 +44,8 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
     reading, tokenizer = find_transcripts(user_path(transcripts)), load_tokenizer(config.dataset.tokenizer)
     for line in reading.notices():
         show(line, error=True)
-    report, system = SliceReport(), pack.prompts["system"].render()
-    tokens = [item.tokens for item in slices(reading.transcripts.values(), system, config.dataset.slicing, tokenizer, report)]
+    report = SliceReport()
+    tokens = [item.tokens for item in slices(reading.transcripts.values(), pack.system_of, config.dataset.slicing, tokenizer, report)]
     length = load_training(config.training).train.get("max-length")
     figures = statistics(tokens, length if isinstance(length, int) else None)
     most = max(figures["histogram"].values(), default=1)

@@ -9,8 +9,8 @@ import pytest
 from core.judging.text_facts import words
 from core.packs.pack import load_pack
 from core.packs.taxonomy import goes_with
+from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_batch, sample_persona
-from core.rehearsal.steering import steer
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.lexicon import Lexicon
 

@@ -47,7 +47,7 @@ def test_examples_are_counted_as_they_are_trained(gemma2, tmp_path, monkeypatch)
     talk = Transcript(id="t", exchanges=[Exchange(exchange_number=n, user=f"Message {n}.", assistant=f"Answer {n}.") for n in range(1, 6)])
     counted = load_tokenizer(f"hf:{tmp_path}")
     template = runpy.run_path(str(JOBS / "train_sft.py"), run_name="job")["fold_system"](GEMMA2, gemma2)
-    for example in slices([talk], "Be kind.", Slicing(first=3, gap=(2, 5), max_tokens=9_000), counted, SliceReport()):
+    for example in slices([talk], lambda _: "Be kind.", Slicing(first=3, gap=(2, 5), max_tokens=9_000), counted, SliceReport()):
         whole = gemma2.apply_chat_template(example.messages, chat_template=template, tokenize=True, return_dict=False)
         assert example.tokens == len(whole)
 

@@ -1,7 +1,6 @@
 """The review of a pack: the shipped ones lack nothing, and each thing that is taken away is named with its file."""
 
 import pytest
-import yaml
 
 from core.authoring.pack_check import rendered_prompts, review_pack
 from core.errors import PackError
@@ -38,19 +37,6 @@ def test_a_criterion_without_an_example_that_fails_is_named(pack_copy):
 def test_na_without_a_rule_is_named(pack_copy):
     found = spoil(pack_copy, "prompts/therapeutic-coaching/criteria/MT7-follow-up.md", lambda text: text.replace("**NA**", "Otherwise"))
     assert any("Criterion MT7 allows NA and does not say when" in item for item in found)
-
-
-@pytest.mark.slow
-def test_edge_cases_that_are_usual_are_named(pack_copy):
-    def change(text):
-        data = yaml.safe_load(text)
-        for group in data["topics"].values():
-            group["edge_case"] = False
-        return yaml.safe_dump(data, allow_unicode=True)
-
-    found = spoil(pack_copy, "config/domains/therapeutic-coaching/input-taxonomy.yaml", change)
-    assert any("Nothing can trigger the gates CQ8, CQ9" in item for item in found)
-    assert any(item.startswith("Edge cases have 0%") for item in found)
 
 
 def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):

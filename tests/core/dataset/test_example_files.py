@@ -24,7 +24,7 @@ TALKS = [talk("a", 3), talk("b", 12), talk("c", 30), talk("d", 2), talk("e", 7)]
 
 
 def write(folder, talks=TALKS, apart=frozenset({"b", "d"}), provenance=False):
-    return write_examples(Store(str(folder)), "x", iter(talks), "be kind", SLICING, WORDS, set(apart), provenance)
+    return write_examples(Store(str(folder)), "x", iter(talks), lambda _: "be kind", SLICING, WORDS, set(apart), provenance)
 
 
 def rows(folder, split):
@@ -33,7 +33,7 @@ def rows(folder, split):
 
 def test_what_is_written_is_what_was_sliced_split_by_transcript(tmp_path):
     written = write(tmp_path)
-    expected = list(slices(TALKS, "be kind", SLICING, WORDS, SliceReport()))
+    expected = list(slices(TALKS, lambda _: "be kind", SLICING, WORDS, SliceReport()))
     for split, there in (("train", {"a", "c", "e"}), ("validation", {"b"})):
         assert rows(tmp_path, split) == [{"messages": item.messages} for item in expected if item.transcript_id in there]
         assert written.tokens[split] == [item.tokens for item in expected if item.transcript_id in there]

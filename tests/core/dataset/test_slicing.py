@@ -58,7 +58,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, 
 def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, sizes, limit):
     settings = Slicing(first=3, gap=(2, 5), max_tokens=limit)
     report = SliceReport()
-    made = list(slices([transcript(name, sizes)], "be kind", settings, WORDS, report))
+    made = list(slices([transcript(name, sizes)], lambda _: "be kind", settings, WORDS, report))
     for example in made:
         recount = sum(count(message["content"]) + OVERHEAD for message in example.messages)
         assert example.tokens == recount <= limit
@@ -88,7 +88,7 @@ def test_a_large_split_has_the_asked_share():
 
 def test_a_tokenizers_own_frames_count():
     framed = Tokenizer("framed", count, system=10, user=3, assistant=7)
-    (example,) = slices([transcript("t", [(1, 1)] * 3)], "be kind", DESIGN, framed, SliceReport())
+    (example,) = slices([transcript("t", [(1, 1)] * 3)], lambda _: "be kind", DESIGN, framed, SliceReport())
     # a message of the user has "u ?" and one of the assistant "a1"
     assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)
 
@@ -100,7 +100,9 @@ def test_whole_conversations_teach_each_reply_once() -> None:
 
 def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_learnt():
     greeted = transcript("greeted", [(5, 5)] * 12).model_copy(update={"opening": "Welcome back, friend."})
-    whole, short = (list(slices([greeted], "Be kind.", DESIGN.model_copy(update={"max_tokens": most}), WORDS, SliceReport())) for most in (9_000, 120))
+    whole, short = (
+        list(slices([greeted], lambda _: "Be kind.", DESIGN.model_copy(update={"max_tokens": most}), WORDS, SliceReport())) for most in (9_000, 120)
+    )
     for example in whole:
         assert [message["role"] for message in example.messages][:3] == ["system", "user", "assistant"]
         assert "Welcome back, friend." in example.messages[0]["content"]

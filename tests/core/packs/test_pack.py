@@ -59,11 +59,6 @@ def test_the_page_of_the_rubric_is_what_the_files_say():
     assert all(f"## {key}: " in page for key in RUBRIC)
 
 
-def test_about_fifteen_percent_of_the_topics_weight_is_edge_cases():
-    groups = load_pack(DOMAIN).taxonomy.topics.values()
-    assert 0.10 <= sum(group.weight for group in groups if group.edge_case) <= 0.20
-
-
 def _replace(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{old!r} is not in {path}"

@@ -8,9 +8,9 @@ from core.imports.transcript_files import read_transcript
 from core.packs.pack import load_pack
 from core.records import EndReason, Exchange, Transcript
 from core.rehearsal.conversation import rehearse
+from core.rehearsal.course import steer
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.personas import sample_batch
-from core.rehearsal.steering import steer
 from core.rehearsal.turns import Cast, Player
 from core.reports.render import fidelity_markdown
 from core.scripted.chat import ScriptedChat

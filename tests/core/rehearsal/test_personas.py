@@ -9,9 +9,9 @@ import pytest
 
 from core.errors import PersonaError
 from core.packs.pack import load_pack
+from core.rehearsal.course import steer
 from core.rehearsal.coverage import coverage
 from core.rehearsal.personas import check_seeds_apart, sample_batch, sample_persona
-from core.rehearsal.steering import steer
 from tests.conftest import CHECKOUT
 
 PACK = load_pack("therapeutic-coaching")

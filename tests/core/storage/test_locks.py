@@ -123,8 +123,10 @@ def test_a_child_does_not_hold_its_parent_s_locks(tmp_path):
         "import os, subprocess, sys, time\nfrom core.storage.locks import take_lock\nfrom core.storage.store import Store\n"
         "lock = take_lock(Store(sys.argv[1]), 'turns/a')\n"
         "started = subprocess.Popen(['sleep', '60'], close_fds=False)\n"
+        "read, write = os.pipe()\n"
         "forked = os.fork()\n"
-        "if forked == 0: time.sleep(60)\n"
+        "if forked == 0: os.write(write, b'1'); time.sleep(60)\n"
+        "os.read(read, 1)\n"
         "print(started.pid, forked, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
     done = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -1,0 +1,85 @@
+"""When a persona meets an edge case: once or twice in a conversation, over a few messages in a row, and with a life before and after."""
+
+from collections.abc import Mapping
+
+from core.packs.episodes import FEWEST, EpisodeKind
+from core.packs.pack import Pack
+from core.packs.taxonomy import goes_with
+from core.records import Beat, BeatPart, Episode
+from core.rehearsal.low_discrepancy import at, spread
+
+SECOND_FROM = 16
+"""Exchanges of a conversation that may have two episodes; in shorter ones they would be most of it."""
+RETURNS_FROM = 25
+"""Exchanges of a conversation in which an episode may come back."""
+RETURNS = 0.5
+"""Share of those in which it does."""
+APART = 4
+"""Messages at least between two episodes."""
+
+
+def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
+    """Return the episodes of a persona, in the order of their messages.
+
+    Args:
+        drawn: what the persona has of the dimensions.
+        exchanges: length of the conversation.
+    """
+    rules, everything = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
+    place = spread(seed, pack.name, "episode")
+    if place >= rules.share:
+        return []
+    left = episode_weights(pack, drawn, exchanges)
+    first = at(everything, place / rules.share)
+    if first not in left:
+        first = at(left, spread(seed, pack.name, "another episode"))
+    episodes = _placed(pack, seed, first, 1, exchanges)
+    del left[first]
+    if left and exchanges >= SECOND_FROM and spread(seed, pack.name, "second episode") < rules.second:
+        begin = episodes[-1].beats[-1].exchange_number + APART
+        episodes += _placed(pack, seed, at(left, spread(seed, pack.name, "which second episode")), begin, exchanges)
+    return episodes
+
+
+def episode_weights(pack: Pack, drawn: Mapping[str, str], exchanges: int) -> dict[str, float]:
+    """Return the weights of the episodes that go with a persona and fit its conversation."""
+    return {name: kind.weight for name, kind in pack.episodes.episodes.items() if kind.fewest_exchanges <= exchanges and goes_with(kind.not_with, drawn)}
+
+
+def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> list[Episode]:
+    """Place an episode, and its return if there is one, from a message on; nothing where there is no room."""
+    kind = pack.episodes.episodes[name]
+    variants = {variant: item.weight for variant, item in kind.variants.items()}
+
+    def once(number: int, begin: int, arrives: str) -> Episode | None:
+        variant = at(variants, spread(seed, pack.name, "variant", name, number))
+        beats = _beats(kind, variant, arrives, exchanges - begin + 1, first=number == 1)
+        if len(beats) < FEWEST:
+            return None
+        # with a message before it and one after it where the length allows
+        low, high = begin + (begin == 1), exchanges - len(beats)
+        low, high = (low, high) if low <= high else (begin, exchanges - len(beats) + 1)
+        start = low + int(spread(seed, pack.name, "episode begins", name, number) * (high - low + 1))
+        return Episode(
+            name=name,
+            variant=variant,
+            beats=[Beat(exchange_number=start + place, part=part, direction=text) for place, (part, text) in enumerate(beats)],
+        )
+
+    first = once(1, begin, kind.arrives)
+    if first is None:
+        return []
+    if kind.returns is None or exchanges < RETURNS_FROM or spread(seed, pack.name, "episode returns") >= RETURNS:
+        return [first]
+    second = once(2, first.beats[-1].exchange_number + APART, kind.returns)
+    return [first, second] if second else [first]
+
+
+def _beats(kind: EpisodeKind, variant: str, arrives: str, room: int, first: bool) -> list[tuple[BeatPart, str]]:
+    """Return the parts of an episode with their stage directions: what comes and what follows always, the rest where there is room."""
+    parts: list[tuple[BeatPart, str]] = [("arrives", arrives), ("plays", kind.variants[variant].plays)]
+    if kind.after and room > len(parts):
+        parts.append(("after", kind.after))
+    if kind.builds and first and room > len(parts):
+        parts.insert(0, ("builds", kind.builds))
+    return parts if room >= FEWEST else []
