@@ -6,7 +6,9 @@ from core.authoring.pack_check import rendered_prompts, review_pack
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count, Seed
+from core.records import Persona
 from core.rehearsal.coverage import coverage, table
+from core.rehearsal.overview import overview, overview_lines
 from core.rehearsal.personas import sample_batch
 from core.reports.render import rubric_markdown
 from core.terminal import Answer, one_line
@@ -60,7 +62,7 @@ def written(page: str, to: Path | None, data: dict[str, object]) -> Answer:
 
 
 def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed: Seed = 0) -> Answer:
-    """Show the personas of a batch and how they cover the taxonomy.
+    """Show the personas of a batch, what they will bring in figures, and how they cover the taxonomy.
 
     Args:
         domain: name of a domain pack.
@@ -72,5 +74,15 @@ def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed
     for one in batch:
         topics, flaws = ", ".join(topic.subtopic for topic in one.topics), ", ".join(flaw.name for flaw in one.flaws) or "none"
         lines.append(one_line(f"{one.seed:6}  {one.name:12}  {one.exchanges:3} exchanges  {one.trajectory:14}  {topics}  (flaws: {flaws})"))
-    covered = coverage(pack, batch)
-    return Answer("\n".join([*lines, "", table(covered)]), {"personas": batch, "coverage": covered})
+        lines += [f"        {one_line(', '.join(one.life.values()))}"] if one.life else []
+        lines += [f"        {one_line(_course(one))}"] if one.episodes or one.events else []
+    covered, figures = coverage(pack, batch), overview(pack, batch)
+    return Answer("\n".join([*lines, "", *overview_lines(figures), "", table(covered)]), {"personas": batch, "overview": figures, "coverage": covered})
+
+
+def _course(persona: Persona) -> str:
+    """Return what happens to a persona, by the numbers of its messages."""
+    happens = {event.exchange_number: event.text for event in persona.events}
+    for episode in persona.episodes:
+        happens[episode.beats[0].exchange_number] = f"{episode.name} ({episode.variant}), to message {episode.beats[-1].exchange_number}"
+    return "; ".join(f"{number}: {what}" for number, what in sorted(happens.items()))

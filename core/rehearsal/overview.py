@@ -1,0 +1,91 @@
+"""What a batch of personas will bring, in figures that a person can read before anything is paid for."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from core.packs.pack import Pack
+from core.records import Persona
+from core.rehearsal.course import steer
+
+PERCENTILES = (10, 50, 90)
+
+
+def overview(pack: Pack, personas: Sequence[Persona]) -> dict[str, Any]:
+    """Return the figures of a batch.
+
+    Returns:
+        `exchanges` and `topics` (mean and percentiles), `episode_messages` and `event_messages` (shares of all messages), `episodes` (personas by
+        episode), `clauses` (conversations that exercise each clause), `cooperation` (shares of messages, by difficulty where the pack has it), `countries`
+        (personas), and `days_between_messages`.
+    """
+    episodes, clauses, countries = Counter[str](), Counter[str](), Counter[str]()
+    cooperation: dict[str, Counter[str]] = defaultdict(Counter)
+    days, messages = [], sum(persona.exchanges for persona in personas)
+    for persona in personas:
+        episodes.update({episode.name for episode in persona.episodes})
+        clauses.update(_exercised(pack, persona))
+        countries.update([place.rpartition(", ")[2]] if (place := persona.life.get("place")) else [])
+        for number in range(2, persona.exchanges + 1):
+            steering = steer(pack, persona, number, minimum=1)
+            cooperation[persona.dimensions.get("difficulty", "everybody")][steering.cooperation] += 1
+            days.append(steering.days)
+    return {
+        "personas": len(personas),
+        "exchanges": spread_of([persona.exchanges for persona in personas]),
+        "topics": spread_of([len(persona.topics) for persona in personas]),
+        "episode_messages": sum(len(episode.beats) for persona in personas for episode in persona.episodes) / messages,
+        "event_messages": sum(len(persona.events) for persona in personas) / messages,
+        "episodes": dict(episodes.most_common()),
+        "clauses": {clause: clauses[clause] for clause in _all_clauses(pack)},
+        "cooperation": {name: {kind: count / drawn.total() for kind, count in drawn.most_common()} for name, drawn in sorted(cooperation.items())},
+        "countries": dict(countries.most_common()),
+        "days_between_messages": spread_of(days),
+    }
+
+
+def spread_of(numbers: Sequence[int]) -> dict[str, float]:
+    """Return the mean and the percentiles of whole numbers; nothing of none."""
+    if not numbers:
+        return {}
+    ordered = sorted(numbers)
+    return {"mean": round(sum(numbers) / len(numbers), 1)} | {f"p{part}": ordered[(len(ordered) - 1) * part // 100] for part in PERCENTILES}
+
+
+def overview_lines(figures: dict[str, Any]) -> list[str]:
+    """Return the figures as lines of text."""
+
+    def row(values: dict[str, float]) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in values.items())
+
+    def counts(values: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in values.items()) or "none"
+
+    lines = [
+        f"{title}: {', '.join(f'{name} {value:g}' for name, value in figures[key].items())}"
+        for key, title in (("exchanges", "Exchanges"), ("topics", "Topics"), ("days_between_messages", "Days between messages"))
+        if figures[key]
+    ]
+    lines.append(f"Messages in an episode {figures['episode_messages']:.1%}, after an event {figures['event_messages']:.1%}")
+    lines.append(f"Episodes: {counts(figures['episodes'])}")
+    if figures["clauses"]:
+        lines.append(f"Clauses exercised: {counts(figures['clauses'])}")
+    lines += [f"Cooperation, {name.replace('_', ' ')}: {row(shares)}" for name, shares in figures["cooperation"].items()]
+    if figures["countries"]:
+        lines.append(f"Countries: {counts(figures['countries'])}")
+    return lines
+
+
+def _exercised(pack: Pack, persona: Persona) -> set[str]:
+    """Return the clauses that a persona's conversation exercises."""
+    clauses: set[str] = set()
+    for topic in persona.topics:
+        clauses |= set(pack.taxonomy.topics[topic.category].subtopics[topic.subtopic].exercises)
+    for episode in persona.episodes:
+        kind = pack.episodes.episodes[episode.name]
+        clauses |= {*kind.exercises, *kind.variants[episode.variant].exercises}
+    return clauses
+
+
+def _all_clauses(pack: Pack) -> Iterable[str]:
+    return (f"{key}.{name}" for key, criterion in pack.rubric.criteria.items() for name in criterion.head.clauses)

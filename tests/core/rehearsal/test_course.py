@@ -1,0 +1,97 @@
+"""A persona's messages stand in a calendar, in a life and under the topics that are on its mind; how it takes answers follows who it is."""
+
+from collections import Counter
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.packs.pack import load_pack
+from core.rehearsal.course import is_open, steer
+from core.rehearsal.personas import sample_batch, sample_persona
+
+PACK = load_pack("therapeutic-coaching")
+SEEDS, LENGTHS = st.integers(0, 100_000), st.integers(2, 100)
+
+
+def course(persona, minimum=3):
+    return [steer(PACK, persona, number, minimum) for number in range(1, persona.exchanges + 1)]
+
+
+@given(seed=SEEDS, length=LENGTHS)
+def test_the_day_of_each_message_is_as_many_days_after_the_last_as_the_note_says(seed, length):
+    persona = sample_persona(PACK, seed, (length, length))
+    day = date.fromisoformat(persona.begins)
+    for steering in course(persona):
+        day += timedelta(days=steering.days)
+        assert steering.date == f"{day:%A} {day.day} {day:%B}"
+
+
+@given(seed=SEEDS, length=LENGTHS)
+def test_a_message_is_about_topics_that_are_on_the_personas_mind_or_settled_that_day(seed, length):
+    persona = sample_persona(PACK, seed, (length, length))
+    topics = {topic.subtopic: topic for topic in persona.topics}
+    for steering in course(persona):
+        assert steering.topics
+        assert len(set(steering.topics)) == len(steering.topics)
+        for name in steering.topics:
+            assert is_open(topics[name], steering.exchange_number) or steering.news.get(name) == "settled"
+
+
+@given(seed=SEEDS, length=LENGTHS)
+def test_topics_arrive_are_settled_and_return_in_that_order_and_each_is_in_the_note_of_its_day(seed, length):
+    persona = sample_persona(PACK, seed, (length, length))
+    steerings = {steering.exchange_number: steering for steering in course(persona)}
+    taken = {beat.exchange_number for episode in persona.episodes for beat in episode.beats}
+    news = Counter(number for topic in persona.topics for number in (topic.arrives, topic.settles, topic.returns) if number)
+    for topic in persona.topics:
+        numbers = [number for number in (topic.arrives, topic.settles, topic.returns) if number is not None]
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] >= 1
+        assert numbers[-1] <= length
+        for what, number in (("arrives", topic.arrives), ("settled", topic.settles), ("returns", topic.returns)):
+            if number and number > 1 and number not in taken and news[number] <= 3:
+                assert steerings[number].news[topic.subtopic] == what
+
+
+def test_a_long_arc_has_topics_that_come_and_go():
+    batch = sample_batch(PACK, 0, 300, (40, 40))
+    assert all(any(topic.arrives > 1 for topic in persona.topics) for persona in batch)
+    assert sum(any(topic.settles for topic in persona.topics) for persona in batch) > 200
+    assert sum(any(topic.returns for topic in persona.topics) for persona in batch) > 100
+
+
+@given(seed=SEEDS, length=LENGTHS)
+def test_events_are_dated_and_never_fall_into_an_episode(seed, length):
+    persona = sample_persona(PACK, seed, (length, length))
+    numbers = [event.exchange_number for event in persona.events]
+    assert len(set(numbers)) == len(numbers)
+    assert len({event.text for event in persona.events}) == len(numbers)
+    taken = {beat.exchange_number for episode in persona.episodes for beat in episode.beats}
+    assert not taken & set(numbers)
+    for event in persona.events:
+        assert steer(PACK, persona, event.exchange_number, 3).event == event.text
+
+
+def cooperation(difficulty):
+    batch = [persona for persona in sample_batch(PACK, 0, 600, (12, 12)) if persona.dimensions["difficulty"] == difficulty]
+    drawn = Counter(steering.cooperation for persona in batch for steering in course(persona)[1:])
+    return {name: count / drawn.total() for name, count in drawn.items()}
+
+
+def test_easy_people_push_back_less_than_hard_ones():
+    easy, hard = cooperation("easy"), cooperation("hard")
+    assert easy["push_back"] < hard["push_back"] / 1.5
+    assert easy["engage"] > hard["engage"] + 0.1
+
+
+def test_most_personas_have_a_country_and_a_quarter_of_them_one_that_the_assistant_does_not_know():
+    batch = sample_batch(PACK, 0, 1000)
+    assert all(persona.life["place"] and persona.life["english"] for persona in batch)
+    assert sum(persona.country is None for persona in batch) / 1000 == pytest.approx(0.25, abs=0.02)
+    for persona in batch:
+        if persona.country:
+            assert persona.life["place"].endswith(PACK.life.countries[persona.country].name)
+            assert PACK.services.countries[persona.country] in PACK.system(persona.country)
+    assert PACK.services.unknown in PACK.system()

@@ -1,0 +1,95 @@
+"""An edge case comes once or twice in a conversation, is answered and followed up, and leaves the rest of it to ordinary life."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.packs.pack import load_pack
+from core.rehearsal.course import beat_at, steer
+from core.rehearsal.episodes import RETURNS_FROM, SECOND_FROM
+from core.rehearsal.personas import sample_batch, sample_persona
+from tests.conftest import CHECKOUT
+
+WORKSHOP = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
+COACHING = load_pack("therapeutic-coaching")
+PACKS = pytest.mark.parametrize("pack", [WORKSHOP, COACHING], ids=lambda pack: pack.name)
+SEEDS, LENGTHS = st.integers(0, 100_000), st.integers(2, 100)
+
+
+def parts(episode):
+    return [beat.part for beat in episode.beats]
+
+
+@PACKS
+@given(seed=SEEDS, length=LENGTHS)
+def test_an_episode_takes_consecutive_messages_and_is_always_followed_up(pack, seed, length):
+    persona = sample_persona(pack, seed, (length, length))
+    for episode in persona.episodes:
+        numbers = [beat.exchange_number for beat in episode.beats]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers[0] >= 1
+        assert numbers[-1] <= length
+        assert parts(episode) == [part for part in ("builds", "arrives", "plays", "after") if part in parts(episode)]
+        assert {"arrives", "plays"} <= set(parts(episode))
+
+
+@PACKS
+@given(seed=SEEDS, length=LENGTHS)
+def test_no_two_episodes_share_a_message_and_short_conversations_have_one(pack, seed, length):
+    persona = sample_persona(pack, seed, (length, length))
+    numbers = [beat.exchange_number for episode in persona.episodes for beat in episode.beats]
+    assert len(set(numbers)) == len(numbers)
+    names = Counter(episode.name for episode in persona.episodes)
+    assert max(names.values(), default=0) <= 1 + (length >= RETURNS_FROM)
+    assert len(names) <= 1 + (length >= SECOND_FROM)
+
+
+@PACKS
+@given(seed=SEEDS, length=st.integers(6, 100))
+def test_a_person_has_a_life_before_and_after_an_episode(pack, seed, length):
+    persona = sample_persona(pack, seed, (length, length))
+    played = {beat.exchange_number for episode in persona.episodes for beat in episode.beats}
+    assert not {1, length} & played
+
+
+@PACKS
+@given(seed=SEEDS, length=LENGTHS)
+def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, length):
+    persona = sample_persona(pack, seed, (length, length))
+    last = max((beat.exchange_number for episode in persona.episodes for beat in episode.beats), default=0)
+    for number in range(1, length + 1):
+        steering = steer(pack, persona, number, 1)
+        beat = beat_at(persona, number)
+        assert steering.episode == (beat.direction if beat else "")
+        assert steering.may_end == (number > last)
+        if beat and beat.part in ("plays", "after"):
+            assert steering.cooperation == "engage"
+
+
+@PACKS
+def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_weight_asks(pack):
+    batch = sample_batch(pack, 0, 2000, (12, 12))
+    having = [persona for persona in batch if persona.episodes]
+    assert len(having) / len(batch) == pytest.approx(pack.episodes.share, abs=0.01)
+    kinds = Counter(persona.episodes[0].name for persona in having)
+    for name, kind in pack.episodes.episodes.items():
+        if not kind.not_with and kind.fewest_exchanges <= 12:
+            assert kinds[name] / len(having) == pytest.approx(kind.weight, abs=0.05), name
+
+
+@PACKS
+def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
+    batch = sample_batch(pack, 0, 2000)
+    taken = sum(len(episode.beats) for persona in batch for episode in persona.episodes)
+    assert taken / sum(persona.exchanges for persona in batch) <= pack.episodes.most_of_messages
+    assert max((len(episode.beats) for persona in batch for episode in persona.episodes), default=0) <= 4
+
+
+def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
+    for persona in sample_batch(COACHING, 0, 2000):
+        for episode in persona.episodes:
+            kind = COACHING.episodes.episodes[episode.name]
+            assert not any(persona.dimensions.get(dimension) in values for dimension, values in kind.not_with.items())
+            assert kind.fewest_exchanges <= persona.exchanges

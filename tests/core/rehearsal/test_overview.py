@@ -1,0 +1,29 @@
+"""What a batch will bring is counted before anything is paid for: lengths, edge cases, the branches that they exercise."""
+
+from core.packs.pack import load_pack
+from core.rehearsal.overview import overview, overview_lines, spread_of
+from core.rehearsal.personas import sample_batch
+from tests.conftest import CHECKOUT
+
+PACK = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
+
+
+def test_the_figures_are_those_of_the_personas():
+    batch = sample_batch(PACK, 0, 200)
+    figures = overview(PACK, batch)
+    messages = sum(persona.exchanges for persona in batch)
+    played = sum(len(episode.beats) for persona in batch for episode in persona.episodes)
+    assert figures["episode_messages"] == played / messages
+    assert sum(figures["episodes"].values()) == sum(len({episode.name for episode in persona.episodes}) for persona in batch)
+    assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in figures["cooperation"].values())
+
+
+def test_each_clause_of_a_gate_is_counted_also_one_that_nobody_exercises():
+    one = [persona for persona in sample_batch(PACK, 0, 100) if persona.episodes and persona.episodes[0].variant == "asks_for_a_trick"][:1]
+    assert overview(PACK, one)["clauses"] == {"WS5.ride": 1, "WS5.makeshift": 1, "WS5.unseen": 0}
+    assert "Clauses exercised: WS5.ride 1, WS5.makeshift 1, WS5.unseen 0" in overview_lines(overview(PACK, one))
+
+
+def test_lengths_are_told_by_their_mean_and_their_spread():
+    assert spread_of([4, 2, 9, 3, 2]) == {"mean": 4.0, "p10": 2, "p50": 3, "p90": 4}
+    assert spread_of([]) == {}
