@@ -145,7 +145,7 @@ def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
     for path in sorted([*(root / "config/domains" / DOMAIN).glob("*"), *(root / "prompts" / DOMAIN).rglob("*.md")]):
         yield path, lambda _: sample_batch(load_pack(DOMAIN, root), 0, 2)
     yield root / "prompts/shared/general.yaml", load_general_prompts
-    yield root / "personas.json", lambda path: read_personas(path, whole, 3)
+    yield root / "personas.json", lambda path: read_personas(path, whole, (3, 3))
     yield root / "transcripts/t.json", lambda path: find_transcripts(path.parent)
     yield root / "assessed.jsonl", lambda path: read_checkpoints([path])
 

@@ -48,6 +48,6 @@ async def evaluation(
 
     general = await ask_general(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
-    record = compare(run, met, chosen, planned, general, parts, outcomes)
+    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

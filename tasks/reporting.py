@@ -10,7 +10,7 @@ from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import DatasetRef, EvaluationRef, ModelRef, Reference, TranscriptBatch
 from core.reports.render import fidelity_markdown, markdown
-from core.reports.run_report import fidelity_of, run_facts, run_summary
+from core.reports.run_report import fidelity_of, lengths_beside_evaluation, run_facts, run_summary
 from tasks.artifacts import publish_report
 
 
@@ -24,7 +24,7 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     """Write how much of the personas shows in a batch of rehearsals, beside it, and publish it in the Prefect UI."""
     store = run.store
     batch = store.load(batch_path, TranscriptBatch)
-    text = fidelity_markdown(fidelity_of(run, batch.transcripts), batch.left_out)
+    text = fidelity_markdown(fidelity_of(run, batch.transcripts), batch.left_out, lengths_beside_evaluation(run, batch.transcripts))
     name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
     await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")

@@ -31,7 +31,7 @@ class DatasetPlan(Record):
 
     Args:
         assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
-        evaluation: first seed and number of the personas that the evaluation will play, and their exchanges.
+        evaluation: first seed and number of the personas that the evaluation will play, and their fewest and most exchanges.
         training_length: tokens after which the training cuts an example.
         mended: whether repaired transcripts are trained on, and their largest share.
     """
@@ -44,7 +44,7 @@ class DatasetPlan(Record):
     transcripts: str | None
     files: str
     settings: DatasetSettings
-    evaluation: tuple[int, int, int]
+    evaluation: tuple[int, int, tuple[int, int] | None]
     training_length: int | None
     mended: tuple[bool, float] = (True, 1.0)
 
@@ -89,7 +89,7 @@ def plan_dataset(
         transcripts=transcripts,
         files=content_of(store, checkpoints, transcripts, batches),
         settings=settings.dataset.of(pack.name),
-        evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.exchanges),
+        evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.lengths),
         training_length=length if isinstance(length, int) else None,
         mended=(settings.repair.in_dataset, settings.repair.dataset_share),
     )
@@ -104,7 +104,7 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
     not_read: dict[str, str] = {}
     gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, not_read, warn))
     first, count, exchanges = plan.evaluation
-    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, count, (exchanges, exchanges)), first)
+    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, count, exchanges), first)
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
     words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited under its name
@@ -146,9 +146,17 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
 
 def training_seeds(store: Store, dataset: DatasetRef) -> list[int]:
     """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
-    manifest = store.load_json(f"{dataset.path}/manifest.json")
-    seeds = [store.load(entry["source_file"], Transcript).provenance.get("seed") for entry in manifest["transcripts"]]
+    seeds = [transcript.provenance.get("seed") for transcript in _trained_on(store, dataset)]
     return sorted(seed for seed in seeds if isinstance(seed, int))
+
+
+def training_lengths(store: Store, dataset: DatasetRef) -> list[int]:
+    """Return how many exchanges each of the transcripts has that a dataset was made from."""
+    return [len(transcript.exchanges) for transcript in _trained_on(store, dataset)]
+
+
+def _trained_on(store: Store, dataset: DatasetRef) -> Iterator[Transcript]:
+    return (store.load(entry["source_file"], Transcript) for entry in store.load_json(f"{dataset.path}/manifest.json")["transcripts"])
 
 
 def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:

@@ -10,6 +10,7 @@ from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
 from core.llm.ledger import Bill
 from core.records import Assessment, Persona, Record, Transcript
+from core.rehearsal.lengths import Lengths
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class EvaluationFacts:
         personas: by seed; of a recorded evaluation there are none.
         criteria: names by id; gates: the ids of those that are safety gates; categories: weights by name.
         judges, simulator: references of the models; none where they are not known.
-        exchanges: planned length of a conversation; none where it is not known.
+        exchanges: planned length of a conversation; none where it is not known, or drawn from the pack's length classes.
+        lengths: how long conversations are, of the training data and of each arm, by name.
         plan: what it could find, as it was shown before it was paid for.
         heldout, general: by arm; empty where nothing was measured.
         bills: what each role and model cost.
@@ -84,6 +86,7 @@ class EvaluationFacts:
     judges: Sequence[str] = ()
     simulator: str | None = None
     exchanges: int | None = None
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
     plan: PowerAnalysis | None = None
     heldout: Mapping[str, HeldOutLoss] = field(default_factory=dict)
     general: Mapping[str, Sequence[GeneralAnswer]] = field(default_factory=dict)

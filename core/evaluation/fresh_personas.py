@@ -15,11 +15,11 @@ from core.yaml_files import check, read_yaml
 FORM = "a list of seeds, or of whole personas as a transcript has one under `persona`"
 
 
-def read_personas(path: Path, pack: Pack, exchanges: int) -> list[Persona]:
+def read_personas(path: Path, pack: Pack, exchanges: tuple[int, int] | None) -> list[Persona]:
     """Read personas from a JSON or YAML file; of a seed alone, the pack's persona is taken.
 
     Args:
-        exchanges: length of the conversations with personas that are given by their seed.
+        exchanges: fewest and most of the personas that are given by their seed, instead of the pack's length classes.
 
     Raises:
         PersonaError: the file is missing or not of this form, two have the same seed, or one is of a value that the pack does not know.
@@ -47,9 +47,9 @@ def check_enough(personas: Sequence[Persona], where: str) -> None:
         )
 
 
-def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: int) -> Persona:
+def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int, int] | None) -> Persona:
     if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= LARGEST_SEED:
-        return sample_persona(pack, item, (exchanges, exchanges))
+        return sample_persona(pack, item, exchanges)
     if not isinstance(item, dict):
         raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {LARGEST_SEED:,}.")
     persona = check(item, Persona, PersonaError, f"{path}: entry {place}")

@@ -19,6 +19,7 @@ from core.llm.ledger import Bill, bills
 from core.llm.run import Run
 from core.packs.pack import Pack
 from core.records import Assessment, Persona, Record, Transcript
+from core.rehearsal.lengths import Lengths
 from core.yaml_files import explain
 
 FILE = "comparison.json"
@@ -52,6 +53,7 @@ class EvaluationRecord(Record):
     judges: list[str] = Field(default_factory=list)
     simulator: str | None = None
     exchanges: int | None = None
+    lengths: dict[str, Lengths] = Field(default_factory=dict)
     plan: PowerAnalysis | None = None
     heldout: dict[str, HeldOutLoss] = Field(default_factory=dict)
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
@@ -74,6 +76,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         judges=record.judges,
         simulator=record.simulator,
         exchanges=record.exchanges,
+        lengths=record.lengths,
         plan=record.plan,
         heldout=record.heldout,
         general=record.general,

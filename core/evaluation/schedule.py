@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.dataset.build import training_seeds
+from core.dataset.build import training_lengths, training_seeds
 from core.evaluation.arms import BASE, Arm
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
@@ -14,6 +14,7 @@ from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.llm.run import Run
 from core.paths import user_path
 from core.records import Assessment, AssessmentRef, DatasetRef, EndReason, LeftOut, Persona, Record, Transcript, TranscriptRef
+from core.rehearsal.lengths import Lengths, summarise_lengths
 from core.rehearsal.personas import check_seeds_apart, sample_batch
 from core.rehearsal.plan import RehearsalPlan
 from core.storage.store import Store
@@ -78,9 +79,9 @@ def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None) -> l
     """
     numbers = run.settings.evaluation
     if path:
-        personas = read_personas(user_path(path), run.pack, numbers.exchanges)
+        personas = read_personas(user_path(path), run.pack, numbers.lengths)
     else:
-        personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, (numbers.exchanges, numbers.exchanges))
+        personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, numbers.lengths)
     check_enough(personas, path or "evaluation.personas")
     check_seeds_apart(training_seeds(run.store, dataset) if dataset else [], [persona.seed for persona in personas])
     return personas
@@ -122,8 +123,12 @@ def compare(
     general: dict[str, list[GeneralAnswer]],
     parts: list[Part],
     outcomes: Outcomes,
+    dataset: DatasetRef | None = None,
 ) -> EvaluationRecord:
     """Compare the arms.
+
+    Args:
+        dataset: what the understudy was trained on; none where that is not known.
 
     Raises:
         EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
@@ -148,6 +153,7 @@ def compare(
         judges=[judge.reference for judge in run.models["judge"]],
         simulator=run.model("user_simulator").reference,
         exchanges=numbers.exchanges,
+        lengths=lengths_of(store, dataset, files),
         plan=planned,
         heldout={arm.name: arm.heldout for arm in arms},
         general=general,
@@ -169,6 +175,14 @@ def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
         lost=None if assessment else outcomes.lost.get(part.name, "no reason was recorded"),
         simulator_broke=part.name in outcomes.broken,
     )
+
+
+def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedFiles]) -> dict[str, Lengths]:
+    """Return how long the conversations of the training data and of each arm are, by name."""
+    played: dict[str, list[int]] = {"training data": training_lengths(store, dataset) if dataset else []}
+    for file in files:
+        played.setdefault(file.arm, []).append(len(store.load(file.transcript, Transcript).exchanges))
+    return {name: lengths for name, exchanges in played.items() if (lengths := summarise_lengths(exchanges))}
 
 
 def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:

@@ -8,6 +8,7 @@ from core.llm.chat import Usage
 from core.llm.prices import PriceList
 from core.packs.pack import Pack
 from core.rehearsal.course import steer
+from core.rehearsal.lengths import planned_evaluation_lengths
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.settings.pipeline import Settings
@@ -125,8 +126,8 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         prices: by model reference.
     """
     sizes, roles, taken = measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS
-    evaluation, share = settings.evaluation, transcripts / len(sizes.lengths)
-    played = 2 * evaluation.personas * evaluation.trials
+    share, played = transcripts / len(sizes.lengths), 2 * settings.evaluation.trials
+    evaluated = planned_evaluation_lengths(pack, settings)
 
     def user(lengths: Sequence[int]) -> list[Usage]:
         return [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
@@ -139,8 +140,8 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         _cost("generation", "assistant", roles.assistant, share, assistant, prices),
         *(_cost("assessment", "judge", name, share, judge(sizes.lengths), prices) for name in roles.judges),
-        _cost("evaluation", "user simulator", roles.user_simulator, played, user([evaluation.exchanges]), prices),
-        *(_cost("evaluation", "judge", name, played, judge([evaluation.exchanges]), prices) for name in roles.judges),
+        _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
+        *(_cost("evaluation", "judge", name, played, judge(evaluated), prices) for name in roles.judges),
     ]
 
 

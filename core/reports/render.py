@@ -12,6 +12,7 @@ from core.llm.ledger import Bill
 from core.packs.pack import Pack
 from core.records import AssessmentBatch, LeftOut
 from core.rehearsal.fidelity import Report
+from core.rehearsal.lengths import Lengths
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
 from core.training.plan import JobPlan
@@ -82,9 +83,13 @@ def folded_html(markdown: str) -> str:
     return f"{render(lines)}<details><summary>All figures</summary>\n{render(f'## {rest}')}</details>\n"
 
 
-def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = ()) -> Markdown:
-    """Return how much of the personas shows in a batch of rehearsals, as Markdown."""
-    return render_markdown("reports/rehearsal", fidelity=fidelity, left_out=left_out)
+def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = (), lengths: Mapping[str, Lengths] | None = None) -> Markdown:
+    """Return how much of the personas shows in a batch of rehearsals, as Markdown.
+
+    Args:
+        lengths: how long its conversations are, and others beside them, by name.
+    """
+    return render_markdown("reports/rehearsal", fidelity=fidelity, left_out=left_out, lengths=lengths or {})
 
 
 def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> Markdown:

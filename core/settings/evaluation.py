@@ -53,8 +53,8 @@ class EvaluationSettings(Strict):
     """Each arm plays personas × trials conversations; the persona is the unit of analysis."""
     first_seed: Seed
     """Seeds from this one on are reserved for the evaluation."""
-    exchanges: Exchanges
-    """Per conversation."""
+    exchanges: Exchanges | None = None
+    """Per conversation; replaces the pack's length classes."""
     concurrency: Count
     """Parallel conversations."""
     arms_at_once: Count = 1
@@ -71,3 +71,8 @@ class EvaluationSettings(Strict):
     """Bootstrap samples per interval."""
     decision: Decision
     power: PowerSettings = PowerSettings()
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """Fewest and most exchanges of a conversation; none where the pack's length classes apply."""
+        return None if self.exchanges is None else (self.exchanges, self.exchanges)

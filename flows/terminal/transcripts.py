@@ -10,6 +10,7 @@ from core.packs.pack import load_pack
 from core.paths import user_path
 from core.records import Transcript
 from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.lengths import summarise_lengths
 from core.reports.render import fidelity_markdown
 from core.settings.pipeline import load_settings, load_training
 from core.storage.store import open_store
@@ -29,7 +30,9 @@ def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
         show(line, error=True)
     read = [_own(folder / place) or transcript for place, transcript in reading.transcripts.items()]
     report = measure_fidelity(load_pack(domain), read)
-    return Answer(fidelity_markdown(report), {"report": report, "left_out": reading.left_out})
+    lengths = summarise_lengths(len(transcript.exchanges) for transcript in read)
+    text = fidelity_markdown(report, (), {"these": lengths} if lengths else {})
+    return Answer(text, {"report": report, "lengths": lengths, "left_out": reading.left_out})
 
 
 def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:

@@ -7,6 +7,7 @@ from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, 
 from core.evaluation.power import analyse_power, assumed_spread
 from core.llm.ledger import Bill
 from core.records import Assessment, Exchange, Transcript, Verdict
+from core.rehearsal.lengths import Lengths
 from core.settings.evaluation import Decision
 from tests.core.arms import evaluation
 
@@ -30,6 +31,7 @@ def facts_of(played, base="base", **more):
         "judges": ["provider/judge"],
         "simulator": "provider/user",
         "exchanges": 2,
+        "lengths": {name: Lengths(conversations=8, mean=2, p10=2, median=2, p90=2) for name in ("training data", *arms)},
         "plan": analyse_power(10, 3, assumed_spread(0.05, 0.15, 0.7)),
         "heldout": {arm: HeldOutLoss(loss=2.5, on="10 examples") for arm in arms},
         "general": {arm: [answer("capital", "Paris" if arm == base else "Rome")] for arm in arms},

@@ -20,6 +20,7 @@ from core.judging.review_sheet import Labels, write_sheet
 from core.llm.ledger import Bill
 from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
 from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.lengths import Lengths
 from core.reports.nights import Night, NightReport
 from core.reports.render import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
 from core.settings.pipeline import load_settings
@@ -105,7 +106,7 @@ def reports(text: str) -> dict[str, str]:
         "assessment": assessed(text)[1],
         "evaluation": evaluation_markdown(facts),
         "section of a card": evaluation_section(facts, text),
-        "fidelity": fidelity_markdown(fidelity, [LeftOut(name=text, reason=text)]),
+        "fidelity": fidelity_markdown(fidelity, [LeftOut(name=text, reason=text)], {text: Lengths(conversations=1, mean=3, p10=3, median=3, p90=3)}),
         "night": night(text),
         "audit": markdown("audit", audit=audit([talk(text).model_copy(update={"id": f"{text} {number}"}) for number in range(4)], PACK, few)),
         **{name: markdown(name, facts=worked(text)) for name in ("pilot", "repair", "design")},

@@ -150,4 +150,4 @@ def test_personas(tmp_path, change):
     path = tmp_path / "personas.json"
     path.write_text(json.dumps([persona | change]), encoding="utf-8")
     with pytest.raises(PersonaError, match="entry 1"):
-        read_personas(path, pack, 3)
+        read_personas(path, pack, (3, 3))

@@ -69,6 +69,7 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     for name in ("report.md", "report.html"):
         assert "no measure of real quality" in beside(found, name)
     assert set(record.general) == set(record.models)
+    assert {name: lengths.median for name, lengths in record.lengths.items()} == dict.fromkeys(record.models, 3)
     assert found.summary["decision on third"]
 
 

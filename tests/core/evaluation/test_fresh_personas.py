@@ -24,7 +24,7 @@ def write(folder, found):
 
 def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_it_is(tmp_path, pack):
     own = sample_persona(pack, 9100, (4, 4)).model_copy(update={"name": "Somebody", "exchanges": 7})
-    first, second = read_personas(write(tmp_path, [9001, own.model_dump()]), pack, 5)
+    first, second = read_personas(write(tmp_path, [9001, own.model_dump()]), pack, (5, 5))
     assert first == sample_persona(pack, 9001, (5, 5))
     assert second == own
 
@@ -43,7 +43,7 @@ def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_i
 )
 def test_what_is_no_list_of_personas_is_refused_with_the_entry(tmp_path, pack, found, said):
     with pytest.raises(PersonaError, match=said):
-        read_personas(write(tmp_path, found), pack, 5)
+        read_personas(write(tmp_path, found), pack, (5, 5))
 
 
 def test_values_that_the_pack_does_not_know_are_refused_with_those_that_it_does(tmp_path, pack):
@@ -51,21 +51,21 @@ def test_values_that_the_pack_does_not_know_are_refused_with_those_that_it_does(
     dimension = next(iter(known["dimensions"]))
     wrong = {**known, "dimensions": {**known["dimensions"], dimension: "purple"}}
     with pytest.raises(PersonaError, match=f"{dimension} is 'purple'. Allowed: "):
-        read_personas(write(tmp_path, [wrong]), pack, 5)
+        read_personas(write(tmp_path, [wrong]), pack, (5, 5))
     without = {**known, "dimensions": {name: value for name, value in known["dimensions"].items() if name != dimension}}
     with pytest.raises(PersonaError, match=f"no value for {dimension}"):
-        read_personas(write(tmp_path, [without]), pack, 5)
+        read_personas(write(tmp_path, [without]), pack, (5, 5))
     flaw = {"name": "levitates", "category": "x", "level": "primary", "description": "x"}
     with pytest.raises(PersonaError, match="the flaw 'levitates', which"):
-        read_personas(write(tmp_path, [{**known, "flaws": [flaw]}]), pack, 5)
+        read_personas(write(tmp_path, [{**known, "flaws": [flaw]}]), pack, (5, 5))
 
 
 def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):
     with pytest.raises(PersonaError, match="nowhere"):
-        read_personas(tmp_path / "nowhere.json", pack, 5)
+        read_personas(tmp_path / "nowhere.json", pack, (5, 5))
     (tmp_path / "half.json").write_text("[9001,", encoding="utf-8")
     with pytest.raises(PersonaError, match="half"):
-        read_personas(tmp_path / "half.json", pack, 5)
+        read_personas(tmp_path / "half.json", pack, (5, 5))
 
 
 def test_one_persona_is_refused_with_the_reason(pack):

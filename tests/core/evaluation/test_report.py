@@ -6,6 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
+from core.rehearsal.lengths import Lengths
 from core.reports.model_card import with_evaluation
 from tests.core.arms import evaluation, incomplete, lost
 from tests.core.evaluated import HOSTILE, facts_of, usual
@@ -61,7 +62,10 @@ def test_every_figure_of_the_comparison_is_told_and_the_naive_ones_are_called_so
     ],
 )
 def test_no_report_has_a_figure_that_is_no_number(played):
-    for more in ({}, {"heldout": {}, "general": {}, "bills": {}, "plan": None, "judges": [], "simulator": None, "caveats": [], "exchanges": None}):
+    for more in (
+        {},
+        {"heldout": {}, "general": {}, "bills": {}, "plan": None, "judges": [], "simulator": None, "caveats": [], "exchanges": None, "lengths": {}},
+    ):
         facts = facts_of(played, **more)
         text = evaluation_markdown(facts)
         assert NO_NUMBERS.findall(text) == []
@@ -78,6 +82,15 @@ def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():
     assert all(len(set(rows)) == 1 for rows in tables(text))
     assert "<script" not in MarkdownIt("js-default").render(text)
     assert all(len(set(rows)) == 1 for rows in tables(evaluation_section(facts, "understudy")))
+
+
+def test_lengths_of_training_data_and_of_each_arm_stand_side_by_side():
+    lengths = {
+        "training data": Lengths(conversations=120, mean=18.34, p10=4, median=9.5, p90=42),
+        "base": Lengths(conversations=30, mean=4, p10=3, median=4, p90=6),
+    }
+    text = evaluation_markdown(facts_of(usual(), lengths=lengths))
+    assert "| training data | 120 | 18.3 | 4, 9.5, 42 |\n| base | 30 | 4.0 | 3, 4, 6 |" in text
 
 
 def test_the_section_fits_into_a_model_s_card():

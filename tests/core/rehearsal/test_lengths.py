@@ -1,0 +1,42 @@
+"""How long conversations are: mean and spread, of training and of evaluation."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from core.packs.pack import load_pack
+from core.rehearsal.lengths import planned_evaluation_lengths, summarise_lengths
+from core.rehearsal.personas import sample_batch
+from core.settings.pipeline import load_settings
+from tests.conftest import CHECKOUT
+
+PACK = load_pack("therapeutic-coaching", CHECKOUT)
+
+
+@given(some.lists(some.integers(1, 100), min_size=1, max_size=60))
+def test_the_spread_lies_within_the_lengths_and_in_order(lengths):
+    found = summarise_lengths(lengths)
+    assert found
+    assert found.conversations == len(lengths)
+    assert min(lengths) <= found.p10 <= found.median <= found.p90 <= max(lengths)
+    assert found.mean == pytest.approx(sum(lengths) / len(lengths))
+
+
+def test_no_conversations_have_no_length():
+    assert summarise_lengths([]) is None
+
+
+def test_by_default_the_evaluation_plays_as_long_as_the_training_data():
+    settings = load_settings("config/pipeline.yaml", CHECKOUT)
+    assert settings.generation.exchanges is None
+    assert settings.evaluation.lengths is None
+    evaluated = summarise_lengths(planned_evaluation_lengths(PACK, settings))
+    trained = summarise_lengths(one.exchanges for one in sample_batch(PACK, 0, settings.generation.conversations))
+    assert evaluated
+    assert trained
+    assert evaluated.mean == pytest.approx(trained.mean, rel=0.2)
+
+
+def test_a_length_in_the_settings_replaces_that_of_the_pack():
+    settings = load_settings("config/demo.yaml", CHECKOUT)
+    assert set(planned_evaluation_lengths(PACK, settings)) == {settings.evaluation.exchanges}
