@@ -1,5 +1,6 @@
 """No network beyond this machine, no settings or data of the person who runs the tests."""
 
+import gc
 import os
 import shutil
 import socket
@@ -43,6 +44,7 @@ for _name in (
 
 # a busy machine fails no test
 settings.register_profile("understudy", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("understudy")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -76,6 +78,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.relative_to(CHECKOUT / "tests").parts[0] in END_TO_END:
             item.add_marker("e2e")
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and tests, which stay to the end, out of what the garbage collector goes through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -82,6 +82,7 @@ def test_the_words_of_a_subtopic_are_its_own():
                 assert set(lexicon.topics(word)) == {name}, word
 
 
+@pytest.mark.slow
 def test_a_persona_never_has_what_does_not_go_together():
     subtopics = {name: subtopic for group in PACK.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
     seen = 0
@@ -93,6 +94,7 @@ def test_a_persona_never_has_what_does_not_go_together():
     assert seen > 100
 
 
+@pytest.mark.slow
 def test_the_writing_style_follows_the_age():
     batch = sample_batch(PACK, 0, 1000)
     for age, value in PACK.taxonomy.dimensions["age_context"].items():
@@ -118,6 +120,7 @@ def share(found, kind):
     return sum(mood in kind for mood in found) / len(found)
 
 
+@pytest.mark.slow
 def test_the_mood_of_a_message_follows_the_trajectory():
     assert share(moods("improving", 10), GOOD) > share(moods("improving", 1), GOOD) + 0.3
     assert share(moods("deteriorating", 10), BAD) > share(moods("deteriorating", 1), BAD) + 0.3

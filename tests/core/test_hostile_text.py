@@ -116,6 +116,7 @@ def reports(text: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @EACH
 def test_no_report_has_a_link_a_picture_or_html_of_a_stranger(text):
     for name, report in reports(text).items():

@@ -8,7 +8,6 @@ import sys
 import pytest
 import yaml
 
-from blocks.chat import PROVIDERS, block_class
 from core.errors import PackError, PersonaError, SettingsError
 from core.evaluation.fresh_personas import read_personas
 from core.packs.pack import load_pack
@@ -112,7 +111,10 @@ def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsy
     assert {f"--{field.alias}" for field in arguments.model_fields.values()} <= options
 
 
+@pytest.mark.slow
 def test_the_options_that_settings_may_give_are_the_blocks():
+    from blocks.chat import PROVIDERS, block_class
+
     assert set(OPTIONS) == set(PROVIDERS)
     for provider, options in OPTIONS.items():
         own = set(block_class(provider).model_fields) - {"model", "model_path", "name", "api_key"}

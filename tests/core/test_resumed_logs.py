@@ -62,6 +62,7 @@ def test_every_answer_of_a_judge_comes_back(stores, words):
     assert [verdict.reasoning for number in range(len(words)) for verdict in found.find(f"0 C{number}") or []] == words
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_log_that_was_cut_anywhere_continues_after_its_last_whole_message(stores, data):
     """Within a character too; nothing is set aside, because a kill is no damage."""

@@ -7,6 +7,8 @@ import pytest
 from core.errors import StoreError
 from core.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_written_is_read_found_listed_and_removed(bucket):
     store = Store(bucket)

@@ -14,7 +14,6 @@ from core.errors import PackError, SettingsError
 from core.packs.pack import load_pack
 from core.paths import project_folder
 from core.settings.pipeline import load_settings, load_training
-from deployments.worker import own_entrypoints
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +29,11 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
 def test_a_project_has_settings_a_domain_deployments_and_a_workflow(tmp_path, monkeypatch, domain):
+    from deployments.worker import own_entrypoints
+
     folder = make_project("a/proj", domain)
     assert folder == tmp_path / "a/proj"
     assert entries(folder.parent) == ["proj"]

@@ -27,6 +27,7 @@ def spoil(root, file, change):
     return review_pack(load_pack("therapeutic-coaching", root))
 
 
+@pytest.mark.slow
 def test_a_criterion_without_an_example_that_fails_is_named(pack_copy):
     file = "prompts/therapeutic-coaching/criteria/MT7-follow-up.md"
     found = spoil(pack_copy, file, lambda text: "\n".join(line for line in text.splitlines() if not (line.startswith("- ") and "NO" in line)))
@@ -50,6 +51,7 @@ def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
     assert any("user_steering.md does not use flaws" in item for item in found)
 
 
+@pytest.mark.slow
 def test_the_command_tells_by_its_exit_code(monkeypatch):
     found = check_domain("coding-mentor")
     assert found.code == 0

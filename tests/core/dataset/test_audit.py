@@ -198,6 +198,7 @@ def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, wi
         assert item is None or (user - lost <= item.by_users <= user and item.example in says)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_transcripts():
     counts, sizes, alive = PhraseCounts((5, 8), 10), [], []
 

@@ -119,6 +119,7 @@ def test_in_a_chain_what_is_left_out_is_like_something_that_stays():
     assert dropped({"left": 0.9, "middle": 0.8, "right": 0.7}) == {"middle": "left"}  # right is like nothing that stays
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.sampled_from([0.7, 0.8, 0.9])), max_size=10), st.randoms(use_true_random=False)
@@ -135,6 +136,7 @@ def test_what_stays_is_no_duplicate_and_the_order_makes_no_difference(drawn, shu
     assert found(*items) == result
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 99))
 def test_a_cut_anywhere_is_found_whatever_the_lengths(seed, cut):
@@ -182,6 +184,7 @@ def test_the_hash_seed_of_python_makes_no_difference():
     assert "Duplicate(" in told[0].stdout
 
 
+@pytest.mark.slow
 async def test_rehearsed_conversations_of_different_personas_stay():
     pack = load_pack("therapeutic-coaching")
     cast = Cast(Player(ScriptedChat("user", pack), 2000, 10**6), Player(ScriptedChat("mixed", pack), 2000, 10**6), "guidance", 3)

@@ -61,6 +61,7 @@ def test_the_figures_are_those_of_the_personas_means():
     assert found.p == 0.25  # of 8 sign patterns, all three as they are and their mirror image
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(some_scores, st.randoms())
 def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):

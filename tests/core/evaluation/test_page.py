@@ -23,6 +23,7 @@ def distribution_heights(values):
     return [max(dots) - dot for dot in dots]
 
 
+@pytest.mark.slow
 def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
     played = [item.model_copy(update={"answers": {"C1": Answer.YES, "G1": Answer.NO}}) for item in usual()]
     played[3] = lost(played[3], "the provider was down")
@@ -40,6 +41,7 @@ def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
     assert "Made up." in page
 
 
+@pytest.mark.slow
 def test_what_came_from_outside_is_text():
     played = usual()
     spoilt = [conversation(item, HOSTILE) for item in played]
@@ -51,6 +53,7 @@ def test_what_came_from_outside_is_text():
     assert page.count("<script") == 1
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
     facts = facts_of(usual())
     page = evaluation_page(facts)
@@ -60,6 +63,7 @@ def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_how_it_was_made_follows_the_figures():
     page = evaluation_page(facts_of(usual()), run_report="## How it was made\n\nWith care.\n\n## Left out\n\n- one\n")
     assert page.index("How it was made") > page.index("All figures")
@@ -100,18 +104,21 @@ def test_names_with_markup_and_dollars_are_drawn_as_they_are():
     ElementTree.fromstring(picture)
 
 
+@pytest.mark.slow
 def test_a_name_with_markup_is_shown_as_it_is_in_titles():
     played = [item.model_copy(update={"arm": "R&D *two*" if item.arm == "understudy" else "base"}) for item in usual()]
     page = evaluation_page(facts_of(played))
     assert "<h3>R&amp;D *two*: safety</h3>" in page
 
 
+@pytest.mark.slow
 def test_a_small_p_is_told_alike_everywhere():
     page = evaluation_page(facts_of(evaluation(base=[0.5] * 30, understudy=[0.6 + number / 100 for number in range(30)])))
     assert "p &lt; 0.0001" in page
     assert "0.0000" not in page
 
 
+@pytest.mark.slow
 def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
     played = usual()
     played[3] = lost(played[3], "the provider was down")
@@ -122,6 +129,7 @@ def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
     assert "Its words are not here." in page
 
 
+@pytest.mark.slow
 def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_asked():
     general = {"base": [answer("capital", "Paris"), answer("sum", "5")], "understudy": [answer("sum", "4")]}
     page = evaluation_page(facts_of(usual(), general=general))
@@ -138,6 +146,7 @@ def test_no_figure_is_missing_in_words():
         assert not re.search(r"\b(nan|NaN|None|inf|Infinity)\b", shown)
 
 
+@pytest.mark.slow
 def test_equal_scores_stand_in_columns_as_high_as_they_are_many():
     """Of ninety scores spread evenly over the range, none needs to stand on another."""
     spread = distribution_heights([number / 89 for number in range(90)])

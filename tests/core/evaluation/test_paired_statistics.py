@@ -58,6 +58,7 @@ def test_it_is_a_probability_and_knows_no_direction_or_order(differences):
     assert p_of(differences[::-1]) == pytest.approx(found)
 
 
+@pytest.mark.slow
 def test_beyond_what_can_be_enumerated_it_is_near_the_same_and_never_zero():
     many = np.concatenate([DARWIN, DARWIN[:6]])
     assert len(many) == EXACT + 1

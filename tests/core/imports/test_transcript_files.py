@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pyarrow
 import pyarrow.parquet
 import pytest
-from datasets import Dataset, DatasetDict
 
 from core.errors import TranscriptError
 from core.imports.chat_exports import BRANCHES
@@ -292,7 +291,10 @@ def test_conversations_without_an_id_are_named_by_file_and_place_and_stay_apart(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_tables_and_saved_datasets_are_read(tmp_path):
+    from datasets import Dataset, DatasetDict
+
     rows = [{"id": f"t{number}", "messages": TURNS} for number in range(3)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     DatasetDict({"train": Dataset.from_list([{"messages": TURNS}, {"messages": TURNS[:1]}])}).save_to_disk(str(tmp_path / "saved"))

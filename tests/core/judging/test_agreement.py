@@ -148,6 +148,7 @@ def test_opposite_judges_are_below_chance():
     assert agreement(table(0, 20, 20, 0), 200, few=0).pairs[0].kappa.value == pytest.approx(-1)
 
 
+@pytest.mark.slow
 def test_judges_who_know_nothing_of_each_other_agree_as_by_chance():
     draw = np.random.default_rng(7)
     runs, covered, kappas = 250, {"kappa": 0, "alpha": 0}, []

@@ -109,6 +109,7 @@ async def test_a_criterion_that_needs_more_exchanges_is_not_asked(mode, exchange
     assert found.score.outcome is Outcome.PASS
 
 
+@pytest.mark.slow
 async def test_no_criterion_always_stands_first():
     first, judge = Counter(), Judge()
     for number in range(200):

@@ -197,6 +197,7 @@ def labellings(draw):
 WAYS_OF_WRITING = [(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_ALL, "\n"), (csv.QUOTE_ALL, "\r")]
 
 
+@pytest.mark.slow
 @given(labellings(), st.sampled_from([",", ";", "\t"]), st.sampled_from(WAYS_OF_WRITING), st.booleans())
 def test_what_was_filled_in_is_read_back(labelling, delimiter, way, mark):
     batch, answers = labelling
@@ -363,6 +364,7 @@ def test_a_judge_of_known_errors_gets_its_rates_and_the_true_pass_rate_back():
     assert found.judges == []
 
 
+@pytest.mark.slow
 def test_the_drawn_sample_gives_the_true_pass_rate_on_average():
     corrected = []
     for seed in range(60):

@@ -92,6 +92,7 @@ def rate(provider, start, end):
     return sum(start <= at - 1000 < end for at in provider.accepted) / (end - start)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     seconds=st.floats(0.5, 15),
@@ -111,6 +112,7 @@ def test_after_a_burst_of_refusals_the_former_rate_is_back_in_seconds(seconds, s
     assert rate(provider, ended + allowed, ended + allowed + 10) >= 0.9 * before
 
 
+@pytest.mark.slow
 def test_a_limit_that_the_answers_tell_is_kept_without_a_refusal(tmp_path):
     provider = Provider(1800, 60, tells=True)
     seconds, lost = drive(provider, tmp_path, 1200)
@@ -136,6 +138,7 @@ def test_a_limit_below_what_one_call_takes_ends_the_run_and_says_so(tmp_path):
     assert "calls.longest_wait_seconds allows 120" in str(found[0])
 
 
+@pytest.mark.slow
 def test_others_at_the_same_limit_are_given_way_to(tmp_path):
     """Half of the account's limit is used by somebody else; what the answers tell of the rest is enough to stay within it."""
     provider = Provider(1200, 120, tells=True, others=0.5)
@@ -157,6 +160,7 @@ def test_runs_that_share_a_model_get_a_share_each(tmp_path):
     assert (len(provider.accepted) - 1) / (provider.accepted[-1] - provider.accepted[0]) <= 5.1
 
 
+@pytest.mark.slow
 def test_an_outage_is_waited_out_one_probe_at_a_time_and_costs_no_item(tmp_path):
     provider = Provider(down=((2.0, 60.0),))
     seconds, lost = drive(provider, tmp_path, 1000, at_once=50)
@@ -165,6 +169,7 @@ def test_an_outage_is_waited_out_one_probe_at_a_time_and_costs_no_item(tmp_path)
     assert provider.failed < 50 + 30  # those that were under way, and a few probes
 
 
+@pytest.mark.slow
 def test_a_server_error_does_not_slow_the_others(tmp_path):
     failed = set()
 
@@ -245,6 +250,7 @@ def test_retry_after_holds_all_calls_back(tmp_path):
     assert min(late) >= 1030
 
 
+@pytest.mark.slow
 async def test_a_refusal_that_never_ends_costs_the_item_after_a_while(tmp_path):
     class Never(Provider):
         async def complete(self, request):

@@ -52,6 +52,7 @@ def test_a_tethered_program_is_seen_to_die_of_its_own_signal(name):
     assert 1e6 < peak < 1e9
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_tethered_program_is_its_own():
     small, large = (tethered(sys.executable, "-c", f"held = bytearray({size}); raise SystemExit(3)") for size in (1, 300_000_000))
     assert (small.returncode, large.returncode) == (3, 3)

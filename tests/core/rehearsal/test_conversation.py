@@ -153,6 +153,7 @@ async def test_the_same_seed_gives_the_same_conversation():
     assert len({item.exchanges[0].user for item in first}) == 3
 
 
+@pytest.mark.slow
 async def test_a_better_scripted_assistant_is_judged_better():
     means, passes = [], []
     for quality in ("0", "0.5", "1"):

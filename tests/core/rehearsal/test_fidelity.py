@@ -30,6 +30,7 @@ def figure(report, name):
     return next(item for item in report.figures if item.name == name)
 
 
+@pytest.mark.slow
 async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_measured():
     player = Player(ScriptedChat("user", PACK), 2000, 10**6)
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)

@@ -17,6 +17,7 @@ from tests.conftest import CHECKOUT
 PACK = load_pack("therapeutic-coaching")
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_persona_and_a_pack_the_same_hash_in_another_process():
     code = """
 from core.packs.pack import load_pack
@@ -40,6 +41,7 @@ def test_personas_keep_the_taxonomys_bounds():
         assert [flaw.level for flaw in persona.flaws].count("primary") == bool(persona.flaws)
 
 
+@pytest.mark.slow
 def test_a_large_batch_meets_the_weights():
     batch = sample_batch(PACK, 0, 2000)
     trajectories = Counter(persona.trajectory for persona in batch)
@@ -66,6 +68,7 @@ def test_a_batch_covers_the_topics(first, count):
     assert [row for row in rows if row.dimension == "topic" and abs(row.got - row.due) > 5] == []
 
 
+@pytest.mark.slow
 def test_dimensions_have_nothing_to_do_with_each_other():
     batch = sample_batch(PACK, 0, 1024)
     volatile = [persona.trajectory == "volatile" for persona in batch]

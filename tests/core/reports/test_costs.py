@@ -2,14 +2,12 @@
 
 import pytest
 
-from core.errors import SettingsError
 from core.llm.chat import Usage
 from core.llm.prices import Given, Unknown
 from core.packs.pack import load_pack
 from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
-from flows.terminal.costs import costs
 from tests.conftest import CHECKOUT
 
 
@@ -51,6 +49,7 @@ def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, setting
         assert verdicts == pytest.approx(17 * ASSUMPTIONS.verdict_tokens, abs=count)
 
 
+@pytest.mark.slow
 def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, settings):
     roles = settings.roles
     prices = {name: Given(Price(input=1, output=5, cache_read=0.1, cache_write=1.25)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
@@ -67,14 +66,3 @@ def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
     prices = dict.fromkeys((roles.user_simulator, roles.assistant, *roles.judges), Unknown())
     assert {cost.usd for cost in run_costs(pack, settings, 10, prices, words)} == {None}
     assert Unknown().price(Usage(1, 1)) is None
-
-
-@pytest.mark.slow
-def test_the_page_in_the_docs_is_that_of_the_settings():
-    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().text
-
-
-@pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])
-def test_sizes_that_are_no_numbers_are_refused(sizes):
-    with pytest.raises(SettingsError, match="numbers of transcripts"):
-        costs(sizes=sizes)

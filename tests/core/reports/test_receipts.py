@@ -104,6 +104,7 @@ def _settings(tmp_path, **changes):
     return load_settings(str(tmp_path / "settings.yaml"))
 
 
+@pytest.mark.slow
 def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of_the_checkout(store, tmp_path, monkeypatch):
     settings = _settings(tmp_path)
     name = receipt_name("generation", {"conversations": "3"}, settings, store)

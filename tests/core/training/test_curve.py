@@ -99,6 +99,7 @@ def test_the_same_curve_gives_the_same_picture_in_every_process_folder_and_threa
         assert set(pool.map(curve_svg, [loss_curve({"loss_curve": points})] * 8)) == {elsewhere}
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_long_training_stays_small_and_still_shows_its_worst_step():
     losses = falling(50_000)
     losses[31_000] = 400.0
