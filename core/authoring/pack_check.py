@@ -82,7 +82,11 @@ def _episodes(pack: Pack) -> list[str]:
     """Look whether each episode is met, and whether the episodes take no more of the messages than the pack allows."""
     rules, people = pack.episodes, [sample_persona(pack, seed) for seed in range(MEETING_EPISODES)]
     met = {episode.name for persona in people for episode in persona.episodes}
-    found = [f"Episode {name} is met by none of {MEETING_EPISODES:,} personas; raise its weight or look at its not_with." for name in rules.episodes if name not in met]
+    found = [
+        f"Episode {name} is met by none of {MEETING_EPISODES:,} personas; raise its weight or look at its not_with."
+        for name in rules.episodes
+        if name not in met
+    ]
     taken = sum(len(episode.beats) for persona in people for episode in persona.episodes) / sum(persona.exchanges for persona in people)
     if taken > rules.most_of_messages:
         found.append(f"Episodes take {taken:.1%} of the messages, and episodes.yaml allows {rules.most_of_messages:.0%} (most_of_messages). Lower share.")
