@@ -1,11 +1,16 @@
 """The schemas of `life.yaml` and `services.yaml`: what personas live on, where, and whom to call there."""
 
+from collections.abc import Collection, Mapping
 from datetime import date
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from core.packs.taxonomy import NotWith, Text, Weight, sums_to_one
+from core.packs.taxonomy import NotWith, Text, Weight, goes_with, sums_to_one
 from core.yaml_files import Strict
+
+TOPIC = "topic"
+"""In `not_with`, beside the names of dimensions: subtopics."""
 
 
 class Country(Strict):
@@ -22,11 +27,27 @@ class Country(Strict):
     places: list[Text] = Field(min_length=1)
 
 
-class Event(Strict):
-    """Something that happens between two messages."""
+class Detail(Strict):
+    """A fact of a life, or something that happens between two messages.
+
+    Args:
+        not_with: values of dimensions, and under `topic` subtopics, that it would contradict.
+    """
 
     text: Text
     not_with: NotWith = Field(default_factory=dict)
+
+    def suits(self, drawn: Mapping[str, str], topics: Collection[str]) -> bool:
+        """Say whether it goes together with what a persona has of the dimensions, and with its subtopics."""
+        return goes_with(self.not_with, drawn) and not set(topics) & set(self.not_with.get(TOPIC, ()))
+
+
+def _detail(given: object) -> object:
+    return {"text": given} if isinstance(given, str) else given
+
+
+Details = list[Annotated[Detail, BeforeValidator(_detail)]]
+"""Each a text, or a mapping with `text` and `not_with`."""
 
 
 class Life(Strict):
@@ -34,13 +55,19 @@ class Life(Strict):
 
     Args:
         by: the dimension that facts may depend on.
-        facts: of each, one text is drawn: from a list, or from the list of the persona's value of `by`.
+        facts: of each, one text is drawn that goes with the persona: from a list, or from the list of the persona's value of `by`.
     """
 
     by: str | None = None
-    facts: dict[str, list[Text] | dict[str, list[Text]]] = Field(default_factory=dict)
+    facts: dict[str, Details | dict[str, Details]] = Field(default_factory=dict)
     countries: dict[str, Country] = Field(default_factory=dict)
-    events: list[Event] = Field(default_factory=list)
+    events: Details = Field(default_factory=list)
+
+    @property
+    def details(self) -> dict[str, Detail]:
+        """All facts and events by their texts."""
+        lists = [own for texts in self.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
+        return {detail.text: detail for own in [*lists, self.events] for detail in own}
 
     @model_validator(mode="after")
     def _whole(self) -> "Life":
@@ -49,8 +76,8 @@ class Life(Strict):
         for name, texts in self.facts.items():
             if isinstance(texts, dict) and self.by is None:
                 raise ValueError(f"facts.{name} depends on a dimension; name it in `by`")
-            if not all(texts.values() if isinstance(texts, dict) else [texts]):
-                raise ValueError(f"facts.{name} has an empty list; write at least one text")
+            if not all(any(not text.not_with for text in own) for own in (texts.values() if isinstance(texts, dict) else [texts])):
+                raise ValueError(f"facts.{name} has a list without a text that goes with everybody; write at least one that has no `not_with`")
         return self
 
 

@@ -13,7 +13,7 @@ from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
 from core.packs.episodes import FEWEST, Episodes
 from core.packs.guards import DomainGuards, Guards, merged
-from core.packs.life import Life, Services
+from core.packs.life import TOPIC, Life, Services
 from core.packs.phrases import ScriptedPhrases
 from core.packs.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
@@ -306,7 +306,7 @@ def _check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Li
         shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
         if episodes.episodes and shortest < FEWEST:
             raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
-        check_not_with("events", {event.text: event.not_with for event in life.events}, taxonomy)
+        check_not_with("life.yaml", {text: detail.not_with for text, detail in life.details.items()}, taxonomy, {TOPIC: taxonomy.subtopics})
         if life.by is not None and life.by not in taxonomy.dimensions:
             raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
         for name, texts in life.facts.items():

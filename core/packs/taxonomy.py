@@ -1,6 +1,6 @@
 """The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: what personas are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -127,6 +127,11 @@ class Taxonomy(Strict):
                     raise ValueError(f"dimensions.trajectory.{name}.moods.{end} names {unknown}; allowed: {', '.join(self.moods)}")
                 sums_to_one(f"dimensions.trajectory.{name}.moods.{end}", moods)
 
+    @property
+    def subtopics(self) -> dict[str, Subtopic]:
+        """All subtopics by name."""
+        return {name: item for group in self.topics.values() for name, item in group.subtopics.items()}
+
     def length_class(self, exchanges: int) -> LengthClass:
         """Return the class of a length, or the one that comes nearest to it."""
         return min(self.length_classes.values(), key=lambda item: max(item.exchanges[0] - exchanges, exchanges - item.exchanges[1], 0))
@@ -194,14 +199,23 @@ class Flaws(Strict):
         return {name: kind for flaws in self.categories.values() for name, kind in flaws.items()}
 
 
-def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]], taxonomy: Taxonomy) -> None:
-    """Raise `ValueError` for a `not_with` that names what is no dimension, or no value of it."""
+def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]], taxonomy: Taxonomy, more: Mapping[str, Collection[str]] | None = None) -> None:
+    """Check what things do not go together with.
+
+    Args:
+        kinds: by the name of a thing, its `not_with`.
+        more: what may be named there besides dimensions and their values.
+
+    Raises:
+        ValueError: a `not_with` names what is no dimension, or no value of it.
+    """
+    known: dict[str, Collection[str]] = {**taxonomy.dimensions, **(more or {})}
     for name, not_with in kinds.items():
         for dimension, values in not_with.items():
-            if dimension not in taxonomy.dimensions:
-                raise ValueError(f"{place}: {name}.not_with names the dimension {dimension!r}; allowed: {', '.join(taxonomy.dimensions)}")
-            if unknown := sorted(set(values) - set(taxonomy.dimensions[dimension])):
-                raise ValueError(f"{place}: {name}.not_with.{dimension} names {unknown}; allowed: {', '.join(taxonomy.dimensions[dimension])}")
+            if dimension not in known:
+                raise ValueError(f"{place}: {name}.not_with names the dimension {dimension!r}; allowed: {', '.join(known)}")
+            if unknown := sorted(set(values) - set(known[dimension])):
+                raise ValueError(f"{place}: {name}.not_with.{dimension} names {unknown}; allowed: {', '.join(known[dimension])}")
 
 
 def goes_with(not_with: Mapping[str, Sequence[str]], drawn: Mapping[str, str]) -> bool:

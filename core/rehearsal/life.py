@@ -6,7 +6,6 @@ from datetime import date, timedelta
 
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
-from core.packs.taxonomy import goes_with
 from core.records import LifeEvent, Topic
 from core.rehearsal.low_discrepancy import at, spread
 
@@ -25,11 +24,16 @@ def first_day(pack: Pack, seed: int) -> date:
     return FIRST_DAY + timedelta(days=int(spread(seed, pack.name, "first day") * DAYS))
 
 
-def draw_life(pack: Pack, seed: int, drawn: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
-    """Return the facts of a persona's life, with its place and the English of it, and its country where the assistant knows it."""
-    life, facts = pack.life, dict[str, str]()
+def draw_life(pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[Topic]) -> tuple[dict[str, str], str | None]:
+    """Return the facts of a persona's life, with its place and the English of it, and its country where the assistant knows it.
+
+    Args:
+        drawn: what the persona has of the dimensions.
+        topics: the persona's, which no fact contradicts.
+    """
+    life, facts, subtopics = pack.life, dict[str, str](), [topic.subtopic for topic in topics]
     for name, texts in life.facts.items():
-        own = texts[drawn[life.by or ""]] if isinstance(texts, dict) else texts
+        own = [detail.text for detail in (texts[drawn[life.by or ""]] if isinstance(texts, dict) else texts) if detail.suits(drawn, subtopics)]
         facts[name] = own[int(spread(seed, pack.name, "fact", name) * len(own))]
     if not life.countries:
         return facts, None
@@ -40,15 +44,16 @@ def draw_life(pack: Pack, seed: int, drawn: Mapping[str, str]) -> tuple[dict[str
     return facts, None if spread(seed, pack.name, "country known") < UNKNOWN_COUNTRY else name
 
 
-def draw_events(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int, taken: Collection[int]) -> list[LifeEvent]:
+def draw_events(pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[Topic], exchanges: int, taken: Collection[int]) -> list[LifeEvent]:
     """Return what happens to a persona between its messages, in order.
 
     Args:
+        drawn, topics: what the persona has of the dimensions, and its topics, which no event contradicts.
         taken: numbers of messages that are full already, as those of an episode.
     """
     low, high = pack.taxonomy.length_class(exchanges).events
     draw = random.Random(seed_of("events", pack.name, seed))
-    texts = [event.text for event in pack.life.events if goes_with(event.not_with, drawn)]
+    texts = [event.text for event in pack.life.events if event.suits(drawn, [topic.subtopic for topic in topics])]
     free = [number for number in range(2, exchanges + 1) if number not in taken]
     count = min(low + int(spread(seed, pack.name, "events") * (high - low + 1)), len(texts), len(free))
     chosen, numbers = draw.sample(texts, count), sorted(draw.sample(free, count))

@@ -27,7 +27,8 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
     length = low + int(spread(seed, pack.name, "length") * (high - low + 1))
     drawn = _dimensions(pack, seed)
     episodes = draw_episodes(pack, seed, drawn, length)
-    life, country = draw_life(pack, seed, drawn)
+    topics = _topics(pack, seed, drawn, length)
+    life, country = draw_life(pack, seed, drawn, topics)
     for episode in episodes:
         life |= pack.episodes.episodes[episode.name].life
     taken = {beat.exchange_number for episode in episodes for beat in episode.beats}
@@ -35,7 +36,7 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         id=f"{pack.name}-persona-{seed}",
         seed=seed,
         name=_name(pack, seed),
-        topics=with_courses(pack, seed, _topics(pack, seed, drawn, length), length),
+        topics=with_courses(pack, seed, topics, length),
         flaws=_flaws(pack, seed, drawn),
         trajectory=drawn["trajectory"],
         dimensions={name: drawn[name] for name in taxonomy.dimensions if name != "trajectory"},
@@ -43,7 +44,7 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         begins=first_day(pack, seed).isoformat(),
         life=life,
         country=country,
-        events=draw_events(pack, seed, drawn, length, taken),
+        events=draw_events(pack, seed, drawn, topics, length, taken),
         episodes=episodes,
     )
 

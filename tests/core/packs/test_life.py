@@ -1,0 +1,85 @@
+"""What stands around a persona's topics: of every kind of fact many texts, none that contradicts another, and people from everywhere."""
+
+from collections import Counter
+
+import pytest
+import yaml
+
+from core.errors import PackError
+from core.packs.life import TOPIC
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
+from tests.conftest import CHECKOUT
+
+PACK = load_pack("therapeutic-coaching", CHECKOUT)
+LIFE = PACK.life
+COUNTRIES = {
+    *("united_kingdom", "ireland", "united_states", "canada", "australia", "new_zealand", "india", "south_africa", "nigeria", "kenya", "singapore"),
+    *("philippines", "germany", "netherlands", "jamaica"),
+}
+EACH_AGE = {"occupation": 22, "household": 12}
+EVERYBODY = {"week": 25, "body": 25, "money": 16, "interest": 25}
+
+
+def all_texts():
+    lists = [own for texts in LIFE.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
+    return [detail.text for own in [*lists, LIFE.events] for detail in own]
+
+
+def test_there_is_enough_for_two_personas_to_be_unlike_in_their_work_homes_and_weeks():
+    assert LIFE.by == "age_context"
+    for name, least in EACH_AGE.items():
+        by_age = LIFE.facts[name]
+        assert isinstance(by_age, dict)
+        assert set(by_age) == set(PACK.taxonomy.dimensions["age_context"])
+        assert min(map(len, by_age.values())) >= least, name
+    for name, least in EVERYBODY.items():
+        assert len(LIFE.facts[name]) >= least, name
+    assert len(LIFE.events) >= 70
+
+
+def test_no_text_is_there_twice_or_begins_like_another():
+    texts = all_texts()
+    assert [text for text, times in Counter(text.lower() for text in texts).items() if times > 1] == []
+    beginnings = Counter(" ".join(text.lower().split()[:5]) for text in texts)
+    assert [beginning for beginning, times in beginnings.items() if times > 1] == []
+
+
+def test_people_live_everywhere_in_places_that_are_not_the_same():
+    assert set(LIFE.countries) == COUNTRIES
+    assert PACK.services
+    assert set(PACK.services.countries) == COUNTRIES
+    for name, country in LIFE.countries.items():
+        assert 6 <= len(set(country.places)) == len(country.places) <= 10, name
+        assert country.english, name
+        assert country.weight <= 0.25, name
+
+
+def test_nothing_of_a_life_contradicts_a_topic_of_the_persona():
+    for persona in sample_batch(PACK, 0, 300):
+        subtopics = {topic.subtopic for topic in persona.topics}
+        given = {name: text for name, text in persona.life.items() if name in LIFE.facts}
+        for episode in persona.episodes:
+            for name in PACK.episodes.episodes[episode.name].life:
+                given.pop(name, None)
+        for text in [*given.values(), *(event.text for event in persona.events)]:
+            assert not subtopics & set(LIFE.details[text].not_with.get(TOPIC, ())), persona.id
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"facts": {"week": []}}, "without a text that goes with everybody"),
+        ({"facts": {"week": [{"text": "chess on Fridays", "not_with": {"topic": ["night_worry"]}}]}}, "without a text that goes with everybody"),
+        ({"events": [{"text": "A letter.", "not_with": {"topic": ["chess"]}}]}, "chess"),
+        ({"events": [{"text": "A letter.", "not_with": {"shoe_size": ["43"]}}]}, "shoe_size"),
+        ({"by": None}, "name it in `by`"),
+    ],
+)
+def test_a_life_that_does_not_fit_its_pack_is_refused(pack_copy, change, named):
+    file = pack_copy / "config/domains/therapeutic-coaching/life.yaml"
+    whole = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changed = {**whole, **change, "facts": {**whole["facts"], **change.get("facts", {})}}
+    file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    with pytest.raises(PackError, match=named):
+        load_pack("therapeutic-coaching", pack_copy)
