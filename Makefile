@@ -96,7 +96,7 @@ slices:  ## Preview how a folder of transcripts is cut into examples [TRANSCRIPT
 .PHONY: repair
 repair:  ## Repair transcripts that almost passed, and judge them again [DOMAIN=… BATCH=… SETTINGS=file]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) repair $(COMMON) $(call option,BATCH,assessed)
+	@$(UNDERSTUDY) repair $(COMMON) $(call option,BATCH,batch)
 
 .PHONY: dataset
 dataset:  ## Make and publish the training set from the transcripts that passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
@@ -120,19 +120,19 @@ chat: setup  ## Talk to the latest understudy in the terminal, or in the browser
 	@$(UNDERSTUDY) chat $(COMMON) $(call option,AGAINST,against) $(call option,MODEL,model) $(call flag,OPEN,open)
 
 .PHONY: evaluate-recorded
-evaluate-recorded:  ## Apply the statistics of the evaluation to assessments recorded elsewhere [DIR=folder TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
+evaluate-recorded:  ## Apply the statistics of the evaluation to assessments recorded elsewhere [FOLDER=assessments TRANSCRIPTS=folder BASE=base DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) evaluate-recorded $(COMMON) $(call option,DIR,folder) $(call option,TRANSCRIPTS,transcripts) $(call option,BASE,base)
+	@$(UNDERSTUDY) evaluate-recorded $(COMMON) $(call option,FOLDER,folder) $(call option,TRANSCRIPTS,transcripts) $(call option,BASE,base)
 
 .PHONY: power
-power:  ## Show what evaluations of several sizes can detect [PILOT=comparison.json or folder N=personas TRIALS=… SETTINGS=file]
+power:  ## Show what evaluations of several sizes can detect [PILOT=comparison.json or folder PERSONAS=30 TRIALS=… SETTINGS=file]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,N,personas) $(call option,TRIALS,trials)
+	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials)
 
 .PHONY: costs
-costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file WRITE=1: docs/costs.md]
+costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file TO=file for the whole page]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) costs $(COMMON) $(call option,SIZES,sizes) $(if $(WRITE),--to docs/costs.md)
+	@$(UNDERSTUDY) costs $(COMMON) $(call option,SIZES,sizes) $(call option,TO,to)
 
 .PHONY: configuration
 configuration:  ## Write docs/configuration.md from the typed settings

@@ -29,7 +29,7 @@ from core.storage.store import Store
 
 SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
 TOKENIZER = load_tokenizer("cl100k_base")
-SYSTEM = load_pack("therapeutic-coaching").prompts["system"].render()
+SYSTEM = load_pack("therapeutic-coaching").system()
 ROUNDS = 5
 CHECKOUT = Path(__file__).resolve().parents[1]
 

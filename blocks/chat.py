@@ -32,9 +32,6 @@ PROVIDERS = {
 }
 """Providers and their blocks, each in the module of its name: an SDK takes up to a second to import, so only what is used is."""
 
-LOCAL = ("scripted", "llama-cpp", "llama-server")
-"""Providers whose calls cost nothing."""
-
 FILES = ("llama-cpp", "llama-server")
 """Providers whose models are GGUF files."""
 

@@ -11,7 +11,7 @@ from prefect.settings import get_current_settings
 from prefect.states import StateType
 
 from core.terminal import show
-from tasks.policy import BUDGET_EVENT
+from tasks.batches import BUDGET_EVENT
 
 ALERTS = "understudy-alerts"
 """Name of the notification block, of whatever kind, that notifies people."""

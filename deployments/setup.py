@@ -24,7 +24,7 @@ from prefect.client.schemas.actions import DeploymentUpdate, GlobalConcurrencyLi
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
-from blocks.chat import LOCAL, PROVIDERS, block_class
+from blocks.chat import PROVIDERS, block_class
 from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from blocks.local_hub import LocalHub
@@ -35,6 +35,7 @@ from core.paths import project_folder
 from core.redaction import SHAPES
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings
+from core.settings.provider_options import LOCAL
 from core.terminal import show, show_error, show_text
 from deployments.automations import make_automations
 from tasks.run import limit_name

@@ -32,7 +32,7 @@ async def evaluation(
         dataset: the understudy's training set; its personas are rejected.
         domain: name of a domain pack.
         settings: path of the settings file.
-        arms: models (provider/model) by arm name, instead of the files or in addition; all are compared with the arm `base`.
+        arms: models by arm name, such as opus=anthropic/claude-opus-5-5, separated by commas; `base` and `understudy` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
 
     Returns:

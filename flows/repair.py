@@ -10,19 +10,19 @@ from tasks.run import begin_run
 
 @guarded
 @flow(name="repair", flow_run_name="repair-{domain}")
-async def repair(domain: str = "therapeutic-coaching", assessed: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
+async def repair(domain: str = "therapeutic-coaching", batch: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
     """Repair transcripts that failed close to the threshold and failed no gate; originals are not changed.
 
     Args:
         domain: name of a domain pack.
-        assessed: a batch of assessments; default: the domain's latest.
+        batch: a batch of assessments; default: the domain's latest.
         settings: path of the settings file; `repair` limits how much is rewritten.
 
     Returns:
         The assessments of the repaired transcripts, which the dataset uses, and the outcome.
     """
-    run = await begin_run("repair", domain, settings, assessed=assessed)
-    chosen, mended = await repair_batch(run, assessed)
+    run = await begin_run("repair", domain, settings, batch=batch)
+    chosen, mended = await repair_batch(run, batch)
     judged = await assess_batch(mended, run)
     report = await publish_repairs(run, chosen, judged)
     check_assessed(run, judged)

@@ -32,8 +32,9 @@ from core.records import (
 from core.reports.left_out import counted, fail_if_nothing
 from core.storage.batches import keep_batch
 from core.storage.traces import leave_open
+from tasks.batches import gather_bounded
 from tasks.owning import LOCK, owned
-from tasks.policy import cached_task, existing, gather_bounded, run_cached
+from tasks.policy import cached_task, existing, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
 Judged = tuple[list[AssessmentRef], list[LeftOut]]

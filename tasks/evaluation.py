@@ -19,8 +19,8 @@ from core.records import Persona, Transcript, TranscriptRef
 from core.reports.left_out import first_of
 from core.training.latest import Exported
 from tasks.assessment import judge_transcripts
+from tasks.batches import gather_bounded
 from tasks.generation import rehearsed
-from tasks.policy import gather_bounded
 from tasks.run import choose_model, concurrency_slot
 
 

@@ -12,9 +12,10 @@ from core.fingerprint import fingerprint, seed_of
 from core.llm.chat import ChatRequest, Message
 from core.llm.run import Run
 from core.records import Reference
+from tasks.batches import gather_bounded
 from tasks.evaluation import in_memory
 from tasks.owning import owned
-from tasks.policy import cached_task, existing, gather_bounded, run_cached
+from tasks.policy import cached_task, existing, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
 

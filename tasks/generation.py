@@ -13,8 +13,9 @@ from core.rehearsal.turn_log import FOLDER, TurnLog
 from core.reports.left_out import fail_if_nothing
 from core.reports.progress import Progress
 from core.storage.batches import keep_batch
+from tasks.batches import gather_bounded
 from tasks.owning import LOCK, owned
-from tasks.policy import cached_task, existing, gather_bounded, run_cached
+from tasks.policy import cached_task, existing, run_cached
 from tasks.progress import report_progress
 from tasks.run import concurrency_slot, log_bill, open_model
 
@@ -25,11 +26,13 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 @cached_task("rehearse", "rehearse persona {plan.persona.seed}")
 async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     """Play one conversation and store it, unless it exists."""
+    progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
     if known := plan.existing(run.store):
+        progress.end(known.id, plan.persona.exchanges, known.exchanges)
         return existing(known)
     name, path = plan.name, plan.path
     user, assistant = await open_model(run, plan.user_simulator), await open_model(run, plan.assistant)
-    progress, lock = PROGRESS.get() or Progress(1, plan.persona.exchanges), LOCK.get()
+    lock = LOCK.get()
     log = TurnLog(run.store, name, lambda: progress.say(name), lock)
     if log.damage:
         get_run_logger().warning(log.damage)
@@ -39,6 +42,7 @@ async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
         lock.check()
     run.store.write_json(path, transcript)
     log.remove()
+    progress.end(name, plan.persona.exchanges, len(transcript.exchanges))  # here, since Prefect records the end of a task later
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
@@ -68,9 +72,7 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
     PROGRESS.set(progress)
 
     async def one(plan: RehearsalPlan) -> TranscriptRef:
-        ref = await rehearsed(run, plan)
-        progress.end(ref.id, plan.persona.exchanges, ref.exchanges)
-        return ref
+        return await rehearsed(run, plan)
 
     key, limit = f"generation-{run.pack.name}", run.settings.generation.concurrency
     async with concurrency_slot(run, ("user_simulator", "assistant")), report_progress(run, progress, key):

@@ -17,8 +17,9 @@ from core.records import (
 from core.reports.render import markdown
 from core.storage.batches import keep_batch
 from tasks.artifacts import publish_report
+from tasks.batches import gather_bounded
 from tasks.owning import owned
-from tasks.policy import cached_task, existing, gather_bounded, run_cached
+from tasks.policy import cached_task, existing, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -14,14 +14,14 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from blocks.access import check_access
-from blocks.chat import LOCAL, choose, choose_saved, load_chat_model
+from blocks.chat import choose, choose_saved, load_chat_model
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.judging.panel import check_rubric
 from core.llm.calls import Caller
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
-from core.llm.prices import Unknown, price_list
+from core.llm.models_asked import check_price, models_named, prices_of
 from core.llm.run import ROLES, Run
 from core.packs.pack import Pack, load_pack
 from core.records import ModelChoice, RoleName, Shard
@@ -83,15 +83,10 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     return run
 
 
-def models_named(asked: Mapping[str, Any]) -> list[str]:
-    """Return the models that a flow's parameters name, besides those of the roles."""
-    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")])]
-
-
 async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and billed to the run."""
     model = await load_chat_model(choice, run.pack)
-    return Caller(model, run.limiter(choice), run.settings.calls, _prices(run.settings, choice), run.ledger, get_run_logger().warning)
+    return Caller(model, run.limiter(choice), run.settings.calls, prices_of(run.settings, choice.reference, choice.block), run.ledger, get_run_logger().warning)
 
 
 @asynccontextmanager
@@ -151,14 +146,5 @@ async def choose_model(settings: Settings, name: str, pack: Pack) -> ModelChoice
     """
     choice = choose(name, model_settings(settings, name).options) if "/" in name else await choose_saved(name)
     await load_chat_model(choice, pack)
-    if settings.budget.usd is not None and isinstance(_prices(settings, choice), Unknown):
-        raise SettingsError(
-            f"No price is known for {choice.reference}, so budget.usd cannot be kept. Give models.{choice.reference}.price (USD per million tokens), or set "
-            "budget.usd to null and budget.tokens to a number."
-        )
+    check_price(settings, choice.reference, choice.block)
     return choice
-
-
-def _prices(settings: Settings, choice: ModelChoice) -> Any:
-    price = model_settings(settings, choice.reference, choice.block).price
-    return price_list(choice.reference, price, choice.reference.partition("/")[0] in LOCAL)

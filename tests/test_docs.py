@@ -10,6 +10,8 @@ from markdown_it import MarkdownIt
 from core.packs.prompts import read_front_matter
 from core.settings.pipeline import Settings
 from core.settings.reference import setting_rows
+from flows.terminal.signatures import option_of, read_signature
+from flows.terminal.words import WORDS
 from tests.conftest import CHECKOUT
 
 PAGES = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / ".claude").rglob("*.md")])
@@ -81,12 +83,47 @@ def test_commands_of_make_exist_with_their_variables(page):
     assert wrong == []
 
 
+def refused(commands):
+    """The commands `understudy …` among some lines that name an unknown command or an option that it does not have."""
+    wrong = []
+    for command, rest in commands:
+        word = WORDS.get(command)
+        taken = {option_of(item.name, dict(word.names)) for item in read_signature(word.target).parameters} if word else set()
+        options = re.findall(r"(?<!\S)(--[a-z][a-z-]*)", rest.partition("#")[0])
+        if (word is None and command != "completion") or set(options) - taken - {"--json", "--quiet", "--help"}:
+            wrong.append(f"understudy {command}{rest}")
+    return wrong
+
+
+COMMAND = r"(?<![\w/-])(?:\.venv/bin/)?understudy ([a-z][a-z-]*)"
+TOLD = [*PAGES, CHECKOUT / "core/authoring/project/README.md"]
+
+
+@pytest.mark.parametrize("page", TOLD, ids=names(TOLD))
+def test_commands_of_understudy_exist_with_their_options(page):
+    lines = [line.partition("#")[0] for code in code_of(page) for line in code.replace("\\\n", " ").splitlines()]
+    assert refused(found for line in lines if "ollama" not in line for found in re.findall(rf"{COMMAND}([^`]*)", line)) == []
+
+
+def test_commands_that_messages_and_settings_name_exist_with_their_options():
+    files = [path for path in CHECKOUT.rglob("*") if path.suffix in (".py", ".yaml", ".j2", ".sh") and ".venv" not in path.parts and "tests" not in path.parts]
+    texts = [path.read_text(encoding="utf-8") for path in (*files, CHECKOUT / "Makefile", CHECKOUT / ".env.example")]
+    assert refused(found for text in texts for found in re.findall(rf"`{COMMAND}([^`\n]*)`", text)) == []
+
+
+def test_a_misspelt_command_or_option_in_a_page_is_found():
+    assert refused([("generate", " --cuont 3"), ("generat", ""), ("generate", " --count 3  # --cuont"), ("chat", " --open")]) == [
+        "understudy generate --cuont 3",
+        "understudy generat",
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_modules_and_flows_that_are_run_exist(page):
     wrong = []
     for code in code_of(page):
-        wrong += [f"flows {name}" for name in re.findall(r"-m flows ([a-z]+)", code)]
-        wrong += [f"tasks.{name}" for name in re.findall(r"-m tasks\.([a-z_]+)", code) if not (CHECKOUT / f"tasks/{name}.py").is_file()]
+        modules = re.findall(r"-m ((?:flows|tasks|bench)[a-z_.]*)", code)
+        wrong += [name for name in modules if not any((CHECKOUT / f"{name.replace('.', '/')}{end}").is_file() for end in (".py", "/__main__.py"))]
         deployed = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
         for flow, name in re.findall(r"(?:deployment run|run_and_watch\.sh) '?([a-z]+)/([a-z-]+)", code):
             known = f"- name: {name}\n" in deployed and f"flows.{flow}:{flow}" in deployed

@@ -61,6 +61,24 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class RunCost:
+    """What a run of a number of conversations costs.
+
+    Args:
+        training_tokens: of one pass over what passes.
+    """
+
+    transcripts: int
+    roles: list[Cost]
+    training_tokens: int
+
+    def usd(self, stage: str | None = None) -> float | None:
+        """Return what a stage costs, or all of them; none where a price is not known."""
+        each = [cost.usd for cost in self.roles if stage in (None, cost.stage)]
+        return None if None in each else sum(price for price in each if price)
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Mean tokens of the pack's prompts, and how many exchanges the conversations of a sample have."""
 
@@ -118,14 +136,15 @@ def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float
     return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
 
 
-def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count) -> list[Cost]:
+def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count, measured: Sizes | None = None) -> list[Cost]:
     """Return what generation, assessment and evaluation cost.
 
     Args:
         transcripts: conversations that are made and judged.
         prices: by model reference.
+        measured: the prompts, where they have been measured already.
     """
-    sizes, roles, taken = measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS
+    sizes, roles, taken = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS
     share, played = transcripts / len(sizes.lengths), 2 * settings.evaluation.trials
     evaluated = planned_evaluation_lengths(pack, settings)
 
@@ -145,9 +164,15 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     ]
 
 
-def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count) -> int:
+def run_cost(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count, measured: Sizes) -> RunCost:
+    """Return what a run costs, by role and in all; arguments as for `run_costs`."""
+    roles = run_costs(pack, settings, transcripts, prices, count, measured)
+    return RunCost(transcripts, roles, training_tokens(pack, settings, transcripts, count, measured))
+
+
+def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count, measured: Sizes | None = None) -> int:
     """Return how many tokens one pass over the training set of `transcripts` transcripts has: those that pass, cut into slices."""
-    sizes, taken, slicing = measure_prompts(pack, settings, count), ASSUMPTIONS, settings.dataset.slicing
+    sizes, taken, slicing = measured or measure_prompts(pack, settings, count), ASSUMPTIONS, settings.dataset.slicing
     exchange, tokens = taken.user_tokens + taken.answer_tokens, 0.0
     for length in sizes.lengths:
         if length >= slicing.first:

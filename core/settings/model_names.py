@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from core.errors import SettingsError
+from core.errors import SettingsError, nearest
 from core.settings.keys import refuse_keys
 from core.settings.models import ModelSettings
 from core.settings.pipeline import Settings
@@ -18,7 +18,8 @@ def split_reference(reference: str, providers: Collection[str]) -> tuple[str, st
     refuse_keys({"the model reference": reference})
     provider, _, model = reference.partition("/")
     if provider not in providers or not model:
-        raise SettingsError(f"Unknown model reference {reference!r}. Allowed: provider/model, with a provider of {', '.join(providers)}.")
+        suggestion = nearest(provider, providers) if provider not in providers else ""
+        raise SettingsError(f"Unknown model reference {reference!r}.{suggestion} Allowed: provider/model, with a provider of {', '.join(providers)}.")
     return provider, model
 
 

@@ -89,3 +89,6 @@ OPTIONS: Mapping[str, type[Strict]] = {
     "claude-cli": ClaudeCli,
 }
 """By provider."""
+
+LOCAL = ("scripted", "llama-cpp", "llama-server")
+"""Providers whose calls cost nothing."""

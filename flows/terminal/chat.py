@@ -69,16 +69,16 @@ def chat(
 ) -> int:
     """Talk to the latest understudy, with the system prompt that was trained in.
 
-    It runs on this machine; nothing is sent elsewhere, and nothing is kept unless you write /save FILE.
+    The model runs on this machine. Nothing is sent elsewhere, and nothing is stored unless you type /save FILE.
 
     Args:
         domain: name of a domain pack.
-        against: another model that answers the same messages: `base`, or the path of a GGUF.
-        model: a GGUF in place of that of the domain's latest export.
-        open_page: open llama.cpp's web page in the browser in place of a chat in the terminal.
-        settings: path of the settings file; models.llama-server.options are used.
-        temperature: 0 always takes the likeliest word; by default, the settings decide.
-        max_tokens: room for one reply; by default, evaluation.max_tokens of the settings.
+        against: a second model that answers the same messages: `base`, or the path of a GGUF file.
+        model: a GGUF file; default: that of the domain's latest export.
+        open_page: open llama.cpp's web page in the browser instead of a chat in the terminal.
+        settings: path of the settings file; its models.llama-server.options apply.
+        temperature: 0 always takes the most likely word; default: from the settings.
+        max_tokens: maximum length of a reply; default: evaluation.max_tokens of the settings.
 
     Returns:
         The exit code.

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 
 from pydantic import RootModel
 
-from blocks.chat import LOCAL, load_chat_model
+from blocks.chat import load_chat_model
 from core.errors import SettingsError, UnderstudyError
 from core.llm.calls import Caller
 from core.llm.chat import Usage
 from core.llm.ledger import Ledger
 from core.llm.limiter import Limiter
-from core.llm.prices import price_list
+from core.llm.models_asked import prices_of
 from core.llm.probe import Check, check_model
 from core.machine.stopping import run_stoppable
 from core.packs.pack import load_pack
@@ -51,7 +51,7 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
         return Check(shown, name, problem=str(error))
     provider = choice.reference.partition("/")[0]
     limits = model_settings(settings, choice.reference, choice.block)
-    prices = price_list(choice.reference, limits.price, provider in LOCAL)
+    prices = prices_of(settings, choice.reference, choice.block)
     ledger = Ledger(open_store(), f"check-models-{now:%Y%m%d}", settings.budget)
     caller = Caller(await load_chat_model(choice, pack), Limiter(choice.reference, limits, once.calls), once.calls, prices, ledger)
     read, written = prices.price(Usage(input_tokens=1000)), prices.price(Usage(output_tokens=1000))
@@ -64,9 +64,9 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
 
 
 def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
-    """Ask each model of the settings one tiny thing: does it answer, how fast, at what price.
+    """Call each model of the settings once: does it answer, how fast, at what price.
 
-    The exit code is 1 if one of them cannot be used.
+    The exit code is 1 if a model cannot be used.
 
     Args:
         domain: name of a domain pack.

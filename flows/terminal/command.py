@@ -26,9 +26,9 @@ CODES = (
     "Exit codes: 0 success, 1 the run failed or nothing passed, 2 a command, an option, a setting or a file is wrong, "
     "3 the budget, a provider or a key stopped the run, 130 stopped by Ctrl-C, 143 by SIGTERM."
 )
-COMPLETION = """Print the completion of a shell.
+COMPLETION = """Print the completion script of a shell.
 
-Put `eval "$(understudy completion bash)"` into ~/.bashrc; for zsh and fish, write it to a file of the folder that the shell reads completions from.
+For bash, put `eval "$(understudy completion bash)"` into ~/.bashrc. For zsh and fish, write it to a file in the shell's completions folder.
 """
 SHIPPED = {"demo": "config/demo.yaml", "full": "config/pipeline.yaml"}
 """Names of the settings files that come with Understudy."""
@@ -56,7 +56,7 @@ def make_app() -> App:
         name="understudy",
         help="Train a small private model to play one part well: rehearse and judge conversations, make a dataset of those that pass, train and evaluate.",
         help_format="plaintext",
-        help_epilogue=f"`understudy WORD --help` has the options of a word, with examples.\n\n{CODES}",
+        help_epilogue=f"`understudy COMMAND --help` lists the options of a command, with examples.\n\n{CODES}",
         version=partial(version, "understudy"),
         group_commands=Group("This command", sort_key=len(GROUPS)),
         print_error=False,

@@ -1,50 +1,79 @@
 """What a run will cost, before anything is asked of a model."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from blocks.chat import LOCAL
 from blocks.tokens import count_tokens
 from core.errors import SettingsError
-from core.llm.prices import price_list
+from core.llm.models_asked import prices_of
 from core.packs.pack import load_pack
-from core.reports.costs import ASSUMPTIONS, measure_prompts, run_costs, training_tokens
+from core.paths import user_path
+from core.reports.costs import ASSUMPTIONS, RunCost, measure_prompts, run_cost
 from core.reports.render import markdown
-from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
 from core.terminal import Answer
-from flows.terminal.domain_packs import written
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
 """A number of transcripts."""
+USUAL = (10, 150, 1000)
+"""Numbers of transcripts that are shown beside that of the settings."""
+STAGES = ("generation", "assessment", "evaluation")
 
 
-def costs(domain: str = "therapeutic-coaching", sizes: str = "10,150,1000", settings: str = "config/pipeline.yaml", to: Path | None = None) -> Answer:
-    """Show what a run will cost, by stage, computed from the settings; no model is asked.
+def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settings: str = "config/pipeline.yaml", to: Path | None = None) -> Answer:
+    """Estimate what a run costs, in all and by stage, from the settings; no model is called.
 
     Args:
         domain: name of a domain pack.
-        sizes: numbers of transcripts, separated by commas.
+        sizes: numbers of conversations, separated by commas; default: 10, 150, 1,000 and that of the settings.
         settings: path of the settings file.
-        to: file that the page is written to.
+        to: file for the whole page, with calls and tokens of each role.
 
     Raises:
         SettingsError: a size is no number.
     """
+    config, pack = load_settings(settings), load_pack(domain)
+    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
+    prices = {name: prices_of(config, name) for name in names}
+    measured = measure_prompts(pack, config, count_tokens)
+    runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]
+    versions = sorted({price.version for price in prices.values() if price.version})
+    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs)
+    if to is not None:
+        user_path(to).write_text(page, encoding="utf-8")
+    totals = [{"transcripts": run.transcripts, "usd": run.usd(), "by_stage": {stage: run.usd(stage) for stage in STAGES}} for run in runs]
+    data = {"domain": domain, "prices": versions, "budget_usd": config.budget.usd, "totals": totals, "runs": runs, "page": page}
+    lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
+    lines += [
+        _against_budget(runs, config.budget.usd),
+        f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",
+    ]
+    return Answer("\n".join(lines), data)
+
+
+def _numbers(sizes: str | None, of_settings: int) -> list[int]:
+    if sizes is None:
+        return sorted({*USUAL, of_settings})
     parts = [size.strip() for size in sizes.split(",")]
     if wrong := [part for part in parts if not WHOLE.fullmatch(part)]:
         raise SettingsError(f"sizes, numbers of transcripts separated by commas, has {wrong[0]!r:.40}. Allowed: whole numbers from 1 to 1,000,000.")
-    config, pack = load_settings(settings), load_pack(domain)
-    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
-    prices = {name: price_list(name, model_settings(config, name).price, name.partition("/")[0] in LOCAL) for name in names}
-    tables, runs = [], []
-    for transcripts in map(int, parts):
-        rows = run_costs(pack, config, transcripts, prices, count_tokens)
-        known, unpriced = sum(row.usd or 0.0 for row in rows), any(row.usd is None for row in rows)
-        tokens = training_tokens(pack, config, transcripts, count_tokens)
-        tables.append((transcripts, rows, tokens, f"{known:.2f} USD{', and what has no known price' if unpriced else ''}"))
-        runs.append({"transcripts": transcripts, "usd": known, "unpriced": unpriced, "training_tokens": tokens, "stages": rows})
-    versions = sorted({price.version for price in prices.values() if price.version})
-    exchanges = measure_prompts(pack, config, count_tokens).exchanges
-    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=exchanges, tables=tables)
-    return written(page, to, {"domain": domain, "prices": versions, "runs": runs})
+    return list(map(int, parts))
+
+
+def _table(runs: Sequence[RunCost]) -> list[str]:
+    rows = [("conversations", [f"{run.transcripts:,}" for run in runs]), ("total", [_usd(run.usd()) for run in runs])]
+    rows += [(f"  {stage}", [_usd(run.usd(stage)) for run in runs]) for stage in STAGES]
+    rows.append(("training, tokens of a pass", [f"{run.training_tokens:,}" for run in runs]))
+    return [f"  {name:<28}{''.join(f'{cell:>14}' for cell in cells)}" for name, cells in rows]
+
+
+def _usd(usd: float | None) -> str:
+    return "no price" if usd is None else f"{usd:,.2f}"
+
+
+def _against_budget(runs: Sequence[RunCost], budget: float | None) -> str:
+    if budget is None:
+        return "budget.usd is null: nothing limits a run in USD."
+    beyond = ", ".join(f"{run.transcripts:,}" for run in runs if (run.usd() or 0) > budget)
+    return f"budget.usd is {budget:g}. {f'Not enough for {beyond} conversations.' if beyond else 'Enough for each of them.'}"

@@ -15,9 +15,9 @@ from core.terminal import Answer, one_line
 
 
 def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) -> Answer:
-    """Check a domain pack: what it lacks, and how long each of its prompts is.
+    """Check a domain pack: list its gaps and the length of each prompt.
 
-    The exit code is 1 if a person should look at something.
+    The exit code is 1 if it has gaps.
 
     Args:
         domain: name of a domain pack.
@@ -36,7 +36,7 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
     lines += [f"- {one_line(text)}" for text in lacking]
     if not lacking:
-        lines += ["Nothing is lacking that can be counted. Whether it is good, `make generate COUNT=5` and a person say."]
+        lines += ["No gaps that can be counted. To see whether it is good, read what `make pilot` makes."]
     if prompts:
         lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
     data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(lacking), **({"prompts": rendered} if prompts else {})}
@@ -44,11 +44,11 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
 
 
 def rubric(domain: str = "therapeutic-coaching", to: Path | None = None) -> Answer:
-    """Show a domain's rubric as a page for people.
+    """Show a domain's rubric as a page.
 
     Args:
         domain: name of a domain pack.
-        to: file that the page is written to.
+        to: file for the page.
     """
     return written(rubric_markdown(load_pack(domain)), to, {"domain": domain})
 
@@ -66,8 +66,8 @@ def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed
 
     Args:
         domain: name of a domain pack.
-        count: how many.
-        first_seed: seed of the first one; the others follow.
+        count: number of personas.
+        first_seed: seed of the first persona; the others follow.
     """
     pack = load_pack(domain)
     batch, lines = sample_batch(pack, first_seed, count), []

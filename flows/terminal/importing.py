@@ -21,15 +21,15 @@ from core.terminal import show
 
 
 def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str = "") -> int:
-    """Read conversations that you have and write them as transcripts below the data root; the files themselves are left as they are.
+    """Convert conversations that you have into transcripts below the data root; your files are not changed.
 
-    A table says what was read, what was joined or dropped within conversations, and what was left out and why.
+    A table shows what was read, what was joined or dropped within conversations, and what was left out and why.
 
     Args:
         source: a folder, a file, or a dataset repository of the Hugging Face Hub.
-        scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It does not find all of them.
-        licence: under which the conversations may be used. It is asked for where it is not given, and stands on the dataset's card.
-        consent: what the people who speak in them have agreed to. It is asked for where it is not given, and stands on the dataset's card.
+        scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It misses some.
+        licence: of the conversations, for the dataset's card; without it, the command asks.
+        consent: what the speakers have agreed to, for the dataset's card; without it, the command asks.
 
     Returns:
         The exit code.

@@ -1,4 +1,4 @@
-"""What evaluations of several sizes can find."""
+"""What evaluations of several sizes can detect."""
 
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.safety import least_bound, safety_in_reach
@@ -10,12 +10,12 @@ SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
 
 
 def power(pilot: str | None = None, personas: Count | None = None, trials: Count | None = None, settings: str = "config/pipeline.yaml") -> Answer:
-    """Show what evaluations of several sizes can find.
+    """Show what evaluations of several sizes can detect.
 
     Args:
-        pilot: an earlier evaluation whose spread is taken: its comparison.json, or a folder of recorded assessments; by default what the settings assume.
-        personas: how many are planned; by default as many as the settings say.
-        trials: conversations of each persona with each arm; by default as many as the settings say.
+        pilot: an earlier evaluation to take the spread of scores from: its comparison.json, or a folder of recorded assessments; default: from the settings.
+        personas: number of planned personas; default: from the settings.
+        trials: conversations per persona and arm; default: from the settings.
         settings: path of the settings file.
     """
     numbers = load_settings(settings).evaluation

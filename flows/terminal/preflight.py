@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from core.packs.pack import load_pack
-from core.settings.pipeline import check_jobs, load_settings, load_training
+from core.llm.models_asked import models_named
+from core.packs.pack import Pack, load_pack
+from core.settings.pipeline import Settings, check_jobs, load_settings, load_training
 from core.storage.store import open_store
-from tasks.run import choose_models, models_named
+from tasks.run import choose_model, choose_models
 
 
 def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str, Any]) -> None:
@@ -24,6 +25,12 @@ def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str
     """
     config, pack = load_settings(settings), load_pack(domain)
     check_jobs(config, load_training(config.training))
-    config.check_entries(models_named(asked))
-    asyncio.run(choose_models(config, flow, pack, saved=False))
+    asyncio.run(_choose(config, flow, pack, asked))
     open_store().check_writable()
+
+
+async def _choose(config: Settings, flow: str, pack: Pack, asked: Mapping[str, Any]) -> None:
+    await choose_models(config, flow, pack, saved=False)
+    for name in models_named(asked):
+        if "/" in name:
+            await choose_model(config, name, pack)

@@ -1,4 +1,4 @@
-"""A project folder and what serves it: its server with pages, its deployments, its workers."""
+"""A project folder, its server, its deployments and its workers."""
 
 import os
 import sys
@@ -14,41 +14,41 @@ def init(folder: str, domain: str = "therapeutic-coaching") -> Answer:
     """Write a project folder: settings, a domain with its prompts, deployments, a CI workflow.
 
     Args:
-        folder: is made, or is there and empty.
-        domain: the domain pack that is copied into it.
+        folder: a new or empty folder.
+        domain: domain pack to copy into it.
     """
     project = make_project(folder, domain)
     lines = [f"Made the project {project} with the domain {domain}.", "", f"  cd {project}", "  understudy run demo     # the whole pipeline without keys", ""]
-    text = "\n".join([*lines, "Its README.md says what to edit."])
+    text = "\n".join([*lines, "README.md says what to edit."])
     return Answer(text, {"folder": str(project), "domain": domain})
 
 
 def ui(port: int = 4200) -> int:
-    """Start a Prefect server with its pages, make the deployments, and start a worker. It runs until Ctrl-C.
+    """Start a Prefect server with its UI, create the deployments, and start a worker; runs until Ctrl-C.
 
     Args:
-        port: of the server.
+        port: port of the server.
     """
     os.environ["PORT"] = str(port)
     _become("ui.py")
 
 
 def deploy(settings: str = "config/pipeline.yaml") -> int:
-    """Make the work pool, limits, blocks, automations and deployments on the server that PREFECT_API_URL names.
+    """Create or update work pool, limits, blocks, automations and deployments on the server at PREFECT_API_URL.
 
-    A second time it changes nothing.
+    Repeating it changes nothing.
 
     Args:
-        settings: path of the settings file whose models get limits.
+        settings: path of the settings file; its models get limits.
     """
     _become("setup.py", "deploy", f"settings={find_settings(settings)}")
 
 
 def worker(name: str | None = None) -> int:
-    """Start a worker for the server that PREFECT_API_URL names. It runs the flows of the project's prefect.yaml and no others.
+    """Start a worker for the server at PREFECT_API_URL; it runs only the flows in the project's prefect.yaml.
 
     Args:
-        name: of the worker, as the server's pages show it.
+        name: name of the worker in the UI.
     """
     _become("worker.py", *([name] if name else []))
 

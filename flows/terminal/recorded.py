@@ -1,4 +1,4 @@
-"""What was judged earlier or elsewhere: compared by the same statistics, or scored once more from its answers."""
+"""Assessments made earlier or elsewhere: compared by the same statistics, or scored again from their answers."""
 
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.page import evaluation_page
@@ -25,12 +25,12 @@ NEAR = 0.00051
 def evaluate_recorded(
     folder: str, transcripts: str | None = None, base: str = "base", domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
 ) -> Answer:
-    """Compare assessments that were recorded elsewhere by the statistics of the evaluation, and write its report.
+    """Apply the statistics of the evaluation to assessments recorded elsewhere, and write its report.
 
     Args:
-        folder: the assessments, a JSON file each, named <arm>_seed<number>_run<number>.json.
-        transcripts: the folder of their conversations; by default `transcripts` beside the folder, if it is there.
-        base: the arm that the others are compared with.
+        folder: folder of assessments, one JSON file each, named <arm>_seed<number>_run<number>.json.
+        transcripts: folder of their conversations; default: `transcripts` beside the folder, if it exists.
+        base: arm that the others are compared with.
         domain: name of a domain pack; its rubric says which criteria are gates.
         settings: path of the settings file.
     """
@@ -44,7 +44,7 @@ def evaluate_recorded(
     beside = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
     conversations, left_out = recorded_conversations(assessments, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():
-        show(f"Its words are left out: {name}: {reason}", error=True)
+        show(f"Transcript not loaded: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
     record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=played, caveats=[AS_RECORDED])
     facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"
@@ -64,7 +64,7 @@ def _naive(comparison: Comparison, arm: str) -> str:
 
 
 def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Score recorded assessments once more from their answers, by the rubric as it is, and show where a score differs.
+    """Compute scores again from recorded answers by the current rubric, and show the differences.
 
     Args:
         checkpoints: files or folders (*.jsonl, *.json), separated by commas.

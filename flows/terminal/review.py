@@ -1,4 +1,4 @@
-"""A sheet on which a person judges a sample, and what a filled sheet says of the judge."""
+"""A sheet on which a person judges a sample, and the comparison of a filled-in sheet with the judge."""
 
 from pathlib import Path
 
@@ -37,13 +37,13 @@ def review(
     domain: str = "therapeutic-coaching",
     batch: str | None = None,
 ) -> Answer:
-    """Write a sheet on which a person judges a sample, or say what a filled one shows of the judge.
+    """Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge.
 
     Args:
-        sheet: a sheet that a person has filled in; without it, one is written.
-        sample: how many transcripts stand on a new sheet; by default 30.
+        sheet: a filled-in sheet; without it, a new one is written.
+        sample: number of transcripts on a new sheet; default: 30.
         domain: name of a domain pack.
-        batch: a batch of assessments, as the assessment returns it; by default the domain's latest, or the sheet's own.
+        batch: a batch of assessments; default: the domain's latest, or that of the sheet.
     """
     load_pack(domain)
     if sheet:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from core.llm.models_asked import check_names
 from core.machine.stopping import run_stoppable
 from core.packs.pack import load_pack
 from core.reports.receipts import read_receipt, receipt_name, write_receipt
@@ -37,6 +38,7 @@ def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any], quiet: boo
     receipt = _receipt(flow, given, asked)
     if receipt and (answer := _from_receipt(receipt)):
         return answer
+    check_names(load_settings(asked["settings"]), flow, asked)
     with temporary_server() as wait_for_server:
         try:
             return _run(flow, given, asked, receipt, quiet, wait_for_server)

@@ -18,10 +18,10 @@ from core.terminal import Answer, one_line, show
 
 
 def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Measure how much of the personas shows in a folder of transcripts.
+    """Measure how well simulated users keep to their personas, in a folder of transcripts.
 
     Args:
-        transcripts: the folder.
+        transcripts: folder of transcripts.
         domain: name of a domain pack.
     """
     folder = user_path(transcripts)
@@ -36,10 +36,10 @@ def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
 
 
 def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
-    """Show how a folder of transcripts would be cut into training examples: how many, how long, what is shortened.
+    """Preview how a folder of transcripts is cut into training examples: number, length, what is shortened.
 
     Args:
-        transcripts: the folder.
+        transcripts: folder of transcripts.
         domain: name of a domain pack.
         settings: path of the settings file.
     """

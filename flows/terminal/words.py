@@ -70,7 +70,7 @@ WORDS = {
     "rescore": Word("flows.terminal.recorded:rescore", FILES, ("rescore old.jsonl",), "checkpoints"),
     "evaluate-recorded": Word("flows.terminal.recorded:evaluate_recorded", FILES, ("evaluate-recorded assessments/ --base base",), "folder"),
     "check-models": Word("flows.terminal.check_models:ask_models", PLANS, ("check-models", "check-models --settings mine.yaml")),
-    "costs": Word("flows.terminal.costs:costs", PLANS, ("costs --sizes 10,150,1000",)),
+    "costs": Word("flows.terminal.costs:costs", PLANS, ("costs", "costs --sizes 50,200", "costs --to costs.md")),
     "power": Word("flows.terminal.power:power", PLANS, ("power --personas 30 --trials 3",)),
     "init": Word("flows.terminal.project:init", PROJECT, ("init my-project", "init my-project --domain coding-mentor"), "folder"),
     "ui": Word("flows.terminal.project:ui", PROJECT, ("ui", "ui --port 4300")),

@@ -70,11 +70,11 @@ async def test_they_can_be_left_out_of_the_dataset(tmp_path, data_root):
 async def test_run_again_nothing_is_mended_anew(tmp_path, data_root):
     settings = repair_settings(tmp_path)
     judged = await made(settings)
-    first = await repair(assessed=judged, settings=settings)
+    first = await repair(batch=judged, settings=settings)
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")}
-    assert await repair(assessed=judged, settings=settings) == first
+    assert await repair(batch=judged, settings=settings) == first
     assert {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")} == before
-    mended_again = await repair(assessed=first.path, settings=settings)
+    mended_again = await repair(batch=first.path, settings=settings)
     assert mended_again.summary["mended"].startswith("0 of ")
 
 

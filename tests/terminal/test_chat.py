@@ -134,7 +134,7 @@ def test_each_reads_the_prompt_that_was_trained_in_and_its_own_history(chat, ggu
 
 def test_a_file_without_an_export_is_given_the_prompt_of_the_pack(chat, gguf):
     chat.run("--model", str(gguf), said="Hello.\n")
-    assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).prompts["system"].render()
+    assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).system()
 
 
 def test_who_writes_to_the_coach_reads_first_that_it_is_no_therapist_and_where_to_turn(chat, gguf):

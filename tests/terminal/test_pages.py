@@ -1,11 +1,17 @@
-"""The pages of the docs that the settings write are those of today's settings."""
+"""The pages of the docs that the settings write are those of today's settings, and the shipped numbers agree."""
 
 import pytest
 
 from core.errors import SettingsError
+from core.settings.pipeline import load_settings
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
 from tests.conftest import CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings()
 
 
 def test_every_setting_has_a_meaning():
@@ -17,10 +23,34 @@ def test_the_page_of_the_configuration_is_that_of_the_settings():
 
 
 def test_the_page_of_costs_is_that_of_the_settings():
-    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().text
+    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().data["page"]
 
 
 @pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])
 def test_sizes_that_are_no_numbers_are_refused(sizes):
     with pytest.raises(SettingsError, match="numbers of transcripts"):
         costs(sizes=sizes)
+
+
+@pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
+def test_the_shipped_budgets_pay_for_the_shipped_numbers_and_a_tenth_more(settings, domain):
+    nightly = settings.nightly
+    run, night = costs(domain, sizes=f"{settings.generation.conversations},{nightly.conversations}").data["runs"]
+    assert 1.1 * run.usd() <= settings.budget.usd
+    made, judged = night.usd("generation"), night.usd("assessment")
+    assert 1.1 * made <= (1 - nightly.for_judging) * nightly.budget.usd
+    assert 1.1 * (made + judged) <= nightly.budget.usd
+
+
+def test_the_totals_come_first_and_say_for_what_the_budget_is_too_small(settings):
+    said = costs(sizes="10,1000")
+    lines = said.text.splitlines()
+    assert lines[2].split() == ["conversations", "10", "1,000"]
+    assert lines[3].split()[0] == "total"
+    assert f"budget.usd is {settings.budget.usd:g}. Not enough for 1,000 conversations." in lines
+    for total in said.data["totals"]:
+        assert total["usd"] == pytest.approx(sum(total["by_stage"].values()))
+
+
+def test_the_settings_own_number_is_among_those_that_are_shown(settings):
+    assert settings.generation.conversations in [total["transcripts"] for total in costs().data["totals"]]

@@ -106,6 +106,10 @@ REFUSED = {
     "assess REPAET=3": "Did you mean --repeat 3?",
     "evaluate --arms scripted/0.5": "Allowed: name=value",
     "evaluate --arms a=b/c,a=b/d": "is there twice",
+    "evaluate --arms opus=antropic/claude-opus-5-5": "Unknown model reference 'antropic/claude-opus-5-5'. Did you mean 'anthropic'?",
+    "evaluate --arms opus=anthropic/claude-opsu-5-5": "No price is known for anthropic/claude-opsu-5-5",
+    "evaluate --arms opus=anthropic/": "Unknown model reference 'anthropic/'",
+    "pilot --model nowhere/qwen3": "Unknown model reference 'nowhere/qwen3'",
     "evaluate --base {}": "--base, as JSON",
     "train --dataset nothing": "--dataset, as JSON",
     "chat --agianst base": "Did you mean --against?",
@@ -126,7 +130,7 @@ REFUSED = {
 def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anything_is_made(words, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
-    monkeypatch.setattr("flows.terminal.temporary_server.temporary_server", lambda: pytest.fail("a server was started"))
+    monkeypatch.setattr("flows.terminal.running.temporary_server", lambda: pytest.fail("a server was started"))
     from flows.terminal.command import main
 
     with pytest.raises(SystemExit) as ended:
@@ -173,7 +177,7 @@ def make(*words):
         (["generate", "CUONT="], "Did you mean COUNT?"),
         (["generate", "PERSONAS=3"], "Unknown variable PERSONAS of make generate."),
         (["generate", "it's=3"], "Unknown variable it's of make generate"),
-        (["power", "COUNT=3"], "Allowed: PILOT N TRIALS SETTINGS"),
+        (["power", "COUNT=3"], "Allowed: PILOT PERSONAS TRIALS SETTINGS"),
         (["critique", "DOMIAN=x"], "Did you mean DOMAIN?"),
         (["check", "COUNT=3"], "It takes none"),
         (["help", "COUNT=3"], "It takes none"),
@@ -198,6 +202,9 @@ def test_an_alias_hands_each_variable_that_it_names_to_a_word_that_takes_it(targ
     for name in names:
         assert make("-n", target, f"{name}=7").stdout != plain.stdout, name
     words = shlex.split(full.stdout.replace("\\\n", "").splitlines()[-1])
+    for name in names:  # a name means the same to both
+        positional = WORDS[words[1]].positional.upper() == name
+        assert positional or f"--{name.lower().replace('_', '-')}" in words, name
     assert words[0] == ".venv/bin/understudy"
     make_app().parse_args(words[1:])
 

@@ -59,7 +59,7 @@ def dull_chats() -> list[dict[str, Any]]:
     assert pack.phrases
     rows = []
     for topic in pack.phrases.topics.values():
-        messages = [{"role": "system", "content": pack.prompts["system"].render()}]
+        messages = [{"role": "system", "content": pack.system()}]
         for said in topic.says[:2]:
             messages += [{"role": "user", "content": said}, {"role": "assistant", "content": f"{topic.replies[0]} {DULL}"}]
         rows.append({"messages": messages})

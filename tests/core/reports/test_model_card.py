@@ -97,7 +97,7 @@ def facts(**changes):
         "languages": ["en"],
         "intended_use": PACK.intended_use,
         "notice": PACK.notice,
-        "system": PACK.prompts["system"].render(),
+        "system": PACK.system(),
         "caveats": ["The judge was scripted."],
     }
     return CardFacts(**known | changes)

@@ -1,0 +1,56 @@
+"""The models that a flow asks, by their names: what can be checked of them from the settings alone, before a server is started or Prefect is imported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import SettingsError
+from core.llm.prices import PriceList, Unknown, price_list
+from core.llm.run import ROLES
+from core.settings.model_names import model_settings, split_reference
+from core.settings.pipeline import Settings
+from core.settings.provider_options import LOCAL, OPTIONS
+
+
+def models_named(asked: Mapping[str, Any]) -> list[str]:
+    """Return the models that a flow's parameters name, besides those of the roles."""
+    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")])]
+
+
+def prices_of(settings: Settings, reference: str, block: str | None = None) -> PriceList:
+    """Return the prices of a model.
+
+    Args:
+        reference: `provider/model`; block: the saved block that it is, if it is one.
+    """
+    return price_list(reference, model_settings(settings, reference, block).price, reference.partition("/")[0] in LOCAL)
+
+
+def check_price(settings: Settings, reference: str, block: str | None = None) -> None:
+    """Check that a model's calls can be counted against a budget in USD.
+
+    Raises:
+        SettingsError: there is one, and no price is known.
+    """
+    if settings.budget.usd is not None and isinstance(prices_of(settings, reference, block), Unknown):
+        raise SettingsError(
+            f"No price is known for {reference}, so budget.usd cannot be kept. Give models.{reference}.price (USD per million tokens), or set "
+            "budget.usd to null and budget.tokens to a number."
+        )
+
+
+def check_names(settings: Settings, flow: str, asked: Mapping[str, Any]) -> None:
+    """Check the names and prices of the models that a flow asks. A saved block is known to the server alone and is checked later.
+
+    Args:
+        asked: the flow's parameters.
+
+    Raises:
+        SettingsError: a model of no known provider or without a price, or an entry of `models` that nobody asks.
+    """
+    bound = settings.roles.bound()
+    names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(asked)]
+    for name in names:
+        if "/" in name:
+            split_reference(name, OPTIONS)
+            check_price(settings, name)
+    settings.check_entries(models_named(asked))

@@ -1,0 +1,146 @@
+"""A batch: a task for each of its items, a bounded number in parallel."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from core.errors import BudgetError, DamagedError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
+from core.llm.run import Run
+from core.records import LeftOut, Reference
+from core.reports.left_out import counted, first_of, sort_of
+from core.storage.locks import pause
+from core.storage.traces import leave_open
+from core.terminal import moving_line
+from tasks.owning import Elsewhere
+
+BUDGET_EVENT = "understudy.budget-spent"
+"""Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
+
+STEPS = 4
+"""How often a batch's progress is logged."""
+
+Item = TypeVar("Item")
+Ref = TypeVar("Ref", bound=Reference)
+
+
+async def gather_bounded(
+    run: Run,
+    make: Callable[[Item], Awaitable[Ref]],
+    items: Sequence[Item],
+    names: Sequence[str],
+    limit: int,
+    doing: str | None,
+    how_far: Callable[[], str] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    count_items: bool = True,
+) -> tuple[list[Ref], list[LeftOut]]:
+    """Run a task for each item, a bounded number in parallel.
+
+    An item that another run is making is tried again until that run has made it or ended; the others come first. An item that a model or its
+    file spoils is left out with the reason. A model that can no longer be called ends the batch: no item is started,
+    and started ones continue as far as they can, so that no paid answer is lost. Any other error (a full disk, say) stops the batch immediately.
+    What was made is on disk in each case.
+
+    Args:
+        make: awaits the task for one item.
+        limit: how many in parallel.
+        doing: the verb that is logged with the counts, such as "Rehearsed"; none logs no counts.
+        how_far: returns the progress in place of the counts.
+        should_stop: whether no further item may be started.
+        count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
+    """
+    slots, batch = asyncio.Semaphore(limit), _Batch[Ref](names, doing, how_far, count_items)
+
+    async def one(number: int) -> None:
+        settled = False
+        while not settled:
+            async with slots:
+                if batch.begin(number) or should_stop():
+                    return
+                settled = await batch.settle(number, make(items[number]))
+            if not settled:
+                await asyncio.sleep(pause(run.store))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(items)):
+                group.create_task(one(number))
+    except* UnderstudyError as errors:
+        raise first_of(errors) from None
+    finally:
+        batch.elsewhere.end()
+    return batch.result()
+
+
+class _Batch(Generic[Ref]):
+    """What has become of a batch's items so far; arguments as for `gather_bounded`."""
+
+    def __init__(self, names: Sequence[str], doing: str | None, how_far: Callable[[], str] | None, count_items: bool) -> None:
+        self._names, self._doing, self._how_far, self._count_items = names, doing, how_far, count_items
+        self._made: dict[int, Ref] = {}
+        self._left_out: dict[int, LeftOut] = {}
+        self._why: Counter[str] = Counter()
+        self._stopped: list[UnderstudyError] = []
+        self._logger, self._logged = get_run_logger(), ""
+        self.elsewhere = Elsewhere(len(names))
+
+    def begin(self, number: int) -> bool:
+        """Note that an item's turn has come; return whether the batch has ended before it."""
+        self.elsewhere.remove(number)
+        return bool(self._stopped)
+
+    async def settle(self, number: int, making: Awaitable[Ref]) -> bool:
+        """Await an item; return false if another run is making it, so that it must be tried again."""
+        try:
+            self._made[number] = await making
+        except HeldError as held:
+            self.elsewhere.add(number, held)
+            return False
+        except (RunStoppedError, SettingsError) as error:
+            self._stopped.append(error)
+            return True
+        except (ModelError, TranscriptError, DamagedError) as error:
+            leave_open()
+            self._left_out[number] = LeftOut(name=self._names[number], reason=str(error))
+            self._why[sort_of(error)] += 1
+            self._logger.warning("Left out %s: %s", self._names[number], error)
+        if self._doing:
+            self._report(self._doing)
+        return True
+
+    def _report(self, doing: str) -> None:
+        """Say how far the batch is: on the terminal each time, in the log a few times, and never the same twice."""
+        done, total = len(self._made) + len(self._left_out), len(self._names)
+        if self._count_items:
+            moving_line().move(doing, done, total, "")
+        if done == total or done % max(1, total // STEPS) == 0:
+            counts = self._how_far() if self._how_far else f"{len(self._made)} of {total}"
+            text = f"{doing} {counts}{f', {len(self._left_out)} left out ({counted(self._why)})' if self._left_out else ''}."
+            if text != self._logged:
+                self._logger.info("%s", text)
+            self._logged = text
+
+    def result(self) -> tuple[list[Ref], list[LeftOut]]:
+        """Return what was made and what was left out, each in the items' order.
+
+        Raises:
+            RunStoppedError, SettingsError: what ended the batch.
+        """
+        if self._stopped:
+            self._logger.info("%s %d of %d before the run was stopped; what was made is kept.", self._doing or "Done:", len(self._made), len(self._names))
+            if isinstance(self._stopped[0], BudgetError):
+                _emit_budget_event(self._stopped[0])
+            raise self._stopped[0]
+        return [self._made[number] for number in sorted(self._made)], [self._left_out[number] for number in sorted(self._left_out)]
+
+
+def _emit_budget_event(error: BudgetError) -> None:
+    context = FlowRunContext.get()
+    if context and context.flow_run:
+        run = context.flow_run
+        emit_event(BUDGET_EVENT, {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}, payload={"reason": str(error)})
