@@ -1,6 +1,7 @@
 """Guards: what makes a rehearsed message unusable. It is generated again, never repaired."""
 
 import itertools
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Container, Sequence
@@ -12,10 +13,14 @@ import re2
 from core.judging.text_facts import sentences, words
 from core.packs.guards import Guards, Repeats
 from core.records import Side
+from core.rehearsal.own_words import ends_in_code, is_pasted, own_words, without_code, without_reports
 from core.settings.faults import Fault
 
 MANY, MANY_WORDS = 3, 8
 """Whole sentences from which one expects the last to be whole, too, and words of the last from which it is no afterthought."""
+
+ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
+"""Keys of a record that a model puts its own message into."""
 
 
 def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault)) -> tuple[Fault, str] | None:
@@ -26,15 +31,16 @@ def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], fa
         earlier: that side's messages before it.
         faults: those that are looked for.
     """
-    own = _without_quotations(text)
+    own = own_words(text)
+    said = own if side == "assistant" else without_reports(own)
     tries: dict[Fault, Callable[[], str | None]] = {
         Fault.EMPTY: lambda: None if _says_something(text, side) else repr(text),
         Fault.LEAKED_REASONING: lambda: _search(guards.leaked_reasoning.of(side), own),
-        Fault.META: lambda: _search(guards.verbatim, text) or _search(guards.meta.of(side), own),
-        Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), own) or _speaks_as_the_other(own, side, guards),
+        Fault.META: lambda: _envelope(text) or _search(guards.verbatim, without_code(text)) or _search(guards.meta.of(side), said),
+        Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), said) or _speaks_as_the_other(said, side, guards),
         Fault.FOREIGN_SCRIPT: lambda: _foreign(own, guards),
         Fault.TRUNCATED: lambda: _unfinished(text, side, guards.punctuated),
-        Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, guards.repeats),
+        Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, guards.repeats, side),
     }
     for fault, find in tries.items():
         if fault in faults and (excerpt := find()):
@@ -45,13 +51,17 @@ def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], fa
 def _says_something(text: str, side: Side) -> bool:
     if re.search(r"[^\W_]", text):
         return True
-    return side == "user" and any(unicodedata.category(character) == "So" for character in text)  # an emoji is a message of a person's
+    return side == "user" and any(unicodedata.category(character) in ("So", "Ps") for character in text)  # an emoji, or a program's []
 
 
-def _without_quotations(text: str) -> str:
-    """Return what the writer says in a message: not what it quotes, or proposes to be said."""
-    plain = text.replace("’", "'").replace("“", '"').replace("”", '"').replace("„", '"')
-    return re.sub(r'"[^"\n]{1,600}"|(?<!\*)\*(?!\*)[^*\n]{25,600}\*|^>.*$', '""', plain, flags=re.MULTILINE)
+def _envelope(text: str) -> str | None:
+    """Return a message that is nothing but a record of itself."""
+    bare = re.sub(r"^```\w*\n|\n?```$", "", text.strip())
+    try:
+        record = json.loads(bare)
+    except ValueError:
+        return None
+    return bare if isinstance(record, dict) and record and set(record) <= ENVELOPE else None
 
 
 def _search(patterns: tuple[str, ...], text: str) -> str | None:
@@ -80,7 +90,7 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
             return " ".join(parts[window])
         if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.answering, " ".join(parts[window])):
             return " ".join(parts[window])
-    return None
+    return text if side == "assistant" and sum(firsts) >= rule.assistant[0] and not sum(seconds) else None
 
 
 def _foreign(text: str, guards: Guards) -> str | None:
@@ -102,22 +112,30 @@ def _is_of(letter: str, script: str) -> bool:
 def _unfinished(text: str, side: Side, punctuated: int) -> str | None:
     """Return the end of a message that stops in a sentence. A user may trail off, unless all its other sentences are whole ones."""
     end = text.rstrip()
-    if len(words(text)) < punctuated or not re.search(r"[a-z,(\[{“]$", end, re.IGNORECASE):
+    if len(words(text)) < punctuated:
+        return None
+    if side == "assistant" and ends_in_code(end):
+        return end[-40:]
+    lines = end.split("\n")
+    if not re.search(r"[a-z,(\[{“:]$", end, re.IGNORECASE) or is_pasted(lines[-1]):
         return None
     *whole, last = sentences(end)
     if side == "assistant":
-        listed = re.match(r"[-*•\d]", last) or re.search(r"\.\w{2,6}$", end)  # an item of a list, or an address, needs no full stop
-        return None if listed and end[-1].isalpha() else end[-40:]
+        item = re.match(r"\s*(?:[-*•]|\d+[.)])\s+(.*)", lines[-1])
+        listed = (item and len(sentences(item[1])) == 1) or re.search(r"\.\w{2,6}$", end)  # an item of a list, or an address, needs no full stop
+        announced = len(lines) > 1 and "".join(lines[:-1]).endswith(":") and len(words(lines[-1])) < MANY_WORDS  # nor does what a line with a colon announces
+        return None if (listed or announced) and end[-1].isalpha() else end[-40:]
     careful = len(whole) >= MANY and all(part[-1] in '.?!"”)' for part in whole) and all(part[0].isupper() for part in [*whole, last] if part[0].isalpha())
-    return end[-40:] if careful and len(words(last)) >= MANY_WORDS else None
+    return end[-40:] if careful and len(words(last)) >= MANY_WORDS and end[-1] != ":" else None
 
 
-def _repeated(text: str, earlier: Sequence[str], rule: Repeats) -> str | None:
-    own = words(text)
-    if len(own) < rule.fewest_words:
-        return None
-    runs = _runs(text, rule.run)
-    return next((other for other in earlier if len(runs & _runs(other, rule.run)) >= rule.share * len(runs)), None)
+def _repeated(text: str, earlier: Sequence[str], rule: Repeats, side: Side) -> str | None:
+    """Return the earlier message that one repeats in its own words. The same code may be shown again, but an assistant's answer is not code alone."""
+    own = own_words(text)
+    if len(words(own)) < rule.fewest_words:
+        return next((other for other in earlier if words(other) == words(text)), None) if side == "assistant" and len(words(text)) >= rule.fewest_words else None
+    runs = _runs(own, rule.run)
+    return next((other for other in earlier if len(runs & _runs(own_words(other), rule.run)) >= rule.share * len(runs)), None)
 
 
 @lru_cache(maxsize=4096)  # each message is compared with all that follow it

@@ -3,15 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
-import yaml
 
 from core.errors import InvalidOutputError, PackError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import load_pack
-from core.records import EndReason
+from core.records import EndReason, Side
 from core.rehearsal.conversation import rehearse
 from core.rehearsal.guards import find_fault
 from core.rehearsal.personas import sample_persona
@@ -19,34 +18,49 @@ from core.rehearsal.turn_log import TurnLog
 from core.rehearsal.turns import Cast, Player
 from core.settings.faults import Fault
 from core.storage.store import Store
-from tests.conftest import CHECKOUT
+from tests.core.rehearsal.guard_rates import corpus
 from tests.core.simulation import caller
 
 PACK = load_pack("therapeutic-coaching")
-CORPUS = yaml.safe_load((CHECKOUT / "tests/core/guard_corpus.yaml").read_text(encoding="utf-8"))
-GOOD = [item for item in CORPUS if item["kind"] is None]
-SPOILED = [item for item in CORPUS if item["kind"]]
+CORPUS, SIDES = corpus(), get_args(Side)
+FAULTY, INNOCENT = [item for item in CORPUS if item.faulty], [item for item in CORPUS if not item.faulty]
 WORDS = "garden letter kettle sister Tuesday bus window parcel soup neighbour invoice piano drawer raincoat ladder stairs".split()  # noqa: SIM905
 
 
-def fault(item):
-    return find_fault(PACK.guards, item["side"], item["text"], item.get("earlier", []))
+def test_the_corpus_is_large_and_no_message_stands_in_it_twice():
+    assert min(len(FAULTY), len(INNOCENT)) >= 200
+    assert len({(item.side, item.text.strip().lower(), item.earlier) for item in INNOCENT}) == len(INNOCENT)
+    for items in (FAULTY, INNOCENT):
+        assert {(item.domain, item.side) for item in items} == {(domain, side) for domain in ("therapeutic-coaching", "coding-mentor") for side in SIDES}
+    for domain in {item.domain for item in CORPUS}:
+        assert {item.kind for item in FAULTY if item.domain == domain} == {fault.value for fault in Fault if fault is not Fault.FORM}
 
 
-def test_hardly_a_good_message_is_refused():
-    refused = [(item["text"], fault(item)) for item in GOOD if fault(item)]
-    assert len(refused) <= 0.01 * len(GOOD), refused
+def test_of_what_people_legitimately_write_quote_and_paste_next_to_nothing_is_refused():
+    refused = [(item.kind, item.text, item.found) for item in INNOCENT if item.found]
+    assert len(refused) <= 0.01 * len(INNOCENT), refused
 
 
-@pytest.mark.parametrize("kind", sorted({item["kind"] for item in SPOILED}))
-def test_nearly_every_spoiled_message_is_refused(kind):
-    missed = [item["text"] for item in SPOILED if item["kind"] == kind and not fault(item)]
-    assert len(missed) <= 0.2 * sum(item["kind"] == kind for item in SPOILED), missed
+@pytest.mark.parametrize(("kind", "domain"), sorted({(item.kind, item.domain) for item in FAULTY}))
+def test_nearly_every_faulty_message_is_refused(kind, domain):
+    items = [item for item in FAULTY if (item.kind, item.domain) == (kind, domain)]
+    missed = [item.text for item in items if not item.found]
+    assert len(missed) <= 0.15 * len(items), missed
 
 
-def test_most_refusals_name_the_right_kind():
-    named = Counter(found[0].value == item["kind"] for item in SPOILED if (found := fault(item)))
+def test_most_refusals_name_the_right_fault():
+    named = Counter(item.found[0] == item.kind for item in FAULTY if item.found)
     assert named[True] > 0.85 * named.total()
+
+
+CODE = "for row in rows:\n    total += row['price'] * row['amount']\n    print(total, row['name'])"
+
+
+@pytest.mark.parametrize("pasted", [f"```python\n{CODE}\n```", f"~~~\n{CODE}\n~~~", CODE, "    " + CODE.replace("\n", "\n    "), f"> {CODE}".replace("\n", "\n> ")])
+def test_the_same_code_may_be_pasted_again_however_it_is_marked_but_the_same_sentences_may_not(pasted):
+    guards, said = load_pack("coding-mentor").guards, "I put the print where you said and the sum is still one row short."
+    assert find_fault(guards, "user", f"{pasted}\n\nhere it is once more", [f"it is this one\n\n{pasted}"]) is None
+    assert find_fault(guards, "user", f"{said}\n\n{pasted}", [said]) is not None
 
 
 class Model:
