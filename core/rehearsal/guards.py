@@ -135,7 +135,9 @@ def _repeated(text: str, earlier: Sequence[str], rule: Repeats, side: Side) -> s
     """Return the earlier message that one repeats in its own words. The same code may be shown again, but an assistant's answer is not code alone."""
     own = own_words(text)
     if len(words(own)) < rule.fewest_words:
-        return next((other for other in earlier if words(other) == words(text)), None) if side == "assistant" and len(words(text)) >= rule.fewest_words else None
+        return (
+            next((other for other in earlier if words(other) == words(text)), None) if side == "assistant" and len(words(text)) >= rule.fewest_words else None
+        )
     runs = _runs(own, rule.run)
     return next((other for other in earlier if len(runs & _runs(own_words(other), rule.run)) >= rule.share * len(runs)), None)
 

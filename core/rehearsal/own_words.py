@@ -22,7 +22,8 @@ _PASTED_LINE = re.compile(
             r"\s*[A-Za-z_][\w.\[\]'\"]*\s*(?:=|\+=|-=|\*=|:=|=>)\s*\S",  # an assignment
             r"\s*(?:await )?[A-Za-z_][\w.]*\(.*\)\s*;?\s*$",  # a call
             rf"\s*{_COMMANDS}(?: [\w./~:@=*-]+){{1,6}}\s*$",
-            r"\s*\[(?:[\d\s.,+*/e-]*|[^\]]*(?:'[^\]]*'|\"[^\]]*\"|=|_)[^\]]*)\]\s*,?\s*$|\s*\{.*[:\d'\"].*\}\s*,?\s*$|\s*(?:\[\]|\{\}|\(\))\s*$",  # a list or record
+            r"\s*\[(?:[\d\s.,+*/e-]*|[^\]]*(?:'[^\]]*'|\"[^\]]*\"|=|_)[^\]]*)\]\s*,?\s*$",  # a list
+            r"\s*\{.*[:\d'\"].*\}\s*,?\s*$|\s*(?:\[\]|\{\}|\(\))\s*$",  # a record
             r"\s*(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b",
             r"\s*(?:Uncaught |npm ERR!|(?:error|fatal|warning|hint|CONFLICT)\b[^.?!\n]{0,30}[:\[(])",
             r"\s*File \".*\", line \d+|\s*at .+:\d+(?::\d+)?\)?\s*$|\s*\^+\s*$",
@@ -55,7 +56,9 @@ _REPORTED = re.compile(
 _ABOUT_THE_OTHER = re.compile(r"(?:that |about |me )?(?:you|your)\b(?! (?:are not sure|aren't sure|do not|don't|can't|cannot|would|will|might))", re.IGNORECASE)
 _NO_SPEAKERS = frozenset({"user", "note", "notes", "prompt", "persona", "instructions", "guidelines", "brief", "and", "then", "please", "to", "would"})
 """What a leak quotes, which is no report of a person's, and what stands before an imperative."""
-_TITLES_OF_SPEECH = re.compile(r"\b(?:(?:[Ii]n )?[Yy]our words(?: were)?|[Ww]ord for word|[Hh]er text|[Hh]is text|[Mm]y boss wrote|on a mug)[^:\n]{0,20}:[^\n]*")
+_TITLES_OF_SPEECH = re.compile(
+    r"\b(?:(?:[Ii]n )?[Yy]our words(?: were)?|[Ww]ord for word|[Hh]er text|[Hh]is text|[Mm]y boss wrote|on a mug)[^:\n]{0,20}:[^\n]*"
+)
 
 
 @lru_cache(maxsize=4096)  # each message is compared with all that follow it

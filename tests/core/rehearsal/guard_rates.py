@@ -1,5 +1,6 @@
 """The guards' error rates by kind over the corpus: `python -m tests.core.rehearsal.guard_rates` prints them, with every message that is judged wrongly."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,18 +56,22 @@ def rates(items: list[Item]) -> dict[tuple[bool, str, str], tuple[int, int]]:
     return {key: (sum(refused), len(refused)) for key, refused in sorted(counts.items(), reverse=True)}
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
 def main() -> None:
     """Print the rates as a table, and the errors."""
     items = corpus()
-    print("| messages | domain | refused | of |\n|---|---|---|---|")
+    say("| messages | domain | refused | of |\n|---|---|---|---|")
     for (faulty, kind, domain), (refused, count) in rates(items).items():
-        print(f"| {'fault' if faulty else 'innocent'}: {kind.replace('_', ' ')} | {domain} | {refused} | {count} |")
+        say(f"| {'fault' if faulty else 'innocent'}: {kind.replace('_', ' ')} | {domain} | {refused} | {count} |")
     for faulty in (True, False):
         told = [item.found is not None for item in items if item.faulty == faulty]
-        print(f"| all {'faults' if faulty else 'innocent'} | | {sum(told)} | {len(told)} |")
+        say(f"| all {'faults' if faulty else 'innocent'} | | {sum(told)} | {len(told)} |")
     for item in items:
         if item.faulty == (item.found is None):
-            print(f"- {item.domain} {item.side} {item.kind}: {item.text!r:.160} {item.found}")
+            say(f"- {item.domain} {item.side} {item.kind}: {item.text!r:.160} {item.found}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def test_most_refusals_name_the_right_fault():
 CODE = "for row in rows:\n    total += row['price'] * row['amount']\n    print(total, row['name'])"
 
 
-@pytest.mark.parametrize("pasted", [f"```python\n{CODE}\n```", f"~~~\n{CODE}\n~~~", CODE, "    " + CODE.replace("\n", "\n    "), f"> {CODE}".replace("\n", "\n> ")])
+@pytest.mark.parametrize(
+    "pasted", [f"```python\n{CODE}\n```", f"~~~\n{CODE}\n~~~", CODE, "    " + CODE.replace("\n", "\n    "), f"> {CODE}".replace("\n", "\n> ")]
+)
 def test_the_same_code_may_be_pasted_again_however_it_is_marked_but_the_same_sentences_may_not(pasted):
     guards, said = load_pack("coding-mentor").guards, "I put the print where you said and the sum is still one row short."
     assert find_fault(guards, "user", f"{pasted}\n\nhere it is once more", [f"it is this one\n\n{pasted}"]) is None
