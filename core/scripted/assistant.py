@@ -31,13 +31,12 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     message, script = said[-1], phrases.assistant
     if lexicon.has("crisis", message):
         return " ".join([draw.choice(script.crisis), *_topic_parts(draw, phrases, list(lexicon.topics(message))[:1], False)]) if well() else _dull(draw, script)
-    if script.limits and lexicon.in_episode(message):
-        return " ".join([draw.choice(script.limits), *_topic_parts(draw, phrases, list(lexicon.topics(message))[:1], False)]) if well() else _dull(draw, script)
     topics = [topic for topic in lexicon.topics(message) if topic in phrases.topics]
     taken_up = [topic for topic in topics if well()]
-    if not taken_up:
+    limits = script.limits if lexicon.in_episode(message) else []
+    if not taken_up and not limits:
         return _dull(draw, script)
-    parts = [_opener(draw, script, answered) if well() else script.formulaic_openers[0]]
+    parts = [(_unused(draw, limits or script.openers, answered)) if well() else script.formulaic_openers[0]]
     if lexicon.has("feeling", message) and well():
         parts.append(draw.choice(script.validations))
     parts += _topic_parts(draw, phrases, taken_up, lexicon.has("stuck", message) and well())
@@ -84,9 +83,8 @@ def _looking_back(
     return [draw.choice(sentences).replace("{about}", about)]
 
 
-def _opener(draw: random.Random, script: AssistantScript, answered: Sequence[str]) -> str:
-    unused = [opener for opener in script.openers if not any(text.startswith(opener) for text in answered)]
-    return draw.choice(unused or script.openers)
+def _unused(draw: random.Random, beginnings: Sequence[str], answered: Sequence[str]) -> str:
+    return draw.choice([text for text in beginnings if not any(earlier.startswith(text) for earlier in answered)] or beginnings)
 
 
 def _dull(draw: random.Random, script: AssistantScript) -> str:
