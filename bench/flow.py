@@ -85,7 +85,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
                 return await client.complete(request)
 
         player = Player(Recording(), generation.max_tokens, generation.most_tokens)
-        await rehearse(pack, persona, Cast(player, player, pack.prompts["assistant"].render(services=""), exchanges[1]), persona.id)
+        await rehearse(pack, persona, Cast(player, player, pack.instructions("assistant"), exchanges[1]), persona.id)
         return requests
 
     return await asyncio.gather(*(one(persona) for persona in sample_batch(pack, 0, conversations, exchanges)))

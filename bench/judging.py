@@ -47,7 +47,7 @@ UNDER_WAY = 16
 
 async def rehearsed(count: int) -> list[Transcript]:
     user, assistant = (Player(ScriptedChat(name, PACK), 2000, 10**6, guards=()) for name in ("user", "mixed"))
-    cast = Cast(user, assistant, PACK.prompts["assistant"].render(services=""), 3)
+    cast = Cast(user, assistant, PACK.instructions("assistant"), 3)
     return [await rehearse(PACK, persona, cast, f"bench-{persona.seed}") for persona in sample_batch(PACK, 0, count, (3, 40))]
 
 

@@ -196,7 +196,7 @@ async def billed(stub: Stub, folder: str) -> None:
         stub.reset()
         caller = ours(client, folder)
         player = Player(caller, 2000, 10**6, guards=())  # the stub says the same things again and again
-        await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.prompts["assistant"].render(services=""), 50), f"bench-{name}")
+        await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.instructions("assistant"), 50), f"bench-{name}")
         print_billing(f"{name}, a rehearsal of 50 exchanges", stub.stats())
 
 

@@ -4,10 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from core.judging.text_facts import measure
+from core.judging.facts import measure
 from core.packs.pack import Pack
-from core.packs.prompts import SUPPLIED
+from core.packs.prompts import NOTE, SUPPLIED
 from core.records import Exchange
+from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
@@ -36,11 +37,13 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
     given = {
         "user_simulator": brief_inputs(pack, persona),
         "user_steering": steering_inputs(pack, persona, steer(pack, persona, 2, 1)),
-        "assessor": {"exchanges": plain, "facts": measure(said)},
+        "assessor": {"exchanges": plain, "facts": measure(said, pack.tics)},
         "assessor_question": {"exchanges": plain, "criteria": criteria, "alone": False},
     }
-    given |= {name: {"services": pack.help_at_hand(persona.country)} for name in ("assistant", "system")}
-    found = {name: prompt.render(**given.get(name, {})) for name, prompt in pack.prompts.items()}
+    found = {name: prompt.render(**given.get(name, {})) for name, prompt in pack.prompts.items() if name in given or not prompt.inputs}
+    found |= {name: pack.instructions(name, persona.country) for name in ("assistant", "system")}
+    if pack.note:
+        found[NOTE] = pack.note.render(**note_inputs(pack, said, "The user's message 3."))
     if pack.repair:
         findings = [{"id": first["id"], "name": first["name"], "text": first["text"], "reasoning": "The judge's reason stands here."}]
         found["repair"] = pack.repair.render(exchanges=plain, answer=said[-1].assistant, findings=findings, next_message="The user's next message.")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from core.errors import ContextError, InvalidOutputError, ModelError
 from core.fingerprint import seed_of
 from core.judging.call_log import JudgementLog
+from core.judging.facts import measure
 from core.judging.judgements import answer_schema, read_judgement, unusable
 from core.judging.scoring import applicable, score, value_of
-from core.judging.text_facts import measure
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
 from core.packs.openings import heard
@@ -136,7 +136,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
     asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
         "exchanges": heard(transcript),
-        "facts": measure(transcript.exchanges),
+        "facts": measure(transcript.exchanges, pack.tics),
         "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in asked],
         "alone": how.mode == "criterion",
     }

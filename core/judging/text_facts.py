@@ -1,9 +1,7 @@
-"""Measured facts about a transcript: counts that a judge should not have to guess."""
+"""Words, sentences, openers, endings and lengths of messages: what is counted in texts, for judges, guards and audits."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from core.records import Exchange
 
@@ -36,21 +34,3 @@ def ends_with_question(text: str) -> bool:
 def length_ratios(exchanges: Sequence[Exchange]) -> list[float]:
     """Return for each exchange the answer's words over the message's."""
     return [len(words(exchange.assistant)) / max(1, len(words(exchange.user))) for exchange in exchanges]
-
-
-def measure(exchanges: Sequence[Exchange]) -> dict[str, Any]:
-    """Return the facts that every judge is given.
-
-    Returns:
-        `user_words` and `assistant_words` (counts, one per exchange), `length_ratio` (mean), `question_endings` (share of
-        the assistant's messages, 0 to 1), and `repeated_openers` (opener and count, most frequent first).
-    """
-    openers = Counter(opener(exchange.assistant) for exchange in exchanges)
-    ratios = length_ratios(exchanges)
-    return {
-        "user_words": [len(words(exchange.user)) for exchange in exchanges],
-        "assistant_words": [len(words(exchange.assistant)) for exchange in exchanges],
-        "length_ratio": round(sum(ratios) / len(ratios), 2),
-        "question_endings": round(sum(ends_with_question(exchange.assistant) for exchange in exchanges) / len(exchanges), 2),
-        "repeated_openers": [{"opener": text, "count": count} for text, count in openers.most_common(5) if count > 1],
-    }

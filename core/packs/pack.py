@@ -14,9 +14,11 @@ from core.fingerprint import fingerprint
 from core.packs.episodes import FEWEST, Episodes
 from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.life import TOPIC, Life, Services
+from core.packs.help import Help
 from core.packs.phrases import ScriptedPhrases
-from core.packs.prompts import READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
+from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
+from core.packs.tics import Tics
 from core.paths import SHIPPED, find_data, find_project, project_path
 from core.quantities import Exchanges, Part
 from core.records import DOMAIN, Transcript
@@ -115,6 +117,9 @@ class Pack:
         life: what personas live on and where; nothing where the pack has no `life.yaml`.
         services: whom a person in danger can call; none where the pack has no `services.yaml`.
         guards: what makes a rehearsed message unusable.
+        tics: figures of speech and phrases that the assistant may use seldom or never; none where the pack has no `tics.yaml`.
+        help: the kinds of help, and the length of answers; the usual length alone where the pack has no `help.yaml`.
+        note: what the assistant reads before each of its answers when data is made; none where the pack has no `assistant_note.md`.
         phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
         experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
         repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: a change of it invalidates nothing.
@@ -131,6 +136,9 @@ class Pack:
     life: Life
     services: Services | None
     guards: Guards
+    tics: Tics
+    help: Help
+    note: Prompt | None
     phrases: ScriptedPhrases | None
     intended_use: str
     repair: Prompt | None
@@ -145,9 +153,13 @@ class Pack:
             return ""
         return self.services.countries.get(country or "", self.services.unknown)
 
+    def instructions(self, role: str, country: str | None = None) -> str:
+        """Return the assistant's instructions for a person who lives in a country, where that is known: those of `assistant`, or the short ones of `system`."""
+        return self.prompts[role].render(services=self.help_at_hand(country), tics=self.tics.figures)
+
     def system(self, country: str | None = None) -> str:
         """Return the short system prompt for a person who lives in a country, where that is known."""
-        return self.prompts["system"].render(services=self.help_at_hand(country))
+        return self.instructions("system", country)
 
     def system_of(self, transcript: Transcript) -> str:
         """Return the short system prompt of a transcript's persona; one from elsewhere may hold anything in the country's place."""
@@ -215,11 +227,13 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         load_yaml(find_data("config/guards.yaml"), Guards, PackError),
         _optional(config / "guards.yaml", DomainGuards),
     )
+    tics, assistance = _optional(config / "tics.yaml", Tics), _optional(config / "help.yaml", Help)
+    note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
     shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
-    people = [taxonomy, flaws, episodes, life, services]
-    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases])
-    judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared])
+    people, steered = [taxonomy, flaws, episodes, life, services], [tics, assistance, note and note.text]
+    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases, steered])
+    judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared, tics])
     use = config / "intended-use.md"
     use_text = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
@@ -235,6 +249,9 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         life=life,
         services=services,
         guards=guards,
+        tics=tics,
+        help=assistance,
+        note=note,
         phrases=phrases,
         intended_use=use_text,
         repair=repair,

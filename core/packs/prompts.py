@@ -18,14 +18,19 @@ SUPPLIED = {
     "user_steering": frozenset(
         {"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "date", "event", "episode", "may_end"}
     ),
-    "assistant": frozenset({"services"}),
+    "assistant": frozenset({"services", "tics"}),
     "system": frozenset({"services"}),
     "assessor": frozenset({"exchanges", "facts"}),
     "assessor_question": frozenset({"exchanges", "criteria", "alone"}),
 }
 """What the code gives each prompt of a pack; a prompt may use less."""
 
-SUPPLIED_IF_THERE = {"repair": frozenset({"exchanges", "answer", "findings", "next_message"})}
+NOTE = "assistant_note"
+
+SUPPLIED_IF_THERE = {
+    "repair": frozenset({"exchanges", "answer", "findings", "next_message"}),
+    NOTE: frozenset({"exchange_number", "user_words", "length", "openers", "endings", "used_up", "help", "suggestions", "refused"}),
+}
 """The same of the prompts that a pack may do without."""
 
 SUPPLIED_SHARED = {

@@ -54,8 +54,7 @@ class RehearsalPlan(Record):
     @property
     def guidance_text(self) -> str:
         """The prompt that the assistant is given."""
-        pack = load_pack(self.domain)
-        return pack.prompts[self.guidance].render(services=pack.help_at_hand(self.persona.country))
+        return load_pack(self.domain).instructions(self.guidance, self.persona.country)
 
     def cast(self, user: ChatModel, assistant: ChatModel) -> Cast:
         """Return the players of the conversation."""
@@ -65,6 +64,7 @@ class RehearsalPlan(Record):
             Player(assistant, *self.assistant_tokens, () if self.evaluated else guards),
             self.guidance_text,
             self.minimum,
+            noted=self.guidance == "assistant",
         )
 
     def existing(self, store: Store) -> TranscriptRef | None:

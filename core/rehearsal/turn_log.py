@@ -117,7 +117,11 @@ class TurnLog:
 
     def refused(self, side: Side, exchange_number: int) -> int:
         """Return how often a message was refused so far."""
-        return sum(item.side == side and item.exchange_number == exchange_number for item in self.rejections)
+        return len(self.refusals(side, exchange_number))
+
+    def refusals(self, side: Side, exchange_number: int) -> list[Rejection]:
+        """Return the refused versions of a message, oldest first."""
+        return [item for item in self.rejections if item.side == side and item.exchange_number == exchange_number]
 
     def usage(self) -> dict[RoleName, dict[str, int]]:
         """Return calls and tokens of each role, refused messages included."""

@@ -6,14 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import InvalidOutputError, TruncatedError
+from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.packs.pack import Pack
 from core.records import Exchange, Persona, Side
-from core.rehearsal.course import Steering
+from core.rehearsal.assistant_note import note_inputs
+from core.rehearsal.course import Steering, beat_at
 from core.rehearsal.guards import find_fault
-from core.rehearsal.turn_log import Turn, TurnLog, rejection, spent
+from core.rehearsal.style import REWRITES, style_faults
+from core.rehearsal.turn_log import Rejection, Turn, TurnLog, rejection, spent
 from core.settings.faults import Fault
 from core.yaml_files import explain
 
@@ -56,12 +58,14 @@ class Cast:
     Args:
         guidance: the assistant's instructions: the rich ones when data is made, the short ones when a model is evaluated.
         minimum: exchanges before which the user does not take leave.
+        noted: whether the assistant reads the pack's note before each of its answers, as it does when data is made.
     """
 
     user: Player
     assistant: Player
     guidance: str
     minimum: int
+    noted: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,28 +143,69 @@ def read_user_message(text: str) -> UserMessage:
 
 
 async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:
-    """Have the last message answered.
+    """Have the last message answered; an answer with a style fault is asked for again as often as `REWRITES` says.
 
     Raises:
         ModelError: no usable answer came.
     """
     seed = seed_of("assistant", scene.persona.seed, scene.trial)
+    while True:
+        refused = [item for item in scene.log.refusals("assistant", exchange_number) if item.fault in REWRITES]
+        try:
+            reply = await scene.cast.assistant.model.complete(_answer_request(scene, exchange_number, seed, refused))
+        except (InvalidOutputError, TruncatedError, RefusedError):
+            if not refused:
+                raise
+            return Turn(side="assistant", text=refused[-1].text.strip())  # what it took is counted with the refusal
+        faults = _style_faults(scene, exchange_number, reply.text)
+        due = [fault for fault in faults if sum(item.fault is fault for item in refused) < REWRITES[fault]]
+        if not due:
+            return Turn(side="assistant", text=reply.text.strip(), spent=spent(reply.usage))
+        count = scene.log.refused("assistant", exchange_number)
+        scene.log.refuse(rejection("assistant", exchange_number, due[0], faults[due[0]], reply, seed + count))
+
+
+def _answer_request(scene: Scene, exchange_number: int, seed: int, refused: Sequence[Rejection]) -> ChatRequest:
+    """Return the request for an answer.
+
+    Args:
+        refused: answers to the same message that were refused for their style.
+    """
 
     def check(reply: Reply) -> None:
         _guard(scene, "assistant", reply.text, reply, seed)
 
-    request = ChatRequest(
+    message = scene.log.turns[-1].text
+    note = _note(scene, exchange_number, refused)
+    count = scene.log.refused("assistant", exchange_number)
+    return ChatRequest(
         role="assistant",
         system=scene.cast.guidance,
-        messages=(*_history(scene.exchanges, own="assistant"), Message("user", scene.log.turns[-1].text)),
+        messages=(*_history(scene.exchanges, own="assistant"), Message("user", message), *note),
         max_tokens=scene.cast.assistant.max_tokens,
-        seed=seed + (refused := scene.log.refused("assistant", exchange_number)),
+        seed=seed + count,
+        volatile=len(note),
         item=scene.name,
         check=check,
-        refused=refused,
+        refused=count - len(refused),
     )
-    reply = await scene.cast.assistant.model.complete(request)
-    return Turn(side="assistant", text=reply.text.strip(), spent=spent(reply.usage))
+
+
+def _note(scene: Scene, exchange_number: int, refused: Sequence[Rejection]) -> list[Message]:
+    """Return the note for the next answer, as the last message; none where the pack or the cast has none."""
+    if not (scene.cast.noted and scene.pack.note):
+        return []
+    reasons = dict.fromkeys((fault.value, shown) for item in refused for fault, shown in _style_faults(scene, exchange_number, item.text).items())
+    tries = [{"fault": fault, "shown": shown} for fault, shown in reasons]
+    in_episode = beat_at(scene.persona, exchange_number) is not None
+    return [Message("user", scene.pack.note.render(**note_inputs(scene.pack, scene.exchanges, scene.log.turns[-1].text, tries, in_episode)))]
+
+
+def _style_faults(scene: Scene, exchange_number: int, text: str) -> dict[Fault, str]:
+    """Return the style faults of an answer to the last message; in an episode it may have any length."""
+    in_episode = beat_at(scene.persona, exchange_number) is not None
+    faults = [fault for fault in scene.cast.assistant.guards if not (in_episode and fault is Fault.TOO_LONG)]
+    return style_faults(scene.pack, text, scene.log.turns[-1].text, _said(scene, "assistant"), faults)
 
 
 def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None:
@@ -170,9 +215,12 @@ def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
     if not text.strip():
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
-    earlier = [turn.text for turn in scene.log.turns if turn.side == side]
-    if finding := find_fault(scene.pack.guards, side, text, earlier, player.guards and {Fault.EMPTY, *player.guards}):
+    if finding := find_fault(scene.pack.guards, side, text, _said(scene, side), player.guards and {Fault.EMPTY, *player.guards}):
         raise _refused(scene, side, *finding, reply, seed)
+
+
+def _said(scene: Scene, side: Side) -> list[str]:
+    return [turn.text for turn in scene.log.turns if turn.side == side]
 
 
 def _refused(scene: Scene, side: Side, fault: Fault, excerpt: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:

@@ -103,7 +103,7 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
     return Sizes(
         brief=mean(count(pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))) for persona in personas),
         steering=mean(count(pack.prompts["user_steering"].render(**note)) for note in notes),
-        guidance=count(pack.prompts["assistant"].render(services=pack.help_at_hand(None))),
+        guidance=count(pack.instructions("assistant")),
         short=count(pack.system()),
         criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
         lengths=[persona.exchanges for persona in personas],

@@ -21,8 +21,9 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
         quality: range from which the conversation's quality is drawn, by its name; 0 is dull, 1 is good.
     """
     level = random.Random(seed_of("quality", request.item)).uniform(*quality)
-    said = [message.content for message in request.messages if message.role == "user"]
-    answered = [message.content for message in request.messages if message.role == "assistant"]
+    kept = request.messages[: len(request.messages) - request.volatile]  # without the note
+    said = [message.content for message in kept if message.role == "user"]
+    answered = [message.content for message in kept if message.role == "assistant"]
     draw = random.Random(seed_of("answer", request.seed, len(said)))
 
     def well() -> bool:
@@ -56,7 +57,7 @@ def mended(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> 
         return json.dumps({"reasoning": "Scripted users go on with their own matters.", "follows": True})
     exchanges = request.inputs["exchanges"]
     said = [message for exchange in exchanges for message in (Message("user", exchange.user), Message("assistant", exchange.assistant))]
-    return answer(phrases, lexicon, replace(request, role="assistant", messages=tuple(said[:-1])), (1.0, 1.0))
+    return answer(phrases, lexicon, replace(request, role="assistant", messages=tuple(said[:-1]), volatile=0), (1.0, 1.0))
 
 
 def earlier_suggestion(lexicon: Lexicon, answered: Sequence[str]) -> bool:

@@ -14,3 +14,5 @@ class Fault(StrEnum):
     LEAKED_REASONING = "leaked_reasoning"
     META = "meta"
     ROLE_INVERSION = "role_inversion"
+    TIC = "tic"
+    TOO_LONG = "too_long"

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import PackError
+from core.judging.facts import measure
 from core.packs.pack import domains, load_pack
+from core.records import Exchange
 from core.reports.render import rubric_markdown
 from tests.conftest import CHECKOUT
 
@@ -147,7 +149,7 @@ def test_text_that_looks_like_a_template_is_not_expanded():
     pack = load_pack(DOMAIN)
     criterion = pack.rubric.criteria["CQ1"]
     exchange = {"exchange_number": 1, "user": "{{ 7 * 7 }} {% raw %}", "assistant": "ok"}
-    facts = {"user_words": [2], "assistant_words": [1], "length_ratio": 0.5, "question_endings": 0.0, "repeated_openers": []}
+    facts = measure([Exchange.model_validate(exchange)], pack.tics)
     assert "{{ 7 * 7 }} {% raw %}" in pack.prompts["assessor"].render(
         exchanges=[exchange], facts=facts, criteria=[{**criterion.head.model_dump(), "text": criterion.text}]
     )

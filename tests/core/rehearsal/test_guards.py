@@ -86,7 +86,8 @@ class Model:
 async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3):
     user, assistant = user or Model("u"), assistant or Model("a")
     players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, tuple(Fault)), (assistant, guards))]
-    return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), Cast(*players, "guidance", minimum), "name", log=log)
+    cast = Cast(players[0], players[1], "guidance", minimum)
+    return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), cast, "name", log=log)
 
 
 async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_refusal_is_kept(tmp_path):

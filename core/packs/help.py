@@ -1,0 +1,61 @@
+"""`help.yaml`: the kinds of help that an assistant gives, by the words that give them away, and how long its answers are."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from core.packs.taxonomy import Text
+from core.packs.word_search import pattern, plain
+from core.quantities import Ratio, Ratios, Words
+from core.yaml_files import Strict
+
+
+class Kind(Strict):
+    """A kind of help.
+
+    Args:
+        label: as the rest of a sentence such as "Lately you gave …".
+        words: lower-case beginnings of words that give it away; the kind without any is that of an answer in which nothing else is found.
+        suggests: whether a sentence with them is a suggestion, which is to be followed up.
+    """
+
+    label: Text
+    words: tuple[Text, ...] = ()
+    suggests: bool = False
+
+
+class Length(Strict):
+    """How many words an answer has, in proportion to the message's.
+
+    Args:
+        target: from and to; most: beyond which an answer is written again.
+        floor: words that a shorter message counts as.
+    """
+
+    target: Ratios = (1.0, 1.5)
+    most: Annotated[Ratio, Field(ge=1)] = 2.0
+    floor: Words = 15
+
+    def bounds(self, message_words: int) -> tuple[int, int, int]:
+        """Return the words of an answer to a message: the target's least and most, and the bound."""
+        counted = max(self.floor, message_words)
+        low, high = self.target
+        return round(low * counted), round(high * counted), int(self.most * counted)
+
+
+class Help(Strict):
+    """The whole file; a pack without one has no kinds, and the usual length."""
+
+    kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
+    length: Length = Length()
+
+    def kind_of(self, answer: str) -> str | None:
+        """Return the name of an answer's kind; none where none is found."""
+        searched = plain(answer)
+        named = (name for name, kind in self.kinds.items() if kind.words and pattern(kind.words).search(searched))
+        return next(named, next((name for name, kind in self.kinds.items() if not kind.words), None))
+
+    def suggests(self, sentence: str) -> bool:
+        """Say whether a sentence suggests something to do."""
+        searched = plain(sentence)
+        return any(kind.suggests and pattern(kind.words).search(searched) for kind in self.kinds.values())

@@ -1,0 +1,103 @@
+"""`tics.yaml`: figures of speech and phrases that an assistant falls into, each with a bound, and how they are found in its messages."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import re2
+from pydantic import Field, model_validator
+
+from core.packs.guards import Pattern
+from core.packs.taxonomy import Text
+from core.quantities import Share
+from core.yaml_files import Strict
+
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+_QUOTATION = re.compile(r'"[^"\n]{1,600}"|(?<![*\w])\*(?!\*)[^*\n]{25,600}\*|^>.*$', re.MULTILINE)
+_EMPHASIS = re.compile(r"(?<!\*)\*(?!\*)")
+_STRAIGHT = str.maketrans({"’": "'", "“": '"', "”": '"', "„": '"'})
+
+
+class Figure(Strict):
+    """A figure of speech or a phrase.
+
+    Args:
+        example: a sentence that has it, which the assistant's prompts, the judges and the cards show.
+        pattern: finds it (RE2), without regard to case.
+        answers: the share of a conversation's answers that may have it; 0 allows none.
+        transcripts: the share of a dataset's transcripts in which it may occur.
+    """
+
+    name: Text
+    example: Text
+    pattern: Pattern
+    answers: Share
+    transcripts: Share
+
+    @model_validator(mode="after")
+    def _finds_its_example(self) -> "Figure":
+        if not _compiled(self.pattern).search(spoken_part(self.example)):
+            raise ValueError(f"the pattern of {self.name} does not find its example {self.example!r}")
+        return self
+
+    def over(self, uses: int, answers: int) -> bool:
+        """Say whether one more use is over the bound.
+
+        Args:
+            uses: answers so far that have it; answers: all so far.
+        """
+        return self.answers == 0 or uses + 1 > 1 + self.answers * answers
+
+
+class Tics(Strict):
+    """The whole file."""
+
+    figures: tuple[Figure, ...] = Field(default=(), description="Figures of speech and phrases.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Tics":
+        names = [figure.name for figure in self.figures]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"figures: {twice} are named twice; each needs a name of its own")
+        return self
+
+    def search(self, text: str) -> dict[str, str]:
+        """Return the figures of a message by name, each with the words that show it."""
+        return dict(_search(self.figures, text))
+
+
+@lru_cache(maxsize=4096)  # each answer is searched again for every later one of its conversation
+def _search(figures: tuple[Figure, ...], text: str) -> tuple[tuple[str, str], ...]:
+    said = spoken_part(text)
+    matches = ((figure.name, _compiled(figure.pattern).search(said)) for figure in figures)
+    return tuple((name, " ".join(match.group().split())) for name, match in matches if match)
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    return re2.compile(f"(?i:{pattern})")
+
+
+def spoken_part(text: str) -> str:
+    """Return what the writer of a message says in it, with straight quotation marks: no code, and nothing that it quotes or proposes to be said."""
+    return _EMPHASIS.sub("", _QUOTATION.sub('""', _CODE.sub(" ", text.translate(_STRAIGHT))))
+
+
+def used_up(tics: Tics, answers: Sequence[str]) -> list[Figure]:
+    """Return the figures of which the next answer may have none, after these answers; those that are never allowed are left out."""
+    found = [tics.search(text) for text in answers]
+    uses = {figure.name: sum(figure.name in names for names in found) for figure in tics.figures}
+    return [figure for figure in tics.figures if figure.answers and figure.over(uses[figure.name], len(answers))]
+
+
+def first_over(tics: Tics, text: str, earlier: Sequence[str]) -> tuple[Figure, str] | None:
+    """Return the first figure of which an answer has one use too many, with the words that show it.
+
+    Args:
+        earlier: the answers before it.
+    """
+    if not (shown := tics.search(text)):
+        return None
+    closed = {figure.name for figure in used_up(tics, earlier)}
+    return next(((figure, shown[figure.name]) for figure in tics.figures if figure.name in shown and (not figure.answers or figure.name in closed)), None)

@@ -1,0 +1,121 @@
+"""The note for an assistant's next answer: what it would otherwise have to count and to remember.
+
+It is made from the conversation alone, so that a resume makes the same.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from core.judging.ordinary_english import GRAM, ordinary_english, runs
+from core.judging.text_facts import ends_with_question, sentences, words
+from core.packs.help import Help
+from core.packs.pack import Pack
+from core.packs.tics import used_up
+from core.records import Exchange
+
+OPENERS, ENDINGS, KINDS = 4, 3, 4
+"""How many of the last answers are named by their beginnings, their ends, and the kind of help."""
+OPENER_WORDS, ENDING_WORDS, EXCERPT_WORDS = 6, 8, 24
+FIGURES, PHRASES, SUGGESTIONS = 10, 6, 3
+"""How many of each are listed: a longer note is not heeded."""
+REPEATED_IN = 3
+"""Answers from which a run of three words is a phrase of its own."""
+STEM, CONTENT_LETTERS, COMMON = 6, 5, 3
+"""A word says something if it has so many letters and stands in the reference of ordinary English less often than that; two that begin alike are the same."""
+
+
+def note_inputs(pack: Pack, exchanges: Sequence[Exchange], message: str, refused: Sequence[dict[str, str]] = (), free_length: bool = False) -> dict[str, Any]:
+    """Return what the note for the answer to a message is rendered with.
+
+    Args:
+        exchanges: the conversation before the message.
+        refused: style faults of the answers to it that were refused, each with `fault` and `shown`.
+        free_length: whether the answer may have any length, as in an emergency.
+    """
+    answers = [exchange.assistant for exchange in exchanges]
+    low, high, most = pack.help.length.bounds(len(words(message)))
+    return {
+        "exchange_number": len(exchanges) + 1,
+        "user_words": len(words(message)),
+        "length": None if free_length else {"low": low, "high": high, "most": most},
+        "openers": [_excerpt(text, OPENER_WORDS) for text in answers[-OPENERS:]],
+        "endings": [_ending(text) for text in answers[-ENDINGS:]],
+        "used_up": [*_figures(pack, answers), *_own_phrases(pack, exchanges)],
+        "help": _help(pack.help, answers),
+        "suggestions": _suggestions(pack.help, exchanges, message),
+        "refused": list(refused),
+    }
+
+
+def _excerpt(text: str, most: int) -> str:
+    said = text.replace("*", "").split()
+    return " ".join(said[:most]) + ("…" if len(said) > most else "")
+
+
+def _ending(text: str) -> dict[str, Any]:
+    last = (sentences(text) or [""])[-1].replace("*", "").split()
+    return {"question": ends_with_question(text), "text": ("…" if len(last) > ENDING_WORDS else "") + " ".join(last[-ENDING_WORDS:])}
+
+
+def _figures(pack: Pack, answers: Sequence[str]) -> list[str]:
+    """Return examples of the figures of speech that are used up, the most used first."""
+    uses = Counter(name for text in answers for name in pack.tics.search(text))
+    spent = sorted(used_up(pack.tics, answers), key=lambda figure: -uses[figure.name])
+    return [figure.example for figure in spent[:FIGURES]]
+
+
+def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
+    """Return the runs of three words that the assistant likes, and that are neither ordinary English, nor the user's, nor one of the pack's figures."""
+    ordinary = ordinary_english().grams
+    theirs = {gram for exchange in exchanges for gram in runs(exchange.user, GRAM)}
+    counts = Counter(gram for exchange in exchanges for gram in set(runs(exchange.assistant, GRAM)))
+    liked = [(gram, count) for gram, count in counts.items() if count >= REPEATED_IN and gram not in ordinary and gram not in theirs]
+    listed: list[str] = []
+    for gram, _ in sorted(liked, key=lambda item: (-item[1], item[0])):
+        overlaps = any(len(set(gram.split()) & set(other.split())) > 1 for other in listed)
+        if len(listed) < PHRASES and not overlaps and not pack.tics.search(gram):
+            listed.append(gram)
+    return listed
+
+
+def _help(assistance: Help, answers: Sequence[str]) -> dict[str, Any]:
+    """Return the kinds of the last answers, and the one that would be the third in a row."""
+    names = [name for text in answers[-KINDS:] if (name := assistance.kind_of(text))]
+    labels = [assistance.kinds[name].label for name in names]
+    again = labels[-1] if len(names) > 1 and names[-1] == names[-2] else ""
+    unused = [kind.label for name, kind in assistance.kinds.items() if name not in {assistance.kind_of(text) for text in answers}]
+    return {"lately": labels, "again": again, "unused": unused if again else []}
+
+
+def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) -> list[dict[str, Any]]:
+    """Return the last suggestions, and what came back of each."""
+    said = [*(exchange.user for exchange in exchanges), message]
+    found = []
+    for place, exchange in enumerate(exchanges):
+        made = next((part for part in sentences(exchange.assistant) if assistance.suggests(part) and _stems(part)), None)
+        if made is None:
+            continue
+        stems, known = _stems(made), set[str]().union(*(_stems(text) for text in said[: place + 1]))
+        came_back = _mention(said[place + 1 :], stems, known)
+        asked = any(_takes_up(other.assistant, stems, known) for other in exchanges[place + 1 :])
+        back = {"exchange_number": place + 2 + came_back[0], "text": _excerpt(came_back[1], EXCERPT_WORDS)} if came_back else None
+        found.append({"exchange_number": place + 1, "text": _excerpt(made, EXCERPT_WORDS), "came_back": back, "asked": asked})
+    return found[-SUGGESTIONS:]
+
+
+def _mention(messages: Sequence[str], stems: set[str], known: set[str]) -> tuple[int, str] | None:
+    """Return the last sentence that takes something up, and the place of its message."""
+    mentions = [(place, part) for place, text in enumerate(messages) for part in sentences(text) if _takes_up(part, stems, known)]
+    return mentions[-1] if mentions else None
+
+
+def _takes_up(text: str, stems: set[str], known: set[str]) -> bool:
+    """Say whether a text has two content words of a suggestion, one of them new to the conversation with it."""
+    shared = stems & _stems(text)
+    return len(shared) >= min(2, len(stems)) and bool(shared - known)
+
+
+def _stems(text: str) -> set[str]:
+    common = ordinary_english().words
+    return {word[:STEM] for word in words(text) if len(word) >= CONTENT_LETTERS and "'" not in word and "’" not in word and common[word] < COMMON}
