@@ -13,8 +13,8 @@ from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
 from core.packs.episodes import FEWEST, Episodes
 from core.packs.guards import DomainGuards, Guards, merged
-from core.packs.life import TOPIC, Life, Services
 from core.packs.help import Help
+from core.packs.life import TOPIC, Life, Services
 from core.packs.phrases import ScriptedPhrases
 from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one

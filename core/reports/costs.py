@@ -7,6 +7,8 @@ from statistics import mean
 from core.llm.chat import Usage
 from core.llm.prices import PriceList
 from core.packs.pack import Pack
+from core.records import Exchange
+from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.lengths import planned_evaluation_lengths
 from core.rehearsal.personas import sample_persona
@@ -85,6 +87,7 @@ class Sizes:
     brief: float
     steering: float
     guidance: float
+    note: float
     short: float
     criteria: float
     lengths: list[int]
@@ -104,10 +107,20 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
         brief=mean(count(pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))) for persona in personas),
         steering=mean(count(pack.prompts["user_steering"].render(**note)) for note in notes),
         guidance=count(pack.instructions("assistant")),
+        note=_note_tokens(pack, count),
         short=count(pack.system()),
         criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
         lengths=[persona.exchanges for persona in personas],
     )
+
+
+def _note_tokens(pack: Pack, count: Count) -> int:
+    """Return how long the assistant's note gets: that of a conversation in which each figure of speech is used up."""
+    if pack.note is None:
+        return 0
+    answer = " ".join(figure.example for figure in pack.tics.figures)
+    said = [Exchange(exchange_number=number, user="A message.", assistant=answer or "An answer.") for number in range(1, 5)]
+    return count(pack.note.render(**note_inputs(pack, said, "A message.")))
 
 
 def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
@@ -154,7 +167,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     def judge(lengths: Sequence[int]) -> list[Usage]:
         return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
 
-    assistant = [call for n in sizes.lengths for call in rehearsal_calls(n, taken, sizes.guidance, 0, taken.answer_tokens, simulated=False)]
+    assistant = [call for n in sizes.lengths for call in rehearsal_calls(n, taken, sizes.guidance, sizes.note, taken.answer_tokens, simulated=False)]
     return [
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         _cost("generation", "assistant", roles.assistant, share, assistant, prices),
