@@ -16,6 +16,8 @@ RETURNS = 0.5
 """Share of those in which it does."""
 APART = 4
 """Messages at least between two episodes."""
+LONGEST = 4
+"""Messages that an episode takes at most."""
 
 
 def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
@@ -27,10 +29,11 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
     """
     rules, everything = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
     place = spread(seed, pack.name, "episode")
-    if place >= rules.share:
+    share = episode_share(pack, exchanges)
+    if place >= share:
         return []
     left = episode_weights(pack, drawn, exchanges)
-    first = at(everything, place / rules.share)
+    first = at(everything, place / share)
     if first not in left:
         first = at(left, spread(seed, pack.name, "another episode"))
     episodes = _placed(pack, seed, first, 1, exchanges)
@@ -39,6 +42,11 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
         begin = episodes[-1].beats[-1].exchange_number + APART
         episodes += _placed(pack, seed, at(left, spread(seed, pack.name, "which second episode")), begin, exchanges)
     return episodes
+
+
+def episode_share(pack: Pack, exchanges: int) -> float:
+    """Return the share of conversations of a length that have an episode: fewer of short ones, so that episodes never are most of a batch."""
+    return min(pack.episodes.share, pack.episodes.most_of_messages * exchanges / LONGEST)
 
 
 def episode_weights(pack: Pack, drawn: Mapping[str, str], exchanges: int) -> dict[str, float]:

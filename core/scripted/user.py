@@ -33,7 +33,10 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
     if beat := beat_at(persona, steering.exchange_number):
         episode = next(item for item in persona.episodes if beat in item.beats)
         said = script.episodes[episode.name]
-        parts.insert(1, draw.choice(said.plays[episode.variant] if beat.part == "plays" else said.arrives))
+        if beat.part == "plays":  # the answer comes before anything else
+            parts.insert(0, draw.choice(said.plays[episode.variant]))
+        else:
+            parts.insert(1, draw.choice(said.arrives))
     parts.append(draw.choice(script.feelings[steering.mood]))
     parts += [draw.choice(script.flaws[flaw]) for flaw in steering.flaws]
     if draw.random() < script.stuck_share:
