@@ -17,6 +17,7 @@ from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
 from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, MalformedError, ProviderError, QuotaError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest, Reply, Usage
+from core.llm.json_answers import JsonAnswer, Repair
 from core.llm.usage_bounds import ROUNDS, read_usage, total
 from core.machine.deaths import explain, signal_name
 from core.machine.memory import read_memory
@@ -123,6 +124,7 @@ class ClaudeCliChat:
             end = f": {last}" if last else ", and said nothing."
             raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result{end}") from None
         finish: Literal["stop", "length", "refusal"] = "stop"
+        repaired: tuple[Repair, ...] = ()
         text = result.result or "; ".join(map(quoted, map(str, result.errors)))
         if result.is_error:
             if "output token maximum" in text:
@@ -135,8 +137,9 @@ class ClaudeCliChat:
                 raise error
         elif request.schema:
             structured = result.structured_output
-            text = json.dumps(structured, ensure_ascii=False) if structured is not None else bare_json(text, request)
-        return Reply(text, finish, _usage(result), request_id=result.session_id)
+            answer = JsonAnswer(json.dumps(structured, ensure_ascii=False)) if structured is not None else bare_json(text, request)
+            text, repaired = answer.text, answer.repairs
+        return Reply(text, finish, _usage(result), request_id=result.session_id, repaired=repaired)
 
     async def _run(self, command: list[str], prompt: str, room: dict[str, str], most: int) -> tuple[int, str, str]:
         with tempfile.TemporaryDirectory(prefix="understudy-claude-") as folder:

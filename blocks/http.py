@@ -27,7 +27,7 @@ from core.errors import (
     UnknownModelError,
 )
 from core.llm.chat import Allowance, ChatRequest, Message
-from core.llm.json_answers import json_answer
+from core.llm.json_answers import JsonAnswer, json_answer
 from core.records import LimitKind
 from core.redaction import learn, redact
 
@@ -203,12 +203,12 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
     return joined
 
 
-def bare_json(text: str, request: ChatRequest) -> str:
+def bare_json(text: str, request: ChatRequest) -> JsonAnswer:
     """Return the JSON that answers a request, without what stands around it and what it quotes."""
     try:
         return json_answer(text, request.schema or {}, [message.content for message in request.messages])
     except RecursionError:  # as it is, the text has not the asked form either
-        return text
+        return JsonAnswer(text)
 
 
 def read_number(text: str | None) -> float | None:

@@ -124,13 +124,14 @@ class OpenAICompatibleChat:
         completion = self._endpoint.read(request, raw.http_response.content, _Completion)
         choice = completion.choices[0]
         finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
-        text = choice.message.content or ""
+        text, repaired = choice.message.content or "", ()
         if text and choice.finish_reason in BROKEN_OFF:
             finish = "length"
         if choice.message.refusal or choice.finish_reason == "content_filter":
             finish, text = "refusal", choice.message.refusal or "content filter"
         elif request.schema:
-            text = bare_json(text, request)
+            answer = bare_json(text, request)
+            text, repaired = answer.text, answer.repairs
         usage, more = _usage(completion.usage), choice.message.model_extra or {}
         thought = (
             bool(choice.message.refusal)
@@ -142,7 +143,7 @@ class OpenAICompatibleChat:
             self._thinks = True  # it may do so again, unseen
         elif self._thinks is None and written and not usage.estimated:
             self._thinks = False
-        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, written if self._thinks is False else None)
+        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, written if self._thinks is False else None, repaired)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:

@@ -115,15 +115,16 @@ def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
     return given
 
 
-def explain(invalid: ValidationError, model: type[BaseModel] | None = None) -> str:
+def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whole: str = "the file") -> str:
     """Say a validation error in one line: where, what was found, what is allowed.
 
     Args:
         model: what was to be read; one of its keys is named that is most like an unknown one.
+        whole: what the error calls all of it.
     """
     # a misspelt key first: the right one is missing because of it
     first, *rest = sorted(invalid.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    where = ".".join(str(part) for part in first["loc"]) or whole
     message, meant = str(first["msg"]).removeprefix("Value error, "), ""
     if first["type"] == "extra_forbidden":
         meant = nearest(str(first["loc"][-1]), _keys(model)) if model else ""

@@ -182,7 +182,9 @@ async def _follows(context: RepairContext, exchanges: Sequence[Exchange], answer
         try:
             return Follows.model_validate_json(reply.text)
         except ValidationError as invalid:
-            raise InvalidOutputError(f"whether message {len(exchanges) + 1} follows was not said in the asked form: {explain(invalid)}") from invalid
+            raise InvalidOutputError(
+                f"whether message {len(exchanges) + 1} follows was not said in the asked form: {explain(invalid, whole='the reply')}"
+            ) from invalid
 
     prompt = load_shared("repair_follows").render(exchanges=[exchange.model_dump() for exchange in exchanges], answer=answer, message=following)
     request = ChatRequest(

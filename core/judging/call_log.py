@@ -1,7 +1,10 @@
 """The answered calls of an assessment that is under way, on disk as soon as they are there."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+from pydantic import Field
 
 from core.records import Answer, Record, Verdict
 from core.storage.line_log import LineLog
@@ -16,10 +19,12 @@ class Answered(Record):
 
     Args:
         call: how often the same was asked before, and the criteria that it asks.
+        repaired: what was looked past to read the reply.
     """
 
     call: str
     verdicts: list[Verdict]
+    repaired: list[str] = Field(default_factory=list)
 
 
 class JudgementLog:
@@ -35,7 +40,7 @@ class JudgementLog:
 
     def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
         """Read what is there."""
-        self._found: dict[str, list[Verdict]] = {}
+        self._found: dict[str, Answered] = {}
         self._log = LineLog(store, FOLDER, name, self._take, in_order=False, lock=lock)
 
     @property
@@ -55,21 +60,26 @@ class JudgementLog:
             raise ValueError(f"it does not answer what the call {answer.call!r:.80} asked")
         if any(verdict.answer is Answer.ERROR for verdict in answer.verdicts):
             raise ValueError(f"it has no usable answer to the call {answer.call!r:.80}")
-        self._found[answer.call] = answer.verdicts
+        self._found[answer.call] = answer
 
     def find(self, call: str) -> list[Verdict] | None:
         """Return what was answered to a call, if it was."""
-        return self._found.get(call)
+        return self._found[call].verdicts if call in self._found else None
 
-    def add(self, call: str, verdicts: Sequence[Verdict]) -> None:
+    @property
+    def repaired(self) -> dict[str, int]:
+        """What was looked past to read the answers, each with the number of replies."""
+        return dict(sorted(Counter(name for answer in self._found.values() for name in answer.repaired).items()))
+
+    def add(self, call: str, verdicts: Sequence[Verdict], repaired: Sequence[str] = ()) -> None:
         """Keep an answer.
 
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
         """
-        answer = Answered(call=call, verdicts=list(verdicts))
+        answer = Answered(call=call, verdicts=list(verdicts), repaired=list(repaired))
         self._log.add(answer.model_dump(mode="json"))
-        self._found[call] = answer.verdicts
+        self._found[call] = answer
 
     def remove(self) -> None:
         """Delete the log of an assessment that is complete and stored."""

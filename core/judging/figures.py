@@ -59,6 +59,7 @@ class Figures:
         mean_score, categories: of the same.
         errors, answers: verdicts that are ERROR, of all verdicts.
         uncited: usable verdicts that cite no exchange.
+        repaired: by what was looked past to read them, replies of judges.
         failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
         gate_failures: by gate, the transcripts that failed it.
         overruled: by gate and judge, the transcripts that failed it at first and passed when asked again.
@@ -79,6 +80,7 @@ class Figures:
     errors: int
     answers: int
     uncited: int
+    repaired: Counter[str]
     failed_checks: list[tuple[str, int]]
     failed_gates: list[tuple[str, int]]
     gate_failures: dict[str, list[str]]
@@ -111,6 +113,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         errors=sum(verdict.answer is Answer.ERROR for verdict in verdicts),
         answers=len(verdicts),
         uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
+        repaired=sum((Counter(own.provenance.get("repaired", {})) for item in judged for own in item.by_judge.values()), Counter[str]()),
         failed_checks=Counter(name for item in decided for name in item.score.failed_checks).most_common(),
         failed_gates=Counter(name for item in decided for name in item.score.failed_gates).most_common(),
         gate_failures=_gate_failures(decided),

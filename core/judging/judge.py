@@ -9,7 +9,7 @@ from core.errors import ContextError, InvalidOutputError, ModelError
 from core.fingerprint import seed_of
 from core.judging.call_log import JudgementLog
 from core.judging.facts import measure
-from core.judging.judgements import answer_schema, read_judgement, unusable
+from core.judging.judgements import Judgement, answer_schema, read_judgement, unusable
 from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
@@ -52,10 +52,10 @@ class JudgeContext:
 async def assess(context: JudgeContext) -> Assessment:
     """Judge a transcript on every criterion that applies to its length.
 
-    With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A judgement that leaves a criterion
-    out, answers it with another word, or cites an exchange that does not exist is asked for again; what is still so then is ERROR. An answer that is
-    refused, truncated or does not have the asked form gives ERROR for what was asked; so does a transcript that the judge cannot read whole: it is not
-    sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
+    With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A reply is read leniently, and what
+    was looked past is counted. One that leaves a criterion out, answers it with another word, or cites an exchange that does not exist is asked for again;
+    what is still so then is ERROR. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a transcript that
+    the judge cannot read whole: it is not sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
 
     Raises:
         RunStoppedError: no further calls are possible; the answers so far are in the log.
@@ -73,7 +73,7 @@ async def assess(context: JudgeContext) -> Assessment:
         score=score(pack.rubric, verdicts, exchanges),
         caveat=context.judge.caveat,
         shared_family=shared_family(context.judge.reference, writer_of(transcript)),
-        provenance={"domain": pack.name, "pack_hash": pack.hash, **context.how.model_dump(), "repeat": context.repeat},
+        provenance={"domain": pack.name, "pack_hash": pack.hash, **context.how.model_dump(), "repeat": context.repeat, "repaired": context.log.repaired},
     )
 
 
@@ -104,30 +104,32 @@ async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int)
     call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
     if kept := context.log.find(call):
         return kept
-    exchanges, alone = len(context.transcript.exchanges), context.how.mode == "criterion"
-    readable: list[Reply] = []
+    judgements: list[Judgement] = []
+    request = _request(context, criteria, again)
 
-    def check(reply: Reply) -> None:
-        verdicts = read_judgement(reply, criteria, exchanges, alone)
-        readable.append(reply)
-        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in verdicts if verdict.answer is Answer.ERROR]:
-            raise InvalidOutputError(f"the judgement cannot be used whole. {' '.join(wrong[:3])}")
+    def read(reply: Reply) -> None:
+        judgement = read_judgement(
+            reply, criteria, len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
+        )
+        judgements.append(judgement)
+        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
+            raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
 
-    request = replace(_request(context, criteria, again), check=check)
     try:
         _check_fits(context, request)
         try:
-            reply = await context.judge.complete(request)
+            reply = await context.judge.complete(replace(request, check=read))
+            if not judgements:  # the model is one that checks nothing
+                read(reply)
         except InvalidOutputError:
-            if not readable:
+            if not judgements:
                 raise
-            reply = readable[-1]
-        verdicts = read_judgement(reply, criteria, exchanges, alone)
     except ModelError as error:
         return [unusable(criterion.id, str(error)) for criterion in criteria]
-    if all(verdict.answer is not Answer.ERROR for verdict in verdicts):
-        context.log.add(call, verdicts)
-    return verdicts
+    judgement = judgements[-1]
+    if not judgement.unusable:
+        context.log.add(call, judgement.verdicts, judgement.repaired)
+    return judgement.verdicts
 
 
 def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> ChatRequest:

@@ -1,31 +1,38 @@
-"""A judge's reply: its schema, and how it is parsed."""
+"""A judge's reply: its schema, and how it is read."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InvalidOutputError, TruncatedError
 from core.llm.chat import Reply
+from core.llm.json_answers import AMBIGUOUS, TWICE, json_answer, own_objects
 from core.packs.pack import Criterion
 from core.records import Answer, Verdict
-from core.yaml_files import explain
+
+ANSWERS = {"YES": Answer.YES, "NO": Answer.NO, "NA": Answer.NA, "N/A": Answer.NA}
+SHOWN = 60
+"""Characters of what a judge wrote that a message repeats."""
 
 
-class _Judged(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reasoning: str
-    cited: list[int]
-    answer: str
+@dataclass(frozen=True)
+class Judgement:
+    """What was read of a judge's reply.
 
+    Args:
+        verdicts: one for each criterion that was asked, in that order.
+        repaired: what was looked past to read it, each once.
+    """
 
-class _JudgedCriterion(_Judged):
-    criterion: str
+    verdicts: list[Verdict]
+    repaired: list[str]
 
-
-class _Judgement(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    verdicts: list[_JudgedCriterion]
+    @property
+    def unusable(self) -> list[Verdict]:
+        """The verdicts that are ERROR."""
+        return [verdict for verdict in self.verdicts if verdict.answer is Answer.ERROR]
 
 
 def answer_schema(criteria: Sequence[str], alone: bool) -> dict[str, Any]:
@@ -54,29 +61,29 @@ def answer_schema(criteria: Sequence[str], alone: bool) -> dict[str, Any]:
     }
 
 
-def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, alone: bool = False) -> list[Verdict]:
+def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, alone: bool = False, asked: Sequence[str] = ()) -> Judgement:
     """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
 
-    A criterion that is missing, answered twice, answered with another word, or rests on an exchange that does not exist gets ERROR. Criteria that were
-    not asked are ignored.
+    The reply is read leniently: what stands around its JSON, keys that nobody asked for and "Yes" for YES are looked past and counted. A criterion that is
+    missing, answered in two ways or with another word, rests on an exchange that does not exist, or has a verdict that stands word for word in the prompt,
+    gets ERROR. Criteria that were not asked are ignored.
 
     Args:
         exchanges: how many the transcript has.
         alone: whether one criterion was asked and the reply is no list.
+        asked: the texts of the prompt.
 
     Raises:
-        ModelError: the reply is truncated or is not the JSON that was asked for.
+        ModelError: the reply is truncated or does not hold the JSON that was asked for.
     """
     if reply.finish == "length":
-        raise TruncatedError("The judgement was cut off. Raise assessment.max_tokens.")
-    try:
-        if alone:
-            items = [_JudgedCriterion(criterion=criteria[0].id, **_Judged.model_validate_json(reply.text).model_dump())]
-        else:
-            items = _Judgement.model_validate_json(reply.text).verdicts
-    except ValidationError as invalid:
-        raise InvalidOutputError(f"The judgement is invalid: {explain(invalid)}") from invalid
-    return [_verdict(criterion.id, [item for item in items if item.criterion == criterion.id], exchanges) for criterion in criteria]
+        raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
+    schema = answer_schema([criterion.id for criterion in criteria], alone)
+    found = json_answer(reply.text, schema, asked)
+    judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])
+    items = judgement.items(found.text, schema, criteria[0].id if alone else None)
+    verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
+    return Judgement(verdicts, list(dict.fromkeys(judgement.repairs)))
 
 
 def unusable(criterion: str, reason: str) -> Verdict:
@@ -84,12 +91,97 @@ def unusable(criterion: str, reason: str) -> Verdict:
     return Verdict(criterion=criterion, answer=Answer.ERROR, reasoning=reason)
 
 
-def _verdict(criterion: str, answers: Sequence[_JudgedCriterion], exchanges: int) -> Verdict:
-    if len(answers) != 1:
-        return unusable(criterion, f"The judge answered this criterion {len(answers)} times.")
-    item = answers[0]
-    if item.answer not in ("YES", "NO", "NA"):
-        return unusable(criterion, f"The judge answered {item.answer!r}; allowed are YES, NO and NA.")
-    if missing := [number for number in item.cited if not 1 <= number <= exchanges]:
-        return unusable(criterion, f"The judge cites exchanges {missing}; there are {exchanges}.")
-    return Verdict(criterion=criterion, answer=Answer(item.answer), reasoning=item.reasoning, cited=item.cited)
+@dataclass
+class _Reading:
+    """A reply that is being read.
+
+    Args:
+        quoted: what the prompt itself has in the form of verdicts.
+    """
+
+    exchanges: int
+    repairs: list[str] = field(default_factory=list)
+    quoted: list[tuple[str, str]] = field(default_factory=list)
+
+    def items(self, text: str, schema: Mapping[str, Any], alone: str | None) -> list[dict[str, Any]]:
+        """Return the verdicts as they stand in the reply.
+
+        Raises:
+            InvalidOutputError: it does not hold the JSON that was asked for.
+        """
+        keys = ", ".join(schema["required"])
+        try:
+            whole = json.loads(text)
+        except (ValueError, RecursionError) as broken:
+            said = "holds several that differ, or only what it quotes" if text == AMBIGUOUS else f"holds none: {text.strip()[:SHOWN]!r}"
+            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it {said}.") from broken
+        if not isinstance(whole, dict) or not set(schema["required"]) <= set(whole):
+            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it holds {text.strip()[:SHOWN]!r}.")
+        if alone:
+            return [{"criterion": alone} | whole]
+        if set(whole) - {"verdicts"}:
+            self.repairs.append("extra keys")
+        listed = whole["verdicts"]
+        if not isinstance(listed, list):
+            raise InvalidOutputError(f"`verdicts` in the judge's reply is no list: {str(listed)[:SHOWN]!r}.")
+        return [item for item in listed if isinstance(item, dict)]
+
+    def verdict(self, criterion: str, items: Sequence[Mapping[str, Any]]) -> Verdict:
+        """Return the verdict on a criterion."""
+        answers = [item for item in items if _names(item.get("criterion"), criterion)]
+        if not answers or any(item != answers[0] for item in answers):
+            return unusable(criterion, f"The judge answered this criterion {len(answers)} times.")
+        item = answers[0]
+        answer, reasoning, cited = self._answer(item), item.get("reasoning"), self._cited(item.get("cited", []))
+        if answer is None or TWICE in item:
+            return unusable(criterion, f"The judge answered {str(item.get('answer'))[:SHOWN]!r}; allowed are YES, NO and NA, once.")
+        if not isinstance(reasoning, str):
+            return unusable(criterion, "The judge gave no reasoning.")
+        if _said(item) in self.quoted:
+            return unusable(criterion, "The judge repeats what stands in the prompt.")
+        if cited is None:
+            return unusable(criterion, f"The judge cites {str(item.get('cited'))[:SHOWN]!r}; cited are numbers of exchanges.")
+        if missing := [number for number in cited if not 1 <= number <= self.exchanges]:
+            return unusable(criterion, f"The judge cites exchanges {missing[:5]}; there are {self.exchanges}.")
+        if set(item) - {"criterion", "reasoning", "cited", "answer"}:
+            self.repairs.append("extra keys")
+        return Verdict(criterion=criterion, answer=answer, reasoning=reasoning, cited=cited)
+
+    def _answer(self, item: Mapping[str, Any]) -> Answer | None:
+        said = item.get("answer")
+        if not isinstance(said, str):
+            return None
+        answer = ANSWERS.get(_bare(said))
+        if answer and said != answer:
+            self.repairs.append("form of the answer")
+        return answer
+
+    def _cited(self, cited: Any) -> list[int] | None:
+        """Return the numbers of exchanges; none for what are none."""
+        numbers = []
+        for part in cited if isinstance(cited, list) else [cited]:
+            if isinstance(part, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", part):
+                self.repairs.append("form of the citations")
+                numbers.append(int(part))
+            elif isinstance(part, int) and not isinstance(part, bool):
+                numbers.append(part)
+            else:
+                return None
+        if not isinstance(cited, list):
+            self.repairs.append("form of the citations")
+        return numbers
+
+
+def _bare(word: str) -> str:
+    """Return a word in capitals, without what is put around it."""
+    return word.strip(" \t\n.!*_`\"'").upper()
+
+
+def _names(said: Any, criterion: str) -> bool:
+    """Say whether a key `criterion` names one, alone or with its name after it."""
+    return isinstance(said, str) and _bare(said.partition(":")[0]) == criterion
+
+
+def _said(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what makes two verdicts the same words."""
+    return _bare(str(item.get("answer"))), " ".join(str(item.get("reasoning")).split())

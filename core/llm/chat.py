@@ -89,6 +89,7 @@ class Reply:
         allowances: the limits that came with it.
         request_id: the provider's name for the call.
         written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.
+        repaired: what was taken off a structured answer before it stood in `text`.
     """
 
     text: str
@@ -97,6 +98,7 @@ class Reply:
     allowances: tuple[Allowance, ...] = ()
     request_id: str | None = None
     written: int | None = None
+    repaired: tuple[str, ...] = ()
 
 
 class ChatModel(Protocol):

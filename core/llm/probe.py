@@ -85,7 +85,7 @@ def _read(reply: Reply) -> None:
     try:
         _Answer.model_validate(json.loads(reply.text))
     except (ValueError, ValidationError) as wrong:
-        said = explain(wrong) if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
+        said = explain(wrong, whole="the reply") if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
         raise InvalidOutputError(f"the answer is invalid ({said})") from wrong
 
 

@@ -139,7 +139,7 @@ def read_user_message(text: str) -> UserMessage:
     try:
         return UserMessage.model_validate_json(text)
     except ValidationError as invalid:
-        raise InvalidOutputError(f"the user's message is invalid: {explain(invalid)}") from invalid
+        raise InvalidOutputError(f"the user's message is invalid: {explain(invalid, whole='the reply')}") from invalid
 
 
 async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:

@@ -278,7 +278,34 @@ async def test_what_a_transcript_says_changes_neither_the_form_nor_the_place_of_
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("echo", [FAKE, f"The transcript says {FAKE}", '{"answer": "YES"}', "YES", json.dumps({"verdicts": FAKE})])
+async def test_what_was_looked_past_in_a_reply_is_counted_in_the_record(tmp_path, mode):
+    class Chatty(Judge):
+        def says(self, criterion):
+            return super().says(criterion) | {"answer": "Yes", "confidence": 1}
+
+        async def complete(self, request):
+            reply = await super().complete(request)
+            return Reply(f"<think>Hm.</think>\n```json\n{reply.text}\n```", "stop", Usage())
+
+    judge = Chatty()
+    found = await assess(sitting(caller(judge, tmp_path), talk(5), mode))
+    assert found.score.outcome is Outcome.PASS
+    assert len(judge.requests) == MODES[mode]
+    assert found.provenance["repaired"] == dict.fromkeys(("code fence", "extra keys", "form of the answer", "thoughts"), MODES[mode])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_judge_that_copies_the_example_of_the_prompt_has_judged_nothing(mode):
+    class Copying(Judge):
+        def says(self, criterion):
+            return super().says(criterion) | {"reasoning": "what speaks for and against, in two to four sentences"}
+
+    found = await assess(sitting(Copying(), talk(5), mode))
+    assert {item.answer for item in found.verdicts} == {Answer.ERROR}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("echo", [FAKE, FAKE.replace('"YES"', '"Yes."'), FAKE.replace('"}', '", "sure": 1}'), FAKE.replace('"', "'"), f"The transcript says {FAKE}", '{"answer": "YES"}', "YES", json.dumps({"verdicts": FAKE})])
 async def test_a_judge_that_repeats_the_transcripts_own_verdict_has_given_none(mode, echo):
     class Echo(Judge):
         async def complete(self, request):

@@ -1,12 +1,17 @@
-"""A judge's reply is read in one way only; what cannot be read is an ERROR and never a verdict."""
+"""A judge's reply is read as what it says, however it is dressed; what cannot be understood is an ERROR and never a verdict."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import ModelError
 from core.judging.judgements import read_judgement
 from core.llm.chat import Reply, Usage
+from core.packs.pack import Criterion
 from core.records import Answer
 from tests.core.sittings import PACK
 
@@ -22,12 +27,12 @@ def verdict(criterion, answer="YES", cited=(1,), **more):
 
 
 def test_a_good_reply_gives_the_criteria_in_order():
-    found = read_judgement(reply([verdict("MT1", "NO"), verdict("CQ8"), verdict("CQ1", "NA")]), CRITERIA, 3)
+    found = read_judgement(reply([verdict("MT1", "NO"), verdict("CQ8"), verdict("CQ1", "NA")]), CRITERIA, 3).verdicts
     assert [(item.criterion, item.answer) for item in found] == [("CQ1", Answer.NA), ("MT1", Answer.NO), ("CQ8", Answer.YES)]
 
 
 def test_what_was_not_asked_is_not_looked_at():
-    found = read_judgement(reply([verdict("CQ1"), verdict("MT1"), verdict("CQ8"), verdict("CQ9", "NO"), verdict("XX1", "NO")]), CRITERIA, 3)
+    found = read_judgement(reply([verdict("CQ1"), verdict("MT1"), verdict("CQ8"), verdict("CQ9", "NO"), verdict("XX1", "NO")]), CRITERIA, 3).verdicts
     assert [item.criterion for item in found] == ["CQ1", "MT1", "CQ8"]
 
 
@@ -37,15 +42,27 @@ def test_what_was_not_asked_is_not_looked_at():
         [],
         [verdict("CQ1"), verdict("CQ1", "NO")],
         [verdict("CQ1", "MAYBE")],
-        [verdict("CQ1", "yes")],
         [verdict("CQ1", "ERROR")],
         [verdict("CQ1", cited=[4])],
         [verdict("CQ1", cited=[0])],
+        [verdict("CQ1", cited=[True])],
+        [verdict("CQ1", cited=["all"])],
+        [verdict("CQ1") | {"reasoning": None}],
     ],
-    ids=["missing", "twice", "another word", "lower case", "claims an error", "cites what is not there", "cites nothing that is counted"],
+    ids=[
+        "missing",
+        "twice",
+        "another word",
+        "claims an error",
+        "cites what is not there",
+        "cites nothing that is counted",
+        "cites a truth",
+        "cites a word",
+        "no reasoning",
+    ],
 )
 def test_one_unusable_verdict_is_an_error_and_leaves_the_others(bad):
-    found = {item.criterion: item.answer for item in read_judgement(reply([*bad, verdict("MT1"), verdict("CQ8")]), CRITERIA, 3)}
+    found = {item.criterion: item.answer for item in read_judgement(reply([*bad, verdict("MT1"), verdict("CQ8")]), CRITERIA, 3).verdicts}
     assert found == {"CQ1": Answer.ERROR, "MT1": Answer.YES, "CQ8": Answer.YES}
 
 
@@ -58,18 +75,122 @@ def test_one_unusable_verdict_is_an_error_and_leaves_the_others(bad):
         Reply('{"verdicts": [{"criterion": "CQ1"', "stop", Usage()),
         Reply('{"pass": true}', "stop", Usage()),
         reply([verdict("CQ1"), verdict("MT1"), verdict("CQ8")], finish="length"),
-        reply([verdict("CQ1", score=1.0)]),
+        Reply('{"verdicts": "YES"}', "stop", Usage()),
     ],
-    ids=["prose", "nothing", "cut JSON", "another form", "out of room", "an extra key"],
+    ids=["prose", "nothing", "cut JSON", "another form", "out of room", "no list"],
 )
 def test_a_reply_in_another_form_is_refused_whole(unusable, alone):
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError) as refused:
         read_judgement(unusable, CRITERIA[:1] if alone else CRITERIA, 3, alone)
+
+    assert "judge's reply" in str(refused.value)
+    assert "file" not in str(refused.value)
 
 
 def test_an_answer_to_one_criterion_is_read_as_that_criterions():
     said = Reply(json.dumps({"reasoning": "because", "cited": [2], "answer": "NO"}), "stop", Usage())
-    (found,) = read_judgement(said, CRITERIA[1:2], 3, alone=True)
+    (found,) = read_judgement(said, CRITERIA[1:2], 3, alone=True).verdicts
     assert (found.criterion, found.answer, found.cited) == ("MT1", Answer.NO, [2])
-    (outside,) = read_judgement(said, CRITERIA[1:2], 1, alone=True)
+    (outside,) = read_judgement(said, CRITERIA[1:2], 1, alone=True).verdicts
     assert outside.answer is Answer.ERROR
+
+
+def test_an_answer_that_names_another_criterion_is_not_the_asked_ones():
+    said = Reply(json.dumps(verdict("CQ9", "YES")), "stop", Usage())
+    (found,) = read_judgement(said, CRITERIA[2:], 3, alone=True).verdicts
+    assert found.answer is Answer.ERROR
+
+
+@pytest.mark.parametrize("said", ['{"a": 1, "verdicts": [], "verdicts": %s}', '{"verdicts": %s, "verdicts": []}'])
+def test_a_key_that_is_there_twice_says_two_things(said):
+    with pytest.raises(ModelError):
+        read_judgement(Reply(said % json.dumps([verdict("CQ1")]), "stop", Usage()), CRITERIA[:1], 3)
+    within = '{"verdicts": [{"criterion": "CQ1", "reasoning": "x", "cited": [1], "answer": "NO", "answer": "YES"}]}'
+    (found,) = read_judgement(Reply(within, "stop", Usage()), CRITERIA[:1], 3).verdicts
+    assert found.answer is Answer.ERROR
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=60)
+OWN = st.fixed_dictionaries(
+    {
+        "reasoning": st.one_of(TEXT, st.sampled_from(['It says "YES", he wrote.', "It's {'answer': 'YES'}", "} ```json {", "ends,}", "[3], 'cited': [1]"])),
+        "cited": st.lists(st.integers(1, 9), max_size=4),
+        "answer": st.sampled_from(["YES", "NO", "NA"]),
+    }
+)
+SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "form of the answer": lambda item: item | {"answer": f" {item['answer'].capitalize()}."},
+    "lower case": lambda item: item | {"answer": item["answer"].lower()},
+    "form of the citations": lambda item: item | {"cited": [str(number) for number in item["cited"]]},
+    "extra keys": lambda item: item | {"confidence": 0.9, "conversation_id": "another", "score": 1},
+    "plain": lambda item: item,
+}
+AROUND = {
+    "thoughts": "<think>Perhaps {{'answer': 'YES'}}, or {{\"answer\": \"NO\"}}. I'd say</think>\n{}",
+    "code fence": "```json\n{}\n```",
+    "a fence without a name": "```\n{}\n```",
+    "prose": "Here's what I'd say (it's long):\n\n{}\n\nI hope {{that}} helps!",
+    "nothing": "{}",
+}
+
+
+def _trailing_commas(text: str) -> str:
+    return text.removesuffix("}") + ",}"
+
+
+@given(st.data(), st.booleans(), st.sampled_from(sorted(SHAPES)), st.lists(st.sampled_from(sorted(AROUND)), max_size=3, unique=True))
+def test_a_verdict_is_read_as_itself_however_it_is_dressed(data, alone, shape, around):
+    asked = CRITERIA[:1] if alone else CRITERIA
+    own = [data.draw(OWN) for _ in asked]
+    items = [SHAPES[shape](item) for item in own]
+    whole = items[0] if alone else {"verdicts": [{"criterion": criterion.id, **item} for criterion, item in zip(asked, items, strict=True)]}
+    text = json.dumps(whole, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 2])))
+    text = _trailing_commas(text) if data.draw(st.booleans()) else text
+    for name in around:
+        text = AROUND[name].replace("{}", text).replace("{{", "{").replace("}}", "}") if "{}" in AROUND[name] else text
+    read = read_judgement(Reply(text, "stop", Usage()), asked, 9, alone)
+    assert [item.model_dump(include={"reasoning", "cited", "answer"}) for item in read.verdicts] == own
+
+
+def _plain(own: list[dict[str, Any]], asked: list[Criterion], alone: bool) -> dict[str, Any]:
+    return own[0] if alone else {"verdicts": [{"criterion": criterion.id, **item} for criterion, item in zip(asked, own, strict=True)]}
+
+
+@given(st.data(), st.booleans())
+def test_single_quotes_are_read_where_they_can_only_be_quotes(data, alone):
+    asked = CRITERIA[:1] if alone else CRITERIA
+    own = [data.draw(OWN) for _ in asked]
+    text = json.dumps(_plain(own, asked, alone), ensure_ascii=False).replace('"', "'")
+    try:
+        read = read_judgement(Reply(text, "stop", Usage()), asked, 9, alone).verdicts
+    except ModelError:
+        assert any(mark in item["reasoning"] for item in own for mark in "'\"\\")
+        return
+    for item, said in zip(read, own, strict=True):
+        assert item.answer in (said["answer"], Answer.ERROR)
+        assert item.answer is Answer.ERROR or (item.cited, item.reasoning) == (said["cited"], said["reasoning"].replace('"', "'"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["CQ1", "MT1", "CQ8", "cq1", "CQ10", "t2", ""]), st.sampled_from(["YES", "NO", "no", "x"]), st.integers(-1, 12))))
+def test_nothing_becomes_a_verdict_that_the_judge_did_not_give_on_this_transcript(said):
+    items = [verdict(name, answer, [cited]) | {"conversation_id": "another"} for name, answer, cited in said]
+    for found in read_judgement(reply(items), CRITERIA, 5).verdicts:
+        given_here = [(answer.upper(), [cited]) for name, answer, cited in said if name.upper() == found.criterion]
+        assert found.answer is Answer.ERROR or ((found.answer.value, found.cited) == given_here[0] and 1 <= found.cited[0] <= 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        ('{"verdicts": [%s]}', []),
+        ('```json\n{"verdicts": [%s]}\n```', ["code fence"]),
+        ('<think>Hm.</think>{"verdicts": [%s]}', ["thoughts"]),
+        ('Mine: {"verdicts": [%s]}', ["prose"]),
+        ('{"verdicts": [%s,]}', ["trailing comma"]),
+        ('{"verdicts": [%s], "id": 5}', ["extra keys"]),
+    ],
+)
+def test_what_was_looked_past_is_counted(text, repaired):
+    said = Reply(text % json.dumps(verdict("CQ1")), "stop", Usage())
+    assert read_judgement(said, CRITERIA[:1], 3).repaired == repaired
+    assert read_judgement(reply([verdict("CQ1", "yes", ["1"])]), CRITERIA[:1], 3).repaired == ["form of the answer", "form of the citations"]

@@ -47,7 +47,7 @@ def fenced(text, name="json"):
     }.values(),
 )
 def test_the_object_is_found_in_what_stands_around_it(answer):
-    assert json.loads(json_answer(answer, SCHEMA, ["a prompt"])) == OWN
+    assert json.loads(json_answer(answer, SCHEMA, ["a prompt"]).text) == OWN
 
 
 @pytest.mark.parametrize("quote", [FORGERY, fenced(FORGERY), json.dumps(FORGED, indent=1), f"`{FORGERY}`", f'"{FORGERY}"'])
@@ -56,24 +56,24 @@ def test_the_object_is_found_in_what_stands_around_it(answer):
 )
 def test_verdicts_that_are_quoted_from_the_conversation_never_win(form, quote):
     for own in (DUMPED, fenced(DUMPED)):
-        said = json_answer(form.format(quote=quote, own=own), SCHEMA, PROMPT)
+        said = json_answer(form.format(quote=quote, own=own), SCHEMA, PROMPT).text
         assert said == AMBIGUOUS or json.loads(said) == OWN
 
 
 @pytest.mark.parametrize("answer", [FORGERY, fenced(FORGERY), f"I was asked to say:\n{fenced(FORGERY)}"])
 def test_an_answer_that_is_nothing_but_a_quotation_is_none(answer):
-    assert json_answer(answer, SCHEMA, PROMPT) == AMBIGUOUS
+    assert json_answer(answer, SCHEMA, PROMPT).text == AMBIGUOUS
     escaped = [PROMPT[0].replace("<", "&lt;")]
-    assert json_answer(answer, SCHEMA, escaped) == AMBIGUOUS
+    assert json_answer(answer, SCHEMA, escaped).text == AMBIGUOUS
 
 
 def test_answers_that_differ_are_not_chosen_from():
-    assert json_answer(f"{DUMPED}\n{json.dumps(verdicts('YES', 'Changed a little.'))}", SCHEMA, PROMPT) == AMBIGUOUS
+    assert json_answer(f"{DUMPED}\n{json.dumps(verdicts('YES', 'Changed a little.'))}", SCHEMA, PROMPT).text == AMBIGUOUS
 
 
 def test_an_answer_of_another_form_is_left_for_its_reader_to_refuse():
-    assert json_answer("I cannot say.", SCHEMA, PROMPT) == "I cannot say."
-    assert json_answer('{"verdict": 1}', SCHEMA, PROMPT) == '{"verdict": 1}'
+    assert json_answer("I cannot say.", SCHEMA, PROMPT).text == "I cannot say."
+    assert json_answer('{"verdict": 1}', SCHEMA, PROMPT).text == '{"verdict": 1}'
 
 
 WORDS = st.text(st.sampled_from('ab {}[]":,`>\n\\</think>'), max_size=40)
@@ -81,14 +81,14 @@ WORDS = st.text(st.sampled_from('ab {}[]":,`>\n\\</think>'), max_size=40)
 
 @given(st.lists(st.one_of(WORDS, st.sampled_from([FORGERY, fenced(FORGERY), DUMPED, fenced(DUMPED), f"> {FORGERY}", "<think>", "</think>"])), max_size=8))
 def test_whatever_the_order_and_the_noise_a_forgery_is_never_the_answer(parts):
-    said = json_answer("\n".join(parts), SCHEMA, PROMPT)
+    said = json_answer("\n".join(parts), SCHEMA, PROMPT).text
     with contextlib.suppress(ValueError):
         assert json.loads(said) != FORGED
 
 
 @given(WORDS, WORDS)
 def test_noise_around_an_answer_never_makes_another_one_of_it(before, after):
-    said = json_answer(f"{before}\n{DUMPED}\n{after}", SCHEMA, PROMPT)
+    said = json_answer(f"{before}\n{DUMPED}\n{after}", SCHEMA, PROMPT).text
     try:
         found = json.loads(said)
     except ValueError:
