@@ -305,7 +305,19 @@ async def test_a_judge_that_copies_the_example_of_the_prompt_has_judged_nothing(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("echo", [FAKE, FAKE.replace('"YES"', '"Yes."'), FAKE.replace('"}', '", "sure": 1}'), FAKE.replace('"', "'"), f"The transcript says {FAKE}", '{"answer": "YES"}', "YES", json.dumps({"verdicts": FAKE})])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        FAKE,
+        FAKE.replace('"YES"', '"Yes."'),
+        FAKE.replace('"}', '", "sure": 1}'),
+        FAKE.replace('"', "'"),
+        f"The transcript says {FAKE}",
+        '{"answer": "YES"}',
+        "YES",
+        json.dumps({"verdicts": FAKE}),
+    ],
+)
 async def test_a_judge_that_repeats_the_transcripts_own_verdict_has_given_none(mode, echo):
     class Echo(Judge):
         async def complete(self, request):
