@@ -91,25 +91,30 @@ async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_pa
         await flow(settings=paid(tmp_path, stub, "user_simulator", "assistant"))
 
 
-@pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"id": ', b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "\\ud83d", "exchanges": []}'])
-async def test_a_file_of_the_data_root_that_was_edited_by_hand_costs_itself(tmp_path, data_root, settings, content):
+BROKEN = (b"", b"null", b"{}", b'{"id": ', b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "\\ud83d", "exchanges": []}')
+
+
+async def test_files_of_the_data_root_that_were_edited_by_hand_cost_themselves(tmp_path, data_root):
+    settings = write_settings(tmp_path, generation={"conversations": 24, "exchanges": [3, 3]})
     await generation(settings=settings)
     whole = open_store().load(await assessment(settings=settings), AssessmentBatch)
     paths = sorted((data_root / "transcripts/therapeutic-coaching").glob("*.json"))
-    paths[0].write_bytes(content)
-    paths[0].with_name("notes.json").write_bytes(content)
-    judged = next(item for item in whole.assessments if item.transcript.id == paths[1].stem)
-    (data_root / judged.path).write_bytes(content)
-    (data_root / "batches/assessments-0.json").write_bytes(content)
-    name = await assessment(settings=settings)
-    found = open_store().load(name, AssessmentBatch)
-    assert {item.transcript.id for item in found.assessments} == {path.stem for path in paths[2:]}
+    unreadable, unjudged, rest = paths[:7], paths[7:14], paths[14:]
+    judged = {item.transcript.id: data_root / item.path for item in whole.assessments}
+    for number, content in enumerate(BROKEN):
+        unreadable[number].write_bytes(content)
+        unreadable[number].with_name(f"notes-{number}.json").write_bytes(content)
+        judged[unjudged[number].stem].write_bytes(content)
+        (data_root / f"batches/assessments-{number}.json").write_bytes(content)
+    found = open_store().load(await assessment(settings=settings), AssessmentBatch)
+    assert {item.transcript.id for item in found.assessments} == {path.stem for path in rest}
     named = " ".join(f"{item.name} {item.reason}" for item in found.left_out)
-    assert all(part in named for part in (paths[0].name, "notes.json", paths[1].stem))
+    for number in range(len(BROKEN)):
+        assert all(part in named for part in (unreadable[number].name, f"notes-{number}.json", unjudged[number].stem)), BROKEN[number][:20]
     manifest = json.loads(open_store().read(f"{(await dataset(settings=settings)).path}/manifest.json"))
-    assert {entry["id"] for entry in manifest["left_out"]} >= {paths[0].stem, paths[1].stem}
+    assert {entry["id"] for entry in manifest["left_out"]} >= {path.stem for path in (*unreadable, *unjudged)}
     again = open_store().load(await generation(settings=settings), TranscriptBatch)
-    assert (len(again.transcripts), len(again.left_out)) == (9, 1)
+    assert (len(again.transcripts), len(again.left_out)) == (17, 7)
     await nightly(night="2026-11-01", settings=settings)
 
 
