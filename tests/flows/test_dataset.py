@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard
 from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
-from core.errors import HubError
+from core.errors import HubError, UnderstudyError
 from core.judging.checkpoints import write_checkpoint
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
@@ -27,7 +27,7 @@ from tests.conftest import CHECKOUT
 from tests.core.hostile import ALL, active
 from tests.core.judged import conversation, single
 from tests.flows.conftest import write_settings
-from tests.flows.test_commands import assert_told, finish
+from tests.flows.test_commands import assert_refused, finish
 from tests.hub_stub.client import start_hub
 
 PACK = load_pack("therapeutic-coaching")
@@ -147,20 +147,25 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
     assert not list(data_root.glob("hub/*"))
 
 
-def test_what_cannot_be_made_is_told_in_a_line(command, elsewhere, tmp_path, settings):
-    checkpoint, folder = f"--checkpoints={elsewhere / 'old.jsonl'}", f"--transcripts={elsewhere / 'transcripts'}"
-    assert_told(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given and no folder of transcripts")
-    assert_told(*finish(command("dataset", f"--settings={settings}")), "No assessments of 'therapeutic-coaching' by its present rubric are in")
-    batch = "--assessed=batches/assessments-000000000000.json"
-    assert_told(*finish(command("dataset", batch, folder, f"--settings={settings}")), "A folder of transcripts was given and no checkpoints")
-    for changes, told in (
-        ({"hub": "mine"}, "Unknown hub 'mine' (dataset.hub). Allowed: local, hf"),
+def test_what_cannot_be_made_is_one_line_in_the_terminal(command, elsewhere, settings):
+    checkpoint = f"--checkpoints={elsewhere / 'old.jsonl'}"
+    assert_refused(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given and no folder of transcripts")
+
+
+async def test_what_a_dataset_cannot_be_made_from_is_refused(elsewhere, tmp_path, settings, data_root):
+    checkpoint, folder = str(elsewhere / "old.jsonl"), str(elsewhere / "transcripts")
+    with pytest.raises(UnderstudyError, match="No assessments of 'therapeutic-coaching' by its present rubric are in"):
+        await dataset(settings=settings)
+    with pytest.raises(UnderstudyError, match="A folder of transcripts was given and no checkpoints"):
+        await dataset(assessed="batches/assessments-000000000000.json", transcripts=folder, settings=settings)
+    for changes, sentence in (
+        ({"hub": "mine"}, r"Unknown hub 'mine' \(dataset.hub\). Allowed: local, hf"),
         ({"hub": "hf", "repo": "me/{domain}"}, "HF_HUB_OFFLINE is set"),
         ({"tokenizer": "o200k"}, "Unknown tokenizer 'o200k'"),
         ({"tokenizer": f"hf:{tmp_path}"}, "cannot be loaded"),
     ):
-        path = write_settings(tmp_path, dataset=changes)
-        assert_told(*finish(command("dataset", checkpoint, folder, f"--settings={path}", HF_HUB_OFFLINE="1")), told)
+        with pytest.raises(UnderstudyError, match=sentence):
+            await dataset(checkpoints=checkpoint, transcripts=folder, settings=write_settings(tmp_path, dataset=changes))
 
 
 async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(elsewhere, tmp_path, data_root):

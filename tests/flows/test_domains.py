@@ -13,7 +13,7 @@ from flows.dataset import dataset
 from flows.generation import generation
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
-from tests.flows.test_commands import assert_told, finish
+from tests.flows.test_commands import assert_refused, finish
 
 SECOND = str(CHECKOUT / "tests/packs")
 
@@ -32,7 +32,7 @@ def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(
 
 
 def test_a_domain_is_told_where_it_may_stand(command):
-    assert_told(*finish(command("generate", "--domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
+    assert_refused(*finish(command("generate", "--domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
 
 
 TOPICS = {"sourdough": "starter", "cakes": "sponge", "opening_hours": "closing time"}
