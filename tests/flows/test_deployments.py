@@ -1,18 +1,19 @@
 """Deployments on a server as people use them: made once, run by workers, started from CI, spread over several, and told of when they fail."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from core.errors import SettingsError
@@ -23,6 +24,7 @@ from flows.generation import generation
 from tasks.shards import split
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
+from tests.flows.secured import until
 from tests.flows.test_paid_runs import paid_settings
 
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -40,39 +42,17 @@ def deployed(prefect_server):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def workers(deployed, prefect_server, tmp_path_factory):
-    """Two workers with one data root; returns that."""
-    root = tmp_path_factory.mktemp("workers")
-    env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(root / "data"), "ANTHROPIC_API_KEY": "good"}
-    started = []
-    for name in ("one", "two"):
-        log = (root / f"{name}.log").open("w", encoding="utf-8")
-        words = [sys.executable, "deployments/worker.py", name]
-        started.append(subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
-    yield root / "data"
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(timeout=240)
-
-
 def watch(server, *words, **environment):
     return run(["deployments/run_and_watch.sh", *words], PREFECT_API_URL=server, PREFECT=str(PREFECT), INTERVAL="1", **environment)
 
 
-async def test_the_nightly_is_never_run_twice_at_once_and_its_schedule_is_off_until_somebody_wants_it(deployed, prefect_server):
+async def test_the_nightly_is_never_run_twice_at_once_and_its_schedule_is_off(deployed):
     assert "Made the deployment nightly, its schedule is off." in deployed
     async with get_client() as client:
         nightly = await client.read_deployment_by_name("nightly/nightly")
-        assert nightly.global_concurrency_limit is not None
-        assert nightly.global_concurrency_limit.limit == 1
-        (schedule,) = nightly.schedules
-        await client.update_deployment_schedule(nightly.id, schedule.id, active=True)
-        again = await asyncio.to_thread(run, [sys.executable, "deployments/setup.py", "deploy"], PREFECT_API_URL=prefect_server)
-        assert "Made" not in again.stdout
-        assert "The deployment nightly is there, its schedule is on." in again.stdout
-        await client.update_deployment_schedule(nightly.id, schedule.id, active=False)
+    assert nightly.global_concurrency_limit is not None
+    assert nightly.global_concurrency_limit.limit == 1
+    assert [schedule.active for schedule in nightly.schedules] == [False]
 
 
 async def test_no_deployment_runs_without_a_limit_and_none_but_a_part_of_a_batch_beside_itself(deployed):
@@ -105,6 +85,84 @@ async def test_every_deployment_has_a_description_and_every_parameter_says_what_
         assert without == [], item.name
 
 
+@pytest.mark.parametrize(("count", "shards"), [(7, 3), (1, 4), (0, 3), (12, 4), (5, 5)])
+def test_shards_are_even_and_leave_nothing_out(count, shards):
+    parts = split(count, shards)
+    assert [seed for begin, size in parts for seed in range(begin, begin + size)] == list(range(count))
+    sizes = [size for _, size in parts]
+    assert all(sizes)
+    assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, deployed):
+    async with get_client() as client:
+        known = await client.read_deployment_by_name("generation/generation-shard")
+        await client.delete_deployment(known.id)
+    with pytest.raises(SettingsError, match=r"no deployment generation/generation-shard.*make deploy"):
+        await generation(conversations=4, shards=2, settings=write_settings(tmp_path))
+
+
+HEARD = []
+
+
+class Listener(BaseHTTPRequestHandler):
+    def do_POST(self):
+        HEARD.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):  # ty: ignore[incompatible-method-override]
+        pass
+
+
+@pytest.fixture(scope="module")
+def deployed_again(deployed, prefect_server):
+    """What `make deploy` says when a deployment is gone, the nightly's schedule is on and there is a place to be notified."""
+    listener = HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    asyncio.run(change_what_was_deployed(f"http://127.0.0.1:{listener.server_port}/"))
+    done = run([sys.executable, "deployments/setup.py", "deploy"], PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    yield done.stdout
+    listener.shutdown()
+
+
+async def change_what_was_deployed(address):
+    async with get_client() as client:
+        nightly = await client.read_deployment_by_name("nightly/nightly")
+        await client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+        with contextlib.suppress(ObjectNotFound):  # the test before has removed it already
+            await client.delete_deployment((await client.read_deployment_by_name("generation/generation-shard")).id)
+    block = CustomWebhookNotificationBlock(name="alerts", url=address, json_data={"text": "{{subject}}: {{body}}"}, secrets={"none": SecretStr("none")})
+    await block.asave("understudy-alerts", overwrite=True)
+
+
+async def test_deployed_again_what_is_gone_is_made_and_what_somebody_switched_on_stays_on(deployed_again):
+    assert [line for line in deployed_again.splitlines() if line.startswith("Made the deployment")] == ["Made the deployment generation-shard."]
+    assert "The deployment nightly is there, its schedule is on." in deployed_again
+    assert deployed_again.count("Switched it on") == 2
+    async with get_client() as client:
+        nightly = await client.read_deployment_by_name("nightly/nightly")
+        await client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
+
+
+@pytest.fixture(scope="module")
+def workers(deployed_again, prefect_server, tmp_path_factory):
+    """Two workers with one data root; returns that."""
+    root = tmp_path_factory.mktemp("workers")
+    env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(root / "data"), "ANTHROPIC_API_KEY": "good"}
+    started = []
+    for name in ("one", "two"):
+        log = (root / f"{name}.log").open("w", encoding="utf-8")
+        words = [sys.executable, "deployments/worker.py", name]
+        started.append(subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True))
+    yield root / "data"
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(timeout=240)
+
+
 def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, prefect_server, tmp_path):
     settings = write_settings(tmp_path)
     good = watch(prefect_server, "generation/generation", "-p", "conversations=1", "-p", f"settings={settings}")
@@ -113,6 +171,7 @@ def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, prefect_server, tm
     bad = watch(prefect_server, "generation/generation", "-p", "domain=nowhere", "-p", f"settings={settings}")
     assert bad.returncode == 1
     assert "nowhere" in bad.stdout
+    assert any("nowhere" in text and "Failed" in text for text in until(lambda: list(HEARD), 60))  # and so does whoever is notified
     assert watch(prefect_server, "generation/none").returncode == 1
     assert watch(prefect_server, "generation/generation", "-p", "conversations=many").returncode == 1
 
@@ -125,10 +184,10 @@ def test_ci_cancels_a_run_that_does_not_end_in_time(workers, prefect_server, tmp
     def state():
         return json.loads(run([PREFECT, "flow-run", "inspect", name, "--output", "json"], PREFECT_API_URL=prefect_server).stdout)["state"]["type"]
 
-    until = time.monotonic() + 60
-    while (found := state()) not in ("CANCELLED", "CRASHED") and time.monotonic() < until:
-        time.sleep(1)
-    assert found in ("CANCELLED", "CRASHED")  # the latter where its process had only begun
+    def ended():
+        return (found := state()) in ("CANCELLED", "CRASHED") and found
+
+    assert until(ended, 60)  # crashed where its process had only begun
 
 
 async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(workers, prefect_server, tmp_path, provider, monkeypatch):
@@ -145,56 +204,3 @@ async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(worker
     assert [item.id for item in spread.transcripts] == [item.id for item in alone.transcripts]
     spent = [sum(bill.calls for bill in bills(Store(str(workers)), path.name).values()) for path in (workers / "ledger").iterdir()]
     assert calls in spent
-
-
-async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, deployed, prefect_server):
-    async with get_client() as client:
-        known = await client.read_deployment_by_name("generation/generation-shard")
-        await client.delete_deployment(known.id)
-        with pytest.raises(SettingsError, match=r"no deployment generation/generation-shard.*make deploy"):
-            await generation(conversations=4, shards=2, settings=write_settings(tmp_path))
-    # the others need it
-    done = await asyncio.to_thread(run, [sys.executable, "deployments/setup.py", "deploy"], PREFECT_API_URL=prefect_server)
-    assert "Made the deployment generation-shard." in done.stdout
-
-
-@pytest.mark.parametrize(("count", "shards"), [(7, 3), (1, 4), (0, 3), (12, 4), (5, 5)])
-def test_shards_are_even_and_leave_nothing_out(count, shards):
-    parts = split(count, shards)
-    assert [seed for begin, size in parts for seed in range(begin, begin + size)] == list(range(count))
-    sizes = [size for _, size in parts]
-    assert all(sizes)
-    assert not sizes or max(sizes) - min(sizes) <= 1
-
-
-HEARD = []
-
-
-class Listener(BaseHTTPRequestHandler):
-    def do_POST(self):
-        HEARD.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):  # ty: ignore[incompatible-method-override]
-        pass
-
-
-async def test_a_failed_run_is_told_once_there_is_somewhere_to_tell_it(workers, prefect_server):
-    server = HTTPServer(("127.0.0.1", 0), Listener)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        block = CustomWebhookNotificationBlock(
-            name="alerts", url=f"http://127.0.0.1:{server.server_port}/", json_data={"text": "{{subject}}: {{body}}"}, secrets={"none": SecretStr("none")}
-        )
-        await block.asave("understudy-alerts", overwrite=True)
-        said = await asyncio.to_thread(run, [sys.executable, "deployments/setup.py", "deploy"], PREFECT_API_URL=prefect_server)
-        assert said.stdout.count("Switched it on") == 2
-        failed = await asyncio.to_thread(watch, prefect_server, "generation/generation", "-p", "domain=nowhere")
-        assert failed.returncode == 1
-        until = time.monotonic() + 60
-        while not HEARD and time.monotonic() < until:
-            await asyncio.sleep(0.5)
-        assert any("nowhere" in text and "Failed" in text for text in HEARD)
-    finally:
-        server.shutdown()
