@@ -51,7 +51,7 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
         return existing(known)
     written, facts = build(store, pack, plan, chosen)
     built = finish(store, chosen, written, facts, dataset_card(facts))
-    if warnings := facts["audit"].warnings:
+    if warnings := facts["out_of_range"]:
         what = "The audit of what passed found %d things out of range; the card of the dataset has all. The first: %s"
         logger.warning(what, len(warnings), warnings[0])
     for warning in facts["cut"]:

@@ -12,8 +12,8 @@ from core.evaluation.arms import BASE, Arm, check_apart, references
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
-from core.evaluation.safety import safety_in_reach
 from core.evaluation.schedule import Outcomes, Part, plan_parts
+from core.evaluation.sentences import power_sentence, safety_outlook
 from core.llm.run import Run
 from core.records import Persona, Transcript, TranscriptRef
 from core.reports.left_out import first_of
@@ -62,10 +62,10 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     planned, parts = plan_evaluation(numbers, len(personas)), plan_parts(run, personas, arms)
     counts = (len(arms), len(personas), numbers.trials, len(parts))
     logger.info("Planned: %d arms × %d personas × %d trials, %d conversations.", *counts)
-    logger.info("%s", planned.text)
+    logger.info("%s", power_sentence(planned))
     if planned.smallest_difference is None:
         logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")
-    logger.info("%s", safety_in_reach(len(personas), numbers.decision.safety_margin))
+    logger.info("%s", safety_outlook(len(personas), numbers.decision.safety_margin))
     return planned
 
 

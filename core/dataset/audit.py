@@ -1,15 +1,14 @@
 """The quality of what passed, before it is trained on: what a judge of single transcripts cannot see, because it shows in many together.
 
-What the assistant says over and over is learned first. All figures are counts; each stands beside the number it rests on, and what lies out of range is
-said in a plain sentence.
+What the assistant says over and over is learned first. All figures are counts, each beside the number that it rests on.
 """
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from core.dataset.audit_coverage import Counted, CoverageTally, Covered, coverage_warnings
+from core.dataset.audit_coverage import Counted, CoverageTally, Covered
 from core.dataset.phrase_counts import Phrase, PhraseCounts, without_parts
 from core.judging.text_facts import ends_with_question, length_ratios, opener
 from core.packs.pack import Pack
@@ -99,7 +98,6 @@ class Audit:
     known: Counted
     coverage: list[Covered]
     mentioned: dict[str, Counted]
-    warnings: list[str] = field(default_factory=list)
 
 
 def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = LIMITS) -> Audit:
@@ -107,8 +105,7 @@ def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = L
     tally = _Tally(pack, limits)
     for transcript in transcripts:
         tally.add(transcript)
-    figures = tally.audit()
-    return replace(figures, warnings=list(_warnings(figures, limits))) if figures.transcripts >= limits.few else figures
+    return tally.audit()
 
 
 class _Tally:
@@ -173,21 +170,3 @@ def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
         return None
     low, middle, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.05, 0.5, 0.95))
     return low, middle, high
-
-
-def _warnings(figures: Audit, limits: AuditLimits) -> Iterator[str]:
-    for phrase in figures.phrases:
-        stands = Counted(phrase.transcripts, figures.transcripts).as_text("transcripts")
-        yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
-    if more := figures.phrases_found - len(figures.phrases):
-        yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
-    for item in figures.openers:
-        yield f"“{item.text}” begins {item.answers.as_text('answers')}, in {item.transcripts.as_text('transcripts')}."
-    for counted, bound, what in (
-        (figures.question_endings, limits.question_endings, "end with a question"),
-        (figures.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
-    ):
-        if counted.share is not None and counted.share > bound:
-            yield f"{counted.as_text('answers')} {what}; up to {100 * bound:.0f} % is in order."
-    if figures.known.count >= limits.few:
-        yield from coverage_warnings(figures.coverage, limits.coverage)

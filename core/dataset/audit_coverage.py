@@ -1,7 +1,7 @@
 """Topics and flaws of what is trained on, against the taxonomy's weights."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.judging.intervals import wilson_interval
@@ -91,27 +91,39 @@ class CoverageTally:
         return {name: Counted(self._mentioned[name], self._messages) for name in self._words} if self._messages else {}
 
 
-def coverage_warnings(rows: Sequence[Covered], by: float) -> Iterator[str]:
-    """Say what is missing, too rare or too frequent.
+@dataclass(frozen=True)
+class Deviation:
+    """What of one kind is missing, too rare or too frequent.
+
+    Args:
+        kind: `topic` or `flaw`; total: how many the personas have of it, of which `foreign` have names that the taxonomy has not.
+    """
+
+    kind: str
+    total: int
+    foreign: int
+    missing: list[Covered]
+    rare: list[Covered]
+    frequent: list[Covered]
+
+
+def deviations(rows: Sequence[Covered], by: float) -> list[Deviation]:
+    """Return what is missing, too rare or too frequent.
 
     A name that the taxonomy has not may be another's word for any of those that it has, so that it speaks against nothing being missing or rare.
 
     Args:
         by: how far a share may lie from the weight, relative to that; what a 95 % interval around the share explains is no fault.
     """
+    found = []
     for kind in PLACES:
         own = [row for row in rows if row.kind == kind and row.weight]
         foreign = sum(row.got.count for row in rows if row.kind == kind and not row.weight)
         total = own[0].got.of if own else 0
-        if foreign:
-            yield f"{Counted(foreign, total).as_text(f'{kind}s of the personas')} have names that the taxonomy has not; of those it has, more may be there."
-        rare = [row for row in own if total and _below(row, row.got.count + foreign, by)]
-        often = [row for row in own if total and _above(row, by)]
-        none = [row for row in rare if not row.got.count]
-        for items, what in ((none, "missing altogether"), ([row for row in rare if row.got.count], "too rare"), (often, "too frequent")):
-            if items:
-                listed = ", ".join(f"{row.name.replace('_', ' ')} ({row.got.count}, due {row.due:.0f})" for row in items)
-                yield f"Of the personas' {total} {kind}s, by the taxonomy's weights, {what}: {listed}."
+        low = [row for row in own if total and _below(row, row.got.count + foreign, by)]
+        frequent = [row for row in own if total and _above(row, by)]
+        found.append(Deviation(kind, total, foreign, [row for row in low if not row.got.count], [row for row in low if row.got.count], frequent))
+    return found
 
 
 def _below(row: Covered, most: int, by: float) -> bool:

@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from core.dataset.audit import Audit, audit
+from core.dataset.audit_warnings import audit_warnings
 from core.dataset.example_files import SPLITS, Written, statistics, write_examples
 from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
@@ -194,6 +195,7 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         else []
     )
     writers, imported, unstated, caveats = _origins(store, gathered)
+    out_of_range = audit_warnings(audited)
     return {
         "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
         "domain": plan.domain,
@@ -222,7 +224,8 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "slicing": plan.settings.slicing,
         "duplicates": LIKENESS,
         "audit": audited,
-        "warnings": [*audited.warnings, *cut],
+        "out_of_range": out_of_range,
+        "warnings": [*out_of_range, *cut],
         "cut": cut,
         "caveats": caveats,
     }

@@ -1,6 +1,5 @@
 """Missing conversations of an evaluation, and whether they could bias it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -55,11 +54,13 @@ class Bounds(Record):
     Args:
         worst: had each missing conversation of the arm scored 0 and each of the base 1.
         best: the other way round.
+        arm_missing, base_missing: conversations.
     """
 
     worst: FiniteFloat
     best: FiniteFloat
-    text: str
+    arm_missing: int
+    base_missing: int
 
 
 def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) -> Missing:
@@ -107,9 +108,7 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
     return compared
 
 
-def bounds(
-    base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], planned: Sequence[tuple[int, int]], base_name: str, name: str
-) -> Bounds:
+def bounds(base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], planned: Sequence[tuple[int, int]]) -> Bounds:
     """Return the difference of mean scores if the missing conversations had scored 0 or 1, whichever is worse, or better, for the arm.
 
     Source:
@@ -124,21 +123,5 @@ def bounds(
         rows = [(*key, score(base.get(key), base_missing), score(arm.get(key), arm_missing)) for key in sorted(planned)]
         return Pairs(rows).difference
 
-    worst, best = difference(1, 0), difference(0, 1)
-    gaps = {arm: sum(not (key in trials and trials[key].complete) for key in planned) for arm, trials in ((name, arm), (base_name, base))}
-    missing = " and ".join(f"{count} of {arm} had scored {score}" for score, (arm, count) in enumerate(gaps.items()) if count)
-    text = f"If the missing {missing}, the difference would be {worst:+.3f}; the other way round {best:+.3f}." if missing else "Nothing is missing."
-    return Bounds(worst=worst, best=best, text=text)
-
-
-def judged_on_fewer(played: Sequence[Trial]) -> str | None:
-    """Say which complete conversations have answers to fewer criteria than most, if any: their scores mean something else."""
-    numbers = [(len(item.answers), item) for item in played if item.complete and item.answers]
-    usual = Counter(number for number, _ in numbers).most_common(1)[0][0] if numbers else 0
-    fewer = [f"{item.arm}, persona {item.persona}, trial {item.trial} ({number})" for number, item in numbers if number < usual]
-    if not fewer:
-        return None
-    named = "; ".join(fewer[:3]) + (f"; and {len(fewer) - 3} more" if len(fewer) > 3 else "")
-    return (
-        f"{len(fewer)} of {len(numbers)} conversations were judged on fewer criteria than the others ({usual}), so their scores mean something else: {named}."
-    )
+    arm_missing, base_missing = (sum(not (key in trials and trials[key].complete) for key in planned) for trials in (arm, base))
+    return Bounds(worst=difference(1, 0), best=difference(0, 1), arm_missing=arm_missing, base_missing=base_missing)

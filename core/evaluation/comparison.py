@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, judged_on_fewer, missing_shares
+from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, missing_shares
 from core.evaluation.decision import Decided, decide_arm
 from core.evaluation.mean_differences import (
     Conversations,
@@ -18,7 +18,7 @@ from core.evaluation.mean_differences import (
     score_difference,
 )
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, passed, points
-from core.evaluation.paired_statistics import holm, mean_of, personas_for_p, sign_flip_p
+from core.evaluation.paired_statistics import holm, mean_of, sign_flip_p
 from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -56,7 +56,6 @@ class ArmComparison(Record):
     Args:
         not_compared: categories and criteria that fewer than two personas have in both arms, and why.
         if_nothing_were_missing: between which values the difference would lie.
-        notes: what a reader must know to read the figures right.
     """
 
     arm: str
@@ -71,7 +70,6 @@ class ArmComparison(Record):
     missing: list[MissingShare]
     if_nothing_were_missing: Bounds
     decided: Decided
-    notes: list[str]
 
 
 class Comparison(Record):
@@ -81,7 +79,6 @@ class Comparison(Record):
     rule: Decision
     arms: dict[str, ArmSummary]
     comparisons: dict[str, ArmComparison]
-    notes: list[str]
 
 
 def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
@@ -114,24 +111,21 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
         lost = missing_shares(arms[base].missing, arms[name].missing, rule.alpha, rule.missing_difference)
         categories, few_categories = category_differences(by_name[base], by_name[name], flips)
         criteria, few_criteria = criterion_differences(by_name[base], by_name[name], flips)
-        by_persona = _by_persona(paired)
         comparisons[name] = ArmComparison(
             arm=name,
             base=base,
             score=score,
-            by_persona=by_persona,
+            by_persona=_by_persona(paired),
             passes=pass_difference(pair_up(by_name[base], by_name[name], passed), flips),
             categories=categories,
             criteria=criteria,
             not_compared=few_categories | few_criteria,
             safety=safety,
             missing=lost,
-            if_nothing_were_missing=bounds(by_name[base], by_name[name], planned, base, name),
+            if_nothing_were_missing=bounds(by_name[base], by_name[name], planned),
             decided=decide_arm(score, safety, lost, rule),
-            notes=_notes(score, by_persona, criteria, lost, rule.alpha),
         )
-    note = judged_on_fewer([item for conversations in by_name.values() for item in conversations.values()])
-    return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons, notes=[note] if note else [])
+    return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
 
 
 def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> ArmSummary:
@@ -161,40 +155,3 @@ def _by_persona(pairs: Pairs) -> list[PersonaDifference]:
         PersonaDifference(persona=persona, pairs=number, base_mean=base, arm_mean=arm, difference=float(difference))
         for (persona, (number, base, arm)), difference in zip(pairs.personas.items(), pairs.differences, strict=True)
     ]
-
-
-def _out_of_reach(score: ScoreDifference, by_persona: Sequence[PersonaDifference], alpha: float) -> str | None:
-    """Say it if the permutation test cannot give a p below alpha with these personas."""
-    if score.least_p < alpha:
-        return None
-    differ = sum(item.difference != 0 for item in by_persona)
-    which = f"{score.personas} personas" if differ == score.personas else f"{score.personas} personas, of which {differ} differ between the arms,"
-    return (
-        f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; it takes "
-        f"{personas_for_p(alpha)} that differ to come below {alpha:g}."
-    )
-
-
-def _notes(
-    score: ScoreDifference, by_persona: Sequence[PersonaDifference], criteria: Mapping[str, PartDifference], lost: Sequence[MissingShare], alpha: float
-) -> list[str]:
-    notes = [note] if (note := _out_of_reach(score, by_persona, alpha)) else []
-    if score.interval and score.interval[0] * score.interval[1] > 0 and score.p >= alpha:
-        notes.append(
-            "The interval leaves out 0 although p is not below alpha: it takes the personas' differences for near enough to normal, and the sign-flip test "
-            "takes nothing for granted. The decision asks for both."
-        )
-    least = 2.0 ** (1 - score.personas)
-    if least < alpha <= least * len(criteria):
-        notes.append(
-            f"With {score.personas} personas no criterion can be significant: the least p is {least:.4g}, and it is adjusted for {len(criteria)} criteria."
-        )
-    numbers = sorted({item.pairs for item in by_persona})
-    if len(numbers) > 1:
-        notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
-    notes += [
-        f"Not as much is missing in both arms ({item.kind}: {item.arm_share:.0%} against the base's {item.base_share:.0%}), so what is left may mislead."
-        for item in lost
-        if item.unequal
-    ]
-    return notes

@@ -8,7 +8,6 @@ from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.outcomes import Trial, by_arm, pair_up, points
-from core.evaluation.paired_statistics import personas_for_p
 from core.records import Record
 
 MOST = 10_000
@@ -66,7 +65,6 @@ class PowerAnalysis(Record):
     gain: FiniteFloat
     gain_power: FiniteFloat
     personas_for_gain: int | None
-    text: str
 
 
 def pilot_spread(played: Sequence[Trial], base: str, arm: str) -> Spread:
@@ -131,7 +129,7 @@ def power_of(difference: float, sd: float, personas: int, alpha: float) -> float
 
 
 def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.05, wanted_power: float = 0.8, gain: float = 0.1) -> PowerAnalysis:
-    """Say what a planned evaluation can find.
+    """Return what a planned evaluation can find.
 
     Args:
         personas, trials: conversations of an arm are personas × trials; at least 1 each.
@@ -147,7 +145,7 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
     if not 0 < alpha < wanted_power < 1:
         raise EvaluationError(f"alpha is {alpha} and the power wanted {wanted_power}; 0 < alpha < power < 1 is needed.")
     sd, hoped = spread.of_mean(trials), gain * spread.base_mean
-    analysis = PowerAnalysis(
+    return PowerAnalysis(
         personas=personas,
         trials=trials,
         alpha=alpha,
@@ -159,9 +157,7 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
         gain=hoped,
         gain_power=power_of(hoped, sd, personas, alpha),
         personas_for_gain=_personas_for(hoped, sd, alpha, wanted_power),
-        text="",
     )
-    return analysis.model_copy(update={"text": _text(analysis)})
 
 
 def _smallest(sd: float, personas: int, alpha: float, wanted: float) -> float | None:
@@ -178,22 +174,3 @@ def _personas_for(difference: float, sd: float, alpha: float, wanted: float) -> 
     if difference == 0:
         return None
     return next((personas for personas in range(2, MOST + 1) if power_of(difference, sd, personas, alpha) >= wanted), None)
-
-
-def _text(plan: PowerAnalysis) -> str:
-    if plan.smallest_difference is None:
-        able = (
-            f"{plan.personas} personas cannot show any difference: the least p of the sign-flip test is {plan.least_p:.4g}, and it takes "
-            f"{personas_for_p(plan.alpha)} personas to come below {plan.alpha:g}"
-        )
-    else:
-        able = f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with {plan.wanted_power:.0%} power"
-    if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
-        able += ", which is more than the base leaves room for"
-    if plan.gain == 0:
-        return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
-    share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
-    return (
-        f"{able}; a gain of {plan.gain:.3f}, {share:.0%} of the base's mean, is found with {plan.gain_power:.0%} power and needs {needed} personas "
-        f"({plan.spread.source})."
-    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison
@@ -108,6 +108,17 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
     return figures
 
 
+class _Base(BaseModel):
+    base: str
+
+
+class _Pilot(BaseModel):
+    """What a pilot is needed for; the rest of its file may be of another version."""
+
+    comparison: _Base
+    played: list[Trial]
+
+
 def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
     """Read the conversations of an earlier evaluation.
 
@@ -124,11 +135,11 @@ def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
         return read_recorded(path), None
     try:
         record_data: Any = json.loads(path.read_text(encoding="utf-8"))
-        record = EvaluationRecord.model_validate(record_data)
+        pilot = _Pilot.model_validate(record_data)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as broken:
         raise EvaluationError(
             f"{path} cannot be read as a pilot ({broken}). Give the {FILE} of an evaluation, or a folder of recorded assessments."
         ) from broken
     except ValidationError as invalid:
         raise EvaluationError(f"{path} is no {FILE} of an evaluation: {explain(invalid)}") from invalid
-    return record.played, record.comparison.base
+    return pilot.played, pilot.comparison.base

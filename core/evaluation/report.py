@@ -4,6 +4,7 @@ from core.escaping import Markdown, add_filters, render_markdown
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.safety import GateFailures
+from core.evaluation.sentences import bounds_sentence, judged_on_fewer, notes_on, power_sentence, safety_sentence
 from core.records import Result
 
 
@@ -76,5 +77,10 @@ add_filters(
     p=format_p,
     t=_t,
     gates=_gates,
+    safety=lambda one: safety_sentence(one.safety, one.arm),
+    if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),
+    notes=notes_on,
+    power=power_sentence,
+    judged_on_fewer=judged_on_fewer,
     apart=_apart,
 )

@@ -52,7 +52,7 @@ class Safety(Record):
         unsafe: whether the share is larger by more than the margin in what was seen.
         least_bound: the bound if no gate had failed in either arm: the best that this many personas could show.
         personas_needed: personas without a failure that it takes to show the margin; none where no number can.
-        text: all of it in words.
+        gated: whether the rubric has a safety gate; without one there is nothing to compare.
     """
 
     overall: RateDifference
@@ -62,7 +62,7 @@ class Safety(Record):
     unsafe: bool
     least_bound: FiniteFloat
     personas_needed: int | None
-    text: str
+    gated: bool
 
 
 def gate_failures(conversations: Sequence[Trial], gates: Sequence[str]) -> GateFailures:
@@ -97,45 +97,13 @@ def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[
         unsafe=overall.difference > margin + 1e-9,
         least_bound=least,
         personas_needed=needed,
-        text=_text(overall, margin, least, needed, name) if gates else "The rubric has no safety gate, so there is nothing to compare.",
+        gated=bool(gates),
     )
 
 
 def least_bound(personas: int) -> float:
     """Return the bound on the difference of failures if no gate fails in either arm: the best that this many personas can show."""
     return rate_bound(0, 0, (personas, personas))
-
-
-def safety_in_reach(personas: int, margin: float) -> str:
-    """Say, before anything is played, whether this many personas can show that an arm is as safe as the base within a margin."""
-    least, needed = least_bound(personas), units_for(margin)
-    if needed is None:
-        return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
-    able = f"Without any failed gate {personas} personas show that an arm fails in at most {least:.1%} of conversations more than the base"
-    if least < margin:
-        return f"{able}; the margin is {margin:.1%}."
-    return f"{able}: that is not within the margin of {margin:.1%}, for which it takes {needed} personas, so nothing can be shipped by the rule."
-
-
-def _text(difference: RateDifference, margin: float, least: float, needed: int | None, name: str) -> str:
-    if difference.base_rate == difference.arm_rate == 0:
-        seen = (
-            f"No gate failed in either arm. With {difference.personas} personas that leaves room for {name} to fail in up to {difference.upper_bound:.1%} "
-            "of conversations (95 %, rule of three over personas)"
-        )
-    else:
-        seen = (
-            f"A gate failed in {difference.arm_rate:.1%} of {name}'s conversations and {difference.base_rate:.1%} of the base's, a difference of "
-            f"{difference.difference:+.1%}, at most {difference.upper_bound:+.1%} (one-sided 95 %, over {difference.personas} personas)"
-        )
-    verdict = f"{seen}; the margin is {margin:.1%}."
-    if difference.upper_bound < margin:
-        return f"{verdict} Not less safe than the base within the margin."
-    if needed is None:
-        return f"{verdict} Non-inferiority cannot be shown with a margin of 0, by any number of conversations; set a margin above 0."
-    if least >= margin:
-        return f"{verdict} Non-inferiority cannot be shown with {difference.personas} personas, even with no failure at all: it takes {needed} without one."
-    return f"{verdict} Non-inferiority is not shown."
 
 
 def _failed(item: Trial, gate: str) -> bool | None:

@@ -1,7 +1,8 @@
 """What evaluations of several sizes can detect."""
 
 from core.evaluation.plan import plan_evaluation
-from core.evaluation.safety import least_bound, safety_in_reach
+from core.evaluation.safety import least_bound
+from core.evaluation.sentences import power_sentence, safety_outlook
 from core.quantities import Count
 from core.settings.pipeline import load_settings
 from core.terminal import Answer, one_line
@@ -22,9 +23,9 @@ def power(pilot: str | None = None, personas: Count | None = None, trials: Count
     if pilot:
         numbers = numbers.model_copy(update={"power": numbers.power.model_copy(update={"pilot": pilot})})
     planned = plan_evaluation(numbers, personas, trials)
-    safety = safety_in_reach(planned.personas, numbers.decision.safety_margin)
+    safety = safety_outlook(planned.personas, numbers.decision.safety_margin)
     heading = f"  personas  trials  conversations of an arm  shows with {planned.wanted_power:.0%} power  finds {planned.gain:.3f} with  safe within, at best"
-    lines, rows = [*map(one_line, (planned.text, safety)), "", heading], []
+    lines, rows = [*map(one_line, (power_sentence(planned), safety)), "", heading], []
     for many in sorted({*SIZES, planned.personas}):
         for each in sorted({1, 3, planned.trials}):
             size, bound = plan_evaluation(numbers, many, each), least_bound(many)
@@ -33,4 +34,4 @@ def power(pilot: str | None = None, personas: Count | None = None, trials: Count
             lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {size.gain_power:>15.0%}  {bound:>20.1%}{mark}")
             row = {"smallest_difference": size.smallest_difference, "power": size.gain_power, "least_safety_bound": bound}
             rows.append({"personas": many, "trials": each, **row, "planned": bool(mark)})
-    return Answer("\n".join(lines), {"planned": planned.text, "safety": safety, "sizes": rows})
+    return Answer("\n".join(lines), {"planned": power_sentence(planned), "safety": safety, "sizes": rows})

@@ -11,6 +11,7 @@ import pytest
 from core.authoring.critique import Finding
 from core.authoring.pilots import Round
 from core.dataset.audit import AuditLimits, audit
+from core.dataset.audit_warnings import audit_warnings
 from core.evaluation.page import evaluation_page
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.judging.figures import figures
@@ -101,6 +102,7 @@ def reports(text: str) -> dict[str, str]:
     facts = compared(text)
     fidelity = measure_fidelity(PACK, [talk(text)])
     few = AuditLimits(few=1, phrases=5, phrase_share=0.1)
+    audited = audit([talk(text).model_copy(update={"id": f"{text} {number}"}) for number in range(4)], PACK, few)
     findings = [Finding(file=text, expert=text, problem=text, proposal=text)]
     return {
         "assessment": assessed(text)[1],
@@ -108,7 +110,7 @@ def reports(text: str) -> dict[str, str]:
         "section of a card": evaluation_section(facts, text),
         "fidelity": fidelity_markdown(fidelity, [LeftOut(name=text, reason=text)], {text: Lengths(conversations=1, mean=3, p10=3, median=3, p90=3)}),
         "night": night(text),
-        "audit": markdown("audit", audit=audit([talk(text).model_copy(update={"id": f"{text} {number}"}) for number in range(4)], PACK, few)),
+        "audit": markdown("audit", audit=audited, out_of_range=audit_warnings(audited, few)),
         **{name: markdown(name, facts=worked(text)) for name in ("pilot", "repair", "design")},
         "review": review_markdown(reviewed(text)),
         "left out": markdown("left_out", items=[(text, text)], more=0),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from core.dataset.audit import LIMITS, audit
+from core.dataset.audit_warnings import audit_warnings
 from core.dataset.phrase_counts import PhraseCounts
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
@@ -44,14 +45,14 @@ def audited(transcripts, **more):
 
 
 def fragment(found):
-    return markdown("audit", audit=found)
+    return markdown("audit", audit=found, out_of_range=audit_warnings(found))
 
 
 def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_told_with_its_counts():
     batch = [transcript(n, [f"{text(n, 5)} {HARD.capitalize()}, {text(n + 100, 5)}"] * 2 if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
     found = audited(batch)
     assert [(item.text, item.transcripts, item.by_users, item.example) for item in found.phrases] == [(HARD, 41, 1, "t0")]
-    assert found.warnings == [f"“{HARD}” stands in the answers of 41 of 60 transcripts (68 %), in the users' messages of 1."]
+    assert audit_warnings(found) == [f"“{HARD}” stands in the answers of 41 of 60 transcripts (68 %), in the users' messages of 1."]
     assert f"| {HARD} | 41 of 60 | 1 | t0 |" in fragment(found)
 
 
@@ -84,7 +85,7 @@ def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
     batch = [transcript(n, [f"{text(f'phrase {k}', 5)}" for k in range(4) if n < 20 - 2 * k]) for n in range(20)]
     found = audited(batch, phrases=2, phrase_words=(5, 5))
     assert sorted(item.transcripts for item in found.phrases) == [18, 20]
-    assert "2 more phrases stand in the answers of at least 40 % of the transcripts." in found.warnings
+    assert "2 more phrases stand in the answers of at least 40 % of the transcripts." in audit_warnings(found)
 
 
 def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
@@ -93,7 +94,7 @@ def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
     assert [(item.text, item.answers.as_text(), item.transcripts.as_text()) for item in found.openers] == [
         ("thank you for", "24 of 80 (30 %)", "8 of 20 (40 %)")
     ]
-    assert found.warnings == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
+    assert audit_warnings(found) == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
 
 
 def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
@@ -101,17 +102,17 @@ def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
     found = audited(batch)
     assert found.question_endings.as_text() == "60 of 80 (75 %)"
     assert found.ratios == (1.0, 5.0, 5.0)
-    assert found.warnings == [
+    assert audit_warnings(found) == [
         "60 of 80 answers (75 %) end with a question; up to 50 % is in order.",
         "40 of 80 answers (50 %) have at least 4 times as many words as the message before; up to 10 % is in order.",
     ]
-    assert audited(batch, question_endings=0.75, long_answers=0.5).warnings == []
+    assert audit_warnings(audited(batch), replace(LIMITS, question_endings=0.75, long_answers=0.5)) == []
 
 
 def test_a_batch_in_order_has_no_warning_and_every_persona_counts():
     batch = [transcript(n, persona=persona.model_dump()) for n, persona in enumerate(sample_batch(PACK, 0, 200))]
     found = audited(batch)
-    assert found.warnings == []
+    assert audit_warnings(found) == []
     topics = Counter(topic["category"] for item in batch for topic in item.persona["topics"])
     flaws = Counter(flaw["name"] for item in batch for flaw in item.persona["flaws"])
     assert {row.name: row.got.count for row in found.coverage} == {name: (topics + flaws)[name] for name in [*PACK.taxonomy.topics, *PACK.flaws.kinds]}
@@ -126,7 +127,7 @@ def only(topics, persona):
 def test_a_topic_that_fell_out_altogether_is_named():
     personas = [only({"anxiety", "relationships", "self_worth"}, persona) for persona in sample_batch(PACK, 0, 120)]
     found = audited([transcript(n, persona=persona) for n, persona in enumerate(personas) if persona["topics"]])
-    [missing] = [warning for warning in found.warnings if "missing altogether" in warning]
+    [missing] = [warning for warning in audit_warnings(found) if "missing altogether" in warning]
     assert all(name in missing for name in ("life transitions (0, due", "emotional regulation", "financial stress", "edge cases"))
     assert "anxiety" not in missing
     assert fragment(found).count("**missing**") == 4
@@ -134,18 +135,18 @@ def test_a_topic_that_fell_out_altogether_is_named():
 
 def test_what_chance_explains_is_not_complained_of():
     topics = ["anxiety"] * 4 + ["relationships"] * 3 + ["edge_cases"] * 3 + ["self_worth"] * 2  # far from the weights, but of twelve
-    assert audited([transcript(n, persona={"topics": [{"category": name}]}) for n, name in enumerate(topics)]).warnings == []
+    assert audit_warnings(audited([transcript(n, persona={"topics": [{"category": name}]}) for n, name in enumerate(topics)])) == []
     persona = only({"anxiety"}, next(item for item in sample_batch(PACK, 0, 50) if item.topics[0].category == "anxiety"))
     few = [transcript(n, persona=persona if n < 3 else None) for n in range(12)]
-    assert audited(few).warnings == []
-    assert [warning for warning in audited([transcript(n, persona=persona) for n in range(60)]).warnings if "too frequent: anxiety (" in warning]
+    assert audit_warnings(audited(few)) == []
+    assert [warning for warning in audit_warnings(audited([transcript(n, persona=persona) for n in range(60)])) if "too frequent: anxiety (" in warning]
 
 
 def test_names_that_the_taxonomy_has_not_are_told_and_nothing_is_called_missing_that_they_may_stand_for():
     persona = {"topic_seeds": [{"category": "anxiety"}], "flaw_patterns": [{"name": "catastrophizing"}]}  # as the forerunner has them
     found = audited([transcript(n, persona=persona) for n in range(60)])
-    assert "60 of 60 flaws of the personas (100 %) have names that the taxonomy has not; of those it has, more may be there." in found.warnings
-    assert not [warning for warning in found.warnings if "flaws" in warning and "missing" in warning]
+    assert "60 of 60 flaws of the personas (100 %) have names that the taxonomy has not; of those it has, more may be there." in audit_warnings(found)
+    assert not [warning for warning in audit_warnings(found) if "flaws" in warning and "missing" in warning]
     assert "| flaw | catastrophizing | 60 of 60 (100 %) | not in the taxonomy |" in fragment(found)
 
 
@@ -153,7 +154,7 @@ def test_names_that_the_taxonomy_has_not_are_told_and_nothing_is_called_missing_
 def test_where_the_persona_is_not_known_the_words_of_its_messages_are_searched(persona):
     batch = [transcript(n, users=["My boss wants it by Friday, work is too much."] if n < 6 else None, persona=persona) for n in range(20)]
     found = audited(batch)
-    assert (found.known.as_text(), found.coverage, found.warnings) == ("0 of 20 (0 %)", [], [])
+    assert (found.known.as_text(), found.coverage, audit_warnings(found)) == ("0 of 20 (0 %)", [], [])
     assert found.mentioned["anxiety"].as_text() == "6 of 80 (8 %)"
     assert "Of 20 transcripts the persona is not known." in fragment(found)
 
@@ -166,9 +167,9 @@ def test_lengths_are_told_by_the_taxonomys_classes():
 
 def test_of_few_transcripts_and_of_none_nothing_is_said():
     found = audited([transcript(n, [f"{HARD}?"] * 4) for n in range(9)])
-    assert (found.warnings, found.phrases, found.openers, found.question_endings.share) == ([], [], [], 1.0)
+    assert (audit_warnings(found), found.phrases, found.openers, found.question_endings.share) == ([], [], [], 1.0)
     empty = audited([])
-    assert (empty.warnings, empty.ratios, empty.question_endings.share) == ([], None, None)
+    assert (audit_warnings(empty), empty.ratios, empty.question_endings.share) == ([], None, None)
     assert "Nothing is out of range." in fragment(empty)
 
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.evaluation.attrition import bounds, count_missing, judged_on_fewer, missing_shares
+from core.evaluation.attrition import bounds, count_missing, missing_shares
 from core.evaluation.outcomes import by_arm
+from core.evaluation.sentences import bounds_sentence, judged_on_fewer
 from tests.core.arms import evaluation, incomplete, lost, one
 
 
@@ -69,23 +70,26 @@ def test_the_bounds_score_what_is_missing_worst_and_best():
     rows = evaluation(base=[[0.6, 0.6], [0.5, 0.7]], arm=[[0.8, 0.8], [0.7, 0.9]])
     found = by_arm([item for item in rows if (item.arm, item.persona, item.trial) not in {("arm", 9000, 1), ("base", 9001, 0)}], "base")
     planned = [(9000, 0), (9000, 1), (9001, 0), (9001, 1)]
-    limits = bounds(found["base"], found["arm"], planned, "base", "arm")
+    limits = bounds(found["base"], found["arm"], planned)
     # persona 9000: (0.8 + 0) / 2 − 0.6 = −0.2; persona 9001: 0.8 − (1 + 0.7) / 2 = −0.05
     assert limits.worst == pytest.approx((-0.2 - 0.05) / 2)
     assert limits.best == pytest.approx(((0.8 + 1) / 2 - 0.6 + 0.8 - 0.7 / 2) / 2)
-    assert limits.text == "If the missing 1 of arm had scored 0 and 1 of base had scored 1, the difference would be -0.125; the other way round +0.375."
+    assert (
+        bounds_sentence(limits, "base", "arm")
+        == "If the missing 1 of arm had scored 0 and 1 of base had scored 1, the difference would be -0.125; the other way round +0.375."
+    )
 
 
 def test_without_anything_missing_the_bounds_are_the_difference():
     found = by_arm(evaluation(base=[0.6, 0.5], arm=[0.8, 0.6]), "base")
-    limits = bounds(found["base"], found["arm"], list(found["base"]), "base", "arm")
+    limits = bounds(found["base"], found["arm"], list(found["base"]))
     assert limits.worst == limits.best == pytest.approx(0.15)
-    assert limits.text == "Nothing is missing."
+    assert bounds_sentence(limits, "base", "arm") == "Nothing is missing."
 
 
 def test_a_conversation_judged_on_fewer_criteria_is_named():
     rows = [one("arm", persona, 0, 0.5, answers={"C1": "YES"} if persona else {}) for persona in range(4)]
-    assert judged_on_fewer(rows[1:]) is None
-    said = judged_on_fewer(rows) or ""
+    assert judged_on_fewer(rows[1:], "base") is None
+    said = judged_on_fewer(rows, "base") or ""
     assert "1 of 4 conversations were judged on fewer criteria than the others (3)" in said
     assert "arm, persona 0, trial 0 (2)" in said

@@ -10,6 +10,7 @@ from scipy import stats
 
 from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison, compare_arms
+from core.evaluation.sentences import judged_on_fewer, notes_on
 from core.settings.evaluation import Decision
 from tests.core.arms import evaluation, incomplete, lost, one
 
@@ -92,15 +93,17 @@ def test_what_is_added_to_both_arms_changes_only_their_means(scores):
 def test_that_significance_is_out_of_reach_is_said_in_words():
     found = against(evaluation(base=[0.3] * 5, arm=[0.9, 0.8, 0.9, 0.95, 0.85]))
     assert found.score.p == found.score.least_p == 0.0625
-    assert any("with 5 personas the sign-flip test gives no p below 0.0625, however large the gain; it takes 6" in note for note in found.notes)
-    assert any("leaves out 0 although p is not below alpha" in note for note in found.notes)
+    assert any("with 5 personas the sign-flip test gives no p below 0.0625, however large the gain; it takes 6" in note for note in notes_on(found, RULE.alpha))
+    assert any("leaves out 0 although p is not below alpha" in note for note in notes_on(found, RULE.alpha))
     (condition,) = [item for item in found.decided.conditions if item.text == "p below 0.05"]
     assert "cannot give one below alpha" in condition.found
     eight = against(evaluation(base=[0.5] * 8, arm=[*GAIN[:5], 0.5, 0.5, 0.5]))
-    assert any("8 personas, of which 5 differ" in note for note in eight.notes)
-    assert not against(evaluation(base=[0.5] * 8, arm=GAIN)).notes
+    assert any("8 personas, of which 5 differ" in note for note in notes_on(eight, RULE.alpha))
+    assert not notes_on(against(evaluation(base=[0.5] * 8, arm=GAIN)), RULE.alpha)
     rows = [one(arm, persona, 0, 0.5 + (arm == "arm") / 3, answers={f"C{n}": "YES" for n in range(15)}) for arm in ("base", "arm") for persona in range(6)]
-    assert against(rows).notes == ["With 6 personas no criterion can be significant: the least p is 0.03125, and it is adjusted for 17 criteria."]
+    assert notes_on(against(rows), RULE.alpha) == [
+        "With 6 personas no criterion can be significant: the least p is 0.03125, and it is adjusted for 17 criteria."
+    ]
 
 
 # --- pass rate, categories, criteria --------------------------------------------------------------------------------
@@ -187,8 +190,8 @@ def test_unequal_missing_conversations_stand_in_the_way():
     found = against(rows)
     assert found.decided.decision == "iterate"
     assert "not completed: 17% against the base's 0%" in found.decided.reason
-    assert any("Not as much is missing in both arms" in note for note in found.notes)
-    assert any("2 to 3 pairs" in note for note in found.notes)
+    assert any("Not as much is missing in both arms" in note for note in notes_on(found, RULE.alpha))
+    assert any("2 to 3 pairs" in note for note in notes_on(found, RULE.alpha))
 
 
 def test_worse_equal_or_unsafe_is_not_deployed():
@@ -250,9 +253,11 @@ def test_the_least_telling_evaluations_have_figures_or_say_why_not(played):
 
 def test_what_is_said_of_single_conversations_does_not_hang_on_their_order():
     rows = [one(arm, persona, 0, 0.7, answers={"C1": "YES"} if persona > 1 else {}) for arm in ("base", "arm") for persona in range(6)]
-    found = compared(rows)
-    assert "base, persona 0, trial 0 (2); base, persona 1, trial 0 (2); arm, persona 0, trial 0 (2); and 1 more" in found.notes[0]
-    assert compared(rows[::-1]) == found
+    said = judged_on_fewer(rows, "base")
+    assert said
+    assert "base, persona 0, trial 0 (2); base, persona 1, trial 0 (2); arm, persona 0, trial 0 (2); and 1 more" in said
+    assert judged_on_fewer(rows[::-1], "base") == said
+    assert compared(rows[::-1]) == compared(rows)
 
 
 @pytest.mark.parametrize(("differ", "exact"), [(20, True), (21, False)])

@@ -1,5 +1,6 @@
 """Power: known sample sizes, what few personas cannot do, and spreads that come back out of what was made with them."""
 
+import json
 import math
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy import stats
 from core.errors import EvaluationError
 from core.evaluation.paired_statistics import sign_flip_p
 from core.evaluation.power import Spread, analyse_power, assumed_spread, pilot_spread, power_of
+from core.evaluation.record import read_pilot
+from core.evaluation.sentences import power_sentence
 from tests.core.arms import evaluation, lost
 
 ASSUMED = assumed_spread(0.05, 0.15, 0.70)
@@ -29,7 +32,7 @@ def test_personas_that_a_paired_t_test_needs(dz, personas):
 def test_with_five_personas_no_difference_can_be_shown_and_that_is_said():
     found = analyse_power(5, 3, ASSUMED)
     assert (found.smallest_difference, found.gain_power, found.least_p) == (None, 0.0, 0.0625)
-    assert "5 personas cannot show any difference: the least p of the sign-flip test is 0.0625, and it takes 6 personas" in found.text
+    assert "5 personas cannot show any difference: the least p of the sign-flip test is 0.0625, and it takes 6 personas" in power_sentence(found)
     assert power_of(1.0, 0.001, 5, 0.05) == 0.0
     assert analyse_power(5, 3, spread(0.001)).personas_for_gain == 6
 
@@ -62,7 +65,7 @@ def test_the_smallest_difference_is_found_with_the_power_that_was_wanted(persona
     found = analyse_power(personas, 3, ASSUMED, wanted_power=0.9)
     assert found.smallest_difference is not None
     assert power_of(found.smallest_difference, found.sd, personas, 0.05) == pytest.approx(0.9, abs=1e-6)
-    assert f"{personas} personas × 3 trials show a true difference of {found.smallest_difference:.3f} with 90% power" in found.text
+    assert f"{personas} personas × 3 trials show a true difference of {found.smallest_difference:.3f} with 90% power" in power_sentence(found)
 
 
 def test_more_trials_help_only_against_what_varies_within_personas():
@@ -109,6 +112,16 @@ def test_what_cannot_be_planned_is_refused():
 
 def test_a_gain_of_nothing_and_one_that_is_out_of_reach_are_said():
     assert analyse_power(8, 3, spread(0.1, base_mean=0.0)).personas_for_gain is None
-    assert "a gain of 0 needs no personas" in analyse_power(8, 3, spread(0.1, base_mean=0.0)).text
-    assert "needs more than 10000 personas" in analyse_power(8, 3, spread(0.4), gain=0.001).text
-    assert "more than the base leaves room for" in analyse_power(8, 3, spread(0.9), gain=0.1).text
+    assert "a gain of 0 needs no personas" in power_sentence(analyse_power(8, 3, spread(0.1, base_mean=0.0)))
+    assert "needs more than 10000 personas" in power_sentence(analyse_power(8, 3, spread(0.4), gain=0.001))
+    assert "more than the base leaves room for" in power_sentence(analyse_power(8, 3, spread(0.9), gain=0.1))
+
+
+def test_a_pilot_of_another_version_is_read_for_its_conversations(tmp_path):
+    rows = evaluation(base=[0.5, 0.6], arm=[0.8, 0.9])
+    file = tmp_path / "comparison.json"
+    file.write_text(json.dumps({"comparison": {"base": "base", "notes": ["a note"]}, "played": [row.model_dump(mode="json") for row in rows], "text": "old"}))
+    assert read_pilot(file) == (rows, "base")
+    file.write_text(json.dumps({"comparison": {}, "played": []}))
+    with pytest.raises(EvaluationError, match="is no comparison.json of an evaluation"):
+        read_pilot(file)

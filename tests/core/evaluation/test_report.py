@@ -6,6 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
+from core.evaluation.sentences import power_sentence
 from core.rehearsal.lengths import Lengths
 from core.reports.model_card import with_evaluation
 from tests.core.arms import evaluation, incomplete, lost
@@ -45,7 +46,7 @@ def test_every_figure_of_the_comparison_is_told_and_the_naive_ones_are_called_so
         assert any(condition.text in line and line.rstrip().endswith("| yes |" if condition.holds else "| **no** |") for line in text.splitlines())
     for item in one.by_persona:
         assert f"| {item.persona} |" in text
-    assert facts.plan.text.split(" (")[0] in text
+    assert power_sentence(facts.plan).split(" (")[0] in text
     assert "| judge | provider/judge | 12 |" in text
     assert "capital (base)" in text
 

@@ -4,6 +4,7 @@ import pytest
 
 from core.errors import EvaluationError
 from core.evaluation.safety import compare_safety, gate_failures
+from core.evaluation.sentences import safety_sentence
 from core.records import Answer
 from tests.core.arms import incomplete, lost, one
 
@@ -43,11 +44,11 @@ def test_no_failure_in_few_personas_shows_nothing_and_says_what_would():
     found = compared(conversations("base", 8), conversations("arm", 8))
     assert found.overall.upper_bound == found.least_bound == pytest.approx(1 - 0.05 ** (1 / 8))
     assert (found.non_inferior, found.unsafe, found.personas_needed) == (False, False, 29)
-    assert "room for arm to fail in up to 31.2% of conversations (95 %, rule of three over personas)" in found.text
-    assert "cannot be shown with 8 personas, even with no failure at all: it takes 29 without one" in found.text
+    assert "room for arm to fail in up to 31.2% of conversations (95 %, rule of three over personas)" in safety_sentence(found, "arm")
+    assert "cannot be shown with 8 personas, even with no failure at all: it takes 29 without one" in safety_sentence(found, "arm")
     enough = compared(conversations("base", 29), conversations("arm", 29))
     assert (enough.non_inferior, enough.unsafe) == (True, False)
-    assert "Not less safe than the base within the margin." in enough.text
+    assert "Not less safe than the base within the margin." in safety_sentence(enough, "arm")
 
 
 def test_more_trials_of_the_same_personas_show_no_more():
@@ -74,13 +75,13 @@ def test_unsafe_is_what_was_seen_to_fail_oftener_by_more_than_the_margin():
 def test_a_margin_of_nothing_can_be_shown_by_nobody_and_that_is_said():
     found = compared(conversations("base", 500), conversations("arm", 500), margin=0.0)
     assert (found.non_inferior, found.personas_needed) == (False, None)
-    assert "cannot be shown with a margin of 0, by any number" in found.text
+    assert "cannot be shown with a margin of 0, by any number" in safety_sentence(found, "arm")
 
 
 def test_a_rubric_without_gates_has_nothing_to_be_unsafe_by():
     found = compare_safety(conversations("base", 3), conversations("arm", 3), (), 0.05, "arm")
     assert (found.non_inferior, found.unsafe, found.gates) == (True, False, {})
-    assert "no safety gate" in found.text
+    assert "no safety gate" in safety_sentence(found, "arm")
 
 
 def test_arms_without_a_persona_in_common_cannot_be_compared():

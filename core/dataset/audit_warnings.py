@@ -1,0 +1,40 @@
+"""What of an audit is out of range, in plain sentences: for the dataset's card, its manifest and the log."""
+
+from collections.abc import Iterator, Sequence
+
+from core.dataset.audit import LIMITS, Audit, AuditLimits
+from core.dataset.audit_coverage import Counted, Deviation, deviations
+
+
+def audit_warnings(figures: Audit, limits: AuditLimits = LIMITS) -> list[str]:
+    """Say what is out of range; of few transcripts nothing."""
+    return list(_warnings(figures, limits)) if figures.transcripts >= limits.few else []
+
+
+def _warnings(figures: Audit, limits: AuditLimits) -> Iterator[str]:
+    for phrase in figures.phrases:
+        stands = Counted(phrase.transcripts, figures.transcripts).as_text("transcripts")
+        yield f"“{phrase.text}” stands in the answers of {stands}, in the users' messages of {phrase.by_users}."
+    if more := figures.phrases_found - len(figures.phrases):
+        yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
+    for item in figures.openers:
+        yield f"“{item.text}” begins {item.answers.as_text('answers')}, in {item.transcripts.as_text('transcripts')}."
+    for counted, bound, what in (
+        (figures.question_endings, limits.question_endings, "end with a question"),
+        (figures.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
+    ):
+        if counted.share is not None and counted.share > bound:
+            yield f"{counted.as_text('answers')} {what}; up to {100 * bound:.0f} % is in order."
+    if figures.known.count >= limits.few:
+        yield from _coverage_warnings(deviations(figures.coverage, limits.coverage))
+
+
+def _coverage_warnings(found: Sequence[Deviation]) -> Iterator[str]:
+    for item in found:
+        if item.foreign:
+            of = Counted(item.foreign, item.total).as_text(f"{item.kind}s of the personas")
+            yield f"{of} have names that the taxonomy has not; of those it has, more may be there."
+        for rows, what in ((item.missing, "missing altogether"), (item.rare, "too rare"), (item.frequent, "too frequent")):
+            if rows:
+                listed = ", ".join(f"{row.name.replace('_', ' ')} ({row.got.count}, due {row.due:.0f})" for row in rows)
+                yield f"Of the personas' {item.total} {item.kind}s, by the taxonomy's weights, {what}: {listed}."

@@ -1,0 +1,128 @@
+"""The figures of an evaluation in sentences: for its report, its page, the model's card and the log."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from core.evaluation.attrition import Bounds
+from core.evaluation.comparison import ArmComparison
+from core.evaluation.outcomes import Trial
+from core.evaluation.paired_statistics import personas_for_p, units_for
+from core.evaluation.power import MOST, PowerAnalysis
+from core.evaluation.safety import Safety, least_bound
+
+
+def power_sentence(plan: PowerAnalysis) -> str:
+    """Say what a planned evaluation can detect."""
+    if plan.smallest_difference is None:
+        able = (
+            f"{plan.personas} personas cannot show any difference: the least p of the sign-flip test is {plan.least_p:.4g}, and it takes "
+            f"{personas_for_p(plan.alpha)} personas to come below {plan.alpha:g}"
+        )
+    else:
+        able = f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with {plan.wanted_power:.0%} power"
+    if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
+        able += ", which is more than the base leaves room for"
+    if plan.gain == 0:
+        return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
+    share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
+    return (
+        f"{able}; a gain of {plan.gain:.3f}, {share:.0%} of the base's mean, is found with {plan.gain_power:.0%} power and needs {needed} personas "
+        f"({plan.spread.source})."
+    )
+
+
+def safety_outlook(personas: int, margin: float) -> str:
+    """Say, before anything is played, whether this many personas can show that an arm is as safe as the base within a margin."""
+    least, needed = least_bound(personas), units_for(margin)
+    if needed is None:
+        return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
+    able = f"Without any failed gate {personas} personas show that an arm fails in at most {least:.1%} of conversations more than the base"
+    if least < margin:
+        return f"{able}; the margin is {margin:.1%}."
+    return f"{able}: that is not within the margin of {margin:.1%}, for which it takes {needed} personas, so nothing can be shipped by the rule."
+
+
+def safety_sentence(safety: Safety, arm: str) -> str:
+    """Say whether an arm is as safe as the base."""
+    if not safety.gated:
+        return "The rubric has no safety gate, so there is nothing to compare."
+    difference, margin, least, needed = safety.overall, safety.margin, safety.least_bound, safety.personas_needed
+    if difference.base_rate == difference.arm_rate == 0:
+        seen = (
+            f"No gate failed in either arm. With {difference.personas} personas that leaves room for {arm} to fail in up to {difference.upper_bound:.1%} "
+            "of conversations (95 %, rule of three over personas)"
+        )
+    else:
+        seen = (
+            f"A gate failed in {difference.arm_rate:.1%} of {arm}'s conversations and {difference.base_rate:.1%} of the base's, a difference of "
+            f"{difference.difference:+.1%}, at most {difference.upper_bound:+.1%} (one-sided 95 %, over {difference.personas} personas)"
+        )
+    verdict = f"{seen}; the margin is {margin:.1%}."
+    if difference.upper_bound < margin:
+        return f"{verdict} Not less safe than the base within the margin."
+    if needed is None:
+        return f"{verdict} Non-inferiority cannot be shown with a margin of 0, by any number of conversations; set a margin above 0."
+    if least >= margin:
+        return f"{verdict} Non-inferiority cannot be shown with {difference.personas} personas, even with no failure at all: it takes {needed} without one."
+    return f"{verdict} Non-inferiority is not shown."
+
+
+def bounds_sentence(bounds: Bounds, base: str, arm: str) -> str:
+    """Say what the difference would be if nothing were missing."""
+    gaps = ((arm, bounds.arm_missing, 0), (base, bounds.base_missing, 1))
+    missing = " and ".join(f"{count} of {name} had scored {score}" for name, count, score in gaps if count)
+    if not missing:
+        return "Nothing is missing."
+    return f"If the missing {missing}, the difference would be {bounds.worst:+.3f}; the other way round {bounds.best:+.3f}."
+
+
+def judged_on_fewer(played: Sequence[Trial], base: str) -> str | None:
+    """Say which complete conversations have answers to fewer criteria than most, if any: their scores mean something else."""
+    ordered = sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial))
+    numbers = [(len(item.answers), item) for item in ordered if item.complete and item.answers]
+    usual = Counter(number for number, _ in numbers).most_common(1)[0][0] if numbers else 0
+    fewer = [f"{item.arm}, persona {item.persona}, trial {item.trial} ({number})" for number, item in numbers if number < usual]
+    if not fewer:
+        return None
+    named = "; ".join(fewer[:3]) + (f"; and {len(fewer) - 3} more" if len(fewer) > 3 else "")
+    return (
+        f"{len(fewer)} of {len(numbers)} conversations were judged on fewer criteria than the others ({usual}), so their scores mean something else: {named}."
+    )
+
+
+def notes_on(one: ArmComparison, alpha: float) -> list[str]:
+    """Say what a reader must know to read an arm's figures right."""
+    score = one.score
+    notes = [note] if (note := _out_of_reach(one, alpha)) else []
+    if score.interval and score.interval[0] * score.interval[1] > 0 and score.p >= alpha:
+        notes.append(
+            "The interval leaves out 0 although p is not below alpha: it takes the personas' differences for near enough to normal, and the sign-flip test "
+            "takes nothing for granted. The decision asks for both."
+        )
+    least = 2.0 ** (1 - score.personas)
+    if least < alpha <= least * len(one.criteria):
+        notes.append(
+            f"With {score.personas} personas no criterion can be significant: the least p is {least:.4g}, and it is adjusted for {len(one.criteria)} criteria."
+        )
+    numbers = sorted({item.pairs for item in one.by_persona})
+    if len(numbers) > 1:
+        notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
+    notes += [
+        f"Not as much is missing in both arms ({item.kind}: {item.arm_share:.0%} against the base's {item.base_share:.0%}), so what is left may mislead."
+        for item in one.missing
+        if item.unequal
+    ]
+    return notes
+
+
+def _out_of_reach(one: ArmComparison, alpha: float) -> str | None:
+    """Say it if the permutation test cannot give a p below alpha with these personas."""
+    score = one.score
+    if score.least_p < alpha:
+        return None
+    differ = sum(item.difference != 0 for item in one.by_persona)
+    which = f"{score.personas} personas" if differ == score.personas else f"{score.personas} personas, of which {differ} differ between the arms,"
+    return (
+        f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; it takes "
+        f"{personas_for_p(alpha)} that differ to come below {alpha:g}."
+    )
