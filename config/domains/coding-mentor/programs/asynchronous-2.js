@@ -1,0 +1,7 @@
+let total = 0;
+[3, 4, 5].forEach((amount) => {
+  setTimeout(() => {
+    total += amount;
+  }, 5);
+});
+console.log("total: " + total);

@@ -1,0 +1,3 @@
+const form = { adults: "2", children: "1" };
+const seats = form.adults + form.children;
+console.log(`seats to book: ${seats}`);

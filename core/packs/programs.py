@@ -1,0 +1,85 @@
+"""The schema of `programs.yaml`: programs with a real fault that simulated users bring."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.errors import PackError
+from core.packs.taxonomy import Taxonomy, Text
+from core.text_files import read_text
+from core.yaml_files import Strict, load_yaml
+
+FOLDER = "programs"
+LANGUAGE = "language"
+"""The dimension that decides which programs a persona may bring."""
+LONGEST = 4000
+"""Characters of a program; it stands whole in the simulated user's brief."""
+
+
+def _plain(name: str) -> str:
+    if name != PurePosixPath(name).name or name.startswith("."):
+        raise ValueError(f"{name!r} is no name of a file in {FOLDER}/")
+    return name
+
+
+class ProgramHead(Strict):
+    """What is known of a program.
+
+    Args:
+        subtopic: that a persona brings it for.
+        language: a value of the dimension `language`.
+        file: its name in the pack's folder `programs/`.
+        symptom: what its writer knows of the fault, in a sentence or two.
+        fails_with: what stands in its output, or in its error message, when it is run.
+        wanted: what should stand there instead; none for one that ends with an error.
+    """
+
+    subtopic: Text
+    language: Text
+    file: Annotated[Text, AfterValidator(_plain)]
+    symptom: Text
+    fails_with: Text
+    wanted: Text | None = None
+
+
+class ProgramHeads(Strict):
+    """`programs.yaml`."""
+
+    programs: list[ProgramHead] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program with its text."""
+
+    head: ProgramHead
+    text: str
+
+
+def load_programs(config: Path, taxonomy: Taxonomy) -> tuple[Program, ...]:
+    """Return the programs of a pack; none where it has no `programs.yaml`.
+
+    Raises:
+        PackError: one is for no subtopic, in no language of the taxonomy, missing or too long, or no persona could bring any for a subtopic that has some.
+    """
+    path = config / "programs.yaml"
+    heads = load_yaml(path, ProgramHeads, PackError).programs if path.exists() else []
+    languages = taxonomy.dimensions.get(LANGUAGE, {})
+    for head in heads:
+        for what, name, allowed in (("subtopic", head.subtopic, taxonomy.subtopics), (LANGUAGE, head.language, languages)):
+            if name not in allowed:
+                raise PackError(f"{path}: {head.file} names the {what} {name!r}. Allowed: {', '.join(allowed) or f'nothing without a dimension `{what}`'}.")
+    for name in {head.subtopic for head in heads}:
+        had, shut = {head.language for head in heads if head.subtopic == name}, taxonomy.subtopics[name].not_with.get(LANGUAGE, [])
+        if without := sorted(set(languages) - had - set(shut)):
+            raise PackError(f"{path}: the subtopic {name} has no program in {', '.join(without)}. Add one, or write not_with: {{{LANGUAGE}: {without}}} there.")
+    return tuple(Program(head, _text(config / FOLDER / head.file)) for head in heads)
+
+
+def _text(path: Path) -> str:
+    text = read_text(path, PackError, "Write it, or take it out of programs.yaml.").strip("\n")
+    if not 1 <= len(text) <= LONGEST:
+        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST}.")
+    return text
