@@ -16,6 +16,7 @@ from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.help import Help
 from core.packs.life import TOPIC, Life, Services
 from core.packs.phrases import ScriptedPhrases
+from core.packs.programs import Program, load_programs
 from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.packs.tics import Tics
@@ -116,6 +117,7 @@ class Pack:
         episodes: the edge cases that a persona may meet; none where the pack has no `episodes.yaml`.
         life: what personas live on and where; nothing where the pack has no `life.yaml`.
         services: whom a person in danger can call; none where the pack has no `services.yaml`.
+        programs: what personas bring; none where the pack has no `programs.yaml`.
         guards: what makes a rehearsed message unusable.
         tics: figures of speech and phrases that the assistant may use seldom or never; none where the pack has no `tics.yaml`.
         help: the kinds of help, and the length of answers; the usual length alone where the pack has no `help.yaml`.
@@ -135,6 +137,7 @@ class Pack:
     episodes: Episodes
     life: Life
     services: Services | None
+    programs: tuple[Program, ...]
     guards: Guards
     tics: Tics
     help: Help
@@ -197,7 +200,7 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
             f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
         )
     config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name
-    files = sorted([*config.glob("*"), *prompts.rglob("*")])
+    files = sorted([*config.rglob("*"), *prompts.rglob("*")])
     inside = [folder.resolve() for folder in (config, prompts)]
     for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model
         if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
@@ -218,6 +221,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     episodes = _optional(config / "episodes.yaml", Episodes)
     life = _optional(config / "life.yaml", Life)
     services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
+    programs = load_programs(config, taxonomy)
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
     _check_reached(rubric, taxonomy, prompts / "criteria")
     _check_people(config, taxonomy, episodes, life, services)
@@ -231,7 +235,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
     shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
-    people, steered = [taxonomy, flaws, episodes, life, services], [tics, assistance, note and note.text]
+    people, steered = [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]], [tics, assistance, note and note.text]
     whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases, steered])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared, tics])
     use = config / "intended-use.md"
@@ -248,6 +252,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         episodes=episodes,
         life=life,
         services=services,
+        programs=programs,
         guards=guards,
         tics=tics,
         help=assistance,

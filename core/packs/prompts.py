@@ -13,7 +13,7 @@ from core.text_files import read_text
 from core.yaml_files import parse_yaml
 
 SUPPLIED = {
-    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory", "life"}),
+    "user_simulator": frozenset({"persona", "topics", "flaws", "dimensions", "trajectory", "life", "programs"}),
     "user_opening": frozenset[str](),
     "user_steering": frozenset(
         {"exchange_number", "target_exchanges", "flaws", "topics", "cooperation", "mood", "days", "date", "event", "episode", "may_end"}

@@ -10,6 +10,7 @@ from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.packs.pack import Pack
+from core.packs.programs import LANGUAGE, Program
 from core.records import Exchange, Persona, Side
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import Steering, beat_at
@@ -248,7 +249,18 @@ def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
         "dimensions": {name: {"value": value, "description": dimensions[name][value].description} for name, value in persona.dimensions.items()},
         "trajectory": {"value": persona.trajectory, "description": dimensions["trajectory"][persona.trajectory].description},
         "life": persona.life,
+        "programs": [{**program.head.model_dump(), "text": program.text} for program in programs_of(pack, persona)],
     }
+
+
+def programs_of(pack: Pack, persona: Persona) -> list[Program]:
+    """Return the program that a persona brings for each of its topics, in its language; none for a topic without one."""
+    found = []
+    for topic in persona.topics:
+        own = [program for program in pack.programs if (program.head.subtopic, program.head.language) == (topic.subtopic, persona.dimensions.get(LANGUAGE))]
+        if own:
+            found.append(own[seed_of("program", pack.name, persona.seed, topic.subtopic) % len(own)])
+    return found
 
 
 def steering_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, Any]:
