@@ -71,6 +71,8 @@ def load_programs(config: Path, taxonomy: Taxonomy) -> tuple[Program, ...]:
         for what, name, allowed in (("subtopic", head.subtopic, taxonomy.subtopics), (LANGUAGE, head.language, languages)):
             if name not in allowed:
                 raise PackError(f"{path}: {head.file} names the {what} {name!r}. Allowed: {', '.join(allowed) or f'nothing without a dimension `{what}`'}.")
+        if head.language in taxonomy.subtopics[head.subtopic].not_with.get(LANGUAGE, []):
+            raise PackError(f"{path}: nobody brings {head.file}, since {head.subtopic} does not go with the language {head.language}. Change one of the two.")
     for name in {head.subtopic for head in heads}:
         had, shut = {head.language for head in heads if head.subtopic == name}, taxonomy.subtopics[name].not_with.get(LANGUAGE, [])
         if without := sorted(set(languages) - had - set(shut)):
