@@ -235,7 +235,10 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
     shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
-    people, steered = [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]], [tics, assistance, note and note.text]
+    people, steered = (
+        [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]],
+        [tics, assistance, note and note.text],
+    )
     whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases, steered])
     judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared, tics])
     use = config / "intended-use.md"

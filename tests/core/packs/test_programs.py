@@ -16,14 +16,14 @@ from tests.conftest import CHECKOUT
 DOMAIN = "coding-mentor"
 PACK = load_pack(DOMAIN)
 FOLDER = CHECKOUT / f"config/domains/{DOMAIN}/programs"
-RUNNERS = {"python": [sys.executable, "-I"], "javascript": [shutil.which("node")]}
+RUNNERS = {"python": [sys.executable, "-I"], "javascript": [shutil.which("node") or ""]}
 PERSONAS = sample_batch(PACK, 0, 600)
 
 
 @pytest.mark.parametrize("head", [program.head for program in PACK.programs], ids=lambda head: head.file)
 def test_each_program_fails_as_the_learner_says(head, tmp_path):
     runner = RUNNERS[head.language]
-    if not all(runner):
+    if not runner[0]:
         pytest.skip("node is not installed")
     done = subprocess.run([*runner, str(FOLDER / head.file)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env={"NO_COLOR": "1"})
     printed = done.stdout + done.stderr

@@ -33,7 +33,11 @@ def test_the_corpus_is_large_and_no_message_stands_in_it_twice():
     for items in (FAULTY, INNOCENT):
         assert {(item.domain, item.side) for item in items} == {(domain, side) for domain in ("therapeutic-coaching", "coding-mentor") for side in SIDES}
     for domain in {item.domain for item in CORPUS}:
-        assert {item.kind for item in FAULTY if item.domain == domain} == {fault.value for fault in Fault} - {"form", "tic", "too_long"}  # these have tests of their own
+        assert {item.kind for item in FAULTY if item.domain == domain} == {fault.value for fault in Fault} - {
+            "form",
+            "tic",
+            "too_long",
+        }  # these have tests of their own
 
 
 def test_of_what_people_legitimately_write_quote_and_paste_next_to_nothing_is_refused():
