@@ -37,6 +37,8 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
             parts.insert(0, draw.choice(said.plays[episode.variant]))
         else:
             parts.insert(1, draw.choice(said.arrives))
+    if steering.event:
+        parts.insert(1, steering.event)
     parts.append(draw.choice(script.feelings[steering.mood]))
     parts += [draw.choice(script.flaws[flaw]) for flaw in steering.flaws]
     if draw.random() < script.stuck_share:

@@ -15,8 +15,7 @@ from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.lexicon import Lexicon
 
 PACK = load_pack("therapeutic-coaching")
-TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress", "edge_cases"}
-EDGE_CASES = {"crisis_signal", "medical_advice", "out_of_scope", "vague_request", "hostile"}
+TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress"}
 FLAWS = {
     "communication": {"burying_the_lede", "rambling", "vagueness", "contradicting_oneself", "intellectualising"},
     "resistance": {"yes_but", "humour_deflection", "minimising", "testing_boundaries", "seeking_reassurance"},
@@ -37,6 +36,8 @@ DIMENSIONS = {
     "temporality",
     "trajectory",
     "writing_style",
+    "typing",
+    "leave_taking",
 }
 NAMES_OF_METHODS = r"\b(CBT|DBT|ACT|CFT|MI|cognitive behaviou?ral|dialectical|motivational interviewing|solution-focused|person-centred|positive psychology)\b"
 
@@ -45,7 +46,6 @@ def test_the_taxonomy_has_the_topics_dimensions_and_lengths_of_the_domain():
     taxonomy = PACK.taxonomy
     assert set(taxonomy.topics) == TOPICS
     assert {len(group.subtopics) for group in taxonomy.topics.values()} == {5}
-    assert set(taxonomy.topics["edge_cases"].subtopics) == EDGE_CASES
     assert set(taxonomy.dimensions) == DIMENSIONS
     assert set(taxonomy.length_classes) == {"short", "medium", "long", "very_long"}
     bounds = [item.exchanges for item in taxonomy.length_classes.values()]

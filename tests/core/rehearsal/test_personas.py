@@ -32,8 +32,8 @@ print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeu
 
 
 def test_personas_keep_the_taxonomys_bounds():
-    low, high = PACK.taxonomy.topics_per_persona
     for persona in sample_batch(PACK, 0, 200):
+        low, high = PACK.taxonomy.length_class(persona.exchanges).topics or PACK.taxonomy.topics_per_persona
         assert low <= len(persona.topics) <= high
         assert len({topic.subtopic for topic in persona.topics}) == len(persona.topics)
         assert 3 <= persona.exchanges <= 100
@@ -65,7 +65,8 @@ def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
 def test_a_batch_covers_the_topics(first, count):
     rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension in ("topic", "subtopic")]
     assert all(row.got for row in rows)
-    assert [row for row in rows if row.dimension == "topic" and abs(row.got - row.due) > 5] == []
+    # how many topics a persona has depends on its length, so that those of long conversations cannot be as even
+    assert [row for row in rows if row.dimension == "topic" and abs(row.got - row.due) > max(5, 0.05 * row.due)] == []
 
 
 @pytest.mark.slow
