@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from core.fingerprint import fingerprint
 from core.judging.checkpoints import write_checkpoint
 from core.judging.figures import caveats_of, criteria_rows, figures
+from core.judging.gather_rule import gather_rule
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
 from core.llm.ledger import bills
@@ -27,7 +28,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     batch = store.load(batch_path, AssessmentBatch)
     judged = read_judged(store, batch)
     repeats = {judge: [store.load(path, Assessment) for path in paths] for judge, paths in again.items()}
-    batch_figures = figures(judged, rubric, repeats)
+    batch_figures = figures(judged, rubric, repeats, gather_rule(rubric, run.settings.gather))
     caveats = caveats_of(judged, batch_figures)
     text = assessment_markdown(batch_figures, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")

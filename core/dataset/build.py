@@ -9,14 +9,15 @@ from typing import Any
 from core.dataset.audit import Audit, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.dataset.example_files import SPLITS, Written, statistics, write_examples
-from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of
+from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
 from core.dataset.slicing import Tokenizer, split_off
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
 from core.imports.taking_in import NOT_STATED
-from core.packs.pack import Pack
+from core.judging.gather_rule import gather_rule
+from core.packs.pack import GatherRule, Pack
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
 from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import DatasetSettings, Settings, load_training
@@ -34,6 +35,7 @@ class DatasetPlan(Record):
         assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
         evaluation: first seed and number of the personas that the evaluation will play, and their fewest and most exchanges.
         training_length: tokens after which the training cuts an example.
+        gather: what is asked of a transcript beside a pass.
         mended: whether repaired transcripts are trained on, and their largest share.
     """
 
@@ -47,6 +49,7 @@ class DatasetPlan(Record):
     settings: DatasetSettings
     evaluation: tuple[int, int, tuple[int, int] | None]
     training_length: int | None
+    gather: GatherRule = GatherRule()
     mended: tuple[bool, float] = (True, 1.0)
 
 
@@ -92,6 +95,7 @@ def plan_dataset(
         settings=settings.dataset.of(pack.name),
         evaluation=(settings.evaluation.first_seed, settings.evaluation.personas, settings.evaluation.lengths),
         training_length=length if isinstance(length, int) else None,
+        gather=gather_rule(pack.rubric, settings.gather),
         mended=(settings.repair.in_dataset, settings.repair.dataset_share),
     )
 
@@ -103,7 +107,7 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
         DatasetError, PersonaError: too few, or one of the evaluation's.
     """
     not_read: dict[str, str] = {}
-    gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, not_read, warn))
+    gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, plan.gather, not_read, warn))
     first, count, exchanges = plan.evaluation
     check_not_evaluated(_read(store, gathered), sample_batch(pack, first, count, exchanges), first)
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
@@ -138,6 +142,7 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
     report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
     cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
     cut |= {"transcripts_with_examples": dict(written.transcripts)}
+    cut["gather"] = facts["gather"].model_dump()
     manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, FILES)}
     store.write_json(f"{folder}/manifest.json", manifest)
     built = existing_dataset(store, folder)
@@ -208,6 +213,8 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "mended": sum(item.mended is not None for item in gathered.passing),
         "judged": len(gathered.passing) + len(gathered.left_out),
         "left_out": dict(reasons.most_common()),
+        "gather": plan.gather,
+        "unmet": Counter(missed for reason in (entry["reason"] for entry in gathered.left_out) for missed in missed_by(reason)).most_common(),
         "statistics": lengths,
         "tokenizer": plan.settings.tokenizer,
         "shortened": len(written.report.shortened),

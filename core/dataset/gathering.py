@@ -5,9 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from core.errors import DatasetError, PersonaError
 from core.fingerprint import fingerprint
 from core.records import Outcome, Persona, Record, Transcript
+
+NOT_GATHERED = "passed, not gathered"
+"""Begins the reason of a transcript that passed and does not meet what is asked beside that."""
 
 
 class Candidate(Record):
@@ -16,6 +21,7 @@ class Candidate(Record):
     Args:
         path: the transcript's; none where its file is missing.
         source: the batch or checkpoint that has the verdict; assessment: where it stands there.
+        unmet: what is asked of it beside a pass (core/judging/gather_rule.py) and not met.
         mended: id of the transcript that it was mended from (core/dataset/repair.py), where it was.
         reason: why it cannot be trained on, where that is known beforehand.
     """
@@ -29,6 +35,7 @@ class Candidate(Record):
     judge: str
     rubric_hash: str
     failed_gates: list[str]
+    unmet: list[str] = Field(default_factory=list)
     mended: str | None = None
     reason: str | None = None
 
@@ -58,7 +65,8 @@ class Gathered:
 def gather(candidates: Iterable[Candidate]) -> Gathered:
     """Choose the training transcripts; the first verdict on an id counts, later sources are ignored.
 
-    An incomplete assessment is no verdict, and neither is one of which the transcript is missing.
+    A transcript that passed is left out if it does not meet what is asked beside that. An incomplete assessment is no verdict, and neither is one of which
+    the transcript is missing.
 
     Raises:
         DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
@@ -79,6 +87,12 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
     passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)
     check_enough(len(passing), len(first))
     return Gathered(passing, sorted(left_out, key=lambda entry: (entry["id"], entry["reason"])))
+
+
+def missed_by(reason: str) -> list[str]:
+    """Return the parts of a rule that a transcript was left out by, from the reason."""
+    kind, _, missed = reason.partition(": ")
+    return missed.split("; ") if kind == NOT_GATHERED else []
 
 
 def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
@@ -121,6 +135,8 @@ def _reason(item: Candidate) -> str | None:
         return f"gate: {', '.join(item.failed_gates)}"
     if item.outcome is Outcome.FAIL:
         return f"failed: {item.score:.3f}" if item.score is not None else "failed"
+    if item.unmet:
+        return f"{NOT_GATHERED}: {'; '.join(item.unmet)}"
     return "missing file" if item.path is None else None
 
 

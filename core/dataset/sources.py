@@ -11,7 +11,8 @@ from core.imports.foreign_files import files_below, opened
 from core.imports.taking_in import taken_in, terms_of
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
-from core.packs.pack import Pack
+from core.judging.gather_rule import unmet_by
+from core.packs.pack import GatherRule, Pack
 from core.paths import user_path
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.storage.store import Store
@@ -24,7 +25,7 @@ Warn = Callable[[str], object]
 
 
 def candidates(
-    store: Store, assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, not_read: dict[str, str], warn: Warn
+    store: Store, assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, rule: GatherRule, not_read: dict[str, str], warn: Warn
 ) -> Iterator[Candidate]:
     """Find what was judged, in the order of the sources.
 
@@ -32,6 +33,7 @@ def candidates(
         assessed: batches of assessments below the data root.
         checkpoints: files and folders, separated by commas.
         transcripts: the folder with the transcripts that the checkpoints are about.
+        rule: what is asked of a transcript beside a pass.
         not_read: filled in on the way: by place, why something in checkpoints and folder is not taken.
 
     Raises:
@@ -44,11 +46,11 @@ def candidates(
         not_read |= {item.name: item.reason for item in batch.left_out}
         for item in batch.assessments:
             try:
-                yield _judged_here(store, item, name)
+                yield _judged_here(store, item, name, pack, rule)
             except DamagedError as damaged:
                 yield _not_read(item, name, str(damaged))
     if checkpoints and transcripts:
-        yield from _judged_elsewhere(store, checkpoints, transcripts, pack, not_read, warn)
+        yield from _judged_elsewhere(store, checkpoints, transcripts, pack, rule, not_read, warn)
 
 
 def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
@@ -121,7 +123,7 @@ def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
     )
 
 
-def _judged_here(store: Store, item: AssessmentRef, source: str) -> Candidate:
+def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rule: GatherRule) -> Candidate:
     exists = store.exists(item.path)
     transcript = store.load(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
     mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
@@ -136,12 +138,13 @@ def _judged_here(store: Store, item: AssessmentRef, source: str) -> Candidate:
         judge=judged.judge if judged else "",
         rubric_hash=judged.rubric_hash if judged else "",
         failed_gates=judged.score.failed_gates if judged else [],
+        unmet=unmet_by(judged, rule, pack.rubric) if judged else [],
         mended=mended,
         reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if exists else "missing file: the assessment",
     )
 
 
-def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, not_read: dict[str, str], warn: Warn) -> Iterator[Candidate]:
+def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, rule: GatherRule, not_read: dict[str, str], warn: Warn) -> Iterator[Candidate]:
     judgements = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
     read = find_transcripts(user_path(folder))
     for line in [*judgements.notices(), *read.notices()]:
@@ -168,6 +171,7 @@ def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, n
             judge=line.judge or "unknown judge (checkpoint)",
             rubric_hash=pack.rubric.hash,
             failed_gates=score.failed_gates if score else [],
+            unmet=unmet_by(adopted, rule, pack.rubric) if isinstance(adopted, Assessment) else [],
             reason=None if isinstance(adopted, Assessment) else adopted,
         )
 

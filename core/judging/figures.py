@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from core.judging.agreement import Agreement, RankAgreement, agreement, overall_agreement, rank_agreement
+from core.judging.gather_rule import unmet_by
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate, FlipRates, flip_rates, ratio, resampled, share_of
 from core.judging.scoring import value_of
-from core.packs.pack import Criterion, Rubric
+from core.packs.pack import Criterion, GatherRule, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 MIN_RANK_CORRELATION = 0.5
@@ -65,6 +66,8 @@ class Figures:
         overruled: by gate and judge, the transcripts that failed it at first and passed when asked again.
         unfinished: by transcript whose assessment is incomplete, the first reason.
         shared_families: by judge and family, assessments in which the judge is of the family that wrote the answers.
+        gather: what is asked of a transcript beside a pass, where that is known.
+        gathered: transcripts that passed and meet it; unmet: by what they miss, those that passed and do not.
         trust: of a panel.
         flips: by judge, how often it answered otherwise when it judged the same again.
     """
@@ -87,20 +90,25 @@ class Figures:
     overruled: dict[tuple[str, str], list[str]]
     unfinished: dict[str, str]
     shared_families: dict[tuple[str, str], int]
+    gather: GatherRule | None = None
+    gathered: int = 0
+    unmet: Counter[str] = field(default_factory=Counter)
     trust: PanelAgreement | None = None
     flips: dict[str, FlipRates] = field(default_factory=dict)
 
 
-def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequence[Assessment]] | None = None) -> Figures:
+def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequence[Assessment]] | None = None, gather: GatherRule | None = None) -> Figures:
     """Return a batch in figures.
 
     Args:
+        gather: what is asked of a transcript beside a pass, if that is to be counted.
         again: by judge, all its assessments of transcripts that it judged several times.
     """
     decided = [item.final for item in judged]
     complete = [item for item in decided if item.score.outcome is not Outcome.INCOMPLETE]
     outcomes = Counter(item.score.outcome for item in decided)
     verdicts = [verdict for item in decided for verdict in item.verdicts]
+    missed = [unmet_by(item, gather, rubric) for item in decided if item.score.outcome is Outcome.PASS] if gather else []
     return Figures(
         assessed=len(decided),
         passed=outcomes[Outcome.PASS],
@@ -120,6 +128,9 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         overruled=_overruled(judged, rubric),
         unfinished={item.transcript_id: _reason(item) for item in decided if item.score.outcome is Outcome.INCOMPLETE},
         shared_families=dict(Counter((judge, item.shared_family) for one in judged for judge, item in one.by_judge.items() if item.shared_family)),
+        gather=gather,
+        gathered=missed.count([]),
+        unmet=Counter(part for parts in missed for part in parts),
         trust=_trust(judged, rubric) if any(len(item.by_judge) > 1 for item in judged) else None,
         flips={judge: _flips(rubric, several) for judge, several in (again or {}).items()},
     )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from core.errors import SettingsError
+from core.judging.gather_rule import gather_rule
 from core.judging.judgements import unusable
 from core.judging.scoring import applicable, check_gates, score, value_of
 from core.packs.pack import Criterion, Pack, Rubric
@@ -19,10 +20,11 @@ def check_rubric(rubric: Rubric, settings: Settings) -> None:
     """Check that the panel's policies are about the rubric, and that every gate applies to the shortest conversation that the settings allow.
 
     Raises:
-        SettingsError: a policy is about no criterion.
+        SettingsError: a policy, or what is gathered, is about no criterion.
         PackError: a gate comes later.
     """
     check_panel(rubric, settings.assessment.panel)
+    gather_rule(rubric, settings.gather)
     generation = settings.generation
     for length, where in (
         (generation.exchanges[0] if generation.exchanges else None, "generation.exchanges"),

@@ -21,7 +21,7 @@ from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.packs.tics import Tics
 from core.paths import SHIPPED, find_data, find_project, project_path
-from core.quantities import Exchanges, Part
+from core.quantities import Exchanges, Part, Share
 from core.records import DOMAIN, Transcript
 from core.terminal import printable
 from core.text_files import read_text
@@ -34,11 +34,21 @@ LONGEST_NOTICE = 1000
 """Characters."""
 
 
+class GatherRule(Strict):
+    """What is asked of a transcript that passed before it is trained on; its score stays as it is."""
+
+    floors: Share = 0.5
+    """Lowest score of each category; 0 asks for none."""
+    required: list[str] = Field(default_factory=list)
+    """Criteria that must pass, by id."""
+
+
 class RubricNumbers(Strict):
     """`rubric.yaml`: what the rubric weighs. Its prose is in the criteria files."""
 
     pass_at: Part
     categories: dict[str, Weight] = Field(min_length=1)
+    gather: GatherRule = GatherRule()
 
     @model_validator(mode="after")
     def _sums(self) -> "RubricNumbers":
@@ -308,7 +318,10 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
         criteria[head.id] = Criterion(head, text)
     if empty := sorted(set(numbers.categories) - {criterion.head.category for criterion in criteria.values()}):
         raise PackError(f"{numbers_file}: categories {empty} have no criterion in {criteria_folder}. Add one or remove the category.")
-    return Rubric(numbers, criteria, fingerprint([numbers, {key: [item.head, item.text] for key, item in criteria.items()}]))
+    if unknown := sorted(set(numbers.gather.required) - set(criteria)):
+        raise PackError(f"{numbers_file}: gather.required names {unknown[0]!r}.{nearest(unknown[0], criteria)} Allowed: {', '.join(criteria)}.")
+    judged_by = numbers.model_dump(mode="json", exclude={"gather"})  # what is gathered changes no assessment
+    return Rubric(numbers, criteria, fingerprint([judged_by, {key: [item.head, item.text] for key, item in criteria.items()}]))
 
 
 def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.judging.figures import caveats_of, figures
+from core.judging.gather_rule import gather_rule
 from core.judging.plan import read_judged
 from core.llm.ledger import bills
 from core.llm.run import Run
@@ -32,7 +33,7 @@ def run_facts(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, m
     store, training = run.store, load_training(run.settings.training)
     batch = store.load(assessed, AssessmentBatch)
     judged = read_judged(store, batch)
-    found = figures(judged, run.pack.rubric)
+    found = figures(judged, run.pack.rubric, gather=gather_rule(run.pack.rubric, run.settings.gather))
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
     return {
         "domain": batch.domain,
@@ -70,7 +71,7 @@ def run_summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, rep
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
     return {
         "made": f"{assessment.assessed} transcripts{left_out}",
-        "passed": f"{assessment.passed} ({assessment.incomplete} incomplete)",
+        "passed": f"{assessment.passed} ({assessment.incomplete} incomplete), of which {assessment.gathered} are gathered",
         "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
         "model": f"{root}/{facts['gguf']}",
         "size": f"{size / 1e6:.1f} MB",

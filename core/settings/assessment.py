@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.quantities import Count, Tokens
+from core.quantities import Count, Share, Tokens
 from core.yaml_files import Strict
 
 
@@ -33,6 +33,15 @@ class PanelSettings(Strict):
     """Policy for criteria and for gates."""
     by_criterion: dict[str, Policy] = Field(default_factory=dict)
     """Exceptions, by criterion id."""
+
+
+class GatherSettings(Strict):
+    """What is asked of a transcript that passed before it is trained on."""
+
+    floors: Share | None = None
+    """Lowest score of each category; by default as the pack's `rubric.yaml` says (0.5)."""
+    required: list[str] | None = None
+    """Criteria that must pass, by id; by default those of the pack's `rubric.yaml`."""
 
 
 class AssessmentSettings(Strict):

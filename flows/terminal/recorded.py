@@ -1,5 +1,7 @@
 """Assessments made earlier or elsewhere: compared by the same statistics, or scored again from their answers."""
 
+from collections import Counter
+
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of, summary
@@ -9,6 +11,7 @@ from core.fingerprint import fingerprint
 from core.imports.foreign_files import shown
 from core.judging.checkpoints import read_checkpoints
 from core.judging.checkpoints import rescore as score_again
+from core.judging.gather_rule import unmet
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.reports.render import summary_table
@@ -64,7 +67,7 @@ def _naive(comparison: Comparison, arm: str) -> str:
 
 
 def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Compute scores again from recorded answers by the current rubric, and show the differences.
+    """Compute scores again from recorded answers by the current rubric; show the differences, and which passes would be gathered for training.
 
     Args:
         checkpoints: files or folders (*.jsonl, *.json), separated by commas.
@@ -72,14 +75,31 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
     """
     rubric = load_pack(domain).rubric
     read = read_checkpoints([user_path(path.strip()) for path in checkpoints.split(",")])
-    same, lines, rows = 0, [], []
+    same, lines, rows, missed = 0, [], [], Counter[str]()
     for name, (_, line) in read.lines.items():
         score, unknown = score_again(line, rubric)
         near = score.score is not None and line.score is not None and abs(score.score - line.score) <= NEAR
         same += near and line.passed == (score.outcome == "pass")
         recorded, now = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
+        short = unmet(rubric.numbers.gather, rubric, line.answers, score) if score.outcome == "pass" else []
+        missed.update(short)
+        rest += f"  not gathered: {'; '.join(short)}" if short else ""
         lines.append(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  now {now} {score.outcome.value:<10}{rest}")
-        rows.append({"id": name, "recorded": line.score, "passed": line.passed, "score": score.score, "outcome": score.outcome.value, "unknown": unknown})
+        rows.append(
+            {
+                "id": name,
+                "recorded": line.score,
+                "passed": line.passed,
+                "score": score.score,
+                "outcome": score.outcome.value,
+                "unknown": unknown,
+                "unmet": short,
+            }
+        )
     lines += [*read.notices(), f"{same} of {len(read.lines)} as recorded, {len(read.damaged)} not read"]
-    return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(read.damaged), "assessments": rows})
+    passed = [row for row in rows if row["outcome"] == "pass"]
+    gathered = sum(not row["unmet"] for row in passed)
+    why = f"; not gathered: {', '.join(f'{count} ({name})' for name, count in missed.most_common())}" if missed else ""
+    lines.append(f"{len(passed)} pass, {gathered} of them gathered{why}")
+    return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(read.damaged), "gathered": gathered, "assessments": rows})

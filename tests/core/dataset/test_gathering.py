@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dataset.gathering import Candidate, check_not_evaluated, gather
-from core.errors import DatasetError, PersonaError
-from core.packs.pack import load_pack
-from core.records import Exchange, Outcome, Transcript
+from core.dataset.gathering import Candidate, check_not_evaluated, gather, missed_by
+from core.errors import DatasetError, PersonaError, SettingsError
+from core.judging.gather_rule import gather_rule, unmet
+from core.judging.scoring import applicable, score
+from core.packs.pack import GatherRule, load_pack
+from core.records import Answer, Exchange, Outcome, Transcript, Verdict
 from core.rehearsal.personas import sample_batch
+from core.settings.assessment import GatherSettings
 
 PACK = load_pack("therapeutic-coaching")
 
@@ -103,3 +106,34 @@ def test_what_the_evaluation_will_ask_about_stops_the_flow_and_is_named(bad):
 
 def test_a_foreign_number_beyond_the_evaluations_is_no_reason():
     check_not_evaluated([transcript("transcript_20000", persona={"name": "David"}, seed=20000)], EVALUATION, 9000)
+
+
+RUBRIC = PACK.rubric
+ANSWERS = st.fixed_dictionaries({name: st.sampled_from([Answer.YES, Answer.NO, Answer.NA]) for name in RUBRIC.criteria})
+RULES = st.builds(GatherRule, floors=st.sampled_from([0.0, 0.25, 0.5, 2 / 3, 1.0]), required=st.lists(st.sampled_from(list(RUBRIC.criteria)), max_size=4))
+
+
+@given(ANSWERS, RULES, st.integers(1, 5))
+def test_what_is_asked_beside_a_pass_is_met_exactly_if_each_required_criterion_passes_and_no_category_is_below_the_floor(answers, rule, exchanges):
+    verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in answers.items()]
+    scored = score(RUBRIC, verdicts, exchanges)
+    missed = unmet(rule, RUBRIC, {item.id: answers[item.id] for item in applicable(RUBRIC, exchanges)}, scored)
+    failed = {*scored.failed_checks, *scored.failed_gates}
+    assert bool(missed) == (bool(failed & set(rule.required)) or any(mean < rule.floors - 1e-9 for mean in scored.category_scores.values()))
+    assert score(RUBRIC, verdicts, exchanges) == scored
+
+
+def test_a_pass_that_misses_the_rule_is_left_out_and_named_by_what_it_misses():
+    found = gather([candidate("t1"), candidate("t2"), candidate("t3", unmet=["CP2 is required", "connection is below 0.5"]), candidate("t4", "fail")])
+    assert [item.id for item in found.passing] == ["t1", "t2"]
+    reasons = {entry["id"]: entry["reason"] for entry in found.left_out}
+    assert reasons["t3"] == "passed, not gathered: CP2 is required; connection is below 0.5"
+    assert [missed_by(reasons[name]) for name in ("t3", "t4")] == [["CP2 is required", "connection is below 0.5"], []]
+
+
+def test_the_rule_is_the_packs_unless_the_settings_say_otherwise():
+    assert gather_rule(RUBRIC, GatherSettings()) == GatherRule(floors=0.5, required=["CQ1", "CQ2", "CP2"])
+    assert gather_rule(RUBRIC, GatherSettings(required=[])) == GatherRule(floors=0.5, required=[])
+    assert gather_rule(RUBRIC, GatherSettings(floors=0.0)).required == ["CQ1", "CQ2", "CP2"]
+    with pytest.raises(SettingsError, match="Did you mean 'CQ1'"):
+        gather_rule(RUBRIC, GatherSettings(required=["CQ10"]))

@@ -1,0 +1,36 @@
+"""Which transcripts that passed are good enough to be trained on: a floor for each category, and criteria that must pass."""
+
+from collections.abc import Mapping
+
+from core.errors import SettingsError, nearest
+from core.judging.scoring import value_of
+from core.packs.pack import GatherRule, Rubric
+from core.records import Answer, Assessment, Score
+from core.settings.assessment import GatherSettings
+
+
+def gather_rule(rubric: Rubric, settings: GatherSettings) -> GatherRule:
+    """Return the pack's rule with what the settings say otherwise.
+
+    Raises:
+        SettingsError: a criterion is required that does not exist.
+    """
+    for name in settings.required or []:
+        if name not in rubric.criteria:
+            raise SettingsError(f"gather.required names {name!r}.{nearest(name, rubric.criteria)} Allowed: {', '.join(rubric.criteria)}. Correct it.")
+    return rubric.numbers.gather.model_copy(update=settings.model_dump(exclude_none=True))
+
+
+def unmet(rule: GatherRule, rubric: Rubric, answers: Mapping[str, Answer], score: Score) -> list[str]:
+    """Return what answers and score do not meet of a rule, each in a few words that are the same for every transcript.
+
+    A criterion that does not apply to the transcript's length is not asked for.
+    """
+    missed = [f"{name} is required" for name in rule.required if name in answers and value_of(rubric.criteria[name], answers[name]) != 1]
+    # a mean of thirds is not exact in binary
+    return missed + [f"{name.replace('_', ' ')} is below {rule.floors:g}" for name, mean in score.category_scores.items() if mean < rule.floors - 1e-9]
+
+
+def unmet_by(assessment: Assessment, rule: GatherRule, rubric: Rubric) -> list[str]:
+    """Return what a stored assessment does not meet of a rule."""
+    return unmet(rule, rubric, {verdict.criterion: verdict.answer for verdict in assessment.verdicts}, assessment.score)
