@@ -14,7 +14,10 @@ from hypothesis import settings
 
 from core import redaction
 
-_HOME = tempfile.mkdtemp(prefix="understudy-tests-")
+# one folder for all workers of a test run, and in it a home for each
+_FIRST = "UNDERSTUDY_TESTS_SHARED" not in os.environ
+SHARED = Path(os.environ.setdefault("UNDERSTUDY_TESTS_SHARED", tempfile.mkdtemp(prefix="understudy-tests-") if _FIRST else ""))
+_HOME = tempfile.mkdtemp(prefix="home-", dir=SHARED)
 os.environ |= {
     "PREFECT_HOME": _HOME,
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -104,10 +107,9 @@ def _trust_own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["UNDERSTUDY_TRUST_SETTINGS"] = str(tmp_path_factory.getbasetemp())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _remove_home() -> Iterator[None]:
-    yield
-    shutil.rmtree(_HOME, ignore_errors=True)
+def pytest_unconfigure() -> None:
+    """Remove what the workers shared, when the last of them has ended."""
+    shutil.rmtree(SHARED if _FIRST else _HOME, ignore_errors=True)
 
 
 @pytest.fixture

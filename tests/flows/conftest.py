@@ -1,12 +1,15 @@
 """The one Prefect server of the test session, and a pipeline small enough to be run for real."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -15,7 +18,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
-from tests.flows.secured import new_home
+from tests.flows.secured import new_database, new_home
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
 
@@ -29,7 +32,9 @@ SMALL = {
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server() -> Iterator[str]:
     """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
-    with prefect_test_harness(server_startup_timeout=180):
+    folder = tempfile.mkdtemp()  # the harness removes it
+    shutil.copy(new_database(), f"{folder}/prefect-test.db")
+    with patch("prefect.testing.utilities.mkdtemp", return_value=folder), prefect_test_harness(server_startup_timeout=180):
         yield str(PREFECT_API_URL.value())
 
 

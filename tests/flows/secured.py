@@ -1,5 +1,6 @@
 """The server and the worker as `make ui` starts them, for tests of what they refuse."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 import httpx
 
 from flows.terminal.server_access import new_password, server_environment
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, SHARED
 
 
 @dataclass
@@ -72,16 +73,24 @@ def until(found: Callable[[], Any], seconds: float = 180) -> Any:
 
 
 def new_home(home: Path) -> Path:
-    """Make a Prefect home whose database has its tables: making them takes seconds each time."""
-    made = Path(os.environ["PREFECT_HOME"]) / "new.db"
-    if not made.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
-            subprocess.run(words, env={**os.environ, "PREFECT_HOME": folder}, check=True, capture_output=True)
-            shutil.move(Path(folder) / "prefect.db", made)
+    """Make a Prefect home whose database has its tables."""
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(made, home / "prefect.db")
+    shutil.copy(new_database(), home / "prefect.db")
     return home
+
+
+def new_database() -> Path:
+    """Return a database with its tables, made once in a test run: it takes ten seconds."""
+    made = SHARED / "new.db"
+    with (SHARED / "new.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=SHARED) as folder:
+                words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+                environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+                subprocess.run(words, env={**environment, "PREFECT_HOME": folder}, check=True, capture_output=True)
+                shutil.move(Path(folder) / "prefect.db", made)
+    return made
 
 
 @contextmanager
