@@ -1,7 +1,9 @@
 """What is left of a command that is asked to stop, at any moment and by whomever: one sentence, an exit code, no process, no traceback."""
 
+import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.generation import generation
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
@@ -106,10 +111,40 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     nothing_left(tmp_path)
 
 
-def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_server(alone, settings, tmp_path):
+@pytest.fixture(scope="module")
+def with_dataset(prefect_server, tmp_path_factory):
+    """A data root with a dataset, and the settings by which it was made."""
     pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+    folder = tmp_path_factory.mktemp("with-dataset")
+    settings = write_settings(folder)
+
+    async def make():
+        await generation(settings=settings)
+        await assessment(settings=settings)
+        await dataset(settings=settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        asyncio.run(make())
+    return folder / "data", settings
+
+
+@pytest.fixture
+def training(with_dataset, data_root, alone):
+    """A run of the pipeline whose dataset is made and whose training job runs."""
+    made, settings = with_dataset
+    shutil.copytree(made, data_root)
     process = alone("run", f"--settings={settings}")
     wait_for(process, "train_sft runs")
+    return process
+
+
+def nothing_looks_finished(data_root):
+    return not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_server(training, tmp_path):
+    process = training
     server = next(child for child in psutil.Process(process.pid).children() if any(word.endswith("deployments/server.py") for word in child.cmdline()))
     server.suspend()  # so that the first request cannot come to its end
     process.send_signal(signal.SIGTERM)
@@ -118,14 +153,19 @@ def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_s
     assert_stopped(process, 143, tmp_path)
 
 
-def test_sigterm_while_a_job_runs_stops_the_job(alone, settings, tmp_path, data_root):
-    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-    process = alone("run", f"--settings={settings}")
-    wait_for(process, "train_sft runs")
+def test_sigterm_while_a_job_runs_stops_the_job(training, tmp_path, data_root):
     time.sleep(1)
-    process.terminate()
-    assert_stopped(process, 143, tmp_path)
-    assert not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
+    training.terminate()
+    assert_stopped(training, 143, tmp_path)
+    assert nothing_looks_finished(data_root)
+
+
+def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks_finished(training, tmp_path, data_root):
+    time.sleep(1)
+    assert len(psutil.Process(training.pid).children(recursive=True)) >= 2  # the job and the server
+    os.killpg(training.pid, signal.SIGINT)  # to the whole group, as a terminal does
+    assert_stopped(training, 130, tmp_path)
+    assert nothing_looks_finished(data_root)
 
 
 def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
