@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from core.dataset.audit_coverage import Counted, CoverageTally, Covered
 from core.dataset.phrase_counts import Phrase, PhraseCounts, without_parts
-from core.judging.text_facts import ends_with_question, length_ratios, opener
+from core.judging.echo import echoes
+from core.judging.intervals import wilson_interval
+from core.judging.ordinary_english import ordinary_english
+from core.judging.text_facts import ends_with_question, length_ratios, opener, words
 from core.packs.pack import Pack
+from core.packs.tics import Figure
 from core.records import Transcript
 
 
@@ -21,7 +25,10 @@ class AuditLimits:
 
     Args:
         few: no warnings with fewer transcripts.
-        phrase_words: fewest and most words of a phrase. Four would report ordinary English ("you don't have to").
+        phrase_words: fewest and most words of a phrase.
+        short_phrase: words up to which a phrase is reported only if the assistant says it more often than ordinary English does
+            (config/ordinary_english.txt); longer ones are seldom plain.
+        ordinary_ratio: ratio to that from which it is reported.
         phrase_share: share of transcripts above which a phrase of the assistant is reported.
         phrase_ratio: minimum ratio of transcripts in which the assistant uses a phrase to those in
             which users do; it excludes words of the topic.
@@ -34,12 +41,16 @@ class AuditLimits:
         question_endings: largest share of answers that end with a question.
         long_answer: ratio of an answer's words to the message's words from which it counts as long.
         long_answers: largest share of long answers.
+        tics: number of figures of speech over their bounds that are warned of one by one.
+        copied, repeated: largest share of the answers' runs of four words that stand in the users' messages, or in earlier answers.
         coverage: largest relative deviation of a topic's or flaw's share from its weight in the
             taxonomy, unless chance explains it.
     """
 
     few: int = 10
-    phrase_words: tuple[int, int] = (5, 8)
+    phrase_words: tuple[int, int] = (3, 8)
+    short_phrase: int = 4
+    ordinary_ratio: float = 1.5
     phrase_share: float = 0.4
     phrase_ratio: float = 5
     phrase_part: float = 1.3
@@ -49,6 +60,9 @@ class AuditLimits:
     question_endings: float = 0.5
     long_answer: float = 4
     long_answers: float = 0.1
+    tics: int = 5
+    copied: float = 0.05
+    repeated: float = 0.05
     coverage: float = 0.5
 
 
@@ -62,6 +76,21 @@ class Opener:
     text: str
     answers: Counted
     transcripts: Counted
+
+
+@dataclass(frozen=True)
+class Tic:
+    """A figure of speech of the pack's, and where it occurs."""
+
+    figure: Figure
+    answers: Counted
+    transcripts: Counted
+
+    @property
+    def over(self) -> bool:
+        """Whether it occurs more often than its bounds allow, by more than chance explains (95 %)."""
+        pairs = ((self.answers, self.figure.answers), (self.transcripts, self.figure.transcripts))
+        return any(counted.count and wilson_interval(counted.count, counted.of)[0] > bound for counted, bound in pairs)
 
 
 @dataclass(frozen=True)
@@ -81,6 +110,8 @@ class Audit:
     Args:
         ratios, exchanges: 5 %, median, 95 % of an answer's words over the message's, and of the exchanges of a transcript; none where there are none.
         phrases: longest first; phrases_found: how many there are, of which these are the most frequent.
+        tics: the pack's figures of speech that occur, most frequent first.
+        copied, repeated: of the answers' runs of four words; longest: the longest copied run, and its transcript.
         known: transcripts whose persona says its topics; coverage: of those.
         mentioned: by topic, the users' messages that have its words, where the persona is not known.
     """
@@ -94,6 +125,10 @@ class Audit:
     openers: list[Opener]
     phrases: list[Phrase]
     phrases_found: int
+    tics: list[Tic]
+    copied: Counted
+    repeated: Counted
+    longest: tuple[str, str]
     lengths: list[LengthClass]
     known: Counted
     coverage: list[Covered]
@@ -116,6 +151,8 @@ class _Tally:
         self._phrases, self._coverage = PhraseCounts(limits.phrase_words, limits.phrase_window), CoverageTally(pack)
         self._ratios, self._lengths, self._questions = array("d"), array("d"), 0
         self._openers, self._openers_in = Counter[str](), Counter[str]()
+        self._tics, self._uses, self._uses_in, self._words = pack.tics, Counter[str](), Counter[str](), 0
+        self._echo, self._longest = Counter[str](), ("", "")
 
     def add(self, transcript: Transcript) -> None:
         answers = [exchange.assistant for exchange in transcript.exchanges]
@@ -127,14 +164,26 @@ class _Tally:
         openers = [said for text in answers if (said := opener(text))]
         self._openers.update(openers)
         self._openers_in.update(set(openers))
+        found = [name for text in answers for name in self._tics.search(text)]
+        self._uses.update(found)
+        self._uses_in.update(set(found))
+        self._words += sum(len(words(text)) for text in answers)
+        self._add_echo(transcript)
+
+    def _add_echo(self, transcript: Transcript) -> None:
+        for echo in echoes(transcript.exchanges):
+            self._echo.update(runs=echo.runs, copied=echo.copied, repeated=echo.repeated)
+            self._longest = max(self._longest, (echo.longest, transcript.id), key=lambda item: len(item[0].split()))
 
     def audit(self) -> Audit:
         total, answers, limits = len(self._lengths), len(self._ratios), self._limits
         enough = total >= limits.few
-        phrases = self._phrases.over_represented(limits.phrase_share, limits.phrase_ratio) if enough else []
+        openers = self._over_used_openers(total, answers) if enough else []
+        begins = {item.text for item in openers}
+        common = self._phrases.over_represented(limits.phrase_share, limits.phrase_ratio) if enough else []
+        phrases = [phrase for phrase in self._unusual(common) if phrase.text not in begins]
         whole = list(without_parts(phrases, limits.phrase_part))
         most = sorted(whole, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
-        openers = sorted(self._openers.items(), key=lambda item: (-item[1], item[0])) if enough else []
         return Audit(
             transcripts=total,
             answers=answers,
@@ -142,18 +191,39 @@ class _Tally:
             long_answers=Counted(sum(ratio >= limits.long_answer for ratio in self._ratios), answers),
             ratios=_spread(self._ratios),
             exchanges=_spread(self._lengths),
-            openers=[
-                Opener(text, Counted(count, answers), Counted(self._openers_in[text], total))
-                for text, count in openers
-                if count / answers > limits.opener_share
-            ],
+            openers=openers,
             phrases=[phrase for phrase in whole if phrase in most],
             phrases_found=len(whole),
+            tics=self._figures(total, answers),
+            copied=Counted(self._echo["copied"], self._echo["runs"]),
+            repeated=Counted(self._echo["repeated"], self._echo["runs"]),
+            longest=self._longest,
             lengths=self._length_classes(),
             known=self._coverage.known,
             coverage=self._coverage.covered(),
             mentioned=self._coverage.mentioned(),
         )
+
+    def _over_used_openers(self, total: int, answers: int) -> list[Opener]:
+        ranked = sorted(self._openers.items(), key=lambda item: (-item[1], item[0]))
+        return [
+            Opener(text, Counted(count, answers), Counted(self._openers_in[text], total))
+            for text, count in ranked
+            if count / answers > self._limits.opener_share
+        ]
+
+    def _unusual(self, phrases: Sequence[Phrase]) -> list[Phrase]:
+        """Leave out the short phrases that ordinary English has as often."""
+        limits, ordinary = self._limits, ordinary_english()
+        return [
+            phrase
+            for phrase in phrases
+            if phrase.text.count(" ") >= limits.short_phrase or phrase.uses / self._words >= limits.ordinary_ratio * ordinary.expected(phrase.text)
+        ]
+
+    def _figures(self, total: int, answers: int) -> list[Tic]:
+        rows = [Tic(figure, Counted(self._uses[figure.name], answers), Counted(self._uses_in[figure.name], total)) for figure in self._tics.figures]
+        return sorted((row for row in rows if row.answers.count), key=lambda row: -row.answers.count)
 
     def _length_classes(self) -> list[LengthClass]:
         total, classes = len(self._lengths), []

@@ -19,6 +19,7 @@ def _warnings(figures: Audit, limits: AuditLimits) -> Iterator[str]:
         yield f"{more} more phrases stand in the answers of at least {100 * limits.phrase_share:.0f} % of the transcripts."
     for item in figures.openers:
         yield f"“{item.text}” begins {item.answers.as_text('answers')}, in {item.transcripts.as_text('transcripts')}."
+    yield from _style_warnings(figures, limits)
     for counted, bound, what in (
         (figures.question_endings, limits.question_endings, "end with a question"),
         (figures.long_answers, limits.long_answers, f"have at least {limits.long_answer:g} times as many words as the message before"),
@@ -38,3 +39,23 @@ def _coverage_warnings(found: Sequence[Deviation]) -> Iterator[str]:
             if rows:
                 listed = ", ".join(f"{row.name.replace('_', ' ')} ({row.got.count}, due {row.due:.0f})" for row in rows)
                 yield f"Of the personas' {item.total} {item.kind}s, by the taxonomy's weights, {what}: {listed}."
+
+
+def _style_warnings(figures: Audit, limits: AuditLimits) -> Iterator[str]:
+    over = [tic for tic in figures.tics if tic.over]
+    for tic in over[: limits.tics]:
+        where = f"{tic.answers.as_text('answers')}, in {tic.transcripts.as_text('transcripts')}"
+        allowed = f"up to {_percent(tic.figure.answers)} of the answers and {_percent(tic.figure.transcripts)} of the transcripts is in order"
+        yield f"A figure like “{tic.figure.example}” is in {where}; {allowed}."
+    if (more := len(over) - limits.tics) > 0:
+        yield f"{more} more figures of speech are over their bounds."
+    for counted, bound, what in (
+        (figures.copied, limits.copied, "are copied from the users' messages"),
+        (figures.repeated, limits.repeated, "are repeated from earlier answers of the conversation"),
+    ):
+        if counted.share is not None and counted.share > bound:
+            yield f"{counted.as_text('runs of four words')} of the answers {what}; up to {_percent(bound)} is in order."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

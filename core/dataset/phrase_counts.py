@@ -1,11 +1,12 @@
 """Which phrases stand in how many transcripts, counted in bounded memory."""
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.judging.text_facts import sentences, words
+from core.judging.ordinary_english import runs
 
 
 @dataclass(frozen=True)
@@ -14,18 +15,21 @@ class Phrase:
 
     Args:
         transcripts: in which the assistant says it; by_users: in which the user does.
+        uses: how often the assistant says it in all.
         example: id of a transcript in which the assistant says it.
     """
 
     text: str
     transcripts: int
     by_users: int
+    uses: int
     example: str
 
 
 class _Count(NamedTuple):
     assistant: int
     user: int
+    uses: int
     missed: int
     example: str
 
@@ -52,14 +56,17 @@ class PhraseCounts:
     def add(self, name: str, assistant: Sequence[str], user: Sequence[str]) -> None:
         """Count a transcript's phrases, each once for each side."""
         windows, counts = self._transcripts // self._window, self._counts
-        first = _Count(1, 0, windows, name)  # one for all new phrases of the transcript: most come up once and are forgotten
-        for phrase in self._phrases(assistant):
+        first = _Count(1, 0, 1, windows, name)  # one for nearly all new phrases of the transcript: most come up once and are forgotten
+        for phrase, uses in self._phrases(assistant).items():
             before = counts.get(phrase)
-            counts[phrase] = _Count(before.assistant + 1, before.user, before.missed, before.example or name) if before else first
-        first = _Count(0, 1, windows, "")
-        for phrase in self._phrases(user):
+            if before:
+                counts[phrase] = _Count(before.assistant + 1, before.user, before.uses + uses, before.missed, before.example or name)
+            else:
+                counts[phrase] = first if uses == 1 else _Count(1, 0, uses, windows, name)
+        first = _Count(0, 1, 0, windows, "")
+        for phrase in set(self._phrases(user)):
             before = counts.get(phrase)
-            counts[phrase] = _Count(before.assistant, before.user + 1, before.missed, before.example) if before else first
+            counts[phrase] = _Count(before.assistant, before.user + 1, before.uses, before.missed, before.example) if before else first
         self._transcripts += 1
         if self._transcripts % self._window == 0:
             self._counts = {text: item for text, item in self._counts.items() if item.assistant + item.user + item.missed > windows + 1}
@@ -67,15 +74,14 @@ class PhraseCounts:
     def over_represented(self, share: float, ratio: float) -> list[Phrase]:
         """Return the phrases that the assistant says in this share of the transcripts, and at least `ratio` times more often than users, longest first."""
         phrases = [
-            Phrase(text, item.assistant, item.user, item.example)
+            Phrase(text, item.assistant, item.user, item.uses, item.example)
             for text, item in self._counts.items()
             if item.assistant and item.assistant / self._transcripts >= share and item.assistant >= ratio * item.user
         ]
         return sorted(phrases, key=lambda item: (-item.text.count(" "), -item.transcripts, item.text))
 
-    def _phrases(self, texts: Sequence[str]) -> set[str]:
-        said = (words(sentence.replace("’", "'")) for text in texts for sentence in sentences(text))
-        return {" ".join(part[start : start + size]) for part in said for size in self._sizes for start in range(len(part) - size + 1)}
+    def _phrases(self, texts: Sequence[str]) -> Counter[str]:
+        return Counter(itertools.chain.from_iterable(runs(text, *self._sizes) for text in texts))
 
 
 def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:

@@ -45,8 +45,8 @@ def ordinary_english() -> Ordinary:
     return Ordinary(Counter(runs(text, GRAM)), counted, counted.total())
 
 
-def runs(text: str, size: int) -> Iterator[str]:
-    """Return the runs of so many words that stand within a sentence of a text."""
+def runs(text: str, *sizes: int) -> Iterator[str]:
+    """Return the runs of so many words, of each size, that stand within a sentence of a text."""
     for sentence in sentences(text.replace("’", "'")):
         said = words(sentence)
-        yield from (" ".join(said[start : start + size]) for start in range(len(said) - size + 1))
+        yield from (" ".join(said[start : start + size]) for size in sizes for start in range(len(said) - size + 1))

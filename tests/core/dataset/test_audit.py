@@ -22,7 +22,7 @@ from core.reports.render import markdown
 
 PACK = load_pack("therapeutic-coaching")
 VOCABULARY = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wu") for b in ("dan", "fer", "gol", "hin", "jum", "pas", "rik", "zel")]
-HARD = "that sounds really hard for you"
+HARD = "that ladder looks old for you"
 
 
 def text(seed, count=20):
@@ -49,7 +49,8 @@ def fragment(found):
 
 
 def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_told_with_its_counts():
-    batch = [transcript(n, [f"{text(n, 5)} {HARD.capitalize()}, {text(n + 100, 5)}"] * 2 if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
+    said = [[f"{text(n + k, 5)} {HARD.capitalize()}, {text(n + k + 100, 5)}" for k in (0, 200)] for n in range(41)]
+    batch = [transcript(n, said[n] if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
     found = audited(batch)
     assert [(item.text, item.transcripts, item.by_users, item.example) for item in found.phrases] == [(HARD, 41, 1, "t0")]
     assert audit_warnings(found) == [f"“{HARD}” stands in the answers of 41 of 60 transcripts (68 %), in the users' messages of 1."]
@@ -69,14 +70,46 @@ def test_of_a_long_phrase_its_parts_are_told_only_where_they_are_much_more_frequ
     assert [(item.text, item.transcripts) for item in audited(mixed).phrases][1:] == [("maybe it sounds like you are", 35), ("it sounds like you are", 60)]
 
 
+def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
+    tic, plain = "never mind that", "a lot of"
+    batch = [transcript(n, [f"{text(f'{n} {said}', 300)[:-1]} {said} {text(f'{said} {n}', 300)}" for said in (tic, plain)]) for n in range(20)]
+    assert [(phrase.text, phrase.transcripts, phrase.uses) for phrase in audited(batch).phrases] == [(tic, 20, 20)]
+    often = [transcript(n, [f"{text(n, 9)[:-1]} {plain} {text(n + 50, 9)}"] * 4) for n in range(20)]
+    assert [phrase.text for phrase in audited(often).phrases] == [plain]  # ordinary words, but not so often
+
+
+def test_the_figures_of_the_pack_are_counted_against_their_bounds():
+    tic = next(figure for figure in PACK.tics.figures if figure.answers)
+    batch = [transcript(n, [f"{text(n)} {tic.example}"] * (3 if n < 15 else 0)) for n in range(20)]
+    found = audited(batch)
+    (row,) = [row for row in found.tics if row.figure == tic]
+    assert (row.answers.as_text(), row.transcripts.as_text(), row.over) == ("45 of 80 (56 %)", "15 of 20 (75 %)", True)
+    assert [warning for warning in found.warnings if tic.example in warning]
+    assert f"| {tic.example} | 45 of 80 (56 %) | {100 * tic.answers:.0f} % | 15 of 20 (75 %) | {100 * tic.transcripts:.0f} % **over** |" in fragment(found)
+    once = audited([transcript(n, [f"{text(n)} {tic.example}"] if n < 2 else None) for n in range(20)])
+    assert not [row for row in once.tics if row.figure == tic and row.over]
+
+
+def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_told():
+    users = [text(f"u{n}") for n in range(4)]
+    copying = audited([transcript(n, [f"{text(f'a{n}', 20)} {users[0]}"], [users[0]]) for n in range(20)])
+    assert copying.copied.count == 20 * 17  # the runs of four words within twenty
+    assert copying.longest == (users[0].rstrip("."), "t0")
+    assert [warning for warning in copying.warnings if "copied from the users' messages" in warning]
+    same = text("again")
+    repeating = audited([transcript(n, [same, same]) for n in range(20)])
+    assert (repeating.repeated.count, repeating.copied.count) == (20 * 17, 0)
+    assert [warning for warning in repeating.warnings if "repeated from earlier answers" in warning]
+
+
 @pytest.mark.parametrize(("said", "told"), [(8, 1), (7, 0)])
 def test_a_phrase_is_told_from_the_share_on(said, told):
     assert len(audited([transcript(n, [f"{HARD}."] if n < said else None) for n in range(20)]).phrases) == told
 
 
 def test_no_phrase_goes_over_the_end_of_a_sentence_and_quotation_marks_do_not_matter():
-    split = [transcript(n, ["That sounds really. Hard for you."]) for n in range(20)]
-    assert audited(split).phrases == []
+    split = [transcript(n, [f"{text(n, 3)} That ladder looks. Old for you."]) for n in range(20)]
+    assert {phrase.text for phrase in audited(split).phrases} == {"that ladder looks", "old for you"}
     quotes = [transcript(n, [f"I think you{'’' if n % 2 else chr(39)}re doing so well."]) for n in range(20)]
     assert [item.transcripts for item in audited(quotes).phrases] == [20]
 
@@ -179,7 +212,7 @@ def test_no_text_breaks_the_tables():
     html = MarkdownIt("js-default", {"linkify": False}).render(fragment(audited(odd)))
     assert "<h1>" not in html
     rows = [row.split("</tr>")[0] for row in html.split("<tr>")[1:]]
-    assert {row.count("<td>") + row.count("<th>") for row in rows} <= {3, 4}
+    assert {row.count("<td>") + row.count("<th>") for row in rows} <= {3, 4, 5}
     assert "0 | id new" in html
 
 
