@@ -84,7 +84,7 @@ def test_the_figures_of_the_pack_are_counted_against_their_bounds():
     found = audited(batch)
     (row,) = [row for row in found.tics if row.figure == tic]
     assert (row.answers.as_text(), row.transcripts.as_text(), row.over) == ("45 of 80 (56 %)", "15 of 20 (75 %)", True)
-    assert [warning for warning in found.warnings if tic.example in warning]
+    assert [warning for warning in audit_warnings(found) if tic.example in warning]
     assert f"| {tic.example} | 45 of 80 (56 %) | {100 * tic.answers:.0f} % | 15 of 20 (75 %) | {100 * tic.transcripts:.0f} % **over** |" in fragment(found)
     once = audited([transcript(n, [f"{text(n)} {tic.example}"] if n < 2 else None) for n in range(20)])
     assert not [row for row in once.tics if row.figure == tic and row.over]
@@ -95,11 +95,11 @@ def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_told(
     copying = audited([transcript(n, [f"{text(f'a{n}', 20)} {users[0]}"], [users[0]]) for n in range(20)])
     assert copying.copied.count == 20 * 17  # the runs of four words within twenty
     assert copying.longest == (users[0].rstrip("."), "t0")
-    assert [warning for warning in copying.warnings if "copied from the users' messages" in warning]
+    assert [warning for warning in audit_warnings(copying) if "copied from the users' messages" in warning]
     same = text("again")
     repeating = audited([transcript(n, [same, same]) for n in range(20)])
     assert (repeating.repeated.count, repeating.copied.count) == (20 * 17, 0)
-    assert [warning for warning in repeating.warnings if "repeated from earlier answers" in warning]
+    assert [warning for warning in audit_warnings(repeating) if "repeated from earlier answers" in warning]
 
 
 @pytest.mark.parametrize(("said", "told"), [(8, 1), (7, 0)])
