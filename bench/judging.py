@@ -22,7 +22,7 @@ from bench.flow import AT_ONCE
 from bench.llm import clients, ours
 from core.imports.transcript_files import find_transcripts
 from core.judging.judge import JudgeContext, assess
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.packs.pack import load_pack
 from core.records import Assessment, Outcome, Transcript
 from core.rehearsal.conversation import rehearse

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.flow import AT_ONCE, LATENCY, floor
-from core.llm.ledger import SENT, read_entries
+from core.llm.bills import SENT, read_entries
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
 from core.storage.store import Store

@@ -27,7 +27,7 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.machine.deaths import ended
 from core.settings.pipeline import load_settings
 from core.storage.store import Store

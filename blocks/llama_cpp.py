@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
-from blocks.llama_process import check_gguf
+from blocks.llama_launch import check_gguf
 from blocks.openai_compatible import plain_messages
 from core.errors import ContextError, SettingsError
 from core.llm.chat import ChatRequest, Reply, Usage

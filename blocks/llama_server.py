@@ -5,7 +5,8 @@ from pathlib import Path
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
-from blocks.llama_process import PROGRAM_VARIABLE, Launch, LlamaProcess, Server, check_gguf, find_program
+from blocks.llama_launch import PROGRAM_VARIABLE, Launch, check_gguf, find_program
+from blocks.llama_process import LlamaProcess, Server
 from blocks.openai_compatible import OpenAICompatible, OpenAICompatibleChat
 from core.errors import BadRequestError, ContextError, ModelError, ProviderError, TruncatedError
 from core.llm.chat import ChatRequest, Reply

@@ -10,7 +10,7 @@ from core.judging.figures import caveats_of, criteria_rows, figures
 from core.judging.gather_rule import gather_rule
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import Assessment, AssessmentBatch, Outcome
 from core.reports.render import assessment_markdown, folded_html

@@ -6,7 +6,7 @@ from core.authoring.critique import Reviews, pack_files, review_by_experts
 from core.authoring.design import Designer
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.llm.run import Run
 from core.packs.pack import domains
 from core.records import Reference

@@ -10,7 +10,7 @@ from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
 from core.authoring.pilots import READY_PASS_RATE
 from core.errors import SettingsError
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.llm.run import Run
 from core.packs.pack import PACKS_VARIABLE, load_pack
 from core.records import Reference

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, RunStoppedError, UnavailableError
 from core.judging.plan import existing_assessments, not_assessed
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import AssessmentBatch, Reference, Transcript, TranscriptBatch
 from core.rehearsal.fidelity import measure_fidelity

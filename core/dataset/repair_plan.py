@@ -9,7 +9,7 @@ from core.dataset.repair import exchanges_to_mend
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, PackError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
-from core.llm.ledger import bills, read_entries
+from core.llm.bills import bills, read_entries
 from core.llm.run import Run
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptRef
 from core.settings.faults import Fault

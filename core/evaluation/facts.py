@@ -8,7 +8,7 @@ from pydantic import FiniteFloat
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 from core.records import Assessment, Persona, Record, Transcript
 from core.rehearsal.lengths import Lengths
 

@@ -15,7 +15,7 @@ from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.recorded import read_recorded
-from core.llm.ledger import Bill, bills
+from core.llm.bills import Bill, bills
 from core.llm.run import Run
 from core.packs.pack import Pack
 from core.records import Assessment, Persona, Record, Transcript

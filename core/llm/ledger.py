@@ -9,26 +9,21 @@ import os
 import secrets
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from core.errors import BudgetError, SettingsError
+from core.llm.bills import COUNTS, SENT, Bill, amount, charged, is_entry
 from core.llm.chat import ChatRequest, Usage
 from core.processes import is_running
 from core.settings.models import Budget
-from core.storage.json_lines import read_objects
 from core.storage.shared_log import Line, open_shared_log
 from core.storage.store import Store
 
 LOG = "calls"
 """Name of the log in a run's folder."""
-
-SENT = "sent"
-"""Outcome of a call of which nothing is known yet."""
 
 POLL_SECONDS = 0.5
 """Interval at which a call that waits for the budget looks at what other processes have spent."""
@@ -36,53 +31,8 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0
 """For which a call may be written down later than its deadline."""
 
-MOST = 2.0**53
-"""Of a count or an amount: a greater one is damage."""
-
-COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
-
 PROCESS = (socket.gethostname(), os.getpid(), secrets.token_hex(4))
 """This process; the last tells it from one before it that had its number."""
-
-
-@dataclass
-class Bill:
-    """What calls amount to.
-
-    Args:
-        calls: sent; unpriced: those of them whose model has no price.
-        estimated: those of them that are charged with the most that they can have taken, because no one knows what they took.
-        usd: of those that have a price.
-    """
-
-    calls: int = 0
-    unpriced: int = 0
-    estimated: int = 0
-    input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    usd: float = 0.0
-
-    def add(self, entry: Line) -> None:
-        """Add an entry of the ledger."""
-        self.calls += 1
-        self.unpriced += entry.get("usd") is None
-        self.estimated += entry.get("estimated") is True
-        self.usd += _amount(entry.get("usd"))
-        for name in COUNTS:
-            setattr(self, name, getattr(self, name) + int(_amount(entry.get(name))))
-
-    @property
-    def tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
-    def __str__(self) -> str:
-        cached = f" ({self.cache_read_tokens / self.input_tokens:.0%} from the cache)" if self.cache_read_tokens else ""
-        doubts = [f"{self.estimated:,} calls estimated"] * bool(self.estimated) + [f"{self.unpriced:,} calls of unknown price"] * bool(self.unpriced)
-        totals = f"{self.calls:,} calls, {self.input_tokens:,} tokens in{cached}, {self.output_tokens:,} out, {self.usd:.4f} USD"
-        return f"{totals} ({', '.join(doubts)})" if doubts else totals
 
 
 @dataclass(frozen=True)
@@ -129,7 +79,7 @@ class Ledger:
         bill = replace(self._settled)
         for call, line in self._open.items():
             if call not in self._mine or not self._is_under_way(line):
-                bill.add(_charged(line))
+                bill.add(charged(line))
         return bill
 
     @property
@@ -220,7 +170,7 @@ class Ledger:
         return written
 
     def _take(self, line: Line) -> None:
-        if not _is_entry(line) or line["call"] in self._done:
+        if not is_entry(line) or line["call"] in self._done:
             return
         if line["outcome"] == SENT:
             self._open[line["call"]] = line
@@ -229,11 +179,11 @@ class Ledger:
         self._settled.add(line)
         sent = self._open.pop(line["call"], None)
         if sent and line.get("estimated") is not True:
-            self._learn(_charged(sent), line)
+            self._learn(charged(sent), line)
 
     def _learn(self, most: Line, line: Line) -> None:
         """Note by how much a call went beyond what was set aside for it, so that more is set aside for the next."""
-        over = [int(_amount(line.get(name)) - _amount(most.get(name))) for name in ("input_tokens", "output_tokens")]
+        over = [int(amount(line.get(name)) - amount(most.get(name))) for name in ("input_tokens", "output_tokens")]
         if max(over) > 0:
             beyond = [max(old, was + max(0, more)) for old, was, more in zip(self._beyond(line["model"]), most["beyond"], over, strict=True)]
             self.surprises[line["model"]] = Usage(beyond[0], beyond[1])
@@ -245,7 +195,7 @@ class Ledger:
     def _fits(self, sent: Sent, held: Iterable[Line]) -> bool:
         bill = replace(self._settled)
         for line in held:
-            bill.add(_charged(line))
+            bill.add(charged(line))
         in_usd = self.budget.usd is None or bill.usd + (sent.usd or 0.0) <= self.budget.usd
         in_tokens = self.budget.tokens is None or bill.tokens + sent.most.input_tokens + sent.most.output_tokens <= self.budget.tokens
         return in_usd and in_tokens
@@ -269,51 +219,3 @@ class Ledger:
             f"Budget reached: this run has used {' and '.join(limits)}{doubt}, and the next call may take {sent.usd or 0.0:.4f} USD and {tokens:,} tokens. "
             "Raise budget in the settings and run the same command again: what was made is kept."
         )
-
-
-def read_entries(store: Store, run: str) -> list[Line]:
-    """Return the calls of a run, in the order in which they were sent: what came of each, or where no one knows, the most that it can have taken.
-
-    A line that is damaged is left out.
-    """
-    found: dict[str, Line] = {}
-    for name in store.names(f"ledger/{run}", ".jsonl"):
-        for line in read_objects(store.read_bytes(name)):
-            if _is_entry(line) and found.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
-                found[line["call"]] = line
-    return [_charged(line) for line in found.values()]
-
-
-def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[tuple[str, str], Bill]:
-    """Return what each role and model of a run cost.
-
-    Args:
-        wanted: says of a transcript's id, or of whatever else a call was for, whether it belongs to the bill.
-    """
-    found: dict[tuple[str, str], Bill] = defaultdict(Bill)
-    for entry in read_entries(store, run):
-        if wanted(entry["item"]):
-            found[entry["role"], entry["model"]].add(entry)
-    return dict(sorted(found.items()))
-
-
-def _is_entry(line: Line) -> bool:
-    """Say whether a line has what an entry of the ledger has."""
-    named = all(isinstance(line.get(name), str) for name in ("call", "role", "item", "model", "outcome"))
-    return named and (line["outcome"] != SENT or _is_reservation(line))
-
-
-def _is_reservation(line: Line) -> bool:
-    most, beyond, process, until = (line.get(name) for name in ("most", "beyond", "process", "until"))
-    counts = isinstance(beyond, list | tuple) and [type(count) for count in beyond] == [int, int]
-    writer = isinstance(process, list | tuple) and [type(part) for part in process] == [str, int, str]
-    return isinstance(most, dict) and counts and writer and 0 < process[1] < 2**31 and isinstance(until, int | float)
-
-
-def _charged(line: Line) -> Line:
-    """Return a line with what it is charged with."""
-    return line | line["most"] | {"estimated": True} if line["outcome"] == SENT else line
-
-
-def _amount(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST else 0.0

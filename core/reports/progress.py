@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 
 LEAST_SECONDS = 1.0
 """Before this, a speed says nothing."""

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from core.escaping import Markdown, add_filters, front_matter, render_markdown
 from core.judging.figures import Figures
 from core.judging.review import ReviewFigures
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 from core.packs.pack import Pack
 from core.records import AssessmentBatch, LeftOut
 from core.rehearsal.fidelity import Report

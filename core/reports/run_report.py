@@ -6,7 +6,7 @@ from typing import Any
 from core.judging.figures import caveats_of, figures
 from core.judging.gather_rule import gather_rule
 from core.judging.plan import read_judged
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import AssessmentBatch, DatasetRef, ModelRef, Transcript, TranscriptRef
 from core.rehearsal.fidelity import Report, measure_fidelity

@@ -11,8 +11,9 @@ from pydantic_core import to_json
 
 from core.errors import StoreError
 from core.storage.json_lines import read_objects
-from core.storage.store import Store, explain_failure
+from core.storage.store import Store
 from core.storage.traces import trace
+from core.storage.whole_files import explain_failure
 
 Line = dict[str, Any]
 Decide = Callable[[Sequence[Line]], Line | None]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -17,13 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
-from core.storage.leftovers import mark
 from core.storage.traces import trace
+from core.storage.whole_files import ROOT_VARIABLE, explain_failure, holds, open_to_append, part_of, replace_file, wrong_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
-ROOT_VARIABLE = "UNDERSTUDY_DATA"
-LONGEST_PART, LONGEST_NAME = 255, 1024
-"""Bytes of a name between two slashes, and of the whole: what file systems and S3 keys allow."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ class Store:
             found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False)]
         except FileNotFoundError:
             found = []
-        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not _wrong_in(f"{folder}/{name}"))
+        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
         if noted := trace():
             noted.listed(folder, beginning, ending, names)
         return names
@@ -138,8 +134,8 @@ class Store:
         fs, place = self._place(name)
         try:
             if self.is_local:
-                if not _holds(Path(place), data):
-                    _replace(Path(place), data)
+                if not holds(Path(place), data):
+                    replace_file(Path(place), data)
             else:
                 fs.pipe_file(place, data)  # object stores publish an object whole
         except OSError as error:
@@ -173,7 +169,7 @@ class Store:
         fs, place = self._place(name)
         try:
             if self.is_local:
-                with _part_of(Path(place)) as file:
+                with part_of(Path(place)) as file:
                     yield file
             else:
                 with tempfile.NamedTemporaryFile() as file:
@@ -235,7 +231,7 @@ class Store:
         fs, place = self._place(name)
         written = [self.read(name)] if not self.is_local and self.exists(name) else []
         try:
-            file = _open_to_append(Path(place)) if self.is_local else None
+            file = open_to_append(Path(place)) if self.is_local else None
         except OSError as error:
             raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
 
@@ -288,7 +284,7 @@ class Store:
             StoreError: the path would be outside the root.
         """
         fs, root = _filesystem(self.root)
-        if wrong := _wrong_in(name):
+        if wrong := wrong_in(name):
             raise StoreError(f"{name[:100]!r} is no name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
         if isinstance(fs, fsspec.get_filesystem_class("file")):
             real, there = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
@@ -339,60 +335,3 @@ def _filesystem(root: str) -> tuple[Any, str]:
     except Exception as error:  # some file systems look for their place at once, with clients of their own
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error
-
-
-def _wrong_in(name: str) -> str | None:
-    """Say why a file cannot have this name, on any file system; nothing where it can."""
-    if not name.isprintable() or "\\" in name:
-        return "it has a backslash or a character that is not printed"
-    parts = name.split("/")
-    if not {"", ".", ".."}.isdisjoint(parts):
-        return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
-    if len(name.encode()) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in parts):
-        return f"it is longer than {LONGEST_NAME} bytes, or a part of it than {LONGEST_PART}"
-    return None
-
-
-def _open_to_append(path: Path) -> FileIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileIO(path, "a")  # unbuffered: what was written survives a kill
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except OSError:
-        return False
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with _part_of(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def _part_of(path: Path) -> Generator[IO[bytes]]:
-    """Open a file beside the path that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=mark())
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which other workers on a shared folder could not read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def explain_failure(verb: str, what: str, error: OSError) -> str:
-    """Return what failed, why, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        remedy = f"The data root is not writable. Set {ROOT_VARIABLE} to a folder that is."
-    else:
-        remedy = "Run the same command again: what was already made is kept."
-    return f"Cannot {verb} {what}: {error.strerror or error}. {remedy}"

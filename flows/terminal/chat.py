@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blocks.llama_process import AGAIN, Launch, LlamaProcess, find_program
+from blocks.llama_launch import Launch, find_program
+from blocks.llama_process import AGAIN, LlamaProcess
 from blocks.llama_stream import Ending, stream_reply
 from core.errors import ContextError, ModelError, SettingsError, nearest
 from core.llm.spoken import spoken

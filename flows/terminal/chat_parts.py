@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from blocks.llama_process import check_gguf
+from blocks.llama_launch import check_gguf
 from core.errors import JobError, SettingsError, nearest
 from core.packs.pack import Pack
 from core.storage.store import open_store

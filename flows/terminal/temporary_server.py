@@ -56,22 +56,9 @@ def temporary_server() -> Generator[Callable[[], None] | None]:
         check_server(url_given)
         yield None
         return
-    port = _free_port()
+    port, log, password, before = _free_port(), _log_of(home()), new_password(), read_memory()
     url = f"http://127.0.0.1:{port}/api"
-    log = _log_of(home())
-    access = server_environment(password := new_password(), port)
-    before = read_memory()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(SHIPPED / "deployments/server.py")],
-            cwd=project_folder(),
-            env={**os.environ, **access, **dict.fromkeys(UNUSED, "false")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509  no other thread runs yet
-        )
+    process = _start_server(password, port, log)
     before_it = os.environ.get("PREFECT_API_AUTH_STRING")
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
     over = threading.Event()
@@ -87,13 +74,31 @@ def temporary_server() -> Generator[Callable[[], None] | None]:
         os.environ.pop("PREFECT_API_URL", None)
         os.environ.pop("PREFECT_API_AUTH_STRING", None)
         os.environ |= {"PREFECT_API_AUTH_STRING": before_it} if before_it else {}
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except BaseException as error:  # too slow, or the command is stopped meanwhile
-            process.kill()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+        _stop_server(process)
+
+
+def _start_server(password: str, port: int, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, str(SHIPPED / "deployments/server.py")],
+            cwd=project_folder(),
+            env={**os.environ, **server_environment(password, port), **dict.fromkeys(UNUSED, "false")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509  no other thread runs yet
+        )
+
+
+def _stop_server(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except BaseException as error:  # too slow, or the command is stopped meanwhile
+        process.kill()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
 
 
 def check_server(url: str) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from blocks.chat import choose, close_chat_model, load_chat_model
-from blocks.llama_process import PROGRAM_VARIABLE
+from blocks.llama_launch import PROGRAM_VARIABLE
 from blocks.llama_runtime import read_runtime
 from blocks.llama_server import LlamaServer
 from core.errors import ContextError, ProviderError, SettingsError, TruncatedError, UnavailableError

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from core.errors import ModelError, RateLimitError
+from core.llm.bills import read_entries
 from core.llm.calls import Caller
 from core.llm.chat import Reply
-from core.llm.ledger import Ledger, read_entries
+from core.llm.ledger import Ledger
 from core.llm.limiter import Limiter
 from core.llm.prices import Given
 from core.settings.models import Budget, ModelSettings, Price

@@ -5,7 +5,7 @@ from typing import Any
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.power import analyse_power, assumed_spread
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 from core.records import Assessment, Exchange, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
 from core.settings.evaluation import Decision

@@ -18,7 +18,7 @@ from core.judging.figures import figures
 from core.judging.page import assessment_page
 from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, write_sheet
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.lengths import Lengths

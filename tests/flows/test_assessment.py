@@ -8,7 +8,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.records import AssessmentBatch
 from core.storage.store import Store, open_store
 from flows.assessment import assessment

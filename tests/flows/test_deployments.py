@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from core.errors import SettingsError
-from core.llm.ledger import bills
+from core.llm.bills import bills
 from core.records import TranscriptBatch
 from core.storage.store import Store, open_store
 from flows.generation import generation

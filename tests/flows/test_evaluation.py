@@ -8,7 +8,7 @@ import yaml
 
 from core.errors import EvaluationError, PersonaError, RunStoppedError, SettingsError, UnderstudyError
 from core.evaluation.record import EvaluationRecord
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.records import Transcript
 from core.storage.store import Store, open_store
 from flows.evaluation import evaluation

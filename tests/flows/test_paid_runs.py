@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 import yaml
 
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.llm.probe import retiring
 from core.packs.pack import load_pack
 from core.records import Transcript, TranscriptBatch

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.llm.ledger import read_entries
+from core.llm.bills import read_entries
 from core.storage.store import Store
 from flows.generation import generation
 from flows.nightly import nightly

@@ -201,7 +201,7 @@ def test_a_word_for_against_that_is_almost_base_is_named(here, gguf):
 def test_without_llama_cpp_it_says_how_to_get_it(here, gguf, monkeypatch):
     monkeypatch.delenv("UNDERSTUDY_LLAMA_SERVER", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("blocks.llama_process.read_runtime", lambda: None)  # a light install has none
+    monkeypatch.setattr("blocks.llama_launch.read_runtime", lambda: None)  # a light install has none
     code, _, error = here("chat", "--model", str(gguf))
     assert (code, "No llama.cpp is installed" in error, "make setup" in error) == (2, True, True)
 

@@ -30,8 +30,9 @@ from core.errors import (
     TruncatedError,
     UnknownModelError,
 )
+from core.llm.bills import bills, read_entries
 from core.llm.chat import ChatRequest, Message, Reply, Usage
-from core.llm.ledger import Ledger, bills, read_entries
+from core.llm.ledger import Ledger
 from core.llm.prices import Given, Unknown, greatest_price, price_list
 from core.llm.usage_bounds import most_usage, read_usage
 from core.settings.models import Budget, ModelSettings, Price

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.llm.ledger import Bill
+from core.llm.bills import Bill
 from core.reports.progress import Progress
 
 

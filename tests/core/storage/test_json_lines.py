@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.judging.checkpoints import read_checkpoint
+from core.llm.bills import read_entries
 from core.llm.chat import ChatRequest, Message, Usage
-from core.llm.ledger import Ledger, read_entries
+from core.llm.ledger import Ledger
 from core.settings.models import Budget
 from core.storage.json_lines import read_objects, split_lines
 from core.storage.store import Store
