@@ -64,7 +64,7 @@ class Episodes(Strict):
     """`episodes.yaml`.
 
     Args:
-        share: of personas that have an episode; of those with short conversations fewer, so that `most_of_messages` holds for them, too.
+        share: of personas that have an episode.
         second: of the long conversations, the share that has another one.
         most_of_messages: share of a batch's messages that may be a part of an episode.
     """

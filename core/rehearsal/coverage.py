@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from core.packs.pack import Pack
 from core.records import Persona
-from core.rehearsal.episodes import episode_share, episode_weights
+from core.rehearsal.episodes import episode_weights
 from core.rehearsal.personas import flaw_weights, topic_weights
 
 Name = TypeVar("Name")
@@ -48,8 +48,7 @@ def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
         if persona.flaws:
             _add(due["primary flaw"], _shares(flaw_weights(pack, drawn)))
             got["primary flaw"][persona.flaws[0].name] += 1
-        having = episode_share(pack, persona.exchanges)
-        _add(due["episodes"], {"none": 1 - having, "some": having})
+        _add(due["episodes"], {"none": 1 - pack.episodes.share, "some": pack.episodes.share})
         got["episodes"]["some" if persona.episodes else "none"] += 1
         if persona.episodes:
             _add(due["episode"], _shares(episode_weights(pack, drawn, persona.exchanges)))

@@ -16,8 +16,8 @@ RETURNS = 0.5
 """Share of those in which it does."""
 APART = 4
 """Messages at least between two episodes."""
-LONGEST = 4
-"""Messages that an episode takes at most."""
+PART = 3
+"""An episode is at most one in so many of a conversation's messages, if it can be played in them."""
 
 
 def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
@@ -29,11 +29,10 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
     """
     rules, everything = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
     place = spread(seed, pack.name, "episode")
-    share = episode_share(pack, exchanges)
-    if place >= share:
+    if place >= rules.share:
         return []
     left = episode_weights(pack, drawn, exchanges)
-    first = at(everything, place / share)
+    first = at(everything, place / rules.share)
     if first not in left:
         first = at(left, spread(seed, pack.name, "another episode"))
     episodes = _placed(pack, seed, first, 1, exchanges)
@@ -42,11 +41,6 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
         begin = episodes[-1].beats[-1].exchange_number + APART
         episodes += _placed(pack, seed, at(left, spread(seed, pack.name, "which second episode")), begin, exchanges)
     return episodes
-
-
-def episode_share(pack: Pack, exchanges: int) -> float:
-    """Return the share of conversations of a length that have an episode: fewer of short ones, so that episodes never are most of a batch."""
-    return min(pack.episodes.share, pack.episodes.most_of_messages * exchanges / LONGEST)
 
 
 def episode_weights(pack: Pack, drawn: Mapping[str, str], exchanges: int) -> dict[str, float]:
@@ -61,11 +55,13 @@ def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> lis
 
     def once(number: int, begin: int, arrives: str) -> Episode | None:
         variant = at(variants, spread(seed, pack.name, "variant", name, number))
-        beats = _beats(kind, variant, arrives, exchanges - begin + 1, first=number == 1)
+        beats = _beats(kind, variant, arrives, min(exchanges - begin + 1, max(FEWEST, exchanges // PART)), first=number == 1)
         if len(beats) < FEWEST:
             return None
         # with a message before it and one after it where the length allows
         low, high = begin + (begin == 1), exchanges - len(beats)
+        if low > high and begin > 1:
+            return None
         low, high = (low, high) if low <= high else (begin, exchanges - len(beats) + 1)
         start = low + int(spread(seed, pack.name, "episode begins", name, number) * (high - low + 1))
         return Episode(
