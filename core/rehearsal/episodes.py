@@ -32,6 +32,8 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
     if place >= rules.share:
         return []
     left = episode_weights(pack, drawn, exchanges)
+    if not left:  # a short conversation that none fits
+        return []
     first = at(everything, place / rules.share)
     if first not in left:
         first = at(left, spread(seed, pack.name, "another episode"))

@@ -93,3 +93,7 @@ def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
             kind = COACHING.episodes.episodes[episode.name]
             assert not any(persona.dimensions.get(dimension) in values for dimension, values in kind.not_with.items())
             assert kind.fewest_exchanges <= persona.exchanges
+
+
+def test_a_batch_of_the_shortest_conversations_is_drawn_though_no_episode_fits():
+    assert all(not persona.episodes for persona in sample_batch(load_pack("therapeutic-coaching"), 0, 100, (1, 1)))
