@@ -1,5 +1,6 @@
 """Training and export on a service of jobs: the commands a user runs, killed and cancelled on the way, against a server that really runs what is submitted."""
 
+import asyncio
 import json
 import os
 import signal
@@ -18,7 +19,11 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
+from core.errors import SettingsError
 from core.storage.store import Store
+from flows.assessment import assessment
+from flows.generation import generation
+from flows.training import training
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.hub_stub.client import Hub, start_hub
@@ -108,9 +113,12 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
         environment = {**hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server}
         place = Elsewhere(folder / "data", hub, environment, folder)
         settings = place.settings(0)
-        for flow in ("generate", "assess", "dataset"):
-            code, said = place.run(flow, settings)
-            assert code == 0, said
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("UNDERSTUDY_DATA", str(place.root))
+            asyncio.run(generation(settings=settings))
+            asyncio.run(assessment(settings=settings))
+        code, said = place.run("dataset", settings)
+        assert code == 0, said
         push_base(place)
         yield place
 
@@ -195,9 +203,10 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
     def waiting() -> set[Path]:
         return {*elsewhere.root.glob("jobs/attached/*/*.json")}
 
-    before = waiting()  # of runs that were killed
+    before, jobs = waiting(), len(elsewhere.jobs())  # of runs that were killed
     process = elsewhere.start("train", elsewhere.settings(9))
     (attached,) = wait_for(lambda: waiting() - before)
+    wait_for(lambda: len(elsewhere.jobs()) > jobs)  # which comes after the note
     kill(process)
     assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
     call = "import asyncio, sys, types; from tasks.paid_jobs import cancel_jobs; asyncio.run(cancel_jobs(None, types.SimpleNamespace(id=sys.argv[1]), None))"
@@ -255,16 +264,16 @@ def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
     assert len(elsewhere.jobs()) == before
 
 
-def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(elsewhere):
+async def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(elsewhere, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(elsewhere.root))
     path = Path(elsewhere.settings(8))
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for part, told in (("dataset", "set dataset.hub and export.hub to hf"), ("export", "set dataset.hub and export.hub to hf")):
+    for part in ("dataset", "export"):
         path.write_text(yaml.safe_dump({**given, part: {**given[part], "hub": "local"}}), encoding="utf-8")
-        code, said = elsewhere.run("train", str(path))
-        assert (code, told in said) == (2, True), said
-    training = path.with_name("here.yaml")
-    training.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
-    path.write_text(yaml.safe_dump({**given, "training": str(training)}), encoding="utf-8")
-    code, said = elsewhere.run("train", str(path))
-    assert code == 2
-    assert f"is a folder ({tiny_base()}), which no job elsewhere can reach" in said
+        with pytest.raises(SettingsError, match=r"set dataset\.hub and export\.hub to hf"):
+            await training(settings=str(path))
+    here = path.with_name("here.yaml")
+    here.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**given, "training": str(here)}), encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"is a folder \\({tiny_base()}\\), which no job elsewhere can reach"):
+        await training(settings=str(path))
