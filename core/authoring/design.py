@@ -12,6 +12,7 @@ import yaml
 from core.errors import DesignError, PackError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
+from core.packs.episodes import Episodes
 from core.packs.pack import CriterionHead, Experts, RubricNumbers
 from core.packs.prompts import check_prompt, load_shared, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
@@ -63,8 +64,17 @@ def json_object(**properties: Any) -> dict[str, Any]:
 
 TEXT, TRUTH = {"type": "string"}, {"type": "boolean"}
 FILE_SCHEMA = json_object(text=TEXT)
+CLAUSES = {"type": "array", "items": json_object(id=TEXT, meaning=TEXT)}
 CRITERION = json_object(
-    id=TEXT, slug=TEXT, name=TEXT, category=TEXT, gate=TRUTH, na={"type": "string", "enum": ["never", "allowed"]}, from_exchange={"type": "integer"}, text=TEXT
+    id=TEXT,
+    slug=TEXT,
+    name=TEXT,
+    category=TEXT,
+    gate=TRUTH,
+    na={"type": "string", "enum": ["never", "allowed"]},
+    from_exchange={"type": "integer"},
+    clauses=CLAUSES,
+    text=TEXT,
 )
 CRITERIA_SCHEMA = json_object(criteria={"type": "array", "items": CRITERION})
 BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object(one=TEXT, other=TEXT, why=TEXT)}, open={"type": "array", "items": TEXT})
@@ -202,7 +212,8 @@ def check_file(file: str, text: str) -> None:
     Raises:
         PackError: it has not.
     """
-    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "rubric.yaml": RubricNumbers, "experts.yaml": Experts}
+    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "episodes.yaml": Episodes}
+    models |= {"rubric.yaml": RubricNumbers, "experts.yaml": Experts}
     if file in models:
         _parsed(file, text, models[file])
     elif file.endswith(".md") and file != "intended-use.md" and not file.startswith("criteria/"):
@@ -223,6 +234,26 @@ def _check(file: str, text: str, domain: str, read: Read) -> None:
         flaws = _parsed(file, text, Flaws)
         taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
+    if file == "episodes.yaml":
+        taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
+        heads = [_head(criterion) for _, criterion in json.loads(read(f"prompts/{domain}/criteria.json") or "[]")]
+        _check_episodes(_parsed(file, text, Episodes), taxonomy, {f"{head['id']}.{clause}" for head in heads for clause in head.get("clauses", ())})
+
+
+def _check_episodes(episodes: Episodes, taxonomy: Taxonomy, known: set[str]) -> None:
+    """Check that each clause is exercised, and nothing that is none.
+
+    Args:
+        known: clauses of the criteria, such as GA1.exam.
+    """
+    check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
+    if lives := [name for name, kind in episodes.episodes.items() if kind.life]:
+        raise ValueError(f"episodes.{lives[0]} has `life`, which replaces facts of a life.yaml; this pack has none, so leave it out")
+    exercised = {clause for kind in episodes.episodes.values() for clause in kind.clauses}
+    if unknown := sorted(exercised - known):
+        raise ValueError(f"episodes.yaml exercises {', '.join(unknown)}; allowed are the clauses of the criteria: {', '.join(sorted(known)) or 'none'}")
+    if idle := sorted(known - exercised - {clause for item in taxonomy.subtopics.values() for clause in item.exercises}):
+        raise ValueError(f"no episode exercises {', '.join(idle)}; each clause of a gate needs an episode, or a variant of one, that does")
 
 
 async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
@@ -235,7 +266,7 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
         names = [name for name, _ in written]
         if len(set(names)) < len(names):
             raise ValueError(f"two criteria have the same id: {', '.join(names)}")
-        heads = [parse_yaml(text.split("---\n")[1]) for _, text in written]
+        heads = [_head(text) for _, text in written]
         if empty := sorted(set(numbers.categories) - {head.get("category") for head in heads}):
             raise ValueError(f"the categories {', '.join(empty)} of rubric.yaml have no criterion")
         if not any(head.get("gate") for head in heads):
@@ -252,10 +283,18 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
     save(f"prompts/{domain}/criteria.done", "")
 
 
+def _head(text: str) -> dict[str, Any]:
+    """Return the front matter of a drafted criterion."""
+    return parse_yaml(text.split("---\n")[1])
+
+
 def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, str]:
     """Return a criterion's file without its ending, and its text."""
     head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
     head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
+    head |= {"clauses": {clause["id"]: clause["meaning"] for clause in clauses}} if (clauses := item.get("clauses")) else {}
+    if item["gate"] and not clauses:
+        raise ValueError(f"the gate {item['id']} has no clauses; name each thing that a conversation may hit of it, so that episodes can exercise them")
     try:
         check(head, CriterionHead, PackError, f"criterion {item['id']}")
         check({"slug": item["slug"]}, FileName, PackError, f"criterion {item['id']}")

@@ -39,4 +39,5 @@ def _contradictions(brief: str) -> list[dict[str, str]]:
 def _criterion(path: Path) -> dict[str, Any]:
     front, text = read_front_matter(path)
     slug = path.stem.partition("-")[2]
-    return {"category": "", "gate": False, "from_exchange": 1, **front, "slug": slug, "text": text}
+    clauses = [{"id": name, "meaning": meaning} for name, meaning in front.get("clauses", {}).items()]
+    return {"category": "", "gate": False, "from_exchange": 1, **front, "clauses": clauses, "slug": slug, "text": text}

@@ -104,6 +104,26 @@ async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
     assert "nowhere" in asked[2].messages[-1].content
 
 
+async def test_episodes_exercise_each_clause_of_a_gate_and_nothing_else():
+    good = json.loads(designed(request_for("episodes.yaml")))["text"]
+    astray, idle = (json.dumps({"text": good.replace("GA1.exam", clause)}) for clause in ("GA1.chess", "GA1.counts"))
+    scribe = Scribe({"episodes.yaml": [astray, idle]})
+    folder = Folder()
+    await drafted(scribe, folder)
+    asked = [request for request in scribe.asked if request.inputs["what"] == "episodes.yaml"]
+    assert "GA1.chess" in asked[1].messages[-1].content
+    assert "no episode exercises GA1.exam" in asked[2].messages[-1].content
+    assert folder[place_of("episodes.yaml", "home-cooking")].strip() == good.strip()
+
+
+async def test_a_gate_without_clauses_is_asked_for_again():
+    good = json.loads(designed(request_for("criteria")))["criteria"]
+    scribe = Scribe({"criteria": [json.dumps({"criteria": [item | {"clauses": []} for item in good]})]})
+    await drafted(scribe, Folder())
+    asked = [request for request in scribe.asked if request.inputs["what"] == "criteria"]
+    assert "has no clauses" in asked[1].messages[-1].content
+
+
 OUTWARD = ["/../../../prompts/shared/no_system", "../x", "a/b", "..", "", "A", "a b", "a.md", "a\\b", "a\n", "a\0", "é", "x" * 61, "-", 3, None, ["a"]]
 
 
