@@ -19,6 +19,7 @@ from core.packs.word_search import TopicSearch, pattern, plain
 from core.records import Exchange, Persona, Side, Transcript
 from core.rehearsal.course import beat_at
 from core.rehearsal.guards import find_fault
+from core.rehearsal.style import REWRITES
 
 SIDES: tuple[Side, Side] = ("user", "assistant")
 CONTENT_LETTERS = 5
@@ -149,6 +150,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     scheduled = [(message.topics_due, sums) for message, sums in zip(messages, topics, strict=True) if message.topics_due]
     openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
     refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
+    unusable = sum(count for fault, count in refused.items() if fault not in REWRITES)  # a fault of style says nothing of who played what
     due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
     answered = sum(_answers(message) for message in asked)
     arrived = [(message, pattern(words)) for message in messages if message.part == "arrives" and (words := _episode_words(pack, message.episode))]
@@ -162,7 +164,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
         "topics_per_message": (sum(map(len, topics)), len(messages)),
         "topics_kept": (sum(len(due & sums) for due, sums in scheduled), kept),
         "distinct_openers": (sum(len(set(items)) for items in openers), len(messages)),
-        "messages_refused": (refused.total(), refused.total() + 2 * len(messages)),
+        "messages_refused": (unusable, unusable + 2 * len(messages)),
         "episodes_recognised": (sum(bool(shows.search(plain(message.text))) for message, shows in arrived), len(arrived)),
         "episode_messages": (sum(bool(message.part) for message in messages), len(messages)),
         "episode_answered": (sum(_answers(message) for message in played), len(played)),

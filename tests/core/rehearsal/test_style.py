@@ -1,0 +1,92 @@
+"""Style faults: an answer over a bound is asked for again a few times and then taken, where data is made; no conversation is lost over a phrase."""
+
+import pytest
+
+from core.packs.pack import load_pack
+from core.records import Beat, Episode
+from core.rehearsal.conversation import rehearse
+from core.rehearsal.personas import sample_persona
+from core.rehearsal.style import REWRITES
+from core.rehearsal.turn_log import TurnLog
+from core.rehearsal.turns import Cast, Player
+from core.settings.faults import Fault
+from core.storage.store import Store
+from tests.core.rehearsal.test_guards import Dying, Model
+from tests.core.simulation import caller
+
+PACK = load_pack("therapeutic-coaching")
+NEVER, SELDOM = "I hear you.", "What if the list could wait?"
+LONG = "Rain fell on the roofs and gardens. " * 10
+
+
+def persona(exchanges=3, **more):
+    return sample_persona(PACK, 5, (exchanges, exchanges)).model_copy(update={"episodes": []} | more)
+
+
+async def play(tmp_path, answers, exchanges=3, guards=tuple(Fault), log=None, model=None, who=None):
+    assistant = model or Model("a", answers)
+    cast = Cast(Player(caller(Model("u"), tmp_path), 100, 10**6), Player(caller(assistant, tmp_path), 100, 10**6, guards), "guidance", 3, noted=True)
+    found = await rehearse(PACK, who or persona(exchanges), cast, "name", log=log)
+    return found, assistant
+
+
+def faults(found):
+    return [(item["exchange_number"], item["fault"]) for item in found.provenance["rejections"] if item["side"] == "assistant"]
+
+
+async def test_a_figure_that_is_never_allowed_is_written_again_and_the_note_says_why(tmp_path):
+    found, assistant = await play(tmp_path, [NEVER, "Rain, then."])
+    assert (found.exchanges[0].assistant, faults(found)) == ("Rain, then.", [(1, "tic")])
+    assert "I hear you" in assistant.requests[1].messages[-1].content
+    assert "A try of yours was not used" not in assistant.requests[0].messages[-1].content
+    assert assistant.requests[0].seed != assistant.requests[1].seed
+
+
+async def test_the_first_use_of_a_seldom_figure_is_free_and_the_next_is_not(tmp_path):
+    found, _ = await play(tmp_path, [SELDOM, "Or what if the bus came early and nobody minded the wet coats?", "Rain, then."])
+    assert [exchange.assistant for exchange in found.exchanges[:2]] == [SELDOM, "Rain, then."]
+    assert faults(found) == [(2, "tic")]
+
+
+@pytest.mark.parametrize(("text", "fault"), [(NEVER, Fault.TIC), (LONG, Fault.TOO_LONG)])
+async def test_after_its_rewrites_an_answer_is_taken_as_it_is(tmp_path, text, fault):
+    found, assistant = await play(tmp_path, [text] * (REWRITES[fault] + 1))
+    assert found.exchanges[0].assistant == text.strip()
+    assert faults(found) == [(1, fault.value)] * REWRITES[fault]
+    assert len(assistant.requests) == 3 + REWRITES[fault]
+    assert found.provenance["usage"]["assistant"]["calls"] == len(assistant.requests)
+
+
+async def test_in_an_episode_an_answer_may_have_any_length(tmp_path):
+    episode = Episode(name="x", variant="y", beats=[Beat(exchange_number=1, part="arrives", direction="Say it.")])
+    found, _ = await play(tmp_path, [LONG, "The bus came late and nobody minded the wet coats. " * 10, "Rain, then."], who=persona(episodes=[episode]))
+    assert [exchange.assistant for exchange in found.exchanges[:2]] == [LONG.strip(), "Rain, then."]
+    assert faults(found) == [(2, "too_long")]
+
+
+async def test_a_model_that_is_evaluated_may_have_tics_and_be_long(tmp_path):
+    found, _ = await play(tmp_path, [NEVER, LONG, NEVER], guards=())
+    assert [exchange.assistant for exchange in found.exchanges] == [NEVER, LONG.strip(), NEVER]
+    assert faults(found) == []
+
+
+async def test_rewrites_leave_the_attempts_at_a_usable_answer_as_they_are(tmp_path):
+    found, _ = await play(tmp_path, [NEVER, "<think>", NEVER, "<think>", "Rain, then."])  # the third unusable one would be the last
+    assert found.exchanges[0].assistant == "Rain, then."
+    assert [fault for _, fault in faults(found)] == ["tic", "leaked_reasoning", "tic", "leaked_reasoning"]
+
+
+async def test_where_no_rewrite_is_usable_the_answer_with_the_fault_is_kept(tmp_path):
+    found, _ = await play(tmp_path, [NEVER, *["<think>"] * 3, "Rain, then.", "Late bus."])
+    assert [exchange.assistant for exchange in found.exchanges] == [NEVER, "Rain, then.", "Late bus."]
+
+
+async def test_a_kill_between_two_rewrites_gives_no_more_of_them(tmp_path):
+    store = Store(str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        await play(tmp_path, [], model=Dying("a", [NEVER]), log=TurnLog(store, "name"))
+    found, assistant = await play(tmp_path, [NEVER, NEVER, "Rain, then."], log=TurnLog(store, "name"))
+    assert found.exchanges[0].assistant == NEVER
+    assert faults(found) == [(1, "tic")] * REWRITES[Fault.TIC]
+    assert len(assistant.requests) == 4
+    assert len({item["seed"] for item in found.provenance["rejections"] if item["side"] == "assistant"}) == 2
