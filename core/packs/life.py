@@ -19,12 +19,14 @@ class Country(Strict):
     Args:
         english: how English is written there: spelling, idiom, institutions, money.
         places: towns and landscapes.
+        names: given names of people who live there; those of the taxonomy where there are none.
     """
 
     weight: Weight
     name: Text
     english: Text
     places: list[Text] = Field(min_length=1)
+    names: list[Text] = Field(default_factory=list)
 
 
 class Detail(Strict):

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
 from core.records import LifeEvent, Topic
-from core.rehearsal.low_discrepancy import at, spread
+from core.rehearsal.low_discrepancy import at, spread, within
 
 FIRST_DAY, DAYS = date(2026, 1, 1), 365
 """Conversations begin on the days of one year, so that all weekdays and seasons occur."""
@@ -35,13 +35,20 @@ def draw_life(pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[
     for name, texts in life.facts.items():
         own = [detail.text for detail in (texts[drawn[life.by or ""]] if isinstance(texts, dict) else texts) if detail.suits(drawn, subtopics)]
         facts[name] = own[int(spread(seed, pack.name, "fact", name) * len(own))]
-    if not life.countries:
+    if (found := home(pack, seed)) is None:
         return facts, None
-    name = at({name: country.weight for name, country in life.countries.items()}, spread(seed, pack.name, "country"))
+    name, _ = found
     country = life.countries[name]
     place = country.places[int(spread(seed, pack.name, "place") * len(country.places))]
     facts |= {"place": f"{place}, {country.name}", "english": country.english}
     return facts, None if spread(seed, pack.name, "country known") < UNKNOWN_COUNTRY else name
+
+
+def home(pack: Pack, seed: int) -> tuple[str, float] | None:
+    """Return the country that a persona lives in, and where among its people, between 0 and 1; none where the pack has no countries."""
+    weights = {name: country.weight for name, country in pack.life.countries.items()}
+    place = spread(seed, pack.name, "country")
+    return (at(weights, place), within(weights, place)) if weights else None
 
 
 def draw_events(pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[Topic], exchanges: int, taken: Collection[int]) -> list[LifeEvent]:

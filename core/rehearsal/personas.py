@@ -9,7 +9,7 @@ from core.packs.pack import Pack
 from core.packs.taxonomy import goes_with
 from core.records import Flaw, Persona, Topic
 from core.rehearsal.episodes import draw_episodes
-from core.rehearsal.life import draw_events, draw_life, first_day, with_courses
+from core.rehearsal.life import draw_events, draw_life, first_day, home, with_courses
 from core.rehearsal.low_discrepancy import at, spread, within
 
 
@@ -91,7 +91,9 @@ def _dimensions(pack: Pack, seed: int) -> dict[str, str]:
 
 
 def _name(pack: Pack, seed: int) -> str:
-    """Return a name; it comes again only when all the others had their turn."""
+    """Return a name that one has where the persona lives; the taxonomy's come again only when all the others had their turn."""
+    if (found := home(pack, seed)) and (own := pack.life.countries[found[0]].names):
+        return own[int(found[1] * len(own))]
     names = pack.taxonomy.names
     turn, place = divmod(seed, len(names))
     order = list(names)

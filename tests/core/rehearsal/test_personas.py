@@ -55,10 +55,10 @@ def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
     """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
     rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension not in ("topic", "subtopic")]
     assert rows
-    dimensions = [row for row in rows if row.dimension != "primary flaw"]
+    dimensions = [row for row in rows if row.dimension not in ("primary flaw", "episode")]
     assert [row for row in dimensions if abs(row.got - row.due) > 3.01] == []
-    # which flaws a persona can have depends on its dimensions, so that they cannot all be as even
-    assert [row for row in rows if row.dimension == "primary flaw" and abs(row.got - row.due) > 5] == []
+    # which flaws and episodes a persona can have depends on its dimensions, so that they cannot all be as even
+    assert [row for row in rows if row.dimension in ("primary flaw", "episode") and abs(row.got - row.due) > 5.5] == []
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 96), (37, 100), (0, 400)])
@@ -79,10 +79,21 @@ def test_dimensions_have_nothing_to_do_with_each_other():
 
 
 def test_names_come_again_only_after_all_the_others():
-    names = [persona.name for persona in sample_batch(PACK, 0, 3 * len(PACK.taxonomy.names))]
+    pack = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
+    count = len(pack.taxonomy.names)
+    names = [persona.name for persona in sample_batch(pack, 0, 3 * count)]
     for turn in range(3):
-        part = names[turn * len(PACK.taxonomy.names) : (turn + 1) * len(PACK.taxonomy.names)]
-        assert sorted(part) == sorted(PACK.taxonomy.names)
+        assert sorted(names[turn * count : (turn + 1) * count]) == sorted(pack.taxonomy.names)
+
+
+def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_everybodys():
+    used: dict[str, Counter[str]] = {}
+    for persona in sample_batch(PACK, 0, 2000):
+        country = next(item for item in PACK.life.countries.values() if persona.life["place"].endswith(item.name))
+        assert persona.name in country.names
+        used.setdefault(country.name, Counter())[persona.name] += 1
+    for names in used.values():
+        assert max(names.values()) <= 2 + names.total() / 24
 
 
 def test_flaws_show_as_often_as_the_pack_says():
