@@ -56,6 +56,7 @@ async def drafted(model, folder, attempts=3):
     await draft_pack(Designer(model, BRIEF, "home-cooking", attempts, 1000), "home-cooking", folder.read, folder.save)
 
 
+@pytest.mark.slow
 async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_path):
     folder = Folder()
     await drafted(Scribe(), folder)

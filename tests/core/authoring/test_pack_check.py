@@ -40,6 +40,7 @@ def test_na_without_a_rule_is_named(pack_copy):
     assert any("Criterion MT7 allows NA and does not say when" in item for item in found)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
     def change(text):
         head, _, body = text.partition("\n---\n")

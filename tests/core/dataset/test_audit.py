@@ -48,6 +48,7 @@ def fragment(found):
     return markdown("audit", audit=found, out_of_range=audit_warnings(found))
 
 
+@pytest.mark.slow
 def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_told_with_its_counts():
     said = [[f"{text(n + k, 5)} {HARD.capitalize()}, {text(n + k + 100, 5)}" for k in (0, 200)] for n in range(41)]
     batch = [transcript(n, said[n] if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
@@ -70,6 +71,7 @@ def test_of_a_long_phrase_its_parts_are_told_only_where_they_are_much_more_frequ
     assert [(item.text, item.transcripts) for item in audited(mixed).phrases][1:] == [("maybe it sounds like you are", 35), ("it sounds like you are", 60)]
 
 
+@pytest.mark.slow
 def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
     tic, plain = "never mind that", "a lot of"
     batch = [transcript(n, [f"{text(f'{n} {said}', 300)[:-1]} {said} {text(f'{said} {n}', 300)}" for said in (tic, plain)]) for n in range(20)]
@@ -142,6 +144,7 @@ def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
     assert audit_warnings(audited(batch), replace(LIMITS, question_endings=0.75, long_answers=0.5)) == []
 
 
+@pytest.mark.slow
 def test_a_batch_in_order_has_no_warning_and_every_persona_counts():
     batch = [transcript(n, persona=persona.model_dump()) for n, persona in enumerate(sample_batch(PACK, 0, 200))]
     found = audited(batch)
@@ -157,6 +160,7 @@ def only(topics, persona):
     return persona.model_dump() | {"topics": [topic.model_dump() for topic in persona.topics if topic.category in topics]}
 
 
+@pytest.mark.slow
 def test_a_topic_that_fell_out_altogether_is_named():
     personas = [only({"anxiety", "relationships", "self_worth"}, persona) for persona in sample_batch(PACK, 0, 120)]
     found = audited([transcript(n, persona=persona) for n, persona in enumerate(personas) if persona["topics"]])

@@ -55,6 +55,7 @@ def test_people_live_everywhere_in_places_that_are_not_the_same():
         assert country.weight <= 0.25, name
 
 
+@pytest.mark.slow
 def test_nothing_of_a_life_contradicts_a_topic_of_the_persona():
     for persona in sample_batch(PACK, 0, 300):
         subtopics = {topic.subtopic for topic in persona.topics}

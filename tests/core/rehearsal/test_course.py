@@ -19,6 +19,7 @@ def course(persona, minimum=3):
     return [steer(PACK, persona, number, minimum) for number in range(1, persona.exchanges + 1)]
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
 def test_the_day_of_each_message_is_as_many_days_after_the_last_as_the_note_says(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
@@ -28,6 +29,7 @@ def test_the_day_of_each_message_is_as_many_days_after_the_last_as_the_note_says
         assert steering.date == f"{day:%A} {day.day} {day:%B}"
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
 def test_a_message_is_about_topics_that_are_on_the_personas_mind_or_settled_that_day(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
@@ -39,6 +41,7 @@ def test_a_message_is_about_topics_that_are_on_the_personas_mind_or_settled_that
             assert is_open(topics[name], steering.exchange_number) or steering.news.get(name) == "settled"
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
 def test_topics_arrive_are_settled_and_return_in_that_order_and_each_is_in_the_note_of_its_day(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
@@ -55,6 +58,7 @@ def test_topics_arrive_are_settled_and_return_in_that_order_and_each_is_in_the_n
                 assert steerings[number].news[topic.subtopic] == what
 
 
+@pytest.mark.slow
 def test_a_long_arc_has_topics_that_come_and_go():
     batch = sample_batch(PACK, 0, 300, (40, 40))
     assert all(any(topic.arrives > 1 for topic in persona.topics) for persona in batch)
@@ -80,12 +84,14 @@ def cooperation(difficulty):
     return {name: count / drawn.total() for name, count in drawn.items()}
 
 
+@pytest.mark.slow
 def test_easy_people_push_back_less_than_hard_ones():
     easy, hard = cooperation("easy"), cooperation("hard")
     assert easy["push_back"] < hard["push_back"] / 1.5
     assert easy["engage"] > hard["engage"] + 0.1
 
 
+@pytest.mark.slow
 def test_most_personas_have_a_country_and_a_quarter_of_them_one_that_the_assistant_does_not_know():
     services, batch = PACK.services, sample_batch(PACK, 0, 1000)
     assert services

@@ -54,6 +54,7 @@ def test_a_person_has_a_life_before_and_after_an_episode(pack, seed, length):
     assert not {1, length} & played
 
 
+@pytest.mark.slow
 @PACKS
 @given(seed=SEEDS, length=LENGTHS)
 def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, length):
@@ -68,6 +69,7 @@ def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, 
             assert steering.cooperation == "engage"
 
 
+@pytest.mark.slow
 @PACKS
 def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_weight_asks(pack):
     batch = sample_batch(pack, 0, 2000, (12, 12))
@@ -79,6 +81,7 @@ def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_
             assert kinds[name] / len(having) == pytest.approx(kind.weight, abs=0.05), name
 
 
+@pytest.mark.slow
 @PACKS
 def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
     batch = sample_batch(pack, 0, 2000)
@@ -87,6 +90,7 @@ def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
     assert max((len(episode.beats) for persona in batch for episode in persona.episodes), default=0) <= 4
 
 
+@pytest.mark.slow
 def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
     for persona in sample_batch(COACHING, 0, 2000):
         for episode in persona.episodes:

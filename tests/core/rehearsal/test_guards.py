@@ -40,6 +40,7 @@ def test_the_corpus_is_large_and_no_message_stands_in_it_twice():
         }  # these have tests of their own
 
 
+@pytest.mark.slow
 def test_of_what_people_legitimately_write_quote_and_paste_next_to_nothing_is_refused():
     refused = [(item.kind, item.text, item.found) for item in INNOCENT if item.found]
     assert len(refused) <= 0.01 * len(INNOCENT), refused
@@ -52,6 +53,7 @@ def test_nearly_every_faulty_message_is_refused(kind, domain):
     assert len(missed) <= 0.15 * len(items), missed
 
 
+@pytest.mark.slow
 def test_most_refusals_name_the_right_fault():
     named = Counter(item.found[0] == item.kind for item in FAULTY if item.found)
     assert named[True] > 0.85 * named.total()

@@ -31,6 +31,7 @@ print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeu
         assert found.stdout.strip() == f"{PACK.hash} {sample_persona(PACK, 17).model_dump_json()}"
 
 
+@pytest.mark.slow
 def test_personas_keep_the_taxonomys_bounds():
     for persona in sample_batch(PACK, 0, 200):
         low, high = PACK.taxonomy.length_class(persona.exchanges).topics or PACK.taxonomy.topics_per_persona
@@ -50,6 +51,7 @@ def test_a_large_batch_meets_the_weights():
     assert sum(not persona.flaws for persona in batch) / 2000 == pytest.approx(PACK.flaws.none_share, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "count"), [(0, 16), (0, 96), (9000, 8), (37, 100), (500, 20), (0, 400)])
 def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
     """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
@@ -61,6 +63,7 @@ def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
     assert [row for row in rows if row.dimension in ("primary flaw", "episode") and abs(row.got - row.due) > 5.5] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "count"), [(0, 96), (37, 100), (0, 400)])
 def test_a_batch_covers_the_topics(first, count):
     rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension in ("topic", "subtopic")]
@@ -78,6 +81,7 @@ def test_dimensions_have_nothing_to_do_with_each_other():
     assert both == pytest.approx(sum(volatile) / 1024 * sum(flawless) / 1024, abs=0.03)
 
 
+@pytest.mark.slow
 def test_names_come_again_only_after_all_the_others():
     pack = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
     count = len(pack.taxonomy.names)
@@ -96,6 +100,7 @@ def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_ever
         assert max(names.values()) <= 2 + names.total() / 24
 
 
+@pytest.mark.slow
 def test_flaws_show_as_often_as_the_pack_says():
     shown = Counter()
     chances = Counter()
