@@ -19,8 +19,10 @@ from core.settings.faults import Fault
 MANY, MANY_WORDS = 3, 8
 """Whole sentences from which one expects the last to be whole, too, and words of the last from which it is no afterthought."""
 
-ALONE = 4
+ALONE = 3
 """Words of the first person with which an assistant's answer, if nobody is addressed in it, is about itself."""
+ASKING = 2
+"""Words of the second person with which a user's question, if nothing in the message is said of oneself, is the assistant's."""
 ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
 """Keys of a record that a model puts its own message into."""
 
@@ -80,7 +82,7 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
     """Return a few sentences in which a user tells of the other instead of itself, or an assistant of itself."""
     rule = guards.persons
     of_first, of_second = frozenset(rule.first), frozenset(rule.second)
-    person_words, needed = (of_first, min(ALONE, rule.assistant[0])) if side == "assistant" else (of_second, rule.user[0])
+    person_words, needed = (of_first, min(ALONE, rule.assistant[0])) if side == "assistant" else (of_second, min(ASKING, rule.user[0]))
     if sum(word in person_words for word in words(text)) < needed:
         return None
     parts = sentences(text)
@@ -92,7 +94,10 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
             return " ".join(parts[window])
         if side == "user" and second >= rule.user[0] and first <= rule.user[1] and _search(guards.answering, " ".join(parts[window])):
             return " ".join(parts[window])
-    return text if side == "assistant" and sum(firsts) >= ALONE and not sum(seconds) else None
+    if side == "assistant":
+        return text if sum(firsts) >= ALONE and not sum(seconds) else None
+    asks = any(part.endswith("?") and second for part, second in zip(parts, seconds, strict=True))
+    return text if asks and sum(seconds) >= ASKING and not sum(firsts) else None
 
 
 def _foreign(text: str, guards: Guards) -> str | None:

@@ -28,6 +28,7 @@ _PASTED_LINE = re.compile(
             r"\s*(?:Uncaught |npm ERR!|(?:error|fatal|warning|hint|CONFLICT)\b[^.?!\n]{0,30}[:\[(])",
             r"\s*File \".*\", line \d+|\s*at .+:\d+(?::\d+)?\)?\s*$|\s*\^+\s*$",
             r"\s*[!+*-] \[|\s*\[(?:INFO|DEBUG|WARN|WARNING|ERROR)\]",
+            r"\s*</?(?!think|s>)[a-z][^>]*>.*$|\s*<!--.*$",  # markup
             r"\s*(?:#|//|--) ?\w.*$",  # a comment
             r"\s*[-\d.,\s|]*\d[-\d.,\s|]*$",  # a row of numbers
         ]
@@ -37,7 +38,7 @@ _BLOCKS = (
     (re.compile(r"\s*Traceback \(most recent call last\)"), re.compile(r"(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Iteration)\b")),
     (re.compile(r"\s*<<<<<<< "), re.compile(r"\s*>>>>>>> ")),
 )
-_SYMBOLS, _SHARE_OF_SYMBOLS, _LEAST_SYMBOLS = frozenset("{}[]()=;<>"), 0.12, 3
+_SYMBOLS, _SHARE_OF_SYMBOLS, _LEAST_SYMBOLS = frozenset("{}[]()=;"), 0.12, 3
 """A line of which so much is brackets and signs is code, whatever its language."""
 
 _QUOTED = re.compile(
