@@ -96,6 +96,7 @@ def test_each_picture_says_in_words_what_it_shows_and_is_well_formed(played):
         assert "nan" not in said.lower()
 
 
+@pytest.mark.slow
 def test_names_with_markup_and_dollars_are_drawn_as_they_are():
     played = [item.model_copy(update={"arm": "$a_b$ <&" if item.arm == "understudy" else "base"}) for item in usual()]
     facts = facts_of(played)

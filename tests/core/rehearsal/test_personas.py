@@ -90,6 +90,7 @@ def test_names_come_again_only_after_all_the_others():
         assert sorted(names[turn * count : (turn + 1) * count]) == sorted(pack.taxonomy.names)
 
 
+@pytest.mark.slow
 def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_everybodys():
     used: dict[str, Counter[str]] = {}
     for persona in sample_batch(PACK, 0, 2000):
