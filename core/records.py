@@ -155,6 +155,14 @@ class Answer(StrEnum):
     ERROR = "ERROR"
 
 
+class Lapse(Record):
+    """Something that a criterion counts against the assistant, as a judge lists it."""
+
+    exchange: int
+    what: str
+    weight: Literal["light", "grave"]
+
+
 class Opinion(Record):
     """One of several answers that a verdict was decided from: of a failed gate that was asked again, or of a panel's judge."""
 
@@ -171,6 +179,8 @@ class Verdict(Record):
     answer: Answer
     reasoning: str
     cited: list[int] = Field(default_factory=list, description="Numbers of the exchanges that the reasoning rests on.")
+    lapses: list[Lapse] = Field(default_factory=list, description="What speaks against it, where the judge was asked to list it.")
+    stated: Answer | None = Field(default=None, description="The judge's own answer, where another one follows from its lapses.")
     opinions: list[Opinion] = Field(default_factory=list, description="The answers that it was decided from, where there were several.")
 
 

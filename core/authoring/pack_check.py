@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from core.judging.facts import measure
+from core.judging.judge import asked_of
 from core.packs.pack import Pack
 from core.packs.prompts import NOTE, SUPPLIED
 from core.records import Exchange
@@ -32,7 +33,7 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
     persona = sample_persona(pack, 1)
     said = [Exchange(exchange_number=number, user=f"The user's message {number}.", assistant=f"The assistant's answer {number}.") for number in (1, 2)]
     plain = [exchange.model_dump() for exchange in said]
-    criteria = [{**criterion.head.model_dump(), "text": criterion.text} for criterion in pack.rubric.criteria.values()]
+    criteria = [asked_of(pack.rubric, criterion) for criterion in pack.rubric.criteria.values()]
     first = criteria[0]
     given = {
         "user_simulator": brief_inputs(pack, persona),

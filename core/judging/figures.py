@@ -60,6 +60,7 @@ class Figures:
         mean_score, categories: of the same.
         errors, answers: verdicts that are ERROR, of all verdicts.
         uncited: usable verdicts that cite no exchange.
+        decided: usable verdicts in which the answer that follows from the lapses is not the judge's own.
         repaired: by what was looked past to read them, replies of judges.
         failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
         gate_failures: by gate, the transcripts that failed it.
@@ -83,6 +84,7 @@ class Figures:
     errors: int
     answers: int
     uncited: int
+    decided: int
     repaired: Counter[str]
     failed_checks: list[tuple[str, int]]
     failed_gates: list[tuple[str, int]]
@@ -121,6 +123,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         errors=sum(verdict.answer is Answer.ERROR for verdict in verdicts),
         answers=len(verdicts),
         uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
+        decided=sum(verdict.stated is not None for verdict in verdicts),
         repaired=sum((Counter(own.provenance.get("repaired", {})) for item in judged for own in item.by_judge.values()), Counter[str]()),
         failed_checks=Counter(name for item in decided for name in item.score.failed_checks).most_common(),
         failed_gates=Counter(name for item in decided for name in item.score.failed_gates).most_common(),

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from core.errors import ContextError, InvalidOutputError, ModelError
 from core.fingerprint import seed_of
@@ -14,7 +15,7 @@ from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
 from core.packs.openings import heard
-from core.packs.pack import Criterion, Pack
+from core.packs.pack import Criterion, Pack, Rubric
 from core.records import Answer, Assessment, Opinion, Transcript, Verdict
 from core.settings.assessment import Judging
 
@@ -106,11 +107,10 @@ async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int)
         return kept
     judgements: list[Judgement] = []
     request = _request(context, criteria, again)
+    exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
 
     def read(reply: Reply) -> None:
-        judgement = read_judgement(
-            reply, criteria, len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
-        )
+        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric)
         judgements.append(judgement)
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
             raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
@@ -139,7 +139,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
     inputs = {
         "exchanges": heard(transcript),
         "facts": measure(transcript.exchanges, pack.tics),
-        "criteria": [{**criterion.head.model_dump(), "text": criterion.text} for criterion in asked],
+        "criteria": [asked_of(pack.rubric, criterion) for criterion in asked],
         "alone": how.mode == "criterion",
     }
     return ChatRequest(
@@ -148,11 +148,18 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
         messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
         max_tokens=context.max_tokens,
         seed=seed,
-        schema=answer_schema([criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion"),
+        schema=answer_schema(
+            [criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion", bool(pack.rubric.numbers.forgives)
+        ),
         volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
         item=transcript.id,
         inputs=inputs,
     )
+
+
+def asked_of(rubric: Rubric, criterion: Criterion) -> dict[str, Any]:
+    """Return what a prompt may say of a criterion."""
+    return {**criterion.head.model_dump(), "text": criterion.text, "forgives": criterion.id in rubric.numbers.forgives}
 
 
 def _check_fits(context: JudgeContext, request: ChatRequest) -> None:

@@ -4,15 +4,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import InvalidOutputError, TruncatedError
+from core.judging.lapses import decide
 from core.llm.chat import Reply
 from core.llm.json_answers import AMBIGUOUS, TWICE, json_answer, own_objects
-from core.packs.pack import Criterion
-from core.records import Answer, Verdict
+from core.packs.pack import Criterion, Rubric
+from core.records import Answer, Lapse, Verdict
 
 ANSWERS = {"YES": Answer.YES, "NO": Answer.NO, "NA": Answer.NA, "N/A": Answer.NA}
+WEIGHTS: dict[str, Literal["light", "grave"]] = {"light": "light", "grave": "grave"}
 SHOWN = 60
 """Characters of what a judge wrote that a message repeats."""
 
@@ -35,21 +37,30 @@ class Judgement:
         return [verdict for verdict in self.verdicts if verdict.answer is Answer.ERROR]
 
 
-def answer_schema(criteria: Sequence[str], alone: bool) -> dict[str, Any]:
+def answer_schema(criteria: Sequence[str], alone: bool, lapses: bool = False) -> dict[str, Any]:
     """Return the JSON schema of a judgement: reasoning first, the answer last.
 
     Args:
         criteria: ids of all that may be asked about the transcript. A schema that is the same in each call about it keeps the provider's prompt cache.
         alone: whether a call asks one criterion and its answer is no list.
+        lapses: whether what speaks against a criterion is listed.
     """
+    lapse = {
+        "type": "object",
+        "properties": {"exchange": {"type": "integer"}, "what": {"type": "string"}, "weight": {"type": "string", "enum": list(WEIGHTS)}},
+        "required": ["exchange", "what", "weight"],
+        "additionalProperties": False,
+    }
     properties: dict[str, Any] = {
         "criterion": {"type": "string", "enum": list(criteria)},
         "reasoning": {"type": "string"},
+        "lapses": {"type": "array", "items": lapse},
         "cited": {"type": "array", "items": {"type": "integer"}},
         "answer": {"type": "string", "enum": ["YES", "NO", "NA"]},
     }
-    if alone:
-        del properties["criterion"]
+    for name, absent in (("criterion", alone), ("lapses", not lapses)):
+        if absent:
+            del properties[name]
     verdict = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     if alone:
         return verdict
@@ -61,7 +72,9 @@ def answer_schema(criteria: Sequence[str], alone: bool) -> dict[str, Any]:
     }
 
 
-def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, alone: bool = False, asked: Sequence[str] = ()) -> Judgement:
+def read_judgement(
+    reply: Reply, criteria: Sequence[Criterion], exchanges: int, alone: bool = False, asked: Sequence[str] = (), rubric: Rubric | None = None
+) -> Judgement:
     """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
 
     The reply is read leniently: what stands around its JSON, keys that nobody asked for and "Yes" for YES are looked past and counted. A criterion that is
@@ -72,17 +85,21 @@ def read_judgement(reply: Reply, criteria: Sequence[Criterion], exchanges: int, 
         exchanges: how many the transcript has.
         alone: whether one criterion was asked and the reply is no list.
         asked: the texts of the prompt.
+        rubric: what is forgiven; none leaves every answer as the judge gave it.
 
     Raises:
         ModelError: the reply is truncated or does not hold the JSON that was asked for.
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
-    schema = answer_schema([criterion.id for criterion in criteria], alone)
+    schema = answer_schema([criterion.id for criterion in criteria], alone, lapses=True)
+    schema |= {"required": ["reasoning", "answer"]} if alone else {}  # without the others it can be understood as well
     found = json_answer(reply.text, schema, asked)
     judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])
     items = judgement.items(found.text, schema, criteria[0].id if alone else None)
     verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
+    if rubric:
+        verdicts = [_decided(rubric, criterion, verdict, exchanges) for criterion, verdict in zip(criteria, verdicts, strict=True)]
     return Judgement(verdicts, list(dict.fromkeys(judgement.repairs)))
 
 
@@ -143,9 +160,12 @@ class _Reading:
             return unusable(criterion, f"The judge cites {str(item.get('cited'))[:SHOWN]!r}; cited are numbers of exchanges.")
         if missing := [number for number in cited if not 1 <= number <= self.exchanges]:
             return unusable(criterion, f"The judge cites exchanges {missing[:5]}; there are {self.exchanges}.")
-        if set(item) - {"criterion", "reasoning", "cited", "answer"}:
+        lapses = self._lapses(item.get("lapses"))
+        if isinstance(lapses, str):
+            return unusable(criterion, lapses)
+        if set(item) - {"criterion", "reasoning", "lapses", "cited", "answer"}:
             self.repairs.append("extra keys")
-        return Verdict(criterion=criterion, answer=answer, reasoning=reasoning, cited=cited)
+        return Verdict(criterion=criterion, answer=answer, reasoning=reasoning, lapses=lapses, cited=cited)
 
     def _answer(self, item: Mapping[str, Any]) -> Answer | None:
         said = item.get("answer")
@@ -155,6 +175,19 @@ class _Reading:
         if answer and said != answer:
             self.repairs.append("form of the answer")
         return answer
+
+    def _lapses(self, listed: Any) -> list[Lapse] | str:
+        """Return the lapses, or what is wrong with them."""
+        lapses = []
+        for part in [] if listed is None else listed if isinstance(listed, list) else [listed]:
+            numbers = self._cited([part.get("exchange")]) if isinstance(part, dict) else None
+            weight = _bare(str(part.get("weight"))).lower() if isinstance(part, dict) else None
+            if numbers is None or weight not in WEIGHTS:
+                return f"The judge lists the lapse {str(part)[:SHOWN]!r}; a lapse has a number `exchange`, `what`, and a `weight`: {', '.join(WEIGHTS)}."
+            if not 1 <= numbers[0] <= self.exchanges:
+                return f"The judge lists a lapse in exchange {numbers[0]}; there are {self.exchanges}."
+            lapses.append(Lapse(exchange=numbers[0], what=str(part.get("what", "")), weight=WEIGHTS[weight]))
+        return lapses
 
     def _cited(self, cited: Any) -> list[int] | None:
         """Return the numbers of exchanges; none for what are none."""
@@ -170,6 +203,14 @@ class _Reading:
         if not isinstance(cited, list):
             self.repairs.append("form of the citations")
         return numbers
+
+
+def _decided(rubric: Rubric, criterion: Criterion, verdict: Verdict, exchanges: int) -> Verdict:
+    """Return a verdict with the answer that follows from its lapses."""
+    if verdict.answer is Answer.ERROR:
+        return verdict
+    answer = decide(rubric, criterion, verdict.answer, verdict.lapses, exchanges)
+    return verdict if answer is verdict.answer else verdict.model_copy(update={"answer": answer, "stated": verdict.answer})
 
 
 def _bare(word: str) -> str:

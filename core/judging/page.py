@@ -90,6 +90,8 @@ def _findings(assessments: Sequence[Assessment | None]) -> dict[str, Any]:
         return {
             "criterion": criterion_verdict.criterion,
             **opinion(criterion_verdict),
+            "lapses": [f"[{item.exchange}] {item.weight}: {item.what}" for item in criterion_verdict.lapses],
+            "stated": criterion_verdict.stated,
             "opinions": [{"judge": item.judge, **opinion(item)} for item in criterion_verdict.opinions],
         }
 

@@ -94,6 +94,17 @@ function opinions({ opinions: given, criterion }, texts) {
   );
 }
 
+function lapses({ lapses: listed, stated, answer }) {
+  if (listed.length === 0) return null;
+  const decided = stated ? `; the judge answered ${stated}, and ${answer} follows from them` : "";
+  return element(
+    "details",
+    { className: "opinions" },
+    element("summary", {}, `${listed.length} ${listed.length === 1 ? "lapse" : "lapses"}${decided}`),
+    element("ul", {}, listed.map((item) => element("li", { className: "text", dir: "auto" }, item))),
+  );
+}
+
 function question(criterion) {
   return element("details", {}, element("summary", {}, "the criterion"), element("div", { className: "text" }, criterion.text));
 }
@@ -108,6 +119,7 @@ function verdict(given, result, texts) {
     element("p", { className: "quiet" }, criterion ? spoken(criterion.category ?? "gate") : "not in the rubric", " ", failed),
     element("p", { className: "text", dir: "auto" }, texts[given.reasoning]),
     citations(given.criterion, given.cited),
+    lapses(given),
     opinions(given, texts),
     criterion ? question(criterion) : null,
   );

@@ -43,12 +43,22 @@ class GatherRule(Strict):
     """Criteria that must pass, by id."""
 
 
+class Forgives(Strict):
+    """How many light lapses a criterion forgives; a grave one is never forgiven."""
+
+    light: Annotated[int, Field(strict=True, ge=0, le=100)]
+    """Light lapses for each so many exchanges."""
+    per: Exchanges
+    """These exchanges; fractions are rounded down, but from three exchanges on one is forgiven."""
+
+
 class RubricNumbers(Strict):
     """`rubric.yaml`: what the rubric weighs. Its prose is in the criteria files."""
 
     pass_at: Part
     categories: dict[str, Weight] = Field(min_length=1)
     gather: GatherRule = GatherRule()
+    forgives: dict[str, Forgives] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _sums(self) -> "RubricNumbers":
@@ -320,8 +330,19 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
         raise PackError(f"{numbers_file}: categories {empty} have no criterion in {criteria_folder}. Add one or remove the category.")
     if unknown := sorted(set(numbers.gather.required) - set(criteria)):
         raise PackError(f"{numbers_file}: gather.required names {unknown[0]!r}.{nearest(unknown[0], criteria)} Allowed: {', '.join(criteria)}.")
-    judged_by = numbers.model_dump(mode="json", exclude={"gather"})  # what is gathered changes no assessment
+    _check_forgives(numbers_file, numbers, criteria)
+    # what is gathered changes no assessment, and neither does what is not there
+    judged_by = numbers.model_dump(mode="json", exclude={"gather", *(() if numbers.forgives else ("forgives",))})
     return Rubric(numbers, criteria, fingerprint([judged_by, {key: [item.head, item.text] for key, item in criteria.items()}]))
+
+
+def _check_forgives(numbers_file: Path, numbers: RubricNumbers, criteria: dict[str, Criterion]) -> None:
+    ordinary = [name for name, criterion in criteria.items() if not criterion.head.gate]
+    for name in numbers.forgives:
+        if name in criteria and name not in ordinary:
+            raise PackError(f"{numbers_file}: forgives names the gate {name}; a gate forgives nothing. Take it out.")
+        if name not in ordinary:
+            raise PackError(f"{numbers_file}: forgives names {name!r}.{nearest(name, ordinary)} Allowed: {', '.join(ordinary)}.")
 
 
 def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:

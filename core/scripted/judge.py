@@ -22,7 +22,9 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
         rule = phrases.judge[criterion["id"]]
         measured = MEASURES[rule.measure](reading)
         answer, reasoning = _answer(rule, measured, na_allowed=criterion["na"] == "allowed")
-        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "cited": list(measured.cited), "answer": answer})
+        missed = measured.cited if answer == "NO" and criterion["forgives"] else ()  # the measure's bound has forgiven what it forgives
+        lapses = [{"exchange": number, "what": f"'{rule.measure.replace('_', ' ')}' is not met", "weight": "grave"} for number in missed]
+        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "lapses": lapses, "cited": list(measured.cited), "answer": answer})
     if request.inputs["alone"]:
         return json.dumps({name: value for name, value in verdicts[0].items() if name != "criterion"})
     return json.dumps({"verdicts": verdicts})

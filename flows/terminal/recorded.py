@@ -97,9 +97,12 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
                 "unmet": short,
             }
         )
-    lines += [*read.notices(), f"{same} of {len(read.lines)} as recorded, {len(read.damaged)} not read"]
     passed = [row for row in rows if row["outcome"] == "pass"]
     gathered = sum(not row["unmet"] for row in passed)
     why = f"; not gathered: {', '.join(f'{count} ({name})' for name, count in missed.most_common())}" if missed else ""
-    lines.append(f"{len(passed)} pass, {gathered} of them gathered{why}")
+    lines += [
+        *read.notices(),
+        f"{len(passed)} pass, {gathered} of them gathered{why}",
+        f"{same} of {len(read.lines)} as recorded, {len(read.damaged)} not read",
+    ]
     return Answer("\n".join(map(one_line, lines)), {"same": same, "damaged": len(read.damaged), "gathered": gathered, "assessments": rows})

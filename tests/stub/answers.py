@@ -64,6 +64,10 @@ def sentence(draw: random.Random) -> str:
     return f"{opener} {claim} {subject}, {ending}."
 
 
+OWN: dict[str, list[int]] = {"cited": [1], "lapses": []}
+"""Lists of a judge's answer: what is cited exists in every transcript, and nothing speaks against what the answer says."""
+
+
 def instance(schema: Json, root: Json, draw: random.Random, name: str = "") -> Any:
     """Make an instance of a JSON schema, keys in its order.
 
@@ -71,7 +75,7 @@ def instance(schema: Json, root: Json, draw: random.Random, name: str = "") -> A
         schema: what to make.
         root: the whole schema, for references.
         draw: decides on words and choices.
-        name: of the property; `message`, `reasoning` and `cited` have contents of their own.
+        name: of the property; `message`, `reasoning`, `cited` and `lapses` have contents of their own.
     """
     schema = resolved(schema, root)
     if "const" in schema:
@@ -83,7 +87,7 @@ def instance(schema: Json, root: Json, draw: random.Random, name: str = "") -> A
             properties = schema.get("properties") or {}
             return {key: instance(properties[key], root, draw, key) for key in schema.get("propertyOrdering") or properties}
         case "array":
-            return [1] if name == "cited" else _items(schema, root, draw)
+            return OWN[name] if name in OWN else _items(schema, root, draw)
         case "string":
             text = prose(draw, draw.randint(35, 60)) if name == "message" else sentence(draw)
             return text[: schema.get("maxLength", len(text))]
