@@ -156,3 +156,51 @@ def test_all_of_a_persona_and_of_a_days_draws_is_in_what_the_simulator_reads(see
     assert all(example in system for flaw in flaws for example in flaw.examples)
     assert PACK.taxonomy.moods[steering.mood] in note
     assert all(next(topic.description for topic in persona.topics if topic.subtopic == name) in note for name in steering.topics)
+
+
+def reactions(personas, numbers):
+    found = [steer(PACK, persona, number, 3).cooperation for persona in personas for number in numbers]
+    return {name: found.count(name) / len(found) for name in PACK.flaws.cooperation}
+
+
+def test_easy_people_take_answers_up_and_hard_ones_push_back():
+    by_difficulty = {level: reactions([one for one in everybody()[:300] if one.dimensions["difficulty"] == level], range(2, 8)) for level in ("easy", "hard")}
+    assert by_difficulty["easy"]["push_back"] < by_difficulty["hard"]["push_back"] / 2
+    assert by_difficulty["easy"]["engage"] > by_difficulty["hard"]["engage"] + 0.2
+
+
+@pytest.mark.slow
+def test_who_gets_better_takes_up_more_and_who_gets_worse_less():
+    for trajectory, sign in (("improving", 1), ("deteriorating", -1)):
+        group = [one for one in everybody() if one.trajectory == trajectory and not one.episodes]
+        before, after = (reactions(group, numbers)["engage"] for numbers in ((2, 3), (9, 10)))
+        assert sign * (after - before) > 0.03, trajectory
+
+
+def test_a_long_conversation_has_as_much_in_it_as_it_needs():
+    for persona in sample_batch(PACK, 0, 300):
+        if persona.exchanges >= 25:
+            assert len(persona.topics) >= 4, persona.id
+            assert len(persona.events) >= 3, persona.id
+            assert len({topic.arrives for topic in persona.topics}) > 1, persona.id
+
+
+def test_the_styles_reach_from_a_line_to_a_page():
+    ranges = [value.words or (0, 0) for value in PACK.taxonomy.dimensions["writing_style"].values()]
+    assert min(low for low, _ in ranges) <= 15
+    assert max(high for _, high in ranges) >= 400
+
+
+def test_everybody_has_a_way_of_leaving_and_new_people_do_not_stay_new():
+    leaving = PACK.taxonomy.dimensions["leave_taking"]
+    assert len({value.description for value in leaving.values()}) == len(leaving) >= 5
+    assert "weeks" in PACK.taxonomy.dimensions["relation_to_help"]["new_to_it"].description
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("my mum", "my mom"), ("my mum", "my mam"), ("my mum", "my amma"), ("instalment", "installment"), ("rota", "roster")]
+)
+def test_a_word_for_it_counts_wherever_one_lives(one, other):
+    words_of = [word for group in PACK.taxonomy.topics.values() for item in group.subtopics.values() for word in item.words]
+    assert any(one in word for word in words_of)
+    assert any(other in word for word in words_of)
