@@ -1,0 +1,58 @@
+"""The recorded conversations that ship with a pack are such as the product would take into a dataset: unlike each other, without faults, and each with its persona."""
+
+import itertools
+import json
+
+import pytest
+
+from core.dataset.near_duplicates import near_duplicates
+from core.judging.text_facts import opener
+from core.packs.pack import load_pack
+from core.records import Persona, Transcript
+from core.rehearsal.course import beat_at
+from core.rehearsal.guards import find_fault
+from core.rehearsal.style import style_faults
+from core.settings.faults import Fault
+from tests.conftest import CHECKOUT
+
+FILES = sorted((CHECKOUT / "config/domains").glob("*/recorded/*.json"))
+each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def read(path):
+    return Transcript.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+@each
+def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehearsal(path):
+    pack, transcript = load_pack(path.parents[1].name), read(path)
+    persona = Persona.model_validate(transcript.persona)
+    users, answers = [], []
+    for exchange in transcript.exchanges:
+        assert find_fault(pack.guards, "user", exchange.user, users) is None
+        assert find_fault(pack.guards, "assistant", exchange.assistant, answers) is None
+        faults = set(style_faults(pack, exchange.assistant, exchange.user, answers))
+        assert faults <= ({Fault.TOO_LONG} if beat_at(persona, exchange.exchange_number) else set())
+        users.append(exchange.user)
+        answers.append(exchange.assistant)
+
+
+@each
+def test_a_recorded_conversation_says_who_wrote_it_and_plays_each_episode_to_its_end(path):
+    transcript = read(path)
+    persona = Persona.model_validate(transcript.persona)
+    assert transcript.id == path.stem
+    assert transcript.provenance["recorded"] == "written for Understudy by a frontier model"
+    assert transcript.provenance["seed"] == persona.seed
+    last = max((beat.exchange_number for episode in persona.episodes for beat in episode.beats), default=0)
+    assert last <= len(transcript.exchanges)
+
+
+@pytest.mark.parametrize("domain", sorted({path.parents[1].name for path in FILES}))
+def test_no_two_recorded_conversations_are_alike(domain):
+    transcripts = [read(path) for path in FILES if path.parents[1].name == domain]
+    assert len({item.id for item in transcripts}) == len(transcripts)
+    assert len({json.dumps(item.persona) for item in transcripts}) == len(transcripts)
+    openers = [opener(exchange.assistant) for item in transcripts for exchange in item.exchanges]
+    assert max(sum(1 for _ in group) for _, group in itertools.groupby(sorted(openers))) <= 1 + len(openers) / 50
+    assert near_duplicates([(item, 1.0) for item in transcripts]) == []
