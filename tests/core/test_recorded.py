@@ -1,4 +1,4 @@
-"""The recorded conversations that ship with a pack are such as the product would take into a dataset: unlike each other, without faults, and each with its persona."""
+"""The recorded conversations that ship are such as the product would take into a dataset: unlike each other, without faults, each with its persona."""
 
 import itertools
 import json
