@@ -69,7 +69,10 @@ def test_the_code_and_all_that_it_reads_come_from_the_wheel(installed):
         str(path.relative_to(installed.packages)) for path in installed.packages.glob("*/py.typed")
     }
     for name in ("config", "prompts"):
-        names, ours = ({str(path.relative_to(root)) for path in (root / name).rglob("*")} for root in (installed.packages / "core/shipped", CHECKOUT))
+        names, ours = (
+            {str(path.relative_to(root)) for path in (root / name).rglob("*") if "__pycache__" not in path.parts}
+            for root in (installed.packages / "core/shipped", CHECKOUT)
+        )
         assert names == ours
 
 
@@ -94,6 +97,7 @@ def test_a_project_is_made_and_conversations_are_rehearsed_and_judged_in_it(inst
     assert list((project / "data/reports").rglob("report.html"))
 
     # settings and a domain of one's own
+    assert {path.suffix for path in (project / "config/domains/coding-mentor/programs").rglob("*")} == {".py", ".js"}
     taxonomy = project / "config/domains/coding-mentor/input-taxonomy.yaml"
     changed = yaml.safe_load(taxonomy.read_text(encoding="utf-8"))
     changed["length_classes"] = {"only": {"weight": 1.0, "exchanges": [7, 7]}}

@@ -30,6 +30,8 @@ OF_THE_CHECKOUT = "# Of the installation of a checkout"
 NAMED = ("README.md", "prefect.yaml")
 """Files that name the domain."""
 
+COMPILED = "__pycache__"
+"""Made by an installer beside the programs of a pack."""
 SHOWN = 10
 """Names in an error; more would hide it."""
 
@@ -85,7 +87,7 @@ def _write(project: Path, domain: str) -> None:
     places |= {OWN / "README.md": project / "README.md", OWN / "gitignore": project / ".gitignore"}
     for source, place in places.items():
         for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
-            if file.is_file():
+            if file.is_file() and COMPILED not in file.parts:
                 copy = place / file.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)  # without the modes: an installed package may be read-only

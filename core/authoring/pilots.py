@@ -7,6 +7,7 @@ from pydantic import FiniteFloat
 
 from core.judging.figures import Figures
 from core.packs.pack import Pack, domains
+from core.packs.programs import FOLDER
 from core.records import Record
 from core.storage.store import Store
 
@@ -67,7 +68,7 @@ def keep_files(store: Store, domain: str, folder: str) -> None:
     root = domains()[domain]
     for place in (root / "config/domains" / domain, root / "prompts" / domain):
         for file in sorted(Path(place).rglob("*")):
-            if file.is_file() and file.suffix in (".md", ".yaml"):
+            if file.is_file() and (file.suffix in (".md", ".yaml") or file.parent.name == FOLDER):
                 store.write(f"{folder}/{file.relative_to(root)}", file.read_bytes())
 
 
