@@ -47,6 +47,7 @@ class Help(Strict):
     """The whole file; a pack without one has no kinds, and the usual length."""
 
     kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
+    uptake: tuple[Text, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
     length: Length = Length()
 
     def kind_of(self, answer: str) -> str | None:
@@ -54,6 +55,10 @@ class Help(Strict):
         searched = plain(answer)
         named = (name for name, kind in self.kinds.items() if kind.words and pattern(kind.words).search(searched))
         return next(named, next((name for name, kind in self.kinds.items() if not kind.words), None))
+
+    def comes_back(self, sentence: str) -> bool:
+        """Say whether a user's sentence has words with which one comes back to a suggestion."""
+        return bool(pattern(self.uptake).search(plain(sentence)))
 
     def suggests(self, sentence: str) -> bool:
         """Say whether a sentence suggests something to do."""

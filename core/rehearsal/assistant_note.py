@@ -19,8 +19,8 @@ OPENERS, ENDINGS, KINDS = 4, 3, 4
 OPENER_WORDS, ENDING_WORDS, EXCERPT_WORDS = 6, 8, 24
 FIGURES, PHRASES, SUGGESTIONS = 10, 6, 3
 """How many of each are listed: a longer note is not heeded."""
-REPEATED_IN = 3
-"""Answers from which a run of three words is a phrase of its own."""
+REPEATED_IN, PLAIN = 3, 10
+"""Answers from which a run of three words is a phrase of its own, if one of its words stands in the reference of ordinary English less often than that."""
 STEM, CONTENT_LETTERS, COMMON = 6, 5, 3
 """A word says something if it has so many letters and stands in the reference of ordinary English less often than that; two that begin alike are the same."""
 
@@ -67,10 +67,14 @@ def _figures(pack: Pack, answers: Sequence[str]) -> list[str]:
 
 def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     """Return the runs of three words that the assistant likes, and that are neither ordinary English, nor the user's, nor one of the pack's figures."""
-    ordinary = ordinary_english().grams
+    ordinary, common = ordinary_english().grams, ordinary_english().words
     theirs = {gram for exchange in exchanges for gram in runs(exchange.user, GRAM)}
     counts = Counter(gram for exchange in exchanges for gram in set(runs(exchange.assistant, GRAM)))
-    liked = [(gram, count) for gram, count in counts.items() if count >= REPEATED_IN and gram not in ordinary and gram not in theirs]
+    liked = [
+        (gram, count)
+        for gram, count in counts.items()
+        if count >= REPEATED_IN and gram not in ordinary and gram not in theirs and any(common[word] < PLAIN for word in gram.split())
+    ]
     listed: list[str] = []
     for gram, _ in sorted(liked, key=lambda item: (-item[1], item[0])):
         overlaps = any(len(set(gram.split()) & set(other.split())) > 1 for other in listed)
@@ -97,16 +101,21 @@ def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) 
         if made is None:
             continue
         stems, known = _stems(made), set[str]().union(*(_stems(text) for text in said[: place + 1]))
-        came_back = _mention(said[place + 1 :], stems, known)
+        came_back = _mention(assistance, said[place + 1 :], stems, known)
         asked = any(_takes_up(other.assistant, stems, known) for other in exchanges[place + 1 :])
         back = {"exchange_number": place + 2 + came_back[0], "text": _excerpt(came_back[1], EXCERPT_WORDS)} if came_back else None
         found.append({"exchange_number": place + 1, "text": _excerpt(made, EXCERPT_WORDS), "came_back": back, "asked": asked})
     return found[-SUGGESTIONS:]
 
 
-def _mention(messages: Sequence[str], stems: set[str], known: set[str]) -> tuple[int, str] | None:
+def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: set[str]) -> tuple[int, str] | None:
     """Return the last sentence that takes something up, and the place of its message."""
-    mentions = [(place, part) for place, text in enumerate(messages) for part in sentences(text) if _takes_up(part, stems, known)]
+    mentions = [
+        (place, part)
+        for place, text in enumerate(messages)
+        for part in sentences(text)
+        if _takes_up(part, stems, known) or (assistance.comes_back(part) and stems & _stems(part))
+    ]
     return mentions[-1] if mentions else None
 
 

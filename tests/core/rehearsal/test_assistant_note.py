@@ -150,5 +150,7 @@ def test_a_suggestion_is_followed_until_something_comes_back():
     assert "Nothing has come back, and you have not asked." in rendered(note([made], "Long day at work."))
     (back,) = note([made], "Fine. I did the envelope after breakfast, it was only the gas.")["suggestions"]
     assert back["came_back"] == {"exchange_number": 2, "text": "I did the envelope after breakfast, it was only the gas."}
+    (tried,) = note([made], "I tried the envelope thing. Not for me.")["suggestions"]
+    assert tried["came_back"] == {"exchange_number": 2, "text": "I tried the envelope thing."}
     (asked,) = note([made, ("Long day.", "And the envelope at breakfast, did it happen?")], "Rain again.")["suggestions"]
     assert (asked["came_back"], asked["asked"]) == (None, True)
