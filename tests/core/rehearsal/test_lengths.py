@@ -3,10 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from markdown_it import MarkdownIt
 
 from core.packs.pack import load_pack
-from core.rehearsal.lengths import planned_evaluation_lengths, summarise_lengths
+from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.lengths import Lengths, planned_evaluation_lengths, summarise_lengths
 from core.rehearsal.personas import sample_batch
+from core.reports.render import fidelity_markdown
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 
@@ -20,6 +23,14 @@ def test_the_spread_lies_within_the_lengths_and_in_order(lengths):
     assert found.conversations == len(lengths)
     assert min(lengths) <= found.p10 <= found.median <= found.p90 <= max(lengths)
     assert found.mean == pytest.approx(sum(lengths) / len(lengths))
+
+
+def test_a_batch_s_report_has_its_lengths_beside_others_as_a_table():
+    lengths = {name: Lengths(conversations=2, mean=4.5, p10=3, median=4.5, p90=6) for name in ("this batch", "evaluation, as planned")}
+    page = MarkdownIt("commonmark").enable("table").render(fidelity_markdown(measure_fidelity(PACK, []), lengths=lengths))
+    for name in lengths:
+        assert f"<td>{name}</td>" in page
+    assert "3, 4.5, 6" in page
 
 
 def test_no_conversations_have_no_length():
