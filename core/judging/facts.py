@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.judging.echo import echoes, summarised
-from core.judging.text_facts import ends_with_question, length_ratios, opener, words
+from core.judging.text_facts import ends_with_question, is_measured, length_ratios, opener, words
 from core.packs.tics import Tics
 from core.records import Exchange
 
@@ -14,14 +14,15 @@ def measure(exchanges: Sequence[Exchange], tics: Tics) -> dict[str, Any]:
     """Return the facts that every judge is given.
 
     Returns:
-        `user_words` and `assistant_words` (counts, one per exchange), `length_ratio` (mean), `question_endings` (share of
-        the assistant's messages, 0 to 1), `repeated_openers` (opener and count, most frequent first), `tics` (the pack's figures of
-        speech that are in more answers than their bound allows, most frequent first), and `echo` (shares of the answers' runs of
-        four words that are copied from the user or from earlier answers, and the longest copied run).
+        `measured` (whether the others may be shown: not for a script in which nobody has checked them), `user_words` and `assistant_words` (counts, one
+        per exchange), `length_ratio` (mean), `question_endings` (share of the assistant's messages, 0 to 1), `repeated_openers` (opener and count, most
+        frequent first), `tics` (the pack's figures of speech that are in more answers than their bound allows, most frequent first), and `echo` (shares
+        of the answers' runs of four words that are copied from the user or from earlier answers, and the longest copied run).
     """
     openers = Counter(opener(exchange.assistant) for exchange in exchanges)
     ratios = length_ratios(exchanges)
     return {
+        "measured": is_measured(exchanges),
         "user_words": [len(words(exchange.user)) for exchange in exchanges],
         "assistant_words": [len(words(exchange.assistant)) for exchange in exchanges],
         "length_ratio": round(sum(ratios) / len(ratios), 2),

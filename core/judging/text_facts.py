@@ -1,6 +1,7 @@
 """Words, sentences, openers, endings and lengths of messages: what is counted in texts, for judges, guards and audits."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from core.records import Exchange
@@ -8,17 +9,49 @@ from core.records import Exchange
 OPENER_WORDS = 3
 """Number of words by which two openers are distinguished."""
 
+MEASURED = 0.9
+"""Share of Latin letters from which a side's messages are counted for judges: counts were checked in languages of this script."""
+
 _MARKUP = re.compile(r"[*_#>`]+")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
+_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
+"""What a regular expression of Python does not split as people would: marks above and below letters, and scripts without spaces."""
+_QUESTION = "?\uff1f\u061f\u2047\u2048\u2049\u203d\u037e\u055e\u1367\u2cfa\u2e2e\ua60f"
+_GREEK = re.compile(r"[\u0370-\u03ff]")
+"""Who writes these letters asks with a semicolon, which looks like their mark."""
+_STOPS = re.compile(r"(?<=[.!?؟۔।։።])\s+|(?<=[。！？｡])(?![」』”’）)])|\n+")
+_SMILEY = re.compile(r"\s[:;=]-?[)(DPp3]+$|\s<3$")
+_NOTHING_SAID = ("Z", "So", "Sk", "Cf", "Cc", "Co", "Cn", "Mn", "Me", "Pe", "Pf", "Pi")
+"""Unicode's categories of what may follow a sentence's last mark: spaces, emoji and their modifiers, closing brackets and quotes."""
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words, lower case, without punctuation or Markdown."""
-    return re.findall(r"[\w'’]+", _MARKUP.sub(" ", text.lower()))
+    """Return a text's words, lower case, without punctuation or Markdown; where a script puts no spaces between words, each letter counts as one."""
+    plain = _MARKUP.sub(" ", text.lower())
+    return _words_beyond(plain) if _BEYOND.search(plain) else re.findall(r"[\w'’]+", plain)
+
+
+def _words_beyond(text: str) -> list[str]:
+    """Return the words by Unicode's categories: letters, numbers, and the marks on them."""
+    parts = []
+    for character in text:
+        kind = unicodedata.category(character)[0]
+        if kind == "L" and _IS_UNSPACED.match(character):
+            parts += [" ", character, "\0"]
+        elif kind == "M" and parts and parts[-1] == "\0":
+            parts.insert(-1, character)  # a mark belongs to the letter before it
+        else:
+            parts.append(character if kind in "LMN" or character in "_'’" else " ")
+    return "".join(parts).replace("\0", " ").split()
 
 
 def sentences(text: str) -> list[str]:
     """Split a text into sentences and lines."""
-    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text) if part.strip()]
+    return [part.strip() for part in _STOPS.split(text) if part.strip()]
 
 
 def opener(text: str) -> str:
@@ -27,8 +60,23 @@ def opener(text: str) -> str:
 
 
 def ends_with_question(text: str) -> bool:
-    """Say whether a message's last sentence asks something."""
-    return text.rstrip(" \n\"'”’*_)").endswith("?")
+    """Say whether a message's last sentence asks something, whatever stands after its mark: quotes, brackets, Markdown, emoji."""
+    said = _SMILEY.sub("", text.rstrip())
+    while said and (said[-1] in "\"'*_~`" or unicodedata.category(said[-1]).startswith(_NOTHING_SAID)):
+        said = said[:-1]
+    mark = said.rstrip("!！")[-1:]
+    return bool(mark) and (mark in _QUESTION or (mark == ";" and bool(_GREEK.search(said))))
+
+
+def is_measured(exchanges: Sequence[Exchange]) -> bool:
+    """Say whether what is counted in a conversation may be shown to a judge: in a language that was not tried, a count may be wrong."""
+    return all(_is_latin([getattr(exchange, side) for exchange in exchanges]) for side in ("user", "assistant"))
+
+
+def _is_latin(texts: Sequence[str]) -> bool:
+    letters = sum(len(run) for text in texts for run in _LETTERS.findall(text))
+    latin = sum(len(run) for text in texts for run in _LATIN.findall(text))
+    return latin >= MEASURED * letters
 
 
 def length_ratios(exchanges: Sequence[Exchange]) -> list[float]:
