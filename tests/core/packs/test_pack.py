@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import PackError
+from core.judging import text_facts
 from core.judging.facts import measure
 from core.packs.pack import domains, load_pack
 from core.records import Exchange
@@ -153,3 +154,18 @@ def test_text_that_looks_like_a_template_is_not_expanded():
     assert "{{ 7 * 7 }} {% raw %}" in pack.prompts["assessor"].render(
         exchanges=[exchange], facts=facts, criteria=[{**criterion.head.model_dump(), "text": criterion.text}]
     )
+
+
+def test_the_mentors_length_is_one_number_wherever_it_is_read_and_the_example_answers_keep_it():
+    pack = load_pack("coding-mentor")
+    most = pack.help.length.most
+    assert most == 2
+    for text in (pack.prompts["assistant"].text, pack.prompts["system"].text, pack.rubric.criteria["GU4"].text):
+        assert re.search(r"\btwice\b", text)
+        assert not re.search(r"twice and a half|2\.5", text)
+    assert "aims at no more than 2," in pack.prompts["assessor"].text
+    shown = pack.prompts["assistant"].text.partition("# Two answers in full")[2].partition("\n# ")[0]
+    pairs = re.findall(r'((?:^>[^\n]*\n)+)\n\*Good:\* "(.+?)"\n(?:\n|\Z)', shown + "\n", re.MULTILINE | re.DOTALL)
+    assert len(pairs) == 2
+    for message, answer in pairs:
+        assert len(text_facts.words(answer)) <= most * len(text_facts.words(message))
