@@ -1,0 +1,194 @@
+"""The golden set of a pack, `config/domains/<domain>/golden/*.yaml`: conversations with the verdicts that judges are measured against."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.errors import PackError, nearest
+from core.fingerprint import fingerprint
+from core.judging.scoring import applicable
+from core.judging.text_facts import words
+from core.packs.pack import Pack, Rubric, domains
+from core.packs.taxonomy import Text
+from core.records import Exchange, Transcript
+from core.yaml_files import Strict, load_yaml
+
+FOLDER = "golden"
+QUOTED = 8
+"""Words in a row that a prompt and a held-out conversation share by quotation and hardly by chance."""
+ENOUGH, ENOUGH_OF_GATES = 5, 12
+"""Conversations of each kind, failures and close passes, that a criterion needs to say anything of a judge."""
+
+Label = Literal["YES", "NO", "NA"]
+
+
+class Said(Strict):
+    """An exchange."""
+
+    user: Text
+    assistant: Text
+
+
+class GoldenVerdict(Strict):
+    """What holds of a criterion.
+
+    Args:
+        reason: why, in a sentence; needed for a NO and a close answer.
+        exchanges: on which the reason rests.
+        close: whether it is a near miss of the other answer.
+    """
+
+    answer: Label
+    reason: str = ""
+    exchanges: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    close: bool = False
+
+
+class GoldenFile(Strict):
+    """A file of the set.
+
+    Args:
+        provenance: who wrote the conversation, and for what.
+        held_out: whether prompts are never tuned on it.
+        labels: by reader, what each answered without seeing the other's.
+        disputed: criteria on which the readers differ still.
+    """
+
+    title: Text
+    provenance: Text
+    held_out: bool
+    exchanges: list[Said] = Field(min_length=1)
+    verdicts: dict[str, GoldenVerdict]
+    labels: dict[str, dict[str, Label]] = Field(min_length=2, max_length=2)
+    disputed: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A conversation of the set, with the verdicts on it."""
+
+    id: str
+    file: GoldenFile
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation as judges read it."""
+        said = [Exchange(exchange_number=number, user=item.user, assistant=item.assistant) for number, item in enumerate(self.file.exchanges, 1)]
+        return Transcript(id=self.id, exchanges=said, provenance={"golden": self.file.provenance})
+
+
+@dataclass(frozen=True)
+class GoldenCounts:
+    """How often a criterion is answered in a set; disputed answers are counted apart.
+
+    Args:
+        close: of those that pass, the near misses.
+    """
+
+    yes: int
+    no: int
+    na: int
+    close: int
+    disputed: int
+
+
+def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
+    """Read a pack's golden set, sorted by id; empty where the pack has none.
+
+    Args:
+        folder: where it is, if not beside the pack's other files.
+
+    Raises:
+        PackError: the first thing that is wrong in a file, or a conversation that is there twice.
+    """
+    place = folder or domains()[pack.name] / "config/domains" / pack.name / FOLDER
+    seen: dict[str, str] = {}
+    golden = []
+    for path in sorted(place.glob("*.yaml")):
+        if path.is_symlink():
+            raise PackError(f"{path} is a link. Put the file itself there.")
+        item = Golden(path.stem, load_yaml(path, GoldenFile, PackError))
+        if wrong := _wrong(item.file, pack.rubric):
+            raise PackError(f"{path}: {wrong}")
+        said = fingerprint(item.file.exchanges)
+        if said in seen:
+            raise PackError(f"{path} holds the same conversation as {seen[said]}. Keep one of them.")
+        seen[said] = path.name
+        golden.append(item)
+    return golden
+
+
+def count_golden(golden: Sequence[Golden], rubric: Rubric) -> dict[str, GoldenCounts]:
+    """Return by criterion how often it is answered."""
+
+    def count(name: str) -> GoldenCounts:
+        asked = [item.file for item in golden if name in item.file.verdicts]
+        settled = [file.verdicts[name] for file in asked if name not in file.disputed]
+        answers = Counter(verdict.answer for verdict in settled)
+        close = sum(verdict.close and verdict.answer != "NO" for verdict in settled)
+        return GoldenCounts(answers["YES"], answers["NO"], answers["NA"], close, len(asked) - len(settled))
+
+    return {name: count(name) for name in rubric.criteria}
+
+
+def lacking(golden: Sequence[Golden], rubric: Rubric) -> list[str]:
+    """Return what a set lacks in order to measure a judge, each as a sentence."""
+    sentences = []
+    for name, counts in count_golden(golden, rubric).items():
+        enough = ENOUGH_OF_GATES if rubric.criteria[name].head.gate else ENOUGH
+        for number, kind in ((counts.no, "fail it"), (counts.close, "pass it closely")):
+            if number < enough:
+                sentences.append(f"{name}: {number} conversations {kind}; {enough} are needed.")
+    return sentences
+
+
+def quoted(golden: Sequence[Golden], pack: Pack) -> dict[str, str]:
+    """Return the held-out conversations that a prompt of the pack quotes, each with the words; a judge must not have read them."""
+    texts = [prompt.text for prompt in pack.prompts.values()] + [criterion.text for criterion in pack.rubric.criteria.values()]
+    known = {run for text in texts for run in _runs(text)}
+    found = {}
+    for item in golden:
+        said = [text for exchange in item.file.exchanges for text in (exchange.user, exchange.assistant)]
+        shared = [run for text in said for run in _runs(text) if run in known]
+        if item.file.held_out and shared:
+            found[item.id] = " ".join(shared[0])
+    return found
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    said = words(text)
+    return [tuple(said[start : start + QUOTED]) for start in range(len(said) - QUOTED + 1)]
+
+
+def _wrong(file: GoldenFile, rubric: Rubric) -> str | None:
+    """Return the first thing that does not fit the rubric or contradicts itself; none if nothing does."""
+    due = [criterion.id for criterion in applicable(rubric, len(file.exchanges))]
+    for where, answers in (("verdicts", file.verdicts), *((f"labels.{reader}", labels) for reader, labels in file.labels.items())):
+        if wrong := _wrong_names(where, answers, due):
+            return wrong
+    for name, verdict in file.verdicts.items():
+        answers = {verdict.answer, *(labels[name] for labels in file.labels.values())}
+        if "NA" in answers and rubric.criteria[name].head.na == "never":
+            return f"{name} is answered NA, which it does not allow. Answer YES or NO."
+        if (verdict.answer == "NO" or verdict.close) and not (verdict.reason.strip() and verdict.exchanges):
+            return f"verdicts.{name} is NO or close and needs a `reason` and the `exchanges` that it rests on."
+        if beyond := [number for number in verdict.exchanges if number > len(file.exchanges)]:
+            return f"verdicts.{name} names the exchange {beyond[0]}; there are {len(file.exchanges)}."
+    differing = [name for name in file.verdicts if len({labels[name] for labels in file.labels.values()}) > 1]
+    if sorted(file.disputed) != sorted(differing):
+        return f"`disputed` names {', '.join(file.disputed) or 'nothing'}, but the readers differ on {', '.join(differing) or 'nothing'}."
+    labels = next(iter(file.labels.values()))
+    against = [name for name, verdict in file.verdicts.items() if name not in differing and verdict.answer != labels[name]]
+    return f"verdicts.{against[0]} is {file.verdicts[against[0]].answer}, but both readers answered {labels[against[0]]}." if against else None
+
+
+def _wrong_names(where: str, answers: Mapping[str, object], due: Sequence[str]) -> str | None:
+    for name in answers:
+        if name not in due:
+            return f"{where} names {name!r}.{nearest(name, due)} Allowed, for a conversation of this length: {', '.join(due)}."
+    missing = [name for name in due if name not in answers]
+    return f"{where} lacks {', '.join(missing)}. Every criterion that applies is answered." if missing else None
