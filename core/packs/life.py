@@ -19,6 +19,7 @@ class Country(Strict):
     Args:
         english: how English is written there: spelling, idiom, institutions, money.
         places: towns and landscapes.
+        words: that give away a text from there, as those of a subtopic do.
         names: given names of people who live there; those of the taxonomy where there are none.
     """
 
@@ -26,6 +27,7 @@ class Country(Strict):
     name: Text
     english: Text
     places: list[Text] = Field(min_length=1)
+    words: list[Text] = Field(default_factory=list)
     names: list[Text] = Field(default_factory=list)
 
 

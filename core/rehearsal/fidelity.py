@@ -38,6 +38,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "episode_messages": (0, 1),  # messages that are a part of an episode; the pack sets the bound
     "events_mentioned": (0.4, 1),  # messages after an event that hold one of its own words
     "episode_answered": (0.5, 1),  # after a question about what an episode brought
+    "topics_in_time": (0.8, 1),  # of the mentions of a persona's topics, those when the topic has arrived
+    "cooperation_lift": (0.05, 1),  # messages that use two of the last answer's words where it is engaged with, less that where it is ignored
+    "place_shows": (0.2, 1),  # conversations that hold a word of the country's, where the country has words
 }
 """Where a figure of a batch is in order; the report names those outside."""
 
@@ -134,6 +137,8 @@ class _Message:
     part: str
     episode: str
     event: str
+    early: frozenset[str]
+    cooperation: str
 
 
 def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
@@ -168,6 +173,9 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
         "episodes_recognised": (sum(bool(shows.search(plain(message.text))) for message, shows in arrived), len(arrived)),
         "episode_messages": (sum(bool(message.part) for message in messages), len(messages)),
         "episode_answered": (sum(_answers(message) for message in played), len(played)),
+        "topics_in_time": _topics_in_time(messages, topics),
+        "cooperation_lift": _cooperation(messages),
+        "place_shows": _places(pack, transcripts),
         "events_mentioned": (sum(_mentions(message) for message in after), len(after)),
     }
     ranges = RANGES | {"episode_messages": (0, pack.episodes.most_of_messages)}
@@ -198,6 +206,8 @@ def _messages(transcript: Transcript) -> Iterator[_Message]:
             topics_due=frozenset(steered["topics"] if steered else ()),
             part=beat.part if (beat := beat_at(drawn, number + 1) if drawn else None) else "",
             episode=next((item.name for item in drawn.episodes if beat in item.beats), "") if drawn and beat else "",
+            early=frozenset(topic.subtopic for topic in drawn.topics if number + 1 < topic.arrives) if drawn else frozenset(),
+            cooperation=str(steered["cooperation"]) if steered and "cooperation" in steered else "",
             event=next((item.text for item in drawn.events if item.exchange_number == number + 1), "") if drawn else "",
         )
         before = exchange
@@ -247,6 +257,40 @@ def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
             lengths[message.style].append(len(words(message.text)))
     ranges = {name: value.words for name, value in pack.taxonomy.dimensions["writing_style"].items()}
     return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
+
+
+def _topics_in_time(messages: Sequence[_Message], topics: Sequence[set[str]]) -> tuple[float, int]:
+    """Return how many mentions of topics that arrive late are not too early, and of how many."""
+    late = frozenset(name for message in messages for name in message.early)
+    mentions = [(name in message.early) for message, found in zip(messages, topics, strict=True) for name in found & late]
+    return sum(not early for early in mentions), len(mentions)
+
+
+def _cooperation(messages: Sequence[_Message]) -> tuple[float, int]:
+    """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
+    shares = {}
+    for kind in ("engage", "ignore"):
+        due = [message for message in messages if message.cooperation == kind and message.answer_before]
+        shares[kind] = sum(_uses(message) for message in due) / len(due) if due else None
+    engaged, ignored = shares["engage"], shares["ignore"]
+    return (engaged - ignored, 1) if engaged is not None and ignored is not None else (0.0, 0)
+
+
+def _uses(message: _Message) -> bool:
+    theirs = {word[:CONTENT_LETTERS] for word in words(message.answer_before or "") if len(word) >= CONTENT_LETTERS}
+    return len(theirs & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
+
+
+def _places(pack: Pack, transcripts: Sequence[Transcript]) -> tuple[float, int]:
+    """Return in how many conversations a word of the persona's country shows, and of how many."""
+    words_of = {country.name: pattern(tuple(country.words)) for country in pack.life.countries.values() if country.words}
+    shown = []
+    for transcript in transcripts:
+        drawn = _drawn(transcript.persona)
+        shows = words_of.get(drawn.life.get("place", "").rpartition(", ")[2]) if drawn else None
+        if shows:
+            shown.append(any(shows.search(plain(exchange.user)) for exchange in transcript.exchanges))
+    return sum(shown), len(shown)
 
 
 def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:

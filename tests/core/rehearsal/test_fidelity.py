@@ -21,7 +21,9 @@ PACK = load_pack("therapeutic-coaching")
 def transcript(persona, texts, answers=None, **provenance):
     answers = answers or ["That is a lot for one week."] * len(texts)
     exchanges = [Exchange(exchange_number=n, user=text, assistant=answer) for n, (text, answer) in enumerate(zip(texts, answers, strict=True), 1)]
-    steering = [{"flaws": list(d.flaws), "topics": list(d.topics)} for d in (steer(PACK, persona, n + 1, 3) for n in range(len(texts)))]
+    steering = [
+        {"flaws": list(d.flaws), "topics": list(d.topics), "cooperation": d.cooperation} for d in (steer(PACK, persona, n + 1, 3) for n in range(len(texts)))
+    ]
     provenance = {"steering": steering, "rejections": []} | provenance
     return Transcript(id=persona.id, persona=persona.model_dump(), exchanges=exchanges, end_reason=EndReason.USER_DONE, provenance=provenance)
 
@@ -36,7 +38,8 @@ async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_m
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
     report = measure_fidelity(PACK, batch)
-    assert set(report.out) <= {"questions_answered"}  # the scripted user answers only what was asked about an episode
+    # the scripted user answers only what was asked about an episode, and its phrases know no places
+    assert set(report.out) <= {"questions_answered", "place_shows"}
     assert figure(report, "flaw_lift").value > 0.4
 
 
@@ -61,6 +64,38 @@ def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, a
     question = "Good that you went. Did you manage the evening walk along the river?"
     report = measure_fidelity(PACK, [transcript(persona, ["I went out on Sunday.", reply], [question, "I see."])])
     assert (figure(report, "questions_answered").value, figure(report, "questions_answered").of) == (answered, 1)
+
+
+def test_a_simulator_that_ignores_how_far_to_go_along_with_an_answer_is_named():
+    answer = "Perhaps the evening walks along the river could come before the supper."
+    batch = sample_batch(PACK, 0, 40, (8, 8))
+
+    def said(persona, plays):
+        kinds = [steer(PACK, persona, number, 3).cooperation for number in range(1, 9)]
+        return [f"{number}: the evening walks were short" if kind == "engage" or not plays else f"{number}: bus again" for number, kind in enumerate(kinds)]
+
+    for plays, lift in ((True, 1.0), (False, 0.0)):
+        report = measure_fidelity(PACK, [transcript(persona, said(persona, plays), [answer] * 8) for persona in batch])
+        assert figure(report, "cooperation_lift").value == lift
+        assert ("cooperation_lift" in report.out) == (not plays)
+
+
+def test_people_from_nowhere_in_particular_are_named():
+    batch = sample_batch(PACK, 0, 30)
+    homes = {country.name: country for country in PACK.life.countries.values()}
+    local = [transcript(persona, [f"So much for the {homes[persona.life['place'].rpartition(', ')[2]].words[0]} today."]) for persona in batch]
+    anywhere = [transcript(persona, ["So much for the weather today."]) for persona in batch]
+    assert figure(measure_fidelity(PACK, local), "place_shows").value == 1.0
+    assert "place_shows" in measure_fidelity(PACK, anywhere).out
+
+
+def test_a_topic_that_is_brought_up_before_its_time_is_counted():
+    persona = next(item for item in sample_batch(PACK, 0, 200, (12, 12)) if any(topic.arrives > 3 for topic in item.topics))
+    late = next(topic for topic in persona.topics if topic.arrives > 3)
+    word = PACK.taxonomy.topics[late.category].subtopics[late.subtopic].words[0]
+    texts = [f"Day {number}, and the {word} again." if number in (1, late.arrives) else f"Day {number}." for number in range(1, 13)]
+    found = figure(measure_fidelity(PACK, [transcript(persona, texts)]), "topics_in_time")
+    assert (found.value, found.of) == (0.5, 2)
 
 
 def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_found():
