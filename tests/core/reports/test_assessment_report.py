@@ -1,0 +1,35 @@
+"""The report of a batch says what was gathered and by which rule not, what was read after a repair, and which answers follow from lapses."""
+
+from core.judging.figures import figures
+from core.packs.pack import GatherRule
+from core.records import Answer, AssessmentBatch, Judged
+from core.reports.render import assessment_markdown
+from tests.core.judged import PACK, conversation, decided, single
+
+BATCH = AssessmentBatch(domain=PACK.name, judges=["scripted/judge"], assessments=[], left_out=[])
+
+
+def report(judged: list[Judged], rule: GatherRule | None) -> str:
+    return assessment_markdown(figures(judged, PACK.rubric, gather=rule), BATCH, PACK, [], {}, 1.0)
+
+
+def test_passes_that_are_not_gathered_are_named_by_the_rule():
+    judged = [single(conversation("a")), single(conversation("b"), {"CP2": "NO"}), single(conversation("c"), {"CQ3": "NO", "CQ6": "NO"})]
+    judged += [single(conversation("d"), {"CQ8": "NO", "CP2": "NO"})]  # fails, so the rule says nothing of it
+    said = report(judged, GatherRule(floors=0.5, required=["CP2"]))
+    assert "| of these gathered | 1; not gathered, though they pass: " in said
+    assert "1 (CP2 is required)" in said
+    assert "1 (connection is below 0.5)" in said
+    assert "gathered" not in report(judged, None)
+    assert "| of these gathered | 3 |" in report(judged, GatherRule(floors=0.0))
+
+
+def test_repairs_and_answers_decided_by_lapses_are_counted():
+    plain = single(conversation("a"), provenance={"repaired": {"prose": 2, "thoughts": 1}})
+    verdicts = [item.model_copy(update={"stated": Answer.NO}) if item.criterion == "CP2" else item for item in plain.final.verdicts]
+    other = decided(conversation("b"), "scripted/judge", verdicts, provenance={"repaired": {"prose": 1}})
+    judged = [plain, Judged(transcript=conversation("b"), final=other, by_judge={other.judge: other})]
+    said = report(judged, None)
+    assert "| replies read after a repair | prose: 3, thoughts: 1 |" in said
+    assert "| answers that follow from the lapses against the judge's own | 1 of 34 |" in said
+    assert "repair" not in report([single(conversation("a"))], None)
