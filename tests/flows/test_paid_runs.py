@@ -1,4 +1,4 @@
-"""Runs that cost money, against a loopback provider: what is paid, what is kept, what ends a run and how it goes on."""
+"""Runs that cost money, against a loopback provider: what is paid, what is kept, what ends a run and how it continues."""
 
 import os
 import subprocess

@@ -66,7 +66,7 @@ class Repo:
 
 
 class Store:
-    """Everything in a folder; a second store on the same folder goes on where the first ended."""
+    """Everything in a folder; a second store on the same folder continues where the first ended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
