@@ -13,6 +13,7 @@ from tests.conftest import CHECKOUT
 
 PACK = load_pack("therapeutic-coaching", CHECKOUT)
 LIFE = PACK.life
+MENTOR = load_pack("coding-mentor", CHECKOUT)
 COUNTRIES = {
     *("united_kingdom", "ireland", "united_states", "canada", "australia", "new_zealand", "india", "south_africa", "nigeria", "kenya", "singapore"),
     *("philippines", "germany", "netherlands", "jamaica"),
@@ -21,9 +22,12 @@ EACH_AGE = {"occupation": 22, "household": 12}
 EVERYBODY = {"week": 25, "body": 25, "money": 16, "interest": 25}
 
 
-def all_texts():
-    lists = [own for texts in LIFE.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
-    return [detail.text for own in [*lists, LIFE.events] for detail in own]
+def lists_of(life):
+    return [own for texts in life.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
+
+
+def all_texts(life):
+    return [detail.text for own in [*lists_of(life), life.events] for detail in own]
 
 
 def test_there_is_enough_for_two_personas_to_be_unlike_in_their_work_homes_and_weeks():
@@ -38,8 +42,25 @@ def test_there_is_enough_for_two_personas_to_be_unlike_in_their_work_homes_and_w
     assert len(LIFE.events) >= 70
 
 
-def test_no_text_is_there_twice_or_begins_like_another():
-    texts = all_texts()
+def test_learners_differ_in_work_machine_hours_and_company():
+    assert MENTOR.life.by == "goal"
+    assert set(MENTOR.life.facts) == {"occupation", "machine", "when_and_where", "people_around", "habit"}
+    assert min(map(len, lists_of(MENTOR.life))) >= 16
+    assert len(MENTOR.life.events) >= 30
+    assert not MENTOR.life.countries
+
+
+def test_a_learner_wants_what_goes_with_what_they_are():
+    for persona in sample_batch(MENTOR, 0, 300):
+        at_work = persona.dimensions["experience"] == "junior_at_work"
+        assert at_work == (persona.dimensions["goal"] == "the_job_they_have"), persona.id
+        if at_work:
+            assert not {episode.name for episode in persona.episodes} & {"graded_work", "exam_under_way", "application_task", "looks_like_mine"}
+
+
+@pytest.mark.parametrize("life", [LIFE, MENTOR.life], ids=["therapeutic-coaching", "coding-mentor"])
+def test_no_text_is_there_twice_or_begins_like_another(life):
+    texts = all_texts(life)
     assert [text for text, times in Counter(text.lower() for text in texts).items() if times > 1] == []
     beginnings = Counter(" ".join(text.lower().split()[:5]) for text in texts)
     assert [beginning for beginning, times in beginnings.items() if times > 1] == []
@@ -56,15 +77,16 @@ def test_people_live_everywhere_in_places_that_are_not_the_same():
 
 
 @pytest.mark.slow
-def test_nothing_of_a_life_contradicts_a_topic_of_the_persona():
-    for persona in sample_batch(PACK, 0, 300):
+@pytest.mark.parametrize("pack", [PACK, MENTOR], ids=lambda pack: pack.name)
+def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
+    for persona in sample_batch(pack, 0, 300):
         subtopics = {topic.subtopic for topic in persona.topics}
-        given = {name: text for name, text in persona.life.items() if name in LIFE.facts}
+        given = {name: text for name, text in persona.life.items() if name in pack.life.facts}
         for episode in persona.episodes:
-            for name in PACK.episodes.episodes[episode.name].life:
+            for name in pack.episodes.episodes[episode.name].life:
                 given.pop(name, None)
         for text in [*given.values(), *(event.text for event in persona.events)]:
-            assert not subtopics & set(LIFE.details[text].not_with.get(TOPIC, ())), persona.id
+            assert not subtopics & set(pack.life.details[text].not_with.get(TOPIC, ())), persona.id
 
 
 @pytest.mark.parametrize(
