@@ -47,6 +47,8 @@ Within = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
 Correlation = Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(strict=True, ge=0, le=1000, allow_inf_nan=False)]
 """How many times as much; 0 is nothing."""
+Factor = Annotated[float, Field(strict=True, ge=0.001, le=1000, allow_inf_nan=False)]
+"""By which a weight is multiplied; the product of many stays a number that something can be drawn by."""
 Positive = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)]
 """An amount of something physical."""
 

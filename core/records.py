@@ -16,10 +16,13 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Side = Literal["user", "assistant"]
 RoleName = Literal["user_simulator", "assistant", "judge", "repairer", "designer"]
 LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+"""In which a conversation may begin; the calendar ends some thousand years later."""
 
 
 def _is_day(text: str) -> str:
-    date.fromisoformat(text)
+    if not FIRST_YEAR <= date.fromisoformat(text).year <= LAST_YEAR:
+        raise ValueError(f"allowed are days from {FIRST_YEAR} to {LAST_YEAR}")
     return text
 
 

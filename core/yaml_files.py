@@ -129,6 +129,8 @@ def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whol
     if first["type"] == "extra_forbidden":
         meant = nearest(str(first["loc"][-1]), _keys(model)) if model else ""
         message = "is not a known key; remove it or correct its spelling"
+    if not first["loc"] and first["input"] is None:
+        message = "holds nothing; write its keys"
     # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
     unsaid = not first["loc"] or first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict)
     found = "" if unsaid else f" (found {_shown(first['input'])})"

@@ -4,20 +4,27 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from core.errors import PackError
 from core.judging.facts import measure
 from core.judging.judge import asked_of
+from core.judging.ordinary_english import FILE
+from core.judging.text_facts import sentences
 from core.packs.pack import Pack
 from core.packs.prompts import NOTE, SUPPLIED
+from core.paths import find_data
 from core.records import Exchange
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.text_files import read_text
 
 PERSONAS = 400
 """Over which it is counted what is met."""
 MEETING_EPISODES = 2000
 """The same for episodes, of which three in ten personas have one of dozens."""
+ORDINARY_SHARE = 0.1
+"""Of plain sentences, as many as no figure of speech is in."""
 EXAMPLES = (3, 8)
 NO, YES = re.compile(r"\bNO\b"), re.compile(r"\bYES\b")
 EXAMPLE = re.compile(r"^- ", re.MULTILINE)
@@ -25,7 +32,7 @@ EXAMPLE = re.compile(r"^- ", re.MULTILINE)
 
 def review_pack(pack: Pack) -> list[str]:
     """Return what a person should look at, each as a sentence with the file; nothing for a pack that lacks nothing."""
-    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_episodes(pack), *_gates(pack), *_prompts(pack)]
+    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_episodes(pack), *_gates(pack), *_figures(pack), *_prompts(pack)]
 
 
 def rendered_prompts(pack: Pack) -> dict[str, str]:
@@ -111,6 +118,17 @@ def _gates(pack: Pack) -> list[str]:
     return found
 
 
+def _figures(pack: Pack) -> list[str]:
+    """Look whether the patterns of figures of speech find ordinary sentences."""
+    ordinary = sentences(read_text(find_data(FILE), PackError))
+    found = Counter(name for sentence in ordinary for name in pack.tics.search(sentence))
+    return [
+        f"The pattern of {name} in tics.yaml finds {count / len(ordinary):.0%} of the sentences of ordinary English; make it narrower."
+        for name, count in found.items()
+        if count > ORDINARY_SHARE * len(ordinary)
+    ]
+
+
 def clauses_of(pack: Pack, criterion: str) -> dict[str, str]:
     """Return what a conversation may hit of a criterion, each clause by its full name, in a sentence."""
     return {f"{criterion}.{name}": text for name, text in pack.rubric.criteria[criterion].head.clauses.items()}
@@ -125,9 +143,20 @@ def exercised_clauses(pack: Pack) -> dict[str, tuple[str, list[str]]]:
 
 
 def _prompts(pack: Pack) -> list[str]:
+    files = {  # what a file of the pack is for reaches a model by an input alone
+        "episode": pack.episodes.episodes,
+        "event": pack.life.events,
+        "life": pack.life.facts or pack.life.countries,
+        "programs": pack.programs,
+        "services": pack.services,
+        "tics": pack.tics.figures,
+    }
+    given = {name for name, there in files.items() if there}
     wanted: Mapping[str, set[str]] = {
-        "user_simulator": {"persona", "topics", "flaws"},
-        "user_steering": {"topics", "flaws", "cooperation", "mood", "may_end"},
+        "user_simulator": {"persona", "topics", "flaws"} | given & {"life", "programs"},
+        "user_steering": {"topics", "flaws", "cooperation", "mood", "may_end"} | given & {"episode", "event"},
+        "assistant": given & {"services", "tics"},
+        "system": given & {"services"},
         "assessor": {"exchanges", "facts"},
         "assessor_question": {"criteria"},
     }

@@ -1,6 +1,8 @@
 """The patterns and numbers by which guards find unusable messages: `config/guards.yaml` with a domain's `guards.yaml`."""
 
-from typing import Annotated
+import sys
+import unicodedata
+from typing import Annotated, Any
 
 import re2
 from pydantic import AfterValidator, Field
@@ -10,15 +12,38 @@ from core.records import Side
 from core.yaml_files import Strict
 
 
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False  # what is wrong is said in the error of the pack
+_OPTIONS.max_mem = 64 * 2**20  # many patterns are compiled as one
+_SAMPLES = ("", "Yes, a word.")
+"""In which a pattern that matches no character finds something."""
+
+
+def finder(*patterns: str, flags: str = "im") -> Any:
+    """Return what finds any of some patterns, without regard to case; with the flag `m`, `^` is the beginning of a line."""
+    return re2.compile("|".join(f"(?{flags}:{pattern})" for pattern in patterns), options=_OPTIONS)
+
+
 def _compiles(pattern: str) -> str:
     try:
-        re2.compile(pattern)
+        found = finder(pattern)
     except re2.error as broken:
-        raise ValueError(f"not a regular expression: {broken}") from broken
+        raise ValueError(f"not a regular expression of RE2: {broken.args[0].decode(errors='replace')}") from broken
+    if found.groupindex:
+        raise ValueError(f"it has the named group {next(iter(found.groupindex))!r}, which another pattern could have as well; write the group without a name")
+    if any(match and not match.group() for match in map(found.search, _SAMPLES)):
+        raise ValueError("it also matches where nothing stands, and so in every message; let it match at least one character")
     return pattern
 
 
+def _is_script(name: str) -> str:
+    if not any(unicodedata.name(chr(code), "").startswith(f"{name} ") for code in range(sys.maxunicode)):
+        raise ValueError("no letters have names that begin so; write a script as Unicode does, such as LATIN, CYRILLIC or DEVANAGARI")
+    return name
+
+
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
+Script = Annotated[str, AfterValidator(_is_script)]
 
 
 class Patterns(Strict):
@@ -68,7 +93,7 @@ class Guards(Strict):
         answering: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
     """
 
-    script: str
+    script: Script
     foreign_share: Part
     foreign_run: Annotated[Words, Field(ge=2)]
     repeats: Repeats
@@ -84,7 +109,7 @@ class Guards(Strict):
 class DomainGuards(Strict):
     """A domain's `guards.yaml`: patterns added to the general ones, and the script and the pronouns where its language has others."""
 
-    script: str | None = None
+    script: Script | None = None
     persons: Persons | None = None
     answering: tuple[Pattern, ...] = ()
     leaked_reasoning: Patterns = Patterns()

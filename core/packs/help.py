@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.packs.taxonomy import Text
 from core.packs.word_search import pattern, plain
@@ -35,6 +35,12 @@ class Length(Strict):
     target: Ratios = (1.0, 1.5)
     most: Annotated[Ratio, Field(ge=1)] = 2.0
     floor: Words = 15
+
+    @model_validator(mode="after")
+    def _within(self) -> "Length":
+        if not 0 < self.target[0] <= self.target[1] <= self.most:
+            raise ValueError(f"the target {list(self.target)} must lie above 0 and up to `most`, {self.most:g}, beyond which an answer is written again")
+        return self
 
     def bounds(self, message_words: int) -> tuple[int, int, int]:
         """Return the words of an answer to a message: the target's least and most, and the bound."""

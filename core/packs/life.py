@@ -68,15 +68,20 @@ class Life(Strict):
     events: Details = Field(default_factory=list)
 
     @property
-    def details(self) -> dict[str, Detail]:
-        """All facts and events by their texts."""
+    def details(self) -> list[Detail]:
+        """All facts and events."""
         lists = [own for texts in self.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
-        return {detail.text: detail for own in [*lists, self.events] for detail in own}
+        return [detail for own in [*lists, self.events] for detail in own]
 
     @model_validator(mode="after")
     def _whole(self) -> "Life":
         if self.countries:
             sums_to_one("countries", {name: country.weight for name, country in self.countries.items()})
+            named = [country.name for country in self.countries.values()]
+            if twice := sorted({name for name in named if named.count(name) > 1}):
+                raise ValueError(f"countries: {twice} are named twice; a persona's place tells its country by the name")
+            if taken := sorted({"place", "english"} & set(self.facts)):
+                raise ValueError(f"facts.{taken[0]} would be replaced by what `countries` says; give it another name")
         for name, texts in self.facts.items():
             if isinstance(texts, dict) and self.by is None:
                 raise ValueError(f"facts.{name} depends on a dimension; name it in `by`")

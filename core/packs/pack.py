@@ -238,6 +238,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
     except ValueError as wrong:
         raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
+    _check_cooperation(config, taxonomy, flaws)
     episodes = _optional(config / "episodes.yaml", Episodes)
     life = _optional(config / "life.yaml", Life)
     services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
@@ -358,6 +359,17 @@ def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
             )
 
 
+def _check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
+    """Check that the factors of dimensions are on weights that there are."""
+    for dimension, values in taxonomy.dimensions.items():
+        for name, value in values.items():
+            if unknown := sorted(set(value.cooperation) - set(flaws.cooperation)):
+                raise PackError(
+                    f"{config / 'input-taxonomy.yaml'}: dimensions.{dimension}.{name}.cooperation has a factor for {unknown[0]!r}, which has no weight in "
+                    f"flaw-taxonomy.yaml. Allowed: {', '.join(flaws.cooperation)}."
+                )
+
+
 def _check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Life, services: Services | None) -> None:
     """Check that what personas are made of fits together."""
     try:
@@ -365,7 +377,8 @@ def _check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Li
         shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
         if episodes.episodes and shortest < FEWEST:
             raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
-        check_not_with("life.yaml", {text: detail.not_with for text, detail in life.details.items()}, taxonomy, {TOPIC: taxonomy.subtopics})
+        for detail in life.details:  # the same text may be there twice
+            check_not_with("life.yaml", {detail.text: detail.not_with}, taxonomy, {TOPIC: taxonomy.subtopics})
         if life.by is not None and life.by not in taxonomy.dimensions:
             raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
         for name, texts in life.facts.items():

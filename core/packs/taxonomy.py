@@ -1,11 +1,11 @@
 """The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: what personas are made of."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.quantities import DayRange, ExchangeRange, Part, Positive, Share, Shares, WholeRange, WordRange
+from core.quantities import DayRange, ExchangeRange, Factor, Part, Share, Shares, WholeRange, WordRange
 from core.yaml_files import Strict
 
 Weight = Part
@@ -18,7 +18,19 @@ Cooperation = Literal["engage", "partial", "push_back", "ignore"]
 NotWith = Annotated[dict[str, list[str]], Field(description="Values of dimensions that it does not go together with.")]
 
 
-class Subtopic(Strict):
+class _Topic(Strict):
+    @model_validator(mode="before")
+    @classmethod
+    def _no_edge_case(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "edge_case" in given:
+            raise ValueError(
+                "has `edge_case`, a key of version 0.1: edge cases are episodes now. Remove the key; where it was true, remove the topic as well and write its "
+                "subtopics as episodes in episodes.yaml (docs/domain-packs.md)"
+            )
+        return given
+
+
+class Subtopic(_Topic):
     """What a persona may bring up; `words` are the ones that give it away in a text."""
 
     description: Text
@@ -27,7 +39,7 @@ class Subtopic(Strict):
     exercises: list[str] = Field(default_factory=list, description="Clauses of criteria that it exercises, such as CQ8.dose.")
 
 
-class TopicGroup(Strict):
+class TopicGroup(_Topic):
     """A topic and its subtopics, which are equally likely."""
 
     weight: Weight
@@ -58,7 +70,7 @@ class Value(Strict):
     words: WordRange | None = None
     days: DayRange | None = None
     moods: Course | None = None
-    cooperation: dict[Cooperation, Positive] = Field(default_factory=dict)
+    cooperation: dict[Cooperation, Factor] = Field(default_factory=dict)
 
 
 class LengthClass(Strict):
@@ -225,6 +237,8 @@ def goes_with(not_with: Mapping[str, Sequence[str]], drawn: Mapping[str, str]) -
 
 def sums_to_one(place: str, weights: Mapping[str, float]) -> None:
     """Raise `ValueError` if weights do not sum to 1."""
+    if not weights:
+        raise ValueError(f"{place} is empty; name at least one, with a weight")
     total = sum(weights.values())
     if abs(total - 1) > TOLERANCE:
         raise ValueError(f"{place}: the weights must sum to 1, found {total:.4g}; change one of {', '.join(weights)}")

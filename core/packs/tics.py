@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import re2
 from pydantic import Field, model_validator
 
-from core.packs.guards import Pattern
+from core.packs.guards import Pattern, finder
 from core.packs.taxonomy import Text
 from core.quantities import Share
 from core.yaml_files import Strict
@@ -76,7 +75,7 @@ def _search(figures: tuple[Figure, ...], text: str) -> tuple[tuple[str, str], ..
 
 @lru_cache(maxsize=512)
 def _compiled(pattern: str) -> Any:
-    return re2.compile(f"(?i:{pattern})")
+    return finder(pattern, flags="i")
 
 
 def spoken_part(text: str) -> str:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from typing import Any
 
-import re2
-
 from core.judging.text_facts import sentences, words
-from core.packs.guards import Guards, Repeats
+from core.packs.guards import Guards, Repeats, finder
 from core.records import Side
 from core.rehearsal.own_words import ends_in_code, is_pasted, own_words, without_code, without_reports
 from core.settings.faults import Fault
@@ -69,13 +67,13 @@ def _envelope(text: str) -> str | None:
 
 
 def _search(patterns: tuple[str, ...], text: str) -> str | None:
-    match = _any_of(patterns).search(text) if patterns else None
+    match = _finder(patterns).search(text) if patterns else None
     return match.group().strip() if match else None
 
 
 @lru_cache(maxsize=32)
-def _any_of(patterns: tuple[str, ...]) -> Any:
-    return re2.compile("|".join(f"(?im:{pattern})" for pattern in patterns))
+def _finder(patterns: tuple[str, ...]) -> Any:
+    return finder(*patterns)
 
 
 def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:

@@ -51,14 +51,17 @@ def home(pack: Pack, seed: int) -> tuple[str, float] | None:
     return (at(weights, place), within(weights, place)) if weights else None
 
 
-def draw_events(pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[Topic], exchanges: int, taken: Collection[int]) -> list[LifeEvent]:
+def draw_events(
+    pack: Pack, seed: int, drawn: Mapping[str, str], topics: Sequence[Topic], exchanges: int, how_many: tuple[int, int], taken: Collection[int]
+) -> list[LifeEvent]:
     """Return what happens to a persona between its messages, in order.
 
     Args:
         drawn, topics: what the persona has of the dimensions, and its topics, which no event contradicts.
+        how_many: fewest and most.
         taken: numbers of messages that are full already, as those of an episode.
     """
-    low, high = pack.taxonomy.length_class(exchanges).events
+    low, high = how_many
     draw = random.Random(seed_of("events", pack.name, seed))
     texts = [event.text for event in pack.life.events if event.suits(drawn, [topic.subtopic for topic in topics])]
     free = [number for number in range(2, exchanges + 1) if number not in taken]

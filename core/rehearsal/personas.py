@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from core.errors import PersonaError
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
-from core.packs.taxonomy import goes_with
+from core.packs.taxonomy import LengthClass, goes_with
 from core.records import Flaw, Persona, Topic
 from core.rehearsal.episodes import draw_episodes
 from core.rehearsal.life import draw_events, draw_life, first_day, home, with_courses
@@ -23,11 +23,14 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
     """
     taxonomy = pack.taxonomy
     kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
-    low, high = exchanges or taxonomy.length_classes[_due(kinds, pack, seed, "length class")].exchanges
+    kind = taxonomy.length_classes[_due(kinds, pack, seed, "length class")]
+    low, high = exchanges or kind.exchanges
     length = low + int(spread(seed, pack.name, "length") * (high - low + 1))
+    if exchanges:
+        kind = taxonomy.length_class(length)
     drawn = _dimensions(pack, seed)
     episodes = draw_episodes(pack, seed, drawn, length)
-    topics = _topics(pack, seed, drawn, length)
+    topics = _topics(pack, seed, drawn, kind)
     life, country = draw_life(pack, seed, drawn, topics)
     for episode in episodes:
         life |= pack.episodes.episodes[episode.name].life
@@ -44,7 +47,7 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         begins=first_day(pack, seed).isoformat(),
         life=life,
         country=country,
-        events=draw_events(pack, seed, drawn, topics, length, taken),
+        events=draw_events(pack, seed, drawn, topics, length, kind.events, taken),
         episodes=episodes,
     )
 
@@ -115,8 +118,8 @@ def flaw_weights(pack: Pack, drawn: Mapping[str, str]) -> dict[str, float]:
     return {name: kind.weight for name, kind in pack.flaws.kinds.items() if goes_with(kind.not_with, drawn)}
 
 
-def _topics(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Topic]:
-    low, high = pack.taxonomy.length_class(exchanges).topics or pack.taxonomy.topics_per_persona
+def _topics(pack: Pack, seed: int, drawn: Mapping[str, str], kind: LengthClass) -> list[Topic]:
+    low, high = kind.topics or pack.taxonomy.topics_per_persona
     groups, everything, left = pack.taxonomy.topics, topic_weights(pack, {}), topic_weights(pack, drawn)
     topics: list[Topic] = []
     for number in range(high):

@@ -53,6 +53,21 @@ def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
 
 
 @pytest.mark.slow
+def test_a_prompt_that_does_not_use_what_a_file_of_the_pack_is_for_is_named(pack_copy):
+    file = pack_copy / "prompts/therapeutic-coaching/user_steering.md"
+    file.write_text(file.read_text(encoding="utf-8").replace("episode", "event").replace("event, event", "event"), encoding="utf-8")
+    found = spoil(pack_copy, "prompts/therapeutic-coaching/system.md", lambda _: "---\ninputs: []\n---\nYou are a coach.\n")
+    assert any("user_steering.md does not use episode" in item for item in found)
+    assert any("system.md does not use services" in item for item in found)
+
+
+@pytest.mark.slow
+def test_a_figure_of_speech_that_every_message_has_is_named(pack_copy):
+    found = spoil(pack_copy, "config/domains/therapeutic-coaching/tics.yaml", lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]")
+    assert any("pattern of any in tics.yaml finds 100%" in item for item in found)
+
+
+@pytest.mark.slow
 def test_the_command_tells_by_its_exit_code(monkeypatch):
     found = check_domain("coding-mentor")
     assert found.code == 0

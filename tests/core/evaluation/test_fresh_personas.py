@@ -7,6 +7,7 @@ import pytest
 from core.errors import PersonaError
 from core.evaluation.fresh_personas import check_enough, read_personas
 from core.packs.pack import load_pack
+from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
 from tests.conftest import CHECKOUT
 
@@ -58,6 +59,34 @@ def test_values_that_the_pack_does_not_know_are_refused_with_those_that_it_does(
     flaw = {"name": "levitates", "category": "x", "level": "primary", "description": "x"}
     with pytest.raises(PersonaError, match="the flaw 'levitates', which"):
         read_personas(write(tmp_path, [{**known, "flaws": [flaw]}]), pack, (5, 5))
+
+
+def late(persona):
+    return {"topics": [{**topic, "arrives": 3, "settles": None, "returns": None} for topic in persona["topics"]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (late, "none of its topics is on the persona's mind in message 1"),
+        (lambda persona: {"country": "ruritania"}, "the country 'ruritania'. Allowed: "),
+        (lambda persona: {"episodes": [{"name": "abducted", "variant": "twice", "beats": []}]}, "the episode 'abducted/twice'. Allowed: "),
+        (lambda persona: {"dimensions": {**persona["dimensions"], "trajectory": "up"}}, "the trajectory among its dimensions"),
+        (lambda persona: {"begins": "9999-12-30"}, "`begins` allowed are days from 1900 to 2999"),
+    ],
+)
+def test_a_persona_that_could_not_be_played_is_refused_before_it_is(tmp_path, pack, change, said):
+    known = sample_persona(pack, 9001, (4, 4)).model_dump()
+    with pytest.raises(PersonaError) as refused:
+        read_personas(write(tmp_path, [{**known, **change(known)}]), pack, (5, 5))
+    assert said in str(refused.value)
+
+
+def test_a_persona_of_an_older_version_is_taken(tmp_path, pack):
+    known = sample_persona(pack, 9001, (4, 4)).model_dump(exclude={"begins", "life", "country", "events", "episodes"})
+    known["topics"] = [{name: topic[name] for name in ("category", "subtopic", "description", "weight")} for topic in known["topics"]]
+    (persona,) = read_personas(write(tmp_path, [known]), pack, None)
+    assert [len(steer(pack, persona, number, 1).topics) >= 1 for number in (1, 2, 3, 4)] == [True] * 4
 
 
 def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):

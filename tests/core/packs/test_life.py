@@ -79,6 +79,7 @@ def test_people_live_everywhere_in_places_that_are_not_the_same():
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", [PACK, MENTOR], ids=lambda pack: pack.name)
 def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
+    details = {detail.text: detail for detail in pack.life.details}
     for persona in sample_batch(pack, 0, 300):
         subtopics = {topic.subtopic for topic in persona.topics}
         given = {name: text for name, text in persona.life.items() if name in pack.life.facts}
@@ -86,7 +87,7 @@ def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
             for name in pack.episodes.episodes[episode.name].life:
                 given.pop(name, None)
         for text in [*given.values(), *(event.text for event in persona.events)]:
-            assert not subtopics & set(pack.life.details[text].not_with.get(TOPIC, ())), persona.id
+            assert not subtopics & set(details[text].not_with.get(TOPIC, ())), persona.id
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,8 @@ def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
         ({"events": [{"text": "A letter.", "not_with": {"topic": ["chess"]}}]}, "chess"),
         ({"events": [{"text": "A letter.", "not_with": {"shoe_size": ["43"]}}]}, "shoe_size"),
         ({"by": None}, "name it in `by`"),
+        ({"facts": {"place": ["by the sea"]}}, "facts.place would be replaced"),
+        ({"countries": {key: {"weight": 0.5, "name": "Ruritania", "english": "e", "places": ["Strelsau"]} for key in ("a", "b")}}, "named twice"),
     ],
 )
 def test_a_life_that_does_not_fit_its_pack_is_refused(pack_copy, change, named):

@@ -77,6 +77,9 @@ SPOILT = [
     ("an unknown key", f"{CONFIG}/rubric.yaml", ("pass_at", "passes_at"), "`passes_at` is not a known key; remove it or correct its spelling"),
     ("text that is no YAML", f"{CONFIG}/rubric.yaml", ("categories:", "categories: ["), "is not YAML"),
     ("a score that cannot be", f"{CONFIG}/rubric.yaml", ("0.8", "1.8"), "less than or equal to 1"),
+    ("a topic of version 0.1", f"{CONFIG}/input-taxonomy.yaml", ("    subtopics:", "    edge_case: true\n    subtopics:"), "edge cases are episodes now"),
+    ("a dimension without values", f"{CONFIG}/input-taxonomy.yaml", ("dimensions:\n", "dimensions:\n  shoe_size: {}\n"), "shoe_size is empty"),
+    ("a script that Unicode has not", f"{CONFIG}/guards.yaml", ("role_inversion:", "script: latin\nrole_inversion:"), "Unicode does"),
     ("an unknown measure", f"{CONFIG}/scripted.yaml", ("measure: harm", "measure: charm"), "measure"),
 ]
 
@@ -169,3 +172,37 @@ def test_the_mentors_length_is_one_number_wherever_it_is_read_and_the_example_an
     assert len(pairs) == 2
     for message, answer in pairs:
         assert len(text_facts.words(answer)) <= most * len(text_facts.words(message))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_a_file_that_holds_nothing_is_refused_as_that(pack_copy, text):
+    (pack_copy / CONFIG / "life.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(PackError, match=r"life\.yaml: `the file` holds nothing"):
+        load_pack(DOMAIN, pack_copy)
+
+
+@pytest.mark.parametrize(
+    ("length", "said"), [("{target: [3.0, 5.0]}", "up to `most`"), ("{target: [0.0, 0.0]}", "above 0"), ("{target: [1.0, 1.5], most: 1.2}", "up to `most`")]
+)
+def test_a_target_length_that_would_be_written_again_is_refused(pack_copy, length, said):
+    (pack_copy / CONFIG / "help.yaml").write_text(f"length: {length}\n", encoding="utf-8")
+    with pytest.raises(PackError, match=rf"help\.yaml.*{said}"):
+        load_pack(DOMAIN, pack_copy)
+
+
+def test_a_factor_of_cooperation_without_a_weight_is_refused(pack_copy):
+    file = pack_copy / CONFIG / "flaw-taxonomy.yaml"
+    text = re.sub(r"^cooperation:.*$", "cooperation: {engage: 1.0}", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(PackError, match=r"input-taxonomy\.yaml.*cooperation has a factor for '\w+', which has no weight in flaw-taxonomy\.yaml"):
+        load_pack(DOMAIN, pack_copy)
+
+
+@pytest.mark.parametrize("factor", ["0.0", "1.0e-300", "1.0e+6"])
+def test_factors_of_cooperation_with_which_nothing_could_be_drawn_are_refused(pack_copy, factor):
+    file = pack_copy / CONFIG / "input-taxonomy.yaml"
+    text, count = re.subn(r"cooperation: \{engage: [\d.]+", f"cooperation: {{engage: {factor}", file.read_text(encoding="utf-8"))
+    assert count
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(PackError, match=r"input-taxonomy\.yaml.*cooperation\.engage"):
+        load_pack(DOMAIN, pack_copy)

@@ -166,11 +166,22 @@ async def test_refusals_survive_a_kill_and_their_seeds_are_not_tried_again(tmp_p
     assert later.requests[0].seed not in seeds
 
 
-def test_a_pattern_that_is_no_regular_expression_is_named(pack_copy):
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("(unclosed", "not a regular expression"),
+        (r"\Qnothing ends it", "not a regular expression"),
+        ("(?P<who>mother)", "named group 'who'"),
+        ("x*", "where nothing stands"),
+        (r"\b", "where nothing stands"),
+    ],
+)
+def test_a_pattern_that_could_not_be_searched_with_the_others_is_named_and_nothing_else_is_printed(pack_copy, capfd, pattern, said):
     file = pack_copy / "config/domains/therapeutic-coaching/guards.yaml"
-    file.write_text("role_inversion: {user: ['(unclosed']}\n", encoding="utf-8")
-    with pytest.raises(PackError, match=r"guards\.yaml.*role_inversion\.user.*not a regular expression"):
+    file.write_text(f"role_inversion: {{user: ['{pattern}']}}\n", encoding="utf-8")
+    with pytest.raises(PackError, match=rf"guards\.yaml.*role_inversion\.user.*{said}"):
         load_pack("therapeutic-coaching", pack_copy)
+    assert capfd.readouterr().err == ""
 
 
 async def test_a_kill_gives_no_attempts_beyond_the_bound(tmp_path):

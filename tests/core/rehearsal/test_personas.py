@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from core.errors import PersonaError
 from core.packs.pack import load_pack
+from core.packs.taxonomy import LengthClass
 from core.rehearsal.course import steer
 from core.rehearsal.coverage import coverage
 from core.rehearsal.personas import check_seeds_apart, sample_batch, sample_persona
@@ -21,6 +23,7 @@ PACK = load_pack("therapeutic-coaching")
 def test_a_seed_gives_the_same_persona_and_a_pack_the_same_hash_in_another_process():
     code = """
 from core.packs.pack import load_pack
+from core.packs.taxonomy import LengthClass
 from core.rehearsal.personas import sample_persona
 print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
 """
@@ -119,3 +122,13 @@ def test_a_persona_that_was_trained_on_is_never_evaluated_on():
     check_seeds_apart([1, 2, 3], [9000, 9001])
     with pytest.raises(PersonaError, match="9001"):
         check_seeds_apart([1, 9001], [9000, 9001])
+
+
+def test_of_length_classes_that_overlap_a_persona_has_the_topics_and_events_of_its_own():
+    classes = {
+        "short": LengthClass(weight=0.5, exchanges=(2, 20), topics=(1, 1)),
+        "long": LengthClass(weight=0.5, exchanges=(4, 6), topics=(3, 3), events=(1, 1)),
+    }
+    pack = replace(PACK, taxonomy=PACK.taxonomy.model_copy(update={"length_classes": classes}))
+    found = [(len(persona.topics), len(persona.events)) for persona in sample_batch(pack, 0, 64)]
+    assert [found.count(pair) for pair in ((1, 0), (3, 1))] == [32, 32]
