@@ -11,7 +11,6 @@ from core.quantities import Part, Whole, Words
 from core.records import Side
 from core.yaml_files import Strict
 
-
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False  # what is wrong is said in the error of the pack
 _OPTIONS.max_mem = 64 * 2**20  # many patterns are compiled as one

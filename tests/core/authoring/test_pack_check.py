@@ -63,7 +63,11 @@ def test_a_prompt_that_does_not_use_what_a_file_of_the_pack_is_for_is_named(pack
 
 @pytest.mark.slow
 def test_a_figure_of_speech_that_every_message_has_is_named(pack_copy):
-    found = spoil(pack_copy, "config/domains/therapeutic-coaching/tics.yaml", lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]")
+    found = spoil(
+        pack_copy,
+        "config/domains/therapeutic-coaching/tics.yaml",
+        lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]",
+    )
     assert any("pattern of any in tics.yaml finds 100%" in item for item in found)
 
 
