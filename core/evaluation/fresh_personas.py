@@ -64,7 +64,20 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int
                 raise PersonaError(f"{path}: entry {place} has the {kind} {name!r}, which {pack.name} does not know. Allowed: {', '.join(allowed)}.")
             if value is not None and value not in (allowed[name] or []):
                 raise PersonaError(f"{path}: entry {place}: {name} is {value!r}. Allowed: {', '.join(allowed[name] or [])}.")
-    where = f"{path}: entry {place}"
+    if not persona.topics:
+        raise PersonaError(f"{path}: entry {place} has no topic. A persona brings up at least one.")
+    for topic in persona.topics:
+        group = pack.taxonomy.topics.get(topic.category)
+        if group is None or topic.subtopic not in group.subtopics:
+            names = [f"{category}/{name}" for category, category_topics in pack.taxonomy.topics.items() for name in category_topics.subtopics]
+            topic_name = f"{topic.category}/{topic.subtopic}"
+            raise PersonaError(f"{path}: entry {place} has the topic {topic_name!r:.80}.{nearest(topic_name, names)} Allowed: {', '.join(names)}.")
+    _check_course(f"{path}: entry {place}", persona, pack)
+    return persona
+
+
+def _check_course(where: str, persona: Persona, pack: Pack) -> None:
+    """Check that each message of a persona has something to be about, and that the pack knows where it lives and what it meets."""
     if "trajectory" in persona.dimensions:
         raise PersonaError(f"{where} has the trajectory among its dimensions. Give it as `trajectory` alone.")
     if persona.country is not None and persona.country not in pack.life.countries:
@@ -76,15 +89,6 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int
             known_names = [f"{name}/{variant}" for name, item in pack.episodes.episodes.items() for variant in item.variants]
             had = f"{episode.name}/{episode.variant}"
             raise PersonaError(f"{where} has the episode {had!r:.80}.{nearest(had, known_names)} Allowed: {', '.join(known_names) or 'none'}.")
-    if not persona.topics:
-        raise PersonaError(f"{path}: entry {place} has no topic. A persona brings up at least one.")
-    for topic in persona.topics:
-        group = pack.taxonomy.topics.get(topic.category)
-        if group is None or topic.subtopic not in group.subtopics:
-            names = [f"{category}/{name}" for category, category_topics in pack.taxonomy.topics.items() for name in category_topics.subtopics]
-            topic_name = f"{topic.category}/{topic.subtopic}"
-            raise PersonaError(f"{path}: entry {place} has the topic {topic_name!r:.80}.{nearest(topic_name, names)} Allowed: {', '.join(names)}.")
     for number in range(1, persona.exchanges + 1):
         if not any(is_open(topic, number) or number in (topic.settles, topic.returns) for topic in persona.topics):
             raise PersonaError(f"{where}: none of its topics is on the persona's mind in message {number}. Let one arrive earlier, or be settled later.")
-    return persona

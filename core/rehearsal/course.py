@@ -93,7 +93,7 @@ def _topics(persona: Persona, exchange_number: int, draw: random.Random, most: i
         if number == exchange_number > 1
     }
     weights = {topic.subtopic: topic.weight for topic in persona.topics if is_open(topic, exchange_number)}
-    wanted = draw.randint(1, min(most, len(weights)))
+    wanted = draw.randint(1, max(1, min(most, len(weights))))
     topics = list(news)[:most]
     while len(topics) < wanted and (left := {name: weight for name, weight in weights.items() if name not in topics}):
         topics.append(pick(draw, left))

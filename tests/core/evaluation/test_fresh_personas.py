@@ -89,6 +89,13 @@ def test_a_persona_of_an_older_version_is_taken(tmp_path, pack):
     assert [len(steer(pack, persona, number, 1).topics) >= 1 for number in (1, 2, 3, 4)] == [True] * 4
 
 
+def test_a_persona_whose_topics_are_all_settled_in_its_last_message_can_be_played(tmp_path, pack):
+    known = sample_persona(pack, 9001, (4, 4)).model_dump()
+    known["topics"] = [{**topic, "arrives": 1, "settles": 4, "returns": None} for topic in known["topics"]]
+    (persona,) = read_personas(write(tmp_path, [known]), pack, None)
+    assert set(steer(pack, persona, 4, 1).news.values()) == {"settled"}
+
+
 def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):
     with pytest.raises(PersonaError, match="nowhere"):
         read_personas(tmp_path / "nowhere.json", pack, (5, 5))
