@@ -27,7 +27,7 @@ async def evaluation(
     """Compare models with their base: all play the same personas, and a blind judge scores them.
 
     Args:
-        base: the base's folder of GGUF files; default for the first three: the domain's latest export.
+        base: the base's folder of GGUF files; default of base, understudy and dataset: the domain's latest export.
         understudy: the understudy's folder of GGUF files.
         dataset: the understudy's training set; its personas are rejected.
         domain: name of a domain pack.

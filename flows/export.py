@@ -26,7 +26,7 @@ async def export(
     """Merge, convert, quantise and verify the understudy, and convert its base in the same way.
 
     Args:
-        base: the base model; default for the first three: the domain's latest training.
+        base: the base model; default of base, adapter and dataset: the domain's latest training.
         adapter: the trained adapter.
         dataset: its training set; the validation examples are used for comparison.
         domain: name of a domain pack; its system prompt goes into the Modelfile.

@@ -19,7 +19,7 @@ async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, 
 
     Args:
         domain: name of a domain pack.
-        conversations: five show what is wrong with a pack; ten to twenty show whether a base model needs training.
+        conversations: number of conversations; five show what is wrong with a pack; ten to twenty show whether a base model needs training.
         model: a base model (provider/model) that plays the part with the short system prompt; default: the settings' assistant with its detailed guidance.
         settings: path of the settings file.
 

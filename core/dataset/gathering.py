@@ -117,7 +117,7 @@ def check_enough(passing: int, judged: int) -> None:
     if passing < 2:
         raise DatasetError(
             f"Too few transcripts passed: {passing} of {judged}; at least 2 are needed, one to train on and one to validate with. "
-            "Rehearse more conversations, or look at the failed checks in the assessment's report."
+            "Generate more conversations, or look at the failed checks in the assessment's report."
         )
 
 

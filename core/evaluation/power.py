@@ -38,7 +38,7 @@ class Spread(Record):
 
 def assumed_spread(between: float, within: float, base_mean: float) -> Spread:
     """Return a spread that nobody has measured."""
-    source = f"spread {between:g} between personas and {within:g} within, base at {base_mean:g}: assumed, for want of a pilot"
+    source = f"spread {between:g} between personas and {within:g} within, base at {base_mean:g}: assumed, because there is no pilot"
     return Spread(between=between, within=within, base_mean=base_mean, source=source)
 
 

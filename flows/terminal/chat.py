@@ -68,7 +68,7 @@ def chat(
     temperature: float | None = None,
     max_tokens: int | None = None,
 ) -> int:
-    """Talk to the latest understudy, with the system prompt that was trained in.
+    """Talk to the latest understudy, with the system prompt that it was trained with.
 
     The model runs on this machine. Nothing is sent elsewhere, and nothing is stored unless you type /save FILE.
 

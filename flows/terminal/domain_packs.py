@@ -36,7 +36,7 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
     lines += [f"- {one_line(text)}" for text in lacking]
     if not lacking:
-        lines += ["No gaps that can be counted. To see whether it is good, read what `make pilot` makes."]
+        lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `make pilot`."]
     if prompts:
         lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
     data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(lacking), **({"prompts": rendered} if prompts else {})}
@@ -62,7 +62,7 @@ def written(page: str, to: Path | None, data: dict[str, object]) -> Answer:
 
 
 def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed: Seed = 0) -> Answer:
-    """Show the personas of a batch, what they will bring in figures, and how they cover the taxonomy.
+    """Show the personas of a batch, count what their conversations will contain, and compare them with the taxonomy.
 
     Args:
         domain: name of a domain pack.

@@ -28,7 +28,7 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
     Args:
         source: a folder, a file, or a dataset repository of the Hugging Face Hub.
         scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It misses some.
-        licence: of the conversations, for the dataset's card; without it, the command asks.
+        licence: licence of the conversations, for the dataset's card; without it, the command asks.
         consent: what the speakers have agreed to, for the dataset's card; without it, the command asks.
 
     Returns:

@@ -79,7 +79,7 @@ WORDS = {
 }
 NOTES = {
     "chat": "With a pipe, each line is a message, and the replies alone go to standard output.",
-    "import": "docs/imports.md lists the shapes that are read.",
+    "import": "docs/imports.md lists the formats that are read.",
     "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
 }
 TALKS = ("chat", "import", "ui", "deploy", "worker")
