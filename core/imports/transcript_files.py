@@ -124,7 +124,9 @@ def _take(reading: FoundTranscripts, first: dict[str, str], place: str, item: An
         reading.left_out[place] = str(error)
         return
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as odd:
-        reading.left_out[place] = f"a part of it is of a kind that is not expected there ({type(odd).__name__}). docs/imports.md lists the formats that are read."
+        reading.left_out[place] = (
+            f"a part of it is of a kind that is not expected there ({type(odd).__name__}). docs/imports.md lists the formats that are read."
+        )
         return
     first[transcript.id] = place
     reading.transcripts[place] = transcript
