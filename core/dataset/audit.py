@@ -12,7 +12,7 @@ from core.dataset.audit_coverage import Counted, CoverageTally, Covered
 from core.dataset.phrase_counts import Phrase, PhraseCounts, without_parts
 from core.judging.echo import echoes
 from core.judging.intervals import wilson_interval
-from core.judging.ordinary_english import ordinary_english
+from core.judging.ordinary_english import ENGLISH, ordinary_english
 from core.judging.text_facts import ends_with_question, length_ratios, opener, words
 from core.packs.pack import Pack
 from core.packs.tics import Figure
@@ -152,6 +152,7 @@ class _Tally:
         self._ratios, self._lengths, self._questions = array("d"), array("d"), 0
         self._openers, self._openers_in = Counter[str](), Counter[str]()
         self._tics, self._uses, self._uses_in, self._words = pack.tics, Counter[str](), Counter[str](), 0
+        self._known = 0
         self._echo, self._longest = Counter[str](), ("", "")
 
     def add(self, transcript: Transcript) -> None:
@@ -167,7 +168,9 @@ class _Tally:
         found = [name for text in answers for name in self._tics.search(text)]
         self._uses.update(found)
         self._uses_in.update(set(found))
-        self._words += sum(len(words(text)) for text in answers)
+        said = [word for text in answers for word in words(text.replace("’", "'"))]
+        self._words += len(said)
+        self._known += ordinary_english().known(said)
         self._add_echo(transcript)
 
     def _add_echo(self, transcript: Transcript) -> None:
@@ -213,12 +216,12 @@ class _Tally:
         ]
 
     def _unusual(self, phrases: Sequence[Phrase]) -> list[Phrase]:
-        """Leave out the short phrases that ordinary English has as often."""
+        """Leave out the short phrases that ordinary English has as often, and all short ones of another language, of which nothing says what is ordinary."""
         limits, ordinary = self._limits, ordinary_english()
+        english = self._known >= ENGLISH * self._words
+        most = [limits.ordinary_ratio * ordinary.expected(phrase.text) * self._words for phrase in phrases]
         return [
-            phrase
-            for phrase in phrases
-            if phrase.text.count(" ") >= limits.short_phrase or phrase.uses / self._words >= limits.ordinary_ratio * ordinary.expected(phrase.text)
+            phrase for phrase, uses in zip(phrases, most, strict=True) if phrase.text.count(" ") >= limits.short_phrase or (english and phrase.uses >= uses)
         ]
 
     def _figures(self, total: int, answers: int) -> list[Tic]:

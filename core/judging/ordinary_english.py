@@ -1,7 +1,7 @@
 """Ordinary English to compare a model's phrases with: `config/ordinary_english.txt`, plain prose on many subjects, written for this purpose."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +12,9 @@ from core.text_files import read_text
 
 GRAM = 3
 """Words of the runs that are counted."""
+
+ENGLISH = 0.4
+"""Share of a text's words that stand in the reference from which it is English. Coaching and programming talk has 0.75 and more, Dutch and German 0.12."""
 
 FILE = "config/ordinary_english.txt"
 
@@ -27,6 +30,10 @@ class Ordinary:
     grams: Counter[str]
     words: Counter[str]
     total: int
+
+    def known(self, said: Iterable[str]) -> int:
+        """Return how many of some words stand in the reference."""
+        return sum(word in self.words for word in said)
 
     def expected(self, phrase: str) -> float:
         """Return how many times per word a phrase of three words or more is to be expected: that of its rarest run, one unseen use added."""

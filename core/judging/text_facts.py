@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from core.packs.word_search import UNSPACED
 from core.records import Exchange
 
 OPENER_WORDS = 3
@@ -15,9 +16,6 @@ MEASURED = 0.9
 _MARKUP = re.compile(r"[*_#>`]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
-_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
 """What a regular expression of Python does not split as people would: marks above and below letters, and scripts without spaces."""
 _QUESTION = "?\uff1f\u061f\u2047\u2048\u2049\u203d\u037e\u055e\u1367\u2cfa\u2e2e\ua60f"
@@ -40,7 +38,7 @@ def _words_beyond(text: str) -> list[str]:
     parts = []
     for character in text:
         kind = unicodedata.category(character)[0]
-        if kind == "L" and _IS_UNSPACED.match(character):
+        if kind == "L" and UNSPACED.match(character):
             parts += [" ", character, "\0"]
         elif kind == "M" and parts and parts[-1] == "\0":
             parts.insert(-1, character)  # a mark belongs to the letter before it

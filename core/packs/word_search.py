@@ -5,6 +5,9 @@ from functools import cache
 
 from core.packs.taxonomy import Taxonomy
 
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""A letter of a script that puts no spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
+
 
 def plain(text: str) -> str:
     """Return a text as the lists are searched in it."""
@@ -13,10 +16,12 @@ def plain(text: str) -> str:
 
 @cache
 def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what finds any of some lower-case words at a word's start."""
-    if not words:
-        return re.compile(r"(?!)")  # matches nothing
-    return re.compile(r"\b(?:" + "|".join(re.escape(plain(word)) for word in sorted(words, key=len, reverse=True)) + ")")
+    """Return what finds any of some words at a word's start; signs, and words of a script without spaces, anywhere."""
+    searched = [text for word in sorted(words, key=len, reverse=True) if (text := plain(word).strip())]
+    spaced = [text for text in searched if re.match(r"\w", text) and not UNSPACED.match(text)]
+    kinds = ((r"\b", spaced), ("", [text for text in searched if text not in spaced]))
+    parts = [f"{begin}(?:{'|'.join(map(re.escape, texts))})" for begin, texts in kinds if texts]
+    return re.compile("|".join(parts) or r"(?!)")  # without words it matches nothing
 
 
 class TopicSearch:

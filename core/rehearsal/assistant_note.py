@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from core.judging.ordinary_english import GRAM, ordinary_english, runs
+from core.judging.ordinary_english import ENGLISH, GRAM, ordinary_english, runs
 from core.judging.text_facts import ends_with_question, sentences, words
 from core.packs.help import Help
 from core.packs.pack import Pack
@@ -17,6 +17,8 @@ from core.records import Exchange
 OPENERS, ENDINGS, KINDS = 4, 3, 4
 """How many of the last answers are named by their beginnings, their ends, and the kind of help."""
 OPENER_WORDS, ENDING_WORDS, EXCERPT_WORDS = 6, 8, 24
+LETTERS = 12
+"""Of each word of an excerpt, at most and on average."""
 FIGURES, PHRASES, SUGGESTIONS = 10, 6, 3
 """How many of each are listed: a longer note is not heeded."""
 REPEATED_IN, PLAIN = 3, 10
@@ -50,12 +52,14 @@ def note_inputs(pack: Pack, exchanges: Sequence[Exchange], message: str, refused
 
 def _excerpt(text: str, most: int) -> str:
     said = text.replace("*", "").split()
-    return " ".join(said[:most]) + ("…" if len(said) > most else "")
+    cut = " ".join(said[:most])[: most * LETTERS]  # where no spaces stand between words, a text would not end
+    return cut + ("…" if len(cut) < len(" ".join(said)) else "")
 
 
 def _ending(text: str) -> dict[str, Any]:
-    last = (sentences(text) or [""])[-1].replace("*", "").split()
-    return {"question": ends_with_question(text), "text": ("…" if len(last) > ENDING_WORDS else "") + " ".join(last[-ENDING_WORDS:])}
+    last = " ".join((sentences(text) or [""])[-1].replace("*", "").split())
+    cut = " ".join(last.split()[-ENDING_WORDS:])[-ENDING_WORDS * LETTERS :]
+    return {"question": ends_with_question(text), "text": ("…" if len(cut) < len(last) else "") + cut}
 
 
 def _figures(pack: Pack, answers: Sequence[str]) -> list[str]:
@@ -66,8 +70,14 @@ def _figures(pack: Pack, answers: Sequence[str]) -> list[str]:
 
 
 def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
-    """Return the runs of three words that the assistant likes, and that are neither ordinary English, nor the user's, nor one of the pack's figures."""
+    """Return the runs of three words that the assistant likes, and that are neither ordinary English, nor the user's, nor one of the pack's figures.
+
+    In another language nothing says what is ordinary, and there are none.
+    """
     ordinary, common = ordinary_english().grams, ordinary_english().words
+    said = [word for exchange in exchanges for word in words(exchange.assistant.replace("’", "'"))]
+    if ordinary_english().known(said) < ENGLISH * len(said):
+        return []
     theirs = {gram for exchange in exchanges for gram in runs(exchange.user, GRAM)}
     counts = Counter(gram for exchange in exchanges for gram in set(runs(exchange.assistant, GRAM)))
     liked = [

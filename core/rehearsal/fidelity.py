@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.judging.ordinary_english import ENGLISH, ordinary_english
 from core.judging.text_facts import ends_with_question, opener, sentences, words
 from core.packs.pack import Pack
 from core.packs.word_search import TopicSearch, pattern, plain
@@ -151,7 +152,8 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     topic_search = TopicSearch(pack.taxonomy)
     topics = [set(topic_search.find(message.text)) for message in messages]
     flaws, styles = _flaws(pack, messages), _styles(pack, messages)
-    asked = [message for message in messages if message.answer_before and "?" in message.answer_before]
+    # what a direct answer starts with is known of English alone
+    asked = [message for message in messages if message.answer_before and "?" in message.answer_before] if _in_english(messages) else []
     scheduled = [(message.topics_due, sums) for message, sums in zip(messages, topics, strict=True) if message.topics_due]
     openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
     refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
@@ -160,7 +162,7 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     answered = sum(_answers(message) for message in asked)
     arrived = [(message, pattern(words)) for message in messages if message.part == "arrives" and (words := _episode_words(pack, message.episode))]
     played = [message for message in asked if message.part == "plays"]
-    after = [message for message in messages if message.event]
+    after = [message for message in messages if _beginnings(message.event)]
     sums = {
         "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
         "length_in_style": (sum(style.within for style in styles), styled),
@@ -270,15 +272,14 @@ def _cooperation(messages: Sequence[_Message]) -> tuple[float, int]:
     """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
     shares = {}
     for kind in ("engage", "ignore"):
-        due = [message for message in messages if message.cooperation == kind and message.answer_before]
+        due = [message for message in messages if message.cooperation == kind and _beginnings(message.answer_before or "")]
         shares[kind] = sum(_uses(message) for message in due) / len(due) if due else None
     engaged, ignored = shares["engage"], shares["ignore"]
     return (engaged - ignored, 1) if engaged is not None and ignored is not None else (0.0, 0)
 
 
 def _uses(message: _Message) -> bool:
-    theirs = {word[:CONTENT_LETTERS] for word in words(message.answer_before or "") if len(word) >= CONTENT_LETTERS}
-    return len(theirs & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
+    return len(_beginnings(message.answer_before or "") & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
 
 
 def _places(pack: Pack, transcripts: Sequence[Transcript]) -> tuple[float, int]:
@@ -300,8 +301,17 @@ def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:
 
 def _mentions(message: _Message) -> bool:
     """Say whether a message holds a word of what happened before it, by the beginnings of the long words."""
-    beginnings = {word[:CONTENT_LETTERS] for word in words(message.event) if len(word) >= CONTENT_LETTERS}
-    return bool(beginnings & {word[:CONTENT_LETTERS] for word in words(message.text)})
+    return bool(_beginnings(message.event) & {word[:CONTENT_LETTERS] for word in words(message.text)})
+
+
+def _beginnings(text: str) -> set[str]:
+    """Return the beginnings of a text's long words; a script without spaces has none."""
+    return {word[:CONTENT_LETTERS] for word in words(text) if len(word) >= CONTENT_LETTERS}
+
+
+def _in_english(messages: Sequence[_Message]) -> bool:
+    said = [word for message in messages for word in words(message.text.replace("’", "'"))]
+    return ordinary_english().known(said) >= ENGLISH * len(said)
 
 
 def _answers(message: _Message) -> bool:

@@ -15,13 +15,15 @@ from markdown_it import MarkdownIt
 from core.dataset.audit import LIMITS, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.dataset.phrase_counts import PhraseCounts
+from core.judging.ordinary_english import ordinary_english
 from core.packs.pack import load_pack
+from core.packs.word_search import TopicSearch
 from core.records import Exchange, Transcript
 from core.rehearsal.personas import sample_batch
 from core.reports.render import markdown
 
 PACK = load_pack("therapeutic-coaching")
-VOCABULARY = [f"{a}{b}" for a in ("ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "wu") for b in ("dan", "fer", "gol", "hin", "jum", "pas", "rik", "zel")]
+VOCABULARY = sorted(word for word in ordinary_english().words if len(word) > 6 and not TopicSearch(PACK.taxonomy).find(word))[:80]
 HARD = "that ladder looks old for you"
 
 
@@ -78,6 +80,19 @@ def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
     assert [(phrase.text, phrase.transcripts, phrase.uses) for phrase in audited(batch).phrases] == [(tic, 20, 20)]
     often = [transcript(n, [f"{text(n, 9)[:-1]} {plain} {text(n + 50, 9)}"] * 4) for n in range(20)]
     assert [phrase.text for phrase in audited(often).phrases] == [plain]  # ordinary words, but not so often
+
+
+@pytest.mark.parametrize(
+    ("answers", "long"),
+    [
+        (["In der Nacht ist vieles schwerer als sonst.", "Das Wetter ist heute schön."], "in der nacht ist vieles schwerer als sonst"),
+        (["听起来真的很辛苦。", "今天天气好。"], "听 起 来 真 的 很 辛 苦"),
+    ],
+)
+def test_of_another_language_only_long_phrases_are_told(answers, long):
+    found = audited([transcript(number, answers * 2) for number in range(12)])
+    assert long in {phrase.text for phrase in found.phrases}
+    assert all(phrase.text.count(" ") >= LIMITS.short_phrase for phrase in found.phrases)
 
 
 def test_the_figures_of_the_pack_are_counted_against_their_bounds():

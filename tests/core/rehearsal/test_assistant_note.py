@@ -116,6 +116,17 @@ def test_a_phrase_of_its_own_is_named_and_ordinary_english_is_not():
     assert [phrase for phrase in said if "kettle" in phrase]
 
 
+def test_of_another_language_nothing_is_called_a_phrase_for_being_no_english():
+    german = "In der Nacht ist alles schwerer, und das darf so sein. Was hilft dir in der Nacht?"
+    assert note([("Ich bin müde.", german)] * 4)["used_up"] == []
+
+
+def test_an_excerpt_is_short_where_no_spaces_stand_between_words():
+    answer = "听起来你今天真的很辛苦" * 40
+    found = note([("我很累。", answer)] * 2)
+    assert all(len(text) < 100 for text in [*found["openers"], *(ending["text"] for ending in found["endings"])])
+
+
 def test_the_third_of_a_kind_in_a_row_is_discouraged_by_name():
     label = PACK.help.kinds["behaviour"].label
     twice = [("m", "You could try a short walk."), ("m", "You could write one line.")]
