@@ -167,7 +167,7 @@ async def test_personas_of_the_evaluation_are_never_used(tmp_path, data_root):
 
 
 async def test_what_the_nights_made_becomes_a_dataset(tmp_path, data_root):
-    settings = nightly_settings(tmp_path)
+    settings = nightly_settings(tmp_path, gather={"floors": 0.0})
     nights = [await nightly(night=name, conversations=6, settings=settings) for name in ("2026-11-01", "2026-11-02")]
     passed = sum(report(night).passed for night in nights)
     found = await dataset(settings=settings)

@@ -94,14 +94,14 @@ def finish(process):
 
 
 def test_a_spent_budget_ends_the_run_cleanly_and_a_larger_one_goes_on(tmp_path, data_root, stub, command):
-    small = paid_settings(tmp_path, stub, budget={"usd": None, "tokens": 60_000}, generation={"conversations": 6, "exchanges": [3, 3], "concurrency": 1})
+    small = paid_settings(tmp_path, stub, budget={"usd": None, "tokens": 120_000}, generation={"conversations": 6, "exchanges": [3, 3], "concurrency": 1})
     code, said = finish(command("generate", f"--settings={small}"))
     assert code == 3, said
     assert said.count("\nError: Budget reached: this run has used") == 1
     assert "Traceback" not in said
     paid, made = calls(data_root), list(data_root.glob("transcripts/*/*.json"))
     assert 0 < len(made) < 6
-    assert sum(entry["input_tokens"] + entry["output_tokens"] for entry in paid) <= 60_000
+    assert sum(entry["input_tokens"] + entry["output_tokens"] for entry in paid) <= 120_000
     code, said = finish(command("generate", f"--settings={small}"))
     assert code == 3, said
     assert len(calls(data_root)) == len(paid)  # nothing more was sent
@@ -210,6 +210,6 @@ def test_a_malformed_answer_costs_one_conversation_of_twenty(tmp_path, data_root
     told, _ = (process := command("generate", f"--settings={settings}")).communicate(timeout=180)
     assert process.returncode == 0, told
     assert "Traceback" not in told
-    assert "Rehearsed 19 of 20 conversations" in told
+    assert "Rehearsed 19 of 20 conversations" in told, told
     assert "1 left out (1 × what came is not an answer of the provider's API)" in told
     assert all(entry["usd"] is not None for entry in calls(data_root))
