@@ -36,6 +36,7 @@ class EpisodeKind(Strict):
         description: for people.
         words: that give it away in a text, as those of a subtopic do.
         fewest_exchanges: of a conversation that may have it.
+        urgent: whether safety comes before length, so that an answer may have any.
         life: facts of the persona that it replaces.
         builds, arrives, after: stage directions; `returns` is that of a second arrival.
     """
@@ -46,6 +47,7 @@ class EpisodeKind(Strict):
     words: list[Text] = Field(default_factory=list)
     not_with: NotWith = Field(default_factory=dict)
     fewest_exchanges: Exchanges = FEWEST
+    urgent: bool = False
     life: dict[str, Text] = Field(default_factory=dict)
     builds: Direction | None = None
     arrives: Direction

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.quantities import DayRange, ExchangeRange, Factor, Part, Share, Shares, WholeRange, WordRange
+from core.quantities import DayRange, ExchangeRange, Exchanges, Factor, Part, Share, Shares, WholeRange, WordRange
 from core.yaml_files import Strict
 
 Weight = Part
@@ -173,9 +173,15 @@ class Taxonomy(Strict):
 
 
 class FlawKind(Strict):
-    """A human flaw and how it is played; `words` are the ones that give it away in a text, where there are any."""
+    """A human flaw and how it is played.
+
+    Args:
+        words: that give it away in a text, where there are any.
+        from_exchange: number of the first message that can show it; one that is about the past needs a past.
+    """
 
     weight: Weight
+    from_exchange: Exchanges = 1
     description: Text
     examples: list[Text] = Field(min_length=1)
     notes: Text

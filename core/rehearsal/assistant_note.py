@@ -21,6 +21,8 @@ LETTERS = 12
 """Of each word of an excerpt, at most and on average."""
 FIGURES, PHRASES, SUGGESTIONS = 10, 6, 3
 """How many of each are listed: a longer note is not heeded."""
+RECENT = 3
+"""Answers within which a suggestion is worth a follow-up; an older one that is asked after again is a matter that was let rest."""
 REPEATED_IN, PLAIN = 3, 10
 """Answers from which a run of three words is a phrase of its own, if one of its words stands in the reference of ordinary English less often than that."""
 STEM, CONTENT_LETTERS, COMMON = 6, 5, 3
@@ -78,12 +80,19 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     said = [word for exchange in exchanges for word in words(exchange.assistant.replace("’", "'"))]
     if ordinary_english().known(said) < ENGLISH * len(said):
         return []
+    services = [pack.services.unknown, *pack.services.countries.values()] if pack.services else []
+    help_at_hand = {gram for text in services for gram in runs(text, GRAM)}  # whom to call in danger is said as often as it has to be
     theirs = {gram for exchange in exchanges for gram in runs(exchange.user, GRAM)}
     counts = Counter(gram for exchange in exchanges for gram in set(runs(exchange.assistant, GRAM)))
     liked = [
         (gram, count)
         for gram, count in counts.items()
-        if count >= REPEATED_IN and gram not in ordinary and gram not in theirs and any(common[word] < PLAIN for word in gram.split())
+        if count >= REPEATED_IN
+        and not any(letter.isdigit() for letter in gram)
+        and gram not in help_at_hand
+        and gram not in ordinary
+        and gram not in theirs
+        and any(common[word] < PLAIN for word in gram.split())
     ]
     listed: list[str] = []
     for gram, _ in sorted(liked, key=lambda item: (-item[1], item[0])):
@@ -106,7 +115,7 @@ def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) 
     """Return the last suggestions, and what came back of each."""
     said = [*(exchange.user for exchange in exchanges), message]
     found = []
-    for place, exchange in enumerate(exchanges):
+    for place, exchange in list(enumerate(exchanges))[-RECENT:]:
         made = next((part for part in sentences(exchange.assistant) if assistance.suggests(part) and _stems(part)), None)
         if made is None:
             continue

@@ -10,6 +10,9 @@ from core.packs.pack import Pack
 from core.records import Beat, Persona, Topic
 from core.rehearsal.personas import pick
 
+MOST_TOPICS, WORDS_OF_A_TOPIC = 3, 40
+"""Topics of one message, and the words that each takes at least: three in twenty words would be a list."""
+
 
 @dataclass(frozen=True)
 class Steering:
@@ -50,9 +53,10 @@ def steer(pack: Pack, persona: Persona, exchange_number: int, minimum: int) -> S
     """
     draw = random.Random(seed_of("steering", pack.name, persona.seed, exchange_number))
     beat = beat_at(persona, exchange_number)
-    topics, news = _topics(persona, exchange_number, draw, 1 if beat else 3)
+    topics, news = _topics(persona, exchange_number, draw, *((1, 1) if beat else (_most_topics(pack, persona), MOST_TOPICS)))
     low, high = pack.flaws.secondary_shows
     flaws = [flaw.name for flaw in persona.flaws if draw.random() < (pack.flaws.primary_shows if flaw.level == "primary" else draw.uniform(low, high))]
+    flaws = [name for name in flaws if name not in pack.flaws.kinds or exchange_number >= pack.flaws.kinds[name].from_exchange]
     cooperation = pick(draw, _cooperation(pack, persona, exchange_number))
     if exchange_number == 1 or (beat and beat.part in ("plays", "after")):  # after a question about danger, nobody writes as though it had not been asked
         cooperation = "engage"
@@ -84,7 +88,14 @@ def _beats(persona: Persona) -> Iterator[Beat]:
     return (beat for episode in persona.episodes for beat in episode.beats)
 
 
-def _topics(persona: Persona, exchange_number: int, draw: random.Random, most: int) -> tuple[list[str], dict[str, str]]:
+def _most_topics(pack: Pack, persona: Persona) -> int:
+    """Return how many topics a message of the persona's writing style has room for."""
+    style = pack.taxonomy.dimensions["writing_style"][persona.dimensions["writing_style"]]
+    _, high = style.words or (0, MOST_TOPICS * WORDS_OF_A_TOPIC)
+    return min(MOST_TOPICS, max(1, high // WORDS_OF_A_TOPIC))
+
+
+def _topics(persona: Persona, exchange_number: int, draw: random.Random, most: int, most_news: int) -> tuple[list[str], dict[str, str]]:
     """Return the subtopics of a message, those with news first, and the news."""
     news = {
         topic.subtopic: what
@@ -94,7 +105,7 @@ def _topics(persona: Persona, exchange_number: int, draw: random.Random, most: i
     }
     weights = {topic.subtopic: topic.weight for topic in persona.topics if is_open(topic, exchange_number)}
     wanted = draw.randint(1, max(1, min(most, len(weights))))
-    topics = list(news)[:most]
+    topics = list(news)[: max(most, most_news)]
     while len(topics) < wanted and (left := {name: weight for name, weight in weights.items() if name not in topics}):
         topics.append(pick(draw, left))
     return topics, {name: what for name, what in news.items() if name in topics}

@@ -13,7 +13,7 @@ from core.packs.pack import Pack
 from core.packs.programs import LANGUAGE, Program
 from core.records import Exchange, Persona, Side
 from core.rehearsal.assistant_note import note_inputs
-from core.rehearsal.course import Steering, beat_at
+from core.rehearsal.course import Steering
 from core.rehearsal.guards import find_fault
 from core.rehearsal.style import REWRITES, style_faults
 from core.rehearsal.turn_log import Rejection, Turn, TurnLog, rejection, spent
@@ -111,7 +111,7 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
             said = read_user_message(reply.text)
         except InvalidOutputError as invalid:
             raise _refused(scene, "user", Fault.FORM, str(invalid), reply, seed) from invalid
-        _guard(scene, "user", said.message, reply, seed)
+        _guard(scene, "user", said.message, reply, seed, leaves=said.done)
 
     request = ChatRequest(
         role="user_simulator",
@@ -198,25 +198,35 @@ def _note(scene: Scene, exchange_number: int, refused: Sequence[Rejection]) -> l
         return []
     reasons = dict.fromkeys((fault.value, shown) for item in refused for fault, shown in _style_faults(scene, exchange_number, item.text).items())
     tries = [{"fault": fault, "shown": shown} for fault, shown in reasons]
-    in_episode = beat_at(scene.persona, exchange_number) is not None
-    return [Message("user", scene.pack.note.render(**note_inputs(scene.pack, scene.exchanges, scene.log.turns[-1].text, tries, in_episode)))]
+    return [
+        Message("user", scene.pack.note.render(**note_inputs(scene.pack, scene.exchanges, scene.log.turns[-1].text, tries, _is_urgent(scene, exchange_number))))
+    ]
+
+
+def _is_urgent(scene: Scene, exchange_number: int) -> bool:
+    """Say whether safety comes before length: in an urgent episode and the day after."""
+    kinds = scene.pack.episodes.episodes
+    playing = [episode for episode in scene.persona.episodes if any(0 <= exchange_number - beat.exchange_number <= 1 for beat in episode.beats)]
+    return any(episode.name in kinds and kinds[episode.name].urgent for episode in playing)
 
 
 def _style_faults(scene: Scene, exchange_number: int, text: str) -> dict[Fault, str]:
-    """Return the style faults of an answer to the last message; in an episode it may have any length."""
-    in_episode = beat_at(scene.persona, exchange_number) is not None
-    faults = [fault for fault in scene.cast.assistant.guards if not (in_episode and fault is Fault.TOO_LONG)]
+    """Return the style faults of an answer to the last message; where safety comes first it may have any length."""
+    urgent = _is_urgent(scene, exchange_number)
+    faults = [fault for fault in scene.cast.assistant.guards if not (urgent and fault is Fault.TOO_LONG)]
     return style_faults(scene.pack, text, scene.log.turns[-1].text, _said(scene, "assistant"), faults)
 
 
-def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int) -> None:
-    """Refuse a faulty message."""
+def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, leaves: bool = False) -> None:
+    """Refuse a faulty message; who leaves in a hurry may stop in a sentence."""
     player = scene.cast.user if side == "user" else scene.cast.assistant
     if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
     if not text.strip():
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
-    if finding := find_fault(scene.pack.guards, side, text, _said(scene, side), player.guards and {Fault.EMPTY, *player.guards}):
+    if finding := find_fault(
+        scene.pack.guards, side, text, _said(scene, side), player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())
+    ):
         raise _refused(scene, side, *finding, reply, seed)
 
 

@@ -158,10 +158,23 @@ def test_a_suggestion_is_followed_until_something_comes_back():
     made = ("The letters pile up.", "You could open one envelope after breakfast.")
     (open_one,) = note([made], "Long day at work.")["suggestions"]
     assert (open_one["exchange_number"], open_one["came_back"], open_one["asked"]) == (1, None, False)
-    assert "Nothing has come back, and you have not asked." in rendered(note([made], "Long day at work."))
+    assert "Nothing that takes it up was found, and you have not asked" in rendered(note([made], "Long day at work."))
     (back,) = note([made], "Fine. I did the envelope after breakfast, it was only the gas.")["suggestions"]
     assert back["came_back"] == {"exchange_number": 2, "text": "I did the envelope after breakfast, it was only the gas."}
     (tried,) = note([made], "I tried the envelope thing. Not for me.")["suggestions"]
     assert tried["came_back"] == {"exchange_number": 2, "text": "I tried the envelope thing."}
     (asked,) = note([made, ("Long day.", "And the envelope at breakfast, did it happen?")], "Rain again.")["suggestions"]
     assert (asked["came_back"], asked["asked"]) == (None, True)
+
+
+def test_whom_to_call_in_danger_may_be_said_as_often_as_needed():
+    assert PACK.services
+    line = f"If it gets close, ring {PACK.services.countries['ireland']}."
+    assert not [phrase for phrase in note([("Tired.", line)] * 5)["used_up"] if phrase in line.lower() or any(letter.isdigit() for letter in phrase)]
+
+
+def test_a_suggestion_of_long_ago_rests():
+    offer = "Tomorrow after breakfast you could open one of the letters for two minutes."
+    later = [("The bus was late.", "Late again, then.")] * 4
+    assert note([("Letters everywhere.", offer), *later[:2]])["suggestions"]
+    assert not note([("Letters everywhere.", offer), *later])["suggestions"]

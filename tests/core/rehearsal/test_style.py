@@ -57,11 +57,14 @@ async def test_after_its_rewrites_an_answer_is_taken_as_it_is(tmp_path, text, fa
     assert found.provenance["usage"]["assistant"]["calls"] == len(assistant.requests)
 
 
-async def test_in_an_episode_an_answer_may_have_any_length(tmp_path):
-    episode = Episode(name="x", variant="y", beats=[Beat(exchange_number=1, part="arrives", direction="Say it.")])
-    found, _ = await play(tmp_path, [LONG, "The bus came late and nobody minded the wet coats. " * 10, "Rain, then."], who=persona(episodes=[episode]))
-    assert [exchange.assistant for exchange in found.exchanges[:2]] == [LONG.strip(), "Rain, then."]
-    assert faults(found) == [(2, "too_long")]
+@pytest.mark.parametrize(("name", "free"), [("passive_thoughts", 2), ("law_or_tax", 0)])
+async def test_where_safety_comes_first_an_answer_may_have_any_length_on_that_day_and_the_next(tmp_path, name, free):
+    kind = PACK.episodes.episodes[name]
+    episode = Episode(name=name, variant=next(iter(kind.variants)), beats=[Beat(exchange_number=1, part="arrives", direction="Say it.")])
+    buses = [sentence * 10 for sentence in ("The bus came late and nobody minded. ", "Wet coats dry slowly by a stove. ", "Nine lamps stood along the quay. ")]
+    found, _ = await play(tmp_path, [*buses[:free], buses[2], "Rain, then."], who=persona(episodes=[episode]))
+    assert [exchange.assistant for exchange in found.exchanges[: free + 1]] == [*(bus.strip() for bus in buses[:free]), "Rain, then."]
+    assert faults(found) == [(free + 1, "too_long")]
 
 
 async def test_a_model_that_is_evaluated_may_have_tics_and_be_long(tmp_path):
