@@ -57,7 +57,7 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert "make pilot DOMAIN=home-cooking" in text
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("designs/*/*/**/*.yaml")}
     again = await design(brief, "home-cooking", settings, install=True)
-    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was drafted anew
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was drafted again
     assert load_pack("home-cooking").rubric.criteria
     assert again.summary["lacking"] == "0"
     assert (await critique("home-cooking", settings)).summary["findings"] == "5"  # a pack that the scripted company cannot play can be reviewed

@@ -90,7 +90,7 @@ async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, dat
     again = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={"power": power})))
     assert again.plan
     assert "from a pilot of 7 personas and 14 pairs" in again.plan.spread.source
-    assert again.played == read(first).played  # nothing was played anew for that
+    assert again.played == read(first).played  # nothing was played again for that
 
 
 async def test_run_again_it_pays_nothing_and_says_the_same(tmp_path, data_root, stub):

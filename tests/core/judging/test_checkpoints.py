@@ -1,4 +1,4 @@
-"""Checkpoints in the forerunner's form are read, also damaged ones, scored anew, and written."""
+"""Checkpoints in the forerunner's form are read, also damaged ones, scored again, and written."""
 
 import json
 import os
