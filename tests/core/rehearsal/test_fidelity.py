@@ -66,6 +66,13 @@ def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, a
     assert (figure(report, "questions_answered").value, figure(report, "questions_answered").of) == (answered, 1)
 
 
+@pytest.mark.parametrize("reply", ["Ja, meistens am Abend, und es hilft ein wenig.", "嗯，大多数晚上都是这样。"])
+def test_direct_answers_are_measured_in_english_alone(reply):
+    question = "How are your evenings now?"
+    report = measure_fidelity(PACK, [transcript(sample_batch(PACK, 0, 1)[0], [reply] * 4, [question] * 4)])
+    assert (figure(report, "questions_answered").of, figure(report, "episode_answered").of) == (0, 0)
+
+
 def test_a_simulator_that_ignores_how_far_to_go_along_with_an_answer_is_named():
     answer = "Perhaps the evening walks along the river could come before the supper."
     batch = sample_batch(PACK, 0, 40, (8, 8))
