@@ -270,12 +270,12 @@ def _topics_in_time(messages: Sequence[_Message], topics: Sequence[set[str]]) ->
 
 def _cooperation(messages: Sequence[_Message]) -> tuple[float, int]:
     """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
-    shares = {}
-    for kind in ("engage", "ignore"):
-        due = [message for message in messages if message.cooperation == kind and _beginnings(message.answer_before or "")]
-        shares[kind] = sum(_uses(message) for message in due) / len(due) if due else None
-    engaged, ignored = shares["engage"], shares["ignore"]
-    return (engaged - ignored, 1) if engaged is not None and ignored is not None else (0.0, 0)
+    measured = [message for message in messages if _beginnings(message.answer_before or "")]
+    engaged, ignored = ([_uses(message) for message in measured if message.cooperation == kind] for kind in ("engage", "ignore"))
+    if not (engaged and ignored):
+        return 0.0, 0
+    count = len(engaged) + len(ignored)
+    return count * (sum(engaged) / len(engaged) - sum(ignored) / len(ignored)), count
 
 
 def _uses(message: _Message) -> bool:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dataset.slicing import OVERHEAD, SliceReport, Tokenizer, slice_points, slices, split_off
+from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.settings.pipeline import Slicing
 
@@ -111,3 +112,19 @@ def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_l
     assert all(("Welcome" in example.messages[0]["content"]) == (example.first_exchange == 1) for example in short)
     for example in [*whole, *short]:
         assert example.tokens == sum(WORDS.count(message["content"]) + 4 for message in example.messages)
+
+
+def test_each_slice_has_the_crisis_services_of_its_personas_country_and_the_others_those_of_anywhere():
+    pack = load_pack("therapeutic-coaching")
+    assert pack.services
+    countries = pack.services.countries
+    personas = {"unknown": {"country": None}, "older": {"name": "A"}, "none": None, "elsewhere": {"country": "Ruritania"}, "odd": {"country": ["x"]}}
+    personas |= {name: {"country": name} for name in countries}
+    batch = [transcript(name, [(5, 5)] * 30).model_copy(update={"persona": persona}) for name, persona in personas.items()]
+    cut = Slicing(first=3, gap=(2, 5), max_tokens=count(pack.system("ireland")) + 200)
+    found = list(slices(batch, pack.system_of, cut, WORDS, SliceReport()))
+    assert {example.first_exchange > 1 for example in found} == {True, False}
+    for example in found:
+        system = example.messages[0]["content"]
+        assert countries.get(example.transcript_id, pack.services.unknown) in system
+        assert system == (pack.system(example.transcript_id) if example.transcript_id in countries else pack.system())
