@@ -10,6 +10,7 @@ from typing import Any
 
 from core.judging.text_facts import sentences, words
 from core.packs.guards import Guards, Repeats, finder
+from core.packs.word_search import UNSPACED
 from core.records import Side
 from core.rehearsal.own_words import ends_in_code, is_pasted, own_words, without_code, without_reports
 from core.settings.faults import Fault
@@ -122,7 +123,8 @@ def _unfinished(text: str, side: Side, punctuated: int) -> str | None:
     if side == "assistant" and ends_in_code(end):
         return end[-40:]
     lines = end.split("\n")
-    if not re.search(r"[a-z,(\[{“:]$", end, re.IGNORECASE) or is_pasted(lines[-1]):
+    quoted = end[-1] == "“" and "„" in lines[-1]  # which ends a quotation in German
+    if quoted or UNSPACED.match(end[-1]) or not re.search(r"[^\W\d_]$|[,(\[{“:]$", end) or is_pasted(lines[-1]):
         return None
     *whole, last = sentences(end)
     if side == "assistant":

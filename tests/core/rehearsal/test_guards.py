@@ -166,6 +166,16 @@ async def test_refusals_survive_a_kill_and_their_seeds_are_not_tried_again(tmp_p
     assert later.requests[0].seed not in seeds
 
 
+GERMAN = "Das klingt nach einer langen Woche, und ich höre, wie müde du bist, wenn du abends nach Hause kommst und noch kochst, wäschst und aufräumst. "
+
+
+@pytest.mark.parametrize(
+    ("end", "whole"), [("Dann ist da noch das Menü", False), ("Deine Schwester sagt: „Es wird gut.“", True), ("Und sie sagte: “", False), ("Was hilft?", True)]
+)
+def test_an_answer_that_breaks_off_is_found_in_other_languages_and_a_german_quotation_is_an_end(end, whole):
+    assert (find_fault(load_pack("therapeutic-coaching").guards, "assistant", GERMAN + end, [], {Fault.TRUNCATED}) is None) == whole
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
