@@ -1,5 +1,6 @@
 """What a batch of personas will bring, in figures that a person can read before anything is paid for."""
 
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from core.records import Persona
 from core.rehearsal.course import steer
 
 PERCENTILES = (10, 50, 90)
+WIDTH = 100
+"""Characters of a line."""
 
 
 def overview(pack: Pack, personas: Sequence[Persona]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def overview_lines(figures: dict[str, Any]) -> list[str]:
     lines += [f"Cooperation, {name.replace('_', ' ')}: {row(shares)}" for name, shares in figures["cooperation"].items()]
     if figures["countries"]:
         lines.append(f"Countries: {counts(figures['countries'])}")
-    return lines
+    return [textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
 
 
 def _exercised(pack: Pack, persona: Persona) -> set[str]:
