@@ -165,6 +165,11 @@ def _prompts(pack: Pack) -> list[str]:
         for name, needed in wanted.items()
         if (lacking := needed - pack.prompts[name].inputs)
     ]
+    faults += [
+        f"prompts/{pack.name}/{name}.md names services, and config/domains/{pack.name}/services.yaml does not exist: nothing stands in that place."
+        for name in ("assistant", "system")
+        if pack.services is None and "services" in pack.prompts[name].inputs and "if services" not in pack.prompts[name].text
+    ]
     if pack.repair is None:
         faults.append(f"prompts/{pack.name}/repair.md does not exist: transcripts that almost passed cannot be repaired.")
     if not pack.intended_use:

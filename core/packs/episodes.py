@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from core.packs.taxonomy import NotWith, Text, Weight, sums_to_one
+from core.packs.taxonomy import NotWith, Text, Weight, Word, sums_to_one
 from core.quantities import Exchanges, Share
 from core.yaml_files import Strict
 
@@ -44,7 +44,7 @@ class EpisodeKind(Strict):
     weight: Weight
     description: Text
     exercises: Exercises = Field(default_factory=list)
-    words: list[Text] = Field(default_factory=list)
+    words: list[Word] = Field(default_factory=list)
     not_with: NotWith = Field(default_factory=dict)
     fewest_exchanges: Exchanges = FEWEST
     urgent: bool = False

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from core.packs.taxonomy import Text
+from core.packs.taxonomy import Text, Word
 from core.packs.word_search import pattern, plain
 from core.quantities import Ratio, Ratios, Words
 from core.yaml_files import Strict
@@ -20,7 +20,7 @@ class Kind(Strict):
     """
 
     label: Text
-    words: tuple[Text, ...] = ()
+    words: tuple[Word, ...] = ()
     suggests: bool = False
 
 
@@ -53,7 +53,7 @@ class Help(Strict):
     """The whole file; a pack without one has no kinds, and the usual length."""
 
     kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
-    uptake: tuple[Text, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
+    uptake: tuple[Word, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
     length: Length = Length()
 
     def kind_of(self, answer: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from core.packs.taxonomy import NotWith, Text, Weight, goes_with, sums_to_one
+from core.packs.taxonomy import NotWith, Text, Weight, Word, goes_with, sums_to_one
 from core.yaml_files import Strict
 
 TOPIC = "topic"
@@ -27,7 +27,7 @@ class Country(Strict):
     name: Text
     english: Text
     places: list[Text] = Field(min_length=1)
-    words: list[Text] = Field(default_factory=list)
+    words: list[Word] = Field(default_factory=list)
     names: list[Text] = Field(default_factory=list)
 
 

@@ -1,15 +1,26 @@
 """The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: what personas are made of."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from core.quantities import DayRange, ExchangeRange, Exchanges, Factor, Part, Share, Shares, WholeRange, WordRange
 from core.yaml_files import Strict
 
 Weight = Part
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _is_searched(word: str) -> str:
+    if not re.search(r"[^\s'’]", word):
+        raise ValueError("apostrophes and spaces are not searched for; write a word")
+    return word
+
+
+Word = Annotated[Text, AfterValidator(_is_searched)]
+"""By which something is recognised in a text (core/packs/word_search.py)."""
 TOLERANCE = 1e-6
 
 Cooperation = Literal["engage", "partial", "push_back", "ignore"]
@@ -34,7 +45,7 @@ class Subtopic(_Topic):
     """What a persona may bring up; `words` are the ones that give it away in a text."""
 
     description: Text
-    words: list[Text] = Field(min_length=1)
+    words: list[Word] = Field(min_length=1)
     not_with: NotWith = Field(default_factory=dict)
     exercises: list[str] = Field(default_factory=list, description="Clauses of criteria that it exercises, such as CQ8.dose.")
 
@@ -185,7 +196,7 @@ class FlawKind(Strict):
     description: Text
     examples: list[Text] = Field(min_length=1)
     notes: Text
-    words: list[Text] = Field(default_factory=list)
+    words: list[Word] = Field(default_factory=list)
     not_with: NotWith = Field(default_factory=dict)
 
 

@@ -62,6 +62,15 @@ def test_a_prompt_that_does_not_use_what_a_file_of_the_pack_is_for_is_named(pack
 
 
 @pytest.mark.slow
+def test_a_prompt_that_names_services_of_a_pack_without_them_is_named(pack_copy):
+    (pack_copy / "config/domains/therapeutic-coaching/services.yaml").unlink()
+    found = review_pack(load_pack("therapeutic-coaching", pack_copy))
+    assert [item.split()[0] for item in found if "nothing stands in that place" in item] == [
+        f"prompts/therapeutic-coaching/{name}.md" for name in ("assistant", "system")
+    ]
+
+
+@pytest.mark.slow
 def test_a_figure_of_speech_that_every_message_has_is_named(pack_copy):
     found = spoil(
         pack_copy,
