@@ -35,7 +35,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         path.write_text(html, encoding="utf-8")
         settings: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}} | options
         context = browser.new_context(**settings)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
 

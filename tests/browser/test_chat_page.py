@@ -21,7 +21,7 @@ def test_a_message_is_answered_under_the_prompt_that_was_trained_in_below_the_no
     assert process.stderr
     address = next(line.strip() for line in iter(process.stderr.readline, "") if line.startswith("http://127.0.0.1:"))
     page, asked = browser.new_page(), []
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(240_000)
     page.on("request", lambda sent: asked.append(sent.url))
     page.goto(address)
     page.fill("textarea", "Hello.")

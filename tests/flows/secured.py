@@ -47,7 +47,7 @@ class Secured:
     @contextmanager
     def client(self) -> Generator[httpx.Client]:
         """Open a client that knows the password."""
-        with httpx.Client(base_url=f"{self.url}/api", auth=self.auth, timeout=30) as client:
+        with httpx.Client(base_url=f"{self.url}/api", auth=self.auth, timeout=120) as client:
             token = client.get("/csrf-token", params={"client": "tests"}).json()["token"]
             client.headers.update({"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token})
             yield client

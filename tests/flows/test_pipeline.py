@@ -171,7 +171,7 @@ def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, br
     address, asked = server.url, []
     page = browser.new_context(viewport={"width": 1400, "height": 1100}).new_page()
     page.on("response", lambda response: asked.append(response.url))
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(240_000)
     page.goto(f"{address}/v2/deployments")
     password = page.locator("input[type=password]")
     password.fill("understudy:wrong")

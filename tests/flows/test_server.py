@@ -54,10 +54,10 @@ def test_nothing_is_told_or_done_without_the_password(server, path, password):
 @pytest.mark.parametrize("protocol", [None, "prefect"])
 def test_no_socket_answers_without_the_password(server, path, protocol):
     def listen():
-        with connect(f"{server.url.replace('http', 'ws')}/api/{path}", subprotocols=[protocol] if protocol else None, open_timeout=10) as socket:
+        with connect(f"{server.url.replace('http', 'ws')}/api/{path}", subprotocols=[protocol] if protocol else None, open_timeout=120) as socket:
             socket.send(json.dumps({"type": "auth", "token": "wrong"}))
             for _ in range(3):
-                socket.recv(timeout=10)
+                socket.recv(timeout=120)
 
     with pytest.raises((WebSocketException, OSError)):
         listen()
@@ -97,7 +97,7 @@ def test_pages_may_ask_this_server_alone(server):
 
 def test_it_does_not_start_without_a_password(tmp_path):
     env = {name: value for name, value in os.environ.items() if not name.endswith("AUTH_STRING")} | {"PREFECT_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "deployments/server.py"], cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "deployments/server.py"], cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: no password.")
 
