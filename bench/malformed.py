@@ -142,7 +142,8 @@ def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
     for path in sorted((root / "config/training").glob("*.yaml")):
         yield path, lambda path: load_training(str(path), root)
     yield root / "config/hardware.yaml", lambda _: load_hardware(root)
-    for path in sorted([*(root / "config/domains" / DOMAIN).glob("*"), *(root / "prompts" / DOMAIN).rglob("*.md")]):
+    pack = root / "config/domains" / DOMAIN
+    for path in sorted([*pack.glob("*.yaml"), *pack.glob("*.md"), *(root / "prompts" / DOMAIN).rglob("*.md")]):
         yield path, lambda _: sample_batch(load_pack(DOMAIN, root), 0, 2)
     yield root / "prompts/shared/general.yaml", load_general_prompts
     yield root / "personas.json", lambda path: read_personas(path, whole, (3, 3))

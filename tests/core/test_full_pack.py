@@ -204,3 +204,14 @@ def test_a_word_for_it_counts_wherever_one_lives(one, other):
     words_of = [word for group in PACK.taxonomy.topics.values() for item in group.subtopics.values() for word in item.words]
     assert any(one in word for word in words_of)
     assert any(other in word for word in words_of)
+
+
+@pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
+def test_what_is_said_in_an_episode_is_whole_sentences(domain):
+    """A comma in a list of YAML divides a sentence."""
+    phrases = load_pack(domain).phrases
+    assert phrases is not None
+    for name, script in phrases.user.episodes.items():
+        for sentence in [*script.arrives, *(text for texts in script.plays.values() for text in texts)]:
+            assert sentence[0].isupper() or not sentence[0].isalpha(), (name, sentence)
+            assert sentence[-1] in ".?!)\"'", (name, sentence)

@@ -164,7 +164,7 @@ def started(server):
     """The id of the run that the form made; the message with its link is gone after some seconds."""
     wanted = {"flow_runs": {"parent_task_run_id": {"is_null_": True}}, "limit": 1, "sort": "EXPECTED_START_TIME_DESC"}
     with server.client() as client:
-        return until(lambda: [run["id"] for run in client.post("/flow_runs/filter", json=wanted).json()], 30)[0]
+        return until(lambda: [run["id"] for run in client.post("/flow_runs/filter", json=wanted).json()])[0]
 
 
 def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, browser, ran):  # noqa: F811
@@ -186,7 +186,9 @@ def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, br
     page.get_by_text("a folder of existing transcripts to train on").wait_for()
     (field,) = [box for box in page.locator("textarea").all() if box.input_value() == "config/demo.yaml"]
     field.fill(ran.settings)
-    page.get_by_role("button", name="Submit").click()
+    field.blur()  # a click while the form takes in what was typed is lost
+    with page.expect_response(lambda response: response.url.endswith("/create_flow_run")):
+        page.get_by_role("button", name="Submit").click()
     page.goto(f"{address}/v2/runs/flow-run/{started(server)}")
     page.get_by_text("Completed", exact=True).first.wait_for(timeout=900_000)
     assert page.get_by_text("pipeline-therapeutic-coaching").first.is_visible()
