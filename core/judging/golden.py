@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
@@ -48,6 +48,14 @@ class GoldenVerdict(Strict):
     close: bool = False
 
 
+def _written_out(value: object) -> object:
+    return {"answer": value} if isinstance(value, str) else value
+
+
+Verdict = Annotated[GoldenVerdict, BeforeValidator(_written_out)]
+"""Where nothing is to be said of it, the answer alone: `CP4: YES`."""
+
+
 class GoldenFile(Strict):
     """A file of the set.
 
@@ -62,7 +70,7 @@ class GoldenFile(Strict):
     provenance: Text
     held_out: bool
     exchanges: list[Said] = Field(min_length=1)
-    verdicts: dict[str, GoldenVerdict]
+    verdicts: dict[str, Verdict]
     labels: dict[str, dict[str, Label]] = Field(min_length=2, max_length=2)
     disputed: list[str] = Field(default_factory=list)
 

@@ -36,6 +36,14 @@ def test_a_set_is_read_in_order_with_its_transcripts(tmp_path):
     assert found[1].file.verdicts["CQ8"].answer == "NO"
 
 
+def test_a_verdict_of_which_nothing_is_to_be_said_is_its_answer_alone(tmp_path):
+    short = golden(CQ9="NA")
+    short["verdicts"] = {name: verdict["answer"] for name, verdict in short["verdicts"].items()}
+    (item,) = load_golden(PACK, write(tmp_path, a=short))
+    assert item.file.verdicts["CQ9"].answer == "NA"
+    assert item.file.verdicts["MT1"].answer == "YES"
+
+
 def test_what_the_packs_ship_is_sound():
     found = load_golden(PACK)
     assert quoted(found, PACK) == {}
