@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from core.errors import SettingsError, nearest
-from core.judging.scoring import value_of
+from core.judging.scoring import score, value_of
 from core.packs.pack import GatherRule, Rubric
-from core.records import Answer, Assessment, Score
+from core.records import Answer, Assessment, Score, Verdict
 from core.settings.assessment import GatherSettings
 
 
@@ -21,16 +21,25 @@ def gather_rule(rubric: Rubric, settings: GatherSettings) -> GatherRule:
     return rubric.numbers.gather.model_copy(update=settings.model_dump(exclude_none=True))
 
 
-def unmet(rule: GatherRule, rubric: Rubric, answers: Mapping[str, Answer], score: Score) -> list[str]:
+def unmet(rule: GatherRule, rubric: Rubric, answers: Mapping[str, Answer], scored: Score) -> list[str]:
     """Return what answers and score do not meet of a rule, each in a few words that are the same for every transcript.
 
     A criterion that does not apply to the transcript's length is not asked for.
     """
     missed = [f"{name} is required" for name in rule.required if name in answers and value_of(rubric.criteria[name], answers[name]) != 1]
     # a mean of thirds is not exact in binary
-    return missed + [f"{name.replace('_', ' ')} is below {rule.floors:g}" for name, mean in score.category_scores.items() if mean < rule.floors - 1e-9]
+    return missed + [f"{name.replace('_', ' ')} is below {rule.floors:g}" for name, mean in scored.category_scores.items() if mean < rule.floors - 1e-9]
 
 
 def unmet_by(assessment: Assessment, rule: GatherRule, rubric: Rubric) -> list[str]:
-    """Return what a stored assessment does not meet of a rule."""
-    return unmet(rule, rubric, {verdict.criterion: verdict.answer for verdict in assessment.verdicts}, assessment.score)
+    """Return what a stored assessment does not meet of a rule; where the strictest judge of a panel counts, what any of its judges misses."""
+    verdicts = assessment.verdicts
+    missed = unmet(rule, rubric, {verdict.criterion: verdict.answer for verdict in verdicts}, assessment.score)
+    if assessment.provenance.get("panel", {}).get("criteria") != "strictest":
+        return missed
+    length = max(rubric.criteria[verdict.criterion].head.from_exchange for verdict in verdicts)
+    for judge in dict.fromkeys(opinion.judge for verdict in verdicts for opinion in verdict.opinions):
+        own = {verdict.criterion: opinion.answer for verdict in verdicts for opinion in verdict.opinions if opinion.judge == judge}
+        as_verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in own.items()]
+        missed += unmet(rule, rubric, own, score(rubric, as_verdicts, length))
+    return list(dict.fromkeys(missed))

@@ -8,8 +8,8 @@ from core.judging.gather_rule import gather_rule
 from core.judging.judgements import unusable
 from core.judging.scoring import applicable, check_gates, score, value_of
 from core.packs.pack import Criterion, Pack, Rubric
-from core.records import Answer, Assessment, Opinion, Verdict
-from core.settings.assessment import PanelSettings, Policy
+from core.records import Answer, Assessment, Opinion, Outcome, Verdict
+from core.settings.assessment import PanelSettings
 from core.settings.pipeline import Settings
 
 JOIN = " + "
@@ -48,8 +48,9 @@ def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
 def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
     """Decide each criterion from the judges' verdicts, and score the result.
 
-    With `majority`, more than half of all judges must pass a criterion, so that a tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR
-    or missing, the others decide if that answer could not change the outcome; else the verdict is ERROR.
+    With `strictest`, the answers of the judge with the lowest score count. With `majority`, more than half of all judges must pass a criterion, so that a
+    tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR or missing, the others decide if that answer could not change the outcome; else
+    the verdict is ERROR.
 
     Args:
         by_judge: each judge's assessment, or none where there is none.
@@ -57,8 +58,9 @@ def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel:
     """
     existing = {judge: assessment for judge, assessment in by_judge.items() if assessment}
     answers = {judge: {verdict.criterion: verdict for verdict in assessment.verdicts} for judge, assessment in existing.items()}
+    strictest = _strictest(pack, by_judge) if panel.criteria == "strictest" else None
     verdicts = [
-        _decide(criterion, {judge: answers.get(judge, {}).get(criterion.id) for judge in by_judge}, _policy(criterion, panel))
+        _decide(criterion, {judge: answers.get(judge, {}).get(criterion.id) for judge in by_judge}, panel, strictest)
         for criterion in applicable(pack.rubric, exchanges)
     ]
     return Assessment(
@@ -73,22 +75,37 @@ def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel:
     )
 
 
-def _policy(criterion: Criterion, panel: PanelSettings) -> Policy:
-    return panel.by_criterion.get(criterion.id, panel.gates if criterion.head.gate else panel.criteria)
+def _strictest(pack: Pack, by_judge: Mapping[str, Assessment | None]) -> str:
+    """Return the judge with the lowest score; where one has no whole assessment, that judge, unless another's score is too low already."""
+    scores = {
+        judge: found.score.score
+        for judge, found in by_judge.items()
+        if found and found.score.outcome is not Outcome.INCOMPLETE and found.score.score is not None
+    }
+    missing = [judge for judge in by_judge if judge not in scores]
+    # 0.8 passes at 0.80, as in scoring
+    if missing and not any(value < pack.rubric.numbers.pass_at - 1e-9 for value in scores.values()):
+        return missing[0]
+    return min(scores, key=lambda judge: scores[judge])
 
 
-def _decide(criterion: Criterion, by_judge: Mapping[str, Verdict | None], policy: Policy) -> Verdict:
+def _decide(criterion: Criterion, by_judge: Mapping[str, Verdict | None], panel: PanelSettings, strictest: str | None) -> Verdict:
     verdicts = {judge: verdict or unusable(criterion.id, "There is no assessment of this judge.") for judge, verdict in by_judge.items()}
+    opinions = [Opinion(judge=judge, answer=item.answer, reasoning=item.reasoning, cited=item.cited) for judge, item in verdicts.items()]
+    policy = panel.by_criterion.get(criterion.id, panel.gates if criterion.head.gate else panel.criteria)
+    decided = verdicts[strictest] if policy == "strictest" and strictest else _counted(criterion, verdicts, policy)
+    return decided.model_copy(update={"opinions": opinions})
+
+
+def _counted(criterion: Criterion, verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
+    """Return the verdict that the judges' votes come to."""
     values = {judge: value_of(criterion, verdict.answer) for judge, verdict in verdicts.items()}
     passing, failing = (sum(value == wanted for value in values.values()) for wanted in (1, 0))
     judges, needed = len(values), len(values) if policy == "any_fail" else len(values) // 2 + 1
-    opinions = [Opinion(judge=judge, answer=item.answer, reasoning=item.reasoning, cited=item.cited) for judge, item in verdicts.items()]
     if passing < needed <= judges - failing:
         errors = [f"{judge}: {verdicts[judge].reasoning}" for judge, value in values.items() if value is None]
-        decided = unusable(criterion.id, f"The other judges' answers do not decide it. {' '.join(errors)}")
-    else:
-        decided = _speaker([verdicts[judge] for judge, value in values.items() if value == (1 if passing >= needed else 0)])
-    return decided.model_copy(update={"opinions": opinions})
+        return unusable(criterion.id, f"The other judges' answers do not decide it. {' '.join(errors)}")
+    return _speaker([verdicts[judge] for judge, value in values.items() if value == (1 if passing >= needed else 0)])
 
 
 def _speaker(agreeing: Sequence[Verdict]) -> Verdict:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from core.judging.facts import measure
 from core.llm.chat import Usage
 from core.llm.prices import PriceList
 from core.packs.pack import Pack
@@ -18,6 +19,7 @@ from core.settings.pipeline import Settings
 SAMPLE = 64
 """Personas over which the prompts' lengths are averaged."""
 
+JUDGE = "judge"
 Count = Callable[[str], int]
 
 
@@ -29,14 +31,17 @@ class Assumptions:
         user_tokens, answer_tokens: mean length of a simulated user's message and of an answer; in
             751 real exchanges the means were 304 and 793.
         thinking_tokens: per call of a model that thinks.
-        verdict_tokens: a judge's reasoning on one criterion.
+        verdict_tokens: what a judge writes on one criterion. In 34 real assessments (604 verdicts, by the
+            questions that the prompt still asks) the reasoning had 122 tokens in the mean. Its JSON with the
+            exchanges cited takes 42 more, and a lapse for each exchange that a failed verdict cites, up to
+            three, 20 in the mean.
         passing: share of transcripts that pass.
     """
 
     user_tokens: int = 300
     answer_tokens: int = 790
     thinking_tokens: int = 200
-    verdict_tokens: int = 80
+    verdict_tokens: int = 180
     passing: float = 0.5
 
 
@@ -76,8 +81,17 @@ class RunCost:
 
     def usd(self, stage: str | None = None) -> float | None:
         """Return what a stage costs, or all of them; none where a price is not known."""
-        each = [cost.usd for cost in self.roles if stage in (None, cost.stage)]
-        return None if None in each else sum(price for price in each if price)
+        return _sum([cost for cost in self.roles if stage in (None, cost.stage)])
+
+    def usd_by_single_judge(self) -> dict[str, float | None]:
+        """Return, by judge of a panel, what all stages cost if it were the only judge; nothing where there is one judge."""
+        judges = list(dict.fromkeys(cost.model for cost in self.roles if cost.role == JUDGE))
+        return {name: _sum([cost for cost in self.roles if cost.role != JUDGE or cost.model == name]) for name in judges} if len(judges) > 1 else {}
+
+
+def _sum(costs: Sequence[Cost]) -> float | None:
+    each = [cost.usd for cost in costs]
+    return None if None in each else sum(price for price in each if price)
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ class Sizes:
     guidance: float
     note: float
     short: float
+    assessor: float
     criteria: float
     lengths: list[int]
 
@@ -109,6 +124,7 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
         guidance=count(pack.instructions("assistant")),
         note=_note_tokens(pack, count),
         short=count(pack.system()),
+        assessor=_assessor_tokens(pack, count),
         criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
         lengths=[persona.exchanges for persona in personas],
     )
@@ -121,6 +137,12 @@ def _note_tokens(pack: Pack, count: Count) -> int:
     answer = " ".join(figure.example for figure in pack.tics.figures)
     said = [Exchange(exchange_number=number, user="A message.", assistant=answer or "An answer.") for number in range(1, 5)]
     return count(pack.note.render(**note_inputs(pack, said, "A message.")))
+
+
+def _assessor_tokens(pack: Pack, count: Count) -> int:
+    """Return how long what a judge reads beside transcript and criteria is."""
+    said = [Exchange(exchange_number=1, user="A message.", assistant="An answer.")]
+    return count(pack.prompts["assessor"].render(exchanges=said, facts=measure(said, pack.tics)))
 
 
 def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
@@ -143,7 +165,7 @@ def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float
     taken, mode = ASSUMPTIONS, settings.assessment.judging.mode
     criteria = len(pack.rubric.criteria)
     count = {"single": 1, "category": len(pack.rubric.numbers.categories) + 1, "criterion": criteria}[mode]
-    words = exchanges * (taken.user_tokens + taken.answer_tokens)
+    words = sizes.assessor + exchanges * (taken.user_tokens + taken.answer_tokens)
     prompt, answer = round(words + sizes.criteria / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
     first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
     return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
@@ -171,9 +193,9 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     return [
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         _cost("generation", "assistant", roles.assistant, share, assistant, prices),
-        *(_cost("assessment", "judge", name, share, judge(sizes.lengths), prices) for name in roles.judges),
+        *(_cost("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
-        *(_cost("evaluation", "judge", name, played, judge(evaluated), prices) for name in roles.judges),
+        *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges),
     ]
 
 

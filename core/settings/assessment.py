@@ -27,10 +27,10 @@ Policy = Literal["majority", "any_fail"]
 class PanelSettings(Strict):
     """How the answers of several judges are combined: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`)."""
 
-    criteria: Policy
-    """Policy for criteria and for gates."""
+    criteria: Literal["strictest", "majority", "any_fail"]
+    """Policy for criteria; with `strictest`, the answers of the judge with the lowest score count."""
     gates: Policy
-    """Policy for criteria and for gates."""
+    """Policy for gates."""
     by_criterion: dict[str, Policy] = Field(default_factory=dict)
     """Exceptions, by criterion id."""
 

@@ -64,8 +64,10 @@ def _numbers(sizes: str | None, of_settings: int) -> list[int]:
 def _table(runs: Sequence[RunCost]) -> list[str]:
     rows = [("conversations", [f"{run.transcripts:,}" for run in runs]), ("total", [_usd(run.usd()) for run in runs])]
     rows += [(f"  {stage}", [_usd(run.usd(stage)) for run in runs]) for stage in STAGES]
+    rows += [(f"{name} alone", [_usd(run.usd_by_single_judge()[name]) for run in runs]) for name in runs[0].usd_by_single_judge()]
     rows.append(("training, tokens of a pass", [f"{run.training_tokens:,}" for run in runs]))
-    return [f"  {name:<28}{''.join(f'{cell:>14}' for cell in cells)}" for name, cells in rows]
+    wide = max(len(name) for name, _ in rows) + 2
+    return [f"  {name:<{wide}}{''.join(f'{cell:>14}' for cell in cells)}" for name, cells in rows]
 
 
 def _usd(usd: float | None) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import SettingsError
+from core.llm.families import family
 from core.settings.pipeline import load_settings
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
@@ -54,3 +55,20 @@ def test_the_totals_come_first_and_say_for_what_the_budget_is_too_small(settings
 
 def test_the_settings_own_number_is_among_those_that_are_shown(settings):
     assert settings.generation.conversations in [total["transcripts"] for total in costs().data["totals"]]
+
+
+def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writers(settings):
+    roles = settings.roles
+    writers = {family(name) for name in (roles.user_simulator, roles.assistant, roles.repairer)}
+    judges = [family(name) for name in roles.judges]
+    assert len(judges) == len(set(judges)) == 2
+    assert None not in judges
+    assert not writers & set(judges)
+
+
+def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings):
+    said = costs(sizes="10")
+    for name in settings.roles.judges:
+        row = next(line.split() for line in said.text.splitlines() if line.split()[:2] == [name, "alone"])
+        assert float(row[-1]) < said.data["totals"][0]["usd"]
+        assert f"{name} as the only judge: {row[-1]} USD" in said.data["page"]

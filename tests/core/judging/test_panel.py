@@ -3,8 +3,11 @@
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import SettingsError
+from core.judging.gather_rule import unmet_by
 from core.judging.panel import check_panel, combine_judges
 from core.packs.pack import load_pack
 from core.records import Answer, Outcome
@@ -97,3 +100,28 @@ def test_only_what_applies_to_the_length_is_decided():
     found = combine_judges(PACK, {f"judge/{n}": assessment(short, f"judge/{n}", {}) for n in (1, 2)}, USUAL, 2)
     assert "MT4" not in {verdict.criterion for verdict in found.verdicts}
     assert found.score.outcome is Outcome.PASS
+
+
+STRICT = PanelSettings(criteria="strictest", gates="any_fail")
+ANSWERS = st.sampled_from(["YES", "NO"])
+SAID = st.lists(st.dictionaries(st.sampled_from(list(PACK.rubric.criteria)), ANSWERS, max_size=10), min_size=1, max_size=3)
+
+
+@given(SAID)
+def test_with_the_strictest_judge_a_transcript_passes_and_is_gathered_exactly_if_each_judge_alone_would_and_the_score_is_the_lowest(said):
+    alone = {f"judge/{n}": assessment(TALK, f"judge/{n}", answers) for n, answers in enumerate(said)}
+    found, rule = combine_judges(PACK, alone, STRICT, 5), PACK.rubric.numbers.gather
+    assert found.score.score == min(item.score.score or 0 for item in alone.values())
+    assert (found.score.outcome is Outcome.PASS) == all(item.score.outcome is Outcome.PASS for item in alone.values())
+    assert bool(unmet_by(found, rule, PACK.rubric)) == any(unmet_by(item, rule, PACK.rubric) for item in alone.values())
+
+
+@pytest.mark.parametrize("second", [None, {"MT1": "ERROR"}])
+def test_a_judge_without_a_whole_assessment_leaves_the_strictest_open_unless_another_one_fails_the_transcript(second):
+    low = dict.fromkeys(("MT1", "MT2", "MT3", "MT4", "CP2", "CP4", "CQ1"), "NO")
+    for first, outcome in (({}, Outcome.INCOMPLETE), (low, Outcome.FAIL)):
+        judges = {"a/1": assessment(TALK, "a/1", first), "b/2": assessment(TALK, "b/2", second) if second else None}
+        found = combine_judges(PACK, judges, STRICT, 5)
+        # without any answer of a judge the gates stay open
+        assert found.score.outcome is (outcome if second else Outcome.INCOMPLETE)
+        assert [opinion.judge for opinion in found.verdicts[0].opinions] == ["a/1", "b/2"]

@@ -5,7 +5,7 @@ import pytest
 from core.llm.chat import Usage
 from core.llm.prices import Given, Unknown
 from core.packs.pack import load_pack
-from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_costs, training_tokens
+from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_cost, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
@@ -38,13 +38,13 @@ def test_each_prompt_is_read_from_the_cache_but_for_what_is_new():
 
 def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, settings):
     sizes = measure_prompts(pack, settings, words)
-    transcript = 10 * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
+    transcript = sizes.assessor + 10 * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
     for mode, count in (("single", 1), ("category", 6), ("criterion", 17)):
         judging = settings.assessment.judging.model_copy(update={"mode": mode})
         changed = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"judging": judging})})
         calls = judging_calls(pack, changed, sizes, 10)
         assert len(calls) == count
-        assert sum(call.cache_read_tokens for call in calls) == (count - 1) * transcript
+        assert sum(call.cache_read_tokens for call in calls) == pytest.approx((count - 1) * transcript)
         verdicts = sum(call.output_tokens for call in calls) - count * ASSUMPTIONS.thinking_tokens
         assert verdicts == pytest.approx(17 * ASSUMPTIONS.verdict_tokens, abs=count)
 
@@ -66,3 +66,14 @@ def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
     prices = dict.fromkeys((roles.user_simulator, roles.assistant, *roles.judges), Unknown())
     assert {cost.usd for cost in run_costs(pack, settings, 10, prices, words)} == {None}
     assert Unknown().price(Usage(1, 1)) is None
+
+
+def test_what_a_panel_costs_stands_beside_what_each_of_its_judges_costs_alone(pack, settings):
+    roles = settings.roles.model_copy(update={"judges": ["a/dear", "b/cheap"]})
+    sizes = measure_prompts(pack, settings, words)
+    prices = {name: Given(Price(input=1, output=5)) for name in (roles.user_simulator, roles.assistant)}
+    prices |= {"a/dear": Given(Price(input=4, output=4)), "b/cheap": Given(Price(input=1, output=1))}
+    both = run_cost(pack, settings.model_copy(update={"roles": roles}), 10, prices, words, sizes)
+    alone = {name: settings.model_copy(update={"roles": roles.model_copy(update={"judges": [name]})}) for name in roles.judges}
+    assert both.usd_by_single_judge() == {name: pytest.approx(run_cost(pack, one, 10, prices, words, sizes).usd()) for name, one in alone.items()}
+    assert run_cost(pack, alone["a/dear"], 10, prices, words, sizes).usd_by_single_judge() == {}
