@@ -1,4 +1,4 @@
-"""Mending transcripts that almost passed: one task for each, and then the same judges judge them whole."""
+"""Mending transcripts that almost passed, or passed and are not gathered: one task for each, and then the same judges judge them whole."""
 
 from prefect.logging import get_run_logger
 
@@ -37,7 +37,7 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
         known = store.load(path, Transcript)
         return existing(TranscriptRef(id=name, path=path, exchanges=len(known.exchanges)))
     model = await open_model(run, plan.repairer)
-    context = RepairContext(run.pack, model, plan.numbers, plan.minimum, plan.guards)
+    context = RepairContext(run.pack, model, plan.numbers, plan.minimum, plan.guards, plan.gather)
     original = store.load(plan.transcript.path, Transcript)
     assessment = store.load(plan.assessment, Assessment)
     try:
@@ -59,7 +59,7 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
     """
     chosen = choose_repairs(run, assessed)
     failed = len(chosen.plans) + len(chosen.left_out)
-    get_run_logger().info("%d of %d failed transcripts can be repaired.", len(chosen.plans), failed)
+    get_run_logger().info("%d of %d transcripts that failed or were not gathered can be repaired.", len(chosen.plans), failed)
 
     async def one(plan: RepairPlan) -> TranscriptRef:
         async with owned(run.store, f"repaired/{plan.name}"):
@@ -74,7 +74,7 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
 
 
 async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
-    """Say what was mended, what passes now, and what a rescued transcript costs beside a new one."""
+    """Say what was mended, what can be trained on now, and what a rescued transcript costs beside a new one."""
     store = run.store
     facts = repair_facts(run, chosen, store.load(assessed, AssessmentBatch))
     folder = assessed.replace("batches/", "reports/").removesuffix(".json")
@@ -83,11 +83,11 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     what = "Transcripts that almost passed, mended"
     await publish_report(text, key=f"repair-{run.pack.name}", description=what)
     get_run_logger().info(
-        "%d repaired transcripts, %d of them pass. The report: %s/%s",
+        "%d repaired transcripts, %d of them can be trained on. The report: %s/%s",
         *(facts["mended"], facts["passed"], store.root, page),
     )
     summary = {
-        "mended": f"{facts['mended']} of {facts['failed']} that failed",
+        "mended": f"{facts['mended']} of {facts['failed']} that failed or were not gathered",
         "passed": str(facts["passed"]),
         "cost": facts["cost"],
         "report": f"{store.root}/{page}",

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InvalidOutputError, RepairError
 from core.fingerprint import seed_of
+from core.judging.gather_rule import blocking
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
-from core.packs.pack import Pack
+from core.packs.pack import GatherRule, Pack
 from core.packs.prompts import load_shared
 from core.records import Answer, Assessment, Exchange, Outcome, Record, Transcript, Verdict
 from core.rehearsal.guards import find_fault
@@ -23,6 +24,9 @@ FOLLOWS_SCHEMA: dict[str, Any] = {
     "required": ["reasoning", "follows"],
     "additionalProperties": False,
 }
+
+
+PASSED = "it passed"
 
 
 class Follows(BaseModel):
@@ -49,6 +53,7 @@ class RepairContext:
         model: that rewrites; guards: faults for which it is asked again.
         numbers: how much may be rewritten, and how much must remain.
         minimum: exchanges that must remain where a transcript is cut.
+        gather: what is asked of a transcript beside a pass.
     """
 
     pack: Pack
@@ -56,22 +61,32 @@ class RepairContext:
     numbers: RepairSettings
     minimum: int
     guards: Sequence[Fault]
+    gather: GatherRule
 
 
-def exchanges_to_mend(transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings) -> dict[int, list[Verdict]] | str:
-    """Return by exchange the failed verdicts that cite it, or why the transcript is not repaired."""
+def exchanges_to_mend(
+    transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings, gather: GatherRule
+) -> dict[int, list[Verdict]] | str:
+    """Return by exchange the failed verdicts that cite it, or why the transcript is not repaired.
+
+    Of a transcript that passed and is not gathered these are the verdicts for which it is not.
+    """
     score, pass_at = assessment.score, pack.rubric.numbers.pass_at
+    blocked = {verdict.criterion: verdict for verdict in blocking(assessment, gather, pack.rubric)}
+    if score.outcome is Outcome.PASS and not blocked:
+        return PASSED
     if "repair" in transcript.provenance:
         return "it was repaired before"
-    if score.outcome is not Outcome.FAIL or score.score is None:
-        return "it passed" if score.outcome is Outcome.PASS else "its assessment is incomplete"
+    if score.outcome is Outcome.INCOMPLETE or score.score is None:
+        return "its assessment is incomplete"
     if score.failed_gates:
         return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never repaired"
     if score.score < pass_at - numbers.max_score_gap - 1e-9:
         return f"its score of {score.score:.3f} is more than {numbers.max_score_gap:g} below {pass_at:g}"
-    failed = [verdict for verdict in assessment.verdicts if verdict.criterion in score.failed_checks and verdict.answer is not Answer.ERROR]
+    checks = score.failed_checks if score.outcome is Outcome.FAIL else []
+    failed = blocked | {verdict.criterion: verdict for verdict in assessment.verdicts if verdict.criterion in checks and verdict.answer is not Answer.ERROR}
     cited: dict[int, list[Verdict]] = {}
-    for verdict in failed:
+    for verdict in failed.values():
         for number in verdict.cited:
             cited.setdefault(number, []).append(verdict)
     if not cited:
@@ -92,7 +107,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         RepairError: it must not be repaired, nothing was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
-    failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers)
+    failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers, context.gather)
     if isinstance(failed, str):
         raise RepairError(f"{transcript.id} cannot be repaired: {failed}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None

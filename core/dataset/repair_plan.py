@@ -1,21 +1,23 @@
-"""Which transcripts are repaired: those that almost passed and failed no gate; and the outcome, for the report."""
+"""Which transcripts are repaired: those that almost passed, or passed and are not gathered, and failed no gate; and the outcome, for the report."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.dataset.repair import exchanges_to_mend
+from core.dataset.repair import PASSED, exchanges_to_mend
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, PackError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
+from core.judging.gather_rule import gather_rule, unmet_by
 from core.llm.bills import bills, read_entries
 from core.llm.run import Run
+from core.packs.pack import GatherRule
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptRef
 from core.settings.faults import Fault
 from core.settings.operations import RepairSettings
 from core.storage.batches import latest_assessments
-from core.storage.store import Store
 
 
 class RepairPlan(Record):
@@ -33,6 +35,7 @@ class RepairPlan(Record):
     numbers: RepairSettings
     minimum: int
     guards: list[Fault]
+    gather: GatherRule
 
     @property
     def name(self) -> str:
@@ -47,7 +50,7 @@ class RepairPlan(Record):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The transcripts of a batch to repair, and for all other failed ones the reason why not."""
+    """The transcripts of a batch to repair, and for all others that cannot be trained on the reason why not."""
 
     batch: AssessmentBatch
     plans: list[RepairPlan]
@@ -74,21 +77,21 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
     if assessed is None and not store.exists(latest_assessments(pack.name)):
         raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
     batch = store.load(assessed or store.read(latest_assessments(pack.name)).strip(), AssessmentBatch)
-    plans, left_out = [], []
+    gather, plans, left_out = gather_rule(pack.rubric, run.settings.gather), [], []
     for item in batch.assessments:
         pilot = item.transcript.path.startswith(PILOTS)
         try:
             to_mend = (
                 "it is of a pilot"
                 if pilot
-                else exchanges_to_mend(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair)
+                else exchanges_to_mend(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair, gather)
             )
         except DamagedError as damaged:
             to_mend = str(damaged)
         if isinstance(to_mend, str):
-            left_out += [] if item.outcome is Outcome.PASS else [LeftOut(name=item.transcript.id, reason=to_mend)]
+            left_out += [] if to_mend == PASSED or (pilot and item.outcome is Outcome.PASS) else [LeftOut(name=item.transcript.id, reason=to_mend)]
         else:
-            plans.append(_plan(run, item))
+            plans.append(_plan(run, item, gather))
     return Chosen(batch, plans, left_out)
 
 
@@ -100,16 +103,17 @@ def repair_facts(run: Run, chosen: Chosen, batch: AssessmentBatch) -> dict[str, 
     """
     store = run.store
     rows = [(store.load(item.transcript.path, Transcript), item) for item in batch.assessments]
-    passed = [item for item in batch.assessments if item.outcome is Outcome.PASS]
+    unmet = {item.path: _unmet(run, item) for item in batch.assessments if item.outcome is Outcome.PASS}
+    passed = [path for path, missed in unmet.items() if not missed]
     spent = sum(bill.usd for bill in bills(store, run.ledger.run).values())
-    new = _cost_of_new(store, chosen.batch)
+    new = _cost_of_new(run, chosen.batch)
     return {
         "failed": len(chosen.plans) + len(chosen.left_out),
         "chosen": len(chosen.plans),
         "mended": len(rows),
         "passed": len(passed),
         "reasons": Counter(_kind(item.reason) for item in [*chosen.left_out, *batch.left_out]).most_common(),
-        "rows": [_row(transcript, item) for transcript, item in rows],
+        "rows": [_row(transcript, item, unmet.get(item.path, [])) for transcript, item in rows],
         "rescued": spent / len(passed) if passed else None,
         "new": new,
         "bills": bills(store, run.ledger.run),
@@ -123,7 +127,7 @@ def _cost(spent: float, passed: int) -> str:
     return f"{spent / passed:.4f} USD for each that passes" if passed else f"{spent:.4f} USD, and none passes"
 
 
-def _plan(run: Run, item: AssessmentRef) -> RepairPlan:
+def _plan(run: Run, item: AssessmentRef, gather: GatherRule) -> RepairPlan:
     assert run.pack.repair is not None
     return RepairPlan(
         transcript=item.transcript,
@@ -134,29 +138,34 @@ def _plan(run: Run, item: AssessmentRef) -> RepairPlan:
         numbers=run.settings.repair.model_copy(update={"concurrency": 1, "by_night": False, "in_dataset": True, "dataset_share": 1.0}),
         minimum=run.settings.generation.minimum_exchanges,
         guards=run.settings.generation.guards,
+        gather=gather,
     )
 
 
-def _row(transcript: Transcript, item: AssessmentRef) -> dict[str, object]:
+def _unmet(run: Run, item: AssessmentRef) -> list[str]:
+    """Return what a repaired transcript that passed misses of the rule of gathering."""
+    return unmet_by(run.store.load(item.path, Assessment), gather_rule(run.pack.rubric, run.settings.gather), run.pack.rubric)
+
+
+def _row(transcript: Transcript, item: AssessmentRef, unmet: Sequence[str]) -> dict[str, object]:
     repair = transcript.provenance["repair"]
     return {
         "id": repair["of"],
         "before": repair["score_before"],
         "after": item.score,
-        "outcome": item.outcome.value,
+        "outcome": "pass, not gathered" if unmet else item.outcome.value,
         "changed": [(change["exchange"], change["criteria"]) for change in repair["changed"]],
         "cut": repair["cut_after"],
     }
 
 
-def _cost_of_new(store: Store, batch: AssessmentBatch) -> float | None:
-    """Return what each passing transcript of a batch cost to make and to judge, by all bills that there are; none where nothing was paid or passed."""
-    ids = {item.transcript.id for item in batch.assessments}
-    runs = sorted({folder.rpartition("/")[2] for folder in store.names("ledger")})
-    paid = {
-        entry["call"]: entry.get("usd") or 0.0 for run in runs for entry in read_entries(store, run) if entry["item"] in ids and entry["role"] != "repairer"
-    }
-    passed = sum(item.outcome is Outcome.PASS for item in batch.assessments)
+def _cost_of_new(run: Run, batch: AssessmentBatch) -> float | None:
+    """Return what each transcript of a batch that can be trained on cost to make and to judge, by all bills; none where nothing was paid or none can."""
+    store, ids = run.store, {item.transcript.id for item in batch.assessments}
+    names = sorted({folder.rpartition("/")[2] for folder in store.names("ledger")})
+    entries = (entry for name in names for entry in read_entries(store, name) if entry["item"] in ids and entry["role"] != "repairer")
+    paid = {entry["call"]: entry.get("usd") or 0.0 for entry in entries}
+    passed = sum(item.outcome is Outcome.PASS and not _unmet(run, item) for item in batch.assessments)
     total = sum(paid.values())
     return total / passed if passed and total else None
 

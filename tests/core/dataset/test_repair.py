@@ -4,15 +4,20 @@ import json
 
 import pytest
 
-from core.dataset.repair import RepairContext, check_lineage, exchanges_to_mend, mend
+from core.dataset.repair import PASSED, RepairContext, check_lineage, exchanges_to_mend, mend
 from core.errors import InvalidOutputError, RepairError
+from core.judging.gather_rule import unmet_by
+from core.judging.panel import combine_judges
 from core.llm.chat import Reply, Usage
 from core.packs.pack import load_pack
+from core.records import Outcome
+from core.settings.assessment import PanelSettings
 from core.settings.faults import Fault
 from core.settings.pipeline import load_settings
 from tests.core.judged import assessment, conversation
 
 PACK = load_pack("therapeutic-coaching")
+RULE = PACK.rubric.numbers.gather
 NUMBERS = load_settings().repair.model_copy(update={"max_score_gap": 0.4, "max_rewrite_share": 0.5})
 
 
@@ -37,7 +42,7 @@ class Editor:
 
 
 def context(editor, minimum=3, numbers=NUMBERS):
-    return RepairContext(PACK, editor, numbers, minimum, [Fault.ROLE_INVERSION, Fault.META])
+    return RepairContext(PACK, editor, numbers, minimum, [Fault.ROLE_INVERSION, Fault.META], RULE)
 
 
 def failed(transcript, cited, **answers):
@@ -84,9 +89,38 @@ async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_
 )
 def test_what_is_not_mended_says_why(answers, cited, said):
     transcript = conversation("a", exchanges=6)
-    found = exchanges_to_mend(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS)
+    found = exchanges_to_mend(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS, RULE)
     assert isinstance(found, str)
     assert said in found
+
+
+@pytest.mark.parametrize(
+    ("answers", "mended"),
+    [
+        ({"CQ1": "NO"}, {1: ["CQ1"]}),  # required
+        ({"CQ1": "NO", "MT1": "NO"}, {1: ["CQ1"]}),  # MT1 alone would not keep it out
+        (dict.fromkeys(("CP4", "CP5", "CP6"), "NO"), {3: ["CP4"], 4: ["CP5"]}),  # a category below the floor
+        ({"MT1": "NO"}, PASSED),
+    ],
+)
+def test_of_a_pass_that_is_not_gathered_what_keeps_it_out_is_mended(answers, mended):
+    transcript = conversation("a", exchanges=6)
+    judged = assessment(transcript, "scripted/judge", answers, {"CQ1": [1], "MT1": [2], "CP4": [3], "CP5": [4]})
+    assert judged.score.outcome is Outcome.PASS
+    found = exchanges_to_mend(transcript, judged, PACK, NUMBERS, RULE)
+    assert (found if isinstance(found, str) else {number: [one.criterion for one in verdicts] for number, verdicts in found.items()}) == mended
+    assert (found == PASSED) == (not unmet_by(judged, RULE, PACK.rubric))
+
+
+async def test_of_two_judges_the_reason_is_that_of_the_one_who_keeps_it_out():
+    transcript, judges = conversation("a", exchanges=6), {"a/strict": {"MT1": "NO", "MT2": "NO"}, "b/other": {"CQ1": "NO"}}
+    alone = {name: assessment(transcript, name, answers, {"CQ1": [2]}) for name, answers in judges.items()}
+    both = combine_judges(PACK, alone, PanelSettings(criteria="strictest", gates="any_fail"), 6)
+    assert (both.score.outcome, both.score.failed_checks) == (Outcome.PASS, ["MT1", "MT2"])
+    editor = Editor()
+    found = await mend(context(editor), transcript, both, "a-mended")
+    assert [(change["exchange"], change["criteria"]) for change in found.provenance["repair"]["changed"]] == [(2, ["CQ1"])]
+    assert "b/other on CQ1." in editor.asked[0].messages[0].content
 
 
 async def test_what_was_mended_is_not_mended_again():
