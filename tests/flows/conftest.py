@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 import yaml
+from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -36,6 +37,16 @@ def prefect_server() -> Iterator[str]:
     shutil.copy(new_database(), f"{folder}/prefect-test.db")
     with patch("prefect.testing.utilities.mkdtemp", return_value=folder), prefect_test_harness(server_startup_timeout=180):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limits_end_with_their_file(prefect_server: str) -> Iterator[None]:
+    """Remove the models' limits that a deployment left on the server, at which two runs of another file would wait for each other."""
+    yield
+    with get_client(sync_client=True) as client:
+        for limit in client.read_global_concurrency_limits(limit=200, offset=0):
+            if limit.name.startswith("understudy-"):
+                client.delete_global_concurrency_limit_by_name(limit.name)
 
 
 def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
