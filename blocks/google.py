@@ -49,6 +49,7 @@ class _Answer(_Form):
     prompt_feedback: Any = None
     usage_metadata: Any = None
     response_id: Any = None
+    model_version: Any = None
 
 
 class Google(CredentialsBlock):
@@ -153,7 +154,7 @@ def _reply(answer: _Answer) -> Reply:
         finish = "length"
     elif candidate.finish_reason in DECLINED:
         finish, text = "refusal", candidate.finish_reason
-    return Reply(text, finish, counted, request_id=answer.response_id)
+    return Reply(text, finish, counted, request_id=answer.response_id, reported=answer.model_version)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -53,6 +53,7 @@ class _Response(BaseModel):
     incomplete_details: Any = None
     output: list[_Item]
     usage: Any = None
+    model: Any = None
 
 
 class OpenAI(CredentialsBlock):
@@ -148,7 +149,7 @@ def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str |
         finish, text = "refusal", " ".join(refusals) or "content filter"
     elif response.status == "incomplete" or (text and response.status in BROKEN_OFF):
         finish = "length"
-    return Reply(text, finish, counted, limits, request_id or response.id, written)
+    return Reply(text, finish, counted, limits, request_id or response.id, written, reported=response.model)
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class _Completion(BaseModel):
     id: Any = None
     choices: list[_Choice] = Field(min_length=1)
     usage: Any = None
+    model: Any = None
+    system_fingerprint: Any = None
 
 
 class OpenAICompatible(CredentialsBlock):
@@ -143,7 +145,9 @@ class OpenAICompatibleChat:
             self._thinks = True  # it may do so again, unseen
         elif self._thinks is None and written and not usage.estimated:
             self._thinks = False
-        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, written if self._thinks is False else None, repaired)
+        known, stated = written if self._thinks is False else None, [completion.model, completion.system_fingerprint]
+        reported = " ".join(name for name in stated if isinstance(name, str))
+        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, known, repaired, reported)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:

@@ -58,7 +58,8 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
         get_run_logger().warning(log.damage)
     room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
     model = await open_model(run, plan.judge)
-    assessment = await assess(JudgeContext(run.pack, model, transcript, *room, log))
+    item = f"{transcript.id} {name}" if plan.golden else ""
+    assessment = await assess(JudgeContext(run.pack, model, transcript, *room, log, item))
     if lock := LOCK.get():
         lock.check()
     store.write_json(path, assessment)
@@ -95,7 +96,7 @@ async def judge_transcripts(
     """
     judges = run.models["judge"]
     plans = [plan_assessment(run, item, judge) for item in transcripts for judge in judges]
-    by_key, left_out = await _judge(plans, run, "Assessed", should_stop)
+    by_key, left_out = await judge_plans(plans, run, "Assessed", should_stop)
     by_judge = [{judge.reference: by_key.get((item.id, judge.reference, 0)) for judge in judges} for item in transcripts]
     return decide_all(run, by_judge), left_out
 
@@ -160,13 +161,13 @@ async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None
         return {}
     plans = plan_repeats(run, run.store.load(batch_path, AssessmentBatch), repeat, sample)
     paths: dict[str, list[str]] = {judge.reference: [] for judge in run.models["judge"]}
-    by_key, _ = await _judge(plans, run, "Judged again")
+    by_key, _ = await judge_plans(plans, run, "Judged again")
     for (_, judge, _), ref in by_key.items():
         paths[judge].append(ref.path)
     return paths
 
 
-async def _judge(
+async def judge_plans(
     plans: Sequence[AssessmentPlan],
     run: Run,
     doing: str,

@@ -21,7 +21,7 @@ from core.judging.panel import check_rubric
 from core.llm.calls import Caller
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
-from core.llm.models_asked import check_price, models_named, prices_of
+from core.llm.models_asked import check_price, models_named, prices_of, with_judges
 from core.llm.run import ROLES, Run
 from core.packs.pack import Pack, load_pack
 from core.records import ModelChoice, RoleName, Shard
@@ -66,15 +66,16 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
         count, size = await asyncio.to_thread(clear_leftovers, store.local("x").parent)
         if count:
             get_run_logger().info("Removed %d unfinished files and folders of processes that have ended: %.1f MB.", count, size / 1e6)
-    models = await choose_models(config, flow, pack)
+    asking = with_judges(config, asked)
+    models = await choose_models(asking, flow, pack)
     config.check_entries(models_named(asked))
     await check_access(flow, domain, config)
     # these may change between attempts of one run
-    stable = config.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs"})
+    stable = asking.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs", "calibration"})
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
     ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill
-    run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, config, store, models, ledger)
+    run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, asking, store, models, ledger)
     _RUN.set(run)
     moving_line().spent = lambda: ledger.bill.usd
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time

@@ -135,7 +135,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         gathered=missed.count([]),
         unmet=Counter(part for parts in missed for part in parts),
         trust=_trust(judged, rubric) if any(len(item.by_judge) > 1 for item in judged) else None,
-        flips={judge: _flips(rubric, several) for judge, several in (again or {}).items()},
+        flips={judge: flips_of(rubric, several) for judge, several in (again or {}).items()},
     )
 
 
@@ -223,7 +223,8 @@ def _trust(judged: Sequence[Judged], rubric: Rubric) -> PanelAgreement:
     )
 
 
-def _flips(rubric: Rubric, several: Sequence[Assessment]) -> FlipRates:
+def flips_of(rubric: Rubric, several: Sequence[Assessment]) -> FlipRates:
+    """Return how often a judge's repeated assessments of the same transcripts differ."""
     answers: dict[str, dict[str, list[str | None]]] = {key: {} for key in rubric.criteria}
     for assessment in several:
         for verdict in assessment.verdicts:

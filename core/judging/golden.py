@@ -104,6 +104,11 @@ class GoldenCounts:
     disputed: int
 
 
+def golden_folder(pack: Pack) -> Path:
+    """Return where a pack's golden set is."""
+    return domains()[pack.name] / "config/domains" / pack.name / FOLDER
+
+
 def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
     """Read a pack's golden set, sorted by id; empty where the pack has none.
 
@@ -113,7 +118,7 @@ def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
     Raises:
         PackError: the first thing that is wrong in a file, or a conversation that is there twice.
     """
-    place = folder or domains()[pack.name] / "config/domains" / pack.name / FOLDER
+    place = folder or golden_folder(pack)
     seen: dict[str, str] = {}
     golden = []
     for path in sorted(place.glob("*.yaml")):

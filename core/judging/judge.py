@@ -37,6 +37,7 @@ class JudgeContext:
         context: how many tokens a prompt and its answer may take together, where that is known; count: counts a text's tokens.
         repeat: which of several assessments of the same transcript by the same judge.
         log: stores each call's answer as it arrives.
+        item: what its calls are billed for; the transcript if empty.
     """
 
     pack: Pack
@@ -48,6 +49,7 @@ class JudgeContext:
     count: Count = len
     repeat: int = 0
     log: JudgementLog = field(default_factory=JudgementLog)
+    item: str = ""
 
 
 async def assess(context: JudgeContext) -> Assessment:
@@ -152,7 +154,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
             [criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion", bool(pack.rubric.numbers.forgives)
         ),
         volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
-        item=transcript.id,
+        item=context.item or transcript.id,
         inputs=inputs,
     )
 

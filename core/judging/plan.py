@@ -8,7 +8,7 @@ from core.fingerprint import fingerprint, seed_of
 from core.judging.figures import REPEATED
 from core.judging.panel import combine_judges
 from core.llm.run import Run
-from core.packs.pack import load_pack
+from core.packs.pack import Pack, load_pack
 from core.records import (
     Answer,
     Assessment,
@@ -36,6 +36,8 @@ class AssessmentPlan(Record):
         judge_hash: hash of all that the judge reads of the pack.
         repeat: which of several assessments of the transcript by the judge; 0 is the one that
             counts.
+        golden: whether the transcript is a golden conversation; its calls are billed by the name of the
+            assessment, so that what a judge costs is found for each mode and repeat.
     """
 
     transcript: TranscriptRef
@@ -46,6 +48,7 @@ class AssessmentPlan(Record):
     max_tokens: int
     context: int | None
     repeat: int = 0
+    golden: bool = False
 
     @property
     def key(self) -> Key:
@@ -82,18 +85,22 @@ class AssessmentPlan(Record):
 
 def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0) -> AssessmentPlan:
     """Plan an assessment."""
-    settings, scripted = run.settings.assessment, judge.reference.startswith("scripted/")
+    settings = run.settings.assessment
     return AssessmentPlan(
         transcript=transcript,
         judge=judge,
         domain=run.pack.name,
-        # the scripted judge reads its phrases, which are no part of what models read
-        judge_hash=run.pack.hash if scripted else run.pack.judge_hash,
+        judge_hash=judge_hash(run.pack, judge.reference),
         judging=settings.judging,
         max_tokens=settings.max_tokens,
         context=run.context(judge),
         repeat=repeat,
     )
+
+
+def judge_hash(pack: Pack, judge: str) -> str:
+    """Return a hash of all that a judge reads of a pack: the scripted one reads its phrases too."""
+    return pack.hash if judge.startswith("scripted/") else pack.judge_hash
 
 
 def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | None) -> list[AssessmentPlan]:

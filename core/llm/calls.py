@@ -88,8 +88,8 @@ class Caller:
     async def _recorded(self, sent: Sent, call: Call) -> tuple[Reply, ModelError | None]:
         started = time.monotonic()
 
-        def record(outcome: str, usage: Usage | None, usd: float | None, request_id: str | None = None) -> None:
-            self._ledger.record(sent, outcome, time.monotonic() - started, usage, usd, self._prices.version, request_id)
+        def record(outcome: str, usage: Usage | None, usd: float | None, request_id: str | None = None, reported: str | None = None) -> None:
+            self._ledger.record(sent, outcome, time.monotonic() - started, usage, usd, self._prices.version, request_id, reported)
 
         def record_failure(error: BaseException) -> None:
             name = "Cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
@@ -121,7 +121,7 @@ class Caller:
             problem = self._problem(sent.request, reply)
             outcome = type(problem).__name__ if problem else "ok"
         finally:
-            record(outcome, reply.usage, usd, reply.request_id)
+            record(outcome, reply.usage, usd, reply.request_id, reply.reported)
         return reply, problem
 
     def _compare(self, usage: Usage, most: Usage) -> None:
@@ -183,6 +183,9 @@ class Caller:
 def _clean(reply: Reply) -> Reply:
     """Return a reply without our own secrets: what answers may be a proxy that repeats what it was sent."""
     usage = replace(reply.usage, raw=redact_value(dict(reply.usage.raw)))
-    name = reply.request_id if isinstance(reply.request_id, str) else ""
-    name = redact_known(name[:LONGEST_NAME].encode(errors="replace").decode())
-    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=name or None)
+    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=_named(reply.request_id), reported=_named(reply.reported))
+
+
+def _named(said: object) -> str | None:
+    """Return a name that a provider gave; none where it gave none."""
+    return redact_known(said[:LONGEST_NAME].encode(errors="replace").decode()) or None if isinstance(said, str) else None

@@ -90,6 +90,7 @@ class Reply:
         request_id: the provider's name for the call.
         written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.
         repaired: what was taken off a structured answer before it stood in `text`.
+        reported: the version of the model, as the provider states it.
     """
 
     text: str
@@ -99,6 +100,7 @@ class Reply:
     request_id: str | None = None
     written: int | None = None
     repaired: tuple[str, ...] = ()
+    reported: str | None = None
 
 
 class ChatModel(Protocol):

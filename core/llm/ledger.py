@@ -122,7 +122,15 @@ class Ledger:
         return sent
 
     def record(
-        self, sent: Sent, outcome: str, seconds: float, usage: Usage | None, usd: float | None, prices: str | None, request_id: str | None = None
+        self,
+        sent: Sent,
+        outcome: str,
+        seconds: float,
+        usage: Usage | None,
+        usd: float | None,
+        prices: str | None,
+        request_id: str | None = None,
+        reported: str | None = None,
     ) -> None:
         """Write down what came of a call, which gives back what was set aside for it.
 
@@ -130,6 +138,7 @@ class Ledger:
             outcome: `ok`, or the name of the error.
             usage: what it is charged with; none for a call that costs nothing.
             prices: which price data `usd` rests on.
+            reported: the version of the model, as the provider states it.
 
         Raises:
             StoreError: the data root cannot be written; the call stays charged with the most that it can cost.
@@ -137,6 +146,7 @@ class Ledger:
         line = self._line(sent, outcome) | {
             "seconds": round(seconds, 3),
             "request_id": request_id,
+            "reported": reported,
             **{name: getattr(usage, name) if usage else None for name in COUNTS},
             "usd": usd,
             "prices": prices,

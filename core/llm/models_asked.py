@@ -7,13 +7,30 @@ from core.errors import SettingsError
 from core.llm.prices import PriceList, Unknown, price_list
 from core.llm.run import ROLES
 from core.settings.model_names import model_settings, split_reference
-from core.settings.pipeline import Settings
+from core.settings.pipeline import Roles, Settings
 from core.settings.provider_options import LOCAL, OPTIONS
+from core.yaml_files import check
 
 
 def models_named(asked: Mapping[str, Any]) -> list[str]:
     """Return the models that a flow's parameters name, besides those of the roles."""
-    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")])]
+    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")]), *judges_named(asked)]
+
+
+def judges_named(asked: Mapping[str, Any]) -> list[str]:
+    """Return the judges that a flow's parameters name in place of the settings'."""
+    return [name.strip() for name in (asked.get("judges") or "").split(",") if name.strip()]
+
+
+def with_judges(settings: Settings, asked: Mapping[str, Any]) -> Settings:
+    """Return settings with the judges that a flow's parameters name, if they name any.
+
+    Raises:
+        SettingsError: one of them is named twice.
+    """
+    if not (judges := judges_named(asked)):
+        return settings
+    return settings.model_copy(update={"roles": check({**settings.roles.model_dump(), "judges": judges}, Roles, SettingsError, "judges")})
 
 
 def prices_of(settings: Settings, reference: str, block: str | None = None) -> PriceList:
@@ -47,7 +64,7 @@ def check_names(settings: Settings, flow: str, asked: Mapping[str, Any]) -> None
     Raises:
         SettingsError: a model of no known provider or without a price, or an entry of `models` that nobody asks.
     """
-    bound = settings.roles.bound()
+    bound = with_judges(settings, asked).roles.bound()
     names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(asked)]
     for name in names:
         if "/" in name:

@@ -20,6 +20,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "pipeline": ("user_simulator", "assistant", "judge"),
     "generation": ("user_simulator", "assistant"),
     "assessment": ("judge",),
+    "calibration": ("judge",),
     "evaluation": ("user_simulator", "judge"),
     "nightly": ("user_simulator", "assistant", "judge"),
     "release": ("user_simulator", "judge"),

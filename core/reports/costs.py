@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from statistics import mean
 
 from core.judging.facts import measure
+from core.judging.golden import Golden
+from core.judging.golden_judging import Sitting, is_made
 from core.llm.chat import Usage
+from core.llm.models_asked import prices_of
 from core.llm.prices import PriceList
+from core.llm.run import Run
 from core.packs.pack import Pack
 from core.records import Exchange
 from core.rehearsal.assistant_note import note_inputs
@@ -161,12 +165,20 @@ def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: f
 
 
 def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript, by the settings' mode: the first puts the transcript into the cache, the others read it there."""
-    taken, mode = ASSUMPTIONS, settings.assessment.judging.mode
-    criteria = len(pack.rubric.criteria)
+    """Return the calls of one judge for one transcript, by the settings' mode."""
+    words = sizes.assessor + exchanges * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
+    return calls_of_mode(pack, settings.assessment.judging.mode, sizes.criteria, words)
+
+
+def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, words: float) -> list[Usage]:
+    """Return the calls of one judge for one transcript: the first puts the transcript into the cache, the others read it there.
+
+    Args:
+        criteria_tokens: of all criteria; words: tokens of the transcript and of what a judge reads beside both.
+    """
+    taken, criteria = ASSUMPTIONS, len(pack.rubric.criteria)
     count = {"single": 1, "category": len(pack.rubric.numbers.categories) + 1, "criterion": criteria}[mode]
-    words = sizes.assessor + exchanges * (taken.user_tokens + taken.answer_tokens)
-    prompt, answer = round(words + sizes.criteria / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
+    prompt, answer = round(words + criteria_tokens / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
     first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
     return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
 
@@ -197,6 +209,20 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
         *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges),
     ]
+
+
+def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:
+    """Return what each judge in each mode costs on a golden set, without the assessments that exist; failed gates that are confirmed cost more."""
+    criteria = sum(count(criterion.text) for criterion in run.pack.rubric.criteria.values())
+    assessor = _assessor_tokens(run.pack, count)
+    words = {item.id: assessor + sum(count(said.user) + count(said.assistant) for said in item.file.exchanges) for item in golden}
+    costs = []
+    for one in sittings:
+        missing = [name for plans in one.plans for name, plan in plans.items() if not is_made(run.store, plan)]
+        calls = [call for name in missing for call in calls_of_mode(run.pack, one.judging.mode, criteria, words[name])]
+        prices = {one.judge.reference: prices_of(run.settings, one.judge.reference, one.judge.block)}
+        costs.append(_cost("calibration", one.judging.mode, one.judge.reference, 1, calls, prices))
+    return costs
 
 
 def run_cost(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count, measured: Sizes) -> RunCost:

@@ -44,6 +44,15 @@ class GatherSettings(Strict):
     """Criteria that must pass, by id; by default those of the pack's `rubric.yaml`."""
 
 
+class CalibrationSettings(Strict):
+    """What a judge's gates must reach on the golden set; `understudy calibrate` names the cheapest judge or panel that does."""
+
+    least_tpr: Share = 0.9
+    """Of the conversations that a gate must reject, the share that the judge rejects."""
+    least_tnr: Share = 0.8
+    """Of the conversations that all gates must pass, the share that the judge passes."""
+
+
 class AssessmentSettings(Strict):
     """How transcripts are assessed."""
 

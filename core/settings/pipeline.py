@@ -10,7 +10,7 @@ from core.errors import SettingsError, nearest
 from core.paths import find_data, project_path
 from core.quantities import Count, ExchangeRange, Exchanges, Seconds, Seed, Tokens, Within
 from core.records import RoleName
-from core.settings.assessment import AssessmentSettings, GatherSettings
+from core.settings.assessment import AssessmentSettings, CalibrationSettings, GatherSettings
 from core.settings.evaluation import EvaluationSettings
 from core.settings.faults import Fault
 from core.settings.jobs import KINDS, REPO, ExportSettings, Jobs, Training
@@ -136,6 +136,7 @@ class Settings(Strict):
     budget: Budget
     generation: Generation
     assessment: AssessmentSettings
+    calibration: CalibrationSettings = CalibrationSettings()
     gather: GatherSettings = GatherSettings()
     dataset: DatasetSettings
     training: str = Field(description="Name of a file in config/training, without `.yaml`.")

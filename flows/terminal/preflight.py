@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from core.llm.models_asked import models_named
+from core.llm.models_asked import models_named, with_judges
 from core.packs.pack import Pack, load_pack
 from core.settings.pipeline import Settings, check_jobs, load_settings, load_training
 from core.storage.store import open_store
@@ -25,7 +25,7 @@ def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str
     """
     config, pack = load_settings(settings), load_pack(domain)
     check_jobs(config, load_training(config.training))
-    asyncio.run(_choose(config, flow, pack, asked))
+    asyncio.run(_choose(with_judges(config, asked), flow, pack, asked))
     open_store().check_writable()
 
 

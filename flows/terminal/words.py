@@ -36,6 +36,11 @@ WORDS = {
     "generate": Word("flows.generation:generation", STAGES, ("generate --count 20", "generate --settings demo --count 3")),
     "assess": Word("flows.assessment:assessment", STAGES, ("assess", "assess chats/", "assess --repeat 3 --sample 20"), "transcripts"),
     "review": Word("flows.terminal.review:review", STAGES, ("review --sample 30", "review data/reviews/…/sheet.csv"), "sheet"),
+    "calibrate": Word(
+        "flows.calibration:calibration",
+        STAGES,
+        ("calibrate", "calibrate --judges openai/gpt-6-luna,anthropic/claude-haiku-5-5 --mode single,category --repeat 2"),
+    ),
     "repair": Word("flows.repair:repair", STAGES, ("repair",)),
     "dataset": Word("flows.dataset:dataset", STAGES, ("dataset", "dataset --checkpoints old.jsonl --transcripts chats/")),
     "train": Word("flows.training:training", STAGES, ("train",)),

@@ -1,0 +1,190 @@
+"""A calibration: what one judge in one mode was measured to be against a pack's golden set, kept as a record, and what it says to who relies on the judge."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+
+from pydantic import Field
+
+from core.fingerprint import fingerprint
+from core.judging.golden import Golden
+from core.judging.golden_figures import GoldenFigures, Rates, golden_figures
+from core.judging.label_statistics import Estimate
+from core.judging.panel import JOIN, combine_judges
+from core.judging.plan import judge_hash
+from core.packs.pack import Pack
+from core.records import Assessment, Record
+from core.settings.assessment import Judging, PanelSettings
+from core.storage.store import Store
+
+STRICTER = PanelSettings(criteria="any_fail", gates="any_fail")
+"""A panel in which one failure fails, so that what passes is what both pass."""
+
+
+class Spent(Record):
+    """What the first assessment of each conversation took.
+
+    Args:
+        replies: that the judge gave; repaired: those that were read after a repair; again: those that could not be used and were requested again.
+        usd: none where a price is not known.
+        seconds: of its calls, one after another.
+    """
+
+    conversations: int
+    replies: int
+    repaired: int
+    again: int
+    tokens: int
+    usd: float | None
+    seconds: float
+
+
+class Calibration(Record):
+    """A judge in one mode beside a golden set.
+
+    Args:
+        judge: provider/model; of two judges both, joined by " + ".
+        day: on which it was measured.
+        reported: versions of the model that the provider stated.
+        judge_hash: of all that the judge read of the pack; golden_hash: of the set.
+        conversations: by id, a hash of its words and golden verdicts; of these, `held_out` are held out.
+        repeat: assessments of each conversation.
+        before: the calibration of the same judge and mode that this one replaces.
+    """
+
+    domain: str
+    judge: str
+    judging: Judging
+    day: str
+    reported: list[str] = Field(default_factory=list)
+    judge_hash: str
+    golden_hash: str
+    conversations: dict[str, str]
+    held_out: int
+    repeat: int
+    figures: GoldenFigures
+    spent: Spent
+    before: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The judge and its mode, in words."""
+        return f"{self.judge} ({self.judging.mode})"
+
+
+def _paired(one: Calibration, other: Calibration, figures: GoldenFigures, judged: Collection[str]) -> Calibration:
+    """Return the calibration of a panel of two judges, which costs what both cost."""
+    first, second = one.spent, other.spent
+    spent = Spent(
+        conversations=max(first.conversations, second.conversations),
+        replies=first.replies + second.replies,
+        repaired=first.repaired + second.repaired,
+        again=first.again + second.again,
+        tokens=first.tokens + second.tokens,
+        usd=None if first.usd is None or second.usd is None else first.usd + second.usd,
+        seconds=first.seconds + second.seconds,
+    )
+    conversations = {name: words for name, words in one.conversations.items() if name in judged}
+    panel = {"judge": JOIN.join((one.judge, other.judge)), "reported": [], "conversations": conversations, "figures": figures, "spent": spent}
+    return one.model_copy(update={**panel, "before": None, "repeat": 1})
+
+
+def panels(measured: Mapping[str, tuple[Calibration, Mapping[str, Assessment]]], golden: Sequence[Golden], pack: Pack) -> list[Calibration]:
+    """Return the calibration of each two judges of the same mode, of which the stricter decides, from verdicts that are there."""
+    found = []
+    for (one, answers), (other, others) in combinations(measured.values(), 2):
+        if one.judging.mode == other.judging.mode and one.judge != other.judge:
+            both = {
+                item.id: combine_judges(pack, {one.judge: answers[item.id], other.judge: others[item.id]}, STRICTER, len(item.file.exchanges))
+                for item in golden
+                if item.id in answers and item.id in others
+            }
+            found.append(_paired(one, other, golden_figures(golden, both, pack.rubric), both))
+    return found
+
+
+def cheapest(calibrations: Sequence[Calibration], least_tpr: float, least_tnr: float) -> Calibration | None:
+    """Return what costs least of all whose gates reach these rates; of what costs the same the quickest, and what has no known price last."""
+    reaching = [item for item in calibrations if item.figures.gates.reach(least_tpr, least_tnr)]
+    return min(reaching, key=lambda item: (item.spent.usd is None, item.spent.usd or 0.0, item.spent.seconds), default=None)
+
+
+def keep_calibration(store: Store, made: Calibration) -> tuple[Calibration, str]:
+    """Keep a calibration, unless the last one of the same judge and mode says the same; return what is kept, and where."""
+    folder = f"calibrations/{made.domain}"
+    latest = latest_name(made.domain, made.judge, made.judging.mode)
+    before = store.read(latest) if store.exists(latest) else None
+    if before and (last := store.load(before, Calibration)).model_copy(update={"day": made.day, "before": None}) == made:
+        return last, before
+    made = made.model_copy(update={"before": before})
+    path = store.write_json(f"{folder}/{fingerprint(made)}.json", made)
+    store.write(latest, path)
+    return made, path
+
+
+def latest_name(domain: str, judge: str, mode: str) -> str:
+    """Return the name of the file that holds the name of a judge's last calibration."""
+    return f"calibrations/{domain}/latest-{fingerprint([judge, mode])}"
+
+
+def latest_calibration(store: Store, domain: str, judge: str, mode: str) -> Calibration | None:
+    """Return the last calibration of a judge in a mode; none if it was never measured so."""
+    name = latest_name(domain, judge, mode)
+    return store.load(store.read(name), Calibration) if store.exists(name) else None
+
+
+def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging) -> str:
+    """Say what a judge was measured to be, for whoever relies on its verdicts."""
+    found = latest_calibration(store, pack.name, judge, judging.mode)
+    if found is None:
+        return f"{judge} was never measured against the golden set (understudy calibrate)."
+    doubts = ["under other prompts"] * (found.judge_hash != judge_hash(pack, judge)) + ["under other settings"] * (found.judging != judging)
+    gates = found.figures.gates
+    where = f" {' and '.join(doubts)}" if doubts else ""
+    return f"{judge} was measured on {found.day}{where}: gates {in_words(gates)}, over {len(found.conversations)} golden conversations."
+
+
+def in_words(rates: Rates) -> str:
+    """Return rates in words."""
+    lost = f", {sum(rates.lost)} answers that cannot be used" if sum(rates.lost) else ""
+    return f"TPR {figure(rates.tpr)}, TNR {figure(rates.tnr)}{lost}"
+
+
+def figure(estimate: Estimate) -> str:
+    """Return a figure with its interval."""
+    if estimate.value is None:
+        return "none"
+    interval = f" [{estimate.interval[0]:.2f}, {estimate.interval[1]:.2f}]" if estimate.interval else ""
+    return f"{estimate.value:.2f}{interval}"
+
+
+def changes(now: Calibration, before: Calibration) -> list[str]:
+    """Say what is different from an earlier calibration: what changed on the way, and each criterion whose verdicts did."""
+    causes = []
+    if now.judge_hash != before.judge_hash:
+        causes.append("the prompts changed")
+    if now.judging != before.judging:
+        causes.append("the settings changed")
+    if now.reported != before.reported:
+        causes.append(f"the model's reported version changed ({', '.join(before.reported) or 'none'} -> {', '.join(now.reported) or 'none'})")
+    if now.golden_hash != before.golden_hash:
+        causes.append("the golden set changed")
+    same = {name for name, words in now.conversations.items() if before.conversations.get(name) == words}
+    lines = []
+    for name, one in now.figures.criteria.items():
+        was = before.figures.criteria.get(name)
+        moved = sorted(item for item in same if now.figures.wrong.get(item, {}).get(name) != before.figures.wrong.get(item, {}).get(name))
+        if was and moved:
+            rates = [(kind, getattr(was.rates, kind.lower()), getattr(one.rates, kind.lower())) for kind in ("TPR", "TNR")]
+            shown = [f"{kind} {_short(old)} -> {_short(new)}" for kind, old, new in rates if old.value != new.value]
+            lines.append(f"{name} {', '.join(shown) or 'the same rates'} ({_conversations(moved)})")
+    if not causes and not lines:
+        return []
+    return [f"since {before.day}: {line}" for line in lines or ["no verdict changed"]] + causes
+
+
+def _short(estimate: Estimate) -> str:
+    return "none" if estimate.value is None else f"{estimate.value:.2f}"
+
+
+def _conversations(names: Sequence[str]) -> str:
+    return f"{len(names)} conversation{'s' * (len(names) > 1)}: {', '.join(names)}"

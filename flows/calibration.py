@@ -1,0 +1,35 @@
+"""Golden conversations → what each judge is worth."""
+
+from prefect import flow
+
+from core.quantities import Count
+from tasks.calibration import CalibrationRef, calibrate
+from tasks.policy import guarded
+from tasks.run import begin_run
+
+
+@guarded
+@flow(name="calibration", flow_run_name="calibration-{domain}")
+async def calibration(
+    domain: str = "therapeutic-coaching",
+    judges: str | None = None,
+    mode: str | None = None,
+    repeat: Count = 1,
+    golden: str | None = None,
+    settings: str = "config/pipeline.yaml",
+) -> CalibrationRef:
+    """Measure judges against a domain's golden set: what each finds, misses and costs.
+
+    Args:
+        domain: name of a domain pack.
+        judges: models (provider/model), separated by commas; default: those of the settings.
+        mode: single, category or criterion, or several separated by commas; default: from the settings.
+        repeat: 2 judges each conversation twice and reports how often the answers differ.
+        golden: a folder with more golden conversations, such as `understudy golden` writes.
+        settings: path of the settings file.
+
+    Returns:
+        The page, and the figures of each judge.
+    """
+    run = await begin_run("calibration", domain, settings, judges=judges, mode=mode, repeat=repeat, golden=golden)
+    return await calibrate(run, mode, repeat, golden)
