@@ -6,14 +6,13 @@ TPR is the share of failures that the judge found, TNR the share of passes that 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
 from core.judging.agreement import overall_agreement
 from core.judging.figures import flips_of
 from core.judging.golden import Golden
 from core.judging.intervals import wilson_interval
-from core.judging.label_statistics import FEW, RESAMPLES, Estimate, ratio, resampled, share_of
+from core.judging.label_statistics import FEW, RESAMPLES, Estimate, share_of
 from core.judging.scoring import score, value_of
 from core.packs.pack import Criterion, Rubric
 from core.records import Answer, Assessment, Outcome, Record, Verdict
@@ -144,17 +143,17 @@ def golden_figures(golden: Sequence[Golden], assessments: Mapping[str, Assessmen
 def rates(seen: Sequence[Seen]) -> Rates:
     """Return how often a judge is right.
 
-    Shares have Wilson intervals where each conversation counts once; elsewhere a bootstrap over conversations, whose verdicts are not independent.
+    Shares have Wilson intervals; verdicts on the same conversation are not independent and count for fewer (`_independent`).
     """
     failures, passes = [one for one in seen if one.fails], [one for one in seen if not one.fails]
     answers: dict[str, dict[str, dict[str, str | None]]] = {}
     for one in seen:
         answers.setdefault(one.criterion, {})[one.conversation] = {GOLDEN: one.golden, JUDGE: one.answer}
-    pairs = overall_agreement(answers, RESAMPLES, FEW).pairs
+    pairs = overall_agreement(answers, RESAMPLES, FEW).pairs if failures and passes else ()
     return Rates(
         tpr=_share(failures, lambda one: one.called is True, "nothing fails"),
         tnr=_share(passes, lambda one: one.called is False, "nothing passes"),
-        kappa=pairs[0].kappa if pairs else Estimate(None, 0, reason="nothing was judged"),
+        kappa=pairs[0].kappa if pairs else Estimate(None, 0, reason="there are not both failures and passes"),
         lost=(sum(one.called is None for one in failures), sum(one.called is None for one in passes)),
     )
 
@@ -169,11 +168,24 @@ def _share(seen: Sequence[Seen], is_right: Callable[[Seen], bool], none: str) ->
     plain = share_of(sum(right for right, _ in counts.values()), len(usable), FEW, none if not seen else "no answer can be used")
     if plain.value is None or all(n == 1 for _, n in counts.values()):
         return plain
-    totals = np.array(list(counts.values()))
-    pooled = resampled(totals, lambda sums: ratio(sums[..., 0], sums[..., 1]), none, RESAMPLES, FEW, seed=0)
-    # where all conversations are alike there is nothing to resample: each counts as one
-    interval = pooled.interval or wilson_interval(round(plain.value * len(counts)), len(counts))
-    return Estimate(plain.value, len(usable), interval, warning=plain.warning)
+    worth = _independent(list(counts.values()), plain.value)
+    return Estimate(plain.value, len(usable), wilson_interval(plain.value * worth, worth), warning=plain.warning)
+
+
+def _independent(counts: Sequence[Sequence[int]], share: float) -> float:
+    """Return how many independent verdicts those of several conversations are worth: between the number of conversations and that of the verdicts.
+
+    Args:
+        counts: of each conversation, the verdicts that are right, and all.
+
+    Source:
+        Dean & Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", J Surv Stat Methodol 3 (2015): 484–503.
+    """
+    conversations, n = len(counts), sum(total for _, total in counts)
+    if conversations < 2 or share in (0.0, 1.0):
+        return conversations
+    spread = sum((right - share * total) ** 2 for right, total in counts) * conversations / (conversations - 1)
+    return min(float(n), max(float(conversations), n**2 * share * (1 - share) / spread)) if spread else float(n)
 
 
 def _near(seen: Sequence[Seen]) -> Estimate:

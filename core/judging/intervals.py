@@ -7,11 +7,11 @@ Z = NormalDist().inv_cdf(0.975)
 """Half the width of a 95 % interval in standard errors."""
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % score interval of a share.
 
     Args:
-        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1.
+        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1; where observations depend on each other, what they are worth as independent ones.
 
     Raises:
         ValueError: they are not.
