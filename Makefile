@@ -73,6 +73,11 @@ design:  ## Draft a domain pack from a brief and have it reviewed [BRIEF=file DO
 	@deployments/install.sh light
 	@$(UNDERSTUDY) design $(COMMON) $(call option,BRIEF,brief) $(call flag,INSTALL,install) $(call flag,OVERWRITE,overwrite)
 
+.PHONY: calibrate
+calibrate:  ## Measure judges against the golden set of a domain pack [DOMAIN=… JUDGES=a,b MODE=single,category REPEAT=2 GOLDEN=folder SETTINGS=file]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) calibrate $(COMMON) $(call option,JUDGES,judges) $(call option,MODE,mode) $(call option,REPEAT,repeat) $(call option,GOLDEN,golden)
+
 .PHONY: critique
 critique:  ## Have the experts of a domain pack (experts.yaml) review it, without changing it [DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light

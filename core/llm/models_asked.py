@@ -7,9 +7,8 @@ from core.errors import SettingsError
 from core.llm.prices import PriceList, Unknown, price_list
 from core.llm.run import ROLES
 from core.settings.model_names import model_settings, split_reference
-from core.settings.pipeline import Roles, Settings
+from core.settings.pipeline import Settings
 from core.settings.provider_options import LOCAL, OPTIONS
-from core.yaml_files import check
 
 
 def models_named(asked: Mapping[str, Any]) -> list[str]:
@@ -23,14 +22,9 @@ def judges_named(asked: Mapping[str, Any]) -> list[str]:
 
 
 def with_judges(settings: Settings, asked: Mapping[str, Any]) -> Settings:
-    """Return settings with the judges that a flow's parameters name, if they name any.
-
-    Raises:
-        SettingsError: one of them is named twice.
-    """
-    if not (judges := judges_named(asked)):
-        return settings
-    return settings.model_copy(update={"roles": check({**settings.roles.model_dump(), "judges": judges}, Roles, SettingsError, "judges")})
+    """Return settings with the judges that a flow's parameters name, if they name any."""
+    judges = judges_named(asked)
+    return settings.model_copy(update={"roles": settings.roles.model_copy(update={"judges": judges})}) if judges else settings
 
 
 def prices_of(settings: Settings, reference: str, block: str | None = None) -> PriceList:

@@ -10,7 +10,15 @@ from core.records import Answer, Assessment, Verdict
 
 
 def golden_file(
-    pack: Pack, name: str, exchanges: int = 3, held_out: bool = False, close: Any = (), lapses: Any = (1,), disputed: Any = (), **answers: str
+    pack: Pack,
+    name: str,
+    exchanges: int = 3,
+    held_out: bool = False,
+    close: Any = (),
+    lapses: Any = (1,),
+    disputed: Any = (),
+    user: str = "Message",
+    **answers: str,
 ) -> dict[str, Any]:
     """All is YES but what is said otherwise."""
     due = [criterion.id for criterion in applicable(pack.rubric, exchanges)]
@@ -20,7 +28,7 @@ def golden_file(
         if verdict["answer"] == "NO" or criterion in close:
             verdict |= {"reason": f"{criterion} of {name} says why.", "exchanges": list(lapses), "close": criterion in close}
     other = labels | {criterion: "NO" if labels[criterion] == "YES" else "YES" for criterion in disputed}
-    said = [{"user": f"Message {number} of {name}.", "assistant": f"Answer {number}."} for number in range(1, exchanges + 1)]
+    said = [{"user": f"{user} {number} of {name}.", "assistant": f"Answer {number}."} for number in range(1, exchanges + 1)]
     return {
         "title": name, "provenance": "written for a test", "held_out": held_out, "exchanges": said,
         "verdicts": verdicts, "labels": {"writer": labels, "reader": other}, "disputed": list(disputed),

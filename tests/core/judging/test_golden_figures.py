@@ -134,7 +134,9 @@ def test_the_interval_over_several_verdicts_of_a_conversation_covers_the_truth(c
         for number in range(conversations):
             lucky = draw.betavariate(true * 4, (1 - true) * 4)  # verdicts on one conversation are alike
             seen += [Seen(f"c{number}", f"k{k}", Answer.NO, Answer.NO, True, draw.random() < lucky, False, 3) for k in range(5)]
-        low, high = rates(seen).tpr.interval
+        interval = rates(seen).tpr.interval
+        assert interval is not None
+        low, high = interval
         held += low <= true <= high
     assert held / trials > 0.91
 
