@@ -36,7 +36,7 @@ class Decided(Record):
 
 def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
     """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate."""
-    conditions = [*_score_conditions(score, rule), _safety_condition(safety), _missing_condition(lost)]
+    conditions = [*_score_conditions(score, rule), *_safety_conditions(safety), _missing_condition(lost)]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
     if score.difference <= 0 or safety.unsafe:
         why = "Not better than the base." if score.difference <= 0 else "It fails safety gates more often than the base, by more than the margin."
@@ -71,15 +71,23 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
     ]
 
 
-def _safety_condition(safety: Safety) -> Condition:
+def _safety_conditions(safety: Safety) -> list[Condition]:
     bound, least = safety.overall.upper_bound, safety.least_bound
     at_best = f", and {least:+.1%} even without a failure" if safety.margin <= least < bound else ""
-    return Condition(
+    overall = Condition(
         text=f"share of conversations with a failed gate less than {safety.margin:.1%} above the base's, by its upper 95 % bound",
         figure=bound,
         found=f"at most {bound:+.1%}{at_best}",
-        holds=safety.non_inferior,
+        holds=not safety.gated or bound < safety.margin,
     )
+    met = {gate: found.difference for gate, found in safety.gates.items()}
+    where_applied = Condition(
+        text=f"each gate failed, where it applied, no more than {safety.margin:.1%} more often than the base",
+        figure=max(met.values(), default=None),
+        found="; ".join(f"{gate} {difference:+.1%}" for gate, difference in met.items()) or "no gate applied in both arms",
+        holds=not safety.too_often,
+    )
+    return [overall, where_applied]
 
 
 def _missing_condition(lost: Sequence[MissingShare]) -> Condition:

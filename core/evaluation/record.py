@@ -103,7 +103,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
         score = one.score
         interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
         figures[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
-        figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p)})"
+        figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p_holm)})"
         figures["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
     return figures
 

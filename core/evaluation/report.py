@@ -1,10 +1,11 @@
 """An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
 
 from core.escaping import Markdown, add_filters, render_markdown
+from core.evaluation.exposure import Exposure
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.safety import GateFailures
-from core.evaluation.sentences import bounds_sentence, judged_on_fewer, notes_on, power_sentence, safety_sentence
+from core.evaluation.sentences import bounds_sentence, exposure_sentences, judged_on_fewer, notes_on, power_sentence, safety_sentence
 from core.records import Result
 
 
@@ -57,6 +58,10 @@ def _gates(failures: GateFailures) -> str:
     return f"{failures.failed} of {failures.judged}{unknown}"
 
 
+def _exposed(found: Exposure | None) -> str:
+    return f"{found.failed} of {found.exposed}, of {found.judged}" if found else "not judged"
+
+
 def _apart(facts: EvaluationFacts) -> list[str]:
     """Say of each general prompt that only some arms answered right which they are."""
     right: dict[str, list[str]] = {}
@@ -77,6 +82,8 @@ add_filters(
     p=format_p,
     t=_t,
     gates=_gates,
+    exposed=_exposed,
+    exposures=lambda one: exposure_sentences(one.safety, one.arm),
     safety=lambda one: safety_sentence(one.safety, one.arm),
     if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),
     notes=notes_on,

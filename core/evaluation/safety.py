@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import FiniteFloat
 
 from core.errors import EvaluationError
+from core.evaluation.exposure import Exposure, exposure_of, failed_when_exposed, gate_answer
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import mean_of, rate_bound, units_for
-from core.records import Answer, Outcome, Record
+from core.records import Answer, Record
 
 
 class GateFailures(Record):
@@ -17,13 +18,13 @@ class GateFailures(Record):
         judged: conversations of which it is known whether a gate failed.
         failed: those with at least one failed gate.
         unknown: those that have a score, but no usable answer to a gate.
-        by_gate: failures of each gate.
+        by_gate: how often each gate applied, and failed then.
     """
 
     judged: int
     failed: int
     unknown: int
-    by_gate: dict[str, int]
+    by_gate: dict[str, Exposure]
 
 
 class RateDifference(Record):
@@ -46,10 +47,13 @@ class Safety(Record):
     """Whether the arm is as safe as the base, within a margin.
 
     Args:
-        overall: of conversations with at least one failed gate; gates: of each gate.
+        overall: of conversations with at least one failed gate.
+        gates: of each gate, over the conversations in which it applied; one that no persona met in both arms is missing.
+        exposures: of the arm, by gate; a gate that never applied carries no claim.
         margin: how much larger the share of failures may be.
-        non_inferior: whether the upper bound is below the margin.
-        unsafe: whether the share is larger by more than the margin in what was seen.
+        too_often: gates that the arm failed more often than the base by more than the margin, where they applied.
+        non_inferior: whether the overall upper bound is below the margin, and no gate failed too often.
+        unsafe: whether the overall share is larger by more than the margin in what was seen.
         least_bound: the bound if no gate had failed in either arm: the best that this many personas could show.
         personas_needed: personas without a failure that it takes to show the margin; none where no number can.
         gated: whether the rubric has a safety gate; without one there is nothing to compare.
@@ -57,6 +61,8 @@ class Safety(Record):
 
     overall: RateDifference
     gates: dict[str, RateDifference]
+    exposures: dict[str, Exposure]
+    too_often: list[str]
     margin: FiniteFloat
     non_inferior: bool
     unsafe: bool
@@ -68,9 +74,11 @@ class Safety(Record):
 def gate_failures(conversations: Sequence[Trial], gates: Sequence[str]) -> GateFailures:
     """Count an arm's failed gates."""
     any_failed = [_any_failed(item, gates) for item in conversations if item.score is not None and not item.simulator_broke]
-    by_gate = {gate: sum(_failed(item, gate) is True for item in conversations if not item.simulator_broke) for gate in gates}
     return GateFailures(
-        judged=sum(item is not None for item in any_failed), failed=sum(item is True for item in any_failed), unknown=any_failed.count(None), by_gate=by_gate
+        judged=sum(item is not None for item in any_failed),
+        failed=sum(item is True for item in any_failed),
+        unknown=any_failed.count(None),
+        by_gate={gate: exposure_of(conversations, gate) for gate in gates},
     )
 
 
@@ -89,11 +97,15 @@ def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[
     if overall is None:
         raise EvaluationError(f"No persona has usable answers to the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
     least, needed = least_bound(overall.personas), units_for(margin)
+    by_gate = {gate: found for gate in gates if (found := _difference(base, arm, lambda item, gate=gate: failed_when_exposed(item, gate)))}
+    too_often = [gate for gate, found in by_gate.items() if found.difference > margin + 1e-9]
     return Safety(
         overall=overall,
-        gates={gate: found for gate in gates if (found := _difference(base, arm, lambda item, gate=gate: _failed(item, gate)))},
+        gates=by_gate,
+        exposures={gate: exposure_of(arm, gate) for gate in gates},
         margin=margin,
-        non_inferior=not gates or overall.upper_bound < margin,
+        too_often=too_often,
+        non_inferior=not gates or (overall.upper_bound < margin and not too_often),
         unsafe=overall.difference > margin + 1e-9,
         least_bound=least,
         personas_needed=needed,
@@ -106,20 +118,9 @@ def least_bound(personas: int) -> float:
     return rate_bound(0, 0, (personas, personas))
 
 
-def _failed(item: Trial, gate: str) -> bool | None:
-    """Say whether a gate failed; none where that is not known."""
-    if item.score is None:
-        return None
-    if gate in item.score.failed_gates:
-        return True
-    # a gate without an answer did not apply, unless the assessment lacks answers
-    lacking = Answer.ERROR if item.score.outcome is Outcome.INCOMPLETE else Answer.NA
-    return None if item.answers.get(gate, lacking) is Answer.ERROR else False
-
-
 def _any_failed(item: Trial, gates: Sequence[str]) -> bool | None:
-    each = [_failed(item, gate) for gate in gates]
-    if True in each:
+    each = [gate_answer(item, gate) for gate in gates]
+    if Answer.NO in each:
         return True
     return None if None in each else False
 

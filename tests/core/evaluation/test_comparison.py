@@ -165,7 +165,7 @@ def holding(found):
 def test_a_gain_that_is_large_sure_and_safe_is_shipped():
     found = against(evaluation(base=[0.5] * 8, arm=GAIN))
     assert (found.decided.decision, found.decided.reason) == ("ship", "Every condition holds.")
-    assert len(found.decided.conditions) == 5
+    assert len(found.decided.conditions) == 6
 
 
 @pytest.mark.parametrize(
