@@ -93,6 +93,11 @@ fidelity:  ## Measure how well simulated users in a folder of transcripts keep t
 	@deployments/install.sh light
 	@$(UNDERSTUDY) fidelity --domain "$(DOMAIN)" $(call option,TRANSCRIPTS,transcripts)
 
+.PHONY: audit
+audit:  ## Measure conversations together: likeness, openers, phrases, coverage; default: the pack's recorded ones [DOMAIN=… TRANSCRIPTS=folder TO=file]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) audit --domain "$(DOMAIN)" $(call option,TRANSCRIPTS,transcripts) $(call option,TO,to)
+
 .PHONY: slices
 slices:  ## Preview how a folder of transcripts is cut into examples [TRANSCRIPTS=folder DOMAIN=… SETTINGS=file]
 	@deployments/install.sh light

@@ -34,7 +34,7 @@ def settings(folder: Path) -> Path:
     """Write the demo's settings with the tiny base, and return the file."""
     training, path = folder / "tiny.yaml", folder / "settings.yaml"
     training.write_text(json.dumps(tiny_settings()), encoding="utf-8")
-    path.write_text(json.dumps({"extends": str(CHECKOUT / "config/demo.yaml"), "training": str(training)}), encoding="utf-8")
+    path.write_text(json.dumps({"extends": str(CHECKOUT / "config/demo.yaml"), "training": str(training), "dataset": {"recorded": False}}), encoding="utf-8")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from core.packs.pack import recorded_conversations
 from core.quantities import Count
 from core.settings.pipeline import load_training
 from flows.assessment import assessment
@@ -27,7 +28,7 @@ async def pipeline(
 
     Args:
         domain: name of a domain pack (a folder in config/domains).
-        conversations: number of conversations; default: from the settings.
+        conversations: number of conversations to generate; default: from the settings.
         transcripts: a folder of existing transcripts to train on, instead of generated ones.
         settings: path of the settings file.
 
@@ -40,7 +41,8 @@ async def pipeline(
     await check_job_budget(run, await base_model(run, numbers), numbers, 0 if transcripts else conversations or run.settings.generation.conversations)
 
     rehearsed = None if transcripts else await generation(domain, conversations, settings=settings)
-    assessed = await assessment(domain, transcripts, rehearsed, settings=settings)
+    recorded = recorded_conversations(domain) if run.settings.dataset.recorded and not transcripts else None
+    assessed = await assessment(domain, str(recorded) if recorded else transcripts, rehearsed, settings=settings)
     examples = await dataset(assessed, domain, settings=settings)
     base, adapter = await training(examples, domain, settings)
     base_gguf, understudy_gguf = await export(base, adapter, examples, domain, settings)

@@ -19,6 +19,8 @@ from core.judging.plan import (
     without_verdict,
 )
 from core.llm.run import Run
+from core.packs.pack import recorded_conversations
+from core.paths import user_path
 from core.records import (
     Assessment,
     AssessmentBatch,
@@ -77,7 +79,8 @@ def find_batch(run: Run, folder: str | None, batch: str | None) -> str:
     domain, logger = run.pack.name, get_run_logger()
     if not folder:
         return batch or all_rehearsed(run.store, domain, logger.warning)
-    name = read_folder(run.store, folder, domain, logger.warning)
+    own = recorded_conversations(domain)
+    name = read_folder(run.store, folder, domain, logger.warning, recorded=own is not None and user_path(folder).resolve() == own.resolve())
     taken = run.store.load(name, TranscriptBatch)
     lost = f", left out {len(taken.left_out)}" if taken.left_out else ""
     logger.info("Read %d transcripts from %s%s.", len(taken.transcripts), folder, lost)

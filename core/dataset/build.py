@@ -15,7 +15,7 @@ from core.dataset.slicing import Tokenizer, split_off
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
-from core.imports.taking_in import NOT_STATED
+from core.imports.taking_in import NOT_STATED, RECORDED
 from core.judging.gather_rule import gather_rule
 from core.packs.pack import GatherRule, Pack
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
@@ -199,7 +199,7 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         if longer
         else []
     )
-    writers, imported, unstated, caveats = _origins(store, gathered)
+    writers, recorded, imported, unstated, caveats = _origins(store, gathered)
     out_of_range = audit_warnings(audited)
     return {
         "title": plan.settings.repo.rsplit("/", maxsplit=1)[-1],
@@ -221,6 +221,7 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "skipped": len(written.report.skipped),
         "too_short": len(written.report.too_short),
         "writers": writers,
+        "recorded": recorded,
         "imported": imported,
         "consent": plan.settings.consent,
         "unstated": unstated,
@@ -238,16 +239,19 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
     }
 
 
-def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int, list[str]]:
-    """Return which models wrote the conversations, how many were imported, of how many of these no consent was stated, and what must be known.
+def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int, int, list[str]]:
+    """Return who wrote the conversations, how many are recorded and how many imported, of how many of these no consent was stated, and what must be known.
 
     Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
     """
-    imported, unstated = 0, 0
+    imported, recorded, unstated = 0, 0, 0
     writers, caveats, shared, stated = Counter[str](), set[str](), Counter[str](), Counter[str]()
     for item, transcript in zip(gathered.passing, _read(store, gathered), strict=True):
         provenance = transcript.provenance
-        if "pack_hash" in provenance:
+        if RECORDED in provenance:
+            writers["a frontier model, which wrote both sides"] += 1
+            recorded += 1
+        elif "pack_hash" in provenance:
             writers[" and ".join(str(provenance[side]) for side in ("user_simulator", "assistant") if provenance.get(side))] += 1
         else:
             stated.update([_terms(provenance["terms"])] if "terms" in provenance else [])
@@ -261,7 +265,7 @@ def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int
         for name, count in shared.items()
     ]
     own += [f"Stated when {count} of the conversations were imported: {terms}" for terms, count in stated.most_common()]
-    return dict(writers.most_common(5)), imported, unstated, [*sorted(caveats), *own]
+    return dict(writers.most_common(5)), recorded, imported, unstated, [*sorted(caveats), *own]
 
 
 def _terms(terms: dict[str, Any]) -> str:

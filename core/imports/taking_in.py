@@ -6,6 +6,7 @@ from typing import Any
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
+from core.imports.message_shapes import KEPT_SYSTEM
 from core.imports.transcript_files import find_transcripts
 from core.paths import user_path
 from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
@@ -15,14 +16,17 @@ from core.storage.store import Store
 IMPORTED = "imported"
 """Below the data root: conversations that were imported, and what was stated of them."""
 NOT_STATED = "not stated"
+RECORDED = "recorded"
+"""In a transcript's provenance: the pack whose recorded conversation it is."""
 
 
-def read_folder(store: Store, folder: str, domain: str, warn: Callable[[str], object]) -> str:
+def read_folder(store: Store, folder: str, domain: str, warn: Callable[[str], object], recorded: bool = False) -> str:
     """Take the transcripts of a folder into the data root; the files themselves are left as they are.
 
     Args:
         folder: a path, relative to the working directory unless absolute.
         warn: takes what a person is to know.
+        recorded: whether it is the pack's own, of recorded conversations.
 
     Returns:
         Name of the batch's file below the data root.
@@ -31,9 +35,13 @@ def read_folder(store: Store, folder: str, domain: str, warn: Callable[[str], ob
         TranscriptError: the folder holds no readable transcript.
     """
     reading, terms = find_transcripts(user_path(folder)), terms_of(store, user_path(folder))
+    if recorded:
+        del reading.notes[KEPT_SYSTEM]  # which the pack has, too
     for line in reading.notices():
         warn(line)
-    taken = [TranscriptRef(id=one.id, path=taken_in(store, one, terms), exchanges=len(one.exchanges)) for one in reading.transcripts.values()]
+    marked = {RECORDED: domain} if recorded else {}
+    found = [one.model_copy(update={"provenance": one.provenance | marked}) for one in reading.transcripts.values()]
+    taken = [TranscriptRef(id=one.id, path=taken_in(store, one, terms), exchanges=len(one.exchanges)) for one in found]
     left_out = [LeftOut(name=place, reason=reason) for place, reason in reading.left_out.items()]
     return keep_batch(store, TranscriptBatch(domain=domain, transcripts=taken, left_out=left_out))
 

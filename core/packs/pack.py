@@ -202,6 +202,12 @@ def domains() -> dict[str, Path]:
     return {entry.name: root for entry, root in entries if re.fullmatch(DOMAIN, entry.name) and entry.is_dir()}
 
 
+def recorded_conversations(name: str) -> Path | None:
+    """Return the folder with a pack's recorded conversations; none where it has none."""
+    folder = domains()[name] / "config/domains" / name / "recorded"
+    return folder if any(folder.glob("*.json")) else None
+
+
 def load_pack(name: str, root: Path | None = None) -> Pack:
     """Load and check a domain pack.
 

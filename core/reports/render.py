@@ -70,6 +70,30 @@ def dataset_card(facts: dict[str, Any]) -> Markdown:
     return Markdown(f"{front_matter(head)}\n{render_markdown('reports/dataset_card', **facts)}")
 
 
+def corpus_page(facts: dict[str, Any], pack: Pack, recorded: bool) -> Markdown:
+    """Return the audit of a corpus as Markdown; of a pack's recorded conversations a card with the Hub's metadata.
+
+    Args:
+        facts: what `core.dataset.corpus` finds.
+
+    Source:
+        https://huggingface.co/docs/hub/datasets-cards
+    """
+    page = render_markdown("reports/corpus", **facts, recorded=recorded, intended_use=pack.intended_use)
+    if not recorded:
+        return page
+    head = {
+        "license": "apache-2.0",
+        "language": ["en"],
+        "pretty_name": f"Understudy: recorded conversations of {pack.name}",
+        "task_categories": ["text-generation"],
+        "size_categories": ["n<1K"],
+        "tags": ["understudy", "synthetic", "conversational", pack.name],
+        "viewer": False,  # personas differ in what they have, and the viewer wants columns of one type
+    }
+    return Markdown(f"{front_matter(head)}\n{page}")
+
+
 def review_markdown(figures: ReviewFigures) -> Markdown:
     """Return what a person's labels say of the judge as Markdown."""
     return render_markdown("reports/review", figures=figures)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from core.imports.taking_in import RECORDED
 from core.judging.figures import caveats_of, figures
 from core.judging.gather_rule import gather_rule
 from core.judging.plan import read_judged
@@ -40,6 +41,7 @@ def run_facts(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, m
         "criteria": {key: criterion.head.name for key, criterion in run.pack.rubric.criteria.items()},
         "batch": batch,
         "assessment": found,
+        "recorded": all(RECORDED in one.transcript.provenance for one in judged),
         "dataset": dataset,
         "training": store.load_json(f"{adapter.path}/metrics.json"),
         "gguf": gguf,
@@ -70,7 +72,7 @@ def run_summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, rep
     size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
     return {
-        "made": f"{assessment.assessed} transcripts{left_out}",
+        "made": f"{assessment.assessed} {'recorded conversations of the pack' if facts['recorded'] else 'transcripts'}{left_out}",
         "passed": f"{assessment.passed} ({assessment.incomplete} incomplete), of which {assessment.gathered} are gathered",
         "examples": f"{facts['dataset'].examples} for training, {facts['dataset'].validation_examples} for validation",
         "model": f"{root}/{facts['gguf']}",

@@ -14,6 +14,8 @@ from core.scripted.lexicon import Lexicon
 
 CONTENT_WORD = 5
 """Letters from which a word counts as saying something."""
+RARE_WORD, WORDS_BACK = 6, 2
+"""Letters and number of the words from an earlier message by which an answer refers to it: shorter or fewer ones are chance."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Reading:
         """Return the topics of a text and where each begins."""
         return self.lexicon.topics(text)
 
+    def takes_up(self, exchange: Exchange, topic: str, answer: str) -> bool:
+        """Say whether an answer, or a part of it, has a topic's words, or a word of the sentences in which the message raised it."""
+        if topic in self.topics(answer):
+            return True
+        said = _content(answer)
+        return any(said & _content(sentence) for sentence in sentences(exchange.user) if topic in self.topics(sentence))
+
     def mixes(self, exchange: Exchange) -> bool:
         """Say whether the user's message touches more than one topic."""
         return len(self.topics(exchange.user)) > 1
@@ -57,7 +66,7 @@ class Reading:
 def topics_covered(reading: Reading) -> Measured:
     """Of all topics raised, the share that the answer to the message takes up."""
     raised = [
-        (exchange.exchange_number, topic, topic in reading.topics(exchange.assistant))
+        (exchange.exchange_number, topic, reading.takes_up(exchange, topic, exchange.assistant))
         for exchange in reading.exchanges
         for topic in reading.topics(exchange.user)
     ]
@@ -71,8 +80,8 @@ def words_echoed(reading: Reading) -> Measured:
     """Share of answers that use at least two of the message's own longer words."""
 
     def echoes(exchange: Exchange) -> bool:
-        said = {word for word in words(exchange.user) if len(word) >= CONTENT_WORD}
-        return len(said & set(words(exchange.assistant))) >= min(2, len(said))
+        said = _content(exchange.user)
+        return len(said & _content(exchange.assistant)) >= min(2, len(said))
 
     return reading.share(lambda exchange: True, echoes)
 
@@ -137,23 +146,22 @@ def traction(reading: Reading) -> Measured:
 
 
 def depth_fits(reading: Reading) -> Measured:
-    """Of the messages that mix topics, the share whose most mentioned topic is not the least mentioned of the answer's."""
+    """Of the messages that mix topics, the share of which the answer takes up the most mentioned one."""
 
     def fits(exchange: Exchange) -> bool:
         said = {topic: reading.lexicon.mentions(exchange.user, topic) for topic in reading.topics(exchange.user)}
         heaviest = max(said.values())
-        back = {topic: reading.lexicon.mentions(exchange.assistant, topic) for topic in said}
-        return max(back.values()) > 0 and any(back[topic] > 0 for topic, count in said.items() if count == heaviest)
+        return any(reading.takes_up(exchange, topic, exchange.assistant) for topic, count in said.items() if count == heaviest)
 
     return reading.share(reading.mixes, fits)
 
 
 def priority(reading: Reading) -> Measured:
-    """Of the messages that mix topics, the share whose answer begins with one of them in its first half."""
+    """Of the messages that mix topics, the share whose answer takes one of them up in its first half."""
 
     def first(exchange: Exchange) -> bool:
-        raised = reading.topics(exchange.user)
-        return any(place <= len(exchange.assistant) / 2 for topic, place in reading.topics(exchange.assistant).items() if topic in raised)
+        half = exchange.assistant[: len(exchange.assistant) // 2]
+        return any(reading.takes_up(exchange, topic, half) for topic in reading.topics(exchange.user))
 
     return reading.share(reading.mixes, first)
 
@@ -162,8 +170,8 @@ def attributed(reading: Reading) -> Measured:
     """Of the messages that mix topics, the share whose answer has a sentence that is about one of them and no other."""
 
     def apart(exchange: Exchange) -> bool:
-        raised = set(reading.topics(exchange.user))
-        return any(len(raised & set(reading.topics(sentence))) == 1 for sentence in sentences(exchange.assistant))
+        raised = list(reading.topics(exchange.user))
+        return any(sum(reading.takes_up(exchange, topic, sentence) for topic in raised) == 1 for sentence in sentences(exchange.assistant))
 
     return reading.share(reading.mixes, apart)
 
@@ -203,7 +211,15 @@ def crisis_met(reading: Reading) -> Measured:
 
 
 def _looks_back(reading: Reading, exchange: Exchange) -> bool:
-    return reading.has("reference", exchange.assistant) or reading.has("follow_up", exchange.assistant)
+    """Say whether an answer has a phrase that refers back, or words of the user's earlier messages that are not in this one."""
+    if reading.has("reference", exchange.assistant) or reading.has("follow_up", exchange.assistant):
+        return True
+    earlier = {word for before in reading.exchanges if before.exchange_number < exchange.exchange_number for word in _content(before.user, RARE_WORD)}
+    return len((_content(exchange.assistant, RARE_WORD) & earlier) - _content(exchange.user, RARE_WORD)) >= WORDS_BACK
+
+
+def _content(text: str, letters: int = CONTENT_WORD) -> set[str]:
+    return {word for word in words(text) if len(word) >= letters}
 
 
 MEASURES: dict[Measure, Callable[[Reading], Measured]] = {

@@ -121,6 +121,9 @@ class DatasetSettings(Strict):
     slicing: Slicing
     validation_share: Within
     """Share of the transcripts used for validation."""
+    recorded: bool = False
+    """Whether the pipeline judges and trains on the pack's recorded conversations, if it has some,
+    instead of the generated ones."""
 
     def of(self, domain: str) -> "DatasetSettings":
         """Return the settings with the domain's name filled in."""

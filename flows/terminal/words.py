@@ -71,6 +71,7 @@ WORDS = {
         "source",
     ),
     "slices": Word("flows.terminal.transcripts:show_slices", FILES, ("slices chats/",), "transcripts"),
+    "audit": Word("flows.terminal.audit:audit", FILES, ("audit", "audit chats/", "audit --to README.md"), "transcripts"),
     "fidelity": Word("flows.terminal.transcripts:fidelity", FILES, ("fidelity data/transcripts/therapeutic-coaching",), "transcripts"),
     "rescore": Word("flows.terminal.recorded:rescore", FILES, ("rescore old.jsonl",), "checkpoints"),
     "evaluate-recorded": Word("flows.terminal.recorded:evaluate_recorded", FILES, ("evaluate-recorded assessments/ --base base",), "folder"),

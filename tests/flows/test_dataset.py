@@ -15,9 +15,10 @@ from huggingface_hub import DatasetCard
 from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
-from core.errors import HubError, UnderstudyError
+from core.errors import DatasetError, HubError, UnderstudyError
 from core.judging.checkpoints import write_checkpoint
 from core.packs.pack import load_pack
+from core.records import AssessmentBatch
 from core.rehearsal.personas import sample_batch
 from core.storage.store import open_store
 from flows.assessment import assessment
@@ -224,6 +225,46 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
         # a licence's name and the files' hashes are asked for; nothing is sent
         asked = ("/api/validate-yaml", f"/api/datasets/{found.repo}/paths-info/{found.commit}")
         assert not [item for item in hub.log() if item["method"] == "POST" and item["path"] not in asked]
+
+
+async def test_recorded_conversations_are_published_as_a_dataset_whose_card_says_who_wrote_them(tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    with start_hub(tmp_path / "hub") as hub, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # of the Hub's own client
+        await HfHub(endpoint=hub.url, token=SecretStr("hf_write")).asave("my-hub", overwrite=True)
+        settings = write_settings(tmp_path, dataset={"hub": "my-hub", "repo": "me/{domain}"})
+        assessed = await assessment(transcripts=str(CHECKOUT / "config/domains/therapeutic-coaching/recorded"), settings=settings)
+        found = await dataset(assessed, settings=settings)
+        assert found.url.startswith(hub.url)
+    manifest, card = manifest_of(found), DatasetCard(open_store().read(f"{found.path}/README.md"))
+    assert manifest["count"] + len(manifest["left_out"]) == len(list((CHECKOUT / "config/domains/therapeutic-coaching/recorded").glob("*.json")))
+    assert manifest["count"] > len(manifest["left_out"])
+    assert card.text.split("\n\n")[1].startswith("Conversations that a frontier model wrote for the pack therapeutic-coaching, one side at a time")
+    assert f"| conversations by | a frontier model, which wrote both sides ({manifest['count']}) |" in card.text
+    assert "no real conversation was used" in card.text
+    assert "synthetic" in card.data.to_dict()["tags"]
+    assert "imported" not in card.text
+
+
+@pytest.mark.parametrize("domain", ["therapeutic-coaching", "bicycle-workshop"])
+async def test_where_the_settings_say_so_the_pipeline_judges_recorded_conversations_beside_a_rehearsal_if_there_are_some(
+    domain, tmp_path, data_root, monkeypatch
+):
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    judged = []
+
+    async def taken(assessed, *_, **__):
+        judged.extend(item.transcript.id for item in open_store().load(assessed, AssessmentBatch).assessments)
+        raise DatasetError("Enough of it.")
+
+    monkeypatch.setattr("flows.pipeline.dataset", taken)
+    with pytest.raises(DatasetError, match="Enough"):
+        await pipeline(domain, 3, settings=write_settings(tmp_path, dataset={"recorded": True}))
+    rehearsed = {path.stem for path in data_root.glob(f"transcripts/{domain}/*.json")}
+    recorded = {path.stem for path in (CHECKOUT / f"config/domains/{domain}/recorded").glob("*.json")}
+    assert len(rehearsed) == 3
+    assert set(judged) == (recorded or rehearsed)
 
 
 async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):

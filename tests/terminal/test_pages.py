@@ -1,10 +1,14 @@
 """The pages of the docs that the settings write are those of today's settings, and the shipped numbers agree."""
 
-import pytest
+import json
 
-from core.errors import SettingsError
+import pytest
+from huggingface_hub import DatasetCard
+
+from core.errors import SettingsError, TranscriptError
 from core.llm.families import family
 from core.settings.pipeline import load_settings
+from flows.terminal.audit import audit
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
 from tests.conftest import CHECKOUT
@@ -25,6 +29,32 @@ def test_the_page_of_the_configuration_is_that_of_the_settings():
 
 def test_the_page_of_costs_is_that_of_the_settings():
     assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().data["page"]
+
+
+@pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/recorded")), ids=lambda folder: folder.parent.name)
+def test_the_card_of_recorded_conversations_is_that_of_the_conversations(card):
+    domain = card.parent.name
+    command = f"understudy audit --domain {domain} --to config/domains/{domain}/recorded/README.md"
+    assert (card / "README.md").read_text(encoding="utf-8") == audit(domain=domain).data["page"], command
+    assert DatasetCard.load(card / "README.md").data.to_dict()["license"] == "apache-2.0"
+
+
+def test_a_folder_is_audited_as_a_whole(tmp_path):
+    for name, words in (("one", "I slept badly again. " * 9), ("again", "I slept badly again. " * 9), ("other", "My sister rang at night and shouted. " * 9)):
+        talk = {"id": name, "exchanges": [{"user": f"{words} {number}", "assistant": f"{words} And then? {number}"} for number in range(3)]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(talk), encoding="utf-8")
+    found = audit(str(tmp_path))
+    assert found.data["transcripts"] == 3
+    assert {found.data["duplicates"][0].dropped, found.data["duplicates"][0].kept} == {"one", "again"}
+    assert "Near-duplicates (at least 60 % of the shorter one's exchanges match another's, Jaccard 0.70): " in found.text
+    assert "Openers: 2 different ones in 9 answers" in found.text
+    assert not found.text.startswith("---")  # no card of the Hub's
+
+
+def test_a_pack_without_recorded_conversations_says_so(monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    with pytest.raises(TranscriptError, match="'bicycle-workshop' has no recorded conversations"):
+        audit(domain="bicycle-workshop")
 
 
 @pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])

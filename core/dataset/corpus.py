@@ -1,0 +1,49 @@
+"""A corpus of conversations as one: the audit of what is in it, what is alike in it, and how it is spread over the pack."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from core.dataset.audit import audit
+from core.dataset.audit_warnings import audit_warnings
+from core.dataset.near_duplicates import LIKENESS, near_duplicates
+from core.judging.text_facts import opener
+from core.packs.pack import Pack
+from core.records import Transcript
+
+MOST_OPENERS = 5
+"""That are named."""
+
+
+def corpus_facts(transcripts: Sequence[Transcript], pack: Pack) -> dict[str, Any]:
+    """Return what a page on a corpus says.
+
+    `spread` has, by what a persona has, how often each value occurs; of personas that are not known, or not of this product's form, nothing.
+    """
+    audited = audit(transcripts, pack)
+    openers = Counter(opener(exchange.assistant) for item in transcripts for exchange in item.exchanges)
+    return {
+        "domain": pack.name,
+        "transcripts": len(transcripts),
+        "exchanges": sum(len(item.exchanges) for item in transcripts),
+        "audit": audited,
+        "out_of_range": audit_warnings(audited),
+        "duplicates": near_duplicates((item, 0.0) for item in transcripts),
+        "likeness": LIKENESS,
+        "openers": openers.most_common(MOST_OPENERS),
+        "distinct_openers": len(openers),
+        "lengths": sorted(Counter(len(item.exchanges) for item in transcripts).items()),
+        "spread": {name: counts.most_common() for name, counts in _spread(transcripts).items() if counts},
+    }
+
+
+def _spread(transcripts: Sequence[Transcript]) -> dict[str, Counter[str]]:
+    personas = [item.persona or {} for item in transcripts]
+    episodes = [episode for persona in personas for episode in persona.get("episodes") or [] if isinstance(episode, dict)]
+    topics = [topic for persona in personas for topic in persona.get("topics") or [] if isinstance(topic, dict)]
+    return {
+        "topic": Counter(str(topic["subtopic"]) for topic in topics if "subtopic" in topic),
+        "trajectory": Counter(str(persona["trajectory"]) for persona in personas if persona.get("trajectory")),
+        "country": Counter(str(persona["country"]) for persona in personas if persona.get("country")),
+        "episode": Counter(str(episode["name"]) for episode in episodes if "name" in episode),
+    }
