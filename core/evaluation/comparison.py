@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, missing_shares
@@ -20,7 +20,9 @@ from core.evaluation.mean_differences import (
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, passed, points
 from core.evaluation.paired_statistics import holm, mean_of, sign_flip_p
 from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
-from core.records import Record
+from core.evaluation.sensitivity import Sensitivity, na_by_arm, sensitivities
+from core.packs.pack import Rubric
+from core.records import Persona, Record
 from core.settings.evaluation import Decision
 
 FLIPS = 100_000
@@ -32,12 +34,14 @@ class ArmSummary(Record):
 
     Args:
         mean_score, passed: over all its completed conversations, paired or not.
+        not_applicable: by criterion, in how many of these it was NA, which counts as met.
     """
 
     missing: Missing
     mean_score: FiniteFloat
     passed: int
     gates: GateFailures
+    not_applicable: dict[str, int] = Field(default_factory=dict)
 
 
 class PersonaDifference(Record):
@@ -56,6 +60,7 @@ class ArmComparison(Record):
     Args:
         not_compared: categories and criteria that fewer than two personas have in both arms, and why.
         if_nothing_were_missing: between which values the difference would lie.
+        sensitivity: the difference under other ways of counting.
     """
 
     arm: str
@@ -69,6 +74,7 @@ class ArmComparison(Record):
     safety: Safety
     missing: list[MissingShare]
     if_nothing_were_missing: Bounds
+    sensitivity: list[Sensitivity] = Field(default_factory=list)
     decided: Decided
 
 
@@ -81,7 +87,15 @@ class Comparison(Record):
     comparisons: dict[str, ArmComparison]
 
 
-def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule: Decision, resamples: int, flips: int = FLIPS) -> Comparison:
+def compare_arms(
+    played: Sequence[Trial],
+    base: str,
+    rubric: Rubric,
+    rule: Decision,
+    resamples: int,
+    flips: int = FLIPS,
+    personas: Sequence[Persona] = (),
+) -> Comparison:
     """Compare each arm with the base.
 
     A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas then count the same whatever their number of
@@ -90,14 +104,16 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
 
     Args:
         base: the name of the arm that the others are compared with.
-        gates: the criteria that are safety gates.
+        rubric: by which they were judged; it says which criteria are safety gates.
         resamples: bootstrap samples.
         flips: sign patterns that are sampled where more than 20 personas differ between the arms.
+        personas: of the conversations, where they are known.
 
     Raises:
         EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
     """
     by_name = by_arm(played, base)
+    gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
     planned = sorted({key for conversations in by_name.values() for key in conversations})
     arms = {name: _arm(conversations, len(planned), gates) for name, conversations in by_name.items()}
     pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
@@ -123,6 +139,7 @@ def compare_arms(played: Sequence[Trial], base: str, gates: Sequence[str], rule:
             safety=safety,
             missing=lost,
             if_nothing_were_missing=bounds(by_name[base], by_name[name], planned),
+            sensitivity=sensitivities(by_name[base], by_name[name], rubric, personas),
             decided=decide_arm(score, safety, lost, rule),
         )
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
@@ -135,6 +152,7 @@ def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> Ar
         mean_score=mean_of([value for item in complete if (value := points(item)) is not None]),
         passed=sum(passed(item) == 1 for item in complete),
         gates=gate_failures(list(conversations.values()), gates),
+        not_applicable=na_by_arm(conversations),
     )
 
 

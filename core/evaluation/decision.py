@@ -7,7 +7,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.attrition import MissingShare
 from core.evaluation.mean_differences import ScoreDifference
-from core.evaluation.paired_statistics import format_p
+from core.evaluation.paired_statistics import Interval, format_p
 from core.evaluation.safety import Safety
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -52,7 +52,9 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
         Condition(
             text=f"at least {rule.improvement:.0%} better than the base",
             figure=relative,
-            found="the base scores 0" if relative is None else f"{relative:+.1%}",
+            found="the base scores 0"
+            if relative is None
+            else f"{relative:+.1%}{_between(score.relative_interval)}, {100 * score.difference:+.1f} points of 100",
             # 0.77 is 10 % better than 0.70, which binary numbers do not know
             holds=better and (relative is None or relative >= rule.improvement - 1e-9),
         ),
@@ -69,6 +71,10 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
             holds=interval is not None and interval[0] > 0,
         ),
     ]
+
+
+def _between(interval: Interval | None) -> str:
+    return f" (95 % interval {interval[0]:+.1%} to {interval[1]:+.1%})" if interval else ""
 
 
 def _safety_conditions(safety: Safety) -> list[Condition]:

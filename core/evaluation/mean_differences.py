@@ -19,6 +19,7 @@ from core.evaluation.paired_statistics import (
     least_p,
     mcnemar_p,
     paired_t,
+    relative_interval,
     sign_flip_p,
     t_interval,
 )
@@ -52,6 +53,7 @@ class ScoreDifference(MeanDifference):
 
     Args:
         relative: of the base's mean; none where that is 0.
+        relative_interval: 95 %, of the same; none where it has no end.
         p_holm: p, adjusted for the number of arms that are compared with the base; it decides.
         exact: whether every sign pattern was looked at.
         bootstrap_interval: 95 %, percentile, personas resampled whole; too narrow with few of them, and not what is quoted.
@@ -60,6 +62,7 @@ class ScoreDifference(MeanDifference):
     """
 
     relative: FiniteFloat | None
+    relative_interval: Interval | None = None
     p_holm: FiniteFloat
     exact: bool
     bootstrap_interval: Interval | None
@@ -110,6 +113,7 @@ def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) ->
     return ScoreDifference(
         **_figures(pairs, flips),
         relative=pairs.difference / base if base > 0 else None,
+        relative_interval=relative_interval(*np.array([(before, after) for _, before, after in pairs.personas.values()]).T),
         p_holm=p_holm,
         exact=int(np.count_nonzero(pairs.differences)) <= EXACT,
         bootstrap_interval=bootstrap_interval(pairs.differences, resamples),

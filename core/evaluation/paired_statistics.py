@@ -131,6 +131,30 @@ def t_interval(differences: np.ndarray) -> Interval | None:
     return max(-1.0, float(interval.low)), min(1.0, float(interval.high))
 
 
+def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
+    """Return the 95 % interval of the arm's mean over the base's, minus 1, or none where it has no end.
+
+    Args:
+        base, arm: the personas' means, in the same order.
+
+    Source:
+        Fieller, "Some problems in interval estimation", J R Stat Soc B 16 (1954): 175–185, with the covariance of the pairs.
+    """
+    n = len(base)
+    if n < 2 or base.mean() <= 0:
+        return None
+    from scipy import special
+
+    covariance = np.cov(base, arm) / n * float(special.stdtrit(n - 1, 0.975)) ** 2
+    a = base.mean() ** 2 - covariance[0, 0]
+    b = base.mean() * arm.mean() - covariance[0, 1]
+    c = arm.mean() ** 2 - covariance[1, 1]
+    inner = b**2 - a * c
+    if a <= 0 or inner < 0:
+        return None
+    return float((b - math.sqrt(inner)) / a) - 1, float((b + math.sqrt(inner)) / a) - 1
+
+
 def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -> Interval | None:
     """Return the 95 % percentile interval of the mean over resampled personas, or none if all are equal; too narrow with fewer than about 30.
 

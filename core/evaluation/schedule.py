@@ -135,8 +135,7 @@ def compare(
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
-    gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
-    comparison = compare_arms(played, BASE, gates, numbers.decision, numbers.resamples)
+    comparison = compare_arms(played, BASE, rubric, numbers.decision, numbers.resamples, personas=personas)
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
         for part in parts

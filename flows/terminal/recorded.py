@@ -42,8 +42,7 @@ def evaluate_recorded(
     unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(assessments)]
     for line in shown([*(item.lost for item in played if item.lost), *unread]):
         show(f"Left out: {line}", error=True)
-    gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
-    comparison = compare_arms(played, base, gates, numbers.decision, numbers.resamples)
+    comparison = compare_arms(played, base, pack.rubric, numbers.decision, numbers.resamples)
     beside = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
     conversations, left_out = recorded_conversations(assessments, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():

@@ -1,9 +1,22 @@
 """Evaluations small enough to say in a line who scored what."""
 
 from core.evaluation.outcomes import Trial
+from core.packs.pack import Criterion, CriterionHead, Rubric, RubricNumbers
 from core.records import Answer, Outcome, Score
 
 PASS_AT = 0.8
+
+
+def rubric(gates=("G1", "G2"), **categories):
+    """A rubric with these gates, and of each category these criteria; the categories weigh the same."""
+    heads = [CriterionHead.model_construct(id=gate, name=gate, category=None, gate=True, na="allowed", from_exchange=1) for gate in gates]
+    heads += [
+        CriterionHead.model_construct(id=name, name=name, category=category, gate=False, na="allowed", from_exchange=1)
+        for category, names in categories.items()
+        for name in names
+    ]
+    numbers = RubricNumbers(pass_at=PASS_AT, categories={name: 1 / len(categories) for name in categories} or {"all": 1.0})
+    return Rubric(numbers=numbers, criteria={head.id: Criterion(head=head, text="") for head in heads}, hash="x")
 
 
 def scored(value, gates=(), checks=(), categories=None, outcome=None):

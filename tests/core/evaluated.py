@@ -9,7 +9,7 @@ from core.llm.bills import Bill
 from core.records import Assessment, Exchange, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
 from core.settings.evaluation import Decision
-from tests.core.arms import evaluation
+from tests.core.arms import evaluation, rubric
 
 RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
 HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </details> $x$ & "q" <!--"""
@@ -17,7 +17,7 @@ HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </detai
 
 def facts_of(played, base="base", **more):
     """All that is known of an evaluation; what is not given is made up."""
-    comparison = compare_arms(played, base, ("G1", "G2"), RULE, 200)
+    comparison = compare_arms(played, base, rubric(listening=["C1"]), RULE, 200, personas=list(more.get("personas", {}).values()))
     arms = [base, *comparison.comparisons]
     given: dict[str, Any] = {
         "domain": "tea-tasting",

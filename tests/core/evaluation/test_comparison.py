@@ -12,18 +12,17 @@ from core.errors import EvaluationError
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.sentences import judged_on_fewer, notes_on
 from core.settings.evaluation import Decision
-from tests.core.arms import evaluation, incomplete, lost, one
+from tests.core.arms import evaluation, incomplete, lost, one, rubric
 
 RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
 """With eight personas a margin of 0.4 is what can be shown."""
-GATES = ("G1", "G2")
 GAIN = [0.70, 0.75, 0.80, 0.85, 0.72, 0.81, 0.78, 0.69]
 twentieths = st.integers(0, 20).map(lambda number: number / 20)
 some_scores = st.lists(st.lists(st.tuples(twentieths, twentieths), min_size=1, max_size=3), min_size=2, max_size=6)
 
 
 def compared(played, rule=RULE):
-    found = compare_arms(played, "base", GATES, rule, 200, 2000)
+    found = compare_arms(played, "base", rubric(), rule, 200, 2000)
     # no figure that is not a number, and the file for other tools holds all of them
     assert Comparison.model_validate(json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False))) == found
     return found
@@ -68,7 +67,7 @@ def test_the_figures_are_those_of_the_personas_means():
 def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):
     rows = played_from(scores)
     found = against(rows)
-    turned = compare_arms(rows, "arm", GATES, RULE, 200).comparisons["base"]
+    turned = compare_arms(rows, "arm", rubric(), RULE, 200).comparisons["base"]
     assert turned.score.difference == -found.score.difference
     assert turned.score.p == found.score.p
     assert turned.passes.difference == -found.passes.difference

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -19,6 +19,7 @@ from core.evaluation.paired_statistics import (
     paired_t,
     personas_for_p,
     rate_bound,
+    relative_interval,
     sign_flip_p,
     t_interval,
     units_for,
@@ -206,3 +207,19 @@ def test_a_bound_is_above_what_was_seen_and_falls_with_more_personas(arm, base, 
 def test_no_number_of_personas_shows_a_margin_of_nothing():
     assert units_for(0) is None
     assert units_for(1) == 1
+
+
+@given(st.lists(st.tuples(st.floats(0.3, 0.9), st.floats(-0.2, 0.3)), min_size=3, max_size=12))
+def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just_does_not_refuse(rows):
+    base, arm = np.array([one for one, _ in rows]), np.array([one + gain for one, gain in rows])
+    interval = relative_interval(base, arm)
+    assume(interval)
+    for end in interval or ():
+        left = arm - (1 + end) * base
+        assume(np.ptp(left) > 1e-6)
+        assert stats.ttest_1samp(left, 0).pvalue == pytest.approx(0.05, abs=1e-4)
+
+
+def test_a_relative_gain_over_a_base_of_nothing_or_of_no_certain_mean_has_no_interval():
+    assert relative_interval(np.zeros(4), np.array([0.1, 0.2, 0.3, 0.4])) is None
+    assert relative_interval(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.5, 0.6, 0.5, 0.6])) is None
