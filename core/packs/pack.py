@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 
 from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
-from core.packs.episodes import FEWEST, Episodes
+from core.packs.episodes import Episodes
 from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.help import Help
-from core.packs.life import TOPIC, Life, Services
+from core.packs.life import Life, Services
+from core.packs.pack_checks import check_clauses, check_cooperation, check_people, check_reached
 from core.packs.phrases import ScriptedPhrases
 from core.packs.programs import Program, load_programs
 from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
@@ -244,15 +245,15 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
     except ValueError as wrong:
         raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
-    _check_cooperation(config, taxonomy, flaws)
+    check_cooperation(config, taxonomy, flaws)
     episodes = _optional(config / "episodes.yaml", Episodes)
     life = _optional(config / "life.yaml", Life)
     services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
     programs = load_programs(config, taxonomy)
     rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
-    _check_reached(rubric, taxonomy, prompts / "criteria")
-    _check_people(config, taxonomy, episodes, life, services)
-    _check_clauses(config, rubric, taxonomy, episodes)
+    check_reached({key: (item.head.gate, item.head.from_exchange) for key, item in rubric.criteria.items()}, taxonomy, prompts / "criteria")
+    check_people(config, taxonomy, episodes, life, services)
+    check_clauses(config, {f"{key}.{clause}" for key, item in rubric.criteria.items() for clause in item.head.clauses}, taxonomy, episodes)
     texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
     guards = merged(
         load_yaml(find_data("config/guards.yaml"), Guards, PackError),
@@ -350,64 +351,6 @@ def _check_forgives(numbers_file: Path, numbers: RubricNumbers, criteria: dict[s
             raise PackError(f"{numbers_file}: forgives names the gate {name}; a gate forgives nothing. Take it out.")
         if name not in ordinary:
             raise PackError(f"{numbers_file}: forgives names {name!r}.{nearest(name, ordinary)} Allowed: {', '.join(ordinary)}.")
-
-
-def _check_reached(rubric: Rubric, taxonomy: Taxonomy, folder: Path) -> None:
-    """Check that every criterion applies to some conversation of the pack, and every gate to all of them."""
-    shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
-    for criterion in rubric.criteria.values():
-        bound = shortest if criterion.head.gate else longest
-        if criterion.head.from_exchange > bound:
-            kind, which = ("gate", "shortest") if criterion.head.gate else ("criterion", "longest")
-            raise PackError(
-                f"{folder}: the {kind} {criterion.id} applies from exchange {criterion.head.from_exchange} on, but the {which} conversation of length_classes "
-                f"has {bound}. Allowed: 1 to {bound}."
-            )
-
-
-def _check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
-    """Check that the factors of dimensions are on weights that there are."""
-    for dimension, values in taxonomy.dimensions.items():
-        for name, value in values.items():
-            if unknown := sorted(set(value.cooperation) - set(flaws.cooperation)):
-                raise PackError(
-                    f"{config / 'input-taxonomy.yaml'}: dimensions.{dimension}.{name}.cooperation has a factor for {unknown[0]!r}, which has no weight in "
-                    f"flaw-taxonomy.yaml. Allowed: {', '.join(flaws.cooperation)}."
-                )
-
-
-def _check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Life, services: Services | None) -> None:
-    """Check that what personas are made of fits together."""
-    try:
-        check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
-        shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
-        if episodes.episodes and shortest < FEWEST:
-            raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
-        for detail in life.details:  # the same text may be there twice
-            check_not_with("life.yaml", {detail.text: detail.not_with}, taxonomy, {TOPIC: taxonomy.subtopics})
-        if life.by is not None and life.by not in taxonomy.dimensions:
-            raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
-        for name, texts in life.facts.items():
-            if isinstance(texts, dict) and set(texts) != set(taxonomy.dimensions[life.by or ""]):
-                raise ValueError(f"life.yaml: facts.{name} needs a list for each of {', '.join(taxonomy.dimensions[life.by or ''])}")
-        for name, kind in episodes.episodes.items():
-            if unknown := sorted(set(kind.life) - set(life.facts)):
-                raise ValueError(f"episodes.{name}.life names {unknown}; allowed: {', '.join(life.facts) or 'nothing, since life.yaml has no facts'}")
-        if services and set(services.countries) != set(life.countries):
-            raise ValueError(f"services.yaml and life.yaml differ in the countries {sorted(set(services.countries) ^ set(life.countries))}")
-    except ValueError as wrong:
-        raise PackError(f"{config}: {wrong}.") from wrong
-
-
-def _check_clauses(config: Path, rubric: Rubric, taxonomy: Taxonomy, episodes: Episodes) -> None:
-    """Check that what is said to be exercised is a clause of a criterion."""
-    known = {f"{key}.{clause}" for key, criterion in rubric.criteria.items() for clause in criterion.head.clauses}
-    subtopics = {name: set(item.exercises) for group in taxonomy.topics.values() for name, item in group.subtopics.items()}
-    for name, clauses in (subtopics | {name: kind.clauses for name, kind in episodes.episodes.items()}).items():
-        for clause in sorted(clauses - known):
-            raise PackError(
-                f"{config}: {name} exercises {clause!r}, which no criterion has.{nearest(clause, known)} Allowed: {', '.join(sorted(known)) or 'none'}."
-            )
 
 
 def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> ScriptedPhrases:

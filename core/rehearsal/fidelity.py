@@ -195,17 +195,17 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
 def _messages(transcript: Transcript) -> Iterator[_Message]:
     flaws, style = _played(transcript.persona or {})
     drawn = _drawn(transcript.persona)
-    steering: Sequence[Mapping[str, list[str]]] = transcript.provenance.get("steering") or ()
+    steering = _recorded(transcript, "steering")
     before: Exchange | None = None
     for number, exchange in enumerate(transcript.exchanges):
-        steered = steering[number] if number < len(steering) else None
+        steered = steering[number] if number < len(steering) and {"flaws", "topics"} <= steering[number].keys() else None
         yield _Message(
             text=exchange.user,
             answer_before=before.assistant if before else None,
             style=style,
             flaws=flaws,
-            due=frozenset(steered["flaws"]) if steered else flaws,
-            topics_due=frozenset(steered["topics"] if steered else ()),
+            due=_names(steered["flaws"]) if steered else flaws,
+            topics_due=_names(steered["topics"]) if steered else frozenset(),
             part=beat.part if (beat := beat_at(drawn, number + 1) if drawn else None) else "",
             episode=next((item.name for item in drawn.episodes if beat in item.beats), "") if drawn and beat else "",
             early=frozenset(topic.subtopic for topic in drawn.topics if number + 1 < topic.arrives) if drawn else frozenset(),
@@ -231,9 +231,19 @@ def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
     return frozenset(name for name in names if isinstance(name, str)), style.replace("-", "_") if isinstance(style, str) and style else None
 
 
+def _recorded(transcript: Transcript, name: str) -> list[Mapping[str, Any]]:
+    """Return a list of the record of how a transcript was made; a person may have edited it, and what is of another kind tells nothing."""
+    listed = transcript.provenance.get(name)
+    return [item if isinstance(item, dict) else {} for item in listed] if isinstance(listed, list) else []
+
+
+def _names(listed: Any) -> frozenset[str]:
+    return frozenset(name for name in listed if isinstance(name, str)) if isinstance(listed, list | tuple) else frozenset()
+
+
 def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
     if "rejections" in transcript.provenance:
-        yield from (str(item["fault"]) for item in transcript.provenance["rejections"])
+        yield from (str(item["fault"]) for item in _recorded(transcript, "rejections") if "fault" in item)
         return
     for side in SIDES:
         texts = [getattr(exchange, side) for exchange in transcript.exchanges]

@@ -8,8 +8,8 @@ from typing import Any
 from core.packs.pack import Pack
 from core.records import Persona
 from core.rehearsal.course import steer
+from core.rehearsal.lengths import summarise_lengths
 
-PERCENTILES = (10, 50, 90)
 WIDTH = 100
 """Characters of a line."""
 
@@ -35,24 +35,16 @@ def overview(pack: Pack, personas: Sequence[Persona]) -> dict[str, Any]:
             days.append(steering.days)
     return {
         "personas": len(personas),
-        "exchanges": spread_of([persona.exchanges for persona in personas]),
-        "topics": spread_of([len(persona.topics) for persona in personas]),
+        "exchanges": _spread([persona.exchanges for persona in personas]),
+        "topics": _spread([len(persona.topics) for persona in personas]),
         "episode_messages": sum(len(episode.beats) for persona in personas for episode in persona.episodes) / messages,
         "event_messages": sum(len(persona.events) for persona in personas) / messages,
         "episodes": dict(episodes.most_common()),
         "clauses": {clause: clauses[clause] for clause in _all_clauses(pack)},
         "cooperation": {name: {kind: count / drawn.total() for kind, count in drawn.most_common()} for name, drawn in sorted(cooperation.items())},
         "countries": dict(countries.most_common()),
-        "days_between_messages": spread_of(days),
+        "days_between_messages": _spread(days),
     }
-
-
-def spread_of(numbers: Sequence[int]) -> dict[str, float]:
-    """Return the mean and the percentiles of whole numbers; nothing of none."""
-    if not numbers:
-        return {}
-    ordered = sorted(numbers)
-    return {"mean": round(sum(numbers) / len(numbers), 1)} | {f"p{part}": ordered[(len(ordered) - 1) * part // 100] for part in PERCENTILES}
 
 
 def overview_lines(figures: dict[str, Any]) -> list[str]:
@@ -77,6 +69,12 @@ def overview_lines(figures: dict[str, Any]) -> list[str]:
     if figures["countries"]:
         lines.append(f"Countries: {counts(figures['countries'])}")
     return [textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
+
+
+def _spread(numbers: Sequence[int]) -> dict[str, float]:
+    """Return the mean and the percentiles of whole numbers; nothing of none."""
+    found = summarise_lengths(numbers)
+    return {name: round(value, 1) for name, value in found.model_dump(exclude={"conversations"}).items()} if found else {}
 
 
 def _exercised(pack: Pack, persona: Persona) -> set[str]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from blocks.tokens import load_tokenizer
 from core.dataset.example_files import statistics
 from core.dataset.slicing import SliceReport, slices
@@ -70,7 +72,10 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
 
 
 def _own(path: Path) -> Transcript | None:
-    """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere."""
+    """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere, or was edited so that it is no record of ours."""
     store = open_store()
     rehearsed = store.is_local and path.is_file() and path.resolve().is_relative_to(store.local("transcripts").resolve())
-    return Transcript.model_validate_json(path.read_text(encoding="utf-8")) if rehearsed else None
+    try:
+        return Transcript.model_validate_json(path.read_text(encoding="utf-8")) if rehearsed else None
+    except ValidationError:
+        return None

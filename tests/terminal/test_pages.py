@@ -7,7 +7,7 @@ from huggingface_hub import DatasetCard
 
 from core.errors import SettingsError, TranscriptError
 from core.llm.families import family
-from core.settings.pipeline import load_settings
+from core.settings.pipeline import load_settings, load_training
 from flows.terminal.audit import audit
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
@@ -94,6 +94,14 @@ def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writer
     assert len(judges) == len(set(judges)) == 2
     assert None not in judges
     assert not writers & set(judges)
+
+
+def test_the_demos_longest_example_fits_into_its_training_length():
+    demo = load_settings("config/demo.yaml")
+    longest = load_training(demo.training).train["max-length"]
+    # of the recorded conversations SmolLM2 makes at most 1.042 times as many tokens as cl100k_base, by which slices are counted
+    assert isinstance(longest, int)
+    assert 1.05 * demo.dataset.slicing.max_tokens <= longest
 
 
 def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings):

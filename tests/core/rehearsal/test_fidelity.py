@@ -43,6 +43,18 @@ async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_m
     assert figure(report, "flaw_lift").value > 0.4
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [None, "gone", 7, {"flaws": 1}, ["x"], [None, {}], [{"flaws": "rambling", "topics": None}], [{"flaws": [1], "topics": [{}], "cooperation": []}], [[{}]]],
+)
+@pytest.mark.parametrize("name", ["steering", "rejections"])
+def test_a_record_that_a_person_edited_tells_nothing_and_stops_nothing(name, edited):
+    persona = sample_batch(PACK, 0, 1)[0]
+    report = measure_fidelity(PACK, [transcript(persona, ["I slept badly.", "It was the noise again."], **{name: edited})])
+    assert (report.conversations, report.messages) == (1, 2)
+    assert fidelity_markdown(report)
+
+
 def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
     text = "I think the thing is just that it is hard and there is a lot of it on most days, is it not?"
     report = measure_fidelity(PACK, [transcript(persona, [text] * 6) for persona in sample_batch(PACK, 0, 40)])

@@ -1,7 +1,10 @@
 """What a batch will bring is counted before anything is paid for: lengths, edge cases, the branches that they exercise."""
 
+import pytest
+
 from core.packs.pack import load_pack
-from core.rehearsal.overview import overview, overview_lines, spread_of
+from core.rehearsal.lengths import summarise_lengths
+from core.rehearsal.overview import overview, overview_lines
 from core.rehearsal.personas import sample_batch
 from tests.conftest import CHECKOUT
 
@@ -25,5 +28,11 @@ def test_each_clause_of_a_gate_is_counted_also_one_that_nobody_exercises():
 
 
 def test_lengths_are_told_by_their_mean_and_their_spread():
-    assert spread_of([4, 2, 9, 3, 2]) == {"mean": 4.0, "p10": 2, "p50": 3, "p90": 4}
-    assert spread_of([]) == {}
+    batch = sample_batch(PACK, 0, 60)
+    lengths = summarise_lengths([persona.exchanges for persona in batch])
+    assert lengths
+    assert overview(PACK, batch)["exchanges"] == pytest.approx(
+        {"mean": lengths.mean, "p10": lengths.p10, "median": lengths.median, "p90": lengths.p90}, abs=0.05
+    )
+    first = [batch[0].model_copy(update={"exchanges": 1})]
+    assert overview(PACK, first)["days_between_messages"] == {}  # there is nothing between

@@ -1,0 +1,89 @@
+"""Whether the files of a pack fit one another."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from core.errors import PackError, nearest
+from core.packs.episodes import FEWEST, Episodes
+from core.packs.life import TOPIC, Life, Services
+from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
+
+
+def check_reached(bounds: Mapping[str, tuple[bool, int]], taxonomy: Taxonomy, folder: Path) -> None:
+    """Check that every criterion applies to some conversation of the pack, and every gate to all of them.
+
+    Args:
+        bounds: by criterion, whether it is a gate, and the exchange from which it applies.
+        folder: of the criteria.
+
+    Raises:
+        PackError: one does not.
+    """
+    shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
+    for name, (gate, first) in bounds.items():
+        bound = shortest if gate else longest
+        if first > bound:
+            kind, which = ("gate", "shortest") if gate else ("criterion", "longest")
+            raise PackError(
+                f"{folder}: the {kind} {name} applies from exchange {first} on, but the {which} conversation of length_classes "
+                f"has {bound}. Allowed: 1 to {bound}."
+            )
+
+
+def check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
+    """Check that the factors of dimensions are on weights that there are.
+
+    Raises:
+        PackError: one is not.
+    """
+    for dimension, values in taxonomy.dimensions.items():
+        for name, value in values.items():
+            if unknown := sorted(set(value.cooperation) - set(flaws.cooperation)):
+                raise PackError(
+                    f"{config / 'input-taxonomy.yaml'}: dimensions.{dimension}.{name}.cooperation has a factor for {unknown[0]!r}, which has no weight in "
+                    f"flaw-taxonomy.yaml. Allowed: {', '.join(flaws.cooperation)}."
+                )
+
+
+def check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Life, services: Services | None) -> None:
+    """Check that what personas are made of fits together.
+
+    Raises:
+        PackError: the first thing that does not.
+    """
+    try:
+        check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
+        shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
+        if episodes.episodes and shortest < FEWEST:
+            raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
+        for detail in life.details:  # the same text may be there twice
+            check_not_with("life.yaml", {detail.text: detail.not_with}, taxonomy, {TOPIC: taxonomy.subtopics})
+        if life.by is not None and life.by not in taxonomy.dimensions:
+            raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
+        for name, texts in life.facts.items():
+            if isinstance(texts, dict) and set(texts) != set(taxonomy.dimensions[life.by or ""]):
+                raise ValueError(f"life.yaml: facts.{name} needs a list for each of {', '.join(taxonomy.dimensions[life.by or ''])}")
+        for name, kind in episodes.episodes.items():
+            if unknown := sorted(set(kind.life) - set(life.facts)):
+                raise ValueError(f"episodes.{name}.life names {unknown}; allowed: {', '.join(life.facts) or 'nothing, since life.yaml has no facts'}")
+        if services and set(services.countries) != set(life.countries):
+            raise ValueError(f"services.yaml and life.yaml differ in the countries {sorted(set(services.countries) ^ set(life.countries))}")
+    except ValueError as wrong:
+        raise PackError(f"{config}: {wrong}.") from wrong
+
+
+def check_clauses(config: Path, known: Collection[str], taxonomy: Taxonomy, episodes: Episodes) -> None:
+    """Check that what is said to be exercised is a clause of a criterion.
+
+    Args:
+        known: the clauses, as `criterion.clause`.
+
+    Raises:
+        PackError: it is not.
+    """
+    subtopics = {name: set(item.exercises) for group in taxonomy.topics.values() for name, item in group.subtopics.items()}
+    for name, clauses in (subtopics | {name: kind.clauses for name, kind in episodes.episodes.items()}).items():
+        for clause in sorted(clauses - set(known)):
+            raise PackError(
+                f"{config}: {name} exercises {clause!r}, which no criterion has.{nearest(clause, known)} Allowed: {', '.join(sorted(known)) or 'none'}."
+            )
