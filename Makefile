@@ -73,6 +73,11 @@ design:  ## Draft a domain pack from a brief and have it reviewed [BRIEF=file DO
 	@deployments/install.sh light
 	@$(UNDERSTUDY) design $(COMMON) $(call option,BRIEF,brief) $(call flag,INSTALL,install) $(call flag,OVERWRITE,overwrite)
 
+.PHONY: golden
+golden:  ## Make golden conversations of a filled-in review sheet [DOMAIN=… SHEET=… BATCH=… TO=folder]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) golden --domain "$(DOMAIN)" $(call option,SHEET,sheet) $(call option,BATCH,batch) $(call option,TO,to)
+
 .PHONY: calibrate
 calibrate:  ## Measure judges against the golden set of a domain pack [DOMAIN=… JUDGES=a,b MODE=single,category REPEAT=2 GOLDEN=folder SETTINGS=file]
 	@deployments/install.sh light

@@ -5,6 +5,7 @@ import time
 from prefect.logging import get_run_logger
 
 from core.fingerprint import fingerprint
+from core.judging.calibration import measured_judges
 from core.judging.checkpoints import write_checkpoint
 from core.judging.figures import caveats_of, criteria_rows, figures
 from core.judging.gather_rule import gather_rule
@@ -30,7 +31,8 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     repeats = {judge: [store.load(path, Assessment) for path in paths] for judge, paths in again.items()}
     batch_figures = figures(judged, rubric, repeats, gather_rule(rubric, run.settings.gather))
     caveats = caveats_of(judged, batch_figures)
-    text = assessment_markdown(batch_figures, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began)
+    measured = measured_judges(store, run.pack, batch.judges, run.settings.assessment.judging)
+    text = assessment_markdown(batch_figures, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began, measured)
     folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))

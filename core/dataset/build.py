@@ -16,6 +16,7 @@ from core.dataset.sources import Warn, batches_of, candidates, check_sources, co
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
 from core.imports.taking_in import NOT_STATED, RECORDED
+from core.judging.calibration import measured_judges
 from core.judging.gather_rule import gather_rule
 from core.packs.pack import GatherRule, Pack
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
@@ -226,6 +227,7 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "consent": plan.settings.consent,
         "unstated": unstated,
         "judges": judges_of(gathered),
+        "measured": measured_judges(store, pack, dict.fromkeys(item.judge for item in gathered.passing if item.assessment.endswith(".json"))),
         "rubric_hashes": sorted({item.rubric_hash for item in gathered.passing}),
         "pass_at": pack.rubric.numbers.pass_at,
         "mean_score": mean(scores) if scores else None,

@@ -66,6 +66,7 @@ class EvaluationFacts:
         personas: by seed; of a recorded evaluation there are none.
         criteria: names by id; gates: the ids of those that are safety gates; categories: weights by name.
         judges, simulator: references of the models; none where they are not known.
+        measured: what the judges were measured to be.
         exchanges: planned length of a conversation; none where it is not known, or drawn from the pack's length classes.
         lengths: how long conversations are, of the training data and of each arm, by name.
         plan: what it could find, as it was shown before it was paid for.
@@ -84,6 +85,7 @@ class EvaluationFacts:
     gates: Sequence[str] = ()
     categories: Mapping[str, float] = field(default_factory=dict)
     judges: Sequence[str] = ()
+    measured: Sequence[str] = ()
     simulator: str | None = None
     exchanges: int | None = None
     lengths: Mapping[str, Lengths] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.recorded import read_recorded
+from core.judging.calibration import measured_judges
 from core.llm.bills import Bill, bills
 from core.llm.run import Run
 from core.packs.pack import Pack
@@ -93,7 +95,8 @@ def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
         Conversation(item.arm, item.persona, item.trial, run.store.load(item.transcript, Transcript), run.store.load(item.assessment, Assessment))
         for item in record.conversations
     ]
-    return facts_of(record, run.pack, conversations, spent)
+    measured = measured_judges(run.store, run.pack, record.judges, run.settings.assessment.judging)
+    return replace(facts_of(record, run.pack, conversations, spent), measured=measured)
 
 
 def summary(record: EvaluationRecord) -> dict[str, str]:

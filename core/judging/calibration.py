@@ -1,7 +1,8 @@
 """A calibration: what one judge in one mode was measured to be against a pack's golden set, kept as a record, and what it says to who relies on the judge."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import get_args
 
 from pydantic import Field
 
@@ -132,15 +133,28 @@ def latest_calibration(store: Store, domain: str, judge: str, mode: str) -> Cali
     return store.load(store.read(name), Calibration) if store.exists(name) else None
 
 
-def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging) -> str:
-    """Say what a judge was measured to be, for whoever relies on its verdicts."""
-    found = latest_calibration(store, pack.name, judge, judging.mode)
-    if found is None:
-        return f"{judge} was never measured against the golden set (understudy calibrate)."
-    doubts = ["under other prompts"] * (found.judge_hash != judge_hash(pack, judge)) + ["under other settings"] * (found.judging != judging)
-    gates = found.figures.gates
+def measured_judges(store: Store, pack: Pack, judges: Iterable[str], judging: Judging | None = None) -> list[str]:
+    """Say what each judge was measured to be, for whoever relies on its verdicts.
+
+    Args:
+        judges: provider/model, or the name of a panel.
+        judging: how they were asked; none where that is not known.
+    """
+    names = dict.fromkeys(name for panel in judges for name in panel.split(JOIN))
+    return [measured_sentence(store, pack, name, judging) for name in names]
+
+
+def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging | None) -> str:
+    """Say what a judge was measured to be; where it is not known how it was asked, by its last calibration."""
+    modes = [judging.mode] if judging else get_args(Judging.model_fields["mode"].annotation)
+    known = [one for mode in modes if (one := latest_calibration(store, pack.name, judge, mode))]
+    if not known:
+        return f"{judge} was never measured against the golden set{f' in the mode {judging.mode}' if judging else ''} (understudy calibrate)."
+    found = max(known, key=lambda one: one.day)
+    doubts = ["under other prompts"] * (found.judge_hash != judge_hash(pack, judge))
+    doubts += ["under other settings"] * (judging is not None and found.judging != judging)
     where = f" {' and '.join(doubts)}" if doubts else ""
-    return f"{judge} was measured on {found.day}{where}: gates {in_words(gates)}, over {len(found.conversations)} golden conversations."
+    return f"{found.name} was measured on {found.day}{where}: gates {in_words(found.figures.gates)}, over {len(found.conversations)} golden conversations."
 
 
 def in_words(rates: Rates) -> str:

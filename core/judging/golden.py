@@ -125,7 +125,7 @@ def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
         if path.is_symlink():
             raise PackError(f"{path} is a link. Put the file itself there.")
         item = Golden(path.stem, load_yaml(path, GoldenFile, PackError))
-        if wrong := _wrong(item.file, pack.rubric):
+        if wrong := wrong_with(item.file, pack.rubric):
             raise PackError(f"{path}: {wrong}")
         said = fingerprint(item.file.exchanges)
         if said in seen:
@@ -177,7 +177,7 @@ def _runs(text: str) -> list[tuple[str, ...]]:
     return [tuple(said[start : start + QUOTED]) for start in range(len(said) - QUOTED + 1)]
 
 
-def _wrong(file: GoldenFile, rubric: Rubric) -> str | None:
+def wrong_with(file: GoldenFile, rubric: Rubric) -> str | None:
     """Return the first thing that does not fit the rubric or contradicts itself; none if nothing does."""
     due = [criterion.id for criterion in applicable(rubric, len(file.exchanges))]
     for where, answers in (("verdicts", file.verdicts), *((f"labels.{reader}", labels) for reader, labels in file.labels.items())):

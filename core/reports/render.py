@@ -34,18 +34,25 @@ def markdown(template: str, **given: Any) -> Markdown:
 
 
 def assessment_markdown(
-    figures: Figures, batch: AssessmentBatch, pack: Pack, caveats: Sequence[str], bills: Mapping[tuple[str, str], Bill], seconds: float
+    figures: Figures,
+    batch: AssessmentBatch,
+    pack: Pack,
+    caveats: Sequence[str],
+    bills: Mapping[tuple[str, str], Bill],
+    seconds: float,
+    measured: Sequence[str] = (),
 ) -> Markdown:
     """Return the report of a batch of assessments as Markdown.
 
     Args:
         bills: what each role and model cost.
         seconds: that the run took so far.
+        measured: what the judges were measured to be.
     """
     names = {key: criterion.head.name for key, criterion in pack.rubric.criteria.items()}
     weights = pack.rubric.numbers.categories
     given = {"figures": figures, "batch": batch, "names": names, "weights": weights, "caveats": caveats, "bills": bills, "seconds": seconds}
-    return render_markdown("reports/assessment", **given)
+    return render_markdown("reports/assessment", measured=measured, **given)
 
 
 def dataset_card(facts: dict[str, Any]) -> Markdown:

@@ -7,7 +7,7 @@ from core.fingerprint import seed_of
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
 from core.judging.review import compare_labels
-from core.judging.review_sheet import read_sheet, sample, write_sheet
+from core.judging.review_sheet import Labels, read_sheet, sample, write_sheet
 from core.packs.pack import Rubric, load_pack
 from core.records import AssessmentBatch, Judged
 from core.reports.render import review_markdown
@@ -49,15 +49,25 @@ def read_review(store: Store, domain: str, batch: str, sheet: Path) -> str:
     Raises:
         ReviewError: the sheet cannot be used.
     """
+    rubric = load_pack(domain).rubric
+    labels, judged = read_labels(store, rubric, batch, sheet)
+    report = review_markdown(compare_labels(labels, judged, rubric))
+    store.write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
+    return report
+
+
+def read_labels(store: Store, rubric: Rubric, batch: str, sheet: Path) -> tuple[Labels, list[Judged]]:
+    """Return what a person wrote into a sheet, and the batch that it is of.
+
+    Raises:
+        ReviewError: the sheet cannot be used.
+    """
     data = sheet.read_bytes()
     # UTF-16 is what Excel calls Unicode text; latin-1 stands for its plain CSV, in which answers and nearly all ids are the same
     encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "latin-1")
     text = next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
-    rubric = load_pack(domain).rubric
     judged = _judged(store, batch, rubric)
-    report = review_markdown(compare_labels(read_sheet(text, judged, rubric), judged, rubric))
-    store.write(f"reviews/{batch.rsplit('-', maxsplit=1)[-1].removesuffix('.json')}.md", report)
-    return report
+    return read_sheet(text, judged, rubric), judged
 
 
 def _judged(store: Store, batch: str, rubric: Rubric) -> list[Judged]:

@@ -8,6 +8,7 @@ from pydantic import RootModel
 
 from blocks.chat import load_chat_model
 from core.errors import SettingsError, UnderstudyError
+from core.judging.calibration import measured_judges
 from core.llm.calls import Caller
 from core.llm.chat import Usage
 from core.llm.ledger import Ledger
@@ -72,7 +73,9 @@ def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pip
         domain: name of a domain pack.
         settings: path of the settings file.
     """
-    checks = run_stoppable(check_models(load_settings(settings), domain))
+    config = load_settings(settings)
+    checks = run_stoppable(check_models(config, domain))
+    measured = measured_judges(open_store(), load_pack(domain), (name for name in config.roles.judges if "/" in name), config.assessment.judging)
     lines = []
     for check in checks:
         lines.append(f"{'FAILS' if check.problem else 'ok':5}  {check.model}  ({check.roles})")
@@ -80,5 +83,6 @@ def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pip
         lines.append(f"       {check.problem or facts}")
         if check.warning:
             lines.append(f"       Warning: {check.warning}")
+    lines += measured
     failed = any(check.problem for check in checks)
-    return Answer("\n".join(map(one_line, lines)), {"models": checks}, 1 if failed else 0)
+    return Answer("\n".join(map(one_line, lines)), {"models": checks, "judges": measured}, 1 if failed else 0)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from core.authoring.pack_check import rendered_prompts, review_pack
+from core.judging.golden import lacking, load_golden, quoted
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count, Seed
@@ -24,7 +25,9 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
         prompts: show each prompt as a model reads it.
     """
     pack = load_pack(domain)
-    lacking, rendered = review_pack(pack), rendered_prompts(pack)
+    golden = load_golden(pack)
+    told = [f"A prompt quotes the held-out conversation {name}: {words!r}. Change the prompt." for name, words in quoted(golden, pack).items()]
+    missing, rendered = [*review_pack(pack), *told], rendered_prompts(pack)
     words = {name: len(text.split()) for name, text in rendered.items()}
     counts = {
         "subtopics": sum(len(group.subtopics) for group in pack.taxonomy.topics.values()),
@@ -34,13 +37,17 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     }
     lines = [f"{pack.name} ({pack.hash}): {{subtopics}} subtopics, {{flaws}} flaws, {{criteria}} criteria, {{gates}} of them gates.".format(**counts)]
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
-    lines += [f"- {one_line(text)}" for text in lacking]
-    if not lacking:
+    lines += [f"- {one_line(text)}" for text in missing]
+    if not missing:
         lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `make pilot`."]
+    few = lacking(golden, pack.rubric)
+    lines += [f"Golden set: {len(golden)} conversations{', too few to measure each criterion of a judge' if few else ''}."]
+    lines += [f"  {text}" for text in few] if golden else []
     if prompts:
         lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
-    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": list(lacking), **({"prompts": rendered} if prompts else {})}
-    return Answer("\n".join(lines), data, 1 if lacking else 0)
+    known = {"golden": len(golden), "golden_lacks": few, **({"prompts": rendered} if prompts else {})}
+    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": missing, **known}
+    return Answer("\n".join(lines), data, 1 if missing else 0)
 
 
 def rubric(domain: str = "therapeutic-coaching", to: Path | None = None) -> Answer:

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from core.errors import ReviewError
+from core.escaping import yaml_text
+from core.judging.golden import load_golden
+from core.judging.golden_review import OWN, golden_files
 from core.judging.review import SAMPLE
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count
-from core.reports.review_files import BATCH, PAGE, SHEET, read_review, write_review
+from core.reports.review_files import BATCH, PAGE, SHEET, read_labels, read_review, write_review
 from core.storage.batches import latest_assessments
 from core.storage.store import open_store
-from core.terminal import Answer
+from core.terminal import Answer, one_line
 
 
 def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
@@ -57,3 +60,31 @@ def review(
         f"Then:                      understudy review {folder}/{SHEET} --domain {domain}",
     )
     return Answer("\n".join(lines), {"page": f"{folder}/{PAGE}", "sheet": f"{folder}/{SHEET}"})
+
+
+def golden(sheet: str, domain: str = "therapeutic-coaching", batch: str | None = None, to: Path | None = None) -> Answer:
+    """Make golden conversations of a filled-in sheet: of each transcript that a person labelled on every criterion that applies.
+
+    Where person and judge differ, a verdict is disputed. A third of the conversations, drawn by name, is held out. A file that is there is kept.
+
+    Args:
+        sheet: a sheet of `understudy review`, filled in.
+        domain: name of a domain pack.
+        batch: the batch of assessments that the sheet is of; default: the one that it was drawn from.
+        to: folder for the files; default: a folder of the data root.
+    """
+    store, pack, path = open_store(), load_pack(domain), user_path(sheet)
+    named = _batch(domain, batch, path)
+    labels, judged = read_labels(store, pack.rubric, named, path)
+    files, skipped = golden_files(labels, judged, pack.rubric, named)
+    folder = user_path(to) if to else store.local(f"{OWN}/{domain}/x").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = [name for name in files if (folder / f"{name}.yaml").exists()]
+    for name, file in files.items():
+        if name not in kept:
+            (folder / f"{name}.yaml").write_text(yaml_text(file.model_dump(mode="json")), encoding="utf-8")
+    load_golden(pack, folder)
+    lines = [f"{len(files) - len(kept)} golden conversations written to {folder}, {len(kept)} were there already."]
+    lines += [f"- left out: {one_line(name)}: {one_line(why)}" for name, why in skipped.items()]
+    lines += [f"Measure judges with them: understudy calibrate --domain {domain} --golden {folder}"] if files else []
+    return Answer("\n".join(lines), {"folder": str(folder), "golden": list(files), "left_out": skipped}, 0 if files else 1)
