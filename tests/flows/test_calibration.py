@@ -10,12 +10,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
 from core.errors import BudgetError, PackError, SettingsError
-from core.judging.calibration import Calibration, latest_calibration, measured_sentence
+from core.evaluation.report import evaluation_markdown
+from core.judging.calibration import Calibration, latest_calibration, measured_judges, measured_sentence
 from core.llm.bills import read_entries
 from core.packs.pack import load_pack
 from core.storage.store import open_store
+from flows.assessment import assessment
 from flows.calibration import calibration
+from flows.terminal.check_models import ask_models
 from tests.conftest import CHECKOUT
+from tests.core.evaluated import facts_of, usual
 from tests.core.golden_sets import golden_file
 from tests.flows.conftest import write_settings
 from tests.flows.secured import until
@@ -159,7 +163,7 @@ async def test_a_changed_prompt_says_what_it_broke(tmp_path, data_root, stub, fo
     await calibration(DOMAIN, "scripted/judge", golden=folder, settings=settings)
     before = latest("scripted/judge")
     judging = before.judging
-    assert f"measured on {before.day}: gates TPR" in measured_sentence(open_store(), pack, "scripted/judge", judging)
+    assert f"(single) was measured on {before.day}: gates TPR" in measured_sentence(open_store(), pack, "scripted/judge", judging)
     phrases = packs / f"config/domains/{DOMAIN}/scripted.yaml"
     phrases.write_text(phrases.read_text(encoding="utf-8").replace("WS4: {measure: validated, at_least: 0.5}", "WS4: {measure: validated, at_least: 0}"))
     changed = load_pack(DOMAIN)
@@ -170,6 +174,27 @@ async def test_a_changed_prompt_says_what_it_broke(tmp_path, data_root, stub, fo
     )
     assert "WS4" in before.figures.wrong["worried"]
     assert "WS4" in latest("scripted/judge").figures.wrong["heard"]
+
+
+async def test_whoever_relies_on_a_judge_reads_what_it_was_measured_to_be(tmp_path, data_root, stub, folder):
+    chats, settings = tmp_path / "chats", write_settings(tmp_path)
+    chats.mkdir()
+    (chats / "one.json").write_text(json.dumps({"id": "one", "exchanges": [{"user": "My chain slips.", "assistant": "It may be worn."}] * 2}), encoding="utf-8")
+
+    async def report():
+        batch = await assessment(DOMAIN, str(chats), settings=settings)
+        return open_store().read(batch.replace("batches/", "reports/").replace(".json", "/report.md"))
+
+    never = "scripted/judge was never measured against the golden set"
+    assert never in await report()
+    assert never in ask_models(DOMAIN, settings).text
+    await calibration(DOMAIN, "scripted/judge", golden=folder, settings=settings)
+    said = f"scripted/judge (single) was measured on {latest('scripted/judge').day}: gates TPR"
+    assert said in await report()
+    assert said in ask_models(DOMAIN, settings).text
+    assert "over 6 golden conversations." in evaluation_markdown(
+        facts_of(usual(), measured=measured_judges(open_store(), load_pack(DOMAIN), ["scripted/judge"]))
+    )
 
 
 async def test_what_cannot_be_measured_is_said_before_anything_is_asked(tmp_path, data_root, stub, folder, command):

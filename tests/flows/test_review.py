@@ -9,6 +9,8 @@ from io import StringIO
 
 import pytest
 
+from core.judging.golden import load_golden
+from core.packs.pack import load_pack
 from flows.assessment import assessment
 from tests.conftest import CHECKOUT
 
@@ -65,6 +67,21 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
     # as Excel saves what it calls Unicode text
     sheet.write_bytes(sheet.read_text(encoding="utf-8").replace(";", "\t").encode("utf-16"))
     assert command(data_root, f"--sheet={sheet}").stdout == read.stdout
+
+    # what the person labelled whole becomes golden conversations, which can be read at once
+    made = command(data_root, str(sheet), word="golden")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "4 golden conversations written" in made.stdout
+    golden = {item.file.title: item for item in load_golden(load_pack("therapeutic-coaching"), data_root / "own-golden/therapeutic-coaching")}
+    assert set(golden) == {row[0] for row in rows}
+    one = golden[rows[0][0]].file
+    assert one.verdicts["CQ8"].answer == one.labels["person"]["CQ8"] == "NO"
+    assert "CQ8" in one.disputed
+    assert one.verdicts["CQ8"].reason == "yes"  # the note that the person wrote
+    assert "of case" in one.exchanges[0].user
+    assert "0 golden conversations written" in command(data_root, str(sheet), word="golden").stdout
+    sheet.write_text(sheet.read_text(encoding="utf-16").replace("No", "", 1), encoding="utf-8")
+    assert "it has no label for CQ8" in command(data_root, str(sheet), f"--to={data_root}/other", word="golden").stdout
 
 
 def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
