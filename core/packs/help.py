@@ -54,6 +54,7 @@ class Help(Strict):
 
     kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
     uptake: tuple[Word, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
+    reports: tuple[Word, ...] = Field(default=(), description="Words that open a plain report ('Rang at eight'); with one word from around the suggestion they are enough.")
     length: Length = Length()
 
     def kind_of(self, answer: str) -> str | None:
@@ -65,6 +66,10 @@ class Help(Strict):
     def comes_back(self, sentence: str) -> bool:
         """Say whether a user's sentence has words with which one comes back to a suggestion."""
         return bool(pattern(self.uptake).search(plain(sentence)))
+
+    def reports_back(self, sentence: str) -> bool:
+        """Say whether a user's sentence opens as a plain report of something done."""
+        return bool(pattern(self.reports).match(plain(sentence).lstrip()))
 
     def suggests(self, sentence: str) -> bool:
         """Say whether a sentence suggests something to do."""

@@ -27,6 +27,8 @@ REPEATED_IN, PLAIN = 3, 10
 """Answers from which a run of three words is a phrase of its own, if one of its words stands in the reference of ordinary English less often than that."""
 STEM, CONTENT_LETTERS, COMMON = 6, 5, 3
 """A word says something if it has so many letters and stands in the reference of ordinary English less often than that; two that begin alike are the same."""
+REPORT_LETTERS = 4
+"""Letters that a word has at least which a plain report ("Told Lani") shares with a suggestion; it is rarer than PLAIN says."""
 
 
 def note_inputs(pack: Pack, exchanges: Sequence[Exchange], message: str, refused: Sequence[dict[str, str]] = (), free_length: bool = False) -> dict[str, Any]:
@@ -65,10 +67,13 @@ def _ending(text: str) -> dict[str, Any]:
 
 
 def _figures(pack: Pack, answers: Sequence[str]) -> list[str]:
-    """Return examples of the figures of speech that are used up, the most used first."""
-    uses = Counter(name for text in answers for name in pack.tics.search(text))
+    """Return the figures of speech that are used up, the most used first: an example of each, and the assistant's own last words of that build."""
+    found = [pack.tics.search(text) for text in answers]
+    uses = Counter(name for names in found for name in names)
+    own = {name: shown for names in found for name, shown in names.items()}
     spent = sorted(used_up(pack.tics, answers), key=lambda figure: -uses[figure.name])
-    return [figure.example for figure in spent[:FIGURES]]
+    shown = ([figure.example, _excerpt(own[figure.name], ENDING_WORDS)] for figure in spent[:FIGURES])
+    return [text for example, mine in shown for text in ([example] if mine.lower() in example.lower() else [example, mine])]
 
 
 def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
@@ -120,20 +125,21 @@ def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) 
         if made is None:
             continue
         stems, known = _stems(made), set[str]().union(*(_stems(text) for text in said[: place + 1]))
-        came_back = _mention(assistance, said[place + 1 :], stems, known)
+        around = next((text for text in exchange.assistant.split("\n\n") if made in text), made)
+        came_back = _mention(assistance, said[place + 1 :], stems, known, _plain_words(around))
         asked = any(_takes_up(other.assistant, stems, known) for other in exchanges[place + 1 :])
         back = {"exchange_number": place + 2 + came_back[0], "text": _excerpt(came_back[1], EXCERPT_WORDS)} if came_back else None
         found.append({"exchange_number": place + 1, "text": _excerpt(made, EXCERPT_WORDS), "came_back": back, "asked": asked})
     return found[-SUGGESTIONS:]
 
 
-def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: set[str]) -> tuple[int, str] | None:
+def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: set[str], around: set[str]) -> tuple[int, str] | None:
     """Return the last sentence that takes something up, and the place of its message."""
     mentions = [
         (place, part)
         for place, text in enumerate(messages)
         for part in sentences(text)
-        if _takes_up(part, stems, known) or (assistance.comes_back(part) and stems & _stems(part))
+        if _takes_up(part, stems, known) or (assistance.comes_back(part) and stems & _stems(part)) or (assistance.reports_back(part) and around & _plain_words(part))
     ]
     return mentions[-1] if mentions else None
 
@@ -142,6 +148,11 @@ def _takes_up(text: str, stems: set[str], known: set[str]) -> bool:
     """Say whether a text has two content words of a suggestion, one of them new to the conversation with it."""
     shared = stems & _stems(text)
     return len(shared) >= min(2, len(stems)) and bool(shared - known)
+
+
+def _plain_words(text: str) -> set[str]:
+    common = ordinary_english().words
+    return {word[:STEM] for word in words(text.lower()) if len(word) >= REPORT_LETTERS and "'" not in word and "’" not in word and common[word] < PLAIN}
 
 
 def _stems(text: str) -> set[str]:

@@ -110,6 +110,11 @@ def test_figures_are_used_up_after_a_use_and_free_again_later():
     assert "What if the list could wait?" not in note([*used, *[("m", f"Good {n}.") for n in range(30)]])["used_up"]
 
 
+def test_a_used_up_figure_is_shown_in_the_assistants_own_words():
+    said = note([("m", "The letter isn't a verdict, it's a date.")])["used_up"]
+    assert [text for text in said if "verdict" in text]
+
+
 def test_a_phrase_of_its_own_is_named_and_ordinary_english_is_not():
     said = note([("m", f"Number {n}: a lot of rain, and the kettle sings.") for n in range(3)])["used_up"]
     assert "a lot of" not in said
@@ -165,6 +170,25 @@ def test_a_suggestion_is_followed_until_something_comes_back():
     assert tried["came_back"] == {"exchange_number": 2, "text": "I tried the envelope thing."}
     (asked,) = note([made, ("Long day.", "And the envelope at breakfast, did it happen?")], "Rain again.")["suggestions"]
     assert (asked["came_back"], asked["asked"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "report"),
+    [
+        ("You could tell Lani one thing.", "Told Lani about the fern."),
+        ("Somebody is there at eight. You could ring the clinic.", "Rang at eight. Closed."),
+        ("You could do one page, fifteen minutes.", "did the page, all fifteen minutes"),
+    ],
+)
+def test_a_plain_report_comes_back_to_a_suggestion(suggestion, report):
+    (found,) = note([("It drags.", suggestion)], report)["suggestions"]
+    assert found["came_back"]
+
+
+@pytest.mark.parametrize("message", ["Told nobody.", "She said Lani was late.", "Rain. Slept badly."])
+def test_news_that_has_nothing_of_a_suggestion_is_no_report_of_it(message):
+    (found,) = note([("It drags.", "You could tell Lani one thing.")], message)["suggestions"]
+    assert found["came_back"] is None
 
 
 def test_whom_to_call_in_danger_may_be_said_as_often_as_needed():
