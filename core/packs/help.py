@@ -54,7 +54,9 @@ class Help(Strict):
 
     kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
     uptake: tuple[Word, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
-    reports: tuple[Word, ...] = Field(default=(), description="Words that open a plain report ('Rang at eight'); with one word from around the suggestion they are enough.")
+    reports: tuple[Word, ...] = Field(
+        default=(), description="Words that open a plain report ('Rang at eight'); with one word from around the suggestion they are enough."
+    )
     length: Length = Length()
 
     def kind_of(self, answer: str) -> str | None:

@@ -139,7 +139,9 @@ def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: 
         (place, part)
         for place, text in enumerate(messages)
         for part in sentences(text)
-        if _takes_up(part, stems, known) or (assistance.comes_back(part) and stems & _stems(part)) or (assistance.reports_back(part) and around & _plain_words(part))
+        if _takes_up(part, stems, known)
+        or (assistance.comes_back(part) and stems & _stems(part))
+        or (assistance.reports_back(part) and around & _plain_words(part))
     ]
     return mentions[-1] if mentions else None
 
