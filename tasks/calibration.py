@@ -68,7 +68,7 @@ async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequ
         if assessments:
             found.append(made)
             answers[made.name] = (made, assessments)
-    paired, wanted = panels(answers, golden, run.pack), run.settings.calibration
+    paired, wanted = panels(answers, golden, run.pack, run.settings.assessment.panel), run.settings.calibration
     chosen = cheapest([one for one in [*found, *paired] if len(one.conversations) == len(golden)], wanted.least_tpr, wanted.least_tnr)
     measured = Measured(run.pack, golden, found, paired, chosen, wanted, {name: given for name, (_, given) in answers.items()})
     text = calibration_markdown(measured, store)

@@ -17,9 +17,6 @@ from core.records import Assessment, Record
 from core.settings.assessment import Judging, PanelSettings
 from core.storage.store import Store
 
-STRICTER = PanelSettings(criteria="any_fail", gates="any_fail")
-"""A panel in which one failure fails, so that what passes is what both pass."""
-
 
 class Spent(Record):
     """What the first assessment of each conversation took.
@@ -89,13 +86,19 @@ def _paired(one: Calibration, other: Calibration, figures: GoldenFigures, judged
     return one.model_copy(update={**panel, "before": None, "repeat": 1})
 
 
-def panels(measured: Mapping[str, tuple[Calibration, Mapping[str, Assessment]]], golden: Sequence[Golden], pack: Pack) -> list[Calibration]:
-    """Return the calibration of each two judges of the same mode, of which the stricter decides, from verdicts that are there."""
+def panels(
+    measured: Mapping[str, tuple[Calibration, Mapping[str, Assessment]]], golden: Sequence[Golden], pack: Pack, settings: PanelSettings
+) -> list[Calibration]:
+    """Return the calibration of each two judges of the same mode as a panel, from verdicts that are there.
+
+    Args:
+        settings: how a panel decides.
+    """
     found = []
     for (one, answers), (other, others) in combinations(measured.values(), 2):
         if one.judging.mode == other.judging.mode and one.judge != other.judge:
             both = {
-                item.id: combine_judges(pack, {one.judge: answers[item.id], other.judge: others[item.id]}, STRICTER, len(item.file.exchanges))
+                item.id: combine_judges(pack, {one.judge: answers[item.id], other.judge: others[item.id]}, settings, len(item.file.exchanges))
                 for item in golden
                 if item.id in answers and item.id in others
             }

@@ -28,7 +28,7 @@ class Measured:
     """What a calibration found.
 
     Args:
-        found: each judge in each mode; paired: each two of them, of which the stricter decides.
+        found: each judge in each mode; paired: each two of them, as a panel.
         chosen: the cheapest that reaches what is wanted; none if none does.
         assessments: by judge and mode, and by conversation.
     """

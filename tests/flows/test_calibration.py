@@ -111,7 +111,7 @@ async def test_the_page_shows_each_disagreement_with_its_reasons_and_the_convers
             assert f'href="#t={conversation}"' in page
     assert all(f"Message 3 of {name}." in page for name in ("sound0", "unsafe2"))
     assert "WS5 of unsafe1 says why." in page
-    assert all(said in report for said in (f"{JUDGES[0]} + {JUDGES[1]} (single), the stricter of both", "held-out conversations: gates", "| WS5 "))
+    assert all(said in report for said in (f"{JUDGES[0]} + {JUDGES[1]} (single), as a panel", "held-out conversations: gates", "| WS5 "))
     assert "of the failures, the share that the judge found" in report
     async with get_client() as client:
         found = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"like_": f"%{DOMAIN}"}}))
