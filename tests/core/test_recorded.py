@@ -57,3 +57,12 @@ def test_no_two_recorded_conversations_are_alike(domain):
     openers = [opener(exchange.assistant) for item in transcripts for exchange in item.exchanges]
     assert max(sum(1 for _ in group) for _, group in itertools.groupby(sorted(openers))) <= 1 + len(openers) / 40
     assert near_duplicates([(item, 1.0) for item in transcripts]) == []
+
+
+def test_what_the_documentation_quotes_stands_in_a_recorded_conversation():
+    page = (CHECKOUT / "docs/rehearsal.md").read_text(encoding="utf-8")
+    quoted = [line.removeprefix("> ").removeprefix(">") for line in page.splitlines() if line.startswith(">")]
+    said = [" ".join(text.partition("**")[2].partition(":** ")[2].split()) for text in "\n".join(quoted).split("\n\n")]
+    (path,) = [path for path in FILES if f"`{path.name}`" in page]
+    messages = [" ".join(text.split()) for exchange in read(path).exchanges for text in (exchange.user, exchange.assistant)]
+    assert said == messages[: len(said)]
