@@ -105,7 +105,7 @@ def log_comparison(record: EvaluationRecord) -> None:
             "%s %.3f, %s %.3f: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
             *(BASE, figures.base_mean, arm, figures.arm_mean, figures.difference),
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
-            *(figures.p, figures.personas, one.decided.decision, one.decided.reason),
+            *(figures.p_holm, figures.personas, one.decided.decision, one.decided.reason),
         )
 
 

@@ -129,7 +129,7 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
         SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
     """
     check_rubric(pack.rubric, settings)
-    bound = settings.roles.bound()
+    bound = settings.roles.bound(flow)
     mends: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
     roles = [*ROLES.get(flow, ()), *mends]
     models = {role: [await choose_model(settings, name, pack) for name in bound.get(role, []) if saved or "/" in name] for role in roles}

@@ -18,6 +18,8 @@ from core.fingerprint import fingerprint
 from core.imports.taking_in import NOT_STATED, RECORDED
 from core.judging.calibration import measured_judges
 from core.judging.gather_rule import gather_rule
+from core.judging.panel import JOIN
+from core.llm.families import writer_of
 from core.packs.pack import GatherRule, Pack
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
 from core.rehearsal.personas import sample_batch
@@ -160,6 +162,12 @@ def training_seeds(store: Store, dataset: DatasetRef) -> list[int]:
 def training_lengths(store: Store, dataset: DatasetRef) -> list[int]:
     """Return how many exchanges each of the transcripts has that a dataset was made from."""
     return [len(transcript.exchanges) for transcript in _trained_on(store, dataset)]
+
+
+def origin_of(store: Store, dataset: DatasetRef) -> tuple[list[str], list[str]]:
+    """Return the judges that chose a dataset's conversations, and the models that wrote their answers, where that is known."""
+    chosen_by = [name for judges in store.load_json(f"{dataset.path}/manifest.json")["judges"] for name in judges.split(JOIN)]
+    return chosen_by, list(dict.fromkeys(filter(None, map(writer_of, _trained_on(store, dataset)))))
 
 
 def _trained_on(store: Store, dataset: DatasetRef) -> Iterator[Transcript]:

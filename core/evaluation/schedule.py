@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.dataset.build import training_lengths, training_seeds
+from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.evaluation.arms import BASE, Arm
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
+from core.evaluation.leakage import leakage
 from core.evaluation.fresh_personas import check_enough, read_personas
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
@@ -156,7 +157,7 @@ def compare(
         plan=planned,
         heldout={arm.name: arm.heldout for arm in arms},
         general=general,
-        caveats=caveats_of(store, files),
+        caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
     )
 
 
@@ -182,6 +183,14 @@ def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedF
     for file in files:
         played.setdefault(file.arm, []).append(len(store.load(file.transcript, Transcript).exchanges))
     return {name: lengths for name, exchanges in played.items() if (lengths := summarise_lengths(exchanges))}
+
+
+def leaks_of(run: Run, dataset: DatasetRef | None) -> list[str]:
+    """Return what the judges have in common with how the training data came about; nothing where that is not known."""
+    if dataset is None:
+        return []
+    chosen_by, written_by = origin_of(run.store, dataset)
+    return leakage([judge.reference for judge in run.models["judge"]], chosen_by, written_by)
 
 
 def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:

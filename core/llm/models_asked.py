@@ -58,7 +58,7 @@ def check_names(settings: Settings, flow: str, asked: Mapping[str, Any]) -> None
     Raises:
         SettingsError: a model of no known provider or without a price, or an entry of `models` that nobody asks.
     """
-    bound = with_judges(settings, asked).roles.bound()
+    bound = with_judges(settings, asked).roles.bound(flow)
     names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(asked)]
     for name in names:
         if "/" in name:

@@ -207,7 +207,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         _cost("generation", "assistant", roles.assistant, share, assistant, prices),
         *(_cost("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
-        *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges),
+        *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
     ]
 
 

@@ -35,6 +35,9 @@ class Roles(Strict):
     """Demonstrates the part, with the pack's detailed guidance."""
     judges: Annotated[list[str], Field(min_length=1)]
     """One judge, or several as a panel."""
+    evaluation_judges: Annotated[list[str], Field(min_length=1)] | None = None
+    """Judges of the evaluation; default: `judges`. Choose models that neither chose nor wrote the
+    training data."""
     repairer: str | None = None
     """Repairs transcripts that almost passed."""
     designer: str | None = None
@@ -42,13 +45,23 @@ class Roles(Strict):
 
     @model_validator(mode="after")
     def _judges_differ(self) -> "Roles":
-        if twice := sorted({name for name in self.judges if self.judges.count(name) > 1}):
-            raise ValueError(f"judges names {twice[0]} more than once; a panel is of different models, and one judge's stability is what `repeat` measures")
+        for panel in (self.judges, self.evaluation_judges or []):
+            if twice := sorted({name for name in panel if panel.count(name) > 1}):
+                raise ValueError(f"judges names {twice[0]} more than once; a panel is of different models, and one judge's stability is what `repeat` measures")
         return self
 
-    def bound(self) -> dict[RoleName, list[str]]:
-        """Return the models of each role, by the role's name."""
-        bound: dict[RoleName, list[str]] = {"user_simulator": [self.user_simulator], "assistant": [self.assistant], "judge": self.judges}
+    def judges_of(self, flow: str) -> list[str]:
+        """Return the judges of a flow: the evaluation may have its own."""
+        return (self.evaluation_judges if flow == "evaluation" else None) or self.judges
+
+    def bound(self, flow: str | None = None) -> dict[RoleName, list[str]]:
+        """Return the models of each role, by the role's name.
+
+        Args:
+            flow: whose judges are returned; those of all flows by default.
+        """
+        judges = self.judges_of(flow) if flow else list(dict.fromkeys([*self.judges, *self.judges_of("evaluation")]))
+        bound: dict[RoleName, list[str]] = {"user_simulator": [self.user_simulator], "assistant": [self.assistant], "judge": judges}
         others: dict[RoleName, str | None] = {"repairer": self.repairer, "designer": self.designer}
         return bound | {role: [name] for role, name in others.items() if name}
 

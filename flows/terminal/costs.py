@@ -34,7 +34,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         SettingsError: a size is no number.
     """
     config, pack = load_settings(settings), load_pack(domain)
-    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.judges]
+    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"]]
     prices = {name: prices_of(config, name) for name in names}
     measured = measure_prompts(pack, config, count_tokens)
     runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]

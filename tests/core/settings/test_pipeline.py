@@ -40,6 +40,7 @@ def test_the_shipped_settings_load():
         (lambda s: s["evaluation"].update(personas=1), "`evaluation.personas`"),
         (lambda s: s["dataset"].update(repo="no-owner"), "`dataset.repo`"),
         (lambda s: s.pop("roles"), "`roles` field required"),
+        (lambda s: s["roles"].update(evaluation_judges=["openai/gpt-6-luna", "openai/gpt-6-luna"]), "names openai/gpt-6-luna more than once"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path, change, said):
@@ -47,6 +48,13 @@ def test_a_mistake_is_named_with_its_place(tmp_path, change, said):
         load_settings(spoilt(tmp_path, change))
     assert said in str(refused.value)
     assert "settings.yaml" in str(refused.value)
+
+
+def test_the_evaluation_has_the_judges_that_are_named_for_it_and_every_other_flow_the_others(tmp_path):
+    roles = load_settings(spoilt(tmp_path, lambda s: s["roles"].update(judges=["a/b"], evaluation_judges=["c/d"]))).roles
+    assert [roles.bound(flow)["judge"] for flow in ("evaluation", "assessment", "nightly")] == [["c/d"], ["a/b"], ["a/b"]]
+    assert roles.bound()["judge"] == ["a/b", "c/d"]  # both need keys, limits and prices
+    assert load_settings(spoilt(tmp_path, lambda s: s["roles"].update(judges=["a/b"]))).roles.bound("evaluation")["judge"] == ["a/b"]
 
 
 def test_a_missing_file_names_its_neighbours():
