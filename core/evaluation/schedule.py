@@ -7,8 +7,8 @@ from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.evaluation.arms import BASE, Arm
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
-from core.evaluation.leakage import leakage
 from core.evaluation.fresh_personas import check_enough, read_personas
+from core.evaluation.leakage import leakage
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord, PlayedFiles
