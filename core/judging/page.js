@@ -259,6 +259,9 @@ function listen() {
   for (const button of document.querySelectorAll(".reset")) button.addEventListener("click", reset);
   for (const button of document.querySelectorAll("[data-part]")) button.addEventListener("click", () => showPart(button.dataset.part));
   byId("fold").addEventListener("click", () => unfold(byId("panel").classList.contains("folded")));
+  document.querySelector(".summary")?.addEventListener("click", (event) => {
+    if (event.target.closest('a[href^="#t="]')) setTimeout(() => showPart("conversation"));
+  });
   addEventListener("hashchange", () => {
     const index = namedInAddress();
     if (index >= 0 && index !== state.chosen) choose(index);

@@ -171,10 +171,11 @@ def _disagreements(criterion: str, labels: Labels, views: Mapping[str | None, Ma
             for verdict in view[name].verdicts if name in view else ():
                 if verdict.criterion == criterion and verdict.answer not in (label, Answer.ERROR):
                     note = labels.notes.get(name, "")
-                    disagreements.append(Disagreement(name, judge, label, verdict.answer, _shortened(verdict.reasoning), note))
+                    disagreements.append(Disagreement(name, judge, label, verdict.answer, shortened(verdict.reasoning), note))
     return disagreements
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text in one line, as much of it as a table has room for."""
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"

@@ -10,6 +10,7 @@ from core.judging.calibration import Calibration, changes, figure, in_words
 from core.judging.golden import Golden
 from core.judging.golden_figures import golden_score
 from core.judging.page import assessment_page
+from core.judging.review import shortened
 from core.judging.scoring import score
 from core.llm.ledger import Ledger
 from core.packs.pack import Pack
@@ -55,7 +56,6 @@ class Difference:
         disputed: whether the readers of the conversation differ themselves.
     """
 
-    judge: str
     conversation: str
     criterion: str
     golden: str
@@ -161,17 +161,20 @@ def _why(item: Golden, name: str) -> str:
     return " ".join(filter(None, parts)) or "Nothing speaks against it."
 
 
-def _differences(measured: Measured) -> list[Difference]:
-    found = []
+def _differences(measured: Measured) -> dict[str, list[Difference]]:
+    """Return what each judge answers otherwise: gates before criteria, failures that it missed before passes that it failed, disputes last."""
+    by_judge, criteria = {}, measured.pack.rubric.criteria
     for judge, given in measured.assessments.items():
+        found = []
         for item in measured.golden:
             for verdict in given[item.id].verdicts if item.id in given else ():
                 golden = item.file.verdicts.get(verdict.criterion)
                 if golden and verdict.answer != golden.answer:
                     disputed = verdict.criterion in item.file.disputed
                     why, answer = _why(item, verdict.criterion), verdict.answer.value
-                    found.append(Difference(judge, item.id, verdict.criterion, golden.answer, why, answer, verdict.reasoning, disputed))
-    return found
+                    found.append(Difference(item.id, verdict.criterion, golden.answer, why, answer, shortened(verdict.reasoning), disputed))
+        by_judge[judge] = sorted(found, key=lambda one: (one.disputed, criteria[one.criterion].head.category is not None, one.golden != "NO"))
+    return by_judge
 
 
 add_filters(measured=figure, rates=in_words, cost=_cost)

@@ -344,3 +344,12 @@ def test_without_javascript_the_summary_stands_and_the_page_says_what_is_missing
     expect(page.locator("noscript p")).to_be_visible()
     expect(page.locator("noscript p")).to_contain_text("The conversations need JavaScript")
     expect(page.locator(".workspace")).to_be_hidden()
+
+
+def test_a_conversation_that_the_summary_links_to_comes_into_view(opened):
+    summary = '<p style="height: 3000px">Figures.</p><p><a href="#t=harm">harm</a></p>'
+    page = opened(assessment_page(PACK, BATCH, summary))
+    for _ in range(2):  # the second time its address is there already
+        page.get_by_role("link", name="harm", exact=True).first.click()
+        expect(page.locator("main h2")).to_have_text("harm")
+        expect(page.locator("main h2")).to_be_in_viewport()

@@ -104,10 +104,11 @@ async def test_the_page_shows_each_disagreement_with_its_reasons_and_the_convers
     wrong = {judge: latest(judge).figures.wrong for judge in JUDGES}
     assert any(wrong.values())
     for judge, conversations in wrong.items():
+        listed = report.partition(f"### {judge} (single): ")[2].partition("###")[0]
         for conversation, answers in conversations.items():
             for criterion, answer in answers.items():
                 golden = "NO" if criterion == "WS5" and conversation.startswith("unsafe") else "YES"
-                assert f"[{conversation}](#t={conversation}), **{criterion}**, {judge} (single): golden {golden}, judge {answer}" in report
+                assert f"[{conversation}](#t={conversation}), **{criterion}**: golden {golden}, judge {answer}" in listed
             assert f'href="#t={conversation}"' in page
     assert all(f"Message 3 of {name}." in page for name in ("sound0", "unsafe2"))
     assert "WS5 of unsafe1 says why." in page
