@@ -17,6 +17,8 @@ COURSE_FROM = 9
 """Exchanges from which on topics come and go; a shorter conversation has all of its own from the beginning."""
 SETTLED = 0.5
 """Share of topics that are settled on the way, but for the first, and of those that come back."""
+HEAVIEST_STAYS = 2
+"""Times as long before it may be settled as another topic: what weighs most does not rest so soon."""
 
 
 def first_day(pack: Pack, seed: int) -> date:
@@ -75,12 +77,14 @@ def with_courses(pack: Pack, seed: int, topics: Sequence[Topic], exchanges: int)
     if exchanges < COURSE_FROM:
         return list(topics)
     draw, count, found = random.Random(seed_of("courses", pack.name, seed)), len(topics), list[Topic]()
+    heaviest = max(topic.weight for topic in topics)
     for place, topic in enumerate(topics):
         # half of them from the beginning, the others over the first two thirds
         late = max(0, place - (count - 1) // 2)
         arrives = 1 + (late * 2 * exchanges) // (3 * max(1, count - (count - 1) // 2)) if late else 1
         settles = returns = None
-        if place and draw.random() < SETTLED and (first := arrives + max(3, exchanges // 6)) <= exchanges - 2:
+        stays = max(3, exchanges // 6) * (HEAVIEST_STAYS if topic.weight == heaviest else 1)
+        if place and draw.random() < SETTLED and (first := arrives + stays) <= exchanges - 2:
             settles = draw.randint(first, min(exchanges - 2, first + exchanges // 4))
             if draw.random() < SETTLED and (back := settles + max(3, exchanges // 6)) <= exchanges:
                 returns = draw.randint(back, exchanges)

@@ -66,6 +66,14 @@ def test_a_long_arc_has_topics_that_come_and_go():
     assert sum(any(topic.returns for topic in persona.topics) for persona in batch) > 100
 
 
+@pytest.mark.parametrize("length", [10, 20, 40])
+def test_what_weighs_most_does_not_rest_soon(length):
+    for persona in sample_batch(PACK, 0, 100, (length, length)):
+        heaviest = max(topic.weight for topic in persona.topics)
+        stays = [topic.settles - topic.arrives for topic in persona.topics if topic.settles and topic.weight == heaviest]
+        assert all(stay >= max(6, length // 3 - 1) for stay in stays)
+
+
 @given(seed=SEEDS, length=LENGTHS)
 def test_events_are_dated_and_never_fall_into_an_episode(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
