@@ -71,6 +71,7 @@ WORDS = {
         ),
         "source",
     ),
+    "golden-set": Word("flows.terminal.golden_set:golden_set", PACKS, ("golden-set --domain therapeutic-coaching",)),
     "slices": Word("flows.terminal.transcripts:show_slices", FILES, ("slices chats/",), "transcripts"),
     "audit": Word("flows.terminal.audit:audit", FILES, ("audit", "audit chats/", "audit --to README.md"), "transcripts"),
     "fidelity": Word("flows.terminal.transcripts:fidelity", FILES, ("fidelity data/transcripts/therapeutic-coaching",), "transcripts"),

@@ -5,10 +5,11 @@ import json
 import pytest
 from huggingface_hub import DatasetCard
 
-from core.errors import SettingsError, TranscriptError
+from core.errors import PackError, SettingsError, TranscriptError
 from core.llm.families import family
 from core.settings.pipeline import load_settings, load_training
 from flows.terminal.audit import audit
+from flows.terminal.golden_set import golden_set
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
 from tests.conftest import CHECKOUT
@@ -37,6 +38,19 @@ def test_the_card_of_recorded_conversations_is_that_of_the_conversations(card):
     command = f"understudy audit --domain {domain} --to config/domains/{domain}/recorded/README.md"
     assert (card / "README.md").read_text(encoding="utf-8") == audit(domain=domain).data["page"], command
     assert DatasetCard.load(card / "README.md").data.to_dict()["license"] == "apache-2.0"
+
+
+@pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/golden")), ids=lambda folder: folder.parent.name)
+def test_the_card_of_a_golden_set_is_that_of_the_set(card):
+    domain = card.parent.name
+    command = f"understudy golden-set --domain {domain} --to config/domains/{domain}/golden/README.md"
+    assert (card / "README.md").read_text(encoding="utf-8") == golden_set(domain=domain).data["page"], command
+
+
+def test_a_pack_without_a_golden_set_says_so(monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    with pytest.raises(PackError, match="'bicycle-workshop' has no golden set"):
+        golden_set(domain="bicycle-workshop")
 
 
 def test_a_folder_is_audited_as_a_whole(tmp_path):
