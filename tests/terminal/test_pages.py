@@ -9,9 +9,9 @@ from core.errors import PackError, SettingsError, TranscriptError
 from core.llm.families import family
 from core.settings.pipeline import load_settings, load_training
 from flows.terminal.audit import audit
-from flows.terminal.golden_set import golden_set
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
+from flows.terminal.golden_set import golden_set
 from tests.conftest import CHECKOUT
 
 
