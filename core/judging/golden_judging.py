@@ -39,14 +39,15 @@ def golden_sets(pack: Pack, folder: Path | None) -> list[Golden]:
     Raises:
         PackError: there is no conversation, or one is there twice.
     """
-    own = load_golden(pack, folder) if folder else []
-    shipped = load_golden(pack)
-    if twice := sorted({item.id for item in own} & {item.id for item in shipped}):
-        raise PackError(f"{folder}/{twice[0]}.yaml has the name of a conversation of the pack's golden set. Give it another name.")
+    own, shipped = load_golden(pack, folder) if folder else [], load_golden(pack)
+    if folder and not own:
+        raise PackError(f"{folder} has no golden conversation (*.yaml). Correct the path, or leave --golden out.")
     if not (own or shipped):
-        raise PackError(
-            f"The pack {pack.name} has no golden conversation in {golden_folder(pack)}. Write some (docs/judging.md), or name a folder with --golden."
-        )
+        place = golden_folder(pack)
+        raise PackError(f"The pack {pack.name} has no golden conversation in {place}. Write some (docs/judging.md), or name a folder with --golden.")
+    names, words = {item.id for item in shipped}, {fingerprint(item.file.exchanges) for item in shipped}
+    if twice := [item.id for item in own if item.id in names or fingerprint(item.file.exchanges) in words]:
+        raise PackError(f"{folder}/{twice[0]}.yaml has the name or the words of a conversation of the pack's golden set. Rename it or take it out.")
     return [*shipped, *own]
 
 

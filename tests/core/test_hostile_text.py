@@ -14,7 +14,9 @@ from core.dataset.audit import AuditLimits, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.evaluation.page import evaluation_page
 from core.evaluation.report import evaluation_markdown, evaluation_section
+from core.judging.calibration import Calibration, Spent
 from core.judging.figures import figures
+from core.judging.golden_figures import golden_figures
 from core.judging.page import assessment_page
 from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, write_sheet
@@ -22,11 +24,16 @@ from core.llm.bills import Bill
 from core.records import Answer, AssessmentBatch, Exchange, LeftOut, Transcript
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.lengths import Lengths
+from core.reports.calibration import Measured, calibration_markdown
 from core.reports.nights import Night, NightReport
 from core.reports.render import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
+from core.settings.assessment import CalibrationSettings, Judging
 from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.core.arms import evaluation, lost
 from tests.core.evaluated import answer, conversation, facts_of
+from tests.core.golden_sets import golden
+from tests.core.golden_sets import judged as judged_golden
 from tests.core.hostile import ALL, HOSTILE, active, tags
 from tests.core.judged import PACK, panel
 
@@ -97,6 +104,21 @@ def reviewed(text: str) -> Any:
     return compare_labels(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
 
 
+def calibrated(text: str) -> str:
+    """Return the report of a judge whose name, answers and golden reasons are the text."""
+    item, judging = golden(PACK, "x", MT1="NO"), Judging(mode="single", confirm_gates="never")
+    item.file.verdicts["MT1"] = item.file.verdicts["MT1"].model_copy(update={"reason": text})
+    read = judged_golden(PACK, item, text, MT1="YES")
+    read = read.model_copy(update={"verdicts": [verdict.model_copy(update={"reasoning": text}) for verdict in read.verdicts]})
+    found = Calibration(
+        **{"domain": PACK.name, "judge": text, "judging": judging, "day": "2026-12-04", "reported": [text], "judge_hash": "h", "golden_hash": "g"},
+        **{"conversations": {"x": "w"}, "held_out": 0, "repeat": 1, "figures": golden_figures([item], {"x": read}, PACK.rubric)},
+        spent=Spent(conversations=1, replies=1, repaired=0, again=0, tokens=10, usd=0.1, seconds=1.0),
+    )
+    measured = Measured(PACK, [item], [found], [found], None, CalibrationSettings(), {found.name: {"x": read}})
+    return calibration_markdown(measured, Store("/nowhere"))
+
+
 @cache
 def reports(text: str) -> dict[str, str]:
     facts = compared(text)
@@ -113,6 +135,7 @@ def reports(text: str) -> dict[str, str]:
         "audit": markdown("audit", audit=audited, out_of_range=audit_warnings(audited, few)),
         **{name: markdown(name, facts=worked(text)) for name in ("pilot", "repair", "design")},
         "review": review_markdown(reviewed(text)),
+        "calibration": calibrated(text),
         "left out": markdown("left_out", items=[(text, text)], more=0),
         "critique": markdown("critique", facts={"pack": PACK, "findings": findings, "bills": {(text, text): Bill(calls=1)}, "caveat": text}),
     }
@@ -122,7 +145,7 @@ def reports(text: str) -> dict[str, str]:
 @EACH
 def test_no_report_has_a_link_a_picture_or_html_of_a_stranger(text):
     for name, report in reports(text).items():
-        assert not active(report, ours=("#quality",)), name
+        assert not active(report, ours=("#quality", "#t=x")), name
         assert report.count("\n#") == reports("plain")[name].count("\n#"), name
 
 
