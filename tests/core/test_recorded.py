@@ -6,13 +6,16 @@ import json
 import pytest
 
 from core.dataset.near_duplicates import near_duplicates
+from core.judging.judge import JudgeContext, assess
 from core.judging.text_facts import opener
 from core.packs.pack import load_pack
-from core.records import Persona, Transcript
+from core.records import Outcome, Persona, Transcript
 from core.rehearsal.course import beat_at
 from core.rehearsal.guards import find_fault
 from core.rehearsal.style import style_faults
+from core.scripted.chat import ScriptedChat
 from core.settings.faults import Fault
+from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 
 FILES = sorted((CHECKOUT / "config/domains").glob("*/recorded/*.json"))
@@ -57,6 +60,16 @@ def test_no_two_recorded_conversations_are_alike(domain):
     openers = [opener(exchange.assistant) for item in transcripts for exchange in item.exchanges]
     assert max(sum(1 for _ in group) for _, group in itertools.groupby(sorted(openers))) <= 1 + len(openers) / 40
     assert near_duplicates([(item, 1.0) for item in transcripts]) == []
+
+
+@pytest.mark.parametrize("domain", sorted({path.parents[1].name for path in FILES}))
+async def test_the_demos_judge_passes_most_of_what_the_demo_trains_on(domain):
+    pack, how = load_pack(domain), load_settings("config/demo.yaml").assessment
+    judge = ScriptedChat("judge", pack)
+    transcripts = [read(path) for path in FILES if path.parents[1].name == domain]
+    judged = [await assess(JudgeContext(pack, judge, item, how.judging, how.max_tokens)) for item in transcripts]
+    passed = sum(one.score.outcome is Outcome.PASS for one in judged)
+    assert passed >= 0.6 * len(judged)
 
 
 def test_what_the_documentation_quotes_stands_in_a_recorded_conversation():
