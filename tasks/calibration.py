@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 
 from blocks.tokens import count_tokens
 from core.errors import RunStoppedError
+from core.escaping import Markdown, plain
 from core.judging.calibration import cheapest, keep_calibration, panels
 from core.judging.golden import Golden
 from core.judging.golden_judging import Sitting, billed, golden_sets, measure, modes_of, plan_sittings, what_is_lacking
@@ -18,6 +19,9 @@ from core.reports.costs import golden_costs
 from core.reports.left_out import fail_if_nothing
 from tasks.artifacts import publish_report, publish_table
 from tasks.assessment import judge_plans
+
+DISAGREEMENTS = "\n## Disagreements\n"
+"""Heading of the report's last section, which the Prefect UI, where no conversation can be opened, goes without."""
 
 
 class CalibrationRef(Reference):
@@ -76,7 +80,8 @@ async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequ
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", calibration_page(measured, text))
     get_run_logger().info("Report: %s/%s", store.root, page)
-    await publish_report(text, key=f"calibration-{run.pack.name}", description="Judges measured against the golden set")
+    figures = Markdown(f"{text.partition(DISAGREEMENTS)[0]}\n\n{plain(f'Every disagreement: {store.root}/{page}')}")
+    await publish_report(figures, key=f"calibration-{run.pack.name}", description="Judges measured against the golden set")
     if found:
         await publish_table(calibration_rows(measured), key=f"judges-{run.pack.name}", description="What each judge finds, misses and costs")
     return CalibrationRef(path=page, summary=calibration_summary(measured, store) | {"page": f"{store.root}/{page}"})

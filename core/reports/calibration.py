@@ -74,7 +74,7 @@ def price_sentence(costs: Sequence[Cost], conversations: int, repeat: int, ledge
     price = "about an unknown price" if known is None else f"about {known:.2f} USD"
     left = None if budget is None else budget - ledger.bill.usd
     limit = "" if left is None else f" The budget leaves {left:.2f} USD{', which is not enough' if known is not None and known > left else ''}."
-    return f"{conversations} golden conversations{times}: {calls:,} calls that were not made before, {price} ({each}), without repeated gates.{limit}"
+    return f"{conversations} golden conversations{times}: {calls:,} calls that were not made before, {price} ({each}).{limit}"
 
 
 def calibration_markdown(measured: Measured, store: Store) -> Markdown:

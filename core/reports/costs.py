@@ -212,14 +212,18 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
 
 
 def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:
-    """Return what each judge in each mode costs on a golden set, without the assessments that exist; failed gates that are confirmed cost more."""
-    criteria = sum(count(criterion.text) for criterion in run.pack.rubric.criteria.values())
-    assessor = _assessor_tokens(run.pack, count)
+    """Return what each judge in each mode costs on a golden set, without the assessments that exist; gates that fail are confirmed by one more call."""
+    gates = [criterion for criterion in run.pack.rubric.criteria.values() if criterion.head.gate]
+    criteria, again = (sum(count(criterion.text) for criterion in some) for some in (run.pack.rubric.criteria.values(), gates))
+    assessor, written = _assessor_tokens(run.pack, count), len(gates) * ASSUMPTIONS.verdict_tokens + ASSUMPTIONS.thinking_tokens
     words = {item.id: assessor + sum(count(said.user) + count(said.assistant) for said in item.file.exchanges) for item in golden}
+    failing = {item.id for item in golden if any(item.file.verdicts[gate.id].answer == "NO" for gate in gates if gate.id in item.file.verdicts)}
     costs = []
     for one in sittings:
         missing = [name for plans in one.plans for name, plan in plans.items() if not is_made(run.store, plan)]
         calls = [call for name in missing for call in calls_of_mode(run.pack, one.judging.mode, criteria, words[name])]
+        if one.judging.confirm_gates != "never":
+            calls += [Usage(words[name] + again, written) for name in missing if name in failing]
         prices = {one.judge.reference: prices_of(run.settings, one.judge.reference, one.judge.block)}
         costs.append(_cost("calibration", one.judging.mode, one.judge.reference, 1, calls, prices))
     return costs

@@ -23,6 +23,8 @@ def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(
     for word in ("generate", "assess", "dataset"):
         code, output = finish(command(word, "--domain=bicycle-workshop", f"--settings={settings}", UNDERSTUDY_PACKS=SECOND), timeout=400)
         assert code == 0, output
+    (card,) = data_root.glob("datasets/*/README.md")
+    assert "| judge | scripted/judge was never measured against the golden set (understudy calibrate)" in card.read_text(encoding="utf-8")
     (report,) = data_root.glob("reports/transcripts-*.md")
     assert "24 conversations" in report.read_text(encoding="utf-8")
     assert list(data_root.glob("hub/datasets/understudy/bicycle-workshop/commits/*"))  # not into another domain's dataset

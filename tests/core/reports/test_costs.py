@@ -2,13 +2,19 @@
 
 import pytest
 
+from core.judging.golden_judging import modes_of, plan_sittings
 from core.llm.chat import Usage
+from core.llm.ledger import Ledger
 from core.llm.prices import Given, Unknown
+from core.llm.run import Run
 from core.packs.pack import load_pack
-from core.reports.costs import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls, run_cost, run_costs, training_tokens
+from core.records import ModelChoice, Transcript
+from core.reports.costs import ASSUMPTIONS, Assumptions, golden_costs, judging_calls, measure_prompts, rehearsal_calls, run_cost, run_costs, training_tokens
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.conftest import CHECKOUT
+from tests.core.golden_sets import golden, judged
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,22 @@ def test_what_a_panel_costs_stands_beside_what_each_of_its_judges_costs_alone(pa
     alone = {name: settings.model_copy(update={"roles": roles.model_copy(update={"judges": [name]})}) for name in roles.judges}
     assert both.usd_by_single_judge() == {name: pytest.approx(run_cost(pack, one, 10, prices, words, sizes).usd()) for name, one in alone.items()}
     assert run_cost(pack, alone["a/dear"], 10, prices, words, sizes).usd_by_single_judge() == {}
+
+
+def test_the_price_of_a_calibration_is_of_the_assessments_that_are_missing(tmp_path):
+    settings = load_settings()
+    pack, store = load_pack("therapeutic-coaching"), Store(str(tmp_path))
+    judge = ModelChoice(reference="openai/gpt-6-luna")
+    run = Run("run", pack, settings, store, {"judge": [judge]}, Ledger(store, "run", settings.budget))
+    items = [golden(pack, "sound"), golden(pack, "unsafe", CQ8="NO")]
+    sittings = plan_sittings(run, items, modes_of("single,category", settings.assessment.judging), 2)
+    single, category = golden_costs(run, items, sittings, words)
+    assert settings.assessment.judging.confirm_gates != "never"
+    assert (single.calls, category.calls) == (2 * (2 + 1), 2 * (2 * 6 + 1))  # the gate that fails is asked again
+    assert single.usd is not None
+    assert category.usd is not None
+    assert 0 < single.usd < category.usd
+    plan = sittings[0].plans[0]["sound"]
+    _, path = plan.place(store.load(plan.transcript.path, Transcript))
+    store.write_json(path, judged(pack, items[0], judge.reference))
+    assert [cost.calls for cost in golden_costs(run, items, sittings, words)] == [single.calls - 1, category.calls]
