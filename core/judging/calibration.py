@@ -6,6 +6,7 @@ from typing import get_args
 
 from pydantic import Field
 
+from core.errors import StoreError
 from core.fingerprint import fingerprint
 from core.judging.golden import Golden
 from core.judging.golden_figures import GoldenFigures, Rates, golden_figures
@@ -117,7 +118,8 @@ def keep_calibration(store: Store, made: Calibration) -> tuple[Calibration, str]
     folder = f"calibrations/{made.domain}"
     latest = latest_name(made.domain, made.judge, made.judging.mode)
     before = store.read(latest) if store.exists(latest) else None
-    if before and (last := store.load(before, Calibration)).model_copy(update={"day": made.day, "before": None}) == made:
+    last = read_calibration(store, before)
+    if before and last and last.model_copy(update={"day": made.day, "before": None}) == made:
         return last, before
     made = made.model_copy(update={"before": before})
     path = store.write_json(f"{folder}/{fingerprint(made)}.json", made)
@@ -133,7 +135,15 @@ def latest_name(domain: str, judge: str, mode: str) -> str:
 def latest_calibration(store: Store, domain: str, judge: str, mode: str) -> Calibration | None:
     """Return the last calibration of a judge in a mode; none if it was never measured so."""
     name = latest_name(domain, judge, mode)
-    return store.load(store.read(name), Calibration) if store.exists(name) else None
+    return read_calibration(store, store.read(name)) if store.exists(name) else None
+
+
+def read_calibration(store: Store, name: str | None) -> Calibration | None:
+    """Return a calibration that was kept; none where it is damaged or lost: then the judge has to be measured again, and nothing else suffers from it."""
+    try:
+        return store.load(name, Calibration) if name else None
+    except StoreError:
+        return None
 
 
 def measured_judges(store: Store, pack: Pack, judges: Iterable[str], judging: Judging | None = None) -> list[str]:

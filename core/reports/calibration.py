@@ -6,7 +6,7 @@ from typing import Any
 
 from core.escaping import Markdown, add_filters, render_markdown
 from core.fingerprint import fingerprint
-from core.judging.calibration import Calibration, changes, figure, in_words
+from core.judging.calibration import Calibration, changes, figure, in_words, read_calibration
 from core.judging.golden import Golden
 from core.judging.golden_figures import golden_score
 from core.judging.page import assessment_page
@@ -91,7 +91,8 @@ def calibration_markdown(measured: Measured, store: Store) -> Markdown:
 
 def changes_of(one: Calibration, store: Store) -> list[str]:
     """Say what is different from the calibration before."""
-    return changes(one, store.load(one.before, Calibration)) if one.before and store.exists(one.before) else []
+    before = read_calibration(store, one.before)
+    return changes(one, before) if before else []
 
 
 def chosen_sentence(measured: Measured) -> str:

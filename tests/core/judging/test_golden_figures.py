@@ -149,3 +149,12 @@ def test_a_requirement_counts_an_answer_that_cannot_be_used_as_wrong():
     assert of(1).tpr.value == of(2).tpr.value == 1
     assert of(1).reach(0.9, 0.8)
     assert not of(2).reach(0.9, 0.8)
+
+
+def test_a_judge_that_never_answers_has_no_rates_and_reaches_nothing():
+    none = dict.fromkeys(PACK.rubric.criteria, "ERROR")
+    found = figures_of((golden(PACK, "a", CQ8="NO"), none), (golden(PACK, "b"), none))
+    assert shares(found.gates) == shares(found.verdicts) == shares(found.outcome) == [(None, 0), (None, 0)]
+    assert found.gates.kappa.value is None
+    assert found.errors.value == 1
+    assert not found.gates.reach(0, 0)
