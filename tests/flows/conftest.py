@@ -78,14 +78,15 @@ def settings(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start `understudy …` as a user would, against the session's server."""
+def command(prefect_server: str, data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `understudy …` as a user would, against the session's server; what a failed test leaves running ends with it."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         if (home := environment.get("PREFECT_HOME")) and not Path(home).exists():
             new_home(Path(home))
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "flows.terminal", *words],
             cwd=CHECKOUT,
             env=env,
@@ -96,5 +97,11 @@ def command(prefect_server: str, data_root: Path) -> Callable[..., subprocess.Po
             # as in a terminal: a suite that runs in the background may have been told to ignore Ctrl-C, and children inherit that
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
