@@ -113,9 +113,9 @@ def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writer
 def test_the_demos_longest_example_fits_into_its_training_length():
     demo = load_settings("config/demo.yaml")
     longest = load_training(demo.training).train["max-length"]
-    # of the recorded conversations SmolLM2 makes at most 1.042 times as many tokens as cl100k_base, by which slices are counted
+    # of the recorded conversations SmolLM2 makes up to 1.05 times as many tokens as cl100k_base, by which slices are counted
     assert isinstance(longest, int)
-    assert 1.05 * demo.dataset.slicing.max_tokens <= longest
+    assert 1.1 * demo.dataset.slicing.max_tokens <= longest
 
 
 def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings):
