@@ -95,6 +95,7 @@ def compare_arms(
     resamples: int,
     flips: int = FLIPS,
     personas: Sequence[Persona] = (),
+    attempts: int = 1,
 ) -> Comparison:
     """Compare each arm with the base.
 
@@ -108,6 +109,7 @@ def compare_arms(
         resamples: bootstrap samples.
         flips: sign patterns that are sampled where more than 20 personas differ between the arms.
         personas: of the conversations, where they are known.
+        attempts: evaluations on these personas, this one included; each arm's p is multiplied by it (Bonferroni).
 
     Raises:
         EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
@@ -119,7 +121,8 @@ def compare_arms(
     pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
     for name, paired in pairs.items():
         _check_enough(paired, arms, base, name)
-    adjusted = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
+    alone = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
+    adjusted = {name: min(1.0, attempts * p) for name, p in alone.items()}
     comparisons = {}
     for name, paired in pairs.items():
         score = score_difference(paired, adjusted[name], resamples, flips)

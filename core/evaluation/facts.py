@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import FiniteFloat
 
+from core.evaluation.attempts import Attempt
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
@@ -73,6 +74,7 @@ class EvaluationFacts:
         heldout, general: by arm; empty where nothing was measured.
         bills: what each role and model cost.
         caveats: sentences that a reader must know.
+        attempts: earlier evaluations on some of the same personas.
     """
 
     domain: str
@@ -94,3 +96,4 @@ class EvaluationFacts:
     general: Mapping[str, Sequence[GeneralAnswer]] = field(default_factory=dict)
     bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)
     caveats: Sequence[str] = ()
+    attempts: Sequence[Attempt] = ()

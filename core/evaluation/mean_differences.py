@@ -54,7 +54,7 @@ class ScoreDifference(MeanDifference):
     Args:
         relative: of the base's mean; none where that is 0.
         relative_interval: 95 %, of the same; none where it has no end.
-        p_holm: p, adjusted for the number of arms that are compared with the base; it decides.
+        p_holm: p, adjusted for the number of arms that are compared with the base, and for earlier evaluations on these personas; it decides.
         exact: whether every sign pattern was looked at.
         bootstrap_interval: 95 %, percentile, personas resampled whole; too narrow with few of them, and not what is quoted.
         persona_t: paired t-test over the personas' means.
@@ -106,7 +106,7 @@ def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) ->
     """Return the difference of mean scores.
 
     Args:
-        p_holm: its p, adjusted for the other arms.
+        p_holm: its p, adjusted for the other arms and for earlier evaluations.
         resamples: bootstrap samples; flips: sign patterns, where they are sampled.
     """
     base, _ = pairs.means

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import EvaluationError
+from core.evaluation.attempts import FILE, Attempt
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.general_prompts import ITEM
@@ -23,8 +24,6 @@ from core.packs.pack import Pack
 from core.records import Assessment, Persona, Record, Transcript
 from core.rehearsal.lengths import Lengths
 from core.yaml_files import explain
-
-FILE = "comparison.json"
 
 
 class PlayedFiles(Record):
@@ -60,6 +59,7 @@ class EvaluationRecord(Record):
     heldout: dict[str, HeldOutLoss] = Field(default_factory=dict)
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
+    attempts: list[Attempt] = Field(default_factory=list)
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
@@ -84,6 +84,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         general=record.general,
         bills=spent,
         caveats=record.caveats,
+        attempts=record.attempts,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.evaluation.arms import BASE, Arm
+from core.evaluation.attempts import earlier_attempts
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.fresh_personas import check_enough, read_personas
@@ -136,7 +137,8 @@ def compare(
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
-    comparison = compare_arms(played, BASE, rubric, numbers.decision, numbers.resamples, personas=personas)
+    attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.file or arm.shown for arm in arms}, personas)
+    comparison = compare_arms(played, BASE, rubric, numbers.decision, numbers.resamples, personas=personas, attempts=1 + len(attempts))
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
         for part in parts
@@ -158,6 +160,7 @@ def compare(
         heldout={arm.name: arm.heldout for arm in arms},
         general=general,
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
+        attempts=attempts,
     )
 
 
