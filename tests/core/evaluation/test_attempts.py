@@ -20,6 +20,7 @@ RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_differen
 
 def keep(store, name, models, personas=PERSONAS, domain="therapeutic-coaching", attempts=()):
     comparison = compare_arms(evaluation(base=[0.5] * 8, understudy=[0.7] * 8), "base", rubric(), RULE, 200)
+    assert comparison.comparisons["understudy"].decided.decision == "iterate"  # eight personas cannot show the margin
     record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=[], personas=personas, attempts=list(attempts))
     store.write_json(f"evaluations/{domain}-{name}/{FILE}", record)
 
@@ -45,7 +46,7 @@ def test_every_other_model_that_met_these_personas_is_an_attempt(store):
     keep(store, "d", models(4), domain="coding-mentor")
     found = {item.folder: item for item in attempts(store, 9)}
     assert {name: item.personas for name, item in found.items()} == {"evaluations/therapeutic-coaching-a": 6, "evaluations/therapeutic-coaching-b": 2}
-    assert found["evaluations/therapeutic-coaching-a"].decisions == {"understudy": "ship"}
+    assert found["evaluations/therapeutic-coaching-a"].decisions == {"understudy": "iterate"}
 
 
 def test_a_repeated_evaluation_is_the_attempt_that_it_was(store):
