@@ -140,9 +140,9 @@ evaluate-recorded:  ## Apply the statistics of the evaluation to assessments rec
 	@$(UNDERSTUDY) evaluate-recorded $(COMMON) $(call option,FOLDER,folder) $(call option,TRANSCRIPTS,transcripts) $(call option,BASE,base)
 
 .PHONY: power
-power:  ## Show what evaluations of several sizes can detect [PILOT=comparison.json or folder PERSONAS=30 TRIALS=… SETTINGS=file]
+power:  ## Show how often evaluations ship, and what they can detect [PILOT=comparison.json or folder PERSONAS=30 TRIALS=… SETTINGS=file TO=picture.svg]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials)
+	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials) $(call option,TO,to)
 
 .PHONY: costs
 costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file TO=file for the whole page]
@@ -155,7 +155,7 @@ configuration:  ## Write docs/configuration.md from the typed settings
 	@$(BIN)/python -m flows.terminal.configuration
 
 .PHONY: bench-statistics
-bench-statistics:  ## Simulate false positives, coverage and power of the evaluation (1 minute)
+bench-statistics:  ## Simulate false positives, coverage, power and the decision of the evaluation (2 minutes)
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/paired_statistics.py
 

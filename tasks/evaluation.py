@@ -14,6 +14,8 @@ from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.schedule import Outcomes, Part, plan_parts
 from core.evaluation.sentences import power_sentence, safety_outlook
+from core.evaluation.ship_chance import CONVERSATIONS
+from core.evaluation.ship_outlook import ship_outlook, ship_sentence
 from core.llm.run import Run
 from core.records import Persona, Transcript, TranscriptRef
 from core.reports.left_out import first_of
@@ -66,6 +68,8 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     if planned.smallest_difference is None:
         logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")
     logger.info("%s", safety_outlook(len(personas), numbers.decision.safety_margin))
+    if len(personas) * numbers.trials <= CONVERSATIONS:
+        logger.info("%s", ship_sentence(ship_outlook(planned.spread, len(personas), numbers.trials, numbers.decision, planned.wanted_power)))
     return planned
 
 

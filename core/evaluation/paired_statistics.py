@@ -249,11 +249,21 @@ def rate_bound(arm: float, base: float, units: tuple[float, float]) -> float:
         Pearson, Biometrika 26 (1934): 404–413, with clusters for n as in Korn & Graubard, Survey Methodology 24 (1998): 193–201. Hanley &
         Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983): 1743–1745.
     """
-    from scipy import stats
+    return float(rate_bounds(np.array([arm]), np.array([base]), np.array(units)[:, None])[0])
 
-    upper = 1.0 if arm >= 1 else float(stats.beta.ppf(0.95, arm * units[0] + 1, (1 - arm) * units[0]))
-    lower = 0.0 if base <= 0 else float(stats.beta.ppf(0.05, base * units[1], (1 - base) * units[1] + 1))
-    return min(1.0, arm - base + math.hypot(upper - arm, base - lower))
+
+def rate_bounds(arm: np.ndarray, base: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return `rate_bound` of many differences.
+
+    Args:
+        units: of both arms, or of the arm and the base as two rows.
+    """
+    from scipy import special
+
+    of_arm, of_base = np.broadcast_to(units, (2, len(arm)))
+    upper = np.where(arm >= 1, 1.0, special.betaincinv(arm * of_arm + 1, np.where(arm >= 1, 1.0, (1 - arm) * of_arm), 0.95))
+    lower = np.where(base <= 0, 0.0, special.betaincinv(np.where(base <= 0, 1.0, base * of_base), (1 - base) * of_base + 1, 0.05))
+    return np.minimum(1.0, arm - base + np.hypot(upper - arm, base - lower))
 
 
 def units_for(margin: float) -> int | None:

@@ -50,8 +50,8 @@ class PowerAnalysis(Record):
         least_p: of the sign-flip test with the planned personas.
         wanted_power: chance with which a difference is to be found.
         smallest_difference: the smallest true one that is found with that chance; none where no difference is.
-        gain: the difference that is hoped for; gain_power: the chance to find it with the planned personas.
-        personas_for_gain: how many it needs; none where `MOST` are not enough.
+        gain: the difference that is hoped for; gain_power: the chance to find it with the planned personas, 0 where the base leaves no room for it.
+        personas_for_gain: how many it needs; none where `MOST` are not enough, or there is no room.
     """
 
     personas: int
@@ -145,6 +145,7 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
     if not 0 < alpha < wanted_power < 1:
         raise EvaluationError(f"alpha is {alpha} and the power wanted {wanted_power}; 0 < alpha < power < 1 is needed.")
     sd, hoped = spread.of_mean(trials), gain * spread.base_mean
+    room = hoped <= 1 - spread.base_mean + 1e-9
     return PowerAnalysis(
         personas=personas,
         trials=trials,
@@ -155,8 +156,8 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
         least_p=2.0 ** (1 - min(personas, 60)),
         smallest_difference=_smallest(sd, personas, alpha, wanted_power),
         gain=hoped,
-        gain_power=power_of(hoped, sd, personas, alpha),
-        personas_for_gain=_personas_for(hoped, sd, alpha, wanted_power),
+        gain_power=power_of(hoped, sd, personas, alpha) if room else 0.0,
+        personas_for_gain=_personas_for(hoped, sd, alpha, wanted_power) if room else None,
     )
 
 

@@ -12,7 +12,7 @@ from core.evaluation.safety import Safety, least_bound
 
 
 def power_sentence(plan: PowerAnalysis) -> str:
-    """Say what a planned evaluation can detect."""
+    """Say what a planned evaluation can detect, by p alone."""
     if plan.smallest_difference is None:
         able = (
             f"{plan.personas} personas cannot show any difference: the least p of the sign-flip test is {plan.least_p:.4g}, and it takes "
@@ -25,10 +25,10 @@ def power_sentence(plan: PowerAnalysis) -> str:
     if plan.gain == 0:
         return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
     share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
-    return (
-        f"{able}; a gain of {plan.gain:.3f}, {share:.0%} of the base's mean, is found with {plan.gain_power:.0%} power and needs {needed} personas "
-        f"({plan.spread.source})."
-    )
+    wanted = f"a gain of {plan.gain:.3f}, {share:.0%} of the base's mean,"
+    if plan.gain > 1 - plan.spread.base_mean + 1e-9:
+        return f"{able}; {wanted} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
+    return f"{able}; {wanted} is found with {plan.gain_power:.0%} power and needs {needed} personas ({plan.spread.source})."
 
 
 def safety_outlook(personas: int, margin: float) -> str:

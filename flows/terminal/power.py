@@ -1,31 +1,57 @@
-"""What evaluations of several sizes can detect."""
+"""What evaluations of several sizes can detect, and how often the rule ships after them."""
+
+from pathlib import Path
 
 from core.evaluation.plan import plan_evaluation
+from core.evaluation.power import PowerAnalysis
 from core.evaluation.safety import least_bound
 from core.evaluation.sentences import power_sentence, safety_outlook
+from core.evaluation.ship_outlook import ship_assumptions, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
+from core.paths import user_path
 from core.quantities import Count
+from core.settings.evaluation import EvaluationSettings
 from core.settings.pipeline import load_settings
 from core.terminal import Answer, one_line
 
 SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
+SIMULATED = (30, 45, 60)
+"""Personas for which the whole rule is simulated, beside the planned number."""
 
 
-def power(pilot: str | None = None, personas: Count | None = None, trials: Count | None = None, settings: str = "config/pipeline.yaml") -> Answer:
-    """Show what evaluations of several sizes can detect.
+def power(
+    pilot: str | None = None, personas: Count | None = None, trials: Count | None = None, settings: str = "config/pipeline.yaml", to: Path | None = None
+) -> Answer:
+    """Show how often the whole rule ships an arm, by its true gain and its failed gates, and what evaluations of several sizes can detect.
 
     Args:
         pilot: an earlier evaluation to take the spread of scores from: its comparison.json, or a folder of recorded assessments; default: from the settings.
         personas: number of planned personas; default: from the settings.
         trials: conversations per persona and arm; default: from the settings.
         settings: path of the settings file.
+        to: file for a picture (SVG) of the probability to be shipped.
     """
     numbers = load_settings(settings).evaluation
     if pilot:
         numbers = numbers.model_copy(update={"power": numbers.power.model_copy(update={"pilot": pilot})})
     planned = plan_evaluation(numbers, personas, trials)
-    safety = safety_outlook(planned.personas, numbers.decision.safety_margin)
+    rule, wanted, spread = numbers.decision, planned.wanted_power, planned.spread
+    safety = safety_outlook(planned.personas, rule.safety_margin)
+    outlook = ship_outlook(spread, planned.personas, planned.trials, rule, wanted)
+    sizes = [(many, planned.trials) for many in sorted({*SIMULATED, planned.personas})]
+    simulated = ship_rows(spread, sizes, rule, wanted)
+    if to is not None:
+        user_path(to).write_text(ship_picture(spread, sizes, rule, wanted), encoding="utf-8")
+    lines, rows = _detected(numbers, planned)
+    said = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety)), "", "How often the whole rule ships", ""]
+    said += [*ship_table(simulated, wanted), "", one_line(ship_assumptions(spread)), "", "What p below alpha alone can find", "", *lines, ""]
+    said.append(f"Written: {to}" if to is not None else "--to FILE.svg draws how often the rule ships.")
+    data = {"ships": outlook, "planned": power_sentence(planned), "safety": safety, "by_the_whole_rule": simulated, "sizes": rows}
+    return Answer("\n".join(said), data)
+
+
+def _detected(numbers: EvaluationSettings, planned: PowerAnalysis) -> tuple[list[str], list[dict[str, float | int | None]]]:
     heading = f"  personas  trials  conversations of an arm  shows with {planned.wanted_power:.0%} power  finds {planned.gain:.3f} with  safe within, at best"
-    lines, rows = [*map(one_line, (power_sentence(planned), safety)), "", heading], []
+    lines, rows = [heading], []
     for many in sorted({*SIZES, planned.personas}):
         for each in sorted({1, 3, planned.trials}):
             size, bound = plan_evaluation(numbers, many, each), least_bound(many)
@@ -34,4 +60,4 @@ def power(pilot: str | None = None, personas: Count | None = None, trials: Count
             lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {size.gain_power:>15.0%}  {bound:>20.1%}{mark}")
             row = {"smallest_difference": size.smallest_difference, "power": size.gain_power, "least_safety_bound": bound}
             rows.append({"personas": many, "trials": each, **row, "planned": bool(mark)})
-    return Answer("\n".join(lines), {"planned": power_sentence(planned), "safety": safety, "sizes": rows})
+    return lines, rows

@@ -79,7 +79,7 @@ WORDS = {
     "evaluate-recorded": Word("flows.terminal.recorded:evaluate_recorded", FILES, ("evaluate-recorded assessments/ --base base",), "folder"),
     "check-models": Word("flows.terminal.check_models:ask_models", PLANS, ("check-models", "check-models --settings mine.yaml")),
     "costs": Word("flows.terminal.costs:costs", PLANS, ("costs", "costs --sizes 50,200", "costs --to costs.md")),
-    "power": Word("flows.terminal.power:power", PLANS, ("power --personas 30 --trials 3",)),
+    "power": Word("flows.terminal.power:power", PLANS, ("power --personas 30 --trials 3", "power --to ship.svg")),
     "init": Word("flows.terminal.project:init", PROJECT, ("init my-project", "init my-project --domain coding-mentor"), "folder"),
     "ui": Word("flows.terminal.project:ui", PROJECT, ("ui", "ui --port 4300")),
     "deploy": Word("flows.terminal.project:deploy", PROJECT, ("deploy",)),

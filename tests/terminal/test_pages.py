@@ -12,6 +12,7 @@ from flows.terminal.audit import audit
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
 from flows.terminal.golden_set import golden_set
+from flows.terminal.power import power
 from tests.conftest import CHECKOUT
 
 
@@ -45,6 +46,13 @@ def test_the_card_of_a_golden_set_is_that_of_the_set(card):
     domain = card.parent.name
     command = f"understudy golden-set --domain {domain} --to config/domains/{domain}/golden/README.md"
     assert (card / "README.md").read_text(encoding="utf-8") == golden_set(domain=domain).data["page"], command
+
+
+def test_the_page_of_the_evaluation_has_the_table_of_how_often_the_rule_ships(tmp_path):
+    shown = power(to=tmp_path / "ship.svg")
+    table = [line for line in shown.text.splitlines() if line.startswith("|")]
+    assert "\n".join(table) in (CHECKOUT / "docs/evaluation.md").read_text(encoding="utf-8"), "run make power"
+    assert (tmp_path / "ship.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 def test_a_pack_without_a_golden_set_says_so(monkeypatch):

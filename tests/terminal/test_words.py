@@ -177,7 +177,7 @@ def make(*words):
         (["generate", "CUONT="], "Did you mean COUNT?"),
         (["generate", "PERSONAS=3"], "Unknown variable PERSONAS of make generate."),
         (["generate", "it's=3"], "Unknown variable it's of make generate"),
-        (["power", "COUNT=3"], "Allowed: PILOT PERSONAS TRIALS SETTINGS"),
+        (["power", "COUNT=3"], "Allowed: PILOT PERSONAS TRIALS SETTINGS TO"),
         (["critique", "DOMIAN=x"], "Did you mean DOMAIN?"),
         (["check", "COUNT=3"], "It takes none"),
         (["help", "COUNT=3"], "It takes none"),

@@ -1,0 +1,219 @@
+"""How likely the rule ships an arm: evaluations whose truth is known are drawn, and each is decided as a real one would be.
+
+Equal to `compare_arms` and `decide_arm` on the same data, for one arm. Gains, p, bounds and missing shares are those of the product's own functions, which
+take many evaluations at once; only means and the t-interval are computed here.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+
+from core.errors import EvaluationError
+from core.evaluation.attrition import Missing, missing_shares
+from core.evaluation.outcomes import DIGITS
+from core.evaluation.paired_statistics import EXACT, rate_bounds, sign_flip_p
+from core.evaluation.power import Spread
+from core.records import Record
+from core.settings.evaluation import Decision
+
+SIMULATIONS = 2_000
+"""Of which a chance of one half has a standard error of 1.1 points."""
+CONVERSATIONS = 20_000
+"""Of an arm, the most that are drawn."""
+VALUES = 2_000_000
+"""Conversations of an arm, in all simulations, that are in memory at once; of large evaluations fewer are drawn."""
+PATTERNS = 4_000_000
+"""Sign patterns in memory at once, where all are enumerated."""
+FLIPS = 5_000
+"""Sign patterns where they are sampled: they move a p of 0.05 by 0.003, and more evaluations say more than more patterns."""
+MET = 0.098
+"""Share of the coaching pack's personas who have a crisis."""
+LOST = 0.02
+"""Share of conversations that either arm loses; assumed."""
+FARTHEST = 10.0
+"""Mean before the cut at which every score is 0 or 1."""
+
+
+class World(Record):
+    """What is true of the evaluations that are drawn.
+
+    One gate applies in every conversation, another only with the personas who bring its occasion.
+
+    Args:
+        met: share of personas who bring the occasion of the second gate.
+        lost: share of conversations that either arm loses.
+    """
+
+    spread: Spread
+    personas: int = Field(ge=1)
+    trials: int = Field(ge=1)
+    met: FiniteFloat = Field(default=MET, ge=0, le=1)
+    lost: FiniteFloat = Field(default=LOST, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The chance in simulated evaluations; the same serves every gain and every rate of failures, so that these differ by nothing else.
+
+    Args:
+        noise: of the scores, (arm, simulation, persona, trial), the base first; lost: of the same shape.
+        luck: of each gate, (gate, arm, simulation, persona, trial), from 0 to 1; the gate fails below its rate.
+        met: personas who bring the second gate's occasion, (simulation, persona).
+    """
+
+    world: World
+    noise: np.ndarray
+    lost: np.ndarray
+    luck: np.ndarray
+    met: np.ndarray
+
+    def scores(self, gain: float) -> np.ndarray | None:
+        """Return the scores of both arms, cut to 0..1 around means whose ratio is the gain; none where the arm's mean would be above 1."""
+        base = self.world.spread.base_mean
+        wanted = base * (1 + gain)
+        # 1 / 1.1 × 1.1 is above 1 in binary numbers
+        if wanted > 1 + 1e-9:
+            return None
+        sd = math.hypot(self.world.spread.between, self.world.spread.within) / math.sqrt(2)
+        before = np.array([_before_cut(base, sd), _before_cut(min(1.0, wanted), sd)])
+        return np.clip(self.noise + before[:, None, None, None], 0, 1)
+
+    def failed(self, base: float, arm: float) -> np.ndarray:
+        """Return which conversations fail each gate where it applies, of the shape of `luck`.
+
+        Args:
+            base: share of its occasions in which the base fails either gate, and the arm the first.
+            arm: share of its occasions in which the arm fails the second.
+        """
+        rates = np.array([[base, base], [base, arm]])
+        return (self.luck < rates[:, :, None, None, None]) & self.applies()
+
+    def applies(self) -> np.ndarray:
+        """Return in which conversations each gate applies: (gate, 1, simulation, persona, 1)."""
+        return np.stack([np.ones_like(self.met), self.met])[:, None, :, :, None]
+
+
+def draw_evaluations(world: World, seed: int = 0, simulations: int = SIMULATIONS) -> Drawn:
+    """Draw the chance in evaluations; the same for the same seed.
+
+    The variance of the difference is shared by both arms, half each, so that without a gain they are alike also where scores are cut.
+
+    Raises:
+        EvaluationError: an arm has more conversations than are drawn.
+    """
+    each = world.personas * world.trials
+    if each > CONVERSATIONS:
+        raise EvaluationError(f"{world.personas} personas × {world.trials} trials are {each:,} conversations of an arm; up to {CONVERSATIONS:,} are simulated.")
+    many = min(simulations, VALUES // each)
+    draw, shape = np.random.default_rng(seed), (2, many, world.personas, world.trials)
+    between, within = world.spread.between / math.sqrt(2), world.spread.within / math.sqrt(2)
+    noise = draw.normal(0, between, (*shape[:3], 1)) + draw.normal(0, within, shape)
+    return Drawn(world, noise, draw.random(shape) < world.lost, draw.random((2, *shape)), draw.random(shape[1:3]) < world.met)
+
+
+def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -> np.ndarray | None:
+    """Return in which evaluations gain, interval and p are as the rule wants them; none where the base leaves no room for the gain.
+
+    Args:
+        flips: sign patterns that are sampled where more than 20 personas differ.
+    """
+    scores = drawn.scores(gain)
+    if scores is None:
+        return None
+    means, known = _persona_means(scores, np.broadcast_to(~drawn.lost.any(axis=0), scores.shape))
+    base, arm = _mean_of_known(means, known)
+    differences, difference = np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0), np.round(arm - base, DIGITS)
+    enough = (base == 0) | (difference >= (rule.improvement - 1e-9) * base)
+    holds = (difference > 0) & enough & _above_zero(differences, known[0])
+    holds[holds] = _significant(differences[holds], rule.alpha, flips)
+    return holds
+
+
+def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.ndarray:
+    """Return in which evaluations safety and missing shares are as the rule wants them.
+
+    Args:
+        base, arm: shares of failed occasions, see `Drawn.failed`.
+    """
+    failed, known = drawn.failed(base, arm), ~drawn.lost
+    (base_rate, arm_rate), units = _rates(failed[0] | failed[1], known)
+    holds = (units > 0) & (rate_bounds(arm_rate, base_rate, np.maximum(units, 1)) < rule.safety_margin)
+    for gate, applies in zip(failed, drawn.applies(), strict=True):
+        (base_rate, arm_rate), _ = _rates(gate, known & applies)
+        holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
+    planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost.sum(axis=(-1, -2))
+    return holds & np.array([not _unequal(int(one), int(other), planned, rule.alpha, rule.missing_difference) for one, other in lost.T])
+
+
+def _persona_means(values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each persona's mean over the trials that are counted, and whether there is one."""
+    number = counted.sum(axis=-1)
+    return np.where(counted, values, 0).sum(axis=-1) / np.maximum(number, 1), number > 0
+
+
+def _mean_of_known(means: np.ndarray, known: np.ndarray) -> np.ndarray:
+    return np.where(known, means, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+
+
+def _rates(failed: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both arms' shares of failures over the personas that both have, 0 where there is none, and the number of these."""
+    means, known = _persona_means(failed, counted)
+    shared = known[0] & known[1]
+    return _mean_of_known(means, shared), shared.sum(axis=-1)
+
+
+def _above_zero(differences: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return whether the lower end of `t_interval` is above 0."""
+    from scipy import special
+
+    number = known.sum(axis=-1)
+    mean = differences.sum(axis=-1) / np.maximum(number, 1)
+    sd = np.sqrt((np.where(known, differences - mean[:, None], 0) ** 2).sum(axis=-1) / np.maximum(number - 1, 1))
+    # without a spread there is no interval
+    apart = np.where(known, differences, -np.inf).max(axis=-1) > np.where(known, differences, np.inf).min(axis=-1)
+    return apart & (mean - special.stdtrit(np.maximum(number - 1, 1), 0.975) * sd / np.sqrt(np.maximum(number, 1)) > 0)
+
+
+def _significant(differences: np.ndarray, alpha: float, flips: int) -> np.ndarray:
+    """Return whether p of `sign_flip_p` is below alpha.
+
+    Where Hoeffding's bound of it is, by a margin that sampled patterns cannot cross, patterns need not be looked at.
+
+    Source:
+        Hoeffding, "Probability inequalities for sums of bounded random variables", J Am Stat Assoc 58 (1963): 13–30, theorem 2.
+    """
+    squares = (differences**2).sum(axis=-1)
+    bound = 2 * np.exp(-(differences.sum(axis=-1) ** 2) / np.maximum(2 * squares, np.finfo(float).tiny))
+    found, differ = bound < alpha / 2, np.count_nonzero(differences, axis=-1)
+    for number in np.unique(differ[~found]):
+        rows = np.flatnonzero(~found & (differ == number))
+        # without those of zero, of which each evaluation may have others
+        each = differences[rows][differences[rows] != 0].reshape(-1, number)
+        at_once = max(1, PATTERNS // (2 ** (number - 1) if number <= EXACT else flips))
+        for start in range(0, len(rows), at_once):
+            found[rows[start : start + at_once]] = sign_flip_p(each[start : start + at_once], flips) < alpha
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _unequal(base_lost: int, arm_lost: int, planned: int, alpha: float, allowed: float) -> bool:
+    base, arm = (Missing(planned=planned, completed=planned - lost, incomplete=0, simulator_broke=0, lost=lost, reasons={}) for lost in (base_lost, arm_lost))
+    return any(item.unequal for item in missing_shares(base, arm, alpha, allowed))
+
+
+def _before_cut(mean: float, sd: float) -> float:
+    """Return the mean of normal scores that have the given one once they are cut to 0..1."""
+    if sd == 0 or mean in (0, 1):
+        return mean if sd == 0 else (2 * mean - 1) * FARTHEST
+    from scipy import optimize, special
+
+    def cut(centre: float) -> float:
+        # the mean of max(0, x) less that of max(0, x − 1)
+        low, high = centre / sd, (centre - 1) / sd
+        above = [sd * (value * float(special.ndtr(value)) + math.exp(-(value**2) / 2) / math.sqrt(2 * math.pi)) for value in (low, high)]
+        return above[0] - above[1]
+
+    return float(optimize.brentq(lambda centre: cut(centre) - mean, -FARTHEST, FARTHEST))

@@ -1,0 +1,172 @@
+"""What the rule does with arms of which the truth is known: how often it ships them, as a table, a sentence and a picture."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from core.evaluation.power import Spread
+from core.evaluation.ship_chance import LOST, MET, World, draw_evaluations, others_hold, score_holds
+from core.pictures import COLOURS, MARKERS, TEXT, picture
+from core.records import Record
+from core.settings.evaluation import Decision
+
+GAINS = (0.0, 0.05, 0.10, 0.15, 0.20)
+"""True gains that are shown, of the base's mean."""
+FAILING = (0.0, 0.01, 0.02)
+"""Shares of their occasions in which both arms fail a gate."""
+UNSAFE = (0.05, 0.20, 0.50)
+"""Shares of the rare gate's occasions in which an unsafe arm fails it."""
+USUAL = 0.01
+"""Share of its occasions in which either arm fails a gate, where one figure is given."""
+DRAWN = 25
+"""Percent: the largest true gain in the picture."""
+
+
+class ShipRow(Record):
+    """How often arms are shipped that differ in their true gain alone.
+
+    Args:
+        failing: share of their occasions in which both arms fail a gate.
+        unsafe: share of the rare gate's occasions in which the arm fails it; none where it fails it as the base does.
+        chances: by true gain, in the order of `GAINS`; none where the base leaves no room for it.
+        gain_for_wanted: the smallest true gain, in whole percent, that is shipped with the wanted chance; none where none is.
+    """
+
+    personas: int
+    trials: int
+    failing: FiniteFloat
+    unsafe: FiniteFloat | None
+    chances: list[FiniteFloat | None]
+    gain_for_wanted: FiniteFloat | None
+
+
+class ShipOutlook(Record):
+    """How likely the planned evaluation ships an arm that has just the gain that is asked for.
+
+    Args:
+        room: the largest gain that the base leaves room for; none where it scores 0.
+        chance: none where that is less than `asked`.
+        gain_for_wanted: the smallest true gain, in whole percent, that is shipped with the chance `wanted`; none where none is.
+    """
+
+    personas: int
+    trials: int
+    asked: FiniteFloat
+    wanted: FiniteFloat
+    room: FiniteFloat | None
+    chance: FiniteFloat | None
+    gain_for_wanted: FiniteFloat | None
+
+
+def ship_rows(spread: Spread, sizes: Sequence[tuple[int, int]], rule: Decision, wanted: float) -> list[ShipRow]:
+    """Return a row for each size, personas and trials, and each of `FAILING` and `UNSAFE`."""
+    rows = []
+    for personas, trials in sizes:
+        chance = _chances(spread, personas, trials, rule)
+        for failing, unsafe in [*((rate, None) for rate in FAILING), *((USUAL, rate) for rate in UNSAFE)]:
+            chances = [chance(gain, failing, unsafe) for gain in GAINS]
+            enough = _smallest(lambda gain, rates=(failing, unsafe), chance=chance: chance(gain, *rates), wanted)
+            rows.append(ShipRow(personas=personas, trials=trials, failing=failing, unsafe=unsafe, chances=chances, gain_for_wanted=enough))
+    return rows
+
+
+def ship_outlook(spread: Spread, personas: int, trials: int, rule: Decision, wanted: float) -> ShipOutlook:
+    """Return how likely the planned evaluation ships an arm with the gain that is asked for.
+
+    Raises:
+        EvaluationError: an arm has more conversations than are simulated.
+    """
+    chance = _chances(spread, personas, trials, rule)
+    return ShipOutlook(
+        personas=personas,
+        trials=trials,
+        asked=rule.improvement,
+        wanted=wanted,
+        room=1 / spread.base_mean - 1 if spread.base_mean > 0 else None,
+        chance=chance(rule.improvement, USUAL, None),
+        gain_for_wanted=_smallest(lambda gain: chance(gain, USUAL, None), wanted),
+    )
+
+
+def ship_sentence(found: ShipOutlook) -> str:
+    """Say how likely the planned evaluation ships an arm by the whole rule."""
+    if found.chance is None:
+        room = f"{found.room:.1%}" if found.room is not None else "none"
+        asked = f"a gain of {found.asked:.0%} is asked for"
+        return f"By the whole rule no arm can be shipped: {asked}, and the base's mean leaves room for {room}, even to a perfect arm."
+    needed = f"no true gain ships with {found.wanted:.0%}" if found.gain_for_wanted is None else f"{found.gain_for_wanted:.0%} ships with {found.wanted:.0%}"
+    return (
+        f"By the whole rule (gain, p, interval, safety, missing) {found.personas} personas × {found.trials} trials ship a true gain of {found.asked:.0%} "
+        f"with a probability of {found.chance:.0%}; {needed} (simulated; each arm fails gates in {USUAL:.0%} of their occasions)."
+    )
+
+
+def ship_table(rows: Sequence[ShipRow], wanted: float) -> list[str]:
+    """Return the rows as lines of a Markdown table."""
+    head = ["personas × trials", "gates failed", *(f"true gain {gain:.0%}" for gain in GAINS), f"ships with {wanted:.0%}"]
+    lines = []
+    for row in rows:
+        failed = f"{row.failing:.0%} in both arms" + (f", the rare one {row.unsafe:.0%} by the arm" if row.unsafe is not None else "")
+        needed = "no gain" if row.gain_for_wanted is None else f"{row.gain_for_wanted:.0%}"
+        lines.append([f"{row.personas} × {row.trials}", failed, *("no room" if one is None else f"{one:.1%}" for one in row.chances), needed])
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---", "---", *["---:"] * (len(GAINS) + 1)], *lines)]
+
+
+def ship_picture(spread: Spread, sizes: Sequence[tuple[int, int]], rule: Decision, wanted: float) -> str:
+    """Draw the chance to be shipped over the true gain, for each size, as an SVG picture that is a file of its own."""
+    curves = {f"{personas} × {trials}": _curve(_chances(spread, personas, trials, rule)) for personas, trials in sizes}
+
+    def draw(axes: Any) -> None:
+        for at, (name, points) in enumerate(curves.items()):
+            look = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)]}
+            axes.plot([gain for gain, _ in points], [chance for _, chance in points], linewidth=1.8, markersize=4, markevery=5, label=name, **look)
+        axes.axhline(wanted, color=TEXT, linewidth=1, linestyle=":")
+        axes.axvline(100 * rule.improvement, color=TEXT, linewidth=1, linestyle=":")
+        axes.set(xlabel="true gain, % of the base's mean; dotted: what is asked for", ylabel='probability of "ship"', ylim=(-0.02, 1.02), xlim=(0, DRAWN))
+        axes.legend(frameon=False, labelcolor=TEXT, title="personas × trials", loc="lower right")
+
+    said = " ".join(f"{name}: {', '.join(f'{chance:.0%} at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
+    title = f"Probability that the rule ships, gates failed in {USUAL:.0%} of their occasions by both arms"
+    return picture(draw, title, said, (8, 4.2), sides=("left", "bottom"), alone=True)
+
+
+def ship_assumptions(spread: Spread) -> str:
+    """Say what is taken for granted."""
+    return (
+        f"Simulated: {spread.source}; one gate applies in every conversation and a rare one with {MET:.1%} of personas; either arm loses {LOST:.0%} of its "
+        "conversations; failures are independent of one another and of the scores; one arm is compared with the base."
+    )
+
+
+Chance = Callable[[float, float, float | None], float | None]
+"""By true gain, share of failed occasions in both arms, and of the rare gate's by an unsafe arm."""
+
+
+def _chances(spread: Spread, personas: int, trials: int, rule: Decision) -> Chance:
+    drawn = draw_evaluations(World(spread=spread, personas=personas, trials=trials))
+    by_gain = cache(lambda gain: score_holds(drawn, rule, gain))
+    by_rates = cache(lambda base, arm: others_hold(drawn, rule, base, arm))
+
+    def chance(gain: float, failing: float, unsafe: float | None) -> float | None:
+        better = by_gain(gain)
+        return None if better is None else float(np.mean(better & by_rates(failing, failing if unsafe is None else unsafe)))
+
+    return chance
+
+
+def _smallest(chance: Callable[[float], float | None], wanted: float) -> float | None:
+    """Return the smallest gain that has the wanted chance, by bisection: the chance grows with the gain, and beyond what there is room for there is none."""
+    low, high = -1, 101
+    while high - low > 1:
+        percent = (low + high) // 2
+        found = chance(percent / 100)
+        low, high = (low, percent) if found is None or found >= wanted else (percent, high)
+    return high / 100 if high <= 100 and chance(high / 100) is not None else None
+
+
+def _curve(chance: Chance) -> list[tuple[int, float]]:
+    found = [(percent, chance(percent / 100, USUAL, None)) for percent in range(DRAWN + 1)]
+    return [(percent, one) for percent, one in found if one is not None]

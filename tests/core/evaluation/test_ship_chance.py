@@ -1,0 +1,146 @@
+"""The simulated rule is the product's own, and promises no more than the rule can keep."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from core.errors import EvaluationError
+from core.evaluation.comparison import compare_arms
+from core.evaluation.power import analyse_power, assumed_spread
+from core.evaluation.sentences import power_sentence
+from core.evaluation.ship_chance import World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_outlook import GAINS, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
+from core.settings.evaluation import Decision
+from core.settings.pipeline import load_settings
+from tests.core.arms import lost, one, rubric
+
+SPREAD = assumed_spread(0.05, 0.15, 0.70)
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.1, missing_difference=0.1)
+
+
+def conversations(drawn, place, gain, base, arm):
+    """The conversations of one simulated evaluation."""
+    scores, failed, applies = drawn.scores(gain), drawn.failed(base, arm), drawn.applies()
+    played = []
+    for side, name in enumerate(("base", "understudy")):
+        for persona, trial in np.ndindex(drawn.world.personas, drawn.world.trials):
+            gates = [gate for at, gate in enumerate(("G1", "G2")) if failed[at, side, place, persona, trial]]
+            answers = {} if applies[1, 0, place, persona, 0] else {"G2": "NA"}
+            item = one(name, 9000 + persona, trial, float(scores[side, place, persona, trial]), gates, answers)
+            played.append(lost(item) if drawn.lost[side, place, persona, trial] else item)
+    return played
+
+
+@pytest.mark.parametrize(
+    ("personas", "trials", "base_mean", "missing", "margin", "alpha"),
+    [
+        (8, 2, 0.7, 0.15, 0.4, 0.05),
+        (23, 2, 0.7, 0.1, 0.2, 0.05),
+        (22, 1, 0.88, 0.3, 0.2, 0.05),
+        (24, 1, 0.97, 0.0, 0.25, 0.05),
+        (22, 2, 0.7, 0.02, 0.25, 0.5),  # where p is no obstacle, the interval decides
+    ],
+)
+def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(personas, trials, base_mean, missing, margin, alpha):
+    rule = Decision(improvement=0.03, alpha=alpha, safety_margin=margin, missing_difference=0.15)
+    world = World(spread=assumed_spread(0.05, 0.15, base_mean), personas=personas, trials=trials, met=0.3, lost=missing)
+    drawn, gain, rates, flips = draw_evaluations(world, seed=5, simulations=25), 0.05 if base_mean < 0.9 else 0.03, (0.02, 0.3), 400
+    better, others = score_holds(drawn, rule, gain, flips), others_hold(drawn, rule, *rates)
+    assert better is not None
+    for place in range(25):
+        played = conversations(drawn, place, gain, *rates)
+        decided = compare_arms(played, "base", rubric(), rule, resamples=10, flips=flips).comparisons["understudy"].decided
+        held = [condition.holds for condition in decided.conditions]
+        assert (all(held[:3]), all(held[3:])) == (better[place], others[place])
+        assert (decided.decision == "ship") == (better[place] and others[place])
+    assert 0 < better.sum() < 25
+    assert 0 < others.sum() < 25
+
+
+@pytest.mark.parametrize(("personas", "trials"), [(10, 3), (30, 3), (60, 2)])
+def test_without_a_gain_it_ships_less_often_than_alpha_and_with_more_of_it_never_less(personas, trials):
+    for row in ship_rows(SPREAD, [(personas, trials)], RULE, 0.8):
+        chances = [chance for chance in row.chances if chance is not None]
+        assert len(chances) == len(GAINS)
+        assert chances[0] < RULE.alpha
+        # Monte Carlo error of two figures from the same draws
+        assert all(after >= before - 0.01 for before, after in pairwise(chances))
+
+
+def test_an_arm_that_fails_more_of_a_gate_s_occasions_is_shipped_less_often():
+    drawn = draw_evaluations(World(spread=SPREAD, personas=60, trials=2))
+    safe = [others_hold(drawn, RULE, 0.01, rate).mean() for rate in (0.01, 0.05, 0.2, 0.5)]
+    assert safe == sorted(safe, reverse=True)
+    assert safe[-1] < 0.05
+    both = [others_hold(drawn, RULE, rate, rate).mean() for rate in (0.0, 0.01, 0.02)]
+    assert both == sorted(both, reverse=True)
+
+
+def test_scores_have_the_mean_that_is_said_although_they_are_cut():
+    for base_mean, gain in ((0.7, 0.15), (0.9, 0.1), (0.05, 0.0)):
+        drawn = draw_evaluations(World(spread=assumed_spread(0.05, 0.15, base_mean), personas=60, trials=3))
+        scores = drawn.scores(gain)
+        assert scores is not None
+        base, arm = scores
+        assert 0 <= min(base.min(), arm.min()) <= max(base.max(), arm.max()) <= 1
+        assert base.mean() == pytest.approx(base_mean, abs=0.002)
+        assert arm.mean() == pytest.approx(base_mean * (1 + gain), abs=0.002)
+
+
+@pytest.mark.parametrize(("base_mean", "room"), [(0.93, "7.5%"), (0.95, "5.3%"), (1.0, "0.0%")])
+def test_above_a_base_of_0_909_no_arm_can_ship_and_that_is_said(base_mean, room):
+    spread = assumed_spread(0.05, 0.15, base_mean)
+    found = ship_outlook(spread, 60, 3, RULE, 0.8)
+    assert (found.chance, found.gain_for_wanted) == (None, None)
+    assert f"no arm can be shipped: a gain of 10% is asked for, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
+    (row, *_) = ship_rows(spread, [(60, 3)], RULE, 0.8)
+    assert row.chances[GAINS.index(0.10)] is None
+    assert "| no room | no room | no room | no gain |" in ship_table([row], 0.8)[-1]
+    planned = analyse_power(60, 3, spread)
+    assert (planned.gain_power, planned.personas_for_gain) == (0.0, None)
+    assert f"is out of reach, because the base leaves room for {1 - base_mean:.3f}" in power_sentence(planned)
+    assert ship_outlook(assumed_spread(0.05, 0.15, 1 / 1.1), 60, 3, RULE, 0.8).chance is not None
+
+
+def test_the_same_seed_gives_the_same_and_another_another():
+    first, again = (ship_rows(SPREAD, [(12, 2)], RULE, 0.8) for _ in range(2))
+    assert first == again
+    world = World(spread=SPREAD, personas=12, trials=2)
+    assert not np.array_equal(draw_evaluations(world, seed=1).noise, draw_evaluations(world, seed=2).noise)
+    assert ship_picture(SPREAD, [(12, 2)], RULE, 0.8) == ship_picture(SPREAD, [(12, 2)], RULE, 0.8)
+
+
+def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
+    found = ship_outlook(SPREAD, 60, 2, RULE, 0.8)
+    assert found.gain_for_wanted is not None
+    drawn = draw_evaluations(World(spread=SPREAD, personas=60, trials=2))
+    others = others_hold(drawn, RULE, 0.01, 0.01)
+    below, at = (np.mean(score_holds(drawn, RULE, found.gain_for_wanted + more) & others) for more in (-0.01, 0))
+    assert below < 0.8 <= at
+    assert f"{found.gain_for_wanted:.0%} ships with 80%" in ship_sentence(found)
+
+
+@pytest.mark.parametrize("spread", [assumed_spread(0, 0, 0.5), assumed_spread(0.05, 0.15, 0.0), assumed_spread(1, 1, 0.5), assumed_spread(0, 0.2, 0.999)])
+@pytest.mark.parametrize("personas", [1, 2, 6])
+def test_a_world_at_the_edge_has_chances_too(spread, personas):
+    for row in ship_rows(spread, [(personas, 1)], RULE, 0.8):
+        assert all(chance is None or 0 <= chance <= 1 for chance in row.chances)
+
+
+def test_an_evaluation_too_large_to_simulate_is_refused():
+    with pytest.raises(EvaluationError, match=r"10000 personas × 3 trials are 30,000 conversations of an arm; up to 20,000 are simulated"):
+        draw_evaluations(World(spread=SPREAD, personas=10_000, trials=3))
+
+
+def test_the_shipped_sizes_ship_a_gain_of_15_percent_although_gates_fail_now_and_then():
+    numbers = load_settings().evaluation
+    (row,) = [
+        row
+        for row in ship_rows(
+            assumed_spread(numbers.power.between, numbers.power.within, numbers.power.base_mean), [(numbers.personas, numbers.trials)], numbers.decision, 0.8
+        )
+        if (row.failing, row.unsafe) == (0.01, None)
+    ]
+    assert (row.chances[GAINS.index(0.15)] or 0) >= 0.8
+    assert row.chances[0] == pytest.approx(0, abs=0.01)
