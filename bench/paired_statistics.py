@@ -186,7 +186,8 @@ def shipped_by_the_docs(personas: int, trials: int, gain: float, rates: tuple[fl
         crisis, both = draw.random(personas) < MET, []
         for shift, rare in ((0.0, rates[0]), (gain * mean, rates[1])):
             each = mean + shift + draw.normal(0, RULE_SPREAD.between / np.sqrt(2), (personas, 1))
-            score = np.clip(each + draw.normal(0, RULE_SPREAD.within / np.sqrt(2), (personas, trials)), 0, 1)
+            # not cut to 0..1, which would lower the gain
+            score = each + draw.normal(0, RULE_SPREAD.within / np.sqrt(2), (personas, trials))
             always, met = draw.random(score.shape) < rates[0], (draw.random(score.shape) < rare) & crisis[:, None]
             both.append((score, draw.random(score.shape) >= RULE_LOST, always, met))
         (base, base_kept, *base_failed), (arm, arm_kept, *arm_failed) = both
