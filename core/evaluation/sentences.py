@@ -28,7 +28,7 @@ def power_sentence(plan: PowerAnalysis) -> str:
     wanted = f"a gain of {plan.gain:.3f}, {share:.0%} of the base's mean,"
     if plan.gain > 1 - plan.spread.base_mean + 1e-9:
         return f"{able}; {wanted} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
-    return f"{able}; {wanted} is found with {plan.gain_power:.0%} power and needs {needed} personas ({plan.spread.source})."
+    return f"{able}; {wanted} has p below {plan.alpha:g} with {plan.gain_power:.0%} power and needs {needed} personas for that ({plan.spread.source})."
 
 
 def safety_outlook(personas: int, margin: float) -> str:
