@@ -166,7 +166,8 @@ def training_lengths(store: Store, dataset: DatasetRef) -> list[int]:
 
 def origin_of(store: Store, dataset: DatasetRef) -> tuple[list[str], list[str]]:
     """Return the judges that chose a dataset's conversations, and the models that wrote their answers, where that is known."""
-    chosen_by = [name for judges in store.load_json(f"{dataset.path}/manifest.json")["judges"] for name in judges.split(JOIN)]
+    entries = store.load_json(f"{dataset.path}/manifest.json")["transcripts"]
+    chosen_by = list(dict.fromkeys(name for entry in entries for name in entry["judge"].split(JOIN)))
     return chosen_by, list(dict.fromkeys(filter(None, map(writer_of, _trained_on(store, dataset)))))
 
 

@@ -15,6 +15,7 @@ from huggingface_hub import DatasetCard
 from pydantic import SecretStr
 
 from blocks.hf_hub import HfHub
+from core.dataset.build import origin_of
 from core.errors import DatasetError, HubError, UnderstudyError
 from core.judging.checkpoints import write_checkpoint
 from core.packs.pack import load_pack
@@ -74,6 +75,7 @@ async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_wh
     assert [entry["id"] for entry in manifest["transcripts"]] == ["t0", "t3", "t4"]
     assert {entry["id"]: entry["reason"] for entry in manifest["left_out"]} == {"t1": "failed: 0.700", "t2": "gate: CQ8", "t9": "missing file"}
     assert found.transcripts == 3
+    assert origin_of(open_store(), found) == (["scripted/judge"], [])  # who wrote them nobody stated
     folder = data_root / "hub/datasets/understudy/therapeutic-coaching/commits" / found.commit
     rows = load_dataset(str(folder), cache_dir=str(elsewhere / "cache"))
     assert {split: len(rows[split]) for split in ("train", "validation")} == {"train": found.examples, "validation": found.validation_examples}

@@ -113,6 +113,11 @@ async def test_the_quantised_understudy_answers(ran):
     assert again.text == reply.text
 
 
+def test_the_evaluation_says_that_its_judge_chose_the_training_data_too(ran):
+    (record,) = (json.loads(path.read_text(encoding="utf-8")) for path in ran.files("evaluations/*/comparison.json"))
+    assert any(caveat.startswith("The judge scripted/judge also chose the training conversations") for caveat in record["caveats"])
+
+
 def test_both_arms_met_the_same_users(ran):
     found = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in ran.files("evaluations/transcripts/*/*.json")]
     arms = {item.provenance["assistant"]: {} for item in found}
