@@ -80,7 +80,7 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
     assert one.verdicts["CQ8"].reason == "yes"  # the note that the person wrote
     assert "of case" in one.exchanges[0].user
     assert "0 golden conversations written" in command(data_root, str(sheet), word="golden").stdout
-    sheet.write_text(sheet.read_text(encoding="utf-16").replace("No", "", 1), encoding="utf-8")
+    sheet.write_text(sheet.read_text(encoding="utf-16").replace("\tNo\t", "\t\t", 1), encoding="utf-8")
     assert "it has no label for CQ8" in command(data_root, str(sheet), f"--to={data_root}/other", word="golden").stdout
 
 
