@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -262,11 +263,13 @@ class Terminal:
         """Read until a text comes, and forget what came before."""
         until = time.monotonic() + 60
         while text not in self.seen:
-            assert time.monotonic() < until, self.seen
+            ready, _, _ = select.select([self.master], [], [], max(0.0, until - time.monotonic()))
+            assert ready, self.seen
             self.seen += os.read(self.master, 4096).decode(errors="replace")
         self.seen = self.seen.partition(text)[2]
 
     def interrupt(self):
+        time.sleep(0.3)  # readline prints its prompt a moment before it waits, and a signal between the two is seen at the next key only
         self.process.send_signal(signal.SIGINT)
 
     def end(self):
