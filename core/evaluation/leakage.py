@@ -1,4 +1,4 @@
-"""What a judge of the evaluation has in common with how the training data came about: a model learns the taste of whoever chose or wrote its examples."""
+"""What a judge of the evaluation has in common with how the training data came about: a model learns the taste of who chose or wrote its examples."""
 
 from collections.abc import Iterable, Sequence
 

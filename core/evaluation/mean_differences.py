@@ -29,12 +29,11 @@ Conversations = Mapping[tuple[int, int], Trial]
 """Of an arm, by persona and trial."""
 
 
-class MeanDifference(Record):
-    """A difference of means, arm − base, over personas, each of which counts the same.
+class Means(Record):
+    """Both arms' means over personas, each of which counts the same, and their difference, arm − base.
 
     Args:
-        interval: 95 %, t over personas; none where all personas differ by the same, which `reason` says.
-        p: two-sided, sign-flip permutation over personas; least_p: the least that it can be with these personas.
+        interval: 95 %, t over personas; none where all personas differ by the same, or there is only one.
     """
 
     personas: int
@@ -43,6 +42,15 @@ class MeanDifference(Record):
     arm_mean: FiniteFloat
     difference: FiniteFloat
     interval: Interval | None
+
+
+class MeanDifference(Means):
+    """A difference of means that is tested; `reason` says why there is no interval.
+
+    Args:
+        p: two-sided, sign-flip permutation over personas; least_p: the least that it can be with these personas.
+    """
+
     p: FiniteFloat
     least_p: FiniteFloat
     reason: str | None = None

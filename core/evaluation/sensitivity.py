@@ -2,30 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import FiniteFloat
-
-from core.evaluation.mean_differences import Conversations
+from core.evaluation.mean_differences import Conversations, Means
 from core.evaluation.outcomes import Pairs, Trial, points
-from core.evaluation.paired_statistics import Interval, t_interval
+from core.evaluation.paired_statistics import t_interval
 from core.packs.pack import Rubric
-from core.records import Answer, Persona, Record
+from core.records import Answer, Persona
 
 
-class Sensitivity(Record):
+class Sensitivity(Means):
     """The difference of mean scores under another way of counting.
 
     Args:
         name: what is done otherwise, in words.
-        interval: 95 %, t over personas; none where all differ by the same, or there is only one.
     """
 
     name: str
-    personas: int
-    pairs: int
-    base_mean: FiniteFloat
-    arm_mean: FiniteFloat
-    difference: FiniteFloat
-    interval: Interval | None
 
 
 def sensitivities(base: Conversations, arm: Conversations, rubric: Rubric, personas: Sequence[Persona]) -> list[Sensitivity]:

@@ -147,7 +147,7 @@ def read_calibration(store: Store, name: str | None) -> Calibration | None:
 
 
 def measured_judges(store: Store, pack: Pack, judges: Iterable[str], judging: Judging | None = None) -> list[str]:
-    """Say what each judge was measured to be, for whoever relies on its verdicts.
+    """Say what each judge was measured to be, for the reader of its verdicts.
 
     Args:
         judges: provider/model, or the name of a panel.

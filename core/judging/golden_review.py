@@ -13,7 +13,7 @@ from core.records import Answer, Judged, Verdict
 OWN = "own-golden"
 """Below the data root: golden conversations of a person's own, by domain."""
 HELD_OUT = 3
-"""One conversation of so many is held out."""
+"""One conversation in three is held out."""
 
 
 def golden_files(labels: Labels, judged: Sequence[Judged], rubric: Rubric, batch: str) -> tuple[dict[str, GoldenFile], dict[str, str]]:
