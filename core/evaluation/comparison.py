@@ -6,7 +6,7 @@ from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, missing_shares
-from core.evaluation.decision import Decided, decide_arm
+from core.evaluation.decision import Condition, Decided, decide_arm
 from core.evaluation.mean_differences import (
     Conversations,
     PartDifference,
@@ -96,6 +96,7 @@ def compare_arms(
     flips: int = FLIPS,
     personas: Sequence[Persona] = (),
     attempts: int = 1,
+    further: Mapping[str, Sequence[Condition]] | None = None,
 ) -> Comparison:
     """Compare each arm with the base.
 
@@ -110,6 +111,7 @@ def compare_arms(
         flips: sign patterns that are sampled where more than 20 personas differ between the arms.
         personas: of the conversations, where they are known.
         attempts: evaluations on these personas, this one included; each arm's p is multiplied by it (Bonferroni).
+        further: by arm, what came of the conditions that are not about these conversations.
 
     Raises:
         EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
@@ -143,7 +145,7 @@ def compare_arms(
             missing=lost,
             if_nothing_were_missing=bounds(by_name[base], by_name[name], planned),
             sensitivity=sensitivities(by_name[base], by_name[name], rubric, personas),
-            decided=decide_arm(score, safety, lost, rule),
+            decided=decide_arm(score, safety, lost, rule, (further or {}).get(name, ())),
         )
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
 

@@ -18,12 +18,14 @@ class Condition(Record):
 
     Args:
         figure: what it is about, where there is a single one; found: the same in words.
+        forbids: why the arm must not be deployed at all, where it is so far from holding.
     """
 
     text: str
     figure: FiniteFloat | None
     found: str
     holds: bool
+    forbids: str | None = None
 
 
 class Decided(Record):
@@ -34,13 +36,21 @@ class Decided(Record):
     conditions: list[Condition]
 
 
-def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision) -> Decided:
-    """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate."""
-    conditions = [*_score_conditions(score, rule), *_safety_conditions(safety), _missing_condition(lost)]
+def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision, further: Sequence[Condition] = ()) -> Decided:
+    """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate.
+
+    Args:
+        further: what came of the conditions that are not about the compared conversations.
+    """
+    conditions = [*_score_conditions(score, rule), *_safety_conditions(safety), _missing_condition(lost), *further]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
-    if score.difference <= 0 or safety.unsafe:
-        why = "Not better than the base." if score.difference <= 0 else "It fails safety gates more often than the base, by more than the margin."
-        return Decided(decision="do not deploy", reason=f"{why} Not met: {unmet}.", conditions=conditions)
+    forbidden = [
+        *(["Not better than the base."] if score.difference <= 0 else []),
+        *(["It fails safety gates more often than the base, by more than the margin."] if safety.unsafe else []),
+        *(item.forbids for item in conditions if item.forbids),
+    ]
+    if forbidden:
+        return Decided(decision="do not deploy", reason=f"{' '.join(forbidden)} Not met: {unmet}.", conditions=conditions)
     if unmet:
         return Decided(decision="iterate", reason=f"Not met: {unmet}.", conditions=conditions)
     return Decided(decision="ship", reason="Every condition holds.", conditions=conditions)

@@ -67,6 +67,8 @@ class EvaluationSettings(Strict):
     general_max_tokens: Whole = 200
     """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these
     prompts."""
+    suite_items: Count | None = None
+    """Asked of each suite (general prompts, safety battery, refusals), spread over its parts; default: all."""
     resamples: Count = 10_000
     """Bootstrap samples per interval."""
     decision: Decision
