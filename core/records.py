@@ -27,9 +27,12 @@ def _is_day(text: str) -> str:
 
 
 class Record(BaseModel):
-    """Frozen, with no field but those declared. An error does not repeat what was given, which may be a file that nobody was to see."""
+    """Frozen, with no field but those declared, and every number finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    An error does not repeat what was given, which may be a file that nobody was to see.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class ModelChoice(Record):

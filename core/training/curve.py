@@ -1,6 +1,5 @@
 """The loss of a training: a picture that can be read on a light and on a dark page, and the same in words and a table for those who cannot see it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,12 +17,12 @@ TRAINING, VALIDATION = "#1a7fd4", "#c2620a"
 
 
 class LossPoint(Record):
-    """A loss at a step; none where it was not a finite number."""
+    """A loss at a step."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     step: int
-    loss: Annotated[float | None, AfterValidator(lambda value: value if value is not None and math.isfinite(value) else None)]
+    loss: float
 
 
 Points = Annotated[list[LossPoint], AfterValidator(lambda points: sorted(points, key=lambda point: point.step))]
@@ -40,7 +39,7 @@ def loss_curve(metrics: Mapping[str, Any]) -> LossCurve:
     """Return the losses that a training job wrote into `metrics.json`.
 
     Raises:
-        JobError: they have another form.
+        JobError: they have another form, or one is not finite.
     """
     found = {"training": metrics.get("loss_curve", []), "validation": metrics.get("validation_curve", [])}
     return check(found, LossCurve, JobError, "The loss curve in metrics.json")
@@ -57,18 +56,17 @@ def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: 
 
 
 def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
-    import numpy as np
     from matplotlib.ticker import MaxNLocator
 
     axes.set(xlabel="step", ylabel="loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     steps, losses = _arrays(curve.training)
     window = round(smoothing * len(steps))
-    if np.isfinite(losses).any():
+    if len(steps):
         axes.plot(steps, losses, color=TEXT, linewidth=0.7, marker="." if len(steps) < 30 else None, label="training")
-    if np.isfinite(losses).any() and window >= 3:
+    if window >= 3:
         axes.plot(steps, _running_mean(losses, window), color=TRAINING, linewidth=2, label=f"training, mean over {window:,} steps")
-    steps, losses = _arrays([point for point in curve.validation if point.loss is not None])
+    steps, losses = _arrays(curve.validation)
     if len(steps):
         axes.plot(steps, losses, color=VALIDATION, linewidth=1.5, linestyle="--", marker="o", label="validation")
     if axes.lines:
@@ -80,16 +78,15 @@ def _draw(axes: Any, curve: LossCurve, smoothing: float) -> None:
 def _arrays(points: Sequence[LossPoint]) -> "tuple[np.ndarray, np.ndarray]":
     import numpy as np
 
-    return np.array([point.step for point in points]), np.array([math.nan if point.loss is None else point.loss for point in points])
+    return np.array([point.step for point in points]), np.array([point.loss for point in points])
 
 
 def _running_mean(values: "np.ndarray", window: int) -> "np.ndarray":
-    """Return the mean of the finite values around each."""
+    """Return the mean of the values around each."""
     import numpy as np
 
-    finite, kernel = np.isfinite(values), np.ones(window)
-    sums, counts = np.convolve(np.where(finite, values, 0), kernel, "same"), np.convolve(finite, kernel, "same")
-    return np.divide(sums, counts, out=np.full(len(values), math.nan), where=counts > 0)
+    kernel = np.ones(window)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
 def curve_sentence(curve: LossCurve, rise: float = 0.02, last: int = 5) -> str:
@@ -99,13 +96,14 @@ def curve_sentence(curve: LossCurve, rise: float = 0.02, last: int = 5) -> str:
         rise: share of the lowest validation loss by which the last must be above it to be called overfitting.
         last: how many of the last training losses are averaged, since single ones differ by chance.
     """
-    training, validation = ([point for point in points if point.loss is not None] for points in (curve.training, curve.validation))
-    said = f"{_training(training, last)}; {_validation(validation, rise)}." if training or validation else "No loss is known."
-    return f"{said[0].upper()}{said[1:]}{_not_finite('training', curve.training)}{_not_finite('validation', curve.validation)}"
+    if not (curve.training or curve.validation):
+        return "No loss is known."
+    said = f"{_training(curve.training, last)}; {_validation(curve.validation, rise)}."
+    return f"{said[0].upper()}{said[1:]}"
 
 
 def _training(points: Sequence[LossPoint], last: int) -> str:
-    losses = [point.loss for point in points if point.loss is not None]
+    losses = [point.loss for point in points]
     if len(losses) < 2:
         return f"the training loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no training loss is known"
     end = f"{losses[-1]:.3f}" if len(losses) <= last else f"{sum(losses[-last:]) / last:.3f} (mean of the last {last})"
@@ -113,7 +111,7 @@ def _training(points: Sequence[LossPoint], last: int) -> str:
 
 
 def _validation(points: Sequence[LossPoint], rise: float) -> str:
-    losses = [point.loss for point in points if point.loss is not None]
+    losses = [point.loss for point in points]
     if len(losses) < 2:
         return f"the validation loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no validation loss is known"
     end, lowest, at = losses[-1], min(losses), points[losses.index(min(losses))].step
@@ -127,14 +125,6 @@ def _validation(points: Sequence[LossPoint], rise: float) -> str:
     return f"{said}: it then rose{by}, a sign of overfitting (the model learns its examples by heart)"
 
 
-def _not_finite(kind: str, points: Sequence[LossPoint], named: int = 5) -> str:
-    steps = [f"{point.step:,}" for point in points if point.loss is None]
-    if not steps:
-        return ""
-    where = f"step{'s' if len(steps) > 1 else ''} {', '.join(steps[:named])}{f' and {len(steps) - named:,} more' if len(steps) > named else ''}"
-    return f" Not a finite number, and not drawn: {len(steps):,} of {len(points):,} {kind} losses, at {where}."
-
-
 def curve_table(curve: LossCurve, rows: int = 12) -> str:
     """Return the curve as a Markdown table.
 
@@ -142,23 +132,20 @@ def curve_table(curve: LossCurve, rows: int = 12) -> str:
         rows: at most, at least 4; the first, last and lowest validation losses and the last step are among them.
     """
     training, validation = _by_step(curve.training), _by_step(curve.validation)
-    known = [step for step, loss in validation.items() if loss is not None]
-    kept = {*_spread(list(validation), rows - 2), *list(training)[-1:], *sorted(known, key=lambda step: validation[step] or 0.0)[:1]}
+    kept = {*_spread(list(validation), rows - 2), *list(training)[-1:], *sorted(validation, key=lambda step: validation[step])[:1]}
     if len(kept) <= rows // 2:
         kept |= set(_between([step for step in training if step not in kept], rows - len(kept)))
     lines, before = ["| step | training loss | validation loss |", "|---:|---:|---:|"], -1
     for step in sorted(kept):
         passed = [loss for at, loss in training.items() if before < at <= step]
-        finite = [loss for loss in passed if loss is not None]
-        mean = f"{sum(finite) / len(finite):.3f}" if finite else "not finite" if passed else ""
-        loss = validation.get(step)
-        check_loss = "" if step not in validation else "not finite" if loss is None else f"{loss:.3f}"
+        mean = f"{sum(passed) / len(passed):.3f}" if passed else ""
+        check_loss = f"{validation[step]:.3f}" if step in validation else ""
         lines.append(f"| {step:,} | {mean} | {check_loss} |")
         before = step
     return "\n".join(lines) if kept else ""
 
 
-def _by_step(points: Sequence[LossPoint]) -> dict[int, float | None]:
+def _by_step(points: Sequence[LossPoint]) -> dict[int, float]:
     return {point.step: point.loss for point in points}
 
 

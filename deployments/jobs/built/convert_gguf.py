@@ -45,7 +45,7 @@ import sys
 import tarfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -65,7 +65,31 @@ class JobError(Exception):
 
 
 def emit(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)
+    print(as_json(f"the event {event!r}", {"event": event, **fields}), flush=True)
+
+
+def as_json(where: str, content: Any, **layout: Any) -> str:
+    """Returns JSON, which has no NaN and no infinity.
+
+    Raises:
+        JobError: a figure is not finite. It is named, with its place.
+    """
+    if wrong := not_finite(content):
+        raise JobError(f"A figure of {where} is not finite: {wrong}; nothing is made of it.")
+    return json.dumps(content, allow_nan=False, **layout)
+
+
+def not_finite(content: Any, place: str = "") -> str:
+    """Returns the place and value of the first figure that is NaN or infinite, if there is one."""
+    if isinstance(content, float):
+        return "" if math.isfinite(content) else f"{place or 'it'} is {content}"
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, dict):
+        inner = content.items()
+    elif isinstance(content, list | tuple):
+        inner = enumerate(content)
+    within = (not_finite(value, f"{place}.{key}".lstrip(".")) for key, value in inner)
+    return next(filter(None, within), "")
 
 
 def short(error: object) -> str:
@@ -96,9 +120,9 @@ def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Nam
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a JSON file atomically."""
+    """Writes a JSON file atomically; a figure that is not finite raises a JobError."""
     part = path.with_name(f"{path.name}.part")
-    text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
+    text = as_json(path.name, content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
 
@@ -680,11 +704,17 @@ QUANTILE = 1.96
 """Normal quantile for a 95 % interval."""
 
 
-def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> Losses:
+def token_losses(
+    name: str, logits_of: Callable[[list[int]], Any], examples: list[Example]
+) -> Losses:
     """Measures a model's losses.
 
     Args:
+        name: of the model, for the error.
         logits_of: returns a row of logits for each token.
+
+    Raises:
+        JobError: a loss is not finite.
     """
     import torch
 
@@ -695,13 +725,16 @@ def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example])
             logits, wanted = logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask]
             found = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
             losses.append([round(loss, 6) for loss in found.tolist()])
+            if wrong := [loss for loss in losses[-1] if not math.isfinite(loss)]:
+                text = f"On held-out text a loss of {name} is {wrong[0]}"
+                raise JobError(f"{text}; its weights are damaged or overflow: train it again.")
     return losses
 
 
-def torch_losses(model: Any, examples: list[Example]) -> Losses:
+def torch_losses(name: str, model: Any, examples: list[Example]) -> Losses:
     import torch
 
-    return token_losses(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+    return token_losses(name, lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
 
 
 def mean(losses: Losses) -> float:
@@ -988,14 +1021,14 @@ def merge(
     over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
     figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
     figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
-    losses = {"adapter": torch_losses(model, examples)} if adapter else {}
+    losses = {"adapter": torch_losses("base and adapter", model, examples)} if adapter else {}
     if adapter:
         emit("progress", step="merging")
         model = model.merge_and_unload(safe_merge=True)
     save_merged(model, tokenizer, folder, folders)
     emit("progress", step="asking the merged model")
     references = [write_greedily(model, row, ends, limit) for row in ids]
-    losses["merged"] = torch_losses(model, examples)
+    losses["merged"] = torch_losses("the merged model", model, examples)
     figures["stop_tokens"] = stop_tokens(model, tokenizer, stop[1])
     return references, examples, figures, losses
 
@@ -1207,7 +1240,7 @@ def measure_quantised(
         divergences.extend(divergence(wanted, found)[:-1][counts[1:]].tolist())
         return import_module("torch").from_numpy(found)
 
-    losses = token_losses(logits_of, examples)
+    losses = token_losses(small.name, logits_of, examples)
     reply = answer(llm, tokenizer, measured["chats"][0], limit)
     # Sampled, as in use: greedy replies of a small model repeat themselves.
     samples = [
@@ -1408,7 +1441,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     checks |= measure_logits(llm, ids, references, slack)
     checks |= measure_greedy(llm, ids, references, slack)
     as_tensor = import_module("torch").from_numpy
-    losses[f16.name] = token_losses(lambda row: as_tensor(llm.logits(row)), examples)
+    losses[f16.name] = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
     replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
     llm.close()
     checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)

@@ -41,8 +41,8 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -62,7 +62,31 @@ class JobError(Exception):
 
 
 def emit(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)
+    print(as_json(f"the event {event!r}", {"event": event, **fields}), flush=True)
+
+
+def as_json(where: str, content: Any, **layout: Any) -> str:
+    """Returns JSON, which has no NaN and no infinity.
+
+    Raises:
+        JobError: a figure is not finite. It is named, with its place.
+    """
+    if wrong := not_finite(content):
+        raise JobError(f"A figure of {where} is not finite: {wrong}; nothing is made of it.")
+    return json.dumps(content, allow_nan=False, **layout)
+
+
+def not_finite(content: Any, place: str = "") -> str:
+    """Returns the place and value of the first figure that is NaN or infinite, if there is one."""
+    if isinstance(content, float):
+        return "" if math.isfinite(content) else f"{place or 'it'} is {content}"
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, dict):
+        inner = content.items()
+    elif isinstance(content, list | tuple):
+        inner = enumerate(content)
+    within = (not_finite(value, f"{place}.{key}".lstrip(".")) for key, value in inner)
+    return next(filter(None, within), "")
 
 
 def short(error: object) -> str:
@@ -312,9 +336,9 @@ def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a JSON file atomically."""
+    """Writes a JSON file atomically; a figure that is not finite raises a JobError."""
     part = path.with_name(f"{path.name}.part")
-    text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
+    text = as_json(path.name, content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
 
@@ -1029,6 +1053,70 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     return checks[-1]["loss"]
 
 
+# --- deployments/jobs/train/soundness.py ---
+
+FIGURES = ("loss", "eval_loss", "grad_norm")
+"""Logged figures that must be finite. Others, such as an entropy, may lawfully be NaN where a model
+gives a token no probability at all."""
+DIVERGED = 2.0
+"""Multiple of the loss before training, or of one nat where that was less, above which a loss has
+diverged. Overfitting to the data seldom reaches it; a learning rate that is too high soon does."""
+LATEST = 5
+"""Steps over which the training loss is averaged, since that of one step differs by chance."""
+
+
+class DivergedError(JobError):
+    """A training that no further step mends; nothing of it is kept."""
+
+
+def check_step(
+    logs: Mapping[str, Any], log: list[dict[str, Any]], step: int, first: float | None, rate: float
+) -> None:
+    """Checks what was logged at a step.
+
+    Args:
+        log: all that was logged, the latest last.
+        first: validation loss before the training; none while that is being measured.
+        rate: --learning-rate.
+
+    Raises:
+        DivergedError: a figure is not finite, or a loss is far above the one before the training.
+    """
+    remedy = f"lower --learning-rate ({rate:g})"
+    wrong = [name for name in FIGURES if not math.isfinite(logs.get(name, 0.0))]
+    if wrong and first is None:
+        text = f"The validation loss of the base, before any training, is {logs[wrong[0]]}"
+        raise DivergedError(f"{text}; its weights are damaged, or --attention does not suit it.")
+    if wrong:
+        found = f"{name_of(wrong[0])} is {logs[wrong[0]]} at step {step}"
+        raise DivergedError(f"The training diverged: the {found}; {remedy}.")
+    losses = [entry["loss"] for entry in log if "loss" in entry][-LATEST:]
+    latest, name = logs.get("eval_loss"), "validation loss"
+    if latest is None and "loss" in logs and len(losses) == LATEST:
+        latest, name = fmean(losses), f"training loss (mean of {LATEST} steps)"
+    if first is None or latest is None or latest <= DIVERGED * max(1.0, first):
+        return
+    found = f"the {name} is {latest:.4g} at step {step}, and it was {first:.4g} before"
+    raise DivergedError(f"The training diverged: {found}; {remedy}.")
+
+
+def name_of(figure: str) -> str:
+    names = {"eval_loss": "validation loss", "grad_norm": "norm of the gradient"}
+    return names.get(figure, "training loss")
+
+
+def check_weights(
+    weights: Iterable[tuple[str, Any]], arguments: argparse.Namespace, step: int
+) -> None:
+    """Checks that the trained weights are finite, before they are saved."""
+    import torch
+
+    for name, weight in weights:
+        if weight.requires_grad and not bool(torch.isfinite(weight).all()):
+            wrong = f"The training diverged: {name} is not finite after step {step}"
+            raise DivergedError(f"{wrong}; lower --learning-rate ({arguments.learning_rate:g}).")
+
+
 # --- deployments/jobs/train/steps.py ---
 
 def run(
@@ -1038,11 +1126,12 @@ def run(
     import torch
     from transformers import TrainerState
 
-    before, kept, folder, state = 0, {"identity": identity}, None, None
+    before, folder, state = 0, None, None
+    kept: dict[str, Any] = {"identity": identity}
     report_progress(trainer, arguments, kept)
     if checkpoint:
         emit("resumed", step=checkpoint["step"])
-        first = checkpoint["validation_loss_first"]
+        first = kept["validation_loss_first"] = checkpoint["validation_loss_first"]
         folder = arguments.output / f"checkpoint-{checkpoint['step']}"
         state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         # TRL would count from zero.
@@ -1050,8 +1139,7 @@ def run(
         trainer._total_train_tokens = before
     else:
         # train() starts a new log, so this figure is kept here.
-        first = trainer.evaluate()["eval_loss"]
-    kept["validation_loss_first"] = first
+        first = kept["validation_loss_first"] = trainer.evaluate()["eval_loss"]
     started = time.monotonic()
     if state and state.global_step >= state.max_steps:
         # All steps are done; train() would add one where the last epoch is incomplete.
@@ -1089,6 +1177,8 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
             self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
         ) -> None:
             step, of = state.global_step, state.max_steps
+            first, rate = kept.get("validation_loss_first"), arguments.learning_rate
+            check_step(logs, state.log_history, step, first, rate)
             if "loss" in logs:
                 left = (time.monotonic() - self.started) / (step - self.first) * (of - step)
                 figures = {
@@ -1105,6 +1195,8 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
             last = control.should_training_stop or float(state.epoch).is_integer()
             self.late = control.should_save and last
             control.should_save = control.should_save and not self.late
+            if control.should_save or self.late:
+                check_weights(trainer.model.named_parameters(), arguments, state.global_step)
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             control.should_save = control.should_save or self.late
@@ -1157,6 +1249,8 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         "dataloader_pin_memory": cuda,
         "disable_tqdm": True,
         "logging_steps": 1,
+        # By default a loss of NaN is logged as 0, and left out of a validation loss.
+        "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
         "eval_packing": False,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
@@ -1305,7 +1399,7 @@ def train(arguments: argparse.Namespace) -> None:
     arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
     config = configure(arguments, cuda, arithmetic)
     identity = identify(arguments, examples, cuda, arithmetic)
-    try:
+    with failures_explained(arguments):
         arguments.output.mkdir(parents=True, exist_ok=True)
         (arguments.output / "metrics.json").unlink(missing_ok=True)
         if branch in branches:
@@ -1318,6 +1412,25 @@ def train(arguments: argparse.Namespace) -> None:
         facts["files"] = save(trainer, tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - started, 1)
         loss = write_metrics(trainer, arguments, facts)
+    if arguments.push_to:
+        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
+        remove_branch(arguments)
+    remove_checkpoints(arguments)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
+    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+
+
+@contextmanager
+def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
+    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
+    torch = import_module("torch")
+    try:
+        yield
+    except DivergedError:
+        remove_checkpoints(arguments)
+        if arguments.push_to:
+            remove_branch(arguments)
+        raise
     except torch.OutOfMemoryError:
         wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
         lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
@@ -1326,12 +1439,6 @@ def train(arguments: argparse.Namespace) -> None:
         look = f"check {str(arguments.output)!r} and the space left there"
         wrong = f"Training stopped ({short(error)})"
         raise JobError(f"{wrong}; {look}, and run the same again.") from None
-    if arguments.push_to:
-        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
-        remove_branch(arguments)
-    remove_checkpoints(arguments)
-    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
-    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
 
 
 def main(argv: list[str] | None = None) -> int:

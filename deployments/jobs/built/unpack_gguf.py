@@ -23,13 +23,14 @@ import argparse
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -47,7 +48,31 @@ class JobError(Exception):
 
 
 def emit(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)
+    print(as_json(f"the event {event!r}", {"event": event, **fields}), flush=True)
+
+
+def as_json(where: str, content: Any, **layout: Any) -> str:
+    """Returns JSON, which has no NaN and no infinity.
+
+    Raises:
+        JobError: a figure is not finite. It is named, with its place.
+    """
+    if wrong := not_finite(content):
+        raise JobError(f"A figure of {where} is not finite: {wrong}; nothing is made of it.")
+    return json.dumps(content, allow_nan=False, **layout)
+
+
+def not_finite(content: Any, place: str = "") -> str:
+    """Returns the place and value of the first figure that is NaN or infinite, if there is one."""
+    if isinstance(content, float):
+        return "" if math.isfinite(content) else f"{place or 'it'} is {content}"
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, dict):
+        inner = content.items()
+    elif isinstance(content, list | tuple):
+        inner = enumerate(content)
+    within = (not_finite(value, f"{place}.{key}".lstrip(".")) for key, value in inner)
+    return next(filter(None, within), "")
 
 
 def short(error: object) -> str:
@@ -78,9 +103,9 @@ def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Nam
 # --- deployments/jobs/common/files.py ---
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a JSON file atomically."""
+    """Writes a JSON file atomically; a figure that is not finite raises a JobError."""
     part = path.with_name(f"{path.name}.part")
-    text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
+    text = as_json(path.name, content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
 

@@ -1,15 +1,16 @@
 """Result files: writing and describing them."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from .events import as_json
+
 
 def write_json(path: Path, content: Any, ensure_ascii: bool = True) -> None:
-    """Writes a JSON file atomically."""
+    """Writes a JSON file atomically; a figure that is not finite raises a JobError."""
     part = path.with_name(f"{path.name}.part")
-    text = json.dumps(content, indent=1, ensure_ascii=ensure_ascii)
+    text = as_json(path.name, content, indent=1, ensure_ascii=ensure_ascii)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(path)
 

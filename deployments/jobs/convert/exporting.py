@@ -102,7 +102,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     checks |= measure_logits(llm, ids, references, slack)
     checks |= measure_greedy(llm, ids, references, slack)
     as_tensor = import_module("torch").from_numpy
-    losses[f16.name] = token_losses(lambda row: as_tensor(llm.logits(row)), examples)
+    losses[f16.name] = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
     replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
     llm.close()
     checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..common.events import JobError
 from .heldout import Example
 
 Losses = list[list[float]]
@@ -12,11 +13,17 @@ QUANTILE = 1.96
 """Normal quantile for a 95 % interval."""
 
 
-def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example]) -> Losses:
+def token_losses(
+    name: str, logits_of: Callable[[list[int]], Any], examples: list[Example]
+) -> Losses:
     """Measures a model's losses.
 
     Args:
+        name: of the model, for the error.
         logits_of: returns a row of logits for each token.
+
+    Raises:
+        JobError: a loss is not finite.
     """
     import torch
 
@@ -27,13 +34,16 @@ def token_losses(logits_of: Callable[[list[int]], Any], examples: list[Example])
             logits, wanted = logits_of(ids)[:-1][mask].float(), torch.tensor(ids[1:])[mask]
             found = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
             losses.append([round(loss, 6) for loss in found.tolist()])
+            if wrong := [loss for loss in losses[-1] if not math.isfinite(loss)]:
+                text = f"On held-out text a loss of {name} is {wrong[0]}"
+                raise JobError(f"{text}; its weights are damaged or overflow: train it again.")
     return losses
 
 
-def torch_losses(model: Any, examples: list[Example]) -> Losses:
+def torch_losses(name: str, model: Any, examples: list[Example]) -> Losses:
     import torch
 
-    return token_losses(lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
+    return token_losses(name, lambda ids: model(input_ids=torch.tensor([ids])).logits[0], examples)
 
 
 def mean(losses: Losses) -> float:

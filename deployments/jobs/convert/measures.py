@@ -123,7 +123,7 @@ def measure_quantised(
         divergences.extend(divergence(wanted, found)[:-1][counts[1:]].tolist())
         return import_module("torch").from_numpy(found)
 
-    losses = token_losses(logits_of, examples)
+    losses = token_losses(small.name, logits_of, examples)
     reply = answer(llm, tokenizer, measured["chats"][0], limit)
     # Sampled, as in use: greedy replies of a small model repeat themselves.
     samples = [

@@ -47,14 +47,14 @@ def merge(
     over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
     figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
     figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
-    losses = {"adapter": torch_losses(model, examples)} if adapter else {}
+    losses = {"adapter": torch_losses("base and adapter", model, examples)} if adapter else {}
     if adapter:
         emit("progress", step="merging")
         model = model.merge_and_unload(safe_merge=True)
     save_merged(model, tokenizer, folder, folders)
     emit("progress", step="asking the merged model")
     references = [write_greedily(model, row, ends, limit) for row in ids]
-    losses["merged"] = torch_losses(model, examples)
+    losses["merged"] = torch_losses("the merged model", model, examples)
     figures["stop_tokens"] = stop_tokens(model, tokenizer, stop[1])
     return references, examples, figures, losses
 

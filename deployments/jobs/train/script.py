@@ -31,6 +31,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 
 from ..common.events import JobError, emit, exit_code, short, silence_libraries
@@ -48,6 +50,7 @@ from .checkpoints import (
 from .labels import prepare
 from .options import parse_arguments
 from .result import save, write_metrics
+from .soundness import DivergedError
 from .steps import run
 from .trainer import build_trainer, check_prepared, check_tools, configure
 
@@ -76,7 +79,7 @@ def train(arguments: argparse.Namespace) -> None:
     arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
     config = configure(arguments, cuda, arithmetic)
     identity = identify(arguments, examples, cuda, arithmetic)
-    try:
+    with failures_explained(arguments):
         arguments.output.mkdir(parents=True, exist_ok=True)
         (arguments.output / "metrics.json").unlink(missing_ok=True)
         if branch in branches:
@@ -89,6 +92,25 @@ def train(arguments: argparse.Namespace) -> None:
         facts["files"] = save(trainer, tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - started, 1)
         loss = write_metrics(trainer, arguments, facts)
+    if arguments.push_to:
+        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
+        remove_branch(arguments)
+    remove_checkpoints(arguments)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
+    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+
+
+@contextmanager
+def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
+    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
+    torch = import_module("torch")
+    try:
+        yield
+    except DivergedError:
+        remove_checkpoints(arguments)
+        if arguments.push_to:
+            remove_branch(arguments)
+        raise
     except torch.OutOfMemoryError:
         wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
         lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
@@ -97,12 +119,6 @@ def train(arguments: argparse.Namespace) -> None:
         look = f"check {str(arguments.output)!r} and the space left there"
         wrong = f"Training stopped ({short(error)})"
         raise JobError(f"{wrong}; {look}, and run the same again.") from None
-    if arguments.push_to:
-        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
-        remove_branch(arguments)
-    remove_checkpoints(arguments)
-    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
-    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
 
 
 def main(argv: list[str] | None = None) -> int:

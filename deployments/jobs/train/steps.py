@@ -7,6 +7,7 @@ from typing import Any
 from ..common.events import emit
 from ..common.files import write_json
 from .checkpoints import COMPLETE, push_checkpoint, remove_checkpoints
+from .soundness import check_step, check_weights
 
 
 def run(
@@ -16,11 +17,12 @@ def run(
     import torch
     from transformers import TrainerState
 
-    before, kept, folder, state = 0, {"identity": identity}, None, None
+    before, folder, state = 0, None, None
+    kept: dict[str, Any] = {"identity": identity}
     report_progress(trainer, arguments, kept)
     if checkpoint:
         emit("resumed", step=checkpoint["step"])
-        first = checkpoint["validation_loss_first"]
+        first = kept["validation_loss_first"] = checkpoint["validation_loss_first"]
         folder = arguments.output / f"checkpoint-{checkpoint['step']}"
         state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         # TRL would count from zero.
@@ -28,8 +30,7 @@ def run(
         trainer._total_train_tokens = before
     else:
         # train() starts a new log, so this figure is kept here.
-        first = trainer.evaluate()["eval_loss"]
-    kept["validation_loss_first"] = first
+        first = kept["validation_loss_first"] = trainer.evaluate()["eval_loss"]
     started = time.monotonic()
     if state and state.global_step >= state.max_steps:
         # All steps are done; train() would add one where the last epoch is incomplete.
@@ -67,6 +68,8 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
             self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
         ) -> None:
             step, of = state.global_step, state.max_steps
+            first, rate = kept.get("validation_loss_first"), arguments.learning_rate
+            check_step(logs, state.log_history, step, first, rate)
             if "loss" in logs:
                 left = (time.monotonic() - self.started) / (step - self.first) * (of - step)
                 figures = {
@@ -83,6 +86,8 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
             last = control.should_training_stop or float(state.epoch).is_integer()
             self.late = control.should_save and last
             control.should_save = control.should_save and not self.late
+            if control.should_save or self.late:
+                check_weights(trainer.model.named_parameters(), arguments, state.global_step)
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             control.should_save = control.should_save or self.late

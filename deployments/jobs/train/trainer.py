@@ -49,6 +49,8 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         "dataloader_pin_memory": cuda,
         "disable_tqdm": True,
         "logging_steps": 1,
+        # By default a loss of NaN is logged as 0, and left out of a validation loss.
+        "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
         "eval_packing": False,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",

@@ -1,6 +1,7 @@
 """Model cards as the Hub reads them and as a person who found the model does."""
 
 import json
+import math
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -372,6 +373,21 @@ def test_what_a_job_wrote_must_be_whole():
         training_facts({name: value for name, value in METRICS.items() if name != "r"})
     with pytest.raises(JobError, match=r"^export.json: `main` "):
         export_facts({**EXPORT, "files": {}, "checks": {}})
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+def test_no_card_is_written_with_a_figure_that_is_not_finite(figure):
+    for name in ("learning_rate", "lora_dropout", "seconds", "tokens_per_second"):
+        with pytest.raises(JobError, match=rf"^metrics.json: `{name}`"):
+            training_facts(METRICS | {name: figure})
+    with pytest.raises(JobError, match=r"^metrics.json: `usd`"):
+        training_facts(METRICS, usd=figure)
+    for name in ("logit_difference", "argmax_agreement", "merged_loss", "adapter_loss"):
+        with pytest.raises(JobError, match=r"^export.json: "):
+            export_facts({**EXPORT, "checks": EXPORT["checks"] | {name: figure}})
+    for name in ("heldout_loss", "heldout_loss_difference"):
+        with pytest.raises(JobError, match=r"^export.json: `files"):
+            export_facts({**EXPORT, "checks": EXPORT["checks"] | {name: {"coach-q4_k_m.gguf": figure}}})
 
 
 NASTY = [
