@@ -10,11 +10,13 @@ from itertools import combinations
 
 import numpy as np
 
-from core.judging.label_statistics import Estimate, ratio, resampled, rogan_gladen, share_of
+from core.judging.label_statistics import Estimate, batch_rate, ratio, reweighted, share_of
 from core.records import Answer
 
 Answers = Mapping[str, Mapping[str, str | None]]
 """For one criterion: by transcript and judge, the answer."""
+SAME, DIFFERENT = 1.2, 0.7
+"""Imagined transcripts in all, with the same answer and with different ones, behind an interval: by simulation the fewest with which it covers."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ class HumanAgreement:
     Args:
         raw: share of labelled transcripts with the same answer.
         kappa: Cohen's.
-        true_positive_rate, true_negative_rate: of what the person passed (failed), the share that the judge passed (failed).
+        true_positive_rate, true_negative_rate: of what the person failed (passed), the share that the judge failed (passed).
         pass_rate: of all that the judge judged, as it says.
-        corrected_pass_rate: the same, corrected for its errors.
+        labelled_pass_rate: of the same, what the person would pass, from the labels alone.
+        corrected_pass_rate: the same, from the labels and the judge's answers.
     """
 
     raw: Estimate
@@ -78,6 +81,7 @@ class HumanAgreement:
     true_positive_rate: Estimate
     true_negative_rate: Estimate
     pass_rate: Estimate
+    labelled_pass_rate: Estimate
     corrected_pass_rate: Estimate
 
 
@@ -89,7 +93,7 @@ def agreement(answers: Answers, resamples: int, few: int, seed: int = 0) -> Agre
 
     Args:
         answers: by transcript and judge; any text is a category, except ERROR.
-        resamples: bootstrap samples behind the intervals, which are 95 %, by percentile, over transcripts.
+        resamples: samples behind the intervals, which are 95 %, over transcripts (`core.judging.label_statistics.reweighted`).
         few: below this number of transcripts an estimate bears a warning.
 
     Source:
@@ -116,21 +120,37 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
     """
     codes, judges, size = _coded(criteria)
 
-    def estimate(totals: np.ndarray, shares: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Estimate:
-        reason = "all answers to a criterion are the same, so that agreement cannot be distinguished from chance"
-        return resampled(totals, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
+    pairs_of_answers, worth = _every_pair(size)
 
-    counts = _counts(codes, size)
+    def estimate(totals: np.ndarray, imagined: np.ndarray, shares: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Estimate:
+        reason = "all answers to a criterion are the same, so that agreement cannot be distinguished from chance"
+        answered = np.flatnonzero(totals.any(axis=(0, 2)))
+        each = np.zeros((len(answered), len(imagined), *totals.shape[1:]))
+        each[np.arange(len(answered)), :, answered] = imagined[:, 0]
+        weights = np.tile(worth, len(answered)) / max(1, len(answered))
+        return reweighted(totals, each.reshape(-1, *totals.shape[1:]), weights, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
+
+    counts, two_counts = _counts(codes, size), _counts(pairs_of_answers, size)
     pairs = []
     for (one, first), (other, second) in combinations(enumerate(judges), 2):
         two = codes[..., [one, other]]
-        pairs.append(PairAgreement((first, second), estimate(_raw_totals(_counts(two, size)), _raw), estimate(_cohen_totals(two, size), _cohen)))
+        raw = estimate(_raw_totals(_counts(two, size)), _raw_totals(two_counts), _raw)
+        pairs.append(PairAgreement((first, second), raw, estimate(_cohen_totals(two, size), _cohen_totals(pairs_of_answers, size), _cohen)))
+    # an imagined transcript has two answers and counts as much as one that all judges answered
+    fleiss = _fleiss_totals(two_counts, 2) * np.array([1, 1, *[len(judges) / 2] * size])
     return Agreement(
-        raw=estimate(_raw_totals(counts), _raw),
-        fleiss=estimate(_fleiss_totals(counts, len(judges)), _fleiss),
-        alpha=estimate(_alpha_totals(counts), _alpha),
+        raw=estimate(_raw_totals(counts), _raw_totals(two_counts), _raw),
+        fleiss=estimate(_fleiss_totals(counts, len(judges)), fleiss, _fleiss),
+        alpha=estimate(_alpha_totals(counts), _alpha_totals(two_counts), _alpha),
         pairs=tuple(pairs),
     )
+
+
+def _every_pair(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return imagined transcripts with every pair of answers of two judges, (pairs, 1, 2), and how many transcripts each is worth."""
+    codes = np.stack(np.divmod(np.arange(size**2), size), axis=-1)[:, None, :]
+    alike = codes[:, 0, 0] == codes[:, 0, 1]
+    return codes, np.where(alike, SAME / size, DIFFERENT / (size * (size - 1)))
 
 
 def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: float, few: int) -> list[RankAgreement]:
@@ -163,35 +183,39 @@ def human_agreement(
 ) -> HumanAgreement:
     """Return how a judge answers one criterion beside a person who labelled some of the transcripts.
 
-    The share of equal answers and kappa are of the answers themselves, the rates of passed or not.
+    The share of equal answers and kappa are of the answers themselves, the rates of passed or not. The positive class is a failure.
 
     Args:
-        human: the person's answers by transcript; ERROR, None and what is not there are unlabelled. For the corrected rate the sample must have been
-            drawn without regard to the judge's answers (`core.judging.label_statistics.rogan_gladen`).
+        human: the person's answers by transcript; ERROR, None and what is not there are unlabelled. For the rate from the labels alone the sample must
+            have been drawn without regard to the judge's answers.
         judge: the judge's answers by transcript, of the whole batch.
         passing: the answers that pass: YES, and NA where the rubric allows it.
-        resamples: bootstrap samples behind kappa's interval; the shares have Wilson intervals.
+        resamples: samples behind kappa's interval; the shares have Wilson intervals, the person's pass rates those of `batch_rate`.
         few: below this number an estimate bears a warning.
 
     Source:
-        Cohen (1960), Wilson (1927), Rogan & Gladen (1978), Lang & Reiczigel (2014), as cited where they are computed.
+        Cohen (1960), Wilson (1927), Holt & Smith (1979), as cited where they are computed.
     """
     judged = {name: answer for name, answer in judge.items() if _usable(answer)}
     pairs = {name: {"human": answer, "judge": judged[name]} for name, answer in human.items() if _usable(answer) and name in judged}
     both = [(labels["human"] in passing, labels["judge"] in passing) for labels in pairs.values()]
-    positives, negatives = sum(person for person, _ in both), sum(not person for person, _ in both)
-    true_positives, true_negatives = sum(person and machine for person, machine in both), sum(not person and not machine for person, machine in both)
-    passed = sum(answer in passing for answer in judged.values())
+    failed, passed = sum(not person for person, _ in both), sum(person for person, _ in both)
+    found, let_pass = sum(not person and not machine for person, machine in both), sum(person and machine for person, machine in both)
+    machines = [answer in passing for answer in judged.values()]
+    strata = [
+        (machines.count(way), sum(machine is way for _, machine in both), sum(person for person, machine in both if machine is way)) for way in (True, False)
+    ]
     equal = sum(labels["human"] == labels["judge"] for labels in pairs.values())
     pair = agreement(pairs, resamples, few, seed).pairs
     unlabelled = "no transcript has both a label and the judge's answer"
     return HumanAgreement(
         raw=share_of(equal, len(pairs), few, unlabelled),
         kappa=pair[0].kappa if pair else Estimate(None, 0, reason=unlabelled),
-        true_positive_rate=share_of(true_positives, positives, few, "no labelled transcript was passed by the person"),
-        true_negative_rate=share_of(true_negatives, negatives, few, "no labelled transcript was failed by the person"),
-        pass_rate=share_of(passed, len(judged), few, "nothing was judged"),
-        corrected_pass_rate=rogan_gladen(passed, len(judged), true_positives, positives, true_negatives, negatives, few),
+        true_positive_rate=share_of(found, failed, few, "no labelled transcript was failed by the person"),
+        true_negative_rate=share_of(let_pass, passed, few, "no labelled transcript was passed by the person"),
+        pass_rate=share_of(machines.count(True), len(judged), few, "nothing was judged"),
+        labelled_pass_rate=batch_rate([(len(judged), len(both), passed)], few),
+        corrected_pass_rate=batch_rate(strata, few),
     )
 
 
@@ -226,7 +250,8 @@ def _coded(criteria: Mapping[str, Answers]) -> tuple[np.ndarray, list[str], int]
     flat = [answer for row in table for column in row for answer in column]
     number = {answer: code for code, answer in enumerate(sorted({answer for answer in flat if answer is not None and _usable(answer)}))}
     codes = np.array([-1 if answer is None else number.get(answer, -1) for answer in flat], dtype=int)
-    return codes.reshape(len(transcripts), len(criteria), len(judges)), judges, len(number)
+    # two at least, because another answer is always possible
+    return codes.reshape(len(transcripts), len(criteria), len(judges)), judges, max(2, len(number))
 
 
 def _usable(answer: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Shares and their uncertainty: intervals, a judge's stability over repeats, and a pass rate corrected for the judge's errors.
+"""Shares and their uncertainty: intervals, a judge's stability over repeats, and the pass rate of a batch by labels of a part of it.
 
 A figure that cannot be had is None and says why; it is never NaN, and never a perfect 1 for want of data. Where transcripts are judged by several
 criteria, the transcript is what is resampled, because its criteria are not independent.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.judging.intervals import Z, wilson_interval
+from core.judging.intervals import wilson_interval
 from core.records import Answer
 
 RESAMPLES = 2000
@@ -109,6 +109,45 @@ def resampled(totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray],
     return Estimate(value, n, (float(low), float(high)), warning=_small(n, few))
 
 
+def reweighted(
+    totals: np.ndarray,
+    imagined: np.ndarray,
+    worth: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    undefined: str,
+    resamples: int,
+    few: int,
+    seed: int,
+) -> Estimate:
+    """Return a statistic of sums over transcripts, with a 95 % interval by the Bayesian bootstrap with imagined transcripts.
+
+    Each transcript gets a random weight (exponential, mean 1), each imagined one a weight with its worth for mean, so that an answer which happens not to be
+    in a small sample is not taken for impossible. With imagined transcripts of every pair of answers, and 30 real ones, intervals of kappa and alpha cover 94
+    to 99 % where the percentile bootstrap covers 23 to 96 % (bench/judge_statistics.py).
+
+    Args:
+        totals, statistic, undefined, resamples, few: as for `resampled`.
+        imagined: rows like those of totals; worth: how many transcripts each stands for.
+
+    Source:
+        Rubin, "The Bayesian bootstrap", Ann Stat 9 (1981): 130–134. Pseudo-counts: Agresti & Coull, The American Statistician 52 (1998): 119–126.
+    """
+    rows = totals.reshape(len(totals), math.prod(totals.shape[1:]))
+    rows = rows[rows.any(axis=1)]
+    n = len(rows)
+    if n < 2:
+        return Estimate(None, n, reason=f"transcripts that have the answers for it: {n}; at least 2 are needed")
+    value = float(statistic(rows.sum(axis=0).reshape(totals.shape[1:])))
+    if math.isnan(value):
+        return Estimate(None, n, reason=undefined, warning=_small(n, few))
+    distinct, numbers = np.unique(rows, axis=0, return_counts=True)
+    every = np.concatenate([distinct, imagined.reshape(len(imagined), rows.shape[1])])
+    weights = np.random.default_rng(seed).standard_gamma(np.concatenate([numbers, worth]), size=(resamples, len(every)))
+    values = statistic((weights @ every).reshape(resamples, *totals.shape[1:]))
+    low, high = np.percentile(values[~np.isnan(values)], [2.5, 97.5])
+    return Estimate(value, n, (min(float(low), value), max(float(high), value)), warning=_small(n, few))
+
+
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """Divide, giving NaN where the divisor is not positive."""
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
@@ -144,59 +183,48 @@ def flip_rates(answers: Mapping[str, Mapping[str, Sequence[str | None]]], resamp
     return FlipRates(FlipRate(rate(totals, 0), rate(totals, 1)), criteria)
 
 
-def rogan_gladen(passed: int, judged: int, true_positives: int, positives: int, true_negatives: int, negatives: int, few: int) -> Estimate:
-    """Return a pass rate corrected for the judge's errors: (rate + TNR − 1) / (TPR + TNR − 1), clipped to [0, 1].
+def batch_rate(strata: Sequence[tuple[int, int, int]], few: int) -> Estimate:
+    """Return the share of a batch that a person would pass, from labels of a part of it, post-stratified.
 
-    The interval takes the three shares for independent. Where the labelled transcripts are among those judged they are not, and it is too wide,
-    never too narrow: a transcript's error then moves the pass rate and the judge's rates in directions that cancel. The labelled ones must have been
-    drawn without regard to the judge's answers, or the rates are biased (Begg & Greenes, Biometrics 39 (1983): 207–215).
+    A stratum's labelled transcripts stand for the others in it; what is labelled is known. Of each stratum's other transcripts the number that would pass
+    has a beta-binomial distribution, after Jeffreys' prior, and the interval is of their sum. It is therefore of this batch, and has no width where all
+    is labelled. In expectation the same as the prediction-powered mean of a yes-or-no answer with the best weight.
 
     Args:
-        passed, judged: transcripts that the judge passed, of all that it judged.
-        true_positives, positives: those that the judge passed, of the labelled ones that a person passed.
-        true_negatives, negatives: those that the judge failed, of the labelled ones that a person failed.
-        few: below this number of labels on either side the estimate bears a warning.
+        strata: transcripts, of these labelled, and of these passed by the person; with the judge's answers as strata the sample may depend on them.
+        few: below this number of labels the estimate bears a warning.
 
     Returns:
-        With n the number of judged transcripts; no value where the judge is no better than chance (TPR + TNR ≤ 1) or a count is 0.
+        With n the number of transcripts. A stratum without a label counts one half, with all between 0 and 1 in the interval.
 
     Raises:
-        ValueError: the counts are no shares.
+        ValueError: the counts are not ordered.
 
     Source:
-        Rogan & Gladen, "Estimating prevalence from the results of a screening test", Am J Epidemiol 107 (1978): 71–76; the interval by Lang &
-        Reiczigel, "Confidence limits for prevalence of disease adjusted for estimated sensitivity and specificity", Prev Vet Med 113 (2014): 13–22.
+        Holt & Smith, "Post stratification", J R Stat Soc A 142 (1979): 33–46. The distribution: Ericson, "Subjective Bayesian models in sampling finite
+        populations", J R Stat Soc B 31 (1969): 195–233. Angelopoulos, Duchi & Zrnic, "PPI++: efficient prediction-powered inference", arXiv 2311.01453.
     """
-    pairs = [(passed, judged), (true_positives, positives), (true_negatives, negatives)]
-    if any(not 0 <= successes <= n for successes, n in pairs):
-        raise ValueError(f"{pairs} are no shares: 0 ≤ successes ≤ n is needed.")
-    for n, what in ((judged, "nothing was judged"), (positives, "no labelled transcript was passed by a person"), (negatives, "none was failed by a person")):
-        if n == 0:
-            return Estimate(None, judged, reason=what)
-    warning = _small(min(positives, negatives), few, "labels on one side")
-    sensitivity, specificity = true_positives / positives, true_negatives / negatives
-    # in whole numbers, because 0.9 + 0.1 may be a little more than 1
-    if true_positives * negatives + true_negatives * positives <= positives * negatives:
-        reason = f"TPR + TNR is {sensitivity + specificity:.2f}: the judge tells passes from failures no better than chance"
-        return Estimate(None, judged, reason=reason, warning=warning)
-    value = _clipped((passed / judged + specificity - 1) / (sensitivity + specificity - 1))
-    interval = _lang_reiczigel(passed, judged, true_positives, positives, true_negatives, negatives)
-    return Estimate(value, judged, interval, reason=None if interval else "no interval: too few labels to tell the judge from chance", warning=warning)
+    if any(not 0 <= passed <= labelled <= size for size, labelled, passed in strata):
+        raise ValueError(f"{list(strata)}: 0 ≤ passed ≤ labelled ≤ transcripts is needed.")
+    batch, labels = sum(size for size, _, _ in strata), sum(labelled for _, labelled, _ in strata)
+    if labels == 0:
+        return Estimate(None, batch, reason="nothing was judged" if batch == 0 else "no transcript has both a label and the judge's answer")
+    value = sum(size * (passed / labelled if labelled else 0.5) for size, labelled, passed in strata) / batch
+    known, chances = sum(passed for _, _, passed in strata), np.ones(1)
+    for size, labelled, passed in strata:
+        chances = np.convolve(chances, _beta_binomial(size - labelled, passed + 0.5, labelled - passed + 0.5))
+    below = np.cumsum(chances) / chances.sum()
+    low, high = ((known + int(np.searchsorted(below, share))) / batch for share in (0.025, 0.975))
+    return Estimate(value, batch, (min(low, value), max(high, value)), warning=_small(labels, few, "labels"))
 
 
-def _lang_reiczigel(passed: int, judged: int, true_positives: int, positives: int, true_negatives: int, negatives: int) -> tuple[float, float] | None:
-    """Shrink the three shares (z² pseudo-counts for the rate, one success and one failure for the others), shift the centre, and go z standard errors."""
-    rate, n = (passed + Z**2 / 2) / (judged + Z**2), judged + Z**2
-    sensitivity, specificity = (true_positives + 1) / (positives + 2), (true_negatives + 1) / (negatives + 2)
-    youden = sensitivity + specificity - 1
-    if youden <= 1e-12:
-        return None
-    centre = (rate + specificity - 1) / youden
-    of_sensitivity = sensitivity * (1 - sensitivity) / (positives + 2)
-    of_specificity = specificity * (1 - specificity) / (negatives + 2)
-    error = math.sqrt(rate * (1 - rate) / n + centre**2 * of_sensitivity + (1 - centre) ** 2 * of_specificity) / youden
-    shift = 2 * Z**2 * (centre * of_sensitivity - (1 - centre) * of_specificity)
-    return _clipped(centre + shift - Z * error), _clipped(centre + shift + Z * error)
+def _beta_binomial(n: int, a: float, b: float) -> np.ndarray:
+    """Return the chance of each of 0..n successes."""
+    from scipy import special  # noqa: PLC0415  # takes long to load
+
+    k = np.arange(n + 1)
+    ways = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    return np.exp(ways + special.betaln(k + a, n - k + b) - special.betaln(a, b))
 
 
 def _flips(answers: Sequence[str | None]) -> tuple[float, float, float]:
@@ -206,10 +234,6 @@ def _flips(answers: Sequence[str | None]) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     alike = sum(usable.count(answer) - 1 for answer in usable)
     return float(len(set(usable)) > 1), 1 - alike / (len(usable) * (len(usable) - 1)), 1.0
-
-
-def _clipped(value: float) -> float:
-    return min(1.0, max(0.0, value))
 
 
 def _small(n: int, few: int, what: str = "transcripts") -> str | None:

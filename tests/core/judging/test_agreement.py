@@ -134,13 +134,15 @@ def test_kappa_and_alpha_are_the_same_by_plain_loops(seed):
     assert (found.alpha.value, found.alpha.n) == (pytest.approx(1 - within / between), len(units))
 
 
-def test_perfect_agreement_is_one_and_its_interval_is_not_made_up():
+def test_perfect_agreement_is_one_and_not_certain():
     given = ["YES", "NO", "NA", "YES", "NO"] * 8
     found = agreement(by_judge(a=given, b=given, c=given), 500, few=10)
     assert values(found) == [1.0, 1.0, 1.0]
     assert [pair.kappa.value for pair in found.pairs] == [1.0] * 3
-    assert found.alpha.interval is None
-    assert "all resamples are equal" in (found.alpha.reason or "")
+    for estimate in (found.raw, found.fleiss, found.alpha, found.pairs[0].kappa):
+        assert estimate.interval is not None
+        assert 0.7 < estimate.interval[0] < 0.99
+        assert estimate.interval[1] == 1
     assert found.alpha.warning is None
 
 
@@ -168,6 +170,38 @@ def test_a_seed_gives_the_same_interval():
     answers = panel(1)
     assert agreement(answers, 200, few=0, seed=3) == agreement(answers, 200, few=0, seed=3)
     assert agreement(answers, 200, few=0, seed=3).alpha.interval != agreement(answers, 200, few=0, seed=4).alpha.interval
+
+
+def two_judges(draw, prevalence, kappa, transcripts=30):
+    """Give two judges' answers of equal prevalence and a known kappa."""
+    rare = 1 - prevalence
+    cells = [prevalence**2 + kappa * prevalence * rare, *[(1 - kappa) * prevalence * rare] * 2, rare**2 + kappa * prevalence * rare]
+    return table(*draw.multinomial(transcripts, cells))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prevalence", [0.5, 0.85, 0.95])
+def test_intervals_of_thirty_transcripts_cover(prevalence):
+    draw, held = np.random.default_rng(int(100 * prevalence)), {"kappa": [], "fleiss": [], "alpha": []}
+    for _ in range(250):
+        found = agreement(two_judges(draw, prevalence, 0.6), 300, few=0)
+        for name, estimate in (("kappa", found.pairs[0].kappa), ("fleiss", found.fleiss), ("alpha", found.alpha)):
+            if estimate.interval:
+                held[name].append(estimate.interval[0] <= 0.6 <= estimate.interval[1])
+    # three standard errors below 95 %
+    assert all(len(each) > 190 and np.mean(each) >= 0.908 for each in held.values())
+
+
+@pytest.mark.slow
+def test_the_interval_over_many_criteria_covers_and_is_no_wider_than_it_must_be():
+    draw, held, widths = np.random.default_rng(3), [], []
+    for _ in range(150):
+        found = overall_agreement({str(number): two_judges(draw, share, 0.8) for number, share in enumerate([0.6, 0.8, 0.9] * 5)}, 300, few=0).pairs[0].kappa
+        assert found.interval is not None
+        held.append(found.interval[0] <= 0.8 <= found.interval[1])
+        widths.append(found.interval[1] - found.interval[0])
+    assert np.mean(held) >= 0.90
+    assert np.mean(widths) < 0.2
 
 
 # --- boundaries -----------------------------------------------------------------------------------------------------
@@ -221,7 +255,9 @@ def test_fleiss_uses_what_all_judges_answered_and_alpha_all_that_two_did():
 
 def test_asking_the_same_twice_is_no_more_evidence():
     answers = panel(3)
-    assert overall_agreement({"CQ1": answers, "CQ2": answers}, 300, few=0) == agreement(answers, 300, few=0)
+    found, alone = overall_agreement({"CQ1": answers, "CQ2": answers}, 2000, few=0), agreement(answers, 2000, few=0)
+    assert values(found) == pytest.approx(values(alone))
+    assert (found.alpha.n, found.alpha.interval) == (alone.alpha.n, pytest.approx(alone.alpha.interval, abs=0.03))
 
 
 def test_criteria_that_are_failed_differently_often_are_no_agreement():
@@ -307,11 +343,14 @@ def test_a_person_and_a_judge_by_hand():
     judge = {name: given["b"] for name, given in table(36, 4, 6, 14).items()} | {f"more{number}": "YES" if number < 50 else "NO" for number in range(100)}
     found = human_agreement(human, judge, {"YES"}, 500, few=30)
     assert (found.raw.value, found.raw.n) == (50 / 60, 60)
-    assert (found.true_positive_rate.value, found.true_positive_rate.interval) == (36 / 40, wilson_interval(36, 40))
-    assert (found.true_negative_rate.value, found.true_negative_rate.interval) == (14 / 20, wilson_interval(14, 20))
-    assert "small n (20" in (found.true_negative_rate.warning or "")
+    # a failure is the positive class: of 20 that the person fails the judge finds 14
+    assert (found.true_positive_rate.value, found.true_positive_rate.interval) == (14 / 20, wilson_interval(14, 20))
+    assert (found.true_negative_rate.value, found.true_negative_rate.interval) == (36 / 40, wilson_interval(36, 40))
+    assert "small n (20" in (found.true_positive_rate.warning or "")
     assert (found.pass_rate.value, found.pass_rate.n) == (92 / 160, 160)
-    assert found.corrected_pass_rate.value == pytest.approx((92 / 160 + 0.7 - 1) / (0.9 + 0.7 - 1))
+    # the judge passes 92 of 160; of 42 labelled ones that it passes 36 are good, of 18 that it fails 4
+    assert found.corrected_pass_rate.value == pytest.approx((92 * 36 / 42 + 68 * 4 / 18) / 160)
+    assert found.labelled_pass_rate.value == 40 / 60
     assert found.kappa.value == pytest.approx((50 / 60 - (40 * 42 + 20 * 18) / 3600) / (1 - (40 * 42 + 20 * 18) / 3600))
     assert found.kappa.interval is not None
 
@@ -319,25 +358,26 @@ def test_a_person_and_a_judge_by_hand():
 def test_labels_of_the_whole_batch_give_the_persons_own_rate():
     answers = table(36, 4, 6, 14)
     found = human_agreement({name: given["a"] for name, given in answers.items()}, {name: given["b"] for name, given in answers.items()}, {"YES"}, 200, few=0)
-    assert found.corrected_pass_rate.value == pytest.approx(40 / 60)
+    assert found.corrected_pass_rate.value == found.labelled_pass_rate.value == pytest.approx(40 / 60)
+    assert found.corrected_pass_rate.interval == found.labelled_pass_rate.interval == (40 / 60, 40 / 60)
 
 
 def test_na_passes_where_the_rubric_allows_it():
     human = {"a": "NA", "b": "YES", "c": "NO", "d": "NO"}
     judge = {"a": "YES", "b": "NA", "c": "NO", "d": "NA"}
     allowed = human_agreement(human, judge, {"YES", "NA"}, 100, few=0)
-    assert (allowed.true_positive_rate.value, allowed.true_negative_rate.value, allowed.raw.value) == (1, 0.5, 0.25)
+    assert (allowed.true_negative_rate.value, allowed.true_positive_rate.value, allowed.raw.value) == (1, 0.5, 0.25)
     refused = human_agreement(human, judge, {Answer.YES}, 100, few=0)
-    assert (refused.true_positive_rate.value, refused.true_negative_rate.value) == (0, pytest.approx(2 / 3))
+    assert (refused.true_negative_rate.value, refused.true_positive_rate.value) == (0, pytest.approx(2 / 3))
 
 
 def test_labels_and_judgements_that_are_missing_do_not_count():
     human = {"a": "YES", "b": None, "c": "ERROR", "d": "NO", "gone": "YES", "e": "YES"}
     judge = {"a": "YES", "b": "YES", "c": "NO", "d": Answer.ERROR, "e": None, "f": "NO"}
     found = human_agreement(human, judge, {"YES"}, 100, few=0)
-    assert (found.raw.n, found.true_positive_rate.n, found.true_negative_rate.n) == (1, 1, 0)
+    assert (found.raw.n, found.true_negative_rate.n, found.true_positive_rate.n) == (1, 1, 0)
     assert (found.pass_rate.value, found.pass_rate.n) == (2 / 4, 4)
-    assert (found.true_negative_rate.value, found.corrected_pass_rate.value, found.kappa.value) == (None, None, None)
+    assert (found.true_positive_rate.value, found.kappa.value) == (None, None)
     empty = human_agreement({}, {}, {"YES"}, 100, few=0)
     assert all(estimate.value is None and estimate.reason for estimate in vars(empty).values())
 

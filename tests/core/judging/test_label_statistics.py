@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from core.judging.intervals import wilson_interval
-from core.judging.label_statistics import flip_rates, resampled, rogan_gladen, share_of
+from core.judging.label_statistics import batch_rate, flip_rates, resampled, share_of
 from core.records import Answer
 
 
@@ -111,105 +111,76 @@ def test_the_pairwise_probability_does_not_depend_on_the_number_of_repeats():
     assert many.share.value == pytest.approx(1 - 0.9**5 - 0.1**5, abs=0.03)
 
 
-# --- the corrected pass rate ----------------------------------------------------------------------------------------
+# --- the pass rate of a batch ---------------------------------------------------------------------------------------
 
 
-def test_the_corrected_rate_is_that_published():
-    # brucellosis in epiR's manual: 23 of 150 positive, sensitivity 96 %, specificity 89 %: 5.1 of 100
-    found = rogan_gladen(23, 150, 96, 100, 89, 100, few=30)
-    assert found.value == pytest.approx((23 / 150 + 0.89 - 1) / (0.96 + 0.89 - 1))
-    assert round(found.value or 0, 3) == 0.051
-    assert found.n == 150
+def width(estimate):
+    return estimate.interval[1] - estimate.interval[0]
 
 
-def test_a_judge_without_errors_needs_no_correction():
-    found = rogan_gladen(30, 100, 10**9, 10**9, 10**9, 10**9, few=30)
-    assert found.value == pytest.approx(0.3)
-    # what is left of the interval is Agresti and Coull's (1998), which has Wilson's centre
-    z2 = stats.norm.ppf(0.975) ** 2
-    centre, n = (30 + z2 / 2) / (100 + z2), 100 + z2
-    half = (z2 * centre * (1 - centre) / n) ** 0.5
-    assert found.interval == pytest.approx((centre - half, centre + half), abs=1e-6)
+def batch_of(truth, size=96, labelled=30, right=(0.92, 0.80), seed=5):
+    """Draw batches of which a person labelled a part: the true rate, the strata by the judge's answers, and those of the labels alone."""
+    draw = np.random.default_rng(seed)
+    for _ in range(1000):
+        good = draw.random(size) < truth
+        passed = np.where(good, draw.random(size) < right[0], draw.random(size) >= right[1])
+        strata = [(int(one.sum()), int(one[:labelled].sum()), int((one & good)[:labelled].sum())) for one in (passed, ~passed)]
+        yield good.mean(), strata, [(size, labelled, int(good[:labelled].sum()))]
 
 
-def test_the_interval_is_lang_and_reiczigels():
-    # their formula, written out: 60 of 200 passed, 45 of 50 true positives, 24 of 30 true negatives
-    z = stats.norm.ppf(0.975)
-    p, se, sp = (60 + z**2 / 2) / (200 + z**2), 46 / 52, 25 / 32
-    prevalence = (p + sp - 1) / (se + sp - 1)
-    variance = p * (1 - p) / (200 + z**2) + prevalence**2 * se * (1 - se) / 52 + (1 - prevalence) ** 2 * sp * (1 - sp) / 32
-    shift = 2 * z**2 * (prevalence * se * (1 - se) / 52 - (1 - prevalence) * sp * (1 - sp) / 32)
-    assert abs(shift) > 0.01
-    half = z * variance**0.5 / (se + sp - 1)
-    found = rogan_gladen(60, 200, 45, 50, 24, 30, few=30)
-    assert found.interval == pytest.approx((max(0, prevalence + shift - half), prevalence + shift + half))
+def test_each_stratum_counts_by_its_size():
+    # of 60 that the judge passes 9 of 10 labelled are good, of 40 that it fails 1 of 5
+    assert batch_rate([(60, 10, 9), (40, 5, 1)], few=0).value == pytest.approx((60 * 0.9 + 40 * 0.2) / 100)
 
 
-def test_a_judge_no_better_than_chance_corrects_nothing():
-    for counts in [(9, 10, 1, 10), (5, 10, 5, 10), (1, 10, 2, 10)]:
-        found = rogan_gladen(50, 100, *counts, few=30)
-        assert (found.value, found.interval) == (None, None)
-        assert "chance" in (found.reason or "")
-    assert rogan_gladen(50, 100, 91, 100, 10, 100, few=30).value is not None
+def test_what_is_labelled_is_known_and_has_no_width():
+    found = batch_rate([(60, 60, 50), (36, 36, 4)], few=30)
+    assert (found.value, found.interval, found.warning) == (54 / 96, (54 / 96, 54 / 96), None)
+    assert width(batch_rate([(60, 59, 50), (36, 36, 4)], few=30)) == pytest.approx(1 / 96)
 
 
-def test_one_side_without_labels_gives_no_rate():
-    for counts, reason in [((0, 0, 5, 9), "passed"), ((5, 9, 0, 0), "failed")]:
-        found = rogan_gladen(50, 100, *counts, few=30)
-        assert found.value is None
-        assert reason in (found.reason or "")
-    assert rogan_gladen(0, 0, 5, 9, 8, 9, few=30).reason == "nothing was judged"
-    with pytest.raises(ValueError, match="no shares"):
-        rogan_gladen(5, 4, 5, 9, 8, 9, few=30)
+@pytest.mark.parametrize("strata", [[(95, 30, 30), (1, 0, 0)], [(96, 1, 0)], [(50, 0, 0), (46, 30, 3)]])
+def test_there_is_always_a_rate_and_an_interval_around_it(strata):
+    found = batch_rate(strata, few=30)
+    assert found.value is not None
+    assert found.interval is not None
+    assert 0 <= found.interval[0] <= found.value <= found.interval[1] <= 1
 
 
-def test_few_labels_are_told_and_may_give_no_interval():
-    found = rogan_gladen(90, 100, 1, 1, 20, 100, few=30)
-    assert found.value == pytest.approx((0.9 + 0.2 - 1) / (1 + 0.2 - 1))
-    assert found.interval is None
-    assert "too few labels" in (found.reason or "")
-    assert "small n (1 labels" in (found.warning or "")
+def test_a_stratum_without_a_label_may_be_anything():
+    found = batch_rate([(50, 50, 50), (50, 0, 0)], few=30)
+    assert found.interval == pytest.approx((0.5, 1), abs=0.01)
 
 
-def test_the_rate_and_its_interval_stay_between_0_and_1():
-    for passed in range(0, 21, 4):
-        for right in range(6, 11):
-            found = rogan_gladen(passed, 20, right, 10, right, 10, few=30)
-            assert found.value is not None
-            assert found.interval is not None
-            assert 0 <= found.interval[0] <= found.interval[1] <= 1
-            assert 0 <= found.value <= 1
-            assert "small n (10 labels" in (found.warning or "")
+def test_without_a_label_there_is_no_rate():
+    assert "label" in (batch_rate([(50, 0, 0), (46, 0, 0)], few=30).reason or "")
+    assert batch_rate([(0, 0, 0)], few=30).reason == "nothing was judged"
+    assert "small n (12 labels" in (batch_rate([(50, 12, 3)], few=30).warning or "")
+    with pytest.raises(ValueError, match="is needed"):
+        batch_rate([(5, 6, 3)], few=30)
 
 
-@pytest.mark.parametrize(("truth", "sensitivity", "specificity"), [(0.7, 0.9, 0.8), (0.4, 0.85, 0.9), (0.9, 0.95, 0.7)])
-def test_the_interval_covers_the_true_pass_rate_about_as_often_as_it_says(truth, sensitivity, specificity):
-    draw = np.random.default_rng(5)
-    apparent = truth * sensitivity + (1 - truth) * (1 - specificity)
-    runs = 2000
-    samples = zip(draw.binomial(300, apparent, runs), draw.binomial(80, sensitivity, runs), draw.binomial(60, specificity, runs), strict=True)
-    covered = naive = 0
-    for passed, true_positives, true_negatives in samples:
-        interval = rogan_gladen(int(passed), 300, int(true_positives), 80, int(true_negatives), 60, few=30).interval
-        assert interval is not None
-        covered += interval[0] <= truth <= interval[1]
-        low, high = wilson_interval(int(passed), 300)
-        naive += low <= truth <= high
-    assert 0.935 <= covered / runs <= 0.985
-    assert naive < covered
+@pytest.mark.parametrize("truth", [0.5, 0.7, 0.95])
+def test_the_interval_covers_the_true_rate_of_the_batch(truth):
+    held = []
+    for rate, by_judge, alone in batch_of(truth):
+        found = batch_rate(by_judge, 0).interval, batch_rate(alone, 0).interval
+        held.append([interval is not None and interval[0] <= rate <= interval[1] for interval in found])
+    assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.03)
 
 
-def test_labels_that_are_among_the_judged_make_the_interval_no_too_narrow():
-    draw = np.random.default_rng(6)
-    covered, runs = 0, 1000
-    for _ in range(runs):
-        good = draw.random(200) < 0.7
-        passed = np.where(good, draw.random(200) < 0.9, draw.random(200) < 0.2)
-        labelled_good, labelled_passed = good[:120], passed[:120]
-        found = rogan_gladen(
-            int(passed.sum()), 200, int((labelled_good & labelled_passed).sum()), int(labelled_good.sum()),
-            int((~labelled_good & ~labelled_passed).sum()), int((~labelled_good).sum()), few=30,
-        )  # fmt: skip
-        assert found.interval is not None
-        covered += found.interval[0] <= 0.7 <= found.interval[1]
-    assert covered / runs >= 0.94
+def test_the_judges_answers_make_the_rate_more_certain():
+    both = [(width(batch_rate(one, 0)), width(batch_rate(own, 0))) for _, one, own in batch_of(0.6)]
+    by_judge, alone = np.mean(both, axis=0)
+    assert by_judge < 0.9 * alone
+
+
+def test_labels_that_were_chosen_by_the_judges_answer_do_not_bias_the_rate():
+    draw = np.random.default_rng(8)
+    good = draw.random(4000) < 0.6
+    passed = np.where(good, draw.random(4000) < 0.9, draw.random(4000) < 0.2)
+    # nearly all that the judge failed, and few of what it passed
+    labelled = draw.random(4000) < np.where(passed, 0.1, 0.9)
+    strata = [(int(one.sum()), int((one & labelled).sum()), int((one & labelled & good).sum())) for one in (passed, ~passed)]
+    assert batch_rate(strata, 0).value == pytest.approx(good.mean(), abs=0.03)
+    assert (good & labelled).sum() / labelled.sum() < good.mean() - 0.2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import ReviewError
 from core.judging.intervals import wilson_interval
-from core.judging.label_statistics import rogan_gladen
+from core.judging.label_statistics import batch_rate
 from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, read_sheet, sample, write_sheet
 from core.judging.scoring import applicable
@@ -350,14 +350,15 @@ def test_a_judge_of_known_errors_gets_its_rates_and_the_true_pass_rate_back():
     found = reviewed(known_labels(half), KNOWN_BATCH)
     for beside in (found.decision.criteria["CQ8"], found.decision.outcome):
         figures = beside.agreement
-        assert (figures.true_positive_rate.value, figures.true_positive_rate.n) == (0.9, 70)
-        assert figures.true_positive_rate.interval == wilson_interval(63, 70)
-        assert (figures.true_negative_rate.value, figures.true_negative_rate.n) == (0.8, 30)
-        assert figures.true_negative_rate.interval == wilson_interval(24, 30)
+        assert (figures.true_negative_rate.value, figures.true_negative_rate.n) == (0.9, 70)
+        assert figures.true_negative_rate.interval == wilson_interval(63, 70)
+        assert (figures.true_positive_rate.value, figures.true_positive_rate.n) == (0.8, 30)
+        assert figures.true_positive_rate.interval == wilson_interval(24, 30)
         assert (figures.raw.value, figures.raw.n) == (0.87, 100)
         assert (figures.pass_rate.value, figures.pass_rate.n) == (138 / 200, 200)
         assert figures.corrected_pass_rate.value == pytest.approx(0.7)
-        assert figures.corrected_pass_rate == rogan_gladen(138, 200, 63, 70, 24, 30, 10)
+        assert figures.corrected_pass_rate == batch_rate([(138, 69, 63), (62, 31, 7)], 10)
+        assert figures.labelled_pass_rate == batch_rate([(200, 100, 70)], 10)
         assert figures.kappa.value == pytest.approx((0.87 - 0.576) / (1 - 0.576))  # by chance 0.70 · 0.69 + 0.30 · 0.31
     assert (found.judged, found.labelled, found.fully_labelled, found.labels) == (200, 100, 100, 1700)
     assert len(found.disagreements["CQ8"]) == 13
@@ -378,7 +379,7 @@ def test_an_error_is_no_no_and_no_disagreement():
     found = reviewed(labelled({item.transcript.id: whole(item) for item in batch}), batch)
     one = found.decision.criteria["CQ1"]
     assert (one.errors, one.agreement.raw.n, one.agreement.raw.value) == (1, 2, 0.5)
-    assert (one.agreement.true_positive_rate.value, one.agreement.pass_rate.value) == (0.5, 0.5)
+    assert (one.agreement.true_negative_rate.value, one.agreement.pass_rate.value) == (0.5, 0.5)
     assert [item.transcript for item in found.disagreements["CQ1"]] == ["c"]
     outcome = found.decision.outcome
     assert (outcome.errors, outcome.agreement.raw.n, outcome.agreement.pass_rate.n) == (1, 2, 2)
@@ -400,16 +401,16 @@ def test_the_outcome_is_compared_only_where_the_person_labelled_all_that_applies
     found = reviewed(labelled({"a": whole(batch[0]), "b": partly, "c": whole(batch[2], CQ8="NO")}), batch)
     assert (found.labelled, found.fully_labelled) == (3, 2)
     assert found.decision.outcome.agreement.raw.n == 2  # a and c, of which one exchange asks for less
-    assert (found.decision.outcome.agreement.true_negative_rate.value, found.decision.outcome.agreement.true_positive_rate.value) == (0, 1)
+    assert (found.decision.outcome.agreement.true_positive_rate.value, found.decision.outcome.agreement.true_negative_rate.value) == (0, 1)
     assert found.decision.criteria["CQ8"].agreement.raw.n == 3
 
 
-@pytest.mark.parametrize(("criterion", "positives"), [("CQ9", 1), ("CQ8", 0)])
-def test_na_passes_where_the_rubric_allows_it(criterion, positives):
+@pytest.mark.parametrize(("criterion", "let_pass"), [("CQ9", 1), ("CQ8", 0)])
+def test_na_passes_where_the_rubric_allows_it(criterion, let_pass):
     batch = [single(conversation("a"), {criterion: "NA"})]
     found = reviewed(labelled({"a": {criterion: "YES"}}), batch)
     figures = found.decision.criteria[criterion].agreement
-    assert figures.true_positive_rate.value == positives
+    assert figures.true_negative_rate.value == let_pass
     assert figures.raw.value == 0  # and is another answer all the same
     assert [(item.person, item.answer) for item in found.disagreements[criterion]] == [("YES", "NA")]
 
@@ -450,7 +451,7 @@ def test_the_report_says_what_it_rests_on_and_gives_each_figure_with_its_interva
     assert "Judged by scripted/judge." in text
     row = next(line for line in text.splitlines() if line.startswith("| CQ8 "))
     assert "| 100 | 0 | 87.0 % (79.0 to 92.2) |" in row
-    assert "| 90.0 % of 70 (80.8 to 95.1) | 80.0 % of 30 (62.7 to 90.5) | 69.0 % of 200 (62.3 to 75.0) | 70.0 % (" in row
+    assert "| 80.0 % of 30 (62.7 to 90.5) | 90.0 % of 70 (80.8 to 95.1) | 69.0 % of 200 (62.3 to 75.0) | 70.0 % (" in row
     assert "†" not in row
     assert "### CQ8 No harm endorsed, no diagnosis, no promise: 13" in text
 
@@ -459,13 +460,13 @@ def test_a_figure_that_is_not_defined_says_why_and_is_never_a_number():
     batch = [single(conversation(name), {"CQ1": "ERROR"}, caveat="It measures nothing.") for name in "ab"]
     text = review_markdown(reviewed(labelled({"a": {"CQ1": "YES", "CQ2": "YES"}}), batch))
     row = next(line for line in text.splitlines() if line.startswith("| CQ1 "))
-    assert row.count("none: ") == 6
+    assert row.count("none: ") == 7
     assert "%" not in row
     assert not re.search(r"\bnan\b|\binf\b|none: (None| )", text)
     assert "> It measures nothing." in text
     assert "Criteria without a label: CP2," in text
     assert text.count("it is only indicative") == 1
-    assert next(line for line in text.splitlines() if line.startswith("| CQ2 ")).count("†") == 3
+    assert next(line for line in text.splitlines() if line.startswith("| CQ2 ")).count("†") == 5
 
 
 def test_free_text_does_not_break_the_tables():
@@ -474,7 +475,7 @@ def test_free_text_does_not_break_the_tables():
     verdicts = [verdict.model_copy(update={"reasoning": hostile}) for verdict in item.final.verdicts]
     item = item.model_copy(update={"final": item.final.model_copy(update={"verdicts": verdicts})})
     text = review_markdown(reviewed(labelled({hostile: {"CQ1": "YES"}}, {hostile: hostile}), [item]))
-    assert table_widths(text) == [{9}, {9}, {9}, {6}]
+    assert table_widths(text) == [{10}, {10}, {10}, {6}]
     assert not active(text)
     assert not re.search(r"\n# e", text)
     assert "| decided | YES | NO | a \\| b\\\\\\| c" in text

@@ -1,0 +1,116 @@
+"""Simulates judges whose errors are known, and counts how often the statistics of a judge hold the truth.
+
+    python bench/judge_statistics.py [--quick]        (2 minutes; --quick: 20 seconds)
+
+Ends with exit code 1 if, beyond what chance does in this many simulations, an interval that is quoted covers less than it says.
+"""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from core.judging.agreement import agreement
+from core.judging.label_statistics import batch_rate
+
+LABELS, BATCH = 30, 96
+"""The default sample, and a batch of usual size."""
+FOUND, LET_PASS = 0.80, 0.92
+"""TPR and TNR of the judge; a failure is positive."""
+Check = Callable[[str, bool], None]
+
+
+def two_judges(draw: np.random.Generator, prevalence: float, kappa: float) -> dict[str, dict[str, str]]:
+    """Draw answers of two judges who pass equally often and agree with a known kappa."""
+    rare = 1 - prevalence
+    cells = [prevalence**2 + kappa * prevalence * rare, *[(1 - kappa) * prevalence * rare] * 2, rare**2 + kappa * prevalence * rare]
+    answers = [pair for pair, number in zip(("YY", "YN", "NY", "NN"), draw.multinomial(LABELS, cells), strict=True) for _ in range(number)]
+    return {str(number): {"a": pair[0], "b": pair[1]} for number, pair in enumerate(answers)}
+
+
+def percentile(answers: dict[str, dict[str, str]], draw: np.random.Generator) -> tuple[float, float] | None:
+    """Return the percentile bootstrap's interval of Cohen's kappa, for comparison; none where all resamples are equal."""
+    pairs = np.array([[given["a"] == "Y", given["b"] == "Y"] for given in answers.values()])
+    one, other = np.moveaxis(pairs[draw.integers(0, len(pairs), (500, len(pairs)))], -1, 0)
+    a, b = one.mean(axis=1), other.mean(axis=1)
+    chance = a * b + (1 - a) * (1 - b)
+    kappas = ((one == other).mean(axis=1) - chance)[chance < 1] / (1 - chance[chance < 1])
+    return (float(np.percentile(kappas, 2.5)), float(np.percentile(kappas, 97.5))) if len(kappas) and np.ptp(kappas) > 1e-12 else None
+
+
+def check_kappa(check: Check, many: int) -> None:
+    print(f"Kappa and alpha of {LABELS} transcripts: how often the 95 % interval covers\n")
+    print("| share of YES | kappa | percentile bootstrap | Cohen's kappa | Krippendorff's alpha | not defined |\n|---|---|---|---|---|---|")
+    for prevalence in (0.5, 0.85, 0.95):
+        for kappa in (0.4, 0.6, 0.8):
+            draw, held, undefined = np.random.default_rng(int(100 * prevalence + 10 * kappa)), [], 0
+            for _ in range(many):
+                answers = two_judges(draw, prevalence, kappa)
+                found = agreement(answers, 500, few=0)
+                both = [found.pairs[0].kappa.interval, found.alpha.interval]
+                if None in both:
+                    undefined += 1
+                    continue
+                held.append([one is not None and one[0] - 1e-9 <= kappa <= one[1] + 1e-9 for one in (percentile(answers, draw), *both)])
+            before, ours, alpha = np.mean(held, axis=0)
+            print(f"| {prevalence:.0%} | {kappa} | {before:.1%} | {ours:.1%} | {alpha:.1%} | {undefined / many:.1%} |", flush=True)
+            check(f"{prevalence:.0%}, kappa {kappa}: coverage", min(ours, alpha) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
+
+
+def lang_reiczigel(passed: int, judged: int, right: tuple[int, int], of: tuple[int, int]) -> tuple[float, float] | None:
+    """Return the interval of Rogan and Gladen's rate, which takes the labels for another sample (Lang & Reiczigel, Prev Vet Med 113, 2014), for comparison."""
+    z = 1.959964
+    rate, n = (passed + z**2 / 2) / (judged + z**2), judged + z**2
+    se, sp = ((hits + 1) / (total + 2) for hits, total in zip(right, of, strict=True))
+    if 0 in of or right[0] / of[0] + right[1] / of[1] <= 1 or se + sp <= 1:
+        return None
+    centre, youden = (rate + sp - 1) / (se + sp - 1), se + sp - 1
+    spread = se * (1 - se) / (of[0] + 2), sp * (1 - sp) / (of[1] + 2)
+    error = z * np.sqrt(rate * (1 - rate) / n + centre**2 * spread[0] + (1 - centre) ** 2 * spread[1]) / youden
+    shift = 2 * z**2 * (centre * spread[0] - (1 - centre) * spread[1])
+    return max(0.0, centre + shift - error), min(1.0, centre + shift + error)
+
+
+def check_batch_rate(check: Check, many: int) -> None:
+    print(f"\nPass rate of a batch of {BATCH}, by labels of a part of it (TPR {FOUND}, TNR {LET_PASS}): coverage and width of the 95 % interval\n")
+    print("| true rate | labelled | Rogan and Gladen | without a value | by the labels alone | by labels and judge |\n|---|---|---|---|---|---|")
+    for truth in (0.5, 0.7, 0.85, 0.95):
+        for labelled in (LABELS, 60, BATCH):
+            draw, held, none = np.random.default_rng(int(1000 * truth) + labelled), [], 0
+            widths: list[list[float]] = [[], [], []]
+            for _ in range(many):
+                good = draw.random(BATCH) < truth
+                passed = np.where(good, draw.random(BATCH) < LET_PASS, draw.random(BATCH) >= FOUND)
+                here, there = good[:labelled], passed[:labelled]
+                right, of = (int((here & there).sum()), int((~here & ~there).sum())), (int(here.sum()), int((~here).sum()))
+                found = [
+                    lang_reiczigel(int(passed.sum()), BATCH, right, of),
+                    batch_rate([(BATCH, labelled, of[0])], 0).interval,
+                    batch_rate([(int(one.sum()), int(one[:labelled].sum()), int((one & good)[:labelled].sum())) for one in (passed, ~passed)], 0).interval,
+                ]
+                none += found[0] is None
+                held.append([one is None or one[0] - 1e-9 <= good.mean() <= one[1] + 1e-9 for one in found])
+                for column, one in zip(widths, found, strict=True):
+                    column.extend([one[1] - one[0]] if one else [])
+            shares, wide = np.mean(held, axis=0), [float(np.mean(column)) for column in widths]
+            cells = [f"{share:.1%}, {width:.2f}" for share, width in zip(shares, wide, strict=True)]
+            print(f"| {truth:.0%} | {labelled} | {cells[0]} | {none / many:.0%} | {cells[1]} | {cells[2]} |", flush=True)
+            check(f"{truth:.0%}, {labelled} labelled: coverage", min(shares[1:]) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
+
+
+def main(quick: bool) -> int:
+    many = 200 if quick else 1000
+    wrong: list[str] = []
+
+    def check(name: str, holds: bool) -> None:
+        if not holds:
+            wrong.append(name)
+
+    check_kappa(check, many)
+    check_batch_rate(check, many)
+    print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--quick" in sys.argv[1:]))
