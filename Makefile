@@ -127,7 +127,7 @@ export: setup  ## Merge the latest adapter, convert it to GGUF, and verify the f
 	@$(UNDERSTUDY) export $(COMMON)
 
 .PHONY: evaluate
-evaluate: setup  ## Compare the latest understudy with its base, and with other models [ARMS=name=provider/model,… PERSONAS=file DOMAIN=… SETTINGS=file]
+evaluate: setup  ## Compare the latest understudy with its base, and with other models and prompts [ARMS="name=MODEL under PROMPT,…" PERSONAS=file DOMAIN=… SETTINGS=file]
 	@$(UNDERSTUDY) evaluate $(COMMON) $(call option,ARMS,arms) $(call option,PERSONAS,personas)
 
 .PHONY: chat

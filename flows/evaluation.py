@@ -32,7 +32,9 @@ async def evaluation(
         dataset: the understudy's training set; its personas are rejected.
         domain: name of a domain pack.
         settings: path of the settings file.
-        arms: models by arm name, such as opus=anthropic/claude-opus-5-5, separated by commas; `base` and `understudy` replace the files.
+        arms: arms by name, separated by commas, such as opus=anthropic/claude-opus-5-5 or "rich=base under assistant": MODEL or MODEL under PROMPT. A model is
+            provider/model, base, understudy or teacher; a prompt is system (default), assistant or the path of a prompt file. Those called `base` and
+            `understudy` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
 
     Returns:

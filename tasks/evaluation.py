@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 
 from blocks.chat import close_chat_model
 from core.errors import ModelError
-from core.evaluation.arms import BASE, Arm, check_apart, references
+from core.evaluation.arms import Arm, by_model, check_apart, wanted_arms
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
@@ -17,7 +17,7 @@ from core.evaluation.sentences import power_sentence, safety_outlook
 from core.evaluation.ship_chance import CONVERSATIONS
 from core.evaluation.ship_outlook import ship_outlook, ship_sentence
 from core.llm.run import Run
-from core.records import Persona, Transcript, TranscriptRef
+from core.records import ModelChoice, Persona, Transcript, TranscriptRef
 from core.reports.left_out import first_of
 from core.training.latest import Exported
 from tasks.assessment import judge_transcripts
@@ -31,27 +31,26 @@ async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, s
 
     Args:
         exported: whose GGUF files are the arms, unless other models are named for them.
-        named: models by the arm's name, as `provider/model` or as the name of a saved block.
+        named: arms by name, each as `MODEL` or `MODEL under PROMPT`, beside those of the settings.
 
     Raises:
-        SettingsError: a model that cannot be asked, or an arm's name of another form.
+        SettingsError: a model that cannot be asked, or an arm of another form.
+        PackError: a prompt file that cannot be used.
         EvaluationError: there is no base or no understudy, or the files cannot be compared.
     """
-    arms = [
-        Arm(name=name, choice=await choose_model(run.settings, model, run.pack), heldout=heldout)
-        for name, (model, heldout) in references(run, exported, named).items()
-    ]
-    check_apart(run.settings.evaluation, arms)
+    wanted = wanted_arms(run, exported, named)
+    arms = [one.arm(name, await choose_model(run.settings, one.reference, run.pack)) for name, one in wanted.items()]
+    check_apart(run, arms)
     return arms
 
 
 @asynccontextmanager
-async def in_memory(arm: Arm) -> AsyncGenerator[None]:
-    """Let an arm's model go afterwards: its memory is the next one's, and its server is stopped."""
+async def in_memory(choice: ModelChoice) -> AsyncGenerator[None]:
+    """Let a model go afterwards: its memory is the next one's, and its server is stopped."""
     try:
         yield
     finally:
-        await close_chat_model(arm.choice)
+        await close_chat_model(choice)
 
 
 def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> PowerAnalysis:
@@ -84,16 +83,17 @@ async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[A
     parts, outcomes = plan_parts(run, personas, arms), Outcomes()
     places = asyncio.Semaphore(run.settings.evaluation.arms_at_once)
 
-    async def play(arm: Arm) -> None:
-        slot = concurrency_slot(run, ("user_simulator",), arm.choice)
-        async with places, in_memory(arm), slot:
-            own = [part for part in parts if part.arm == arm.name]
-            await _play(arm.name, own, outcomes, run)
+    async def play(same: Sequence[Arm]) -> None:
+        """Have the arms of one model play, one after the other: it is loaded once."""
+        choice = same[0].choice
+        async with places, in_memory(choice), concurrency_slot(run, ("user_simulator",), choice):
+            for arm in same:
+                await _play(arm.name, [part for part in parts if part.arm == arm.name], outcomes, run)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for arm in arms:
-                group.create_task(play(arm))
+            for same in by_model(arms):
+                group.create_task(play(same))
     except* Exception as errors:
         raise first_of(errors) from None
     await _judge(parts, outcomes, run)
@@ -107,7 +107,7 @@ def log_comparison(record: EvaluationRecord) -> None:
         interval = figures.interval
         get_run_logger().info(
             "%s %.3f, %s %.3f: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
-            *(BASE, figures.base_mean, arm, figures.arm_mean, figures.difference),
+            *(one.base, figures.base_mean, arm, figures.arm_mean, figures.difference),
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
             *(figures.p_holm, figures.personas, one.decided.decision, one.decided.reason),
         )

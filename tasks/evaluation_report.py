@@ -2,13 +2,13 @@
 
 from prefect.logging import get_run_logger
 
-from core.evaluation.arms import UNDERSTUDY
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of_run, summary
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
 from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import EvaluationRef
+from core.settings.arms import UNDERSTUDY
 from core.training.latest import Exported
 from tasks.artifacts import publish_report
 from tasks.publishing import publish_results

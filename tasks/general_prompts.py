@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from core.errors import EvaluationError
-from core.evaluation.arms import Arm
+from core.evaluation.arms import Arm, by_model
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.general_prompts import GeneralPlan, load_general_prompts, marked, plan_general
 from core.fingerprint import fingerprint, seed_of
@@ -36,15 +36,15 @@ async def general_task(run: Run, plan: GeneralPlan) -> GeneralRef:
 
 
 async def ask_general(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAnswer]]:
-    """Ask every arm all general prompts, one model in memory at a time.
+    """Ask every model all general prompts, one in memory at a time. They go without a system prompt, so the answers stand under the model's first arm.
 
     Raises:
         EvaluationError: an arm answered none of them.
         SettingsError: an arm's model does not load.
     """
     by_arm: dict[str, list[GeneralAnswer]] = {}
-    for arm in arms:
-        async with in_memory(arm), concurrency_slot(run, (), arm.choice):
+    for arm in (same[0] for same in by_model(arms)):
+        async with in_memory(arm.choice), concurrency_slot(run, (), arm.choice):
             by_arm[arm.name] = await _ask(run, arm)
     log_bill(run)
     return by_arm

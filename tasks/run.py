@@ -68,7 +68,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
             get_run_logger().info("Removed %d unfinished files and folders of processes that have ended: %.1f MB.", count, size / 1e6)
     asking = with_judges(config, asked)
     models = await choose_models(asking, flow, pack)
-    config.check_entries(models_named(asked))
+    config.check_entries(models_named(config, flow, asked))
     await check_access(flow, domain, config)
     # these may change between attempts of one run
     stable = asking.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs", "calibration"})

@@ -1,30 +1,41 @@
 """The arms of an evaluation: by default the GGUF files of an export, and any models that are named."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from core.errors import EvaluationError, SettingsError
+from core.errors import EvaluationError, PackError, SettingsError
 from core.evaluation.facts import HeldOutLoss
+from core.fingerprint import fingerprint
 from core.llm.run import Run
+from core.packs.prompts import check_prompt
+from core.paths import project_path, user_path
 from core.records import ModelChoice, Record
-from core.settings.evaluation import EvaluationSettings
+from core.settings.arms import ASSISTANT, BASE, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, read_arms
 from core.storage.store import Store
+from core.text_files import read_text
 from core.training.facts import ExportFacts, export_facts
 from core.training.latest import Exported
-
-BASE, UNDERSTUDY = "base", "understudy"
 
 LOCAL_FILES = ("llama-cpp", "llama-server")
 """Providers whose models are GGUF files of this machine."""
 
 
 class Arm(Record):
-    """An arm: the model that plays it, and the loss of its file on what nothing was trained on."""
+    """An arm: the model that plays it, the prompt that it plays under, and the loss of its file on what nothing was trained on.
+
+    Args:
+        prompt: `system` or `assistant` of the pack, or the name of the file whose text is the `template`.
+        as_written: it plays as the training data was written: with the pack's notes, and with faulty answers asked for again.
+    """
 
     name: str
     choice: ModelChoice
     heldout: HeldOutLoss
+    prompt: str = SYSTEM
+    template: str | None = None
+    as_written: bool = False
 
     @property
     def file(self) -> str | None:
@@ -34,49 +45,143 @@ class Arm(Record):
 
     @property
     def shown(self) -> str:
-        """What reports call its model: a path of this machine says nothing to others."""
+        """What reports call it: its model, whose path on this machine says nothing to others, and its prompt, if that is not the usual one."""
         provider, _, path = self.choice.reference.partition("/")
-        return f"{provider}/{path.rpartition('/')[2]}" if self.file else self.choice.reference
+        return (f"{provider}/{path.rpartition('/')[2]}" if self.file else self.choice.reference) + self.under
+
+    @property
+    def identity(self) -> str:
+        """What it is, for this machine: the same of arms that are the same."""
+        return (self.file or self.choice.reference) + self.under
+
+    @property
+    def under(self) -> str:
+        """Its prompt in words; nothing of the one that was trained with. A file is told apart by its content."""
+        if self.template is not None:
+            return f"{UNDER}{self.prompt} ({fingerprint(self.template)})"
+        notes = " with its notes" if self.as_written else ""
+        return "" if self.prompt == SYSTEM else f"{UNDER}{self.prompt}.md{notes}"
 
 
-def references(run: Run, exported: Exported | None, named: Mapping[str, str]) -> dict[str, tuple[str, HeldOutLoss]]:
-    """Return the arms' models, the base's first, and the loss of each on what nothing was trained on.
+@dataclass(frozen=True)
+class Wanted:
+    """An arm that was asked for.
+
+    Args:
+        reference: its model; path: of its prompt file, if it has one.
+        as_written: as an arm has it.
+    """
+
+    reference: str
+    heldout: HeldOutLoss
+    prompt: str
+    path: Path | None
+    as_written: bool
+
+    def arm(self, name: str, choice: ModelChoice) -> Arm:
+        """Return the arm with its model's choice.
+
+        Raises:
+            PackError: its prompt file cannot be read, or uses what it is not given.
+        """
+        template = read_text(self.path, PackError, f"Write it, or name {SYSTEM} or {ASSISTANT}.") if self.path else None
+        if self.path and template is not None:
+            check_prompt(self.path, template, "assistant")
+        prompt = self.path.name if self.path else self.prompt
+        return Arm(name=name, choice=choice, heldout=self.heldout, prompt=prompt, template=template, as_written=self.as_written)
+
+
+def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> dict[str, Wanted]:
+    """Return the arms that the settings and a command ask for, the base first.
 
     Args:
         exported: whose GGUF files are the arms `base` and `understudy`, unless other models are named for them.
-        named: models by the arm's name, as `provider/model` or as the name of a saved block.
+        named: arms by name, each as `MODEL` or `MODEL under PROMPT`; one of the settings' of the same name is replaced.
 
     Raises:
-        SettingsError: an arm's name of another form.
+        SettingsError: an arm of another form.
         EvaluationError: there is no base or no understudy, or the two files cannot be compared.
     """
-    for name in named:
-        if not re.fullmatch(r"[A-Za-z0-9][\w. -]{0,39}", name):
-            raise SettingsError(f"An arm is called {name!r}. Allowed: up to 40 letters, digits, blanks, dots and dashes, as in {{'opus': 'anthropic/…'}}.")
-    files = files_of(run.store, exported) if exported and not {BASE, UNDERSTUDY} <= named.keys() else {}
-    references = {name: f"{run.settings.evaluation.serve}/{path}" for name, (path, _) in files.items()} | dict(named)
-    if BASE not in references or len(references) < 2:
-        raise EvaluationError(
-            f"Nothing to compare: {', '.join(references) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
-            "(make export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
-        )
-    order = sorted(references, key=lambda name: (name != BASE, name != UNDERSTUDY, name))
+    asked = read_arms(named)
+    given = read_arms(run.settings.evaluation.arms) | asked
+    needed = exported and not all(name in given and given[name].literal for name in (BASE, UNDERSTUDY))
+    files = files_of(run.store, exported) if exported and needed else {}
+    arms = {name: ArmWords(name, SYSTEM) for name in files} | given
+    if BASE not in arms or len(arms) < 2:
+        raise _nothing(run, [*files, *asked])
+    order = sorted(arms, key=lambda name: (name != BASE, name != UNDERSTUDY, name))
     unknown = HeldOutLoss(loss=None, reason="only a file of an export has one")
-    return {name: (references[name], unknown if name in named else files[name][1]) for name in order}
+
+    def wanted(name: str) -> Wanted:
+        words, source = arms[name], _source(name, arms)
+        if source == TEACHER:
+            reference = run.settings.roles.assistant
+        elif source in (BASE, UNDERSTUDY):
+            if source not in files:
+                raise _nothing(run, [*files, *asked])
+            reference = f"{run.settings.evaluation.serve}/{files[source][0]}"
+        else:
+            reference = source
+        heldout = files[source][1] if source in files else unknown
+        path = None if words.prompt in (SYSTEM, ASSISTANT) else (user_path if name in asked else project_path)(words.prompt)
+        return Wanted(reference, heldout, words.prompt, path, words.model == TEACHER and words.prompt == ASSISTANT)
+
+    return {name: wanted(name) for name in order}
 
 
-def check_apart(settings: EvaluationSettings, arms: Sequence[Arm]) -> None:
-    """Refuse arms that are the same, or that do not fit into memory."""
-    known = [json.dumps(arm.choice.model_dump(), sort_keys=True) for arm in arms]
-    for place, choice in enumerate(known):
-        if choice in known[:place]:
-            raise EvaluationError(f"{arms[known.index(choice)].name} and {arms[place].name} are the same model ({arms[place].choice.reference}). Name another.")
-    here = [arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")]
+def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
+    """Return an arm's model: what is named, the teacher, or the base or understudy of the export. `base` means what the arm of that name is."""
+    seen, word = {name}, arms[name].model
+    while word in (BASE, UNDERSTUDY) and word in arms and word not in seen:
+        seen.add(word)
+        word = arms[word].model
+    return word
+
+
+def _nothing(run: Run, given: Sequence[str]) -> EvaluationError:
+    return EvaluationError(
+        f"Nothing to compare: {', '.join(given) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
+        "(make export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
+    )
+
+
+def check_apart(run: Run, arms: Sequence[Arm]) -> None:
+    """Refuse arms that are the same model under the same prompt, or that do not fit into memory."""
+    settings = run.settings.evaluation
+    known: dict[str, str] = {}
+    for arm in arms:
+        read = check_prompt(Path(arm.prompt), arm.template, "assistant").text if arm.template else run.pack.prompts[arm.prompt].text
+        same = json.dumps([model_key(arm.choice), read, arm.as_written])
+        if same in known:
+            raise EvaluationError(
+                f"{known[same]} and {arm.name} are the same model ({arm.choice.reference}) under the same prompt. Name another model or prompt, or take one "
+                "of them out (ARMS, evaluation.arms)."
+            )
+        known[same] = arm.name
+    here = {model_key(arm.choice): arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")}
     if settings.arms_at_once > 1 and len(here) > 1:
         raise SettingsError(
-            f"evaluation.arms_at_once is {settings.arms_at_once}, but {' and '.join(here)} play in this process, which holds one model. Set it "
+            f"evaluation.arms_at_once is {settings.arms_at_once}, but {' and '.join(here.values())} play in this process, which holds one model. Set it "
             "to 1, or evaluation.serve to llama-server."
         )
+
+
+def model_key(choice: ModelChoice) -> str:
+    """Return what is equal of equal models."""
+    return json.dumps(choice.model_dump(), sort_keys=True)
+
+
+def by_model(arms: Sequence[Arm]) -> list[list[Arm]]:
+    """Return the arms of each model together: they share its file, its server, and what it says without a system prompt."""
+    groups: dict[str, list[Arm]] = {}
+    for arm in arms:
+        groups.setdefault(model_key(arm.choice), []).append(arm)
+    return list(groups.values())
+
+
+def prompted(arms: Sequence[Arm]) -> list[str]:
+    """Return the names of the arms that are the base under another prompt, which needs no training."""
+    return [arm.name for group in by_model(arms) for arm in group if group[0].name == BASE and arm.name != BASE]
 
 
 def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, Field
 
 from core.records import Persona, Record
+from core.settings.arms import UNDER
 from core.storage.store import Store
 
 FOLDER = "evaluations"
@@ -53,6 +54,11 @@ class _Known(BaseModel):
     comparison: _Comparison
     attempts: list[Attempt] = Field(default_factory=list)
 
+    @property
+    def arms(self) -> dict[str, str]:
+        """What each arm was, as `Arm.identity` says it."""
+        return {name: self.files.get(name, model.partition(UNDER)[0]) + "".join(model.partition(UNDER)[1:]) for name, model in self.models.items()}
+
 
 def earlier_attempts(store: Store, domain: str, models: Mapping[str, str], personas: Sequence[Persona]) -> list[Attempt]:
     """Return the evaluations of other models on some of these personas that came before this one.
@@ -60,19 +66,19 @@ def earlier_attempts(store: Store, domain: str, models: Mapping[str, str], perso
     An evaluation of the same models is this one, repeated: it keeps the attempts that it had. A file that cannot be read is none.
 
     Args:
-        models: by arm; of files, their paths.
+        models: by arm, as `Arm.identity` says it.
     """
     seeds = {persona.seed for persona in personas}
     names = [f"{folder}/{FILE}" for folder in store.names(FOLDER, beginning=f"{domain}-") if store.exists(f"{folder}/{FILE}")]
     known, _ = store.load_all(names, _Known)
     before = {name: found for name, found in known.items() if found.domain == domain and seeds & {persona.seed for persona in found.personas}}
-    again = [found for found in before.values() if found.models | found.files == dict(models)]
+    again = [found for found in before.values() if found.arms == dict(models)]
     if again:
         return min((found.attempts for found in again), key=len)
     return [
         Attempt(
             folder=name.removesuffix(f"/{FILE}"),
-            models=found.models | found.files,
+            models=found.arms,
             personas=len(seeds & {persona.seed for persona in found.personas}),
             decisions={arm: one.decided.decision for arm, one in found.comparison.comparisons.items()},
         )

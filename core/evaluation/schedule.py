@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.dataset.build import origin_of, training_lengths, training_seeds
-from core.evaluation.arms import BASE, Arm
+from core.evaluation.arms import Arm, by_model
 from core.evaluation.attempts import earlier_attempts
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
@@ -15,10 +15,11 @@ from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.llm.run import Run
 from core.paths import user_path
-from core.records import Assessment, AssessmentRef, DatasetRef, EndReason, LeftOut, Persona, Record, Transcript, TranscriptRef
+from core.records import Assessment, AssessmentRef, DatasetRef, EndReason, LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptRef
 from core.rehearsal.lengths import Lengths, summarise_lengths
 from core.rehearsal.personas import check_seeds_apart, sample_batch
-from core.rehearsal.plan import RehearsalPlan
+from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
+from core.settings.arms import BASE
 from core.storage.store import Store
 
 
@@ -93,28 +94,31 @@ def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> li
     """Plan the conversations; those of a persona and a trial are adjacent, so that arms are judged in turn."""
     settings, simulator = run.settings, run.model("user_simulator")
     return [
-        Part(
-            arm=arm.name,
-            plan=RehearsalPlan(
-                domain=run.pack.name,
-                pack_hash=run.pack.hash,
-                persona=persona,
-                trial=trial,
-                user_simulator=simulator,
-                assistant=arm.choice,
-                guidance="system",
-                user_tokens=(settings.generation.max_tokens, run.most_tokens(simulator)),
-                assistant_tokens=(settings.evaluation.max_tokens, run.most_tokens(arm.choice)),
-                guards=settings.generation.guards,
-                evaluated=True,
-                minimum=settings.generation.minimum_exchanges,
-                folder=f"evaluations/transcripts/{run.pack.name}",
-            ),
-        )
+        Part(arm=arm.name, plan=_plan(run, persona, trial, arm, simulator))
         for persona in personas
         for trial in range(settings.evaluation.trials)
         for arm in arms
     ]
+
+
+def _plan(run: Run, persona: Persona, trial: int, arm: Arm, simulator: ModelChoice) -> RehearsalPlan:
+    generation = run.settings.generation
+    return RehearsalPlan(
+        domain=run.pack.name,
+        pack_hash=run.pack.hash,
+        persona=persona,
+        trial=trial,
+        user_simulator=simulator,
+        assistant=arm.choice,
+        guidance=FILE_PROMPT if arm.template else arm.prompt,
+        template=arm.template,
+        user_tokens=(generation.max_tokens, run.most_tokens(simulator)),
+        assistant_tokens=(generation.max_tokens if arm.as_written else run.settings.evaluation.max_tokens, run.most_tokens(arm.choice)),
+        guards=generation.guards,
+        evaluated=not arm.as_written,
+        minimum=generation.minimum_exchanges,
+        folder=f"evaluations/transcripts/{run.pack.name}",
+    )
 
 
 def compare(
@@ -137,7 +141,7 @@ def compare(
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
-    attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.file or arm.shown for arm in arms}, personas)
+    attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.identity for arm in arms}, personas)
     comparison = compare_arms(played, BASE, rubric, numbers.decision, numbers.resamples, personas=personas, attempts=1 + len(attempts))
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
@@ -157,7 +161,7 @@ def compare(
         exchanges=numbers.exchanges,
         lengths=lengths_of(store, dataset, files),
         plan=planned,
-        heldout={arm.name: arm.heldout for arm in arms},
+        heldout={same[0].name: same[0].heldout for same in by_model(arms)},
         general=general,
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
         attempts=attempts,

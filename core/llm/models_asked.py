@@ -6,14 +6,24 @@ from typing import Any
 from core.errors import SettingsError
 from core.llm.prices import PriceList, Unknown, price_list
 from core.llm.run import ROLES
+from core.settings.arms import TEACHER, read_arms
 from core.settings.model_names import model_settings, split_reference
 from core.settings.pipeline import Settings
 from core.settings.provider_options import LOCAL, OPTIONS
 
+EVALUATES = ("evaluation", "pipeline", "release")
+"""Flows that play the arms of the settings."""
 
-def models_named(asked: Mapping[str, Any]) -> list[str]:
-    """Return the models that a flow's parameters name, besides those of the roles."""
-    return [*(asked.get("arms") or {}).values(), *filter(None, [asked.get("model")]), *judges_named(asked)]
+
+def models_named(settings: Settings, flow: str, asked: Mapping[str, Any]) -> list[str]:
+    """Return the models that a flow's parameters and the evaluation's arms name, besides those of its roles.
+
+    Raises:
+        SettingsError: an arm is of another form.
+    """
+    arms = read_arms({**settings.evaluation.arms, **(asked.get("arms") or {})} if flow in EVALUATES else {})
+    models = [settings.roles.assistant if one.model == TEACHER else one.literal for one in arms.values()]
+    return [*filter(None, [*models, asked.get("model")]), *judges_named(asked)]
 
 
 def judges_named(asked: Mapping[str, Any]) -> list[str]:
@@ -59,9 +69,9 @@ def check_names(settings: Settings, flow: str, asked: Mapping[str, Any]) -> None
         SettingsError: a model of no known provider or without a price, or an entry of `models` that nobody asks.
     """
     bound = with_judges(settings, asked).roles.bound(flow)
-    names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(asked)]
+    names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(settings, flow, asked)]
     for name in names:
         if "/" in name:
             split_reference(name, OPTIONS)
             check_price(settings, name)
-    settings.check_entries(models_named(asked))
+    settings.check_entries(models_named(settings, flow, asked))

@@ -179,7 +179,11 @@ class Pack:
 
     def instructions(self, role: str, country: str | None = None) -> str:
         """Return the assistant's instructions for a person who lives in a country, where that is known: those of `assistant`, or the short ones of `system`."""
-        return self.prompts[role].render(services=self.help_at_hand(country), tics=self.tics.figures)
+        return self.fill(self.prompts[role], country)
+
+    def fill(self, prompt: Prompt, country: str | None = None) -> str:
+        """Return what an assistant reads of a prompt for a person who lives in a country, where that is known."""
+        return prompt.render(services=self.help_at_hand(country), tics=self.tics.figures)
 
     def system(self, country: str | None = None) -> str:
         """Return the short system prompt for a person who lives in a country, where that is known."""

@@ -111,11 +111,11 @@ def load_prompt(path: Path) -> Prompt:
     return check_prompt(path, _text(path))
 
 
-def check_prompt(path: Path, whole: str) -> Prompt:
+def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
     """Check a prompt's text as if it had been read from a file.
 
     Args:
-        path: its stem is the prompt's role.
+        path: its stem is the prompt's role, unless `role` names one.
 
     Raises:
         PackError: as for `load_prompt`.
@@ -129,7 +129,7 @@ def check_prompt(path: Path, whole: str) -> Prompt:
     declared, used = frozenset(given), inputs_of(text, str(path))
     if declared != used:
         raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
-    supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[path.stem]
+    supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[role or path.stem]
     if unknown_inputs := sorted(used - supplied):
         raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")
     if not text:

@@ -1,29 +1,36 @@
 """Which conversations are rehearsed: each one's plan, its name and its place, and the batch that comes of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from core.errors import DamagedError, PersonaError
 from core.fingerprint import fingerprint
 from core.llm.chat import ChatModel
 from core.llm.run import Run
 from core.packs.pack import load_pack
+from core.packs.prompts import check_prompt
 from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.turns import Cast, Player
 from core.settings.faults import Fault
 from core.storage.store import Store
 
+FILE_PROMPT = "file"
+"""Stands for the name of a prompt that a plan brings with it: not its path, so that a file may be moved."""
+
 
 class RehearsalPlan(Record):
     """All that one conversation depends on; its fingerprint is the transcript's name.
 
     Args:
-        guidance: name of the prompt that the assistant is given.
+        guidance: name of the pack's prompt that the assistant is given, or `FILE_PROMPT`.
         user_tokens, assistant_tokens: room for one message, and the most that a prompt and its
             answer may take together.
         guards: faults for which a message is written again; evaluated: whether the assistant's
             are taken as they are.
         folder: where the transcript is put, below the data root.
+        template: a prompt file's text, which is given the same as the pack's prompts; the transcript's name
+            depends on what it makes of that.
     """
 
     domain: str
@@ -39,11 +46,12 @@ class RehearsalPlan(Record):
     guards: list[Fault]
     evaluated: bool
     folder: str
+    template: str | None = None
 
     @property
     def name(self) -> str:
         """The id of the transcript that it makes."""
-        fields = self.model_dump(exclude={"folder"})
+        fields = self.model_dump(exclude={"folder", "template"})
         return f"{self.persona.seed:05d}-{fingerprint([fields, self.guidance_text])}"
 
     @property
@@ -54,7 +62,10 @@ class RehearsalPlan(Record):
     @property
     def guidance_text(self) -> str:
         """The prompt that the assistant is given."""
-        return load_pack(self.domain).instructions(self.guidance, self.persona.country)
+        pack, country = load_pack(self.domain), self.persona.country
+        if self.template is None:
+            return pack.instructions(self.guidance, country)
+        return pack.fill(check_prompt(Path(self.guidance), self.template, "assistant"), country)
 
     def cast(self, user: ChatModel, assistant: ChatModel) -> Cast:
         """Return the players of the conversation."""
@@ -64,7 +75,8 @@ class RehearsalPlan(Record):
             Player(assistant, *self.assistant_tokens, () if self.evaluated else guards),
             self.guidance_text,
             self.minimum,
-            noted=self.guidance == "assistant",
+            # nobody sends notes to a model in use, so an arm has none; the model that writes data has
+            noted=self.guidance == "assistant" and not self.evaluated,
         )
 
     def existing(self, store: Store) -> TranscriptRef | None:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from core.quantities import Count, Exchanges, Seed, Share, Tokens, Whole, Within
+from core.settings.arms import read_arm
 from core.yaml_files import Strict
 
 
@@ -38,6 +39,12 @@ class PowerSettings(Strict):
     the three from."""
 
 
+def _arms(given: dict[str, str]) -> dict[str, str]:
+    for name, text in given.items():
+        read_arm(name, text)
+    return given
+
+
 def _two(given: int) -> int:
     if given < 2:
         raise ValueError(f"the arms are compared over personas, and {given} shows no spread between them; give at least 2, and 6 to reach p < 0.05")
@@ -53,6 +60,11 @@ class EvaluationSettings(Strict):
     """Each arm plays personas × trials conversations; the persona is the unit of analysis."""
     first_seed: Seed
     """Seeds from this one on are reserved for the evaluation."""
+    arms: Annotated[dict[str, str], AfterValidator(_arms)] = Field(default={"prompted base": "base under assistant"})
+    """Arms beside base and understudy, by name: `MODEL` or `MODEL under PROMPT`. A model is
+    `provider/model`, `base`, `understudy` or `teacher` (`roles.assistant`); a prompt is `system`
+    (default), `assistant` or the path of a prompt file. Default: `prompted base: base under
+    assistant`; `{}`: none."""
     exchanges: Exchanges | None = None
     """Per conversation; replaces the pack's length classes."""
     concurrency: Count

@@ -10,6 +10,7 @@ from core.errors import SettingsError, nearest
 from core.paths import find_data, project_path
 from core.quantities import Count, ExchangeRange, Exchanges, Seconds, Seed, Tokens, Within
 from core.records import RoleName
+from core.settings.arms import read_arm
 from core.settings.assessment import AssessmentSettings, CalibrationSettings, GatherSettings
 from core.settings.evaluation import EvaluationSettings
 from core.settings.faults import Fault
@@ -178,7 +179,8 @@ class Settings(Strict):
         return self
 
     def _names(self) -> set[str]:
-        return {name for names in self.roles.bound().values() for name in names}
+        arms = [read_arm(*item).literal for item in self.evaluation.arms.items()]
+        return {name for names in [*self.roles.bound().values(), filter(None, arms)] for name in names}
 
     def check_entries(self, others: Iterable[str] = ()) -> None:
         """Check that each model that has an entry of its own is asked by somebody: a misspelt name has neither its limits nor its price.

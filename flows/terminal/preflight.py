@@ -36,6 +36,6 @@ def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str
 
 async def _choose(config: Settings, flow: str, pack: Pack, asked: Mapping[str, Any]) -> None:
     await choose_models(config, flow, pack, saved=False)
-    for name in models_named(asked):
+    for name in models_named(config, flow, asked):
         if "/" in name:
             await choose_model(config, name, pack)

@@ -46,7 +46,11 @@ WORDS = {
     "dataset": Word("flows.dataset:dataset", STAGES, ("dataset", "dataset --checkpoints old.jsonl --transcripts chats/")),
     "train": Word("flows.training:training", STAGES, ("train",)),
     "export": Word("flows.export:export", STAGES, ("export",)),
-    "evaluate": Word("flows.evaluation:evaluation", STAGES, ("evaluate", "evaluate --arms opus=anthropic/claude-opus-5-5")),
+    "evaluate": Word(
+        "flows.evaluation:evaluation",
+        STAGES,
+        ("evaluate", "evaluate --arms opus=anthropic/claude-opus-5-5", 'evaluate --arms "mine=base under prompts/mine.md"'),
+    ),
     "chat": Word(
         "flows.terminal.chat:chat",
         STAGES,

@@ -53,12 +53,16 @@ def beside(found, name):
 
 
 async def test_any_number_of_models_is_compared_with_the_base_on_the_same_personas(tmp_path, data_root):
-    found = await evaluation(arms={**ARMS, "third": "scripted/0.5"}, settings=settings_of(tmp_path))
+    rich = {"arms": {"prompted base": "base under assistant"}}
+    found = await evaluation(arms={**ARMS, "third": "scripted/0.5"}, settings=settings_of(tmp_path, evaluation=rich))
     record = read(found)
-    assert list(record.models) == ["base", "understudy", "third"]
-    assert set(record.comparison.comparisons) == {"understudy", "third"}
+    assert list(record.models.items()) == [
+        *(("base", "scripted/0.2"), ("understudy", "scripted/0.9")),
+        *(("prompted base", "scripted/0.2 under assistant.md"), ("third", "scripted/0.5")),
+    ]
+    assert set(record.comparison.comparisons) == {"understudy", "prompted base", "third"}
     met = {arm: {(item.persona, item.trial) for item in record.played if item.arm == arm} for arm in record.models}
-    assert met["base"] == met["understudy"] == met["third"] == {(seed, trial) for seed in range(9000, 9007) for trial in range(2)}
+    assert met["base"] == met["understudy"] == met["prompted base"] == met["third"] == {(seed, trial) for seed in range(9000, 9007) for trial in range(2)}
     assert record.comparison.comparisons["understudy"].score.difference > 0
     # the simulator begins alike in all arms
     first = {}
@@ -68,7 +72,8 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     assert {len(words) for words in first.values()} == {1}
     for name in ("report.md", "report.html"):
         assert "no measure of real quality" in beside(found, name)
-    assert set(record.general) == set(record.models)
+    assert set(record.general) == {"base", "understudy", "third"}  # a model is asked once, whatever its prompts in the domain
+    assert "Not listed: prompted base, the same model as one above under another prompt." in beside(found, "report.md")
     assert {name: lengths.median for name, lengths in record.lengths.items()} == dict.fromkeys(record.models, 3)
     assert found.summary["decision on third"]
 
@@ -236,8 +241,9 @@ async def test_a_damaged_file_is_told_before_anything_is_played(tmp_path, data_r
 
 
 def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command):
-    process = command("evaluate", "--arms=base=scripted/0.2,better=scripted/0.9", f"--settings={settings_of(tmp_path)}")
+    process = command("evaluate", "--arms=base=scripted/0.2,better=scripted/0.9,rich=base under assistant", f"--settings={settings_of(tmp_path)}")
     said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
     assert "better difference" in said
+    assert "rich difference" in said
     assert "decision" in said
