@@ -97,7 +97,7 @@ def test_only_the_same_model_under_the_same_prompt_is_refused(tmp_path):
     copy.write_text("---\ninputs: [services]\n---\n" + PACK.prompts["system"].text, encoding="utf-8")
     check_apart(run, arms_of(run, {**MODELS, "rich": "base under assistant"}))
     for twin in ("base", "openai-compatible/small", f"base under {copy}"):
-        with pytest.raises(EvaluationError, match="base and twin are the same model .* under the same prompt"):
+        with pytest.raises(EvaluationError, match=r"base and twin are the same model .* under the same prompt"):
             check_apart(run, arms_of(run, {**MODELS, "twin": twin}))
 
 
