@@ -9,11 +9,11 @@ from core.llm.run import Run
 from core.records import DatasetRef, ModelRef, Reference
 from core.settings.jobs import Training
 from core.storage.file_facts import is_whole
-from core.training.estimate import shape
 from core.training.finished import made_before
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
 from core.training.plan import JobPlan, plan_conversion
+from core.training.shapes import shape
 from core.training.specs import export_spec, preflight_spec
 from tasks.jobs import make, make_here, script_hash
 from tasks.paid_jobs import agree

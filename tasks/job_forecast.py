@@ -10,9 +10,10 @@ from core.llm.run import Run
 from core.records import ModelRef
 from core.reports.costs import ASSUMPTIONS, measure_prompts, training_tokens
 from core.settings.jobs import Training
-from core.training.estimate import Load, shape
+from core.training.estimate import Load
 from core.training.hardware import Flavor, flavors, load_hardware
 from core.training.plan import plan_conversion, plan_training
+from core.training.shapes import shape
 
 
 async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:

@@ -13,11 +13,12 @@ from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base, Training
 from core.storage.file_facts import is_whole
 from core.training.bases import base_file, check_files, folder_hash
-from core.training.estimate import load_of, shape
+from core.training.estimate import load_of
 from core.training.finished import made_before
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
 from core.training.plan import JobPlan, plan_training
+from core.training.shapes import shape
 from core.training.specs import UNPACKED, training_spec
 from tasks.jobs import make, run_script, script_hash
 from tasks.paid_jobs import agree

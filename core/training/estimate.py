@@ -7,56 +7,15 @@ docs/training-memory.md compares the estimate with measurements.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from core.errors import SettingsError
-from core.records import DatasetRef, ModelRef
+from core.records import DatasetRef
 from core.settings.job_arguments import Argument
 from core.storage.store import Store
 from core.training.hardware import Estimate, Flavor
+from core.training.shapes import Matrices, Shape
 
 GB = 2**30
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A decoder's shape, as its config.json has it."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    tied: bool
-    context: int
-
-    @property
-    def projections(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs of a layer's matrices."""
-        attention, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return {
-            "q_proj": (self.hidden, attention),
-            "k_proj": (self.hidden, kv),
-            "v_proj": (self.hidden, kv),
-            "o_proj": (attention, self.hidden),
-            "gate_proj": (self.hidden, self.intermediate),
-            "up_proj": (self.hidden, self.intermediate),
-            "down_proj": (self.intermediate, self.hidden),
-        }
-
-    @property
-    def linear(self) -> int:
-        """Weights in the layers' matrices."""
-        return self.layers * sum(inputs * outputs for inputs, outputs in self.projections.values())
-
-    @property
-    def embedding(self) -> int:
-        """Weights of the embedding and, if it is one of its own, of the head."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
 
 @dataclass(frozen=True)
@@ -72,32 +31,6 @@ class Load:
     longest: int
 
 
-def shape_of(config: Mapping[str, Any], where: str) -> Shape:
-    """Return a model's shape from its config.json; of a model with images, that of its text part.
-
-    Raises:
-        SettingsError: it is no decoder of a known form.
-    """
-    text = {**config, **config.get("text_config", {})}
-    try:
-        return Shape(
-            layers=text["num_hidden_layers"],
-            hidden=text["hidden_size"],
-            intermediate=text["intermediate_size"],
-            heads=text["num_attention_heads"],
-            kv_heads=text.get("num_key_value_heads") or text["num_attention_heads"],
-            head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
-            vocabulary=text["vocab_size"],
-            # what a config leaves out is the default of its family: Gemma ties, Qwen and Llama do not
-            tied=text.get("tie_word_embeddings", str(text.get("model_type", "")).startswith("gemma")),
-            context=text.get("max_position_embeddings", 131072),
-        )
-    except KeyError as missing:
-        raise SettingsError(
-            f"{where} has no {missing} in its config.json, so its memory cannot be estimated. Name a decoder such as Qwen3, Gemma 3 or Llama."
-        ) from None
-
-
 def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, known: Estimate) -> dict[str, float]:
     """Return the GPU memory that training takes at its peak, by part, in GB (2^30 bytes).
 
@@ -111,12 +44,12 @@ def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, kn
     trained = known.bytes_a_trained_weight_8bit if "8bit" in str(knobs.get("optimizer", "")) else known.bytes_a_trained_weight
     layer = known.recompute_hidden * shape.hidden + known.recompute_intermediate * shape.intermediate
     if _number(knobs, "lora-dropout", 0.05):
-        layer += known.recompute_dropout * sum(shape.projections[name][0] for name in _targets(knobs)) / len(ATTENTION)
+        layer += known.recompute_dropout * max(sum(inputs for inputs, _ in _adapted(one, knobs).values()) for one in shape.layers) / len(ATTENTION)
     return {
         "weights": (shape.linear * weight + shape.embedding * 2) / GB,
         "adapter and optimizer": _adapter(shape, knobs) * trained / GB,
-        "inputs of the layers": 0.0 if offload else tokens * shape.hidden * 2 * shape.layers / GB,
-        "one layer computed again": tokens * layer * (1 if checkpointing else shape.layers) / GB,
+        "inputs of the layers": 0.0 if offload else tokens * shape.hidden * 2 * len(shape.layers) / GB,
+        "one layer computed again": tokens * layer * (1 if checkpointing else len(shape.layers)) / GB,
         "logits": min(tokens, known.loss_tokens) * shape.vocabulary * 4 / GB,
         "CUDA": known.fixed_gb,
     }
@@ -131,7 +64,7 @@ def training_seconds(shape: Shape, knobs: Mapping[str, Argument], load: Load, fl
     if flavor.gpu is None:
         return float("inf")
     length = min(load.longest, int(_number(knobs, "max-length", load.longest)))
-    attention = 2 * length * shape.heads * shape.head_dim * shape.layers
+    attention = 2 * length * shape.attended
     forward = 2 * (shape.linear + shape.vocabulary * shape.hidden) + attention
     passes = _number(knobs, "epochs", 3)
     tokens = passes * load.tokens * 3.25 + (passes + 1) * load.validation_tokens
@@ -154,25 +87,21 @@ def usable(flavor: Flavor, known: Estimate) -> float:
     return flavor.gpu_gb * (1 - known.spare)
 
 
-def _targets(knobs: Mapping[str, Argument]) -> tuple[str, ...]:
+def _adapted(layer: Matrices, knobs: Mapping[str, Argument]) -> Matrices:
+    """Return the matrices of a layer that are adapted."""
     given = knobs.get("target-modules", list(ATTENTION))
-    names = tuple(given) if isinstance(given, list) else (str(given),)
-    return (*ATTENTION, *MLP) if names == ("all-linear",) else tuple(name for name in names if name in (*ATTENTION, *MLP))
+    names = given if isinstance(given, list) else [str(given)]
+    return layer if names == ["all-linear"] else {name: sizes for name, sizes in layer.items() if name in names}
 
 
 def _adapter(shape: Shape, knobs: Mapping[str, Argument]) -> int:
     """Return how many weights are trained."""
-    return int(_number(knobs, "lora-r", 64)) * shape.layers * sum(sum(shape.projections[name]) for name in _targets(knobs))
+    return int(_number(knobs, "lora-r", 64)) * sum(sum(sizes) for layer in shape.layers for sizes in _adapted(layer, knobs).values())
 
 
 def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
     value = knobs.get(name, default)
     return float(value) if isinstance(value, int | float) else default
-
-
-def shape(store: Store, base: ModelRef) -> Shape:
-    """Return a base's shape."""
-    return shape_of(store.load_json(f"{base.path}/config.json"), base.repo or base.name)
 
 
 def load_of(store: Store, dataset: DatasetRef) -> Load:

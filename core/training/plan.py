@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from core.errors import BudgetError, SettingsError
 from core.settings.jobs import Jobs, Training
 from core.training.bill import greatest_usd
-from core.training.estimate import Load, Shape, conversion_memory, conversion_seconds, training_memory, training_seconds, usable
+from core.training.estimate import Load, conversion_memory, conversion_seconds, training_memory, training_seconds, usable
 from core.training.hardware import Estimate, Flavor
+from core.training.shapes import Shape
 
 
 @dataclass(frozen=True)

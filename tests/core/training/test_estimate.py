@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from core.errors import BudgetError, SettingsError
 from core.settings.pipeline import load_settings, load_training
-from core.training.estimate import Load, Shape, conversion_memory, shape_of, training_memory, training_seconds
+from core.training.estimate import Load, conversion_memory, training_memory, training_seconds
 from core.training.hardware import flavors, load_hardware
 from core.training.plan import plan_conversion, plan_training
+from core.training.shapes import shape_of
 
 HARDWARE = load_hardware()
 KNOWN = HARDWARE.estimate
@@ -63,8 +64,7 @@ def test_the_shapes_of_both_models_have_their_published_number_of_weights():
     assert (qwen.linear + qwen.embedding) / 1e9 == pytest.approx(14.8, abs=0.1)
     assert gemma.embedding / 1e9 == pytest.approx(1.01, abs=0.01)
     assert gemma.linear / 1e9 == pytest.approx(10.8, abs=0.1)
-    assert gemma.tied
-    assert not qwen.tied
+    assert qwen.embedding == 2 * qwen.vocabulary * qwen.hidden
 
 
 def test_a_config_that_is_no_decoder_is_refused_by_name():
@@ -151,4 +151,4 @@ def test_the_shipped_settings_fit_their_machines(name):
 
 
 def test_a_shape_without_gpu_trains_for_ever():
-    assert training_seconds(Shape(1, 8, 8, 1, 1, 8, 8, False, 8), KNOBS, LOAD, OFFERED["cpu-xl"], KNOWN) == float("inf")
+    assert training_seconds(shape_of(QWEN, "qwen"), KNOBS, LOAD, OFFERED["cpu-xl"], KNOWN) == float("inf")

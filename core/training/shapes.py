@@ -1,0 +1,139 @@
+"""A decoder's shape, as its config.json has it: the matrices of each of its layers, its embeddings and its context."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import SettingsError
+from core.records import ModelRef
+from core.storage.store import Store
+
+Matrices = Mapping[str, tuple[int, int]]
+"""Inputs and outputs of a layer's matrices, by name."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder's shape.
+
+    Args:
+        layers: the matrices of each layer.
+        attended: query width of each layer whose attention grows with the length, summed: all but those with linear attention. A window saves nothing where
+            the whole matrix is computed and masked.
+        embedding: weights of the embeddings and, if it is one of its own, of the head.
+        context: tokens that it was made for.
+    """
+
+    layers: tuple[Matrices, ...]
+    hidden: int
+    intermediate: int
+    attended: int
+    vocabulary: int
+    embedding: int
+    context: int
+
+    @property
+    def linear(self) -> int:
+        """Weights in the layers' matrices."""
+        return sum(inputs * outputs for layer in self.layers for inputs, outputs in layer.values())
+
+
+def shape_of(config: Mapping[str, Any], where: str) -> Shape:
+    """Return a model's shape from its config.json; of a model with images, that of its text part.
+
+    Raises:
+        SettingsError: it is no decoder of a known form.
+
+    Source:
+        The modules of transformers 5.23 for Llama, Qwen3, Qwen3.5, Gemma 3 and Gemma 4.
+    """
+    text = {**config, **config.get("text_config", {})}
+    if text.get("enable_moe_block") or text.get("num_experts"):
+        raise SettingsError(f"{where} is a mixture of experts, whose memory is not estimated. Name a dense decoder such as Qwen3.5, Gemma 4 or Llama.")
+    try:
+        count, hidden, vocabulary = text["num_hidden_layers"], text["hidden_size"], text["vocab_size"]
+        kinds = _kinds(text)
+        layers = tuple(_layer(text, kind, number) for number, kind in enumerate(kinds))
+        # what a config leaves out is the default of its family: Gemma ties, Qwen and Llama do not
+        tied = text.get("tie_word_embeddings", str(text.get("model_type", "")).startswith("gemma"))
+        embedding = vocabulary * hidden * (1 if tied else 2)
+        if a_layer := _own_embedding(text):
+            embedding += (text.get("vocab_size_per_layer_input", vocabulary) + hidden) * count * a_layer
+        return Shape(
+            layers=layers,
+            hidden=hidden,
+            intermediate=max(layer["gate_proj"][1] for layer in layers),
+            attended=sum(layer["o_proj"][0] for layer, kind in zip(layers, kinds, strict=True) if kind != "linear_attention"),
+            vocabulary=vocabulary,
+            embedding=embedding,
+            context=text.get("max_position_embeddings", 131072),
+        )
+    except KeyError as missing:
+        raise SettingsError(
+            f"{where} has no {missing} in its config.json, so its memory cannot be estimated. Name a decoder such as Qwen3.5, Gemma 4 or Llama."
+        ) from None
+
+
+def shape(store: Store, base: ModelRef) -> Shape:
+    """Return a base's shape."""
+    return shape_of(store.load_json(f"{base.path}/config.json"), base.repo or base.name)
+
+
+def _kinds(text: Mapping[str, Any]) -> list[str]:
+    """Return the kind of each layer's attention; where a config does not list them, as transformers fills them in."""
+    count = text["num_hidden_layers"]
+    if given := text.get("layer_types"):
+        return list(given)
+    if "linear_num_value_heads" in text:
+        return ["linear_attention" if (number + 1) % text.get("full_attention_interval", 4) else "full_attention" for number in range(count)]
+    if "gemma4" in str(text.get("model_type")):
+        return ["sliding_attention" if (number + 1) % 6 and number + 1 < count else "full_attention" for number in range(count)]
+    return ["full_attention"] * count
+
+
+def _layer(text: Mapping[str, Any], kind: str, number: int) -> Matrices:
+    hidden, shared = text["hidden_size"], _shares_keys(text, number)
+    width = text["intermediate_size"] * (2 if shared and text.get("use_double_wide_mlp") else 1)
+    mlp = {"gate_proj": (hidden, width), "up_proj": (hidden, width), "down_proj": (width, hidden)}
+    if a_layer := _own_embedding(text):
+        mlp |= {"per_layer_input_gate": (hidden, a_layer), "per_layer_projection": (a_layer, hidden)}
+    return (_linear_attention(text) if kind == "linear_attention" else _attention(text, kind, number, shared)) | mlp
+
+
+def _attention(text: Mapping[str, Any], kind: str, number: int, shared: bool) -> dict[str, tuple[int, int]]:
+    hidden, heads, kv_heads = text["hidden_size"], text["num_attention_heads"], text.get("num_key_value_heads") or text["num_attention_heads"]
+    head, values = text.get("head_dim") or hidden // heads, True
+    if "gemma4" in str(text.get("model_type")) and kind == "full_attention":
+        # Gemma 4's layers that look at everything have wider and fewer heads, and may use the keys as values
+        head, values = text.get("global_head_dim") or head, not text.get("attention_k_eq_v")
+        kv_heads = (text.get("num_global_key_value_heads") if not values else None) or kv_heads
+    own = (text.get("per_layer_config") or {}).get(str(number), {})  # how transformers saves the same
+    head, kv_heads = own.get("head_dim") or head, own.get("num_key_value_heads") or kv_heads
+    gated = 2 if "linear_num_value_heads" in text else 1  # Qwen3.5 gates the attention's output, by the same matrix
+    matrices = {"q_proj": (hidden, heads * head * gated), "o_proj": (heads * head, hidden)}
+    if not shared:
+        matrices |= {"k_proj": (hidden, kv_heads * head)} | ({"v_proj": (hidden, kv_heads * head)} if values else {})
+    return matrices
+
+
+def _linear_attention(text: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return the matrices of a Gated DeltaNet layer."""
+    hidden, value_heads = text["hidden_size"], text["linear_num_value_heads"]
+    keys, values = text["linear_num_key_heads"] * text["linear_key_head_dim"], value_heads * text["linear_value_head_dim"]
+    return {
+        "in_proj_qkv": (hidden, 2 * keys + values),
+        "in_proj_z": (hidden, values),
+        "in_proj_b": (hidden, value_heads),
+        "in_proj_a": (hidden, value_heads),
+        "out_proj": (values, hidden),
+    }
+
+
+def _shares_keys(text: Mapping[str, Any], number: int) -> bool:
+    """Say whether a layer takes the keys and values of an earlier one, as the last of a small Gemma 4 do."""
+    return number >= text["num_hidden_layers"] - (text.get("num_kv_shared_layers") or 0)
+
+
+def _own_embedding(text: Mapping[str, Any]) -> int:
+    """Return the width of the embedding that each layer has of its own, in a small Gemma 4; 0 elsewhere."""
+    return (text.get("hidden_size_per_layer_input") or 0) if "gemma4" in str(text.get("model_type")) else 0

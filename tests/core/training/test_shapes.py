@@ -1,0 +1,68 @@
+"""The shape of a base is that of the model that transformers makes of its config, matrix by matrix."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from core.errors import SettingsError
+from core.training.shapes import shape_of
+
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 320}
+LINEAR = {"linear_num_value_heads": 8, "linear_num_key_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+NO_OWN = {"hidden_size_per_layer_input": 0}
+CONFIGS = {
+    "llama": {"model_type": "llama", **SMALL},
+    "qwen3": {"model_type": "qwen3", "head_dim": 32, "tie_word_embeddings": True, **SMALL},
+    "qwen3.5": {"model_type": "qwen3_5_text", "head_dim": 32, **LINEAR, **SMALL},
+    "gemma3": {"model_type": "gemma3_text", "head_dim": 32, **SMALL},
+    "gemma4": {"model_type": "gemma4_text", "head_dim": 16, "global_head_dim": 32, **NO_OWN, **SMALL},
+    "gemma4, keys as values": {
+        **{"model_type": "gemma4_text", "head_dim": 16, "global_head_dim": 32, "attention_k_eq_v": True, "num_global_key_value_heads": 1},
+        **NO_OWN,
+        **SMALL,
+    },
+    "gemma4, small": {
+        **{"model_type": "gemma4_text", "head_dim": 16, "global_head_dim": 32, "num_kv_shared_layers": 4, "use_double_wide_mlp": True},
+        **{"hidden_size_per_layer_input": 24, "vocab_size_per_layer_input": 320, "layer_types": [*["sliding_attention", "full_attention"] * 4]},
+        **SMALL,
+    },
+}
+MADE = """
+import json, sys
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+for name, config in json.load(sys.stdin).items():
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    parts = dict(model.named_modules())
+    linear = [
+        (part, one.in_features, one.out_features) for part, one in parts.items() if isinstance(one, torch.nn.Linear) and ".layers." in part
+    ]
+    rest = sum(p.numel() for p in model.parameters() if p.ndim == 2) - sum(i * o for _, i, o in linear)
+    print(json.dumps([name, model.config.to_dict(), linear, rest]))
+"""
+
+
+def test_each_family_has_the_matrices_that_transformers_makes():
+    done = subprocess.run([sys.executable, "-c", MADE], input=json.dumps(CONFIGS), capture_output=True, text=True, timeout=120, check=True)
+    for line in done.stdout.splitlines():
+        name, whole, linear, rest = json.loads(line)
+        made = Counter((part.rpartition(".")[2], inputs, outputs) for part, inputs, outputs in linear)
+        for config in (CONFIGS[name], whole):  # as short as a config may be, and with all defaults written out
+            shape = shape_of(config, name)
+            assert Counter((part, *sizes) for layer in shape.layers for part, sizes in layer.items()) == made, name
+            assert shape.embedding == rest, name
+    assert len(done.stdout.splitlines()) == len(CONFIGS)
+
+
+def test_linear_attention_does_not_grow_with_the_length():
+    shape = shape_of(CONFIGS["qwen3.5"], "qwen")
+    assert shape.attended == 2 * 4 * 32  # each fourth of eight layers
+
+
+def test_a_mixture_of_experts_is_refused():
+    with pytest.raises(SettingsError, match="me/moe is a mixture of experts"):
+        shape_of({**SMALL, "num_experts": 8}, "me/moe")
