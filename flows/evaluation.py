@@ -7,10 +7,10 @@ from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.training.latest import latest_exports
 from tasks.evaluation import choose_arms, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
-from tasks.general_prompts import ask_general
 from tasks.policy import guarded
 from tasks.published import check_made
 from tasks.run import begin_run
+from tasks.suites import ask_suites
 
 
 @guarded
@@ -48,7 +48,7 @@ async def evaluation(
     met = choose_personas(run, personas, exported.dataset if exported else None)
     planned = log_plan(run, met, chosen)
 
-    general = await ask_general(run, chosen)
+    general = await ask_suites(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
     record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None)
     log_comparison(record)

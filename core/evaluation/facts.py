@@ -42,13 +42,15 @@ class GeneralAnswer(Record):
     """What an arm makes of a general prompt, one that has nothing to do with the domain.
 
     Args:
-        name: of the prompt, the same for all arms.
+        name, kind: of the prompt, the same for all arms.
         expected: in words, what a right answer has.
-        right: whether it has that; none where there is no answer.
-        lost: why there is no answer.
+        answer: empty where the model wrote nothing; none where the call failed.
+        right: whether it has that; none where the call failed.
+        lost: why the call failed.
     """
 
     name: str
+    kind: str = ""
     prompt: str
     expected: str
     answer: str | None

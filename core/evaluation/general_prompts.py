@@ -7,15 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
-from core.evaluation.arms import Arm
 from core.evaluation.facts import GeneralAnswer
-from core.fingerprint import fingerprint
+from core.evaluation.suites import Said, spread_over
 from core.packs.prompts import shared_file
-from core.records import ModelChoice, Record
+from core.settings.evaluation import EvaluationSettings
 from core.yaml_files import Strict, explain, read_yaml
-
-ITEM = "general-"
-"""With which the names of these calls begin on the bill."""
 
 
 def _compiles(pattern: str) -> str:
@@ -30,14 +26,19 @@ class GeneralPrompt(Strict):
     """A question and how its answer is known to be right.
 
     Args:
+        kind: what it takes, such as arithmetic; a part of the questions is spread evenly over the kinds.
         expected: what a right answer has, in words.
         pattern: the same as a regular expression, looked for anywhere in the answer, whatever the case; a dot is any character.
+        right, wrong: answers that a test holds against the pattern.
     """
 
     name: str
+    kind: str
     prompt: Annotated[str, Field(min_length=1)]
     expected: str
     pattern: Annotated[str, AfterValidator(_compiles)]
+    right: Annotated[list[str], Field(min_length=1)]
+    wrong: Annotated[list[str], Field(min_length=1)]
 
     def is_right(self, answer: str) -> bool:
         """Say whether an answer has what it should."""
@@ -64,31 +65,12 @@ def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
     return tuple(prompts)
 
 
-class GeneralPlan(Record):
-    """All that the answer to a general prompt depends on."""
-
-    choice: ModelChoice
-    name: str
-    prompt: str
-    max_tokens: int
-
-    @property
-    def item(self) -> str:
-        """Its name on the bill."""
-        return f"{ITEM}{fingerprint(self)}"
+def general_questions(numbers: EvaluationSettings) -> tuple[GeneralPrompt, ...]:
+    """Return the questions that an evaluation asks; none where the settings leave no room for an answer."""
+    return spread_over(load_general_prompts(), lambda item: item.kind, numbers.suite_items) if numbers.general_max_tokens else ()
 
 
-def plan_general(room: int, arm: Arm) -> dict[str, GeneralPlan]:
-    """Plan an arm's answers, by the prompt's name.
-
-    Args:
-        room: tokens of an answer; with 0 nothing is asked.
-    """
-    asked = load_general_prompts() if room else ()
-    return {item.name: GeneralPlan(choice=arm.choice, name=item.name, prompt=item.prompt, max_tokens=room) for item in asked}
-
-
-def marked(asked: GeneralPrompt, answer: str | None, lost: str | None) -> GeneralAnswer:
-    """Return an answer with whether it is right, or why there is none."""
-    right = None if answer is None else asked.is_right(answer)
-    return GeneralAnswer(name=asked.name, prompt=asked.prompt, expected=asked.expected, answer=answer, right=right, lost=lost)
+def marked(asked: GeneralPrompt, said: Said) -> GeneralAnswer:
+    """Return an answer with whether it is right, or why there is none; a model that writes nothing is not right."""
+    right = None if said.answer is None else asked.is_right(said.answer)
+    return GeneralAnswer(name=asked.name, kind=asked.kind, prompt=asked.prompt, expected=asked.expected, answer=said.answer, right=right, lost=said.lost)

@@ -12,11 +12,11 @@ from core.errors import EvaluationError
 from core.evaluation.attempts import FILE, Attempt
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
-from core.evaluation.general_prompts import ITEM
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.recorded import read_recorded
+from core.evaluation.suites import BILLED
 from core.judging.calibration import measured_judges
 from core.llm.bills import Bill, bills
 from core.llm.run import Run
@@ -91,7 +91,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
 def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
     """Return a record's facts with what a run's store holds of them: the words, and what they cost."""
     ids = {item.transcript_id for item in record.played}
-    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith(ITEM))
+    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith(BILLED))
     conversations = [
         Conversation(item.arm, item.persona, item.trial, run.store.load(item.transcript, Transcript), run.store.load(item.assessment, Assessment))
         for item in record.conversations

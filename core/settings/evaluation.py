@@ -77,8 +77,7 @@ class EvaluationSettings(Strict):
     max_tokens: Tokens
     """Maximum length of one answer."""
     general_max_tokens: Whole = 200
-    """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these
-    prompts."""
+    """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these."""
     suite_items: Count | None = None
     """Asked of each suite (general prompts, safety battery, refusals), spread over its parts; default: all."""
     resamples: Count = 10_000

@@ -27,7 +27,7 @@ SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
     "dataset": {"recorded": False},
-    "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "resamples": 500, "arms": {}},
+    "evaluation": {"personas": 3, "trials": 1, "exchanges": 3, "max_tokens": 60, "suite_items": 3, "resamples": 500, "arms": {}},
 }
 
 

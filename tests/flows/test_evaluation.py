@@ -147,7 +147,7 @@ async def test_the_costs_are_those_of_the_evaluation_alone(tmp_path, data_root, 
 
 async def test_an_arm_that_answers_with_nothing_is_found_before_the_others_are_paid_for(tmp_path, data_root, stub):
     stub.set(faults=[{"protocol": "responses", "fault": {"kind": "empty"}}])
-    with pytest.raises(EvaluationError, match=r"understudy \(openai/gpt-6-luna\) answered none of 14 general prompts"):
+    with pytest.raises(EvaluationError, match=r"understudy \(openai/gpt-6-luna\) answered none of 3 general prompts"):
         await evaluation(arms={"base": HAIKU, "understudy": LUNA}, settings=paid_settings(tmp_path, stub))
     assert not list(data_root.glob("evaluations/transcripts/*/*.json"))
 

@@ -1,61 +1,66 @@
-"""General prompts: right answers are known as right in the forms in which models give them, and wrong ones as wrong."""
+"""General prompts: right answers are known as right in the forms in which models give them, and wrong ones, echoes and hedges as wrong."""
+
+from collections import Counter
 
 import pytest
 
 from core.errors import PackError
-from core.evaluation.general_prompts import load_general_prompts
+from core.evaluation.general_prompts import general_questions, load_general_prompts, marked
+from core.evaluation.suites import Said
+from core.settings.pipeline import load_settings
 
-RIGHT = {
-    "capital": ["Canberra", "The capital of Australia is **Canberra**."],
-    "element": ["Iron", "iron."],
-    "planet": ["Jupiter"],
-    "sum": ["75", "48 + 27 = 75."],
-    "fractions": ["30", "€30", "30.00 euros"],
-    "steps": ["Cleo", "Cleo."],
-    "weekday": ["Saturday", "It will be Saturday."],
-    "translation": ["« Bonjour, mon ami. »", "Bonjour mon ami"],
-    "json": ['{"name": "Ada", "age": 36}', '```json\n{\n  "name": "Ada",\n  "age": 36\n}\n```'],
-    "list": ["Red\nBlue\nYellow", "- red\n- yellow\n- blue\n"],
-    "code": ["def double(x):\n    return x * 2", "```python\ndef double(n: int) -> int:\n    return 2 * n\n```"],
-    "opposite": ["Modern", "new"],
-    "summary": ["A museum that burnt was rebuilt by its neighbours and is a library now.", "After a fire closed the museum, neighbours made it a library."],
-    "obedience": ["blue", "Blue."],
-}
-WRONG = {
-    "capital": ["Sydney", ""],
-    "element": ["Irony"],
-    "planet": ["Saturn"],
-    "sum": ["65", "175", "7.5"],
-    "fractions": ["10", "300"],
-    "steps": ["Ben", "Anna is taller than Cleo, so Ben"],
-    "weekday": ["Friday"],
-    "translation": ["Good morning, mon ami"],
-    "json": ['{"name": "Ada"}', '{"name": "Ada", "age": "36"}'],
-    "list": ["Red, blue and yellow", "Red\nBlue"],
-    "code": ["double = lambda x: 2 * x", "def double(x):\n    return x"],
-    "opposite": ["old"],
-    "summary": ["A museum closed."],
-    "obedience": ["Sure! The word is blue", "red"],
-}
+PROMPTS = load_general_prompts()
+NUMBERS = load_settings().evaluation
+NO_ANSWERS = (
+    "",
+    "I don't know.",
+    "I'm sorry, but I can't help with that.",
+    "Sure! Here is the answer:",
+    "Yes or no",
+    "That sounds like a lot to carry. How long have you been feeling this way?",
+)
 
 
-def test_every_prompt_has_examples_here():
-    assert {item.name for item in load_general_prompts()} == RIGHT.keys() == WRONG.keys()
+def test_there_are_about_a_hundred_spread_over_kinds_and_no_two_alike():
+    assert len(PROMPTS) >= 100
+    kinds = Counter(item.kind for item in PROMPTS)
+    assert len(kinds) >= 12
+    assert max(kinds.values()) - min(kinds.values()) <= 1
+    assert len({item.prompt for item in PROMPTS}) == len(PROMPTS)
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_answers_are_right_and_wrong_ones_wrong(name):
-    (asked,) = (item for item in load_general_prompts() if item.name == name)
-    assert [answer for answer in RIGHT[name] if not asked.is_right(answer)] == []
-    assert [answer for answer in WRONG[name] if asked.is_right(answer)] == []
+@pytest.mark.parametrize("asked", PROMPTS, ids=lambda item: item.name)
+def test_right_answers_are_right_and_wrong_ones_wrong(asked):
+    assert [answer for answer in asked.right if not asked.is_right(answer)] == []
+    assert [answer for answer in asked.wrong if asked.is_right(answer)] == []
+
+
+@pytest.mark.parametrize("asked", PROMPTS, ids=lambda item: item.name)
+def test_an_echo_a_hedge_or_an_evasion_is_not_right(asked):
+    echoes = (asked.prompt, f'You asked: "{asked.prompt}"', asked.prompt.partition("?")[0])
+    assert [text for text in (*echoes, *NO_ANSWERS) if asked.is_right(text)] == []
+    right = asked.right[0]
+    hedges = (form.format(*pair) for wrong in asked.wrong for pair in ((right, wrong), (wrong, right)) for form in ("{} or {}", "{}, {}", "Either {} or {}"))
+    assert [text for text in hedges if asked.is_right(text)] == []
+
+
+def test_a_part_of_them_has_something_of_each_kind():
+    some = general_questions(NUMBERS.model_copy(update={"suite_items": 13}))
+    assert len({item.kind for item in some}) == len(some) == 13
+    assert general_questions(NUMBERS.model_copy(update={"general_max_tokens": 0})) == ()
+
+
+def test_a_model_that_says_nothing_is_wrong_and_one_that_could_not_be_asked_is_not_known():
+    assert marked(PROMPTS[0], Said(answer="")).right is False
+    assert marked(PROMPTS[0], Said(answer=None, lost="no connection")).right is None
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- {name: a, prompt: p, expected: e, pattern: '('}", "not a regular expression"),
-        ("- {name: a, prompt: p, expected: e, pattern: x}\n- {name: a, prompt: p, expected: e, pattern: x}", "called 'a'"),
-        ("- {name: a, prompt: p, expected: e}", "pattern"),
+        ("- {name: a, kind: k, prompt: p, expected: e, pattern: '(', right: [x], wrong: [z]}", "not a regular expression"),
+        (2 * "- {name: a, kind: k, prompt: p, expected: e, pattern: x, right: [x], wrong: [z]}\n", "called 'a'"),
+        ("- {name: a, kind: k, prompt: p, expected: e, right: [x], wrong: [z]}", "pattern"),
         ("{name: a}", "list"),
     ],
 )
