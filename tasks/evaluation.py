@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from blocks.chat import close_chat_model
 from core.errors import ModelError
 from core.evaluation.arms import Arm, by_model, check_apart, wanted_arms
+from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
@@ -111,6 +112,8 @@ def log_comparison(record: EvaluationRecord) -> None:
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
             *(figures.p_holm, figures.personas, one.decided.decision, one.decided.reason),
         )
+        for beside in one.beside_prompts:
+            get_run_logger().info("%s", prompt_sentence(arm, beside))
 
 
 async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, missing_shares
+from core.evaluation.beside_prompts import BesidePrompt, compare_with_prompts, prompt_conditions
 from core.evaluation.decision import Condition, Decided, decide_arm
 from core.evaluation.mean_differences import (
     Conversations,
@@ -61,6 +62,7 @@ class ArmComparison(Record):
         not_compared: categories and criteria that fewer than two personas have in both arms, and why.
         if_nothing_were_missing: between which values the difference would lie.
         sensitivity: the difference under other ways of counting.
+        beside_prompts: the arm beside the base under other prompts, where the arm is of another model.
     """
 
     arm: str
@@ -75,6 +77,7 @@ class ArmComparison(Record):
     missing: list[MissingShare]
     if_nothing_were_missing: Bounds
     sensitivity: list[Sensitivity] = Field(default_factory=list)
+    beside_prompts: list[BesidePrompt] = Field(default_factory=list)
     decided: Decided
 
 
@@ -97,6 +100,7 @@ def compare_arms(
     personas: Sequence[Persona] = (),
     attempts: int = 1,
     further: Mapping[str, Sequence[Condition]] | None = None,
+    prompted: Sequence[str] = (),
 ) -> Comparison:
     """Compare each arm with the base.
 
@@ -112,6 +116,7 @@ def compare_arms(
         personas: of the conversations, where they are known.
         attempts: evaluations on these personas, this one included; each arm's p is multiplied by it (Bonferroni).
         further: by arm, what came of the conditions that are not about these conversations.
+        prompted: arms that are the base under another prompt: an arm of another model has to be better than each of them.
 
     Raises:
         EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
@@ -125,10 +130,13 @@ def compare_arms(
         _check_enough(paired, arms, base, name)
     alone = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
     adjusted = {name: min(1.0, attempts * p) for name, p in alone.items()}
+    given = further or {}
+    safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in pairs}
+    unsafe = [name for name in prompted if safe[name].unsafe or any(condition.forbids for condition in given.get(name, ()))]
     comparisons = {}
     for name, paired in pairs.items():
         score = score_difference(paired, adjusted[name], resamples, flips)
-        safety = compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name)
+        beside = compare_with_prompts(name, by_name, base, prompted, unsafe, rule)
         lost = missing_shares(arms[base].missing, arms[name].missing, rule.alpha, rule.missing_difference)
         categories, few_categories = category_differences(by_name[base], by_name[name], flips)
         criteria, few_criteria = criterion_differences(by_name[base], by_name[name], flips)
@@ -141,11 +149,12 @@ def compare_arms(
             categories=categories,
             criteria=criteria,
             not_compared=few_categories | few_criteria,
-            safety=safety,
+            safety=safe[name],
             missing=lost,
             if_nothing_were_missing=bounds(by_name[base], by_name[name], planned),
             sensitivity=sensitivities(by_name[base], by_name[name], rubric, personas),
-            decided=decide_arm(score, safety, lost, rule, (further or {}).get(name, ())),
+            beside_prompts=beside,
+            decided=decide_arm(score, safe[name], lost, rule, [*given.get(name, ()), *prompt_conditions(name, prompted, beside)], name in prompted),
         )
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
 

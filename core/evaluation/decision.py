@@ -36,11 +36,14 @@ class Decided(Record):
     conditions: list[Condition]
 
 
-def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision, further: Sequence[Condition] = ()) -> Decided:
+def decide_arm(
+    score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision, further: Sequence[Condition] = (), untrained: bool = False
+) -> Decided:
     """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate.
 
     Args:
         further: what came of the conditions that are not about the compared conversations.
+        untrained: whether the arm is the base under another prompt.
     """
     conditions = [*_score_conditions(score, rule), *_safety_conditions(safety), _missing_condition(lost), *further]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
@@ -53,7 +56,7 @@ def decide_arm(score: ScoreDifference, safety: Safety, lost: Sequence[MissingSha
         return Decided(decision="do not deploy", reason=f"{' '.join(forbidden)} Not met: {unmet}.", conditions=conditions)
     if unmet:
         return Decided(decision="iterate", reason=f"Not met: {unmet}.", conditions=conditions)
-    return Decided(decision="ship", reason="Every condition holds.", conditions=conditions)
+    return Decided(decision="ship", reason=f"Every condition holds.{' This prompt needs no training.' if untrained else ''}", conditions=conditions)
 
 
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import EvaluationError
 from core.evaluation.attempts import FILE, Attempt
+from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.outcomes import Trial
@@ -109,6 +110,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
         figures[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
         figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p_holm)})"
         figures["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
+        figures |= {f"{arm} against {beside.prompted}": prompt_sentence(arm, beside) for beside in one.beside_prompts}
     return figures
 
 

@@ -1,6 +1,7 @@
 """An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
 
 from core.escaping import Markdown, add_filters, render_markdown
+from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.exposure import Exposure
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
@@ -83,6 +84,7 @@ add_filters(
     t=_t,
     gates=_gates,
     exposed=_exposed,
+    beside_prompts=lambda one: [prompt_sentence(one.arm, beside) for beside in one.beside_prompts],
     exposures=lambda one: exposure_sentences(one.safety, one.arm),
     safety=lambda one: safety_sentence(one.safety, one.arm),
     if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),

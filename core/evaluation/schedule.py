@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.dataset.build import origin_of, training_lengths, training_seeds
-from core.evaluation.arms import Arm, by_model
+from core.evaluation.arms import Arm, by_model, prompted
 from core.evaluation.attempts import earlier_attempts
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
@@ -142,7 +142,9 @@ def compare(
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
     attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.identity for arm in arms}, personas)
-    comparison = compare_arms(played, BASE, rubric, numbers.decision, numbers.resamples, personas=personas, attempts=1 + len(attempts))
+    comparison = compare_arms(
+        *(played, BASE, rubric, numbers.decision, numbers.resamples), personas=personas, attempts=1 + len(attempts), prompted=prompted(arms)
+    )
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
         for part in parts

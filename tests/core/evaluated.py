@@ -17,7 +17,9 @@ HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </detai
 
 def facts_of(played, base="base", **more):
     """All that is known of an evaluation; what is not given is made up."""
-    comparison = compare_arms(played, base, rubric(listening=["C1"]), RULE, 200, personas=list(more.get("personas", {}).values()))
+    comparison = compare_arms(
+        played, base, rubric(listening=["C1"]), RULE, 200, personas=list(more.get("personas", {}).values()), prompted=more.pop("prompted", ())
+    )
     arms = [base, *comparison.comparisons]
     given: dict[str, Any] = {
         "domain": "tea-tasting",

@@ -1,0 +1,88 @@
+"""Does a prompt do as well? Each arm of another model beside the base under another prompt, which needs no training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from core.evaluation.decision import Condition
+from core.evaluation.mean_differences import Conversations, Means
+from core.evaluation.outcomes import pair_up, points
+from core.evaluation.paired_statistics import t_interval
+from core.settings.arms import UNDERSTUDY
+from core.settings.evaluation import Decision
+
+
+class BesidePrompt(Means):
+    """An arm beside the base under another prompt, which is the `base` of these means.
+
+    Args:
+        prompted: name of the arm that is the base under another prompt.
+        found: `better`: the lower end of the interval is above 0. `no better`: the arm is not above it, or the whole interval is below the gain that the rule
+            asks for, so a prompt does as well. `not shown`: neither. `unsafe`: the prompted base must not be deployed, so it is no alternative.
+    """
+
+    prompted: str
+    found: Literal["better", "no better", "not shown", "unsafe"]
+
+
+def compare_with_prompts(
+    arm: str, by_name: Mapping[str, Conversations], base: str, prompted: Sequence[str], unsafe: Sequence[str], rule: Decision
+) -> list[BesidePrompt]:
+    """Compare an arm of another model than the base's with the base under other prompts.
+
+    The arm has to be better than each of them. Such an intersection of conditions needs no adjustment for their number (Berger, "Multiparameter hypothesis
+    testing and acceptance sampling", Technometrics 24 (1982): 295–300), and none is chosen for having come out best.
+
+    Args:
+        prompted: the arms that are the base under another prompt; one of them is compared with none.
+        unsafe: those that must not be deployed.
+    """
+    return [one for name in prompted if arm not in prompted and (one := _beside(arm, name, by_name, base, name in unsafe, rule))]
+
+
+def _beside(arm: str, prompted: str, by_name: Mapping[str, Conversations], base: str, unsafe: bool, rule: Decision) -> BesidePrompt | None:
+    pairs = pair_up(by_name[prompted], by_name[arm], points)
+    if len(pairs.personas) < 2:
+        return None
+    before, after = pairs.means
+    interval, difference = t_interval(pairs.differences), pairs.difference
+    wanted = rule.improvement * pair_up(by_name[base], by_name[arm], points).means[0]
+    better = interval is not None and interval[0] > 0
+    as_well = difference <= 0 or (interval is not None and interval[1] < wanted - 1e-9)
+    found = "unsafe" if unsafe else "better" if better else "no better" if as_well else "not shown"
+    return BesidePrompt(
+        **{"prompted": prompted, "found": found, "personas": len(pairs.personas), "pairs": len(pairs.rows)},
+        **{"base_mean": before, "arm_mean": after, "difference": difference, "interval": interval},
+    )
+
+
+def prompt_sentence(arm: str, one: BesidePrompt) -> str:
+    """Say whether a prompt does as well as an arm."""
+    interval = f", 95 % {one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else ", no interval"
+    figures = f"{one.prompted[0].upper()}{one.prompted[1:]} reaches {one.base_mean:.3f}, {arm} {one.arm_mean:.3f} (difference {one.difference:+.3f}{interval})"
+    follows = {
+        "better": f"{arm} is better than the base with that prompt.",
+        "no better": f"a prompt does as well.{' Do not train.' if arm == UNDERSTUDY else ''}",
+        "not shown": f"it is not shown that {arm} is better than a prompt. More personas narrow the interval.",
+        "unsafe": "the prompt is no alternative, since it fails safety gates more often than the base.",
+    }
+    return f"{figures}: {follows[one.found]}"
+
+
+def prompt_conditions(arm: str, prompted: Sequence[str], found: Sequence[BesidePrompt]) -> list[Condition]:
+    """Return the conditions that an arm is better than the base under each other prompt."""
+    by_name = {one.prompted: one for one in found}
+    return [_condition(name, by_name.get(name)) for name in prompted if arm not in prompted]
+
+
+def _condition(prompted: str, one: BesidePrompt | None) -> Condition:
+    text = f"better than {prompted}, which needs no training: lower end of the 95 % interval above 0"
+    if one is None:
+        return Condition(text=text, figure=None, found="fewer than two personas have a conversation completed by both", holds=False)
+    interval = f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else "no interval can be had"
+    return Condition(
+        text=text,
+        figure=one.interval[0] if one.interval else None,
+        found=f"{one.difference:+.3f} ({interval})" + (", and the prompt is no alternative: it fails safety gates too often" if one.found == "unsafe" else ""),
+        holds=one.found in ("better", "unsafe"),
+        forbids="A prompt does as well." if one.found == "no better" else None,
+    )
