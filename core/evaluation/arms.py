@@ -12,7 +12,7 @@ from core.llm.run import Run
 from core.packs.prompts import check_prompt
 from core.paths import project_path, user_path
 from core.records import ModelChoice, Record
-from core.settings.arms import ASSISTANT, BASE, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, read_arms
+from core.settings.arms import ASSISTANT, BASE, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, as_written, read_arms
 from core.storage.store import Store
 from core.text_files import read_text
 from core.training.facts import ExportFacts, export_facts
@@ -124,7 +124,7 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
             reference = source
         heldout = files[source][1] if source in files else unknown
         path = None if words.prompt in (SYSTEM, ASSISTANT) else (user_path if name in asked else project_path)(words.prompt)
-        return Wanted(reference, heldout, words.prompt, path, words.model == TEACHER and words.prompt == ASSISTANT)
+        return Wanted(reference, heldout, words.prompt, path, as_written(words))
 
     return {name: wanted(name) for name in order}
 

@@ -18,7 +18,9 @@ from core.rehearsal.course import steer
 from core.rehearsal.lengths import planned_evaluation_lengths
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.settings.arms import BASE, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
 from core.settings.pipeline import Settings
+from core.settings.provider_options import LOCAL
 
 SAMPLE = 64
 """Personas over which the prompts' lengths are averaged."""
@@ -191,8 +193,9 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         prices: by model reference.
         measured: the prompts, where they have been measured already.
     """
-    sizes, roles, taken = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS
-    share, played = transcripts / len(sizes.lengths), 2 * settings.evaluation.trials
+    sizes, roles, taken, arms = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS, read_arms(settings.evaluation.arms)
+    share, trials = transcripts / len(sizes.lengths), settings.evaluation.trials
+    played = len({BASE, UNDERSTUDY, *arms}) * trials
     evaluated = planned_evaluation_lengths(pack, settings)
 
     def user(lengths: Sequence[int]) -> list[Usage]:
@@ -201,14 +204,28 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     def judge(lengths: Sequence[int]) -> list[Usage]:
         return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
 
-    assistant = [call for n in sizes.lengths for call in rehearsal_calls(n, taken, sizes.guidance, sizes.note, taken.answer_tokens, simulated=False)]
+    def assistant(lengths: Sequence[int], stable: float, note: float) -> list[Usage]:
+        return [call for n in lengths for call in rehearsal_calls(n, taken, stable, note, taken.answer_tokens, simulated=False)]
+
+    def arm(words: ArmWords) -> list[Usage]:
+        # a prompt file is taken to be as long as the pack's detailed prompt
+        return assistant(evaluated, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
+
+    asked = {name: (model, words) for name, words in arms.items() if (model := arm_model(settings, words))}
     return [
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
-        _cost("generation", "assistant", roles.assistant, share, assistant, prices),
+        _cost("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
         *(_cost("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
+        *(_cost("evaluation", f"arm {name}", model, trials, arm(words), prices) for name, (model, words) in asked.items()),
         *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
     ]
+
+
+def arm_model(settings: Settings, words: ArmWords) -> str | None:
+    """Return the model of an arm of the settings that is asked of a provider; none of what is exported, which costs only time."""
+    model = settings.roles.assistant if words.model == TEACHER else words.literal
+    return None if model is None or model.partition("/")[0] in LOCAL else model
 
 
 def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:

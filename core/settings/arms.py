@@ -58,6 +58,11 @@ def read_arm(name: str, text: str) -> ArmWords:
     return ArmWords(model, prompt)
 
 
+def as_written(words: ArmWords) -> bool:
+    """Say whether an arm plays as the training data was written: with the pack's notes, and with faulty answers asked for again."""
+    return words.model == TEACHER and words.prompt == ASSISTANT
+
+
 def read_arms(given: Mapping[str, str]) -> dict[str, ArmWords]:
     """Read arms that a command or a flow's parameter names.
 

@@ -9,8 +9,9 @@ from core.errors import SettingsError
 from core.llm.models_asked import prices_of
 from core.packs.pack import load_pack
 from core.paths import user_path
-from core.reports.costs import ASSUMPTIONS, RunCost, measure_prompts, run_cost
+from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, run_cost
 from core.reports.render import markdown
+from core.settings.arms import read_arms
 from core.settings.pipeline import load_settings
 from core.terminal import Answer
 
@@ -35,6 +36,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     """
     config, pack = load_settings(settings), load_pack(domain)
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"]]
+    names += filter(None, (arm_model(config, words) for words in read_arms(config.evaluation.arms).values()))
     prices = {name: prices_of(config, name) for name in names}
     measured = measure_prompts(pack, config, count_tokens)
     runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]

@@ -67,6 +67,28 @@ def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, sett
     assert training_tokens(pack, settings, 128, words) == pytest.approx(2 * training_tokens(pack, settings, 64, words), abs=1)
 
 
+def test_each_arm_costs_its_users_and_judges_and_one_of_a_provider_its_answers_too(pack, settings):
+    roles = settings.roles
+    prices = {name: Given(Price(input=1, output=5)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
+    sizes = measure_prompts(pack, settings, words)
+
+    def evaluated(**arms):
+        evaluation = settings.evaluation.model_copy(update={"arms": arms})
+        return {
+            cost.role: cost
+            for cost in run_costs(pack, settings.model_copy(update={"evaluation": evaluation}), 10, prices, words, sizes)
+            if cost.stage == "evaluation"
+        }
+
+    two, three, four = evaluated(), evaluated(rich="base under assistant"), evaluated(rich="base under assistant", lead="teacher under assistant")
+    assert set(two) == set(three)
+    for role, cost in two.items():
+        assert (2 * three[role].calls, 2 * four[role].calls) == (3 * cost.calls, 4 * cost.calls)
+    short = evaluated(rich="base under assistant", lead="teacher")["arm lead"]
+    assert four["arm lead"].calls == short.calls == two["user simulator"].calls / 2
+    assert four["arm lead"].input_tokens - short.input_tokens == pytest.approx(short.calls * (sizes.guidance + sizes.note - sizes.short), rel=1e-3)
+
+
 def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
     roles = settings.roles
     prices = dict.fromkeys((roles.user_simulator, roles.assistant, *roles.judges), Unknown())
