@@ -7,6 +7,7 @@ from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.training.latest import latest_exports
 from tasks.evaluation import choose_arms, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
+from tasks.pairwise import compare_pairs
 from tasks.policy import guarded
 from tasks.published import check_made
 from tasks.run import begin_run
@@ -50,6 +51,7 @@ async def evaluation(
 
     general = await ask_suites(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
-    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None)
+    pairwise = await compare_pairs(run, parts, outcomes)
+    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

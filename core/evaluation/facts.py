@@ -9,6 +9,7 @@ from core.evaluation.attempts import Attempt
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
+from core.evaluation.preferences import Preferences
 from core.llm.bills import Bill
 from core.records import Assessment, Persona, Record, Transcript
 from core.rehearsal.lengths import Lengths
@@ -77,6 +78,7 @@ class EvaluationFacts:
         bills: what each role and model cost.
         caveats: sentences that a reader must know.
         attempts: earlier evaluations on some of the same personas.
+        pairwise: by arm, what came of pairwise judging; empty where there was none.
     """
 
     domain: str
@@ -99,3 +101,4 @@ class EvaluationFacts:
     bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     attempts: Sequence[Attempt] = ()
+    pairwise: Mapping[str, Preferences] = field(default_factory=dict)

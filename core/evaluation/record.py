@@ -15,7 +15,9 @@ from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
+from core.evaluation.pairwise import ITEM as PAIR
 from core.evaluation.power import PowerAnalysis
+from core.evaluation.preferences import Preferences
 from core.evaluation.recorded import read_recorded
 from core.evaluation.suites import BILLED
 from core.judging.calibration import measured_judges
@@ -61,6 +63,7 @@ class EvaluationRecord(Record):
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
+    pairwise: dict[str, Preferences] = Field(default_factory=dict)
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
@@ -86,13 +89,14 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         bills=spent,
         caveats=record.caveats,
         attempts=record.attempts,
+        pairwise=record.pairwise,
     )
 
 
 def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
     """Return a record's facts with what a run's store holds of them: the words, and what they cost."""
     ids = {item.transcript_id for item in record.played}
-    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith(BILLED))
+    spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith((*BILLED, PAIR)))
     conversations = [
         Conversation(item.arm, item.persona, item.trial, run.store.load(item.transcript, Transcript), run.store.load(item.assessment, Assessment))
         for item in record.conversations

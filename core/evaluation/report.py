@@ -5,6 +5,7 @@ from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.exposure import Exposure
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
+from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
 from core.evaluation.safety import GateFailures
 from core.evaluation.sentences import bounds_sentence, exposure_sentences, judged_on_fewer, notes_on, power_sentence, safety_sentence
 from core.records import Result
@@ -63,6 +64,19 @@ def _exposed(found: Exposure | None) -> str:
     return f"{found.failed} of {found.exposed}, of {found.judged}" if found else "not judged"
 
 
+def _second_outcome(facts: EvaluationFacts, arm: str) -> list[str]:
+    """Say beside an arm's decision what pairwise judging came to, and whether it contradicts the score; nothing where there was none."""
+    if not (found := facts.pairwise.get(arm)):
+        return []
+    apart = disagreement_sentence(found, arm, facts.comparison.comparisons[arm].score.difference, facts.comparison.rule.alpha)
+    return [said for said in (rate_sentence(found, arm), apart) if said]
+
+
+def _pairwise_notes(facts: EvaluationFacts, arm: str) -> list[str]:
+    found, base = facts.pairwise[arm], facts.comparison.base
+    return [said for said in (position_sentence(found), length_sentence(found, base, arm), left_out_sentence(found)) if said]
+
+
 def _apart(facts: EvaluationFacts) -> list[str]:
     """Say of each general prompt that only some arms answered right which they are."""
     right: dict[str, list[str]] = {}
@@ -86,6 +100,8 @@ add_filters(
     exposed=_exposed,
     beside_prompts=lambda one: [prompt_sentence(one.arm, beside) for beside in one.beside_prompts],
     exposures=lambda one: exposure_sentences(one.safety, one.arm),
+    second_outcome=_second_outcome,
+    pairwise_notes=_pairwise_notes,
     safety=lambda one: safety_sentence(one.safety, one.arm),
     if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),
     notes=notes_on,

@@ -12,6 +12,7 @@ from core.evaluation.fresh_personas import check_enough, read_personas
 from core.evaluation.leakage import leakage
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
+from core.evaluation.preferences import Preferences
 from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.llm.run import Run
 from core.paths import user_path
@@ -130,11 +131,13 @@ def compare(
     parts: list[Part],
     outcomes: Outcomes,
     dataset: DatasetRef | None = None,
+    pairwise: Mapping[str, Preferences] | None = None,
 ) -> EvaluationRecord:
     """Compare the arms.
 
     Args:
         dataset: what the understudy was trained on; none where that is not known.
+        pairwise: by arm, what came of pairwise judging.
 
     Raises:
         EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
@@ -167,6 +170,7 @@ def compare(
         general=general,
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
         attempts=attempts,
+        pairwise=dict(pairwise or {}),
     )
 
 

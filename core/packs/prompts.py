@@ -38,6 +38,7 @@ SUPPLIED_SHARED = {
     "conversation": frozenset({"messages"}),
     "no_system": frozenset[str](),
     "check": frozenset[str](),
+    "pairwise": frozenset({"conversations", "criteria"}),
     "opening_said": frozenset({"system", "opening"}),
     "opening_read": frozenset({"opening", "user"}),
     "repair_follows": frozenset({"exchanges", "answer", "message"}),

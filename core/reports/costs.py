@@ -1,9 +1,10 @@
 """What a run will cost, stage by stage, computed from the settings, the pack's own prompts and the price data, before anything is asked of a model."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean
 
+from core.evaluation.pairwise import pairwise_prompt
 from core.judging.facts import measure
 from core.judging.golden import Golden
 from core.judging.golden_judging import Sitting, is_made
@@ -79,11 +80,13 @@ class RunCost:
 
     Args:
         training_tokens: of one pass over what passes.
+        alone: the roles if a judge were the only one, by judge of a panel.
     """
 
     transcripts: int
     roles: list[Cost]
     training_tokens: int
+    alone: dict[str, list[Cost]] = field(default_factory=dict)
 
     def usd(self, stage: str | None = None) -> float | None:
         """Return what a stage costs, or all of them; none where a price is not known."""
@@ -91,8 +94,7 @@ class RunCost:
 
     def usd_by_single_judge(self) -> dict[str, float | None]:
         """Return, by judge of a panel, what all stages cost if it were the only judge; nothing where there is one judge."""
-        judges = list(dict.fromkeys(cost.model for cost in self.roles if cost.role == JUDGE))
-        return {name: _sum([cost for cost in self.roles if cost.role != JUDGE or cost.model == name]) for name in judges} if len(judges) > 1 else {}
+        return {name: _sum(roles) for name, roles in self.alone.items()}
 
 
 def _sum(costs: Sequence[Cost]) -> float | None:
@@ -111,6 +113,7 @@ class Sizes:
     short: float
     assessor: float
     criteria: float
+    pairwise: float
     lengths: list[int]
 
     @property
@@ -132,6 +135,7 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
         short=count(pack.system()),
         assessor=_assessor_tokens(pack, count),
         criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
+        pairwise=count(pairwise_prompt(pack, [])),
         lengths=[persona.exchanges for persona in personas],
     )
 
@@ -195,7 +199,8 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     """
     sizes, roles, taken, arms = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS, read_arms(settings.evaluation.arms)
     share, trials = transcripts / len(sizes.lengths), settings.evaluation.trials
-    played = len({BASE, UNDERSTUDY, *arms}) * trials
+    others = len({BASE, UNDERSTUDY, *arms}) - 1
+    played = (1 + others) * trials
     evaluated = planned_evaluation_lengths(pack, settings)
 
     def user(lengths: Sequence[int]) -> list[Usage]:
@@ -212,6 +217,10 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         return assistant(evaluated, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
 
     asked = {name: (model, words) for name, words in arms.items() if (model := arm_model(settings, words))}
+    # of one conversation with each persona, in both orders
+    pairwise = [
+        Usage(round(sizes.pairwise + 2 * n * (taken.user_tokens + taken.answer_tokens)), taken.verdict_tokens + taken.thinking_tokens) for n in evaluated
+    ]
     return [
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         _cost("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
@@ -219,6 +228,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
         *(_cost("evaluation", f"arm {name}", model, trials, arm(words), prices) for name, (model, words) in asked.items()),
         *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
+        *([_cost("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
     ]
 
 
@@ -248,8 +258,14 @@ def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]
 
 def run_cost(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count, measured: Sizes) -> RunCost:
     """Return what a run costs, by role and in all; arguments as for `run_costs`."""
-    roles = run_costs(pack, settings, transcripts, prices, count, measured)
-    return RunCost(transcripts, roles, training_tokens(pack, settings, transcripts, count, measured))
+    roles, judges = run_costs(pack, settings, transcripts, prices, count, measured), settings.roles.bound()["judge"]
+    alone = {
+        name: run_costs(pack, settings.model_copy(update={"roles": only}), transcripts, prices, count, measured)
+        for name in judges
+        for only in [settings.roles.model_copy(update={"judges": [name], "evaluation_judges": None})]
+        if len(judges) > 1
+    }
+    return RunCost(transcripts, roles, training_tokens(pack, settings, transcripts, count, measured), alone)
 
 
 def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count, measured: Sizes | None = None) -> int:

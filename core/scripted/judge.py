@@ -1,6 +1,8 @@
-"""The scripted judge: answers each criterion from a measure of the text, and says which exchanges it looked at."""
+"""The scripted judge: answers each criterion from a measure of the text, and says which exchanges it looked at; of two conversations, which meets more."""
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.llm.chat import ChatRequest
 from core.packs.phrases import Rule, ScriptedPhrases
@@ -15,8 +17,9 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
     Args:
         request: with the exchanges and the criteria among its inputs.
     """
-    exchanges = [Exchange.model_validate(exchange) for exchange in request.inputs["exchanges"]]
-    reading = Reading(exchanges, lexicon, phrases.length_ratio)
+    if "conversations" in request.inputs:
+        return _preference(phrases, lexicon, request)
+    reading = _reading(phrases, lexicon, request.inputs["exchanges"])
     verdicts = []
     for criterion in request.inputs["criteria"]:
         rule = phrases.judge[criterion["id"]]
@@ -28,6 +31,25 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
     if request.inputs["alone"]:
         return json.dumps({name: value for name, value in verdicts[0].items() if name != "criterion"})
     return json.dumps({"verdicts": verdicts})
+
+
+def _preference(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
+    """Prefer the conversation that meets more criteria; a gate that only one of them fails decides alone."""
+    criteria = request.inputs["criteria"]
+    first, second = (_met(phrases, criteria, _reading(phrases, lexicon, one["exchanges"])) for one in request.inputs["conversations"])
+    better = "tie" if first == second else "A" if first > second else "B"
+    return json.dumps({"reason": f"Measured only, not read: A meets {sum(first)} criteria and B {sum(second)}.", "better": better})
+
+
+def _met(phrases: ScriptedPhrases, criteria: Sequence[Mapping[str, Any]], reading: Reading) -> tuple[int, int]:
+    """Return how many gates a conversation meets, and how many other criteria."""
+    rules = [(phrases.judge[criterion["id"]], criterion["na"] == "allowed", criterion["gate"]) for criterion in criteria]
+    met = [gate for rule, na_allowed, gate in rules if _answer(rule, MEASURES[rule.measure](reading), na_allowed)[0] != "NO"]
+    return met.count(True), met.count(False)
+
+
+def _reading(phrases: ScriptedPhrases, lexicon: Lexicon, exchanges: Sequence[Any]) -> Reading:
+    return Reading([Exchange.model_validate(exchange) for exchange in exchanges], lexicon, phrases.length_ratio)
 
 
 def _answer(rule: Rule, measured: Measured, na_allowed: bool) -> tuple[str, str]:

@@ -80,6 +80,9 @@ class EvaluationSettings(Strict):
     """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these."""
     suite_items: Count | None = None
     """Asked of each suite (general prompts, safety battery, refusals), spread over its parts; default: all."""
+    pairwise: bool = True
+    """Whether the judge also compares each persona's conversation with that of the base, in both
+    orders: a second outcome, which does not decide."""
     resamples: Count = 10_000
     """Bootstrap samples per interval."""
     decision: Decision

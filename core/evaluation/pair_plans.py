@@ -1,0 +1,84 @@
+"""Which conversations are read in pairs, and what the answers come to for each arm."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.evaluation.pairwise import PairAnswer, PairPlan
+from core.evaluation.preferences import PairOutcome, Preferences, preferences, words_of
+from core.evaluation.schedule import Outcomes, Part
+from core.llm.run import Run
+from core.records import Transcript
+from core.settings.arms import BASE
+
+
+@dataclass(frozen=True)
+class PairPart:
+    """A persona's conversations with the base and an arm, in one trial.
+
+    Args:
+        base_first, arm_first: the two readings.
+    """
+
+    arm: str
+    persona: int
+    trial: int
+    base_first: PairPlan
+    arm_first: PairPlan
+
+    @property
+    def plans(self) -> tuple[PairPlan, PairPlan]:
+        """Both readings."""
+        return self.base_first, self.arm_first
+
+
+def plan_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> list[PairPart]:
+    """Plan two readings of one pair of conversations for each arm and persona: of the first trial that both can be compared in.
+
+    The first judge reads them; a panel would pay for the same question again.
+    """
+    judge, paths = run.models["judge"][0], {name: ref.path for name, ref in outcomes.to_judge(parts).items()}
+    at = {(part.arm, part.plan.persona.seed, part.plan.trial): paths[part.name] for part in parts if part.name in paths}
+    settings, pairs, met = run.settings.assessment, list[PairPart](), set[tuple[str, int]]()
+
+    def plan(name: str, first: str, second: str) -> PairPlan:
+        room = (settings.max_tokens, run.context(judge))
+        return PairPlan(name=name, domain=run.pack.name, judge=judge, first=first, second=second, max_tokens=room[0], context=room[1])
+
+    for arm, persona, trial in sorted(at):
+        base = at.get((BASE, persona, trial))
+        if arm == BASE or base is None or (arm, persona) in met:
+            continue
+        met.add((arm, persona))
+        name, own = f"{arm}, persona {persona}, trial {trial}", at[arm, persona, trial]
+        pairs.append(PairPart(arm, persona, trial, plan(f"{name}, {BASE} first", base, own), plan(f"{name}, {BASE} second", own, base)))
+    return pairs
+
+
+def readings(pairs: Sequence[PairPart]) -> list[PairPlan]:
+    """Return the readings in the order in which they are made: the base's conversation is first with every other pair, so that a stop leaves no side ahead."""
+    return [plan for place, pair in enumerate(pairs) for plan in (pair.plans if place % 2 == 0 else reversed(pair.plans))]
+
+
+def preferences_by_arm(
+    run: Run, parts: Sequence[Part], pairs: Sequence[PairPart], answers: Mapping[str, PairAnswer], too_long: Collection[str]
+) -> dict[str, Preferences]:
+    """Return what came of each arm.
+
+    Args:
+        answers: by the name of the reading; too_long: names of the readings that the judge's context does not hold.
+    """
+    judge, found = run.models["judge"][0].reference, {}
+    for arm in dict.fromkeys(part.arm for part in parts if part.arm != BASE):
+        own = [pair for pair in pairs if pair.arm == arm]
+        long = [pair for pair in own if any(plan.name in too_long for plan in pair.plans)]
+        read = [pair for pair in own if all(plan.name in answers for plan in pair.plans)]
+        personas = {part.plan.persona.seed for part in parts if part.arm == arm}
+        outcomes = [_outcome(run, pair, answers) for pair in read]
+        found[arm] = preferences(judge, outcomes, len(long), len(own) - len(long) - len(read), len(personas) - len(own))
+    return found
+
+
+def _outcome(run: Run, pair: PairPart, answers: Mapping[str, PairAnswer]) -> PairOutcome:
+    base, arm = (words_of(run.store.load(path, Transcript)) for path in (pair.base_first.first, pair.base_first.second))
+    both = (answers[pair.base_first.name], answers[pair.arm_first.name])
+    return PairOutcome(persona=pair.persona, trial=pair.trial, answers=both, base_words=base, arm_words=arm)

@@ -1,0 +1,76 @@
+"""What came of pairwise judging, in sentences."""
+
+from core.evaluation.paired_statistics import format_p
+from core.evaluation.preferences import NEAR, Preferences
+
+
+def rate_sentence(found: Preferences, arm: str) -> str:
+    """Say how often the arm was preferred."""
+    rate = found.rate
+    if rate is None:
+        return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
+    return (
+        f"Pairwise, {arm} served the person better in {rate.wins} of {rate.wins + rate.losses + rate.ties} pairs, worse in {rate.losses}, and {rate.ties} are "
+        f"ties: a win rate of {rate.win_rate:.0%} (95 % interval {rate.interval[0]:.0%} to {rate.interval[1]:.0%}; "
+        f"ties count half), p {format_p(rate.p)} (sign test)."
+    )
+
+
+def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha: float) -> str:
+    """Say whether the score and the preference point to different sides; nothing where they do not.
+
+    Args:
+        difference: of mean scores; alpha: below which p is not put down to chance.
+    """
+    rate = found.rate
+    if rate is None or difference == 0 or (rate.wins - rate.losses) * difference > 0:
+        return ""
+    side = "better" if difference > 0 else "worse"
+    if rate.wins == rate.losses:
+        return f"The score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement prefers neither."
+    other, chance = "worse" if difference > 0 else "better", ", which may be chance" if rate.p >= alpha else ""
+    return (
+        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {other} (win rate {rate.win_rate:.0%}, p "
+        f"{format_p(rate.p)}{chance}). Read conversations of both before you deploy."
+    )
+
+
+def position_sentence(found: Preferences) -> str:
+    """Say how much the order mattered to the judge."""
+    n = len(found.pairs)
+    if not n:
+        return ""
+    said = (
+        f"Position bias of {found.judge}: in {found.disagreed} of {n} pairs "
+        f"({found.disagreed / n:.0%}) the two orders gave different answers, which counts as a tie."
+    )
+    if found.first or found.second:
+        said += f" In {found.first} of them it preferred the conversation that stood first both times, in {found.second} the one that stood second."
+    return said
+
+
+def length_sentence(found: Preferences, base: str, arm: str) -> str:
+    """Say how much of the preference goes with length."""
+    if not found.pairs:
+        return ""
+    said = f"Length: in a conversation {base} wrote {found.base_words:,.0f} words in the mean and {arm} {found.arm_words:,.0f}."
+    if found.decided:
+        said += f" The longer one was preferred in {found.longer} of {found.decided} pairs with a preference."
+    near = found.near
+    if near is None:
+        return f"{said} No pair is of about equal length (the shorter at least {1 - NEAR:.0%} of the longer), so a taste for length cannot be ruled out."
+    return (
+        f"{said} Among the {near.wins + near.losses + near.ties} pairs of about equal length (the shorter at least {1 - NEAR:.0%} of the longer) the win "
+        f"rate is {near.win_rate:.0%} (95 % interval {near.interval[0]:.0%} to {near.interval[1]:.0%})."
+    )
+
+
+def left_out_sentence(found: Preferences) -> str:
+    """Say which personas are not among the pairs, and why; nothing where all are."""
+    reasons = {
+        "the judge's context does not hold two conversations": found.too_long,
+        "no usable answer came": found.unanswered,
+        "one of the two conversations is missing": found.unplayed,
+    }
+    said = [f"{count} because {reason}" for reason, count in reasons.items() if count]
+    return f"Not compared: {', '.join(said)}." if said else ""
