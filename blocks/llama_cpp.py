@@ -14,6 +14,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
 
 from blocks.llama_launch import check_gguf
+from blocks.llama_quoting import control_tokens, mark, pieces
 from blocks.openai_compatible import plain_messages
 from core.errors import ContextError, SettingsError
 from core.llm.chat import ChatRequest, Reply, Usage
@@ -91,7 +92,7 @@ class LlamaCppChat:
 
     def _generate(self, request: ChatRequest) -> Reply:
         llama, render = _load(str(self._path), self._context, self._threads)
-        tokens = llama.tokenize(render(plain_messages(request)).encode(), add_bos=False, special=True)
+        tokens = self._prompt(llama, render, plain_messages(request))
         room = min(request.max_tokens, self._context - len(tokens))
         if room < 1:
             raise ContextError(
@@ -111,6 +112,14 @@ class LlamaCppChat:
                 break
         text = llama.detokenize(written).decode("utf-8", errors="ignore")
         return Reply(text=text, finish=finish, usage=Usage(len(tokens), len(written)))
+
+    def _prompt(self, llama: "Llama", render: Callable[[list[dict[str, str]]], str], messages: list[dict[str, str]]) -> list[int]:
+        """Return the tokens of a rendered conversation; control tokens that a message quotes are text."""
+        controls = control_tokens(self._path)
+        marked, marker = mark(messages, controls)
+        prompt = render(marked)
+        parts = pieces(prompt, marker, controls) if marker else [(prompt, True)]
+        return [token for text, special in parts for token in llama.tokenize(text.encode(), add_bos=False, special=special)]
 
 
 def _grammar(request: ChatRequest) -> Any:

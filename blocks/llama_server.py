@@ -1,13 +1,17 @@
 """llama.cpp's own server, started for a GGUF: plays several conversations side by side."""
 
+import re
 from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
+from blocks.http import bare_json
 from blocks.llama_launch import PROGRAM_VARIABLE, Launch, check_gguf, find_program
 from blocks.llama_process import LlamaProcess, Server
-from blocks.openai_compatible import OpenAICompatible, OpenAICompatibleChat
+from blocks.llama_quoted import complete_quoted
+from blocks.llama_quoting import control_tokens, mark
+from blocks.openai_compatible import OpenAICompatible, OpenAICompatibleChat, plain_messages
 from core.errors import BadRequestError, ContextError, ModelError, ProviderError, TruncatedError
 from core.llm.chat import ChatRequest, Reply
 
@@ -78,6 +82,8 @@ class LlamaServerChat:
         """
         try:
             async with self._process.request() as server:
+                if controls := self._quoted(request):
+                    return await self._complete_quoted(server, request, controls)
                 return await self._client(server).complete(request)
         except ModelError as error:
             if (explained := self._explained(error, request)) is not error:
@@ -87,6 +93,19 @@ class LlamaServerChat:
     async def aclose(self) -> None:
         """Stop the server and wait for its end."""
         await self._process.aclose()
+
+    def _quoted(self, request: ChatRequest) -> re.Pattern[str] | None:
+        """Return the pattern of the model's control tokens, if a text of the request quotes one."""
+        controls = control_tokens(self._launch.model_path)
+        return controls if mark(plain_messages(request), controls)[1] else None
+
+    async def _complete_quoted(self, server: Server, request: ChatRequest, controls: re.Pattern[str]) -> Reply:
+        options = {"temperature": self._temperature, "seed": request.seed % 2**31} | ({"json_schema": dict(request.schema)} if request.schema else {})
+        text, finish, usage = await complete_quoted(server, plain_messages(request), controls, request.max_tokens, options)
+        if request.schema and finish == "stop":
+            answer = bare_json(text, request)
+            return Reply(answer.text, finish, usage, repaired=answer.repairs)
+        return Reply(text, finish, usage)
 
     def _client(self, server: Server) -> OpenAICompatibleChat:
         if self._chat is None or self._chat[0] is not server:

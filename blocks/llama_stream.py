@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
 from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
-from blocks.http import quoted, read_refusal
 from blocks.llama_process import Server
-from core.errors import BadRequestError, ConnectError, ContextError, MalformedError, ModelError, ProviderError
+from blocks.llama_quoted import complete_quoted, refusal
+from blocks.llama_quoting import control_tokens, mark
+from core.errors import ConnectError, MalformedError
 
 EVENT_BYTES = 1000
 """Of an event beside the token that it brings."""
@@ -43,10 +46,15 @@ class Ending:
     finish: str = ""
 
 
-async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], temperature: float, max_tokens: int, ending: Ending) -> AsyncIterator[str]:
+async def stream_reply(
+    server: Server, path: Path, messages: Sequence[Mapping[str, str]], temperature: float, max_tokens: int, ending: Ending
+) -> AsyncIterator[str]:
     """Yield the pieces of the answer to a conversation, as the model writes them; what the server takes for thinking is left out.
 
+    Where a message quotes a control token, the answer comes in one piece.
+
     Args:
+        path: of the model's GGUF file.
         messages: each with `role` and `content`; the system prompt first, if there is one.
         temperature: 0 always takes the likeliest token.
         max_tokens: room for the answer.
@@ -58,7 +66,12 @@ async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], te
         MalformedError: what came is no stream of a reply, or longer than one can be.
         ModelError: the server gave no answer.
     """
-    asked = {"messages": list(messages), "temperature": temperature, "max_tokens": max_tokens, "stream": True}
+    composed = [{**message, "content": normalize("NFC", message["content"])} for message in messages]
+    if mark(composed, controls := control_tokens(path))[1]:
+        text, ending.finish, _ = await complete_quoted(server, composed, controls, max_tokens, {"temperature": temperature})
+        yield text
+        return
+    asked = {"messages": composed, "temperature": temperature, "max_tokens": max_tokens, "stream": True}
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     try:
         # a long prompt takes minutes on a small machine, and the user can press Ctrl-C
@@ -68,7 +81,7 @@ async def stream_reply(server: Server, messages: Sequence[Mapping[str, str]], te
         ):
             most = BASE_BYTES + (BYTES_PER_TOKEN + EVENT_BYTES) * max_tokens
             if response.status_code != httpx2.codes.OK:
-                raise _error(await _whole(response, most), response.status_code)
+                raise refusal(await _whole(response, most), response.status_code)
             async for event in _events(response, most):
                 for choice in event.choices:
                     ending.finish = choice.finish_reason or ending.finish
@@ -88,14 +101,14 @@ async def _events(response: httpx2.Response, most: int) -> AsyncIterator[_Event]
         for line in lines:
             kind, _, value = line.partition(b":")
             if kind == b"error":
-                raise _error(value, 500)
+                raise refusal(value, 500)
             if kind == b"data" and value.strip() != b"[DONE]":
                 try:
                     event = _Event.model_validate_json(value)
                 except ValidationError as invalid:
                     raise MalformedError("What came from llama-server is no event of a reply. Send the message again.") from invalid
                 if event.error is not None:
-                    raise _error(value, 500)
+                    raise refusal(value, 500)
                 yield event
 
 
@@ -110,11 +123,3 @@ async def _bounded(response: httpx2.Response, most: int) -> AsyncIterator[bytes]
 
 async def _whole(response: httpx2.Response, most: int) -> bytes:
     return b"".join([data async for data in _bounded(response, most)])
-
-
-def _error(body: bytes, status: int) -> ModelError:
-    said = read_refusal(body)
-    text = quoted(said.message)
-    if said.kind == "exceed_context_size_error" or ("context" in text and ("exceed" in text or "larger" in text)):
-        return ContextError("The conversation is longer than the model's context.")
-    return (BadRequestError if status < 500 else ProviderError)(f"llama-server answered {status}: {text or 'nothing'}")

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import openai
 from prefect.blocks.abstract import CredentialsBlock
@@ -151,12 +152,16 @@ class OpenAICompatibleChat:
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:
-    """Return system prompt and history as every chat template takes them: taking turns, with the answer's form described."""
+    """Return system prompt and history as every chat template takes them: taking turns, with the answer's form described.
+
+    The texts are composed (NFC), as they are trained.
+    """
     system = [request.system] if request.system else []
     if request.schema:
         system.append(load_shared("answer_in_json").render(schema=json.dumps(request.schema, ensure_ascii=False)))
     messages: list[Any] = [{"role": "system", "content": "\n\n".join(system)}] if system else []
-    return messages + [{"role": message.role, "content": message.content} for message in alternating(request.messages)]
+    messages += [{"role": message.role, "content": message.content} for message in alternating(request.messages)]
+    return [message | {"content": normalize("NFC", message["content"])} for message in messages]
 
 
 def _usage(said: Any) -> Usage:

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import Any
+from unicodedata import normalize
 
 import tiktoken
 
@@ -52,7 +53,8 @@ def _from_transformers(name: str) -> Tokenizer:
         raise SettingsError(f"dataset.tokenizer {name} has no chat template. Choose the tokenizer of an instruct model, or {CL100K}.")
 
     def count(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False))
+        # as it is trained: composed, and a control token that it quotes is text
+        return len(tokenizer.encode(normalize("NFC", text), add_special_tokens=False, split_special_tokens=True))
 
     def whole(*roles: str) -> int:
         chat = [{"role": role, "content": "x y z"} for role in roles]

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from unicodedata import normalize
 
 from core.packs.openings import system_with
 from core.records import Exchange, Transcript
@@ -110,11 +111,11 @@ def slices(
 
 
 def chat(system: str, exchanges: Sequence[Exchange]) -> list[dict[str, str]]:
-    """Return a conversation as chat messages."""
+    """Return a conversation as chat messages, composed (NFC): a tokenizer may compose a letter and its accent, and llama.cpp does not."""
     messages = [{"role": "system", "content": system}]
     for exchange in exchanges:
         messages += [{"role": "user", "content": exchange.user}, {"role": "assistant", "content": exchange.assistant}]
-    return messages
+    return [message | {"content": normalize("NFC", message["content"])} for message in messages]
 
 
 def split_off(ids: Sequence[str], share: float) -> set[str]:

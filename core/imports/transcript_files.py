@@ -3,13 +3,13 @@
 import json
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from core.errors import TranscriptError
 from core.imports.conversation_shapes import divided, read_talk
@@ -173,7 +173,8 @@ def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counte
     persona, name = persona if isinstance(persona, dict) else None, _id(head, own_id)
     refuse_unsafe([name, persona, provenance, talk.pairs, talk.opening, talk.system])
     _refuse_huge([*(side for pair in talk.pairs for side in pair), talk.opening or "", talk.system or ""], len(talk.pairs), persona)
-    exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(talk.pairs, 1)]
+    pairs = [(normalize("NFC", user), normalize("NFC", assistant)) for user, assistant in talk.pairs]  # as they are trained and played
+    exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)]
     made = Transcript(id=name, persona=persona, exchanges=exchanges, opening=talk.opening, system=talk.system, provenance=provenance)
     return made, talk.notes
 
@@ -193,7 +194,7 @@ def _id(head: Mapping[str, Any], own: str) -> str:
     """Return the id that a conversation names, or its own; slices are drawn by it."""
     named = (head.get(name) for name in ("transcript_id", "id", "conversation_id", "uuid"))
     chosen = next((str(name).strip() for name in named if isinstance(name, str | int) and not isinstance(name, bool) and str(name).strip()), own)
-    chosen = unicodedata.normalize("NFC", chosen)
+    chosen = normalize("NFC", chosen)
     if len(chosen) > LONGEST_ID or not chosen.isprintable():
         raise TranscriptError(f"the id {chosen!r:.60} is longer than {LONGEST_ID} characters or has control characters. Give it another id.")
     return chosen

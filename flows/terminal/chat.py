@@ -242,7 +242,7 @@ async def _answer(player: Player, text: str, chosen: Chosen) -> None:
     show_text(one_line(f"{player.part.name}> "), end="")
     try:
         async with player.process.request() as server:
-            async for piece in spoken(stream_reply(server, player.messages(text), chosen.temperature, chosen.max_tokens, ending)):
+            async for piece in spoken(stream_reply(server, player.part.path, player.messages(text), chosen.temperature, chosen.max_tokens, ending)):
                 said.append(piece)
                 show_text(piece, end="")
     except ContextError as error:

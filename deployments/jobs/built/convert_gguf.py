@@ -40,10 +40,12 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import time
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -52,7 +54,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 # --- deployments/jobs/common/events.py ---
@@ -366,6 +368,23 @@ def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
 Messages = list[dict[str, str]]
 
 
+def composed(text: str) -> str:
+    """Returns a text in Unicode's NFC, in which a letter and its accent are one character.
+
+    Some tokenizers compose them and llama.cpp does not, so a decomposed text would be other tokens
+    in use than in training.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_read(text: str) -> str:
+    """Returns a text in the form in which it is learnt: composed, and stripped.
+
+    Some templates strip a reply and some do not; stripped, it renders the same with both.
+    """
+    return composed(text).strip()
+
+
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
     """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
@@ -395,12 +414,16 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
 
 RENDER_SECONDS = 600
 """Time limit for llama.cpp's server to load a file and render some prompts."""
+QUOTED = 16
+"""Control tokens that are quoted for a comparison; some vocabularies have hundreds."""
 TRICKY = [
     "  two  blanks\n\n\n\tand a tab \r\n",
     "It's 1234567 o'clock, WE'RE late…",
     "日本語 и русский ñandú 🙂👍🏽 x=[1,2];",
+    # Decomposed: an angstrom sign, an ohm sign, accents and a syllable in parts of their own.
+    "\u212b 5 k\u2126 cafe\u0301 na\u0131\u0308ve \u1112\u1161\u11ab",
 ]
-"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji."""
+"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji, accents."""
 
 
 def passed(name: str, **figures: Any) -> dict[str, Any]:
@@ -458,7 +481,8 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
         wrong = "The chat template in the GGUF differs from the tokenizer's"
         raise JobError(f"{wrong}; look at --chat-template.")
     bos = tokenizer.bos_token or ""
-    for text in [*texts, *TRICKY]:
+    # Decomposed texts are composed where they enter, in training and in use.
+    for text in [*texts, *map(composed, TRICKY)]:
         wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
         # llama.cpp's server removes the BOS of a rendered prompt where it adds one itself.
         prompt = text.removeprefix(bos) if llm.adds_bos else text
@@ -471,11 +495,24 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
             wrong = f"{wrong} in llama.cpp, from token {first + 1} on {ours} and {theirs}"
             look = "check the chat template, the tokenizer's pattern and --fallback-pre-tokenizer"
             raise JobError(f"{wrong}; {look}.")
+    check_quoting(llm, tokenizer)
     return {
         "chat_template_identical": True,
         "texts_tokenized_alike": len(texts) + len(TRICKY),
         "adds_bos": llm.adds_bos,
     }
+
+
+def check_quoting(llm: Any, tokenizer: Any) -> None:
+    """Both sides read a control token that a text quotes as the same text."""
+    known = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    for quoted in filter(str.strip, known[:QUOTED]):
+        text = f"It says {quoted} there."
+        wanted = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        if wanted != llm.tokenize(text, special=False):
+            wrong = f"Tokenizer and llama.cpp read the text {text!r} as other tokens"
+            emit("warning", text=f"{wrong}; a text that quotes a control token is read otherwise.")
+            return
 
 
 def check_rendering(
@@ -499,9 +536,7 @@ def check_rendering(
         emit("warning", text=unproven)
         return {"prompts_rendered_alike": None}
     if done.returncode:
-        died = f"llama.cpp's server died with exit code {done.returncode}; try another template"
-        said = done.stderr.strip().splitlines() or [died]
-        raise JobError(f"{short(said[-1])}.")
+        raise JobError(f"{why_ended(done.returncode, done.stderr)}.")
     for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
         # As above.
         wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
@@ -511,6 +546,16 @@ def check_rendering(
             wrong = f"llama.cpp renders {prompt[part]!r} where the tokenizer's template renders"
             raise JobError(f"{wrong} {wanted[part]!r}; give a simpler --chat-template.")
     return {"prompts_rendered_alike": len(texts)}
+
+
+def why_ended(code: int, stderr: str) -> str:
+    """Returns why a process did not do its work: what it said last, or the signal that ended it."""
+    last = " | ".join(map(short, stderr.strip().splitlines()[-3:])) or "nothing"
+    if code > 0:
+        return short((stderr.strip().splitlines() or [f"llama.cpp's server ended with {code}"])[-1])
+    named = signal.Signals(-code).name
+    remedy = "try another llama.cpp with --library, or another template"
+    return f"llama.cpp's server died of {named} (its last lines: {last}); {remedy}"
 
 
 def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:
@@ -555,6 +600,136 @@ def without_markers(template: str) -> str:
     return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
 
 
+# --- deployments/jobs/common/quoting.py ---
+
+Span = tuple[int, int]
+
+
+class Encoded(NamedTuple):
+    """A rendered conversation.
+
+    Args:
+        places: the characters of `text` that each token stands for.
+        learnt: tokens that the template marks with {% generation %}; none without markers.
+    """
+
+    text: str
+    ids: list[int]
+    places: list[Span]
+    learnt: list[bool]
+
+
+def encode_chat(
+    tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
+) -> Encoded:
+    """Renders and tokenizes a conversation.
+
+    Args:
+        template: another than the tokenizer's own.
+        prompt: whether the beginning of a reply follows.
+
+    Raises:
+        JobError: the tokenizer cannot read control tokens as text.
+        jinja2.TemplateError: the template does not render it.
+    """
+    template = template or str(tokenizer.chat_template)
+    controls = control_tokens(tokenizer)
+    quoting = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
+    texts = "".join(message["content"] for message in chat)
+    if not quoting.search(texts):
+        text, spans = render_once(tokenizer, chat, template, prompt)
+        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **asked)
+        ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
+        return Encoded(text, ids, places, within(text, spans, places))
+    # A character of the private use area within each quoted token hides it from the pattern.
+    marker = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in texts)
+    hidden = [changed(quoting, lambda found: found[0][0] + marker + found[0][1:], m) for m in chat]
+    marked, spans = render_once(tokenizer, hidden, template, prompt)
+    ids, places = cut(tokenizer, marked, marker)
+    plain = [changed(quoting, lambda found: "x" * len(found[0]), m) for m in chat]
+    text, _ = render_once(tokenizer, plain, template, prompt)
+    if cut(tokenizer, text, marker)[0] != tokenizer(text, add_special_tokens=False)["input_ids"]:
+        quoted = sorted(set(quoting.findall(texts)))
+        wrong = f"A text quotes the control tokens {', '.join(quoted)}, which this tokenizer cannot"
+        raise JobError(f"{wrong} read as text; remove them from the conversations.")
+    before = [0]
+    for character in marked:
+        before.append(before[-1] + (character != marker))
+    unmarked = [(before[start], before[end]) for start, end in spans]
+    text = marked.replace(marker, "")
+    return Encoded(text, ids, places, within(text, unmarked, places))
+
+
+def control_tokens(tokenizer: Any) -> dict[str, str]:
+    """Returns the control tokens, longest first, each with the pattern that the tokenizer finds."""
+    tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
+    blanks = {True: r"\s*", False: ""}
+    return {
+        token.content: blanks[token.lstrip] + re.escape(token.content) + blanks[token.rstrip]
+        for token in sorted(tokens, key=lambda token: len(token.content), reverse=True)
+        if token.content
+    }
+
+
+def changed(pattern: re.Pattern[str], change: Any, message: dict[str, str]) -> dict[str, str]:
+    return {**message, "content": pattern.sub(change, message["content"])}
+
+
+def render_once(
+    tokenizer: Any, chat: Messages, template: str, prompt: bool
+) -> tuple[str, list[Span]]:
+    """Returns the rendered text, and the parts of it that the template marks."""
+    render: Any = import_module("transformers.utils.chat_template_utils").render_jinja_template
+    rendered, spans = render(
+        [chat],
+        chat_template=template,
+        return_assistant_tokens_mask=bool(re.search(r"\{%-?\s*generation\s*-?%\}", template)),
+        add_generation_prompt=prompt,
+        **tokenizer.special_tokens_map,
+    )
+    return rendered[0], spans[0] if spans else []
+
+
+def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]]:
+    """Tokenizes a rendered text in pieces: the template's control tokens, and what is between them.
+
+    Returns:
+        The tokens, and the characters of the text without markers that each stands for.
+    """
+    controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
+    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    for found in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
+        piece = marked[begin : found.start() if found else None].replace(marker, "")
+        if piece:
+            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            ids += encoded["input_ids"]
+            places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
+            at += len(piece)
+        if found:
+            token = found[0] if found[0] in known else found[0].strip()
+            ids.append(known[token])
+            places.append((at, at + len(found[0])))
+            at, begin = at + len(found[0]), found.end()
+    return ids, places
+
+
+def within(text: str, spans: list[Span], places: list[Span]) -> list[bool]:
+    """Marks the tokens that stand for a part of a span, and those between them.
+
+    Blanks at the beginning of a span are left out: no reply begins with any, but TRL's template of
+    Qwen2.5 marks the line break that belongs to the prompt in use.
+    """
+    marks = [False] * len(places)
+    for begin, last in spans:
+        first = last - len(text[begin:last].lstrip())
+        touched = [n for n, (start, end) in enumerate(places) if start < last and first < end]
+        if touched:
+            marks[touched[0] : touched[-1] + 1] = [True] * (touched[-1] + 1 - touched[0])
+    return marks
+
+
 # --- deployments/jobs/convert/texts.py ---
 
 PROMPTS = [
@@ -592,8 +767,12 @@ def turns(*texts: str) -> Messages:
 
 
 def render(tokenizer: Any, chat: Messages, prompt: bool = True) -> str:
+    return tokenize(tokenizer, chat, prompt).text
+
+
+def tokenize(tokenizer: Any, chat: Messages, prompt: bool = True) -> Encoded:
     try:
-        return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt)
+        return encode_chat(tokenizer, chat, prompt=prompt)
     except import_module("jinja2").TemplateError as error:
         roles = ", ".join(message["role"] for message in chat[:4])
         wrong = f"The chat template cannot render messages of {roles} ({short(error)})"
@@ -652,7 +831,7 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
         tables = [parquet.read_table(path, columns=["messages"]) for path in paths]
         rows = [row for table in tables for row in table.column("messages").to_pylist()]
         chats = [
-            [{"role": str(m["role"]), "content": m["content"].strip()} for m in row]
+            [{"role": str(m["role"]), "content": as_read(m["content"])} for m in row]
             for row in rows[:: max(1, len(rows) // count)][:count]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -677,19 +856,18 @@ def encode(
     """
     examples: list[Example] = []
     for chat in chats:
-        text, spans, at = render(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded, spans, at = tokenize(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
         for message in chat:
             is_reply = message["role"] == "assistant"
             said = message["content"] + (stop if is_reply else "")
-            start = text.find(said, at)
+            start = encoded.text.find(said, at)
             at = max(at, start + len(said))
             spans += [(start, at)] if is_reply and start >= 0 else []
         counts = [
             any(start < end and first < end and start < last for first, last in spans)
-            for start, end in encoded["offset_mapping"][:limit]
+            for start, end in encoded.places[:limit]
         ]
-        examples.append((encoded["input_ids"][:limit], counts))
+        examples.append((encoded.ids[:limit], counts))
     counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
     if counted:
         return "assistant replies", counted
@@ -1216,7 +1394,7 @@ def answer(
     llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0
 ) -> dict[str, Any]:
     """Returns the reply to a chat, and whether it ended by itself."""
-    ids = tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"]
+    ids = tokenize(tokenizer, chat).ids
     written = llm.write(ids, limit, temperature)
     return {
         "prompt": chat[-1]["content"],
@@ -1416,7 +1594,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(arguments, folders[0])
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
     texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    ids = [tokenize(tokenizer, chat).ids for chat in chats]
     if arguments.adapter:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])
@@ -1608,8 +1786,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     for option, path in files.items():
         if path and not path.is_file():
             raise JobError(f"File {str(path)!r} does not exist; correct {option}.")
-    system = arguments.system_file and arguments.system_file.read_text(encoding="utf-8").strip()
-    arguments.system = system or ""
+    system = arguments.system_file and arguments.system_file.read_text(encoding="utf-8")
+    arguments.system = as_read(system or "")
     if '"""' in arguments.system:
         raise JobError('The system prompt contains """, which a Modelfile cannot hold; remove it.')
 

@@ -39,6 +39,7 @@ import re
 import shutil
 import sys
 import time
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -49,7 +50,7 @@ from importlib.metadata import version
 from itertools import groupby, takewhile, zip_longest
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 
 # --- deployments/jobs/common/events.py ---
@@ -363,6 +364,23 @@ def named(value: Any) -> Any:
 Messages = list[dict[str, str]]
 
 
+def composed(text: str) -> str:
+    """Returns a text in Unicode's NFC, in which a letter and its accent are one character.
+
+    Some tokenizers compose them and llama.cpp does not, so a decomposed text would be other tokens
+    in use than in training.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_read(text: str) -> str:
+    """Returns a text in the form in which it is learnt: composed, and stripped.
+
+    Some templates strip a reply and some do not; stripped, it renders the same with both.
+    """
+    return composed(text).strip()
+
+
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
     """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
@@ -391,6 +409,8 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
 # --- deployments/jobs/train/data.py ---
 
 SPLITS = ("train", "validation")
+Example = tuple[Any, Any]
+"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
 
 
 def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
@@ -431,284 +451,10 @@ def read_split(where: str, paths: list[Path]) -> list[Messages]:
         if len(roles) != len(messages or []) or "assistant" not in roles:
             wrong = f"{where} has no assistant reply in row {number}"
             raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
-    # Some templates strip a reply and some do not; stripped, it renders the same with both.
     return [
-        [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+        [{"role": m["role"], "content": as_read(m["content"])} for m in messages]
         for messages in found
     ]
-
-
-# --- deployments/jobs/common/chat_template.py ---
-
-FOLDED = (
-    "{%- if messages and messages[0]['role'] == 'system' -%}"
-    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
-    "messages[1]['content']}] + messages[2:] -%}"
-    "{%- endif -%}"
-)
-"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
-user's first message, as Gemma's authors recommend and llama.cpp does."""
-
-
-def fold_system(template: str, tokenizer: Any) -> str:
-    """Makes a template accept a system message.
-
-    Returns:
-        The template itself, or one that puts the message before the user's first one.
-    """
-    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
-    try:
-        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
-    except import_module("jinja2").TemplateError:
-        return FOLDED + template
-    return template
-
-
-def without_markers(template: str) -> str:
-    """Returns a template that renders the same text without the tag `{% generation %}`.
-
-    Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
-    whitespace around it.
-    """
-    tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
-    return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
-
-
-# --- deployments/jobs/train/template.py ---
-
-def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
-    """Returns the tokenizer, and a chat template with generation markers for the training.
-
-    The markers say which tokens are the assistant's. The tokenizer's own template has none, since
-    inference programs do not know them.
-    """
-    base, name = Path(arguments.base), arguments.chat_template
-    is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
-    if not is_id and not (base / "config.json").is_file():
-        wrong = f"Base {arguments.base!r} is neither a folder with config.json nor a model id"
-        raise JobError(f"{wrong} like 'Qwen/Qwen3-4B'; correct --base.")
-    from trl import chat_template_utils
-
-    shipped = Path(chat_template_utils.__file__).parent / "chat_templates"
-    own = Path(name) if name and Path(name).is_file() else shipped / f"{name}.jinja"
-    if name and not own.is_file():
-        names = sorted(path.stem for path in shipped.glob("*.jinja"))
-        listed = ", ".join(stem for stem in names if not stem.endswith("_training"))
-        wrong = f"Chat template {name!r} is neither a file nor one of TRL's ({listed})"
-        raise JobError(f"{wrong}; correct --chat-template.")
-    try:
-        tokenizer = fetch_tokenizer(arguments)
-        given = own.read_text(encoding="utf-8") if name else tokenizer.chat_template
-    except (OSError, ValueError) as error:
-        wrong = f"Tokenizer or chat template cannot be read ({short(error)})"
-        raise JobError(f"{wrong}; correct --base or --chat-template.") from None
-    tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
-    try:
-        marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
-        template = tokenizer.chat_template if marked else mark_chatml(tokenizer)
-        template = str(template or chat_template_utils.get_training_chat_template(tokenizer))
-    except (ValueError, TypeError):
-        wrong = "The chat template is missing, or it neither marks the assistant's replies with"
-        wrong += " {% generation %}, nor is plain ChatML, nor is known to TRL"
-        remedy = "give one of TRL's, from its folder chat_templates, with --chat-template"
-        raise JobError(f"{wrong}; {remedy}.") from None
-    if marked:
-        tokenizer.chat_template = without_markers(template)
-    tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
-    return tokenizer, fold_system(template, tokenizer)
-
-
-def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
-    """Loads the base's tokenizer; records the commit of a base on the Hub in the arguments."""
-    from transformers import AutoTokenizer
-
-    base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
-    offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
-    if not Path(base).is_dir() and not offline:
-        asked = arguments.base_revision
-        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
-        arguments.base_revision = info.sha
-
-    def load() -> Any:
-        revision = arguments.base_revision
-        return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
-
-    return patiently(arguments, doing, load, files=True)
-
-
-def mark_chatml(tokenizer: Any) -> str | None:
-    """Marks the replies in a ChatML template that writes every message in one expression.
-
-    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
-    template, and TRL knows none of them. The result must render the same texts.
-    """
-    quote, add = r"""['"]""", r"\s*\+\s*"
-    field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
-    role, content = (f"(?P<{name}>{field.format(name)})" for name in ("role", "content"))
-    end_of_line = rf"{quote}(?:\\n|\n){quote}"
-    frame = rf"{quote}<\|im_start\|>{quote}{add}{role}{add}{end_of_line}{add}{content}"
-    frame = rf"\{{\{{-?\s*{frame}{add}{quote}<\|im_end\|>{quote}{add}{end_of_line}\s*-?\}}\}}"
-    unmarked = str(tokenizer.chat_template)
-    if len(found := list(re.finditer(frame, unmarked))) != 1:
-        return None
-    whole, role, content = found[0][0], found[0]["role"], found[0]["content"]
-    reply = (
-        "{{ '<|im_start|>assistant\\n' }}{% generation %}"
-        f"{{{{ {content} + '<|im_end|>' }}}}{{% endgeneration %}}{{{{ '\\n' }}}}"
-    )
-    by_role = f"{{% if {role} == 'assistant' %}}{reply}{{% else %}}{whole}{{% endif %}}"
-    marked = unmarked.replace(whole, by_role)
-    for roles in (("user", "assistant"), ("system", "user", "assistant", "user")):
-        chat = [{"role": role, "content": f"The {role}'s  words.\n"} for role in roles]
-        for prompt in (False, True):
-            asked = {"tokenize": False, "add_generation_prompt": prompt}
-            old, new = (
-                tokenizer.apply_chat_template(chat, chat_template=text, **asked)
-                for text in (unmarked, marked)
-            )
-            if old != new:
-                return None
-    return marked
-
-
-# --- deployments/jobs/train/labels.py ---
-
-Example = tuple[Any, Any]
-"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
-
-
-def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
-    """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
-    files, splits, examples = find_files(arguments), {}, {}
-    for split in SPLITS:
-        where = f"Dataset file {str(files[split][0])!r}"
-        if arguments.dataset:
-            where = f"Split {split!r} of {arguments.dataset!r}"
-        splits[split] = read_split(where, files[split])
-    tokenizer, template = load_tokenizer(arguments)
-    for split in SPLITS:
-        examples[split] = encode(splits[split], tokenizer, template, split)
-    truncation = check_lengths(splits, examples, arguments)
-    stops = set[str]()
-    for split, rows in splits.items():
-        stops |= check_labels(examples[split], rows, tokenizer, arguments)
-    learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
-    facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
-    emit("mask", **facts)
-    sample = max(splits["train"], key=len)
-    used = tokenizer.apply_chat_template(sample, tokenize=False)
-    if used != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
-        wrong = "The chat template in use later renders past replies otherwise than the one that is"
-        emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
-    return tokenizer, examples, facts | {"truncation": truncation}
-
-
-def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
-    numpy = import_module("numpy")
-    wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    asked = {"chat_template": template, "return_dict": True, "return_assistant_tokens_mask": True}
-    examples = []
-    for number, messages in enumerate(rows, 1):
-        try:
-            encoded = tokenizer.apply_chat_template(messages, **asked)
-        except wrong as error:
-            failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
-            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids = numpy.asarray(encoded["input_ids"], dtype=numpy.int32)
-        learnt = numpy.asarray(encoded["assistant_masks"], dtype=bool)
-        examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
-    return examples
-
-
-def check_lengths(
-    splits: dict[str, list[Messages]],
-    examples: dict[str, list[Example]],
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
-    """Counts and truncates what exceeds --max-length; drops examples left without a reply."""
-    counts: dict[str, dict[str, Any]] = {}
-    limit = arguments.max_length
-    for name, whole in examples.items():
-        lengths = [len(ids) for ids, _ in whole]
-        with_reply = [bool((labels[:limit] != -100).any()) for _, labels in whole]
-        kept = [number for number, learns in enumerate(with_reply) if learns]
-        splits[name] = [splits[name][number] for number in kept]
-        examples[name] = [(whole[number][0][:limit], whole[number][1][:limit]) for number in kept]
-        cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
-        counts[name] = {
-            "examples": len(lengths),
-            "truncated": sum(length > limit for length in lengths),
-            "longest": max(lengths),
-            "tokens": sum(lengths),
-            "cut_token_share": round(cut_share, 4),
-            "without_reply": len(whole) - len(kept),
-        }
-    emit("truncation", max_length=limit, **counts)
-    for name, part in counts.items():
-        longest = f"(longest: {part['longest']})"
-        if not splits[name]:
-            wrong = f"No {name} example has a reply within --max-length {limit} {longest}"
-            raise JobError(f"{wrong}; raise it.", 2)
-        share, allowed = part["truncated"] / part["examples"], arguments.allow_truncated
-        if share > allowed:
-            cut = f"{part['truncated']} of {part['examples']} {name} examples {longest}"
-            wrong = f"--max-length {limit} would cut {cut} and --allow-truncated is {allowed:g}"
-            enough = math.ceil(share * 100) / 100
-            advice = f"raise it, or allow that with --allow-truncated {enough}"
-            raise JobError(f"{wrong}; {advice}.", 2)
-    return counts
-
-
-def check_labels(
-    examples: list[Example],
-    conversations: list[Messages],
-    tokenizer: Any,
-    arguments: argparse.Namespace,
-) -> set[str]:
-    """Proves on the labels that exactly the replies and their stop tokens are learnt.
-
-    Returns:
-        The stop tokens.
-
-    Raises:
-        JobError: something else is learnt, or a reply or stop token is not.
-    """
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    stops: set[str] = set()
-    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
-    for number in range(0, len(examples), max(1, len(examples) // 256)):
-        found = learnt_texts(examples[number], tokenizer)
-        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
-        wanted = [arguments.reply_prefix + reply for reply in replies]
-        cut = len(examples[number][0]) == arguments.max_length
-        pairs = zip_longest(found, wanted[: len(found)] if cut else wanted, fillvalue="")
-        for position, (text, reply) in enumerate(pairs, 1):
-            stop = text.removeprefix(reply)
-            if text.startswith(reply) and stop in special:
-                stops.add(stop)
-            # The last reply of a truncated example may be incomplete, even within a character.
-            elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                part = slice(max(0, alike(text, reply) - 20), None)
-                wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of"
-                wrong = f"{wrong} {reply[part][:80]!r} and a stop token"
-                remedy = "use another --chat-template, or name what it adds with --reply-prefix"
-                raise JobError(f"{wrong}; {remedy}.")
-    return stops
-
-
-def learnt_texts(example: Example, tokenizer: Any) -> list[str]:
-    ids, labels = (column.tolist() for column in example)
-    runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
-    spans = [[token for token, _ in run] for learnt, run in runs if learnt]
-    texts = [tokenizer.decode(span, clean_up_tokenization_spaces=False) for span in spans]
-    # A line break after the stop token belongs to the template and may be learnt with it.
-    return [text.removesuffix("\n") for text in texts]
-
-
-def alike(these: Iterable[str], those: Iterable[str]) -> int:
-    """Returns the length of the common prefix."""
-    pairs = zip(these, those, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 # --- deployments/jobs/train/arithmetic.py ---
@@ -877,6 +623,443 @@ def remove_branch(arguments: argparse.Namespace) -> None:
         patiently(arguments, "removing the checkpoints' branch", remove)
     except JobError as error:
         emit("warning", text=error.args[0])
+
+
+# --- deployments/jobs/common/quoting.py ---
+
+Span = tuple[int, int]
+
+
+class Encoded(NamedTuple):
+    """A rendered conversation.
+
+    Args:
+        places: the characters of `text` that each token stands for.
+        learnt: tokens that the template marks with {% generation %}; none without markers.
+    """
+
+    text: str
+    ids: list[int]
+    places: list[Span]
+    learnt: list[bool]
+
+
+def encode_chat(
+    tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
+) -> Encoded:
+    """Renders and tokenizes a conversation.
+
+    Args:
+        template: another than the tokenizer's own.
+        prompt: whether the beginning of a reply follows.
+
+    Raises:
+        JobError: the tokenizer cannot read control tokens as text.
+        jinja2.TemplateError: the template does not render it.
+    """
+    template = template or str(tokenizer.chat_template)
+    controls = control_tokens(tokenizer)
+    quoting = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
+    texts = "".join(message["content"] for message in chat)
+    if not quoting.search(texts):
+        text, spans = render_once(tokenizer, chat, template, prompt)
+        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **asked)
+        ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
+        return Encoded(text, ids, places, within(text, spans, places))
+    # A character of the private use area within each quoted token hides it from the pattern.
+    marker = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in texts)
+    hidden = [changed(quoting, lambda found: found[0][0] + marker + found[0][1:], m) for m in chat]
+    marked, spans = render_once(tokenizer, hidden, template, prompt)
+    ids, places = cut(tokenizer, marked, marker)
+    plain = [changed(quoting, lambda found: "x" * len(found[0]), m) for m in chat]
+    text, _ = render_once(tokenizer, plain, template, prompt)
+    if cut(tokenizer, text, marker)[0] != tokenizer(text, add_special_tokens=False)["input_ids"]:
+        quoted = sorted(set(quoting.findall(texts)))
+        wrong = f"A text quotes the control tokens {', '.join(quoted)}, which this tokenizer cannot"
+        raise JobError(f"{wrong} read as text; remove them from the conversations.")
+    before = [0]
+    for character in marked:
+        before.append(before[-1] + (character != marker))
+    unmarked = [(before[start], before[end]) for start, end in spans]
+    text = marked.replace(marker, "")
+    return Encoded(text, ids, places, within(text, unmarked, places))
+
+
+def control_tokens(tokenizer: Any) -> dict[str, str]:
+    """Returns the control tokens, longest first, each with the pattern that the tokenizer finds."""
+    tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
+    blanks = {True: r"\s*", False: ""}
+    return {
+        token.content: blanks[token.lstrip] + re.escape(token.content) + blanks[token.rstrip]
+        for token in sorted(tokens, key=lambda token: len(token.content), reverse=True)
+        if token.content
+    }
+
+
+def changed(pattern: re.Pattern[str], change: Any, message: dict[str, str]) -> dict[str, str]:
+    return {**message, "content": pattern.sub(change, message["content"])}
+
+
+def render_once(
+    tokenizer: Any, chat: Messages, template: str, prompt: bool
+) -> tuple[str, list[Span]]:
+    """Returns the rendered text, and the parts of it that the template marks."""
+    render: Any = import_module("transformers.utils.chat_template_utils").render_jinja_template
+    rendered, spans = render(
+        [chat],
+        chat_template=template,
+        return_assistant_tokens_mask=bool(re.search(r"\{%-?\s*generation\s*-?%\}", template)),
+        add_generation_prompt=prompt,
+        **tokenizer.special_tokens_map,
+    )
+    return rendered[0], spans[0] if spans else []
+
+
+def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]]:
+    """Tokenizes a rendered text in pieces: the template's control tokens, and what is between them.
+
+    Returns:
+        The tokens, and the characters of the text without markers that each stands for.
+    """
+    controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
+    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    for found in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
+        piece = marked[begin : found.start() if found else None].replace(marker, "")
+        if piece:
+            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            ids += encoded["input_ids"]
+            places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
+            at += len(piece)
+        if found:
+            token = found[0] if found[0] in known else found[0].strip()
+            ids.append(known[token])
+            places.append((at, at + len(found[0])))
+            at, begin = at + len(found[0]), found.end()
+    return ids, places
+
+
+def within(text: str, spans: list[Span], places: list[Span]) -> list[bool]:
+    """Marks the tokens that stand for a part of a span, and those between them.
+
+    Blanks at the beginning of a span are left out: no reply begins with any, but TRL's template of
+    Qwen2.5 marks the line break that belongs to the prompt in use.
+    """
+    marks = [False] * len(places)
+    for begin, last in spans:
+        first = last - len(text[begin:last].lstrip())
+        touched = [n for n, (start, end) in enumerate(places) if start < last and first < end]
+        if touched:
+            marks[touched[0] : touched[-1] + 1] = [True] * (touched[-1] + 1 - touched[0])
+    return marks
+
+
+# --- deployments/jobs/train/label_proof.py ---
+
+def check_labels(
+    examples: list[Example],
+    conversations: list[Messages],
+    tokenizer: Any,
+    arguments: argparse.Namespace,
+) -> set[str]:
+    """Proves on the labels that exactly the replies and their stop tokens are learnt.
+
+    Returns:
+        The stop tokens.
+
+    Raises:
+        JobError: something else is learnt, or a reply or stop token is not.
+    """
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    controls = set(tokenizer.convert_tokens_to_ids(sorted(special)))
+    prefix = tokenizer(arguments.reply_prefix, add_special_tokens=False)["input_ids"]
+    before = sum(token in controls for token in prefix)
+    stops: set[str] = set()
+    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
+    for number in range(0, len(examples), max(1, len(examples) // 256)):
+        spans = learnt_spans(examples[number])
+        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
+        wanted = [arguments.reply_prefix + reply for reply in replies]
+        cut = len(examples[number][0]) == arguments.max_length
+        pairs = zip_longest(spans, wanted[: len(spans)] if cut else wanted)
+        for position, (found, wished) in enumerate(pairs, 1):
+            span, reply = found or [], wished or ""
+            text = text_of(span, tokenizer)
+            after = ends_of(ending(text, reply, tokenizer), special)
+            if after and sum(token in controls for token in span) <= before + len(after):
+                stops.add(after[0])
+            # The last reply of a truncated example may be incomplete, even within a character.
+            elif not (cut and position == len(spans) and reply.startswith(text.rstrip("\ufffd"))):
+                raise wrong_label(number + 1, text, reply)
+    return stops
+
+
+def learnt_spans(example: Example) -> list[list[int]]:
+    ids, labels = (column.tolist() for column in example)
+    runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
+    return [[token for token, _ in run] for learnt, run in runs if learnt]
+
+
+def text_of(span: list[int], tokenizer: Any) -> str:
+    # A line break after the stop token belongs to the template and may be learnt with it.
+    return tokenizer.decode(span, clean_up_tokenization_spaces=False).removesuffix("\n")
+
+
+def ending(text: str, reply: str, tokenizer: Any) -> str:
+    """Returns what follows a reply in a learnt text; nothing if the text is of another reply.
+
+    The reply may be there as the tokenizer sees it: some write a text in another form of Unicode.
+    """
+    if text.startswith(reply):
+        return text.removeprefix(reply)
+    seen = tokenizer(reply, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    reply = tokenizer.decode(seen, clean_up_tokenization_spaces=False)
+    return text.removeprefix(reply) if text.startswith(reply) else ""
+
+
+def ends_of(text: str, special: set[str]) -> list[str]:
+    """Returns the control tokens of which a text consists; none if there is more than blanks."""
+    # Phi's template ends the last reply with <|end|> and <|endoftext|>.
+    either = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
+    return re.findall(either, text) if not re.sub(either, "", text).strip() else []
+
+
+def wrong_label(number: int, text: str, reply: str) -> JobError:
+    part = slice(max(0, alike(text, reply) - 20), None)
+    found, wanted = text[part][:80], reply[part][:80]
+    if text.startswith(reply):
+        wrong = f"Example {number} would learn control tokens in {found!r} beside one at its end"
+    else:
+        # As code points where both would look the same.
+        same = as_read(found) == as_read(wanted)
+        show = ascii if same else repr
+        wrong = f"Example {number} would learn {show(found)} instead of {show(wanted)} and a stop"
+        wrong = f"{wrong} token"
+    remedy = "use another --chat-template, or name what it adds with --reply-prefix"
+    return JobError(f"{wrong}; {remedy}.")
+
+
+def alike(these: Iterable[str], those: Iterable[str]) -> int:
+    """Returns the length of the common prefix."""
+    pairs = zip(these, those, strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+
+# --- deployments/jobs/common/chat_template.py ---
+
+FOLDED = (
+    "{%- if messages and messages[0]['role'] == 'system' -%}"
+    "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
+    "messages[1]['content']}] + messages[2:] -%}"
+    "{%- endif -%}"
+)
+"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
+user's first message, as Gemma's authors recommend and llama.cpp does."""
+
+
+def fold_system(template: str, tokenizer: Any) -> str:
+    """Makes a template accept a system message.
+
+    Returns:
+        The template itself, or one that puts the message before the user's first one.
+    """
+    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    try:
+        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except import_module("jinja2").TemplateError:
+        return FOLDED + template
+    return template
+
+
+def without_markers(template: str) -> str:
+    """Returns a template that renders the same text without the tag `{% generation %}`.
+
+    Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
+    whitespace around it.
+    """
+    tags = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
+    return tags.sub(lambda tag: tag[1] + ("endif" if tag[2] else "if true") + tag[3], template)
+
+
+# --- deployments/jobs/train/template.py ---
+
+def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
+    """Returns the tokenizer, and a chat template with generation markers for the training.
+
+    The markers say which tokens are the assistant's. The tokenizer's own template has none, since
+    inference programs do not know them.
+    """
+    base, name = Path(arguments.base), arguments.chat_template
+    is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
+    if not is_id and not (base / "config.json").is_file():
+        wrong = f"Base {arguments.base!r} is neither a folder with config.json nor a model id"
+        raise JobError(f"{wrong} like 'Qwen/Qwen3-4B'; correct --base.")
+    from trl import chat_template_utils
+
+    shipped = Path(chat_template_utils.__file__).parent / "chat_templates"
+    own = Path(name) if name and Path(name).is_file() else shipped / f"{name}.jinja"
+    if name and not own.is_file():
+        names = sorted(path.stem for path in shipped.glob("*.jinja"))
+        listed = ", ".join(stem for stem in names if not stem.endswith("_training"))
+        wrong = f"Chat template {name!r} is neither a file nor one of TRL's ({listed})"
+        raise JobError(f"{wrong}; correct --chat-template.")
+    try:
+        tokenizer = fetch_tokenizer(arguments)
+        given = own.read_text(encoding="utf-8") if name else tokenizer.chat_template
+    except (OSError, ValueError) as error:
+        wrong = f"Tokenizer or chat template cannot be read ({short(error)})"
+        raise JobError(f"{wrong}; correct --base or --chat-template.") from None
+    tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
+    try:
+        marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
+        template = tokenizer.chat_template if marked else mark_chatml(tokenizer)
+        template = str(template or chat_template_utils.get_training_chat_template(tokenizer))
+    except (ValueError, TypeError):
+        wrong = "The chat template is missing, or it neither marks the assistant's replies with"
+        wrong += " {% generation %}, nor is plain ChatML, nor is known to TRL"
+        remedy = "give one of TRL's, from its folder chat_templates, with --chat-template"
+        raise JobError(f"{wrong}; {remedy}.") from None
+    if marked:
+        tokenizer.chat_template = without_markers(template)
+    tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
+    return tokenizer, fold_system(template, tokenizer)
+
+
+def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
+    """Loads the base's tokenizer; records the commit of a base on the Hub in the arguments."""
+    from transformers import AutoTokenizer
+
+    base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
+    offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
+    if not Path(base).is_dir() and not offline:
+        asked = arguments.base_revision
+        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
+        arguments.base_revision = info.sha
+
+    def load() -> Any:
+        revision = arguments.base_revision
+        return AutoTokenizer.from_pretrained(base, revision=revision, trust_remote_code=False)
+
+    return patiently(arguments, doing, load, files=True)
+
+
+def mark_chatml(tokenizer: Any) -> str | None:
+    """Marks the replies in a ChatML template that writes every message in one expression.
+
+    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
+    template, and TRL knows none of them. The result must render the same texts.
+    """
+    quote, add = r"""['"]""", r"\s*\+\s*"
+    field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
+    role, content = (f"(?P<{name}>{field.format(name)})" for name in ("role", "content"))
+    end_of_line = rf"{quote}(?:\\n|\n){quote}"
+    frame = rf"{quote}<\|im_start\|>{quote}{add}{role}{add}{end_of_line}{add}{content}"
+    frame = rf"\{{\{{-?\s*{frame}{add}{quote}<\|im_end\|>{quote}{add}{end_of_line}\s*-?\}}\}}"
+    unmarked = str(tokenizer.chat_template)
+    if len(found := list(re.finditer(frame, unmarked))) != 1:
+        return None
+    whole, role, content = found[0][0], found[0]["role"], found[0]["content"]
+    reply = (
+        "{{ '<|im_start|>assistant\\n' }}{% generation %}"
+        f"{{{{ {content} + '<|im_end|>' }}}}{{% endgeneration %}}{{{{ '\\n' }}}}"
+    )
+    by_role = f"{{% if {role} == 'assistant' %}}{reply}{{% else %}}{whole}{{% endif %}}"
+    marked = unmarked.replace(whole, by_role)
+    for roles in (("user", "assistant"), ("system", "user", "assistant", "user")):
+        chat = [{"role": role, "content": f"The {role}'s  words.\n"} for role in roles]
+        for prompt in (False, True):
+            asked = {"tokenize": False, "add_generation_prompt": prompt}
+            old, new = (
+                tokenizer.apply_chat_template(chat, chat_template=text, **asked)
+                for text in (unmarked, marked)
+            )
+            if old != new:
+                return None
+    return marked
+
+
+# --- deployments/jobs/train/labels.py ---
+
+def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
+    """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
+    files, splits, examples = find_files(arguments), {}, {}
+    for split in SPLITS:
+        where = f"Dataset file {str(files[split][0])!r}"
+        if arguments.dataset:
+            where = f"Split {split!r} of {arguments.dataset!r}"
+        splits[split] = read_split(where, files[split])
+    tokenizer, template = load_tokenizer(arguments)
+    for split in SPLITS:
+        examples[split] = encode(splits[split], tokenizer, template, split)
+    truncation = check_lengths(splits, examples, arguments)
+    stops = set[str]()
+    for split, rows in splits.items():
+        stops |= check_labels(examples[split], rows, tokenizer, arguments)
+    learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
+    facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
+    emit("mask", **facts)
+    sample = max(splits["train"], key=len)
+    used = tokenizer.apply_chat_template(sample, tokenize=False)
+    if used != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
+        wrong = "The chat template in use later renders past replies otherwise than the one that is"
+        emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
+    return tokenizer, examples, facts | {"truncation": truncation}
+
+
+def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
+    numpy = import_module("numpy")
+    wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
+    examples = []
+    for number, messages in enumerate(rows, 1):
+        try:
+            encoded = encode_chat(tokenizer, messages, template)
+        except wrong as error:
+            failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
+            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
+        ids = numpy.asarray(encoded.ids, dtype=numpy.int32)
+        learnt = numpy.asarray(encoded.learnt, dtype=bool)
+        examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
+    return examples
+
+
+def check_lengths(
+    splits: dict[str, list[Messages]],
+    examples: dict[str, list[Example]],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """Counts and truncates what exceeds --max-length; drops examples left without a reply."""
+    counts: dict[str, dict[str, Any]] = {}
+    limit = arguments.max_length
+    for name, whole in examples.items():
+        lengths = [len(ids) for ids, _ in whole]
+        with_reply = [bool((labels[:limit] != -100).any()) for _, labels in whole]
+        kept = [number for number, learns in enumerate(with_reply) if learns]
+        splits[name] = [splits[name][number] for number in kept]
+        examples[name] = [(whole[number][0][:limit], whole[number][1][:limit]) for number in kept]
+        cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
+        counts[name] = {
+            "examples": len(lengths),
+            "truncated": sum(length > limit for length in lengths),
+            "longest": max(lengths),
+            "tokens": sum(lengths),
+            "cut_token_share": round(cut_share, 4),
+            "without_reply": len(whole) - len(kept),
+        }
+    emit("truncation", max_length=limit, **counts)
+    for name, part in counts.items():
+        longest = f"(longest: {part['longest']})"
+        if not splits[name]:
+            wrong = f"No {name} example has a reply within --max-length {limit} {longest}"
+            raise JobError(f"{wrong}; raise it.", 2)
+        share, allowed = part["truncated"] / part["examples"], arguments.allow_truncated
+        if share > allowed:
+            cut = f"{part['truncated']} of {part['examples']} {name} examples {longest}"
+            wrong = f"--max-length {limit} would cut {cut} and --allow-truncated is {allowed:g}"
+            enough = math.ceil(share * 100) / 100
+            advice = f"raise it, or allow that with --allow-truncated {enough}"
+            raise JobError(f"{wrong}; {advice}.", 2)
+    return counts
 
 
 # --- deployments/jobs/train/options.py ---

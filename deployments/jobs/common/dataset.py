@@ -2,12 +2,30 @@
 
 import argparse
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 from .hub import hub, patiently
 
 Messages = list[dict[str, str]]
+
+
+def composed(text: str) -> str:
+    """Returns a text in Unicode's NFC, in which a letter and its accent are one character.
+
+    Some tokenizers compose them and llama.cpp does not, so a decomposed text would be other tokens
+    in use than in training.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_read(text: str) -> str:
+    """Returns a text in the form in which it is learnt: composed, and stripped.
+
+    Some templates strip a reply and some do not; stripped, it renders the same with both.
+    """
+    return composed(text).strip()
 
 
 def look_up_dataset(arguments: argparse.Namespace) -> Any:

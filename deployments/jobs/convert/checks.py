@@ -1,6 +1,7 @@
 """Checks of a GGUF file that do not depend on its weights: vocabulary, texts, prompts, stops."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,17 +9,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..common.dataset import Messages
+from ..common.dataset import Messages, composed
 from ..common.events import JobError, emit, short
 
 RENDER_SECONDS = 600
 """Time limit for llama.cpp's server to load a file and render some prompts."""
+QUOTED = 16
+"""Control tokens that are quoted for a comparison; some vocabularies have hundreds."""
 TRICKY = [
     "  two  blanks\n\n\n\tand a tab \r\n",
     "It's 1234567 o'clock, WE'RE late…",
     "日本語 и русский ñandú 🙂👍🏽 x=[1,2];",
+    # Decomposed: an angstrom sign, an ohm sign, accents and a syllable in parts of their own.
+    "\u212b 5 k\u2126 cafe\u0301 na\u0131\u0308ve \u1112\u1161\u11ab",
 ]
-"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji."""
+"""Texts on which tokenizers differ: whitespace, numbers, contractions, scripts, emoji, accents."""
 
 
 def passed(name: str, **figures: Any) -> dict[str, Any]:
@@ -76,7 +81,8 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
         wrong = "The chat template in the GGUF differs from the tokenizer's"
         raise JobError(f"{wrong}; look at --chat-template.")
     bos = tokenizer.bos_token or ""
-    for text in [*texts, *TRICKY]:
+    # Decomposed texts are composed where they enter, in training and in use.
+    for text in [*texts, *map(composed, TRICKY)]:
         wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
         # llama.cpp's server removes the BOS of a rendered prompt where it adds one itself.
         prompt = text.removeprefix(bos) if llm.adds_bos else text
@@ -89,11 +95,24 @@ def check_texts(llm: Any, tokenizer: Any, texts: list[str]) -> dict[str, Any]:
             wrong = f"{wrong} in llama.cpp, from token {first + 1} on {ours} and {theirs}"
             look = "check the chat template, the tokenizer's pattern and --fallback-pre-tokenizer"
             raise JobError(f"{wrong}; {look}.")
+    check_quoting(llm, tokenizer)
     return {
         "chat_template_identical": True,
         "texts_tokenized_alike": len(texts) + len(TRICKY),
         "adds_bos": llm.adds_bos,
     }
+
+
+def check_quoting(llm: Any, tokenizer: Any) -> None:
+    """Both sides read a control token that a text quotes as the same text."""
+    known = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    for quoted in filter(str.strip, known[:QUOTED]):
+        text = f"It says {quoted} there."
+        wanted = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        if wanted != llm.tokenize(text, special=False):
+            wrong = f"Tokenizer and llama.cpp read the text {text!r} as other tokens"
+            emit("warning", text=f"{wrong}; a text that quotes a control token is read otherwise.")
+            return
 
 
 def check_rendering(
@@ -117,9 +136,7 @@ def check_rendering(
         emit("warning", text=unproven)
         return {"prompts_rendered_alike": None}
     if done.returncode:
-        died = f"llama.cpp's server died with exit code {done.returncode}; try another template"
-        said = done.stderr.strip().splitlines() or [died]
-        raise JobError(f"{short(said[-1])}.")
+        raise JobError(f"{why_ended(done.returncode, done.stderr)}.")
     for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
         # As above.
         wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
@@ -129,6 +146,16 @@ def check_rendering(
             wrong = f"llama.cpp renders {prompt[part]!r} where the tokenizer's template renders"
             raise JobError(f"{wrong} {wanted[part]!r}; give a simpler --chat-template.")
     return {"prompts_rendered_alike": len(texts)}
+
+
+def why_ended(code: int, stderr: str) -> str:
+    """Returns why a process did not do its work: what it said last, or the signal that ended it."""
+    last = " | ".join(map(short, stderr.strip().splitlines()[-3:])) or "nothing"
+    if code > 0:
+        return short((stderr.strip().splitlines() or [f"llama.cpp's server ended with {code}"])[-1])
+    named = signal.Signals(-code).name
+    remedy = "try another llama.cpp with --library, or another template"
+    return f"llama.cpp's server died of {named} (its last lines: {last}); {remedy}"
 
 
 def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:

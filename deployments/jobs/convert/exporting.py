@@ -20,7 +20,7 @@ from .measures import answer, measure_greedy, measure_logits, measure_quantised
 from .merging import check_origin, merge
 from .modelfile import write_modelfile
 from .sources import fetch, fetch_converter
-from .texts import find_stop, load_tokenizer, make_chats, render
+from .texts import find_stop, load_tokenizer, make_chats, render, tokenize
 
 SAMPLES = 2
 """Held-out messages that each quantised file answers for the report."""
@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(arguments, folders[0])
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
     texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    ids = [tokenize(tokenizer, chat).ids for chat in chats]
     if arguments.adapter:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])

@@ -4,9 +4,9 @@ import argparse
 from importlib import import_module
 from typing import Any
 
-from ..common.dataset import Messages, download_files, files_of, look_up_dataset
+from ..common.dataset import Messages, as_read, download_files, files_of, look_up_dataset
 from ..common.events import JobError, short
-from .texts import render
+from .texts import tokenize
 
 Example = tuple[list[int], list[bool]]
 """Token ids, and which of them count in the loss."""
@@ -28,7 +28,7 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
         tables = [parquet.read_table(path, columns=["messages"]) for path in paths]
         rows = [row for table in tables for row in table.column("messages").to_pylist()]
         chats = [
-            [{"role": str(m["role"]), "content": m["content"].strip()} for m in row]
+            [{"role": str(m["role"]), "content": as_read(m["content"])} for m in row]
             for row in rows[:: max(1, len(rows) // count)][:count]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -53,19 +53,18 @@ def encode(
     """
     examples: list[Example] = []
     for chat in chats:
-        text, spans, at = render(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded, spans, at = tokenize(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
         for message in chat:
             is_reply = message["role"] == "assistant"
             said = message["content"] + (stop if is_reply else "")
-            start = text.find(said, at)
+            start = encoded.text.find(said, at)
             at = max(at, start + len(said))
             spans += [(start, at)] if is_reply and start >= 0 else []
         counts = [
             any(start < end and first < end and start < last for first, last in spans)
-            for start, end in encoded["offset_mapping"][:limit]
+            for start, end in encoded.places[:limit]
         ]
-        examples.append((encoded["input_ids"][:limit], counts))
+        examples.append((encoded.ids[:limit], counts))
     counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
     if counted:
         return "assistant replies", counted

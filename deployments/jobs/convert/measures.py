@@ -11,7 +11,7 @@ from .heldout import Example
 from .llama_cpp import load
 from .losses import token_losses
 from .merging import Written
-from .texts import render
+from .texts import tokenize
 
 SAMPLE_TEMPERATURE = 0.7
 """Sampling temperature for the answers to held-out messages."""
@@ -99,7 +99,7 @@ def answer(
     llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0
 ) -> dict[str, Any]:
     """Returns the reply to a chat, and whether it ended by itself."""
-    ids = tokenizer(render(tokenizer, chat), add_special_tokens=False)["input_ids"]
+    ids = tokenize(tokenizer, chat).ids
     written = llm.write(ids, limit, temperature)
     return {
         "prompt": chat[-1]["content"],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..common.dataset import as_read
 from ..common.events import JobError
 from ..common.hub import HUB_ID
 
@@ -152,7 +153,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     for option, path in files.items():
         if path and not path.is_file():
             raise JobError(f"File {str(path)!r} does not exist; correct {option}.")
-    system = arguments.system_file and arguments.system_file.read_text(encoding="utf-8").strip()
-    arguments.system = system or ""
+    system = arguments.system_file and arguments.system_file.read_text(encoding="utf-8")
+    arguments.system = as_read(system or "")
     if '"""' in arguments.system:
         raise JobError('The system prompt contains """, which a Modelfile cannot hold; remove it.')

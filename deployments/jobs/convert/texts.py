@@ -8,6 +8,7 @@ from typing import Any
 from ..common.chat_template import fold_system, without_markers
 from ..common.dataset import Messages
 from ..common.events import JobError, short
+from ..common.quoting import Encoded, encode_chat
 
 PROMPTS = [
     "I slept badly and my work is piling up. I also argued with my sister. What should I do first?",
@@ -44,8 +45,12 @@ def turns(*texts: str) -> Messages:
 
 
 def render(tokenizer: Any, chat: Messages, prompt: bool = True) -> str:
+    return tokenize(tokenizer, chat, prompt).text
+
+
+def tokenize(tokenizer: Any, chat: Messages, prompt: bool = True) -> Encoded:
     try:
-        return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=prompt)
+        return encode_chat(tokenizer, chat, prompt=prompt)
     except import_module("jinja2").TemplateError as error:
         roles = ", ".join(message["role"] for message in chat[:4])
         wrong = f"The chat template cannot render messages of {roles} ({short(error)})"

@@ -122,16 +122,17 @@ class Llama:
             row = self.decode(written[-1:])[-1]
         return written
 
-    def tokenize(self, text: str, begin: bool = False) -> list[int]:
-        """Return the tokens of a text; special tokens in it are read as such.
+    def tokenize(self, text: str, begin: bool = False, special: bool = True) -> list[int]:
+        """Return the tokens of a text.
 
         Args:
             begin: whether llama.cpp puts before it what it puts before a prompt, such as a BOS.
+            special: whether special tokens in it are read as such; without it they are text.
         """
         data = text.encode()
         room = (c_int32 * (len(data) + 16))()
         count = self._library.llama_tokenize(
-            self._vocabulary, data, len(data), room, len(room), begin, True
+            self._vocabulary, data, len(data), room, len(room), begin, special
         )
         return list(room[: max(0, count)])
 

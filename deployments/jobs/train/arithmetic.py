@@ -9,7 +9,7 @@ from typing import Any
 
 from ..common.events import emit
 from ..common.files import write_json
-from .labels import Example
+from .data import Example
 
 TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
 """Tokens for the comparison, and the allowed difference in loss: a tenth of the tolerance for a

@@ -12,7 +12,7 @@ from typing import Any
 from ..common.events import JobError, emit
 from ..common.hub import hub, patiently
 from ..common.repository import commit
-from .labels import Example
+from .data import Example
 
 FREE = {
     *("train", "validation", "dataset", "dataset_revision", "base", "base_revision", "output"),

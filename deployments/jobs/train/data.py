@@ -3,11 +3,14 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from ..common.dataset import Messages, download_files, files_of, look_up_dataset
+from ..common.dataset import Messages, as_read, download_files, files_of, look_up_dataset
 from ..common.events import JobError, short
 
 SPLITS = ("train", "validation")
+Example = tuple[Any, Any]
+"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
 
 
 def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
@@ -48,8 +51,7 @@ def read_split(where: str, paths: list[Path]) -> list[Messages]:
         if len(roles) != len(messages or []) or "assistant" not in roles:
             wrong = f"{where} has no assistant reply in row {number}"
             raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
-    # Some templates strip a reply and some do not; stripped, it renders the same with both.
     return [
-        [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+        [{"role": m["role"], "content": as_read(m["content"])} for m in messages]
         for messages in found
     ]

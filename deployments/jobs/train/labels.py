@@ -1,19 +1,16 @@
-"""The labels: counted, truncated, and proven to be exactly the assistant's replies."""
+"""The labels: encoded, counted and truncated."""
 
 import argparse
 import math
-from collections.abc import Iterable
 from importlib import import_module
-from itertools import groupby, takewhile, zip_longest
 from typing import Any
 
 from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
-from .data import SPLITS, find_files, read_split
+from ..common.quoting import encode_chat
+from .data import SPLITS, Example, find_files, read_split
+from .label_proof import check_labels
 from .template import load_tokenizer
-
-Example = tuple[Any, Any]
-"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
@@ -45,16 +42,15 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
     numpy = import_module("numpy")
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    asked = {"chat_template": template, "return_dict": True, "return_assistant_tokens_mask": True}
     examples = []
     for number, messages in enumerate(rows, 1):
         try:
-            encoded = tokenizer.apply_chat_template(messages, **asked)
+            encoded = encode_chat(tokenizer, messages, template)
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
             raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids = numpy.asarray(encoded["input_ids"], dtype=numpy.int32)
-        learnt = numpy.asarray(encoded["assistant_masks"], dtype=bool)
+        ids = numpy.asarray(encoded.ids, dtype=numpy.int32)
+        learnt = numpy.asarray(encoded.learnt, dtype=bool)
         examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
     return examples
 
@@ -96,55 +92,3 @@ def check_lengths(
             advice = f"raise it, or allow that with --allow-truncated {enough}"
             raise JobError(f"{wrong}; {advice}.", 2)
     return counts
-
-
-def check_labels(
-    examples: list[Example],
-    conversations: list[Messages],
-    tokenizer: Any,
-    arguments: argparse.Namespace,
-) -> set[str]:
-    """Proves on the labels that exactly the replies and their stop tokens are learnt.
-
-    Returns:
-        The stop tokens.
-
-    Raises:
-        JobError: something else is learnt, or a reply or stop token is not.
-    """
-    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    stops: set[str] = set()
-    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
-    for number in range(0, len(examples), max(1, len(examples) // 256)):
-        found = learnt_texts(examples[number], tokenizer)
-        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
-        wanted = [arguments.reply_prefix + reply for reply in replies]
-        cut = len(examples[number][0]) == arguments.max_length
-        pairs = zip_longest(found, wanted[: len(found)] if cut else wanted, fillvalue="")
-        for position, (text, reply) in enumerate(pairs, 1):
-            stop = text.removeprefix(reply)
-            if text.startswith(reply) and stop in special:
-                stops.add(stop)
-            # The last reply of a truncated example may be incomplete, even within a character.
-            elif not (cut and position == len(found) and reply.startswith(text.rstrip("\ufffd"))):
-                part = slice(max(0, alike(text, reply) - 20), None)
-                wrong = f"Example {number + 1} would learn {text[part][:80]!r} instead of"
-                wrong = f"{wrong} {reply[part][:80]!r} and a stop token"
-                remedy = "use another --chat-template, or name what it adds with --reply-prefix"
-                raise JobError(f"{wrong}; {remedy}.")
-    return stops
-
-
-def learnt_texts(example: Example, tokenizer: Any) -> list[str]:
-    ids, labels = (column.tolist() for column in example)
-    runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
-    spans = [[token for token, _ in run] for learnt, run in runs if learnt]
-    texts = [tokenizer.decode(span, clean_up_tokenization_spaces=False) for span in spans]
-    # A line break after the stop token belongs to the template and may be learnt with it.
-    return [text.removesuffix("\n") for text in texts]
-
-
-def alike(these: Iterable[str], those: Iterable[str]) -> int:
-    """Returns the length of the common prefix."""
-    pairs = zip(these, those, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))

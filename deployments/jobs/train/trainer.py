@@ -10,7 +10,7 @@ from typing import Any
 from ..common.events import JobError, emit, short
 from ..common.files import named
 from ..common.hub import patiently
-from .labels import Example
+from .data import Example
 from .options import TRAINER
 
 

@@ -1,0 +1,75 @@
+"""A llama-server's answer to messages that quote control tokens: as token numbers, since its chat endpoint would read them as control tokens."""
+
+from typing import Any, Literal
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
+from blocks.http import quoted, read_refusal
+from blocks.llama_process import Server
+from blocks.llama_quoting import mark, pieces
+from core.errors import BadRequestError, ConnectError, ContextError, MalformedError, ModelError, ProviderError
+from core.llm.chat import Usage
+
+
+class _Completion(BaseModel):
+    """What is read of an answer of /completion (https://github.com/ggml-org/llama.cpp/tree/master/tools/server)."""
+
+    content: str
+    stop_type: str = "eos"
+    tokens_evaluated: int
+    tokens_predicted: int
+
+
+async def complete_quoted(
+    server: Server, messages: list[dict[str, str]], controls: Any, room: int, options: dict[str, Any]
+) -> tuple[str, Literal["stop", "length"], Usage]:
+    """Return the text, how it ended, and the tokens.
+
+    Args:
+        controls: pattern of the model's control tokens.
+        room: tokens for the answer.
+        options: of /completion, such as `temperature` and `json_schema`.
+
+    Raises:
+        ConnectError, ModelError: what the server said instead.
+    """
+    marked, marker = mark(messages, controls)
+    prompt = str((await _ask(server, "apply-template", {"messages": marked}))["prompt"])
+    # the server takes a BOS away from a prompt before which it puts one itself
+    ids = list((await _ask(server, "tokenize", {"content": "", "add_special": True}))["tokens"])
+    for text, special in pieces(prompt, marker, controls):
+        ids += (await _ask(server, "tokenize", {"content": text, "add_special": False, "parse_special": special}))["tokens"]
+    found = await _ask(server, "completion", {"prompt": ids, "n_predict": room, **options}, BASE_BYTES + BYTES_PER_TOKEN * room)
+    try:
+        said = _Completion.model_validate(found)
+    except ValidationError as invalid:
+        raise MalformedError(f"llama-server's answer has not the expected form ({invalid.error_count()} errors).") from invalid
+    return said.content, "length" if said.stop_type == "limit" else "stop", Usage(len(ids), said.tokens_predicted)
+
+
+async def _ask(server: Server, path: str, body: dict[str, Any], most: int | None = None) -> Any:
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    try:
+        async with httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client:
+            response = await client.post(f"{server.address}/{path}", json=body, headers=headers)
+    except httpx2.HTTPError as error:
+        raise ConnectError(f"The connection to llama-server broke ({type(error).__name__}).") from error
+    if response.status_code != httpx2.codes.OK:
+        raise refusal(response.content, response.status_code)
+    if most is not None and len(response.content) > most:
+        raise MalformedError(f"llama-server sent {len(response.content):,} bytes, and no answer to this request can have as many.")
+    try:
+        return response.json()
+    except ValueError as invalid:
+        raise MalformedError("What came from llama-server is no JSON.") from invalid
+
+
+def refusal(body: bytes, status: int) -> ModelError:
+    """Return what a llama-server said in place of an answer, as an error."""
+    said = read_refusal(body)
+    text = quoted(said.message)
+    if said.kind == "exceed_context_size_error" or ("context" in text and ("exceed" in text or "larger" in text)):
+        return ContextError("The conversation is longer than the model's context.")
+    return (BadRequestError if status < 500 else ProviderError)(f"llama-server answered {status}: {text or 'nothing'}")

@@ -1,0 +1,100 @@
+"""The proof, on the labels that are trained, that exactly the assistant's replies are learnt."""
+
+import argparse
+import re
+from collections.abc import Iterable
+from itertools import groupby, takewhile, zip_longest
+from typing import Any
+
+from ..common.dataset import Messages, as_read
+from ..common.events import JobError
+from .data import Example
+
+
+def check_labels(
+    examples: list[Example],
+    conversations: list[Messages],
+    tokenizer: Any,
+    arguments: argparse.Namespace,
+) -> set[str]:
+    """Proves on the labels that exactly the replies and their stop tokens are learnt.
+
+    Returns:
+        The stop tokens.
+
+    Raises:
+        JobError: something else is learnt, or a reply or stop token is not.
+    """
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    controls = set(tokenizer.convert_tokens_to_ids(sorted(special)))
+    prefix = tokenizer(arguments.reply_prefix, add_special_tokens=False)["input_ids"]
+    before = sum(token in controls for token in prefix)
+    stops: set[str] = set()
+    # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
+    for number in range(0, len(examples), max(1, len(examples) // 256)):
+        spans = learnt_spans(examples[number])
+        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
+        wanted = [arguments.reply_prefix + reply for reply in replies]
+        cut = len(examples[number][0]) == arguments.max_length
+        pairs = zip_longest(spans, wanted[: len(spans)] if cut else wanted)
+        for position, (found, wished) in enumerate(pairs, 1):
+            span, reply = found or [], wished or ""
+            text = text_of(span, tokenizer)
+            after = ends_of(ending(text, reply, tokenizer), special)
+            if after and sum(token in controls for token in span) <= before + len(after):
+                stops.add(after[0])
+            # The last reply of a truncated example may be incomplete, even within a character.
+            elif not (cut and position == len(spans) and reply.startswith(text.rstrip("\ufffd"))):
+                raise wrong_label(number + 1, text, reply)
+    return stops
+
+
+def learnt_spans(example: Example) -> list[list[int]]:
+    ids, labels = (column.tolist() for column in example)
+    runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
+    return [[token for token, _ in run] for learnt, run in runs if learnt]
+
+
+def text_of(span: list[int], tokenizer: Any) -> str:
+    # A line break after the stop token belongs to the template and may be learnt with it.
+    return tokenizer.decode(span, clean_up_tokenization_spaces=False).removesuffix("\n")
+
+
+def ending(text: str, reply: str, tokenizer: Any) -> str:
+    """Returns what follows a reply in a learnt text; nothing if the text is of another reply.
+
+    The reply may be there as the tokenizer sees it: some write a text in another form of Unicode.
+    """
+    if text.startswith(reply):
+        return text.removeprefix(reply)
+    seen = tokenizer(reply, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    reply = tokenizer.decode(seen, clean_up_tokenization_spaces=False)
+    return text.removeprefix(reply) if text.startswith(reply) else ""
+
+
+def ends_of(text: str, special: set[str]) -> list[str]:
+    """Returns the control tokens of which a text consists; none if there is more than blanks."""
+    # Phi's template ends the last reply with <|end|> and <|endoftext|>.
+    either = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
+    return re.findall(either, text) if not re.sub(either, "", text).strip() else []
+
+
+def wrong_label(number: int, text: str, reply: str) -> JobError:
+    part = slice(max(0, alike(text, reply) - 20), None)
+    found, wanted = text[part][:80], reply[part][:80]
+    if text.startswith(reply):
+        wrong = f"Example {number} would learn control tokens in {found!r} beside one at its end"
+    else:
+        # As code points where both would look the same.
+        same = as_read(found) == as_read(wanted)
+        show = ascii if same else repr
+        wrong = f"Example {number} would learn {show(found)} instead of {show(wanted)} and a stop"
+        wrong = f"{wrong} token"
+    remedy = "use another --chat-template, or name what it adds with --reply-prefix"
+    return JobError(f"{wrong}; {remedy}.")
+
+
+def alike(these: Iterable[str], those: Iterable[str]) -> int:
+    """Returns the length of the common prefix."""
+    pairs = zip(these, those, strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
