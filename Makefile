@@ -93,6 +93,11 @@ pilot:  ## Try a pack, or an untrained base model, on a few personas, and compar
 	@deployments/install.sh light
 	@$(UNDERSTUDY) pilot $(COMMON) $(call option,COUNT,count) $(call option,MODEL,model)
 
+.PHONY: optimise-prompt
+optimise-prompt:  ## Improve a model's system prompt by reflection on failed verdicts [MODEL=provider/base DOMAIN=… FROM=system|assistant|file TO=file SETTINGS=file]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) optimise-prompt $(COMMON) $(call option,MODEL,model) $(call option,FROM,from) $(call option,TO,to)
+
 .PHONY: fidelity
 fidelity:  ## Measure how well simulated users in a folder of transcripts keep to their persona [DOMAIN=… TRANSCRIPTS=folder]
 	@deployments/install.sh light

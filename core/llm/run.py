@@ -27,6 +27,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "repair": ("repairer", "judge"),
     "design": ("designer",),
     "critique": ("designer",),
+    "optimise_prompt": ("user_simulator", "judge", "designer"),
     "pilot": ("user_simulator", "assistant", "judge"),
 }
 """Whose models a flow asks."""

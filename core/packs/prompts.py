@@ -49,6 +49,8 @@ SUPPLIED_SHARED = {
     "design_critique_system": frozenset({"brief", "files"}),
     "design_critique": frozenset({"expert"}),
     "design_revise": frozenset({"file", "text", "findings"}),
+    "optimise_prompt_system": frozenset[str](),
+    "optimise_prompt": frozenset({"reflection", "kept"}),
 }
 """What the code gives each prompt that belongs to no domain."""
 

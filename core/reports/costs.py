@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 
+from core.authoring.prompt_search import MINIBATCH
 from core.evaluation.pairwise import pairwise_prompt
 from core.judging.facts import measure
 from core.judging.golden import Golden
@@ -43,6 +44,7 @@ class Assumptions:
             exchanges cited takes 42 more, and a lapse for each exchange that a failed verdict cites, up to
             three, 20 in the mean.
         passing: share of transcripts that pass.
+        reflection_tokens: of a request for a better prompt, with the failed criteria and the words that the verdicts cite.
     """
 
     user_tokens: int = 300
@@ -50,6 +52,7 @@ class Assumptions:
     thinking_tokens: int = 200
     verdict_tokens: int = 180
     passing: float = 0.5
+    reflection_tokens: int = 8_000
 
 
 ASSUMPTIONS = Assumptions()
@@ -236,6 +239,32 @@ def arm_model(settings: Settings, words: ArmWords) -> str | None:
     """Return the model of an arm of the settings that is asked of a provider; none of what is exported, which costs only time."""
     model = settings.roles.assistant if words.model == TEACHER else words.literal
     return None if model is None or model.partition("/")[0] in LOCAL else model
+
+
+def optimise_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList], count: Count, measured: Sizes | None = None) -> list[Cost]:
+    """Return what the search for a better prompt costs at most, but for the answers of the model that it is for.
+
+    Args:
+        prices: by model reference.
+        measured: the prompts, where they have been measured already.
+    """
+    sizes, roles, numbers, taken = measured or measure_prompts(pack, settings, count), settings.roles, settings.optimise, ASSUMPTIONS
+    lengths = planned_evaluation_lengths(pack, settings)
+    share = numbers.conversations / len(lengths)
+    user = [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
+    judge = [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
+    writing = Usage(taken.reflection_tokens, numbers.prompt_tokens + taken.thinking_tokens)
+    rows = [_cost("prompt", "user simulator", roles.user_simulator, share, user, prices)]
+    rows += [_cost("prompt", JUDGE, name, share, judge, prices) for name in roles.judges]
+    return rows + ([_cost("prompt", "designer", roles.designer, numbers.conversations / (2 * MINIBATCH), [writing], prices)] if roles.designer else [])
+
+
+def optimise_sentence(pack: Pack, settings: Settings, count: Count) -> str:
+    """Return what the search for a better prompt costs, as a sentence."""
+    named = [settings.roles.user_simulator, *settings.roles.judges, *filter(None, [settings.roles.designer])]
+    usd = _sum(optimise_costs(pack, settings, {name: prices_of(settings, name) for name in named}, count))
+    price = "of an unknown price" if usd is None else f"at most about {usd:.2f} USD"
+    return f"Planned: up to {settings.optimise.conversations} conversations, {price}, without the answers of the model itself."
 
 
 def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:

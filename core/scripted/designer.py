@@ -1,6 +1,7 @@
 """The scripted designer: the files of a shipped pack, as far as form goes."""
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,17 @@ from core.packs.prompts import read_front_matter
 from core.paths import SHIPPED
 
 PACK = "coding-mentor"
+RULES = ("Take up each topic by its name.", "Name the feeling before anything else.", "Ask one question at most.", "Offer one small step with a time.")
+"""Of these the scripted writer adds one to a prompt."""
 
 
 def designed(request: ChatRequest) -> str:
-    """Answer a designer's request: a file of the pack, one finding for each expert, and revisions that apply the first of them."""
+    """Answer a designer's request: a file of the pack, one finding for each expert, revisions that apply the first of them, a prompt with one more rule."""
     what = str(request.inputs["what"])
+    if what == "a better prompt":
+        text = str(request.inputs["text"])
+        rule = random.Random(request.seed).choice([rule for rule in RULES if rule not in text] or ["Be kind."])
+        return json.dumps({"changes": [f"It says: {rule}"], "text": f"{text}\n\n{rule}"})
     if what == "critique":
         return json.dumps({"findings": [{"file": "system.md", "problem": "It says nothing of languages.", "proposal": "Say in which language it answers."}]})
     if what == "the reading of the brief":

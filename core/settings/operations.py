@@ -43,6 +43,18 @@ class DesignSettings(Strict):
     """Whether the pack's experts review the draft."""
 
 
+class OptimiseSettings(Strict):
+    """The search for a better system prompt (`understudy optimise-prompt`)."""
+
+    conversations: Count = 120
+    """The most that are played and judged; one candidate takes 6, and one that is kept `personas`
+    more."""
+    personas: Annotated[Count, Field(ge=3)] = 12
+    """Training personas that candidates are made from, and as many others that one is chosen by."""
+    prompt_tokens: Tokens = 1_200
+    """Maximum length of a candidate; it takes room of the conversation in the model's context."""
+
+
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)

@@ -63,6 +63,12 @@ WORDS = {
     "check-domain": Word("flows.terminal.domain_packs:check_domain", PACKS, ("check-domain --domain my-domain --prompts",)),
     "critique": Word("flows.critique:critique", PACKS, ("critique --domain my-domain",)),
     "pilot": Word("flows.pilot:pilot", PACKS, ("pilot --domain my-domain", "pilot --count 15 --model openai-compatible/qwen3")),
+    "optimise-prompt": Word(
+        "flows.optimise_prompt:optimise_prompt",
+        PACKS,
+        ("optimise-prompt --model openai-compatible/qwen3", "optimise-prompt --model llama-server/models/base.gguf --from assistant --to prompts/best.md"),
+        names=(("start", "from"),),
+    ),
     "personas": Word("flows.terminal.domain_packs:personas", PACKS, ("personas --count 50",)),
     "rubric": Word("flows.terminal.domain_packs:rubric", PACKS, ("rubric --domain coding-mentor",)),
     "import": Word(

@@ -1,0 +1,123 @@
+"""An optimisation of a system prompt: whom it plays with, each conversation's plan, and what is kept of it."""
+
+from core.authoring.prompt_search import MINIBATCH, Candidate, Played, PromptSearch, Step, shared_means
+from core.authoring.start_prompts import prompt_file
+from core.errors import PersonaError, SettingsError
+from core.llm.run import Run
+from core.packs.pack import Pack
+from core.records import Assessment, AssessmentRef, ModelChoice, Outcome, Persona, Record, Transcript, TranscriptRef
+from core.rehearsal.personas import sample_batch
+from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
+from core.storage.store import Store
+
+FOLDER = "optimisations"
+"""Below the data root; nothing in it is trained on or evaluated."""
+
+
+class Optimisation(Record):
+    """What a search came to.
+
+    Args:
+        start: what it began with; stopped: why it ended before its budget did.
+        best: place of the candidate that is chosen.
+        file: path of the chosen prompt; none where nothing is better than the start.
+    """
+
+    domain: str
+    model: str
+    start: str
+    budget: int
+    spent: int
+    candidates: list[Candidate]
+    steps: list[Step]
+    best: int
+    file: str | None
+    stopped: str | None
+
+    @property
+    def gain(self) -> tuple[float | None, float | None]:
+        """Mean scores of the start and of the best candidate over the personas that both were judged with."""
+        return shared_means(self.candidates[0].played, self.candidates[self.best].played)
+
+    @property
+    def lineage(self) -> list[Candidate]:
+        """The candidates from the start to the best."""
+        place: int | None = self.best
+        line: list[Candidate] = []
+        while place is not None:
+            line.insert(0, self.candidates[place])
+            place = line[0].parent
+        return line
+
+
+def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
+    """Return the personas that prompts are written from, and those that one is chosen by: training personas, each in one set alone.
+
+    Raises:
+        PersonaError: they would reach the seeds that are kept for the evaluation.
+        SettingsError: the conversations are not enough for one candidate.
+    """
+    settings, numbers = run.settings, run.settings.optimise
+    first, count = settings.generation.first_seed, 2 * numbers.personas
+    if first + count > settings.evaluation.first_seed:
+        raise PersonaError(
+            f"optimise.personas is {numbers.personas}, twice as many are needed from seed {first} on, and the seeds from {settings.evaluation.first_seed} on "
+            "are kept for the evaluation. Ask for fewer, or raise evaluation.first_seed."
+        )
+    if numbers.conversations < (least := count + 2 * MINIBATCH):
+        raise SettingsError(
+            f"optimise.conversations is {numbers.conversations}. One candidate beside the start takes {least} with optimise.personas {numbers.personas}. "
+            "Raise the one, or lower the other."
+        )
+    personas = sample_batch(run.pack, first, count, settings.evaluation.lengths)
+    return personas[: numbers.personas], personas[numbers.personas :]
+
+
+def plan_candidate(run: Run, choice: ModelChoice, text: str, persona: Persona) -> RehearsalPlan:
+    """Plan a conversation as the evaluation would, with a candidate in place of the short system prompt."""
+    generation, simulator = run.settings.generation, run.model("user_simulator")
+    return RehearsalPlan(
+        domain=run.pack.name,
+        pack_hash=run.pack.hash,
+        persona=persona,
+        trial=0,
+        user_simulator=simulator,
+        assistant=choice,
+        guidance=FILE_PROMPT,
+        template=prompt_file(text),
+        user_tokens=(generation.max_tokens, run.most_tokens(simulator)),
+        assistant_tokens=(run.settings.evaluation.max_tokens, run.most_tokens(choice)),
+        minimum=generation.minimum_exchanges,
+        guards=generation.guards,
+        evaluated=True,
+        folder=f"{FOLDER}/{run.pack.name}/transcripts",
+    )
+
+
+def spoiled(store: Store, ref: TranscriptRef) -> bool:
+    """Say whether the simulated user, and not the model, spoiled a conversation."""
+    return store.load(ref.path, Transcript).provenance.get("problem_side") == "user"
+
+
+def played_of(store: Store, seed: int, ref: AssessmentRef | None) -> Played:
+    """Return what came of a conversation."""
+    if ref is None or ref.outcome is Outcome.INCOMPLETE:
+        return Played(seed=seed)
+    score = store.load(ref.path, Assessment).score
+    return Played(seed=seed, score=score.score, failed_gates=tuple(score.failed_gates), transcript=ref.transcript.path, assessment=ref.path)
+
+
+def optimisation_of(pack: Pack, model: str, start: str, search: PromptSearch, file: str | None, stopped: str | None) -> Optimisation:
+    """Return what a search has come to."""
+    return Optimisation(
+        domain=pack.name,
+        model=model,
+        start=start,
+        budget=search.budget,
+        spent=search.spent,
+        candidates=search.candidates,
+        steps=search.steps,
+        best=search.candidates.index(search.best()),
+        file=file,
+        stopped=stopped,
+    )

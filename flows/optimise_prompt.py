@@ -1,0 +1,30 @@
+"""A model and a prompt → a better prompt, for a fair comparison with an understudy."""
+
+from prefect import flow
+
+from tasks.optimise_prompt import OptimisedRef, optimise
+from tasks.policy import guarded
+from tasks.run import begin_run
+
+
+@guarded
+@flow(name="optimise-prompt", flow_run_name="optimise-prompt-{domain}")
+async def optimise_prompt(
+    model: str, domain: str = "therapeutic-coaching", start: str = "system", to: str | None = None, settings: str = "config/pipeline.yaml"
+) -> OptimisedRef:
+    """Improve a model's system prompt against the pack's rubric: a designer reads the verdicts that failed and writes a better one, again and again.
+
+    Only training personas are played. The best prompt is written to a file, which can be an arm of the evaluation.
+
+    Args:
+        model: the model that plays (provider/model), such as the base that a training would begin with.
+        domain: name of a domain pack.
+        start: the prompt to begin with: system, assistant, or the path of a prompt file.
+        to: file for the prompt, which ends in .md; default: a file below data/prompts.
+        settings: path of the settings file; roles.designer writes, roles.judges judge.
+
+    Returns:
+        The candidates with their scores; the report lies beside them.
+    """
+    run = await begin_run("optimise_prompt", domain, settings, model=model, start=start)
+    return await optimise(run, model, start, to)

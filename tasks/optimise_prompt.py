@@ -1,0 +1,193 @@
+"""A better system prompt for a model, by reflection on failed verdicts: played, judged and written within a budget, and found again when it continues."""
+
+from collections.abc import Sequence
+
+from prefect.logging import get_run_logger
+
+from blocks.chat import close_chat_model
+from blocks.tokens import count_tokens
+from core.authoring.optimisation import FOLDER, Optimisation, optimisation_of, plan_candidate, played_of, split_personas, spoiled
+from core.authoring.prompt_reflection import ProposalCheck, reflect_on, reflection_request, write_better
+from core.authoring.prompt_search import Play, Played, PromptSearch, Proposal, Propose
+from core.authoring.start_prompts import prompt_file, start_text
+from core.errors import DesignError, ModelError, RunStoppedError, SettingsError
+from core.fingerprint import fingerprint
+from core.llm.bills import bills
+from core.llm.run import Run
+from core.paths import user_path
+from core.records import Assessment, ModelChoice, Persona, Record, Reference, Transcript, TranscriptRef
+from core.rehearsal.plan import RehearsalPlan
+from core.reports.costs import optimise_sentence
+from core.reports.render import markdown
+from core.storage.store import Store
+from core.text_files import read_text
+from tasks.artifacts import publish_report
+from tasks.assessment import judge_transcripts
+from tasks.batches import gather_bounded
+from tasks.generation import rehearsed
+from tasks.owning import awaited
+from tasks.run import choose_model, concurrency_slot, log_bill, open_model
+
+PROMPTS = "prompts"
+"""Folder of the prompts that were found, below the data root."""
+
+
+class OptimisedRef(Reference):
+    """The figures of an optimisation as a file, and what came of it in words."""
+
+    summary: dict[str, str]
+
+
+class Written(Record):
+    """What a writer made of a reflection: a prompt, or why none could be used."""
+
+    proposal: Proposal | None = None
+    refused: str = ""
+
+
+async def optimise(run: Run, model: str, start: str, to: str | None) -> OptimisedRef:
+    """Search for a better prompt. Where the run's budget ends, what was found is published before the run stops.
+
+    Raises:
+        SettingsError: a model that cannot be asked, a budget for no candidate, or a file that would be replaced.
+        PackError: a prompt file that cannot be used. PersonaError: too few training personas.
+        RunStoppedError: the budget is spent, or the like; the same command continues.
+    """
+    if not run.models.get("designer"):
+        raise SettingsError("roles.designer is null, so no model writes prompts. Name the strongest model that you have.")
+    check_target(run.store, to)
+    choice, text = await choose_model(run.settings, model, run.pack), start_text(run.pack, start)
+    reflection, selection = split_personas(run)
+    get_run_logger().info("%s", optimise_sentence(run.pack, run.settings, count_tokens))
+    play, propose = _player(run, choice, [*reflection, *selection]), _writer(run, text, [*reflection, *selection])
+    search = PromptSearch(
+        text, [one.seed for one in reflection], [one.seed for one in selection], run.settings.optimise.conversations, play, propose, _log_step
+    )
+    stopped = None
+    try:
+        await search.run()
+    except RunStoppedError as error:
+        if not search.candidates:
+            raise
+        stopped = error
+    finally:
+        await close_chat_model(choice)
+    ref = await _publish(run, choice, start, search, to, str(stopped) if stopped else None)
+    if stopped:
+        raise stopped
+    return ref
+
+
+def check_target(store: Store, to: str | None) -> None:
+    """Check that a file can be written, and that only a prompt that an optimisation found is replaced.
+
+    Raises:
+        SettingsError: neither.
+    """
+    if to is None:
+        return
+    path = user_path(to)
+    if path.suffix != ".md" or not path.parent.is_dir():
+        raise SettingsError(f"--to is {to!r:.120}. Allowed: the path of a file that ends in .md, in a folder that exists.")
+    ours = {store.read(name) for name in store.names(PROMPTS, ".md")} if path.exists() else set()
+    if path.exists() and read_text(path, SettingsError) not in ours:
+        raise SettingsError(f"{path} is there already and was not made by an optimisation. Name another file, or move that one away.")
+
+
+def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:
+    """Return a function that plays a prompt, and has the conversations judged as any other."""
+    by_seed, store = {one.seed: one for one in personas}, run.store
+
+    async def play(text: str, seeds: Sequence[int]) -> list[Played]:
+        made: dict[int, TranscriptRef] = {}
+
+        async def one(plan: RehearsalPlan) -> TranscriptRef:
+            made[plan.persona.seed] = await rehearsed(run, plan)
+            return made[plan.persona.seed]
+
+        plans = [plan_candidate(run, choice, text, by_seed[seed]) for seed in seeds]
+        names = [f"persona {seed}" for seed in seeds]
+        async with concurrency_slot(run, ("user_simulator",), choice):
+            await gather_bounded(run, one, plans, names, run.settings.evaluation.concurrency, "Played")
+        assessed, _ = await judge_transcripts([made[seed] for seed in seeds if seed in made and not spoiled(store, made[seed])], run)
+        by_id = {ref.transcript.id: ref for ref in assessed}
+        return [played_of(store, seed, by_id.get(made[seed].id) if seed in made else None) for seed in seeds]
+
+    return play
+
+
+def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
+    """Return a function that has a better prompt written; what was written of the same failures is kept and not asked for again."""
+    store, numbers, designer = run.store, run.settings.design, run.model("designer")
+    check = ProposalCheck(start, personas, run.settings.optimise.prompt_tokens, count_tokens)
+
+    async def propose(text: str, played: Sequence[Played]) -> Proposal | str:
+        pairs = [(store.load(one.transcript, Transcript), store.load(one.assessment, Assessment)) for one in played if one.transcript and one.assessment]
+        reflection = reflect_on(text, pairs, run.pack.rubric, run.settings.optimise.prompt_tokens)
+        if not reflection.failures:
+            return "nothing failed with these personas"
+        request = reflection_request(run.pack.name, reflection, numbers.max_tokens)
+        name = f"{FOLDER}/{run.pack.name}/reflections/{fingerprint([designer, request.system, request.messages[0].content])}.json"
+        said = [transcript for transcript, _ in pairs]
+        async with awaited(store, name, "A better prompt"):
+            if not store.exists(name):
+                try:
+                    async with concurrency_slot(run, ("designer",)):
+                        model = await open_model(run, designer)
+                        written = Written(proposal=await write_better(model, request, numbers.attempts, lambda new: check.check(reflection, said, new)))
+                except DesignError as refused:
+                    written = Written(refused=str(refused))
+                except ModelError as error:  # it may go well next time
+                    return f"no prompt was written: {error}"
+                store.write_json(name, written)
+        kept = store.load(name, Written)
+        return kept.proposal or kept.refused
+
+    return propose
+
+
+def _log_step(search: PromptSearch) -> None:
+    step = search.steps[-1]
+    scores = f" ({step.before:.3f} to {step.after:.3f} with {len(step.seeds)} personas)" if step.before is not None and step.after is not None else ""
+    get_run_logger().info("Step %d: %s%s. %d of %d conversations.", len(search.steps), step.outcome.rstrip("."), scores, search.spent, search.budget)
+
+
+async def _publish(run: Run, choice: ModelChoice, start: str, search: PromptSearch, to: str | None, stopped: str | None) -> OptimisedRef:
+    """Write the best prompt as a file, and the report beside the figures."""
+    store, domain, best = run.store, run.pack.name, search.best()
+    log_bill(run)
+    file = _write_prompt(store, domain, best.text, to) if best is not search.candidates[0] else None
+    found = optimisation_of(run.pack, choice.reference, start, search, file, stopped)
+    folder = f"{FOLDER}/{domain}/{fingerprint([choice, search.start, search.reflection, search.selection, search.budget])}"
+    path = store.write_json(f"{folder}/optimisation.json", found)
+    assessments = [store.load(one.assessment, Assessment) for candidate in found.candidates for one in candidate.played if one.assessment]
+    caveats = sorted({one.caveat for one in assessments if one.caveat})
+    text = markdown("optimisation", found=found, best=best, caveats=caveats, bills=bills(store, run.ledger.run))
+    page = store.write(f"{folder}/report.md", text)
+    await publish_report(text, key=f"prompt-{domain}", description=f"A better system prompt for {domain}")
+    get_run_logger().info("Report: %s/%s", store.root, page)
+    return OptimisedRef(path=path, summary=summary_of(found) | {"cost": str(run.ledger.bill), "report": f"{store.root}/{page}"})
+
+
+def _write_prompt(store: Store, domain: str, text: str, to: str | None) -> str:
+    whole = prompt_file(text)
+    name = store.write(f"{PROMPTS}/{domain}-{fingerprint(text)}.md", whole)
+    if to is None:
+        return f"{store.root}/{name}"
+    user_path(to).write_text(whole, encoding="utf-8")
+    return str(user_path(to))
+
+
+def summary_of(found: Optimisation) -> dict[str, str]:
+    """Return what a search came to in words, with the next command."""
+    first, (old, new) = found.candidates[0], found.gain
+    start = f"{first.mean:.3f} with {len(first.scores)} personas; {first.failed} failed a gate" if first.mean is not None else "nothing could be judged"
+    if found.file is None:
+        return {"start": start, "best": f"none of {len(found.candidates) - 1} kept candidates is better", "conversations": f"{found.spent} of {found.budget}"}
+    return {
+        "start": start,
+        "best": f"{new:.3f} instead of {old:.3f}: the best of {len(found.candidates)} with the personas that chose it, so lower with others",
+        "conversations": f"{found.spent} of {found.budget}",
+        "prompt": found.file,
+        "next": f'make evaluate DOMAIN={found.domain} ARMS="optimised=base under {found.file}"',
+    }
