@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
-from blocks.chat import close_chat_model
 from blocks.tokens import count_tokens
 from core.authoring.optimisation import FOLDER, Optimisation, optimisation_of, plan_candidate, played_of, split_personas, spoiled
 from core.authoring.prompt_reflection import ProposalCheck, reflect_on, reflection_request, write_better
@@ -24,6 +23,7 @@ from core.text_files import read_text
 from tasks.artifacts import publish_report
 from tasks.assessment import judge_transcripts
 from tasks.batches import gather_bounded
+from tasks.evaluation import in_memory
 from tasks.generation import rehearsed
 from tasks.owning import awaited
 from tasks.run import choose_model, concurrency_slot, log_bill, open_model
@@ -65,13 +65,12 @@ async def optimise(run: Run, model: str, start: str, to: str | None) -> Optimise
     )
     stopped = None
     try:
-        await search.run()
+        async with in_memory(choice):
+            await search.run()
     except RunStoppedError as error:
         if not search.candidates:
             raise
         stopped = error
-    finally:
-        await close_chat_model(choice)
     ref = await _publish(run, choice, start, search, to, str(stopped) if stopped else None)
     if stopped:
         raise stopped
@@ -121,9 +120,9 @@ def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
     store, numbers, designer = run.store, run.settings.design, run.model("designer")
     check = ProposalCheck(start, personas, run.settings.optimise.prompt_tokens, count_tokens)
 
-    async def propose(text: str, played: Sequence[Played]) -> Proposal | str:
+    async def propose(text: str, played: Sequence[Played], failed: Sequence[Proposal]) -> Proposal | str:
         pairs = [(store.load(one.transcript, Transcript), store.load(one.assessment, Assessment)) for one in played if one.transcript and one.assessment]
-        reflection = reflect_on(text, pairs, run.pack.rubric, run.settings.optimise.prompt_tokens)
+        reflection = reflect_on(text, pairs, run.pack.rubric, run.settings.optimise.prompt_tokens, failed)
         if not reflection.failures:
             return "nothing failed with these personas"
         request = reflection_request(run.pack.name, reflection, numbers.max_tokens)

@@ -10,6 +10,8 @@ from core.rehearsal.personas import sample_batch
 from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
 from core.storage.store import Store
 
+LOCAL_FILES = ("llama-cpp", "llama-server")
+"""Providers whose models are GGUF files of this machine."""
 FOLDER = "optimisations"
 """Below the data root; nothing in it is trained on or evaluated."""
 
@@ -107,11 +109,17 @@ def played_of(store: Store, seed: int, ref: AssessmentRef | None) -> Played:
     return Played(seed=seed, score=score.score, failed_gates=tuple(score.failed_gates), transcript=ref.transcript.path, assessment=ref.path)
 
 
+def shown_model(reference: str) -> str:
+    """Return a model as reports call it: a path of this machine says nothing to others."""
+    provider, _, path = reference.partition("/")
+    return f"{provider}/{path.rpartition('/')[2]}" if provider in LOCAL_FILES else reference
+
+
 def optimisation_of(pack: Pack, model: str, start: str, search: PromptSearch, file: str | None, stopped: str | None) -> Optimisation:
     """Return what a search has come to."""
     return Optimisation(
         domain=pack.name,
-        model=model,
+        model=shown_model(model),
         start=start,
         budget=search.budget,
         spent=search.spent,

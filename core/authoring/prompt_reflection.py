@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from core.authoring.design import TEXT, ask_until, json_object
 from core.authoring.prompt_search import Proposal
 from core.authoring.start_prompts import PLACEHOLDER
@@ -15,6 +17,8 @@ from core.records import Answer, Assessment, Persona, Record, Transcript
 
 SHOWN_VERDICTS, SHOWN_EXCHANGES, SHOWN_CHARACTERS = 3, 2, 700
 """Of each failed criterion, verdicts; of each verdict, cited exchanges; of each message, characters. All of it is a few thousand tokens."""
+SHOWN_ATTEMPTS = 4
+"""Prompts that did no better whose changes are shown, the latest."""
 QUOTED_WORDS = 7
 """Words in a row that are in a conversation and in no prompt before: a quotation. Common phrases are shorter."""
 NAME_LENGTH = 3
@@ -51,6 +55,7 @@ class Reflection(Record):
     Args:
         text: the prompt as it was; what stands in double braces is filled in later.
         passing: names of the criteria that no conversation failed.
+        tried: changes that did no better, in other prompts made from this one.
         longest: tokens that the new prompt may have.
     """
 
@@ -59,10 +64,16 @@ class Reflection(Record):
     failures: list[Failure]
     passing: list[str]
     longest: int
+    tried: list[str] = Field(default_factory=list)
 
 
-def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]], rubric: Rubric, longest: int) -> Reflection:
-    """Collect the failed verdicts of conversations under a prompt: gates first, then by how often."""
+def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]], rubric: Rubric, longest: int, failed: Sequence[Proposal] = ()) -> Reflection:
+    """Collect the failed verdicts of conversations under a prompt: gates first, then by how often.
+
+    Args:
+        longest: tokens that the new prompt may have.
+        failed: prompts made from this one that did no better.
+    """
     by_criterion: dict[str, list[Example]] = {}
     answered: set[str] = set()
     for transcript, assessment in conversations:
@@ -85,7 +96,8 @@ def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]]
     ]
     failures.sort(key=lambda one: (not one.gate, -one.conversations, one.id))
     passing = [rubric.criteria[key].head.name for key in rubric.criteria if key in answered - by_criterion.keys()]
-    return Reflection(text=text, conversations=len(conversations), failures=failures, passing=passing, longest=longest)
+    tried = [change for proposal in failed[-SHOWN_ATTEMPTS:] for change in proposal.changes]
+    return Reflection(text=text, conversations=len(conversations), failures=failures, passing=passing, longest=longest, tried=tried)
 
 
 def _cut(text: str) -> str:

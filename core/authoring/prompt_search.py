@@ -91,8 +91,8 @@ class Step(Record):
 
 Play = Callable[[str, Sequence[int]], Awaitable[list[Played]]]
 """Plays a prompt with the personas of some seeds, and has the conversations judged."""
-Propose = Callable[[str, Sequence[Played]], Awaitable[Proposal | str]]
-"""Writes a better prompt from conversations; or says why there is none."""
+Propose = Callable[[str, Sequence[Played], Sequence[Proposal]], Awaitable[Proposal | str]]
+"""Writes a better prompt from conversations, knowing what was tried without success; or says why there is none."""
 
 
 @dataclass
@@ -120,6 +120,7 @@ class PromptSearch:
         self._draw = random.Random(seed_of("prompt search", list(self.reflection), list(self.selection)))
         self._waiting: list[int] = []
         self._known: dict[tuple[str, int], Played] = {}
+        self._failed: dict[str, list[Proposal]] = {}
 
     @property
     def spent(self) -> int:
@@ -139,7 +140,8 @@ class PromptSearch:
         parent = self._draw.choices(*front(self._safe()))[0]
         place, seeds = self.candidates.index(parent), self._minibatch()
         before = await self._play(parent.text, seeds)
-        found = await self.propose(parent.text, before)
+        failed = self._failed.setdefault(parent.text, [])
+        found = await self.propose(parent.text, before, failed)
         if isinstance(found, str):
             return Step(parent=place, seeds=seeds, outcome=found)
         if any(found.text == text for text, _ in self._known):
@@ -148,6 +150,7 @@ class PromptSearch:
         old, new = shared_means(before, after)
         step = Step(parent=place, seeds=seeds, outcome="no better with these personas", before=old, after=new)
         if not better(before, after):
+            failed.append(found)
             return step
         played = await self._play(found.text, self.selection)
         self.candidates.append(Candidate(text=found.text, parent=place, changes=found.changes, played=played, spent=self.spent))

@@ -2,13 +2,13 @@
 
 import re
 
-from core.errors import PackError
+from core.errors import PackError, SettingsError, nearest
 from core.packs.pack import Pack
 from core.packs.prompts import SUPPLIED, check_prompt
 from core.paths import user_path
+from core.settings.arms import ASSISTANT, SYSTEM
 from core.text_files import read_text
 
-PACK_PROMPTS = ("system", "assistant")
 PLACEHOLDER = re.compile(r"\{\{ *(\w+) *\}\}")
 """What is filled in later."""
 
@@ -20,11 +20,16 @@ def start_text(pack: Pack, start: str) -> str:
         start: `system` or `assistant` of the pack, or the path of a prompt file.
 
     Raises:
+        SettingsError: neither.
         PackError: the file cannot be used.
     """
-    path = user_path(start)
-    prompt = pack.prompts[start] if start in PACK_PROMPTS else check_prompt(path, read_text(path, PackError), "assistant")
-    later = {name: f"{{{{ {name} }}}}" for name in prompt.inputs & SUPPLIED["system"]}
+    if start in (SYSTEM, ASSISTANT):
+        prompt = pack.prompts[start]
+    elif start.endswith(".md"):
+        prompt = check_prompt(user_path(start), read_text(user_path(start), PackError), ASSISTANT)
+    else:
+        raise SettingsError(f"Unknown prompt {start!r:.80}.{nearest(start, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or a file that ends in .md.")
+    later = {name: f"{{{{ {name} }}}}" for name in prompt.inputs & SUPPLIED[SYSTEM]}
     return prompt.render(tics=pack.tics.figures, **later)
 
 

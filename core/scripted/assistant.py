@@ -10,17 +10,23 @@ from core.llm.chat import ChatRequest, Message
 from core.packs.phrases import AssistantScript, ScriptedPhrases
 from core.scripted.lexicon import Lexicon
 
+RULES = ("Take up each topic by its name.", "Name the feeling before anything else.", "Ask one question at most.", "Offer one small step with a time.")
+"""What the scripted designer adds to a prompt."""
+RULE_HELPS = 0.15
+"""By how much each of them raises the quality."""
+
 
 def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, quality: tuple[float, float]) -> str:
     """Answer the last message of a request.
 
     Each thing that a good answer does (take up every topic, acknowledge the feeling, refer back, …) is done with a probability
-    equal to the conversation's quality.
+    equal to the conversation's quality, which the rules raise that the scripted designer adds to a prompt.
 
     Args:
         quality: range from which the conversation's quality is drawn, by its name; 0 is dull, 1 is good.
     """
-    level = random.Random(seed_of("quality", request.item)).uniform(*quality)
+    drawn = random.Random(seed_of("quality", request.item)).uniform(*quality)
+    level = min(1.0, drawn + RULE_HELPS * sum(rule in request.system for rule in RULES))
     kept = request.messages[: len(request.messages) - request.volatile]  # without the note
     said = [message.content for message in kept if message.role == "user"]
     answered = [message.content for message in kept if message.role == "assistant"]

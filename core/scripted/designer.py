@@ -9,10 +9,9 @@ from typing import Any
 from core.llm.chat import ChatRequest
 from core.packs.prompts import read_front_matter
 from core.paths import SHIPPED
+from core.scripted.assistant import RULES
 
 PACK = "coding-mentor"
-RULES = ("Take up each topic by its name.", "Name the feeling before anything else.", "Ask one question at most.", "Offer one small step with a time.")
-"""Of these the scripted writer adds one to a prompt."""
 
 
 def designed(request: ChatRequest) -> str:

@@ -9,7 +9,7 @@ from core.errors import SettingsError
 from core.llm.models_asked import prices_of
 from core.packs.pack import load_pack
 from core.paths import user_path
-from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, run_cost
+from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, run_cost
 from core.reports.render import markdown
 from core.settings.arms import read_arms
 from core.settings.pipeline import load_settings
@@ -35,18 +35,20 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         SettingsError: a size is no number.
     """
     config, pack = load_settings(settings), load_pack(domain)
-    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"]]
+    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
     names += filter(None, (arm_model(config, words) for words in read_arms(config.evaluation.arms).values()))
     prices = {name: prices_of(config, name) for name in names}
     measured = measure_prompts(pack, config, count_tokens)
     runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]
+    prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
     versions = sorted({price.version for price in prices.values() if price.version})
-    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs)
+    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs, prompt=prompt)
     if to is not None:
         user_path(to).write_text(page, encoding="utf-8")
     totals = [{"transcripts": run.transcripts, "usd": run.usd(), "by_stage": {stage: run.usd(stage) for stage in STAGES}} for run in runs]
-    data = {"domain": domain, "prices": versions, "budget_usd": config.budget.usd, "totals": totals, "runs": runs, "page": page}
+    data = {"domain": domain, "prices": versions, "budget_usd": config.budget.usd, "totals": totals, "optimise_prompt_usd": prompt.usd(), "runs": runs, "page": page}
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
+    lines.append(f"make optimise-prompt, not among it, plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
     lines += [
         _against_budget(runs, config.budget.usd),
         f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",

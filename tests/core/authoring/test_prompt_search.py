@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +32,7 @@ class Stage:
         score = min(1.0, 0.2 + sum(self.worth.get(rule, 0) for rule in rules) + seed % 3 / 100)
         return Played(seed=seed, score=score, failed_gates=("G1",) if any(rule in self.harm for rule in rules) else ())
 
-    async def propose(self, text, played):
+    async def propose(self, text, played, failed):
         self.reflected.append([one.seed for one in played])
         rules = ["a", "b", "harm", "c", "lost", "d"]
         return Proposal(text=f"{text} {rules[len(self.reflected) % len(rules)]}", changes=("one rule more",))
@@ -99,10 +100,8 @@ async def test_a_search_that_was_stopped_takes_the_same_steps_again_and_goes_fur
     await whole.run()
     cut.stop_after = 40
     stopped = search(cut)
-    try:
+    with pytest.raises(RuntimeError):
         await stopped.run()
-    except RuntimeError:
-        pass
     assert 0 < len(stopped.steps) < len(whole.steps)
     assert stopped.steps == whole.steps[: len(stopped.steps)]
     assert stopped.best() in whole.candidates  # what was found until then can be read
@@ -137,3 +136,17 @@ def test_better_means_a_higher_score_over_those_that_both_have_and_no_more_lost(
     shared = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert better(old, new) == (sum(b - a for a, b in shared) > 0 and after.count(None) <= before.count(None))
     assert not better(old, old)
+
+
+async def test_a_writer_knows_what_was_tried_from_a_prompt_without_success():
+    stage, seen = Stage({"a": -0.1, "b": -0.1, "c": -0.1, "d": -0.1}), []
+    honest = stage.propose
+
+    async def propose(text, played, failed):
+        seen.append([one.text for one in failed])
+        return await honest(text, played, failed)
+
+    stage.propose = propose
+    await search(stage).run()
+    assert seen[0] == []
+    assert seen[3] == ["start b", "start harm", "start c"]
