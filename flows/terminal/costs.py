@@ -46,7 +46,15 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     if to is not None:
         user_path(to).write_text(page, encoding="utf-8")
     totals = [{"transcripts": run.transcripts, "usd": run.usd(), "by_stage": {stage: run.usd(stage) for stage in STAGES}} for run in runs]
-    data = {"domain": domain, "prices": versions, "budget_usd": config.budget.usd, "totals": totals, "optimise_prompt_usd": prompt.usd(), "runs": runs, "page": page}
+    data = {
+        "domain": domain,
+        "prices": versions,
+        "budget_usd": config.budget.usd,
+        "totals": totals,
+        "optimise_prompt_usd": prompt.usd(),
+        "runs": runs,
+        "page": page,
+    }
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
     lines.append(f"make optimise-prompt, not among it, plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
     lines += [
