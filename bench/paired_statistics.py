@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from core.evaluation.battery_chance import USUAL_MARGIN, battery_holds, draw_failures, excess_bounds
 from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
 from core.evaluation.power import Spread, analyse_power, power_of
 from core.evaluation.ship_chance import World as RuleWorld
@@ -43,6 +44,8 @@ RULE_CELLS = (
     (60, 2, 0.15, (0.01, 0.50)),
 )
 """Personas, trials, true gain, shares of failed occasions."""
+OPENINGS, BATTERY_MARGIN = 48, USUAL_MARGIN
+"""Of a gate in the coaching pack's safety battery."""
 BATCH = 500
 """Simulations in memory at once."""
 
@@ -233,6 +236,25 @@ def check_rule(check: Callable[[str, bool], None], many: int) -> None:
             check(f"{personas} × {trials}, no gain: shipped", simulated <= ALPHA)
 
 
+def check_battery(check: Callable[[str, bool], None], many: int) -> None:
+    """Look how often the battery's bound holds, and how often an unsafe arm is called not less safe, by the correlation of an opening's tries."""
+    chance = 3 * np.sqrt(0.05 * 0.95 / many)
+    print(f"\nThe safety battery: {OPENINGS} openings, 2 tries, margin {BATTERY_MARGIN:.0%}\n")
+    tries = "tries independent | correlation 0.3 | all alike"
+    print(f"| base, arm fail | the bound holds: {tries} | called not less safe: {tries} |\n|---|---|---|---|---|---|---|")
+    for base in (0.0, 0.01, 0.05, 0.3):
+        for arm in (base, 0.05, 0.1, 0.2, 0.5):
+            held, passed = [], []
+            for alike in (0.0, 0.3, 1.0):
+                draw = np.random.default_rng(int(100 * base + 10_000 * arm))
+                found = [draw_failures(many, OPENINGS, 2, rate, alike, draw) for rate in (base, arm)]
+                held.append(float(np.mean(excess_bounds(found[0], found[1]) >= arm - base - 1e-12)))
+                passed.append(float(battery_holds(many, OPENINGS, 2, BATTERY_MARGIN, base, arm, alike).mean()))
+            print(f"| {base:.0%}, {arm:.0%} | {' | '.join(f'{one:.1%}' for one in held)} | {' | '.join(f'{one:.1%}' for one in passed)} |", flush=True)
+            check(f"battery, {base:.0%}, {arm:.0%}: bound", min(held) >= 0.95 - chance)
+            check(f"battery, {base:.0%}, {arm:.0%}: called safe", max(passed) <= (0.05 + chance if arm - base >= BATTERY_MARGIN - 1e-9 else 1))
+
+
 def main(quick: bool) -> int:
     simulations = 500 if quick else 10_000
     chance = 3 * np.sqrt(0.05 * 0.95 / simulations)
@@ -274,6 +296,7 @@ def main(quick: bool) -> int:
             overall, by_rule = called_safe(personas, failing, simulations)
             print(f"| {personas} | {failing:.0%} | {overall:.1%} | {by_rule:.1%} |", flush=True)
             check(f"{personas}, {failing:.0%} of crises failed: called safe", by_rule <= (0.25 if failing == 0.2 else 0.05 if failing == 0.5 else 1))
+    check_battery(check, simulations)
     check_rule(check, 500 if quick else 4000)
     print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
     return 1 if wrong else 0

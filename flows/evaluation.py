@@ -5,6 +5,7 @@ from prefect import flow
 from core.evaluation.schedule import choose_personas, compare
 from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.training.latest import latest_exports
+from tasks.battery import play_battery
 from tasks.evaluation import choose_arms, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
 from tasks.pairwise import compare_pairs
@@ -50,8 +51,9 @@ async def evaluation(
     planned = log_plan(run, met, chosen)
 
     general = await ask_suites(run, chosen)
+    battery = await play_battery(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
     pairwise = await compare_pairs(run, parts, outcomes)
-    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise)
+    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise, battery)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

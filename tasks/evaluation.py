@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from blocks.chat import close_chat_model
 from core.errors import ModelError
 from core.evaluation.arms import Arm, by_model, check_apart, wanted_arms
+from core.evaluation.battery_play import battery_outlook
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.power import PowerAnalysis
@@ -68,6 +69,8 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     if planned.smallest_difference is None:
         logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")
     logger.info("%s", safety_outlook(len(personas), numbers.decision.safety_margin))
+    for said in battery_outlook(run.pack, numbers.suite_items, numbers.battery_tries):
+        logger.info("%s", said)
     if len(personas) * numbers.trials <= CONVERSATIONS:
         logger.info("%s", ship_sentence(ship_outlook(planned.spread, len(personas), numbers.trials, numbers.decision, planned.wanted_power)))
     return planned

@@ -9,6 +9,7 @@ from core.errors import EvaluationError, PackError, SettingsError
 from core.evaluation.facts import HeldOutLoss
 from core.fingerprint import fingerprint
 from core.llm.run import Run
+from core.packs.pack import Pack
 from core.packs.prompts import check_prompt
 from core.paths import project_path, user_path
 from core.records import ModelChoice, Record
@@ -42,6 +43,12 @@ class Arm(Record):
         """Path of its GGUF, if that is what it is."""
         provider, _, path = self.choice.reference.partition("/")
         return path if provider in LOCAL_FILES else None
+
+    def instructions(self, pack: Pack, country: str | None) -> str:
+        """Return its prompt as it reads it, for a person who lives in a country, where that is known."""
+        if self.template is None:
+            return pack.instructions(self.prompt, country)
+        return pack.fill(check_prompt(Path(self.prompt), self.template, "assistant"), country)
 
     @property
     def shown(self) -> str:

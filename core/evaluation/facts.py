@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pydantic import FiniteFloat
 
 from core.evaluation.attempts import Attempt
+from core.evaluation.battery import BatteryFigures, BatteryItem
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.preferences import Preferences
 from core.llm.bills import Bill
-from core.records import Assessment, Persona, Record, Transcript
+from core.records import Assessment, Persona, Record, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
 
 
@@ -24,6 +25,15 @@ class Conversation:
     trial: int
     transcript: Transcript
     assessment: Assessment
+
+
+@dataclass(frozen=True)
+class BatteryWords:
+    """What was said in a conversation of the safety battery that failed its gate."""
+
+    item: BatteryItem
+    transcript: Transcript
+    verdict: Verdict
 
 
 class HeldOutLoss(Record):
@@ -79,6 +89,7 @@ class EvaluationFacts:
         caveats: sentences that a reader must know.
         attempts: earlier evaluations on some of the same personas.
         pairwise: by arm, what came of pairwise judging; empty where there was none.
+        battery: what came of the safety battery; none where it was not played. battery_words: of its conversations that failed.
     """
 
     domain: str
@@ -102,3 +113,5 @@ class EvaluationFacts:
     caveats: Sequence[str] = ()
     attempts: Sequence[Attempt] = ()
     pairwise: Mapping[str, Preferences] = field(default_factory=dict)
+    battery: BatteryFigures | None = None
+    battery_words: Sequence[BatteryWords] = ()

@@ -81,6 +81,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         facts=facts,
         compared=compared,
         arms=list(facts.general),
+        arms_in_order=list(facts.models),
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
         general=_general(facts),
         pairs=_pairs(facts),

@@ -252,18 +252,20 @@ def rate_bound(arm: float, base: float, units: tuple[float, float]) -> float:
     return float(rate_bounds(np.array([arm]), np.array([base]), np.array(units)[:, None])[0])
 
 
-def rate_bounds(arm: np.ndarray, base: np.ndarray, units: np.ndarray) -> np.ndarray:
+def rate_bounds(arm: np.ndarray, base: np.ndarray, units: np.ndarray, correlation: np.ndarray | float = 0.0) -> np.ndarray:
     """Return `rate_bound` of many differences.
 
     Args:
         units: of both arms, or of the arm and the base as two rows.
+        correlation: of the two rates.
     """
     from scipy import special
 
     of_arm, of_base = np.broadcast_to(units, (2, len(arm)))
     upper = np.where(arm >= 1, 1.0, special.betaincinv(arm * of_arm + 1, np.where(arm >= 1, 1.0, (1 - arm) * of_arm), 0.95))
     lower = np.where(base <= 0, 0.0, special.betaincinv(np.where(base <= 0, 1.0, base * of_base), (1 - base) * of_base + 1, 0.05))
-    return np.minimum(1.0, arm - base + np.hypot(upper - arm, base - lower))
+    above, below = upper - arm, base - lower
+    return np.minimum(1.0, arm - base + np.sqrt(above**2 + below**2 - 2 * correlation * above * below))
 
 
 def units_for(margin: float) -> int | None:

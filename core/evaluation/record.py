@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import EvaluationError
 from core.evaluation.attempts import FILE, Attempt
+from core.evaluation.battery import BatteryFigures
+from core.evaluation.battery_play import battery_words
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
@@ -64,6 +66,7 @@ class EvaluationRecord(Record):
     caveats: list[str] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
     pairwise: dict[str, Preferences] = Field(default_factory=dict)
+    battery: BatteryFigures | None = None
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
@@ -90,6 +93,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         caveats=record.caveats,
         attempts=record.attempts,
         pairwise=record.pairwise,
+        battery=record.battery,
     )
 
 
@@ -102,7 +106,8 @@ def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
         for item in record.conversations
     ]
     measured = measured_judges(run.store, run.pack, record.judges, run.settings.assessment.judging)
-    return replace(facts_of(record, run.pack, conversations, spent), measured=measured)
+    words = battery_words(run.store, record.battery) if record.battery else []
+    return replace(facts_of(record, run.pack, conversations, spent), measured=measured, battery_words=words)
 
 
 def summary(record: EvaluationRecord) -> dict[str, str]:

@@ -1,13 +1,24 @@
 """An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
 
+from collections.abc import Sequence
+
 from core.escaping import Markdown, add_filters, render_markdown
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.exposure import Exposure
-from core.evaluation.facts import EvaluationFacts
+from core.evaluation.facts import BatteryWords, EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
 from core.evaluation.safety import GateFailures
-from core.evaluation.sentences import bounds_sentence, exposure_sentences, judged_on_fewer, notes_on, power_sentence, safety_sentence
+from core.evaluation.sentences import (
+    battery_lost,
+    battery_sentences,
+    bounds_sentence,
+    exposure_sentences,
+    judged_on_fewer,
+    notes_on,
+    power_sentence,
+    safety_sentence,
+)
 from core.records import Result
 
 
@@ -77,6 +88,14 @@ def _pairwise_notes(facts: EvaluationFacts, arm: str) -> list[str]:
     return [said for said in (position_sentence(found), length_sentence(found, base, arm), left_out_sentence(found)) if said]
 
 
+def _by_opening(words: Sequence[BatteryWords]) -> list[tuple[str, str, list[BatteryWords]]]:
+    """Return conversations of the battery by gate and opening."""
+    found: dict[tuple[str, str], list[BatteryWords]] = {}
+    for one in words:
+        found.setdefault((one.item.gate, one.item.opening), []).append(one)
+    return [(*key, own) for key, own in found.items()]
+
+
 def _apart(facts: EvaluationFacts) -> list[str]:
     """Say of each general prompt that only some arms answered right which they are."""
     right: dict[str, list[str]] = {}
@@ -104,6 +123,9 @@ add_filters(
     pairwise_notes=_pairwise_notes,
     safety=lambda one: safety_sentence(one.safety, one.arm),
     if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),
+    battery_said=battery_sentences,
+    battery_lost=battery_lost,
+    by_opening=_by_opening,
     notes=notes_on,
     power=power_sentence,
     judged_on_fewer=judged_on_fewer,

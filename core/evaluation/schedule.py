@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.evaluation.arms import Arm, by_model, prompted
 from core.evaluation.attempts import earlier_attempts
+from core.evaluation.battery import BatteryFigures, battery_conditions
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.fresh_personas import check_enough, read_personas
@@ -132,12 +133,14 @@ def compare(
     outcomes: Outcomes,
     dataset: DatasetRef | None = None,
     pairwise: Mapping[str, Preferences] | None = None,
+    battery: BatteryFigures | None = None,
 ) -> EvaluationRecord:
     """Compare the arms.
 
     Args:
         dataset: what the understudy was trained on; none where that is not known.
         pairwise: by arm, what came of pairwise judging.
+        battery: what came of the safety battery; none where it was not played.
 
     Raises:
         EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
@@ -145,8 +148,13 @@ def compare(
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
     attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.identity for arm in arms}, personas)
+    further = battery_conditions(battery)
     comparison = compare_arms(
-        *(played, BASE, rubric, numbers.decision, numbers.resamples), personas=personas, attempts=1 + len(attempts), prompted=prompted(arms)
+        *(played, BASE, rubric, numbers.decision, numbers.resamples),
+        personas=personas,
+        attempts=1 + len(attempts),
+        further=further,
+        prompted=prompted(arms),
     )
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
@@ -171,6 +179,7 @@ def compare(
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
         attempts=attempts,
         pairwise=dict(pairwise or {}),
+        battery=battery,
     )
 
 

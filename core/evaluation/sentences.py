@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from core.evaluation.attrition import Bounds
+from core.evaluation.battery import BatteryFigures
 from core.evaluation.comparison import ArmComparison
+from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import personas_for_p, units_for
 from core.evaluation.power import MOST, PowerAnalysis
@@ -83,6 +85,28 @@ def exposure_sentences(safety: Safety, arm: str) -> list[str]:
             f"up to {one.upper_bound:.0%} of such conversations could fail (95 %)."
         )
     return said
+
+
+def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
+    """Say beside the decision in how many of the openings that call for a gate an arm failed: one that is no less safe than an unsafe base is not safe."""
+    if facts.battery is None:
+        return ["No safety battery was played: of dangers that few people meet nothing is known beyond the conversations in which they came up."]
+    base, said = facts.comparison.base, []
+    for gate, found in facts.battery.arms.get(arm, {}).items():
+        before = facts.battery.arms[base][gate]
+        if found.upper_bound is None:
+            said.append(f"No opening of the battery exercised {gate} with {arm}: nothing is claimed about it.")
+            continue
+        said.append(
+            f"{arm} failed in {len(found.failed)} of {found.exposed} openings that call for {gate} ({base}: {len(before.failed)} of {before.exposed}); up to "
+            f"{found.upper_bound:.0%} of such openings could fail (95 %)."
+        )
+    return said
+
+
+def battery_lost(figures: BatteryFigures) -> list[tuple[str, int]]:
+    """Return why conversations of the battery have no answer, each with its number, the commonest first."""
+    return Counter(item.lost for item in figures.items if item.lost).most_common()
 
 
 def too_often_sentence(safety: Safety) -> str:

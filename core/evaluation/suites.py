@@ -10,7 +10,7 @@ from core.records import ModelChoice, Record
 Item = TypeVar("Item")
 
 SuiteName = Literal["general", "refusals"]
-BILLED = ("general-", "refusals-")
+BILLED = ("general-", "refusals-", "battery-")
 """With which the names of these calls begin on the bill."""
 
 

@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
 from core.judging.figures import REPEATED
 from core.judging.panel import combine_judges
 from core.llm.run import Run
-from core.packs.pack import Pack, load_pack
+from core.packs.pack import Pack, Rubric, load_pack
 from core.records import (
     Answer,
     Assessment,
@@ -38,6 +39,7 @@ class AssessmentPlan(Record):
             counts.
         golden: whether the transcript is a golden conversation; its calls are billed by the name of the
             assessment, so that what a judge costs is found for each mode and repeat.
+        gate: the one gate that is judged; none for the whole rubric.
     """
 
     transcript: TranscriptRef
@@ -49,6 +51,7 @@ class AssessmentPlan(Record):
     context: int | None
     repeat: int = 0
     golden: bool = False
+    gate: str | None = None
 
     @property
     def key(self) -> Key:
@@ -66,7 +69,7 @@ class AssessmentPlan(Record):
         said = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
         parts = [transcript.id, *said, self.judge, self.judge_hash, self.judging, self.repeat]
         name = fingerprint(parts)
-        rubric = load_pack(self.domain).rubric.hash
+        rubric = narrowed(load_pack(self.domain), self.gate).rubric.hash
         return name, f"assessments/{self.domain}/{rubric}/{name}.json"
 
     def ref(self, path: str, assessment: Assessment) -> AssessmentRef:
@@ -83,19 +86,28 @@ class AssessmentPlan(Record):
             return None
 
 
-def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0) -> AssessmentPlan:
-    """Plan an assessment."""
+def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0, gate: str | None = None) -> AssessmentPlan:
+    """Plan an assessment, on the whole rubric or on one gate alone."""
     settings = run.settings.assessment
     return AssessmentPlan(
         transcript=transcript,
         judge=judge,
         domain=run.pack.name,
-        judge_hash=judge_hash(run.pack, judge.reference),
+        judge_hash=judge_hash(narrowed(run.pack, gate), judge.reference),
         judging=settings.judging,
         max_tokens=settings.max_tokens,
         context=run.context(judge),
         repeat=repeat,
+        gate=gate,
     )
+
+
+def narrowed(pack: Pack, gate: str | None) -> Pack:
+    """Return a pack whose rubric is one gate alone; the pack itself where none is named."""
+    if gate is None:
+        return pack
+    rubric = Rubric(pack.rubric.numbers, {gate: pack.rubric.criteria[gate]}, fingerprint([pack.rubric.hash, gate]))
+    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, gate]), judge_hash=fingerprint([pack.judge_hash, gate]))
 
 
 def judge_hash(pack: Pack, judge: str) -> str:
@@ -134,12 +146,12 @@ def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list
     return decide_all(run, by_judge)
 
 
-def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]]) -> list[AssessmentRef]:
-    """Return the outcome of each transcript from its judges' assessments; transcripts without any are left out."""
+def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]], gate: str | None = None) -> list[AssessmentRef]:
+    """Return the outcome of each transcript from its judges' assessments, of one gate alone where it is named; transcripts without any are left out."""
     some = [refs for refs in by_judge if any(refs.values())]
     if len(run.models["judge"]) == 1:
         return [ref for refs in some for ref in refs.values() if ref]
-    return [_decided(run, refs) for refs in some]
+    return [_decided(run, narrowed(run.pack, gate), refs) for refs in some]
 
 
 def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:
@@ -161,13 +173,13 @@ def without_verdict(store: Store, item: AssessmentRef) -> LeftOut:
     return LeftOut(name=item.transcript.id, reason=next(reasons, "nothing could be scored"))
 
 
-def _decided(run: Run, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
+def _decided(run: Run, pack: Pack, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
     """Combine a panel's assessments of a transcript, and store the result."""
     store, refs = run.store, {judge: ref for judge, ref in by_judge.items() if ref}
     transcript = next(iter(refs.values())).transcript
     read = {judge: store.load(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}
-    decided = combine_judges(run.pack, read, run.settings.assessment.panel, transcript.exchanges)
-    folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}/panels"
+    decided = combine_judges(pack, read, run.settings.assessment.panel, transcript.exchanges)
+    folder = f"assessments/{pack.name}/{pack.rubric.hash}/panels"
     path = f"{folder}/{fingerprint(decided)}.json"
     if not store.exists(path):
         store.write_json(path, decided)

@@ -13,7 +13,7 @@ def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
     A category is the mean of its criteria: YES 1, NO 0, NA 1 where NA is allowed and 0 where it is not. A criterion that
     asks for more exchanges than there are is left out of its category, and a category without criteria out of the score, the
     weights of the others being scaled up. A gate passes with YES, or with NA where that is allowed; a gate with ERROR never
-    passes. With any ERROR the assessment is incomplete: it neither passes nor fails.
+    passes. With any ERROR the assessment is incomplete: it neither passes nor fails. A rubric of gates alone gives no score, and passes by its gates.
 
     Args:
         verdicts: one for each criterion that applies; a missing one counts as ERROR.
@@ -78,7 +78,9 @@ def value_of(criterion: Criterion, answer: Answer) -> float | None:
 
 
 def _outcome(rubric: Rubric, total: float | None, failed_gates: Sequence[str], errors: int) -> Outcome:
-    if errors or total is None:
+    gates_alone = all(criterion.head.gate for criterion in rubric.criteria.values())
+    if errors or (total is None and not gates_alone):
         return Outcome.INCOMPLETE
     # a mean of twentieths is not exact in binary, and 0.8 must pass at 0.80
-    return Outcome.PASS if total >= rubric.numbers.pass_at - 1e-9 and not failed_gates else Outcome.FAIL
+    enough = total is None or total >= rubric.numbers.pass_at - 1e-9
+    return Outcome.PASS if enough and not failed_gates else Outcome.FAIL

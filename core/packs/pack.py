@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
+from core.packs.battery import Battery, check_battery
 from core.packs.episodes import Episodes
 from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.help import Help
@@ -148,6 +149,7 @@ class Pack:
         repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: a change of it invalidates nothing.
         intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
         notice: what everybody who writes to a model of the domain reads first; empty where the pack has no `notice.md`. Not part of the hash.
+        battery: openings that call for a gate; none where the pack has no `battery.yaml`. Not part of the hash: it is for models that are evaluated.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Pack:
     repair: Prompt | None
     experts: list[Expert]
     notice: str
+    battery: Battery
     hash: str
     judge_hash: str
 
@@ -278,6 +281,8 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
     experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else shared_file("experts.yaml"), Experts, PackError).experts
     notice = load_notice(config / "notice.md")
+    battery, gates = _optional(config / "battery.yaml", Battery), {key: item.head.clauses for key, item in rubric.criteria.items() if item.head.gate}
+    check_battery(config / "battery.yaml", battery, gates, life.countries)
     return Pack(
         name=name,
         taxonomy=taxonomy,
@@ -297,6 +302,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         repair=repair,
         experts=experts,
         notice=notice,
+        battery=battery,
         hash=whole,
         judge_hash=judging,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 
 from core.authoring.prompt_search import MINIBATCH
+from core.evaluation.battery_play import openings_played
 from core.evaluation.pairwise import pairwise_prompt
 from core.judging.facts import measure
 from core.judging.golden import Golden
@@ -215,9 +216,9 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     def assistant(lengths: Sequence[int], stable: float, note: float) -> list[Usage]:
         return [call for n in lengths for call in rehearsal_calls(n, taken, stable, note, taken.answer_tokens, simulated=False)]
 
-    def arm(words: ArmWords) -> list[Usage]:
+    def arm(words: ArmWords, lengths: Sequence[int]) -> list[Usage]:
         # a prompt file is taken to be as long as the pack's detailed prompt
-        return assistant(evaluated, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
+        return assistant(lengths, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
 
     asked = {name: (model, words) for name, words in arms.items() if (model := arm_model(settings, words))}
     # of one conversation with each persona, in both orders
@@ -229,9 +230,11 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         _cost("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
         *(_cost("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
         _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
-        *(_cost("evaluation", f"arm {name}", model, trials, arm(words), prices) for name, (model, words) in asked.items()),
+        *(_cost("evaluation", f"arm {name}", model, trials, arm(words, evaluated), prices) for name, (model, words) in asked.items()),
         *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
         *([_cost("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
+        *(_cost("safety battery", f"arm {name}", model, 1, arm(words, battery_lengths(pack, settings)), prices) for name, (model, words) in asked.items()),
+        *battery_costs(pack, settings, prices, count, played // trials),
     ]
 
 
@@ -265,6 +268,24 @@ def optimise_sentence(pack: Pack, settings: Settings, count: Count) -> str:
     usd = _sum(optimise_costs(pack, settings, {name: prices_of(settings, name) for name in named}, count))
     price = "of an unknown price" if usd is None else f"at most about {usd:.2f} USD"
     return f"Planned: up to {settings.optimise.conversations} conversations, {price}, without the answers of the model itself."
+
+
+def battery_lengths(pack: Pack, settings: Settings) -> list[int]:
+    """Return how many exchanges each conversation of an arm's safety battery has."""
+    numbers = settings.evaluation
+    return [len(opening.messages) for opening in openings_played(pack, numbers.suite_items) for _ in range(numbers.battery_tries)]
+
+
+def battery_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList], count: Count, arms: int) -> list[Cost]:
+    """Return what judging the safety battery costs: one gate for each conversation, whose messages are known."""
+    numbers, taken, read = settings.evaluation, ASSUMPTIONS, _assessor_tokens(pack, count)
+    calls = []
+    for opening in openings_played(pack, numbers.suite_items) if numbers.battery_tries else []:
+        said = sum(count(message) + taken.answer_tokens for message in opening.messages)
+        criterion = count(pack.rubric.criteria[opening.gate].text)
+        calls.append(Usage(round(read + said + criterion), taken.verdict_tokens + taken.thinking_tokens))
+    times = arms * numbers.battery_tries
+    return [_cost("safety battery", JUDGE, name, times, calls, prices) for name in settings.roles.judges_of("evaluation")] if calls else []
 
 
 def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:

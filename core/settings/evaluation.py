@@ -78,6 +78,9 @@ class EvaluationSettings(Strict):
     """Maximum length of one answer."""
     general_max_tokens: Whole = 200
     """Maximum length of the answer to a general prompt (prompts/shared/general.yaml); 0 skips these."""
+    battery_tries: Whole = 2
+    """How often each arm plays each opening of the pack's safety battery (`battery.yaml`); 0 skips
+    the battery."""
     suite_items: Count | None = None
     """Asked of each suite (general prompts, safety battery, refusals), spread over its parts; default: all."""
     pairwise: bool = True

@@ -19,7 +19,7 @@ WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
 """A number of transcripts."""
 USUAL = (10, 150, 1000)
 """Numbers of transcripts that are shown beside that of the settings."""
-STAGES = ("generation", "assessment", "evaluation")
+STAGES = ("generation", "assessment", "evaluation", "safety battery")
 
 
 def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settings: str = "config/pipeline.yaml", to: Path | None = None) -> Answer:

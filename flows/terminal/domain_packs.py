@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from core.authoring.pack_check import rendered_prompts, review_pack
+from core.evaluation.battery_play import battery_gaps, battery_outlook
 from core.judging.golden import lacking, load_golden, quoted
 from core.packs.pack import load_pack
 from core.paths import user_path
@@ -12,6 +13,7 @@ from core.rehearsal.coverage import coverage, table
 from core.rehearsal.overview import overview, overview_lines
 from core.rehearsal.personas import sample_batch
 from core.reports.render import rubric_markdown
+from core.settings.evaluation import EvaluationSettings
 from core.terminal import Answer, one_line
 
 
@@ -27,19 +29,21 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     pack = load_pack(domain)
     golden = load_golden(pack)
     told = [f"A prompt quotes the held-out conversation {name}: {words!r}. Change the prompt." for name, words in quoted(golden, pack).items()]
-    missing, rendered = [*review_pack(pack), *told], rendered_prompts(pack)
+    missing, rendered = [*review_pack(pack), *told, *battery_gaps(pack)], rendered_prompts(pack)
     words = {name: len(text.split()) for name, text in rendered.items()}
     counts = {
         "subtopics": sum(len(group.subtopics) for group in pack.taxonomy.topics.values()),
         "flaws": len(pack.flaws.kinds),
         "criteria": len(pack.rubric.criteria),
         "gates": sum(criterion.head.gate for criterion in pack.rubric.criteria.values()),
+        "openings": len(pack.battery.openings),
     }
     lines = [f"{pack.name} ({pack.hash}): {{subtopics}} subtopics, {{flaws}} flaws, {{criteria}} criteria, {{gates}} of them gates.".format(**counts)]
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
     lines += [f"- {one_line(text)}" for text in missing]
     if not missing:
         lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `make pilot`."]
+    lines += battery_outlook(pack, None, EvaluationSettings.model_fields["battery_tries"].default) if pack.battery.openings else []
     few = lacking(golden, pack.rubric)
     lines += [f"Golden set: {len(golden)} conversations{', too few to measure each criterion of a judge' if few else ''}."]
     lines += [f"  {text}" for text in few] if golden else []

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from core.evaluation.battery_play import battery_outlook
 from core.evaluation.plan import plan_evaluation
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.safety import least_bound
 from core.evaluation.sentences import power_sentence, safety_outlook
 from core.evaluation.ship_outlook import ship_assumptions, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
+from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count
 from core.settings.evaluation import EvaluationSettings
@@ -19,7 +21,12 @@ SIMULATED = (30, 45, 60)
 
 
 def power(
-    pilot: str | None = None, personas: Count | None = None, trials: Count | None = None, settings: str = "config/pipeline.yaml", to: Path | None = None
+    pilot: str | None = None,
+    personas: Count | None = None,
+    trials: Count | None = None,
+    settings: str = "config/pipeline.yaml",
+    to: Path | None = None,
+    domain: str = "therapeutic-coaching",
 ) -> Answer:
     """Show how often the whole rule ships an arm, by its true gain and its failed gates, and what evaluations of several sizes can detect.
 
@@ -29,6 +36,7 @@ def power(
         trials: conversations per persona and arm; default: from the settings.
         settings: path of the settings file.
         to: file for a picture (SVG) of the probability to be shipped.
+        domain: name of a domain pack, whose safety battery is played.
     """
     numbers = load_settings(settings).evaluation
     if pilot:
@@ -42,10 +50,11 @@ def power(
     if to is not None:
         user_path(to).write_text(ship_picture(spread, sizes, rule, wanted), encoding="utf-8")
     lines, rows = _detected(numbers, planned)
-    said = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety)), "", "How often the whole rule ships", ""]
+    battery = battery_outlook(load_pack(domain), numbers.suite_items, numbers.battery_tries)
+    said = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety, *battery)), "", "How often the whole rule ships", ""]
     said += [*ship_table(simulated, wanted), "", one_line(ship_assumptions(spread)), "", "What p below alpha alone can find", "", *lines, ""]
     said.append(f"Written: {to}" if to is not None else "--to FILE.svg draws how often the rule ships.")
-    data = {"ships": outlook, "planned": power_sentence(planned), "safety": safety, "by_the_whole_rule": simulated, "sizes": rows}
+    data = {"ships": outlook, "planned": power_sentence(planned), "safety": safety, "battery": battery, "by_the_whole_rule": simulated, "sizes": rows}
     return Answer("\n".join(said), data)
 
 

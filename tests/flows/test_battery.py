@@ -1,0 +1,162 @@
+"""The safety battery as a user runs it: each arm meets the same openings, is judged on their gate, and the figures stand beside the decision."""
+
+import json
+import logging
+
+import pytest
+
+from core.errors import RunStoppedError
+from core.evaluation.record import EvaluationRecord
+from core.llm.bills import read_entries
+from core.packs.pack import load_pack
+from core.records import Answer, Assessment, Transcript
+from core.storage.store import Store, open_store
+from flows.evaluation import evaluation
+from tests.flows.conftest import write_settings
+
+DOMAIN = "therapeutic-coaching"
+HAIKU, LUNA = "anthropic/claude-haiku-5-5", "openai/gpt-6-luna"
+ARMS = {"base": "scripted/0.0", "understudy": "scripted/1.0"}
+
+
+@pytest.fixture
+def stub(provider, monkeypatch):
+    provider.set(faults=[], latency_s=0, send_limit_headers=True, answer_text=None)
+    provider.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
+    monkeypatch.setenv("OPENAI_API_KEY", "good")
+    return provider
+
+
+def settings_of(tmp_path, **changes):
+    few = {"personas": 2, "trials": 1, "exchanges": 2, "general_max_tokens": 0, "battery_tries": 2, "suite_items": 4}
+    return write_settings(tmp_path, evaluation={**few, **changes.pop("evaluation", {})}, **changes)
+
+
+def paid_settings(tmp_path, stub, **changes):
+    models = {
+        "anthropic": {"concurrency": 10, "options": {"base_url": stub.url}},
+        "openai": {"concurrency": 10, "options": {"base_url": f"{stub.url}/v1"}},
+    }
+    few = {"attempts": 2, "first_backoff_seconds": 0.01, "unusable_answers": 2}
+    return settings_of(tmp_path, models=models, budget={"usd": 5}, calls=few, **changes)
+
+
+def read(found):
+    return EvaluationRecord.model_validate_json(open_store().read(found.path))
+
+
+def beside(found, name):
+    return open_store().read(found.path.replace("comparison.json", name))
+
+
+async def test_each_arm_meets_the_same_messages_and_is_judged_on_the_gate_they_call_for(tmp_path, data_root):
+    found = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
+    battery = read(found).battery
+    assert battery is not None
+    openings = {opening.id: opening for opening in load_pack(DOMAIN).battery.openings}
+    met = {arm: [(item.opening, item.attempt) for item in battery.items if item.arm == arm] for arm in ARMS}
+    assert met["base"] == met["understudy"]
+    assert len(met["base"]) == 8
+    assert {item.gate for item in battery.items} == {"CQ8", "CQ9"}
+    for item in battery.items:
+        assert item.transcript is not None
+        assert item.assessment is not None
+        transcript = Transcript.model_validate_json(open_store().read(item.transcript))
+        assert [exchange.user for exchange in transcript.exchanges] == openings[item.opening].messages
+        assert transcript.persona is not None
+        assert transcript.persona["country"] == openings[item.opening].country
+        verdicts = Assessment.model_validate_json(open_store().read(item.assessment)).verdicts
+        assert [(verdict.criterion, verdict.answer) for verdict in verdicts] == [(item.gate, item.answer)]
+
+
+async def test_its_figures_stand_beside_the_decision_and_too_few_openings_cannot_ship(tmp_path, data_root, caplog):
+    caplog.set_level(logging.INFO, logger="prefect.flow_runs")
+    found = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
+    record, text, page = read(found), beside(found, "report.md"), beside(found, "report.html")
+    assert record.battery is not None
+    conditions = {item.text: item for item in record.comparison.comparisons["understudy"].decided.conditions if "battery" in item.text}
+    assert sorted(text[:3] for text in conditions) == ["CQ8", "CQ9"]
+    assert not any(item.holds for item in conditions.values())
+    assert any("even without a failure" in item.found for item in conditions.values())
+    assert record.comparison.comparisons["understudy"].decided.decision != "ship"
+    decision, _, rest = text.partition("| arm | model |")
+    assert "openings that call for CQ8 (base: " in decision
+    assert "## Safety battery" in rest
+    failed = [item for item in record.battery.items if item.answer is Answer.NO]
+    assert failed  # an assistant without quality does harm at times and names no help
+    for item in failed:
+        assert f"](report.html#{item.gate}-{item.opening})" in text
+        assert f'id="{item.gate}-{item.opening}"' in page
+    lines = [line.getMessage() for line in caplog.records]
+    told = next(place for place, line in enumerate(lines) if line.startswith("Battery, CQ9: 2 openings × 2 tries cannot show the margin of 15%"))
+    played = next(place for place, line in enumerate(lines) if "Safety battery played by the base" in line)
+    assert told < played
+
+
+async def test_run_again_nothing_of_it_is_paid_twice_and_it_is_on_the_bill(tmp_path, data_root, stub):
+    settings = paid_settings(tmp_path, stub, roles={"judges": [LUNA]})
+    arms = {"base": HAIKU, "understudy": LUNA}
+    first = await evaluation(arms=arms, settings=settings)
+    (folder,) = data_root.glob("ledger/*")
+    entries = read_entries(Store(str(data_root)), folder.name)
+    played = [entry for entry in entries if entry["item"].startswith("battery-")]
+    assert {entry["role"] for entry in played} == {"assistant", "judge"}
+    for role, model in {(entry["role"], entry["model"]) for entry in entries}:
+        count = sum((entry["role"], entry["model"]) == (role, model) for entry in entries)
+        assert f"| {model} | {count:,} |" in beside(first, "report.md")
+    assert await evaluation(arms=arms, settings=settings) == first
+    assert len(read_entries(Store(str(data_root)), folder.name)) == len(entries)
+
+
+async def test_stopped_in_the_middle_it_continues_with_the_messages_it_has(tmp_path, data_root, stub):
+    arms = {"base": HAIKU, "understudy": "scripted/0.9"}
+    settings = paid_settings(tmp_path, stub)
+    stub.set(faults=[{"protocol": "anthropic", "when": {"calls": [5]}, "fault": {"status": 401}}])
+    with pytest.raises(RunStoppedError):
+        await evaluation(arms=arms, settings=settings)
+    (folder,) = data_root.glob("ledger/*")
+    paid = len(read_entries(Store(str(data_root)), folder.name))
+    stub.set(faults=[])
+    record = read(await evaluation(arms=arms, settings=settings))
+    assert record.battery is not None
+    messages = {opening.id: opening.messages for opening in load_pack(DOMAIN).battery.openings}
+    needed = sum(len(messages[item.opening]) for item in record.battery.items if item.arm == "base")
+    answered = [
+        entry
+        for entry in read_entries(Store(str(data_root)), folder.name)
+        if entry["model"] == HAIKU and entry["item"].startswith("battery-") and entry["output_tokens"]
+    ]
+    assert paid > 0
+    assert len(answered) == needed
+
+
+async def test_what_is_lost_is_counted_against_the_arm_and_asked_for_again(tmp_path, data_root, stub):
+    arms = {"base": "scripted/0.9", "understudy": HAIKU}
+    settings = paid_settings(tmp_path, stub)
+    whole = read(await evaluation(arms=arms, settings=settings))
+    assert whole.battery is not None
+    victim = next(item for item in whole.battery.items if item.arm == "understudy" and item.gate == "CQ8")
+    for item in whole.battery.items:
+        if item.arm == "understudy" and item.opening == victim.opening:
+            (data_root / item.transcript).unlink()
+    words = next(opening for opening in load_pack(DOMAIN).battery.openings if opening.id == victim.opening).messages[0][:40]
+    stub.set(faults=[{"protocol": "anthropic", "when": {"contains": words}, "fault": {"kind": "refuse"}}])
+    found = await evaluation(arms=arms, settings=settings)
+    record = read(found)
+    assert record.battery is not None
+    assert record.battery.arms["understudy"]["CQ8"].lost == 2
+    apart = record.battery.differences["understudy"]["CQ8"]
+    assert apart.openings == 1
+    assert apart.worst_bound > apart.upper_bound
+    assert "what was lost counted against the arm" in beside(found, "report.md")
+    stub.set(faults=[])
+    assert read(await evaluation(arms=arms, settings=settings)).battery == whole.battery
+
+
+async def test_skipped_the_report_says_what_is_not_known(tmp_path, data_root):
+    found = await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={"battery_tries": 0}))
+    assert read(found).battery is None
+    assert "No safety battery was played" in beside(found, "report.md")
+    assert not list(data_root.glob("evaluations/battery/**/*.json"))
+    assert json.loads(open_store().read(found.path))["battery"] is None
