@@ -1,11 +1,12 @@
 """Arms of an evaluation against its base: differences, their uncertainty, and the decision."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.attrition import Bounds, Missing, MissingShare, bounds, count_missing, missing_shares
+from core.evaluation.attrition import Bounds, Missing, MissingShare, PlausibleWorst, bounds, count_missing, missing_shares, plausible_worst
 from core.evaluation.beside_prompts import BesidePrompt, compare_with_prompts, prompt_conditions
 from core.evaluation.decision import Condition, Decided, decide_arm
 from core.evaluation.mean_differences import (
@@ -61,6 +62,7 @@ class ArmComparison(Record):
     Args:
         not_compared: categories and criteria that fewer than two personas have in both arms, and why.
         if_nothing_were_missing: between which values the difference would lie.
+        if_missing_went_badly: the difference that the decision has to survive.
         sensitivity: the difference under other ways of counting.
         beside_prompts: the arm beside the base under other prompts, where the arm is of another model.
     """
@@ -76,6 +78,7 @@ class ArmComparison(Record):
     safety: Safety
     missing: list[MissingShare]
     if_nothing_were_missing: Bounds
+    if_missing_went_badly: PlausibleWorst | None = None
     sensitivity: list[Sensitivity] = Field(default_factory=list)
     beside_prompts: list[BesidePrompt] = Field(default_factory=list)
     decided: Decided
@@ -125,38 +128,50 @@ def compare_arms(
     gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
     planned = sorted({key for conversations in by_name.values() for key in conversations})
     arms = {name: _arm(conversations, len(planned), gates) for name, conversations in by_name.items()}
-    pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
-    for name, paired in pairs.items():
-        _check_enough(paired, arms, base, name)
-    alone = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
-    adjusted = {name: min(1.0, attempts * p) for name, p in alone.items()}
     given = further or {}
-    safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in pairs}
+    scores = _scores(by_name, base, arms, attempts, resamples, flips)
+    safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in scores}
     unsafe = [name for name in prompted if safe[name].unsafe or any(condition.forbids for condition in given.get(name, ()))]
     comparisons = {}
-    for name, paired in pairs.items():
-        score = score_difference(paired, adjusted[name], resamples, flips)
+    for name, (score, by_persona) in scores.items():
+        before, after = by_name[base], by_name[name]
         beside = compare_with_prompts(name, by_name, base, prompted, unsafe, rule)
         lost = missing_shares(arms[base].missing, arms[name].missing, rule.alpha, rule.missing_difference)
-        categories, few_categories = category_differences(by_name[base], by_name[name], flips)
-        criteria, few_criteria = criterion_differences(by_name[base], by_name[name], flips)
+        worst = plausible_worst(before, after, planned)
         comparisons[name] = ArmComparison(
             arm=name,
             base=base,
             score=score,
-            by_persona=_by_persona(paired),
-            passes=pass_difference(pair_up(by_name[base], by_name[name], passed), flips),
-            categories=categories,
-            criteria=criteria,
-            not_compared=few_categories | few_criteria,
+            by_persona=by_persona,
+            passes=pass_difference(pair_up(before, after, passed), flips),
+            **_parts(before, after, flips),
             safety=safe[name],
             missing=lost,
-            if_nothing_were_missing=bounds(by_name[base], by_name[name], planned),
-            sensitivity=sensitivities(by_name[base], by_name[name], rubric, personas),
+            if_nothing_were_missing=bounds(before, after, planned),
+            if_missing_went_badly=worst,
+            sensitivity=sensitivities(before, after, rubric, personas),
             beside_prompts=beside,
-            decided=decide_arm(score, safe[name], lost, rule, [*given.get(name, ()), *prompt_conditions(name, prompted, beside)], name in prompted),
+            decided=decide_arm(score, safe[name], lost, worst, rule, [*given.get(name, ()), *prompt_conditions(name, prompted, beside)], name in prompted),
         )
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
+
+
+def _scores(
+    by_name: Mapping[str, Conversations], base: str, arms: Mapping[str, ArmSummary], attempts: int, resamples: int, flips: int
+) -> dict[str, tuple[ScoreDifference, list[PersonaDifference]]]:
+    """Return each arm's difference of mean scores, all of them and persona by persona."""
+    pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
+    for name, paired in pairs.items():
+        _check_enough(paired, arms, base, name)
+    adjusted = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
+    return {name: (score_difference(paired, min(1.0, attempts * adjusted[name]), resamples, flips), _by_persona(paired)) for name, paired in pairs.items()}
+
+
+def _parts(base: Conversations, arm: Conversations, flips: int) -> dict[str, Any]:
+    """Return the fields of categories and criteria."""
+    categories, few_categories = category_differences(base, arm, flips)
+    criteria, few_criteria = criterion_differences(base, arm, flips)
+    return {"categories": categories, "criteria": criteria, "not_compared": few_categories | few_criteria}
 
 
 def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> ArmSummary:

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import FiniteFloat
 
-from core.evaluation.attrition import MissingShare
+from core.evaluation.attrition import MissingShare, PlausibleWorst
 from core.evaluation.mean_differences import ScoreDifference
 from core.evaluation.paired_statistics import Interval, format_p
 from core.evaluation.safety import Safety
 from core.records import Record
 from core.settings.evaluation import Decision
+
+LEAST_BASE = 0.3
+"""Mean score below which a base counts as having it when a share of it is asked for: 10 % of next to nothing, or of 0, is no gain."""
 
 
 class Condition(Record):
@@ -37,15 +41,22 @@ class Decided(Record):
 
 
 def decide_arm(
-    score: ScoreDifference, safety: Safety, lost: Sequence[MissingShare], rule: Decision, further: Sequence[Condition] = (), untrained: bool = False
+    score: ScoreDifference,
+    safety: Safety,
+    lost: Sequence[MissingShare],
+    worst: PlausibleWorst,
+    rule: Decision,
+    further: Sequence[Condition] = (),
+    untrained: bool = False,
 ) -> Decided:
     """Decide: ship if every condition holds; do not deploy what is not better than the base or unsafe; else iterate.
 
     Args:
+        worst: had missing conversations gone badly.
         further: what came of the conditions that are not about the compared conversations.
         untrained: whether the arm is the base under another prompt.
     """
-    conditions = [*_score_conditions(score, rule), *_safety_conditions(safety), _missing_condition(lost), *further]
+    conditions = [*_score_conditions(score, rule), _worst_condition(worst, rule), *_safety_conditions(safety), _missing_condition(lost), *further]
     unmet = "; ".join(f"{item.text} ({item.found})" for item in conditions if not item.holds)
     forbidden = [
         *(["Not better than the base."] if score.difference <= 0 else []),
@@ -59,17 +70,22 @@ def decide_arm(
     return Decided(decision="ship", reason=f"Every condition holds.{' This prompt needs no training.' if untrained else ''}", conditions=conditions)
 
 
+def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improvement: float) -> np.ndarray:
+    """Return whether differences are gains, and of the asked share of the base's mean."""
+    # 0.77 is 10 % better than 0.70, which binary numbers do not know
+    return (np.asarray(difference) > 0) & (difference >= (improvement - 1e-9) * np.maximum(base, LEAST_BASE))
+
+
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
-    better, relative, interval = score.difference > 0, score.relative, score.interval
+    relative, interval = score.relative, score.interval
+    gain = "" if relative is None else f"{relative:+.1%}{_between(score.relative_interval)}, "
+    low = f"; the base scores {score.base_mean:.3f}, and below {LEAST_BASE:g} as many points are asked for as there" if score.base_mean < LEAST_BASE else ""
     return [
         Condition(
             text=f"at least {rule.improvement:.0%} better than the base",
             figure=relative,
-            found="the base scores 0"
-            if relative is None
-            else f"{relative:+.1%}{_between(score.relative_interval)}, {100 * score.difference:+.1f} points of 100",
-            # 0.77 is 10 % better than 0.70, which binary numbers do not know
-            holds=better and (relative is None or relative >= rule.improvement - 1e-9),
+            found=f"{gain}{100 * score.difference:+.1f} points of 100{low}",
+            holds=bool(enough_gain(score.base_mean, score.difference, rule.improvement)),
         ),
         Condition(
             text=f"p below {rule.alpha:g}",
@@ -84,6 +100,19 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
             holds=interval is not None and interval[0] > 0,
         ),
     ]
+
+
+def _worst_condition(worst: PlausibleWorst, rule: Decision) -> Condition:
+    interval = worst.interval
+    held = f"each missing conversation of the arm scored {worst.arm_score:.2f} and each of the base {worst.base_score:.2f}"
+    return Condition(
+        text=f"gain of {rule.improvement:.0%} and interval above 0 also if missing conversations had gone badly",
+        figure=worst.difference,
+        found=f"{worst.difference:+.3f}{f', interval {interval[0]:+.3f} to {interval[1]:+.3f}' if interval else ''}, had {held}"
+        if worst.missing
+        else "nothing is missing",
+        holds=not worst.missing or bool(enough_gain(worst.base_mean, worst.difference, rule.improvement) and interval is not None and interval[0] > 0),
+    )
 
 
 def _between(interval: Interval | None) -> str:

@@ -25,6 +25,8 @@ from core.evaluation.paired_statistics import (
 )
 from core.records import Record
 
+EQUAL = "all personas differ by the same, so the interval is of the share of personas who may differ otherwise (rule of three)"
+
 Conversations = Mapping[tuple[int, int], Trial]
 """Of an arm, by persona and trial."""
 
@@ -33,7 +35,7 @@ class Means(Record):
     """Both arms' means over personas, each of which counts the same, and their difference, arm − base.
 
     Args:
-        interval: 95 %, t over personas; none where all personas differ by the same, or there is only one.
+        interval: 95 %, t over personas; none where there is only one.
     """
 
     personas: int
@@ -45,7 +47,7 @@ class Means(Record):
 
 
 class MeanDifference(Means):
-    """A difference of means that is tested; `reason` says why there is no interval.
+    """A difference of means that is tested; `reason` says why the interval is not of t.
 
     Args:
         p: two-sided, sign-flip permutation over personas; least_p: the least that it can be with these personas.
@@ -62,7 +64,7 @@ class ScoreDifference(MeanDifference):
     Args:
         relative: of the base's mean; none where that is 0.
         relative_interval: 95 %, of the same; none where it has no end.
-        p_holm: p, adjusted for the number of arms that are compared with the base, and for earlier evaluations on these personas; it decides.
+        p_holm: p, adjusted for the number of arms that are compared with the base; it decides.
         exact: whether every sign pattern was looked at.
         bootstrap_interval: 95 %, percentile, personas resampled whole; too narrow with few of them, and not what is quoted.
         persona_t: paired t-test over the personas' means.
@@ -114,7 +116,7 @@ def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) ->
     """Return the difference of mean scores.
 
     Args:
-        p_holm: its p, adjusted for the other arms and for earlier evaluations.
+        p_holm: its p, adjusted for the other arms.
         resamples: bootstrap samples; flips: sign patterns, where they are sampled.
     """
     base, _ = pairs.means
@@ -176,15 +178,14 @@ def _family(pairs: Mapping[str, Pairs], answers: Mapping[str, dict[str, dict[str
 def _figures(pairs: Pairs, flips: int) -> dict[str, Any]:
     """Return the fields that every difference has."""
     differences, (base, arm) = pairs.differences, pairs.means
-    interval = t_interval(differences)
     return {
         "personas": len(differences),
         "pairs": len(pairs.rows),
         "base_mean": base,
         "arm_mean": arm,
         "difference": pairs.difference,
-        "interval": interval,
+        "interval": t_interval(differences),
         "p": float(sign_flip_p(differences, flips)),
         "least_p": least_p(differences, flips),
-        "reason": None if interval else "no interval: all personas differ by the same, so there is no spread to judge by",
+        "reason": EQUAL if np.ptp(differences) == 0 else None,
     }

@@ -9,11 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from core.errors import EvaluationError
-from core.evaluation.paired_statistics import mean_of
+from core.evaluation.paired_statistics import DIGITS, mean_of
 from core.records import Answer, Outcome, Record, Score
-
-DIGITS = 12
-"""To which differences are rounded, so that equal ones are equal."""
 
 
 class Trial(Record):

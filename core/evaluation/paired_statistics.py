@@ -12,6 +12,8 @@ from pydantic import FiniteFloat
 
 from core.records import Record
 
+DIGITS = 12
+"""To which differences are rounded, so that equal ones are equal."""
 EXACT = 20
 """Up to this many differing personas, all 2^n sign flips are enumerated."""
 CHUNK = 10_000
@@ -117,18 +119,38 @@ def paired_t(differences: np.ndarray) -> PairedT:
 
 
 def t_interval(differences: np.ndarray) -> Interval | None:
-    """Return the 95 % t-interval of the mean difference, or none if all are equal; cut at −1 and 1, which no difference of scores or shares can leave.
+    """Return the 95 % t-interval of the mean difference, cut at −1 and 1, which no difference of scores or shares can leave; none of a single one.
 
     Means of a persona's trials are near enough to normal for it to cover what it says with five personas, where the percentile bootstrap covers 83 %, because
     it neither widens for the few degrees of freedom nor corrects the variance (Hesterberg, "What teachers should know about the bootstrap", The American
-    Statistician 69 (2015): 371–386). The bootstrap-t covers too, and is half as wide again with so few.
+    Statistician 69 (2015): 371–386). The bootstrap-t covers too, and is half as wide again with so few. Where all are equal there is no t: see
+    `equal_interval`.
     """
-    if len(differences) < 2 or np.ptp(differences) == 0:
+    if len(differences) < 2:
         return None
+    if np.ptp(differences) == 0:
+        low, high = equal_interval(differences[0], len(differences))
+        return float(low), float(high)
     from scipy import stats
 
     interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     return max(-1.0, float(interval.low)), min(1.0, float(interval.high))
+
+
+def equal_interval(difference: np.ndarray | float, personas: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % interval of the mean difference where all personas differ by the same.
+
+    So many alike leave room for a share of personas who differ otherwise, by the rule of three, and these may differ by anything from −1 to 1. It takes
+    nothing for granted of the spread, which such data do not show: if more than that share differed, all would have been alike in less than 5 %.
+
+    Args:
+        difference: the one of all; personas: at least 1.
+
+    Source:
+        Hanley & Lippman-Hand, as in `rate_bound`.
+    """
+    others = 1 - 0.05 ** (1 / np.asarray(personas))
+    return (1 - others) * difference - others, (1 - others) * difference + others
 
 
 def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
@@ -143,6 +165,9 @@ def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
     n = len(base)
     if n < 2 or base.mean() <= 0:
         return None
+    if np.ptp(differences := np.round(arm - base, DIGITS)) == 0:
+        low, high = equal_interval(differences[0], n)
+        return float(low / base.mean()), float(high / base.mean())
     from scipy import special
 
     covariance = np.cov(base, arm) / n * float(special.stdtrit(n - 1, 0.975)) ** 2

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.attrition import Missing, missing_shares
-from core.evaluation.outcomes import DIGITS
-from core.evaluation.paired_statistics import EXACT, rate_bounds, sign_flip_p
+from core.evaluation.attrition import UNLUCKY, Missing, missing_shares, quantiles
+from core.evaluation.decision import enough_gain
+from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, rate_bounds, sign_flip_p
 from core.evaluation.power import Spread
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -115,7 +115,9 @@ def draw_evaluations(world: World, seed: int = 0, simulations: int = SIMULATIONS
 
 
 def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -> np.ndarray | None:
-    """Return in which evaluations gain, interval and p are as the rule wants them; none where the base leaves no room for the gain.
+    """Return in which evaluations gain, interval and p are as the rule wants them, gain and interval also if missing conversations had gone badly.
+
+    None where the base leaves no room for the gain.
 
     Args:
         flips: sign patterns that are sampled where more than 20 personas differ.
@@ -123,11 +125,11 @@ def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -
     scores = drawn.scores(gain)
     if scores is None:
         return None
-    means, known = _persona_means(scores, np.broadcast_to(~drawn.lost.any(axis=0), scores.shape))
-    base, arm = _mean_of_known(means, known)
-    differences, difference = np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0), np.round(arm - base, DIGITS)
-    enough = (base == 0) | (difference >= (rule.improvement - 1e-9) * base)
-    holds = (difference > 0) & enough & _above_zero(differences, known[0])
+    kept = ~drawn.lost
+    paired = np.asarray(kept.all(axis=0))
+    holds, differences = _gained(scores, paired, rule)
+    went_badly = np.where(kept, scores, [_quantile(*of, share) for *of, share in zip(scores, kept, (1 - UNLUCKY, UNLUCKY), strict=True)])
+    holds &= _gained(went_badly, np.ones_like(paired), rule)[0] | paired.all(axis=(1, 2))
     holds[holds] = _significant(differences[holds], rule.alpha, flips)
     return holds
 
@@ -146,6 +148,23 @@ def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.nda
         holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
     planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost.sum(axis=(-1, -2))
     return holds & np.array([not _unequal(int(one), int(other), planned, rule.alpha, rule.missing_difference) for one, other in lost.T])
+
+
+def _quantile(scores: np.ndarray, kept: np.ndarray, share: float) -> np.ndarray:
+    """Return a quantile of an arm's scores in each evaluation: (simulation, 1, 1)."""
+    return quantiles(scores.reshape(len(scores), -1), kept.reshape(len(scores), -1), share)[:, None, None]
+
+
+def _gained(scores: np.ndarray, counted: np.ndarray, rule: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Return in which evaluations gain and interval are as the rule wants them, and the personas' differences, 0 where a persona has none.
+
+    Args:
+        scores: of both arms; counted: the pairs of conversations that are compared.
+    """
+    means, known = _persona_means(scores, np.broadcast_to(counted, scores.shape))
+    base, arm = _mean_of_known(means, known)
+    differences = np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0)
+    return enough_gain(base, np.round(arm - base, DIGITS), rule.improvement) & _above_zero(differences, known[0]), differences
 
 
 def _persona_means(values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,9 +191,9 @@ def _above_zero(differences: np.ndarray, known: np.ndarray) -> np.ndarray:
     number = known.sum(axis=-1)
     mean = differences.sum(axis=-1) / np.maximum(number, 1)
     sd = np.sqrt((np.where(known, differences - mean[:, None], 0) ** 2).sum(axis=-1) / np.maximum(number - 1, 1))
-    # without a spread there is no interval
     apart = np.where(known, differences, -np.inf).max(axis=-1) > np.where(known, differences, np.inf).min(axis=-1)
-    return apart & (mean - special.stdtrit(np.maximum(number - 1, 1), 0.975) * sd / np.sqrt(np.maximum(number, 1)) > 0)
+    low = mean - special.stdtrit(np.maximum(number - 1, 1), 0.975) * sd / np.sqrt(np.maximum(number, 1))
+    return (number > 1) & (np.where(apart, low, equal_interval(mean, np.maximum(number, 1))[0]) > 0)
 
 
 def _significant(differences: np.ndarray, alpha: float, flips: int) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Conversations that are missing: counted, flagged where they could mislead, and what they could change."""
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.evaluation.attrition import bounds, count_missing, missing_shares
+from core.evaluation.attrition import bounds, count_missing, missing_shares, plausible_worst, quantiles
 from core.evaluation.outcomes import by_arm
 from core.evaluation.sentences import bounds_sentence, judged_on_fewer
 from tests.core.arms import evaluation, incomplete, lost, one
@@ -85,6 +86,29 @@ def test_without_anything_missing_the_bounds_are_the_difference():
     limits = bounds(found["base"], found["arm"], list(found["base"]))
     assert limits.worst == limits.best == pytest.approx(0.15)
     assert bounds_sentence(limits, "base", "arm") == "Nothing is missing."
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.lists(st.booleans(), min_size=30, max_size=30), st.floats(0, 1))
+def test_quantiles_are_those_of_what_is_known(values, known, share):
+    chosen = np.array(known[: len(values)])
+    assume(chosen.any())
+    found = quantiles(np.array([values, values]), np.array([chosen, ~chosen]), share)
+    assert found[0] == pytest.approx(np.quantile(np.array(values)[chosen], share), abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.booleans()), min_size=4, max_size=20))
+def test_what_plausibly_went_badly_lies_between_the_bounds_that_nothing_can_leave(rows):
+    played = [
+        lost(item) if gone else item
+        for number, (before, after, before_lost, after_lost) in enumerate(rows)
+        for item, gone in ((one("base", number, 0, before), before_lost and number), (one("arm", number, 0, after), after_lost and number))
+    ]
+    arms, planned = by_arm(played, "base"), [(number, 0) for number in range(len(rows))]
+    limits, found = bounds(arms["base"], arms["arm"], planned), plausible_worst(arms["base"], arms["arm"], planned)
+    assert limits.worst - 1e-9 <= found.difference <= limits.best + 1e-9
+    assert found.missing == limits.arm_missing + limits.base_missing
+    if not found.missing:
+        assert found.difference == limits.worst
 
 
 def test_a_conversation_judged_on_fewer_criteria_is_named():

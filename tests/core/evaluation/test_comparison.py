@@ -138,8 +138,9 @@ def test_criteria_and_categories_are_families_of_their_own():
     assert (found.criteria["C1"].difference, found.criteria["C1"].p_holm) == (1.0, 5 * 2 / 256)
     assert found.criteria["C1"].answers == {"base": {"NO": 8}, "arm": {"YES": 8}}
     nowhere = found.criteria["C2"]
-    assert (nowhere.difference, nowhere.p, nowhere.interval, nowhere.answers["arm"]) == (0.0, 1.0, None, {"NA": 8})
-    assert "no spread" in nowhere.reason
+    assert (nowhere.difference, nowhere.p, nowhere.answers["arm"]) == (0.0, 1.0, {"NA": 8})
+    assert "differ by the same" in nowhere.reason
+    assert nowhere.interval == pytest.approx((-0.312, 0.312), abs=1e-3)  # eight alike leave room for 31 % who are not: 0.688^8 = 0.05
 
 
 def test_what_too_few_personas_have_is_named_and_not_tested():
@@ -164,7 +165,7 @@ def holding(found):
 def test_a_gain_that_is_large_sure_and_safe_is_shipped():
     found = against(evaluation(base=[0.5] * 8, arm=GAIN))
     assert (found.decided.decision, found.decided.reason) == ("ship", "Every condition holds.")
-    assert len(found.decided.conditions) == 6
+    assert len(found.decided.conditions) == 7
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,40 @@ def test_a_base_that_scores_nothing_has_no_relative_gain():
     found = against(evaluation(base=[0.0] * 8, arm=GAIN))
     assert found.score.relative is None
     assert found.decided.decision == "ship"
+
+
+@pytest.mark.parametrize("base", [0.0, 0.001, 0.05, 0.2])
+def test_a_share_of_next_to_nothing_is_no_gain(base):
+    """Below 0.3 a base counts as 0.3 when 10 % of it are asked for, so that the points asked for have no gap at 0."""
+    little, enough = (against(evaluation(base=[base] * 8, arm=[base + gain - 0.001, base + gain + 0.001] * 4)) for gain in (0.025, 0.03))
+    assert little.decided.decision == "iterate"
+    assert not holding(little)["at"]
+    assert f"{100 * 0.025:+.1f} points of 100; the base scores {base:.3f}" in little.decided.conditions[0].found
+    assert holding(enough)["at"]
+
+
+def test_all_alike_have_an_interval_and_enough_of_them_ship():
+    few, many = (against(evaluation(base=[0.6] * personas, arm=[0.7] * personas)) for personas in (12, 60))
+    assert few.score.interval[0] < 0 < few.score.difference == pytest.approx(0.1)
+    assert few.decided.decision == "iterate"
+    assert many.score.interval[0] > 0
+    assert many.decided.decision == "ship"
+    assert many.score.relative_interval == pytest.approx([end / 0.6 for end in many.score.interval])
+
+
+def test_an_arm_that_loses_its_worst_conversations_has_to_survive_that_they_were_bad():
+    """Its five worst of 90 are missing: what is left seems 10 % better, and would not be had these gone as its worst 5 % do."""
+    arm = [[0.765 + shift for shift in (-0.2 + persona / 150, 0.0, 0.2 - persona / 150)] for persona in range(30)]
+    played = evaluation(base=[[0.7, 0.7, 0.7]] * 30, arm=arm)
+    worst = sorted((item for item in played if item.arm == "arm"), key=lambda item: item.score.score)[:5]
+    whole, left = against(played), against([lost(item) if item in worst else item for item in played])
+    assert not holding(whole)["at"]
+    assert whole.decided.conditions[3].found == "nothing is missing"
+    assert holding(left)["at"]
+    assert holding(left)["as"]  # by Fisher's test five of 90 against none may be chance
+    assert not left.decided.conditions[3].holds
+    assert left.decided.decision == "iterate"
+    assert left.if_missing_went_badly.difference < left.score.difference
 
 
 def test_of_several_arms_the_best_is_not_believed_as_if_it_were_the_only_one():

@@ -103,16 +103,16 @@ def test_no_interval_says_more_than_a_difference_of_scores_can_be():
 def test_intervals_hold_the_estimate_and_turn_with_the_arms(differences):
     quoted, turned, effect = t_interval(differences), t_interval(-differences), effect_size(differences)
     bootstrap = bootstrap_interval(differences, 200)
-    if np.ptp(differences) == 0:
-        assert (quoted, turned, bootstrap, effect.dz) == (None, None, None, None)
-        return
     assert quoted
     assert turned
+    assert quoted[0] <= differences.mean() <= quoted[1]
+    assert quoted == pytest.approx((-turned[1], -turned[0]))
+    if np.ptp(differences) == 0:
+        assert (bootstrap, effect.dz) == (None, None)
+        return
     assert bootstrap
     assert effect.interval
     assert effect.dz is not None
-    assert quoted[0] <= differences.mean() <= quoted[1]
-    assert quoted == pytest.approx((-turned[1], -turned[0]))
     assert effect.interval[0] <= effect.dz <= effect.interval[1]
     assert differences.min() - 1e-9 <= bootstrap[0] <= bootstrap[1] <= differences.max() + 1e-9
 
@@ -139,9 +139,19 @@ def test_hedges_correction_as_in_his_table(personas, correction):
     assert effect.hedges_g == pytest.approx(correction * effect.dz, abs=1e-3)
 
 
+@given(st.floats(-1, 1), st.floats(-1, 1), st.integers(2, 200), st.floats(0, 1))
+def test_all_alike_are_in_less_than_5_percent_of_samples_whose_mean_the_interval_leaves_out(difference, otherwise, personas, share):
+    """A share of all personas differs otherwise: where the true mean is outside, a sample without one of them has a chance below 0.05."""
+    low, high = t_interval(np.full(personas, difference)) or (0.0, 0.0)
+    assert -1 <= low <= difference <= high <= 1
+    truth = (1 - share) * difference + share * otherwise
+    if not low - 1e-9 <= truth <= high + 1e-9:
+        assert (1 - share) ** personas < 0.05 + 1e-9
+
+
 def test_where_there_is_no_spread_the_reason_is_given_and_no_figure():
     for equal in (np.zeros(4), np.full(4, 0.3)):
-        assert (t_interval(equal), bootstrap_interval(equal, 100), paired_t(equal).t) == (None, None, None)
+        assert (t_interval(equal[:1]), bootstrap_interval(equal, 100), paired_t(equal).t) == (None, None, None)
         assert effect_size(equal).dz is None
         assert "differ by the same" in (effect_size(equal).reason or "")
     nearly = effect_size(np.array([0.3, 0.3, 0.3 + 1e-12]))
@@ -212,6 +222,7 @@ def test_no_number_of_personas_shows_a_margin_of_nothing():
 @given(st.lists(st.tuples(st.floats(0.3, 0.9), st.floats(-0.2, 0.3)), min_size=3, max_size=12))
 def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just_does_not_refuse(rows):
     base, arm = np.array([one for one, _ in rows]), np.array([one + gain for one, gain in rows])
+    assume(np.ptp(np.round(arm - base, 12)) > 0)
     interval = relative_interval(base, arm)
     assume(interval)
     for end in interval or ():

@@ -37,7 +37,7 @@ def conversations(drawn, place, gain, base, arm):
     [
         (8, 2, 0.7, 0.15, 0.4, 0.05),
         (23, 2, 0.7, 0.1, 0.2, 0.05),
-        (22, 1, 0.88, 0.3, 0.2, 0.05),
+        (22, 1, 0.88, 0.05, 0.2, 0.05),
         (24, 1, 0.97, 0.0, 0.25, 0.05),
         (22, 2, 0.7, 0.02, 0.25, 0.5),  # where p is no obstacle, the interval decides
     ],
@@ -52,7 +52,7 @@ def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(pe
         played = conversations(drawn, place, gain, *rates)
         decided = compare_arms(played, "base", rubric(), rule, resamples=10, flips=flips).comparisons["understudy"].decided
         held = [condition.holds for condition in decided.conditions]
-        assert (all(held[:3]), all(held[3:])) == (better[place], others[place])
+        assert (all(held[:4]), all(held[4:])) == (better[place], others[place])
         assert (decided.decision == "ship") == (better[place] and others[place])
     assert 0 < better.sum() < 25
     assert 0 < others.sum() < 25
