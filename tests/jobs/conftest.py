@@ -15,7 +15,7 @@ from tests.conftest import CHECKOUT
 
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "train_sft.py"
 SYSTEM = "You are a coach."
-ARCHITECTURES = ("qwen3", "llama", "gemma3", "gemma3-vision")
+ARCHITECTURES = ("qwen3", "qwen3.5", "llama", "gemma3", "gemma3-vision")
 TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}
 SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
 
@@ -118,11 +118,33 @@ def make_tokenizer(specials: dict[str, str], more: list[str], template: str) -> 
     return tokenizer
 
 
+QWEN_IMAGES = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+
+
+def qwen_with_images(text: dict[str, Any], tokenizer: Any) -> Any:
+    """Return the config of a small Qwen3.5: four layers, of which the last alone looks at the whole conversation, and a vision tower."""
+    import transformers
+
+    linear = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 64, "linear_value_head_dim": 64}
+    sight = {"depth": 1, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "num_position_embeddings": 16}
+    return transformers.Qwen3_5Config(
+        text_config={**text, **linear, "num_hidden_layers": 4, "model_type": "qwen3_5_text"},
+        vision_config={**sight, "out_hidden_size": text["hidden_size"], "model_type": "qwen3_5_vision"},
+        tie_word_embeddings=text["tie_word_embeddings"],
+        **{name: tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_IMAGES.items()},
+    )
+
+
 def make_base(folder: Path, architecture: str) -> Path:
     """Make a random model with its tokenizer.
 
     Args:
-        architecture: `qwen3`, `llama`, `gemma3`, or `gemma3-vision`, which also has a vision tower.
+        architecture: `qwen3`, `llama`, `gemma3`; `gemma3-vision` and `qwen3.5` also have a vision tower.
     """
     import torch
     import transformers
@@ -130,6 +152,9 @@ def make_base(folder: Path, architecture: str) -> Path:
     torch.manual_seed(1)
     if architecture == "qwen3":
         tokenizer = make_tokenizer({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, ["<|im_start|>"], "qwen3_instruct_2507")
+    elif architecture == "qwen3.5":
+        marks = ["<|im_start|>", "<think>", "</think>", *QWEN_IMAGES.values()]
+        tokenizer = make_tokenizer({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, marks, "qwen3_5_nothink")
     elif architecture == "llama":
         marks = ["<|start_header_id|>", "<|end_header_id|>"]
         tokenizer = make_tokenizer({"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}, marks, "llama3")
@@ -147,6 +172,8 @@ def make_base(folder: Path, architecture: str) -> Path:
     }
     if architecture == "qwen3":
         model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**text))
+    elif architecture == "qwen3.5":
+        model = transformers.Qwen3_5ForConditionalGeneration(qwen_with_images(text, tokenizer))
     elif architecture == "llama":
         model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**text))
     elif architecture == "gemma3":

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 from blocks.llama_runtime import read_runtime
+from core.training.specs import MARKERS
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
+from tests.jobs.conftest import QWEN_IMAGES, qwen_with_images
 
 pytest.importorskip("trl")
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
@@ -230,6 +232,11 @@ def make_random(folder: Path, architecture: str) -> Path:
     if architecture == "qwen3":
         tokenizer = byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], "qwen3_instruct_2507", "<|im_end|>")
         model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape_of(tokenizer, tie_word_embeddings=True)))
+    elif architecture == "qwen3.5":
+        specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", *QWEN_IMAGES.values()]
+        tokenizer = byte_level(specials, "qwen3_5_nothink", "<|im_end|>")
+        tokenizer.chat_template = MARKERS.sub("", (CHECKOUT / "config/training/qwen3-no-think.jinja").read_text(encoding="utf-8"))
+        model = transformers.Qwen3_5ForConditionalGeneration(qwen_with_images(shape_of(tokenizer, tie_word_embeddings=True), tokenizer))
     elif architecture == "llama":
         specials = ["<|end_of_text|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
         threes = PATTERN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
@@ -257,7 +264,10 @@ def make_random(folder: Path, architecture: str) -> Path:
         # Else a random model with tied embeddings repeats what it reads.
         model.get_input_embeddings().weight.data *= 0.1
     save(model, tokenizer, folder)
-    add_adapter(folder, exclude_modules=r".*vision_tower.*" if "vision" in architecture else None)
+    if architecture == "qwen3.5":
+        add_adapter(folder, targets=[*LORA, "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"])
+    else:
+        add_adapter(folder, exclude_modules=r".*vision_tower.*" if "vision" in architecture else None)
     return folder
 
 
@@ -295,7 +305,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-ARCHITECTURES = ["qwen3", "llama", "gemma3", "gemma3-vision"]
+ARCHITECTURES = ["qwen3", "qwen3.5", "llama", "gemma3", "gemma3-vision"]
 # What random models say does not end, and quantising noise costs them more than it costs a trained one.
 UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 40, "--greedy-tokens", 24, "--quantisation-tolerance", 0.5]
 
@@ -343,7 +353,7 @@ def test_the_file_computes_what_was_trained(exported: Exported, architecture: st
     found = llm.logits(ids)[:, :width]
     apart = numpy.abs(untrained - trained).max()
     assert numpy.abs(found - trained[:, :width]).max() < min(0.15, apart / 5)
-    assert llm.metadata("general.architecture") == architecture.removesuffix("-vision")
+    assert llm.metadata("general.architecture") == {"qwen3.5": "qwen35"}.get(architecture, architecture.removesuffix("-vision"))
     llm.close()
 
 
@@ -355,8 +365,8 @@ def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Ex
     names = ["vocabulary", "texts", "ends", "prompts", "merge", "logits", "greedy replies", *["loss", "reply"] * 2]
     assert [event["name"] for event in told.named("check")] == names
     assert checks["special_tokens_alike"] == sum(token.special for token in tokenizer.added_tokens_decoder.values())
-    assert checks["adds_bos"] == (architecture != "qwen3")
-    assert checks["stop_token"] == {"qwen3": "<|im_end|>", "llama": "<|eot_id|>"}.get(architecture, "<end_of_turn>")
+    assert checks["adds_bos"] == (not architecture.startswith("qwen3"))
+    assert checks["stop_token"] == {"qwen3": "<|im_end|>", "qwen3.5": "<|im_end|>", "llama": "<|eot_id|>"}.get(architecture, "<end_of_turn>")
     assert checks["chat_template_identical"] is True
     assert checks["prompts_rendered_alike"] == 8
     assert checks["logit_difference"] <= checks["logit_tolerance"]

@@ -1131,6 +1131,8 @@ def run_converter(
             return fallback
 
     text_model.get_vocab_base_pre, special.add_to_gguf = with_fallback, with_bos
+    # transformers neither loads nor saves the layers that predict further tokens.
+    import_module("conversion.base").ModelBase.no_mtp = True
     words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
     sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
     try:

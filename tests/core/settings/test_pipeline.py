@@ -58,7 +58,7 @@ def test_the_evaluation_has_the_judges_that_are_named_for_it_and_every_other_flo
 
 
 def test_a_missing_file_names_its_neighbours():
-    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Allowed beside it: .*gemma-3-12b\.yaml, .*smollm2-135m\.yaml"):
+    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Allowed beside it: .*qwen3-14b\.yaml, .*smollm2-135m\.yaml"):
         load_training("moon")
 
 

@@ -12,6 +12,7 @@ from core.training.estimate import Load, conversion_memory, training_memory, tra
 from core.training.hardware import flavors, load_hardware
 from core.training.plan import plan_conversion, plan_training
 from core.training.shapes import shape_of
+from tests.conftest import CHECKOUT
 
 HARDWARE = load_hardware()
 KNOWN = HARDWARE.estimate
@@ -41,6 +42,17 @@ GEMMA = {
         "vocab_size": 262208,
     },
     "vision_config": {"hidden_size": 1152, "num_hidden_layers": 27},
+}
+LINEAR = {"linear_num_value_heads": 32, "linear_num_key_heads": 16, "linear_key_head_dim": 128, "linear_value_head_dim": 128}
+HYBRID = {"model_type": "qwen3_5_text", "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 248320, **LINEAR}
+SHIPPED = {
+    "qwen3-14b": QWEN,
+    "qwen3.5-4b": {**HYBRID, "hidden_size": 2560, "intermediate_size": 9216, "num_hidden_layers": 32, "tie_word_embeddings": True},
+    "qwen3.5-9b": {**HYBRID, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 32},
+    "qwen3.6-27b": {
+        **HYBRID,
+        **{"hidden_size": 5120, "intermediate_size": 17408, "num_hidden_layers": 64, "num_attention_heads": 24, "linear_num_value_heads": 48},
+    },
 }
 KNOBS = {"qlora": True, "lora-r": 64, "lora-dropout": 0.05, "max-length": 16384, "optimizer": "paged_adamw_8bit"}
 LOAD = Load(tokens=1_500_000, validation_tokens=200_000, longest=15_000)
@@ -142,9 +154,16 @@ def test_a_conversion_is_planned_by_ram():
         plan_conversion("Export", shape, small, OFFERED, KNOWN, JOBS, 0.0)
 
 
-@pytest.mark.parametrize("name", ["qwen3-14b", "qwen3-14b-long", "gemma-3-12b"])
+def test_the_hybrid_shapes_have_their_published_number_of_weights():
+    # the names say 4, 9 and 27 billion, the heads of the vision tower and of multi-token prediction left out
+    for name, billions in (("qwen3.5-4b", 4.2), ("qwen3.5-9b", 9.0), ("qwen3.6-27b", 26.9)):
+        shape = shape_of(SHIPPED[name], name)
+        assert (shape.linear + shape.embedding) / 1e9 == pytest.approx(billions, rel=0.03)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CHECKOUT / "config/training").glob("qwen*.yaml")))
 def test_the_shipped_settings_fit_their_machines(name):
-    training, shape = load_training(name), shape_of(GEMMA if "gemma" in name else QWEN, name)
+    training, shape = load_training(name), shape_of(SHIPPED[name], name)
     load = dataclasses.replace(LOAD, longest=40_000)
     assert plan_training("Training", shape, training, load, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
     assert plan_conversion("Export", shape, training, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
