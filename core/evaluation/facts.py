@@ -7,6 +7,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.attempts import Attempt
 from core.evaluation.battery import BatteryFigures, BatteryItem
+from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import Comparison
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
@@ -90,6 +91,7 @@ class EvaluationFacts:
         attempts: earlier evaluations on some of the same personas.
         pairwise: by arm, what came of pairwise judging; empty where there was none.
         battery: what came of the safety battery; none where it was not played. battery_words: of its conversations that failed.
+        by_exchange: by arm, where in conversations faults are found; empty where their words are not known.
     """
 
     domain: str
@@ -115,3 +117,4 @@ class EvaluationFacts:
     pairwise: Mapping[str, Preferences] = field(default_factory=dict)
     battery: BatteryFigures | None = None
     battery_words: Sequence[BatteryWords] = ()
+    by_exchange: Mapping[str, ByExchange] = field(default_factory=dict)

@@ -75,6 +75,8 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
     for arm in compared:
         pictures.append((f"Persona by persona: {arm}", plots.paired_dots(facts, arm), plots.paired_dots_text(facts, arm)))
         pictures.append((f"Categories and criteria: {arm}", plots.effects(facts, arm), plots.effects_text(facts, arm)))
+    if any(found.citing for found in facts.by_exchange.values()):
+        pictures.append(("Faults by exchange number", plots.over_exchanges(facts), plots.over_exchanges_text(facts)))
     pictures.append(("Scores of all conversations", plots.distributions(facts), plots.distributions_text(facts)))
     return render_page(
         "evaluation/page",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from core.evaluation.by_exchange import Band, by_band
 from core.evaluation.comparison import ArmComparison
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.mean_differences import PartDifference
@@ -152,6 +153,40 @@ def distributions_text(facts: EvaluationFacts) -> str:
         return f"from {low:.2f} to {high:.2f}, half of them between {first:.2f} and {third:.2f}, median {middle:.2f}, mean {np.mean(values):.3f}"
 
     return " ".join(f"{arm}: {len(values)} scores {said(values)}." for arm, values in _scores(facts).items() if values)
+
+
+def over_exchanges(facts: EvaluationFacts) -> str:
+    """Draw how many faults are found in each band of exchanges, by arm."""
+    bands, look = by_band(facts.by_exchange), styles(list(facts.models))
+    places = {name: place for place, (name, _) in enumerate(bands)}
+
+    def draw(axes: Any) -> None:
+        for arm, found in facts.by_exchange.items():
+            colour, marker = look.get(arm, (TEXT, "o"))
+            at = [places[band.name] for band in found.bands]
+            axes.plot(at, [band.per_ten(band.failures) for band in found.bands], f"{marker}-", color=colour, label=f"{_short(arm)}: failures cited")
+            axes.plot(
+                at, [band.per_ten(band.lapses) for band in found.bands], f"{marker}:", color=colour, markerfacecolor="none", label=f"{_short(arm)}: lapses"
+            )
+        reached = [", ".join(str(band.reached) for _, band in arms) for _, arms in bands]
+        axes.set_xticks(range(len(bands)), [f"{name}\n({count})" for (name, _), count in zip(bands, reached, strict=True)])
+        axes.set_xlim(-0.4, len(bands) - 0.6)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(f"exchanges (conversations that reached them: {', '.join(_short(arm) for arm in facts.by_exchange)})")
+        axes.set_ylabel("for each 10 exchanges")
+        axes.legend(frameon=False, labelcolor=TEXT, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+
+    return picture(draw, "Faults by exchange number", over_exchanges_text(facts), (WIDTH, 3.4 + 0.2 * len(facts.by_exchange)), sides=("bottom", "left"))
+
+
+def over_exchanges_text(facts: EvaluationFacts) -> str:
+    """Say the same in words."""
+
+    def said(band: Band) -> str:
+        return f"{band.name}: {band.per_ten(band.failures):.1f} and {band.per_ten(band.lapses):.1f} (reached by {band.reached})"
+
+    arms = " ".join(f"{arm}, {'; '.join(said(band) for band in found.bands)}." for arm, found in facts.by_exchange.items())
+    return f"Exchanges that failed verdicts cite, and lapses, for each 10 exchanges that were played, with the conversations that reached them. {arms}"
 
 
 def _scores(facts: EvaluationFacts) -> dict[str, list[float]]:

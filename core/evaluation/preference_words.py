@@ -10,7 +10,7 @@ def rate_sentence(found: Preferences, arm: str) -> str:
     if rate is None:
         return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
     return (
-        f"Pairwise, {arm} served the person better in {rate.wins} of {rate.wins + rate.losses + rate.ties} pairs, worse in {rate.losses}, and {rate.ties} are "
+        f"Pairwise, {arm} served the person better in {rate.wins} of {rate.pairs} pairs, worse in {rate.losses}, and {rate.ties} are "
         f"ties: a win rate of {rate.win_rate:.0%} (95 % interval {rate.interval[0]:.0%} to {rate.interval[1]:.0%}; "
         f"ties count half), p {format_p(rate.p)} (sign test)."
     )
@@ -60,8 +60,8 @@ def length_sentence(found: Preferences, base: str, arm: str) -> str:
     if near is None:
         return f"{said} No pair is of about equal length (the shorter at least {1 - NEAR:.0%} of the longer), so a taste for length cannot be ruled out."
     return (
-        f"{said} Among the {near.wins + near.losses + near.ties} pairs of about equal length (the shorter at least {1 - NEAR:.0%} of the longer) the win "
-        f"rate is {near.win_rate:.0%} (95 % interval {near.interval[0]:.0%} to {near.interval[1]:.0%})."
+        f"{said} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {1 - NEAR:.0%} of the longer) the win rate "
+        f"is {near.win_rate:.0%} (95 % interval {near.interval[0]:.0%} to {near.interval[1]:.0%})."
     )
 
 

@@ -64,6 +64,11 @@ class Rate(Record):
     interval: Interval
     p: FiniteFloat
 
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return self.wins + self.losses + self.ties
+
 
 class Preferences(Record):
     """An arm beside the base in a judge's eyes.

@@ -13,6 +13,7 @@ from core.evaluation.attempts import FILE, Attempt
 from core.evaluation.battery import BatteryFigures
 from core.evaluation.battery_play import battery_words
 from core.evaluation.beside_prompts import prompt_sentence
+from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.outcomes import Trial
@@ -67,6 +68,7 @@ class EvaluationRecord(Record):
     attempts: list[Attempt] = Field(default_factory=list)
     pairwise: dict[str, Preferences] = Field(default_factory=dict)
     battery: BatteryFigures | None = None
+    by_exchange: dict[str, ByExchange] = Field(default_factory=dict)
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
@@ -94,6 +96,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         attempts=record.attempts,
         pairwise=record.pairwise,
         battery=record.battery,
+        by_exchange=record.by_exchange,
     )
 
 

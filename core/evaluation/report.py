@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from core.escaping import Markdown, add_filters, render_markdown
 from core.evaluation.beside_prompts import prompt_sentence
+from core.evaluation.by_exchange import by_band
 from core.evaluation.exposure import Exposure
 from core.evaluation.facts import BatteryWords, EvaluationFacts
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
@@ -121,6 +122,7 @@ add_filters(
     exposures=lambda one: exposure_sentences(one.safety, one.arm),
     second_outcome=_second_outcome,
     pairwise_notes=_pairwise_notes,
+    by_band=by_band,
     safety=lambda one: safety_sentence(one.safety, one.arm),
     if_complete=lambda one: bounds_sentence(one.if_nothing_were_missing, one.base, one.arm),
     battery_said=battery_sentences,

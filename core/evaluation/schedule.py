@@ -7,6 +7,7 @@ from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.evaluation.arms import Arm, by_model, prompted
 from core.evaluation.attempts import earlier_attempts
 from core.evaluation.battery import BatteryFigures, battery_conditions
+from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.fresh_personas import check_enough, read_personas
@@ -180,6 +181,7 @@ def compare(
         attempts=attempts,
         pairwise=dict(pairwise or {}),
         battery=battery,
+        by_exchange=by_exchange((file.arm, store.load(file.transcript, Transcript), store.load(file.assessment, Assessment)) for file in files),
     )
 
 

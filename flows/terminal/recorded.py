@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of, summary
@@ -48,7 +49,8 @@ def evaluate_recorded(
     for name, reason in left_out.items():
         show(f"Transcript not loaded: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
-    record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=played, caveats=[AS_RECORDED])
+    faults = by_exchange((item.arm, item.transcript, item.assessment) for item in conversations)
+    record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=played, caveats=[AS_RECORDED], by_exchange=faults)
     facts, place = facts_of(record, pack, conversations, {}), f"evaluations/recorded-{fingerprint([played, comparison])}"
     store.write_json(f"{place}/{FILE}", record)
     store.write(f"{place}/report.md", evaluation_markdown(facts))

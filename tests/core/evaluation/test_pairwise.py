@@ -81,7 +81,7 @@ async def test_among_pairs_of_equal_length_the_win_rate_stands_apart():
     found = await compared(Judge(lambda first, second: "A" if len(first) > len(second) else "B"), [(SHORT, LONG)] * 3 + [(better, better)] * 2)
     assert found.near
     assert (found.near.wins, found.near.losses, found.near.ties) == (0, 0, 2)
-    assert "Among the 2 pairs of about equal length" in length_sentence(found, "base", "understudy")
+    assert "Over the 2 of 5 pairs of about equal length" in length_sentence(found, "base", "understudy")
 
 
 ANSWERS = st.lists(st.tuples(st.sampled_from(["A", "B", "tie"]), st.sampled_from(["A", "B", "tie"]), st.integers(1, 90), st.integers(1, 90)), max_size=30)
