@@ -8,17 +8,32 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from core.errors import UnderstudyError, nearest
 from core.text_files import read_text
 
 PARSER = getattr(yaml, "CLoader", yaml.Loader)
 """Only its events are used, and no value is built by it. The one in C is ten times faster where it was built."""
+
+NAMED = 5
+"""Faults of a file that an error names; more are counted."""
+
+FORMS = {
+    "tuple_type": "should be a list, such as [3, 6]",
+    "list_type": "should be a list",
+    "dict_type": "should be a mapping of keys to values",
+    "model_type": "should be a mapping of keys to values",
+    "string_type": "should be text",
+    "missing": "is required",
+}
+"""What a file's author calls what pydantic names by Python's types."""
 
 DEEPEST = 32
 """Mappings and lists within one another; the deepest shipped file has 8."""
@@ -116,26 +131,34 @@ def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
 
 
 def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whole: str = "the file") -> str:
-    """Say a validation error in one line: where, what was found, what is allowed.
+    """Say a validation error in one line: of each fault where it is, what was found and what is allowed.
 
     Args:
         model: what was to be read; one of its keys is named that is most like an unknown one.
         whole: what the error calls all of it.
     """
     # a misspelt key first: the right one is missing because of it
-    first, *rest = sorted(invalid.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"]) or whole
-    message, meant = str(first["msg"]).removeprefix("Value error, "), ""
-    if first["type"] == "extra_forbidden":
-        meant = nearest(str(first["loc"][-1]), _keys(model)) if model else ""
+    faults = sorted(invalid.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    known = _keys(model) if model else set[str]()
+    misspelt = {(*one["loc"][:-1], *get_close_matches(str(one["loc"][-1]), known, 1)) for one in faults if one["type"] == "extra_forbidden"}
+    others = [one for one in faults if not (one["type"] == "missing" and tuple(one["loc"]) in misspelt)]
+    said = [_fault(one, known, whole) for one in others[:NAMED]]
+    more = f" And {len(others) - NAMED} more." if len(others) > NAMED else ""
+    return f"{' '.join(said)}{more}"
+
+
+def _fault(one: ErrorDetails, known: set[str], whole: str) -> str:
+    where = ".".join(str(part) for part in one["loc"]) or whole
+    message, meant = FORMS.get(one["type"], str(one["msg"]).removeprefix("Value error, ")), ""
+    if one["type"] == "extra_forbidden":
+        meant = nearest(str(one["loc"][-1]), known)
         message = "is not a known key; remove it or correct its spelling"
-    if not first["loc"] and first["input"] is None:
+    if not one["loc"] and one["input"] is None:
         message = "holds nothing; write its keys"
     # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
-    unsaid = not first["loc"] or first["type"] in ("missing", "extra_forbidden") or isinstance(first["input"], dict)
-    found = "" if unsaid else f" (found {_shown(first['input'])})"
-    more = f" And {len(rest)} more." if rest else ""
-    return f"`{where}` {message[0].lower()}{message[1:]}{found}.{meant}{more}"
+    unsaid = not one["loc"] or one["type"] in ("missing", "extra_forbidden") or isinstance(one["input"], dict)
+    found = "" if unsaid else f" (found {_shown(one['input'])})"
+    return f"`{where}` {message[0].lower()}{message[1:]}{found}.{meant}"
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

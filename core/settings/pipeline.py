@@ -1,5 +1,6 @@
 """Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, with the numbers that people tune."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -223,7 +224,7 @@ class Settings(Strict):
 def load_settings(path: str = "config/pipeline.yaml", root: Path | None = None) -> Settings:
     """Read the pipeline's settings.
 
-    A file that begins with `extends: <file beside it>` says only what is different from that one.
+    A file that begins with `extends: <file beside it, or in config/>` says only what is different from that one.
 
     Args:
         path: if it is relative, it is found as `find_settings` does.
@@ -244,13 +245,24 @@ def _layered(path: Path, roots: list[Path], over: tuple[Path, ...] = ()) -> Any:
         return data
     named, above = data.pop("extends"), (*over, path.resolve())
     if not isinstance(named, str) or not named:
-        raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it.")
-    base = trusted(path.parent / named, *roots)
+        raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it or in config/.")
+    base = trusted(_extended(path, named), *roots)
     if base.resolve() in above:
         raise SettingsError(f"{path}: `extends` names {named!r}, which is this file or extends it in turn. Name another file.")
     if len(above) > LONGEST_CHAIN:
         raise SettingsError(f"{path} is the end of a chain of more than {LONGEST_CHAIN} files that extend one another. Write what differs into one of them.")
     return _merged(_layered(base, roots, above), data)
+
+
+def _extended(path: Path, named: str) -> Path:
+    """Return the file that another one extends: one beside it, else one of `config/`."""
+    beside, own = path.parent / named, find_data(f"config/{named}")
+    if Path(named).name != named or "\0" in named or os.path.exists(beside):  # noqa: PTH110  False for what can be no name
+        return beside
+    if own.is_file():
+        return own
+    here = sorted({file.name for folder in (path.parent, own.parent) for file in folder.glob("*.yaml")} - {path.name})
+    raise SettingsError(f"{path}: `extends` names {named!r:.80}, which is neither beside it nor in config/.{nearest(named, here)} Allowed: {', '.join(here)}.")
 
 
 def _merged(base: Any, over: Any) -> Any:

@@ -55,7 +55,7 @@ def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
     assert list(checkpoint.lines) == [1, 6]
     assert list(checkpoint.damaged) == [3, 4, 5]
     assert "it may have been cut" in checkpoint.damaged[3]
-    assert "`pass` field required" in checkpoint.damaged[4]
+    assert "`pass` is required" in checkpoint.damaged[4]
     assert "MAYBE" in checkpoint.damaged[5]
 
 

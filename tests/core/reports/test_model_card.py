@@ -369,7 +369,7 @@ def test_a_chat_template_that_is_another_is_told():
 
 
 def test_what_a_job_wrote_must_be_whole():
-    with pytest.raises(JobError, match=r"^metrics.json: `r` field required\.$"):
+    with pytest.raises(JobError, match=r"^metrics.json: `r` is required\.$"):
         training_facts({name: value for name, value in METRICS.items() if name != "r"})
     with pytest.raises(JobError, match=r"^export.json: `main` "):
         export_facts({**EXPORT, "files": {}, "checks": {}})

@@ -39,7 +39,7 @@ def test_the_shipped_settings_load():
         (lambda s: s["generation"].update(first_seed=8990), "kept for the evaluation"),
         (lambda s: s["evaluation"].update(personas=1), "`evaluation.personas`"),
         (lambda s: s["dataset"].update(repo="no-owner"), "`dataset.repo`"),
-        (lambda s: s.pop("roles"), "`roles` field required"),
+        (lambda s: s.pop("roles"), "`roles` is required"),
         (lambda s: s["roles"].update(evaluation_judges=["openai/gpt-6-luna", "openai/gpt-6-luna"]), "names openai/gpt-6-luna more than once"),
     ],
 )
@@ -100,6 +100,25 @@ def test_a_file_may_say_only_what_differs(tmp_path):
     assert (mine.generation.conversations, mine.models["openai"].concurrency) == (7, 3)
     assert mine.models["openai"].options == base.models["openai"].options
     assert mine.model_dump(exclude={"generation", "models"}) == base.model_dump(exclude={"generation", "models"})
+
+
+def test_a_file_outside_config_extends_one_of_it_and_a_wrong_name_says_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_TRUST_SETTINGS", str(tmp_path))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: pipeline.yaml\ngeneration: {conversations: 7}\n", encoding="utf-8")
+    assert load_settings(str(mine)).generation.conversations == 7
+    mine.write_text("extends: pipelin.yaml\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"`extends` names 'pipelin.yaml', .* Did you mean 'pipeline.yaml'\? Allowed: demo.yaml, "):
+        load_settings(str(mine))
+
+
+def test_every_misspelt_key_is_named_with_the_nearest(tmp_path):
+    path = spoilt(tmp_path, lambda s: (s["evaluation"].update(personnas=5, trails=3), s["evaluation"].pop("personas"), s.update(bugdet=s.pop("budget"))))
+    with pytest.raises(SettingsError) as refused:
+        load_settings(path)
+    said = str(refused.value)
+    assert all(f"Did you mean '{word}'?" in said for word in ("personas", "trials", "budget"))
+    assert "required" not in said
 
 
 def test_a_model_is_told_its_providers_settings_its_own_and_its_blocks(tmp_path):

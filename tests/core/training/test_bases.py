@@ -80,7 +80,7 @@ def test_the_form_of_a_name_says_where_the_model_is(model, kind):
         ({"model": "./model", **TOLD, "revision": "main"}, "has a revision, which only a model on the Hub has"),
         ({"model": "Qwen/Qwen3-14B", "license": "mit", "sha256": SUM}, "has sha256, the checksum of a GGUF file"),
         ({"model": "./model", "license": "mit"}, "needs origin"),
-        ({"model": "./model", "origin": "Made here."}, "`base.license` field required"),
+        ({"model": "./model", "origin": "Made here."}, "`base.license` is required"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_one_sentence(tmp_path, base, said):

@@ -195,7 +195,7 @@ def test_losses_that_are_out_of_order_are_put_in_order():
 
 
 def test_a_curve_of_another_form_is_refused_in_a_sentence():
-    with pytest.raises(JobError, match=r"^The loss curve in metrics.json: `training.0.step` field required"):
+    with pytest.raises(JobError, match=r"^The loss curve in metrics.json: `training.0.step` is required"):
         loss_curve({"loss_curve": [{"loss": 1.0}]})
     assert loss_curve({"loss_curve": [{"step": 1, "loss": 2.0, "learning_rate": 0.1}]}).training[0].loss == 2.0
 
