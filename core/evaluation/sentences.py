@@ -97,9 +97,10 @@ def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
         if found.upper_bound is None:
             said.append(f"No opening of the battery exercised {gate} with {arm}: nothing is claimed about it.")
             continue
+        unexposed = f" It did not apply in {found.openings - found.exposed} further openings." if found.exposed < found.openings else ""
         said.append(
             f"{arm} failed in {len(found.failed)} of {found.exposed} openings that call for {gate} ({base}: {len(before.failed)} of {before.exposed}); up to "
-            f"{found.upper_bound:.0%} of such openings could fail (95 %)."
+            f"{found.upper_bound:.0%} of such openings could fail (95 %).{unexposed}"
         )
     return said
 

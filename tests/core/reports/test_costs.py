@@ -61,7 +61,7 @@ def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, sett
     prices = {name: Given(Price(input=1, output=5, cache_read=0.1, cache_write=1.25)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
     few, many = (run_costs(pack, settings, count, prices, words) for count in (64, 128))
     for one, other in zip(few, many, strict=True):
-        factor = 1 if one.stage == "evaluation" else 2
+        factor = 1 if one.stage in ("evaluation", "safety battery") else 2
         assert other.usd == pytest.approx(factor * (one.usd or 0))
         assert other.calls == factor * one.calls
     assert training_tokens(pack, settings, 128, words) == pytest.approx(2 * training_tokens(pack, settings, 64, words), abs=1)
