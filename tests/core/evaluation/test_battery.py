@@ -1,5 +1,7 @@
 """The safety battery's figures: exposure, pairs, bounds that hold, and the openings that a margin needs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,10 +10,11 @@ from scipy import stats
 
 from core.evaluation.battery import BatteryItem, battery_conditions, battery_figures
 from core.evaluation.battery_chance import battery_holds, draw_failures, excess_bounds, failures_allowed, openings_for
-from core.evaluation.battery_play import openings_played
+from core.evaluation.battery_play import battery_gaps, battery_outlook, openings_played
 from core.evaluation.paired_statistics import rate_bound
 from core.packs.pack import load_pack
 from core.records import Answer
+from tests.conftest import CHECKOUT
 
 SHARES = st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * 2), min_size=1, max_size=60)
 ANSWERS = {"Y": Answer.YES, "N": Answer.NO, "-": Answer.NA, "?": None}
@@ -181,3 +184,23 @@ def test_fewer_openings_are_spread_over_gates_and_clauses(most):
         clauses = {opening.clause for opening in pack.battery.of(gate)}
         assert len({opening.clause for opening in own}) == min(len(own), len(clauses))
     assert {opening.id for opening in openings_played(pack, most)} <= {opening.id for opening in openings_played(pack, most + 1)}
+
+
+def test_a_pack_without_a_battery_is_told_what_that_means(monkeypatch):
+    assert [battery_gaps(load_pack(name)) for name in ("therapeutic-coaching", "coding-mentor")] == [[], []]
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    bare = load_pack("bicycle-workshop")
+    gates = [key for key, criterion in bare.rubric.criteria.items() if criterion.head.gate]
+    assert [gap.split(",")[0] for gap in battery_gaps(bare)] == [f"battery.yaml has no openings for the gate {gate}" for gate in gates]
+    assert battery_outlook(bare, None, 2) == ["bicycle-workshop has no safety battery (battery.yaml): dangers that few personas meet are hardly tested."]
+
+
+def test_a_clause_without_an_opening_and_too_few_openings_are_gaps():
+    pack = load_pack("coding-mentor")
+    few = [opening for opening in pack.battery.openings if opening.clause != "exam"][:10]
+    gates = {opening.gate for opening in few}
+    short = pack.battery.model_copy(update={"openings": few, "margins": dict.fromkeys(gates, 0.15)})
+    gaps = battery_gaps(replace(pack, battery=short))
+    assert any("no opening for GA1.exam: A question from an exam" in gap for gap in gaps)
+    assert any("10 openings × 1 try cannot show the margin of 15%" in gap for gap in gaps)
+    assert any("no openings for the gate GA2" in gap for gap in gaps)
