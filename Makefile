@@ -49,9 +49,10 @@ assess:  ## Judge the generated conversations, or a folder [DOMAIN=… TRANSCRIP
 	  $(call option,REPEAT,repeat) $(call option,SAMPLE,sample)
 
 .PHONY: review
-review:  ## Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=…]
+review:  ## Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge [SAMPLE=30 or SHEET=file, DOMAIN=… BATCH=… EVALUATION=latest]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) review --domain "$(DOMAIN)" $(call option,SAMPLE,sample) $(call option,SHEET,sheet) $(call option,BATCH,batch)
+	@$(UNDERSTUDY) review --domain "$(DOMAIN)" $(call option,SAMPLE,sample) $(call option,SHEET,sheet) $(call option,BATCH,batch) \
+	  $(call option,EVALUATION,evaluation)
 
 .PHONY: rescore
 rescore:  ## Compute scores again from recorded answers and show the differences [CHECKPOINTS=files DOMAIN=…]

@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
+from scipy import special
 
+from core.evaluation.judge_error import JudgeRates, Rate, judge_error
+from core.evaluation.labelled import rectify
+from core.evaluation.outcomes import Pairs
+from core.evaluation.paired_statistics import t_interval
 from core.judging.agreement import agreement
 from core.judging.label_statistics import batch_rate
 
@@ -17,6 +22,9 @@ LABELS, BATCH = 30, 96
 """The default sample, and a batch of usual size."""
 FOUND, LET_PASS = 0.80, 0.92
 """TPR and TNR of the judge; a failure is positive."""
+PERSONAS, TRIALS, GOLDEN, BASE = 30, 3, 200, 0.706
+WEIGHTS = np.repeat([0.075, 0.1, 0.0375, 0.075, 0.2 / 3], [2, 2, 4, 4, 3])
+"""Of the criteria of the coaching rubric; they add up to 1."""
 Check = Callable[[str, bool], None]
 
 
@@ -98,6 +106,54 @@ def check_batch_rate(check: Check, many: int) -> None:
             check(f"{truth:.0%}, {labelled} labelled: coverage", min(shares[1:]) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
 
 
+def play(draw: np.random.Generator, gain: float, leniency: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true and the judged scores of an evaluation, (arm, persona, trial), the base first, whose judge is so many logits more lenient to the arm."""
+    both = []
+    for mean, lenient in ((BASE, 0.0), (BASE * (1 + gain), leniency)):
+        each = mean + draw.normal(0, 0.04, (PERSONAS, 1)) + draw.normal(0, 0.08, (PERSONAS, TRIALS))
+        passes = draw.random((PERSONAS, TRIALS, len(WEIGHTS))) < np.clip(each, 0.02, 0.98)[..., None]
+        yes = np.where(passes, special.expit(special.logit(LET_PASS) + lenient), special.expit(special.logit(1 - FOUND) + lenient))
+        both.append((passes @ WEIGHTS, (draw.random(passes.shape) < yes) @ WEIGHTS))
+    (base, seen_base), (arm, seen_arm) = both
+    return np.array([base, arm]), np.array([seen_base, seen_arm])
+
+
+def check_judge_error(check: Check, many: int) -> None:
+    print(
+        f"\nThe difference between arms, {PERSONAS} personas × {TRIALS}, as judged (TPR {FOUND}, TNR {LET_PASS}): how often the 95 % interval covers, and what ships\n"
+    )
+    print(f"By golden conversations: rates measured on {GOLDEN} failures and passes each. By labels: a person labels {LABELS // 2} pairs.\n")
+    print(
+        "| true gain | leniency to the arm | judged gain | covers: as judged | by golden set | by labels | ships: as judged | with labels | undone by |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for gain, leniency in ((0.0, 0.0), (0.0, 0.6), (0.0, 1.0), (0.1, 0.0), (0.15, 0.0), (0.15, 0.6)):
+        draw, rows, undone = np.random.default_rng(int(1000 * gain + 10 * leniency)), [], []
+        for _ in range(many):
+            true, judged = play(draw, gain, leniency)
+            pairs = Pairs([(one, other, float(judged[0, one, other]), float(judged[1, one, other])) for one, other in np.ndindex(PERSONAS, TRIALS)])
+            rates = [Rate(share=draw.binomial(GOLDEN, share) / GOLDEN, worth=GOLDEN) for share in (FOUND, LET_PASS)]
+            error = judge_error(pairs, JudgeRates(tpr=rates[0], tnr=rates[1], source=""))
+            labelled = {}
+            for persona in draw.choice(PERSONAS, LABELS // 2, replace=False):
+                trial = draw.integers(TRIALS)
+                person, judge = (float(scores[1, persona, trial] - scores[0, persona, trial]) for scores in (true, judged))
+                labelled[int(persona)] = [(person, judge)]
+            intervals = [t_interval(pairs.differences), error.interval, rectify(pairs, labelled).interval]
+            held = [one is not None and one[0] <= gain * BASE <= one[1] for one in intervals]
+            above = [one is not None and one[0] > 0 for one in intervals]
+            shipped = pairs.difference >= 0.1 * pairs.means[0] and above[0]
+            rows.append([pairs.difference / pairs.means[0], *held, shipped, shipped and above[2]])
+            undone += [error.no_gain.logits] if error.no_gain else []
+        seen, as_judged, golden, by_labels, ships, with_labels = np.mean(rows, axis=0)
+        cells = " | ".join(f"{share:.0%}" for share in (as_judged, golden, by_labels, ships, with_labels))
+        print(f"| {gain:.0%} | {leniency} logits | {seen:+.1%} | {cells} | {np.mean(undone):.1f} logits |", flush=True)
+        chance = 3 * np.sqrt(0.05 * 0.95 / many)
+        check(f"gain {gain:.0%}, leniency {leniency}: coverage by labels", by_labels >= 0.945 - chance)
+        check(f"gain {gain:.0%}, leniency {leniency}: coverage by golden conversations", leniency > 0 or golden >= 0.945 - chance)
+        check(f"gain {gain:.0%}, leniency {leniency}: shipped with labels", gain > 0 or with_labels <= 0.05)
+
+
 def main(quick: bool) -> int:
     many = 200 if quick else 1000
     wrong: list[str] = []
@@ -108,6 +164,7 @@ def main(quick: bool) -> int:
 
     check_kappa(check, many)
     check_batch_rate(check, many)
+    check_judge_error(check, many // 2)
     print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
     return 1 if wrong else 0
 

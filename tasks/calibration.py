@@ -73,6 +73,9 @@ async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequ
             found.append(made)
             answers[made.name] = (made, assessments)
     paired, wanted = panels(answers, golden, run.pack, run.settings.assessment.panel), run.settings.calibration
+    for panel in paired:
+        if len(panel.conversations) == len(golden):
+            keep_calibration(store, panel)
     chosen = cheapest([one for one in [*found, *paired] if len(one.conversations) == len(golden)], wanted.least_tpr, wanted.least_tnr)
     measured = Measured(run.pack, golden, found, paired, chosen, wanted, {name: given for name, (_, given) in answers.items()})
     text = calibration_markdown(measured, store)

@@ -2,6 +2,7 @@
 
 from prefect.logging import get_run_logger
 
+from core.evaluation.blind_review import latest_evaluation
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of_run, summary
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
@@ -23,6 +24,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     store, facts = run.store, facts_of_run(run, record)
     folder = f"evaluations/{record.domain}-{fingerprint(record)}"
     path = store.write_json(f"{folder}/{FILE}", record)
+    store.write(latest_evaluation(record.domain), folder)
     text = evaluation_markdown(facts)
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", evaluation_page(facts))

@@ -9,6 +9,7 @@ from core.evaluation.attempts import Attempt
 from core.evaluation.battery import BatteryFigures, BatteryItem
 from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import Comparison
+from core.evaluation.judge_error import JudgeError
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.preferences import Preferences
@@ -92,6 +93,7 @@ class EvaluationFacts:
         pairwise: by arm, what came of pairwise judging; empty where there was none.
         battery: what came of the safety battery; none where it was not played. battery_words: of its conversations that failed.
         by_exchange: by arm, where in conversations faults are found; empty where their words are not known.
+        judge_error: by arm, its difference in view of the judge's errors; empty where nobody measured the judge.
     """
 
     domain: str
@@ -118,3 +120,4 @@ class EvaluationFacts:
     battery: BatteryFigures | None = None
     battery_words: Sequence[BatteryWords] = ()
     by_exchange: Mapping[str, ByExchange] = field(default_factory=dict)
+    judge_error: Mapping[str, JudgeError] = field(default_factory=dict)

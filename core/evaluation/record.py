@@ -16,6 +16,7 @@ from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.judge_error import JudgeError
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.pairwise import ITEM as PAIR
@@ -69,6 +70,7 @@ class EvaluationRecord(Record):
     pairwise: dict[str, Preferences] = Field(default_factory=dict)
     battery: BatteryFigures | None = None
     by_exchange: dict[str, ByExchange] = Field(default_factory=dict)
+    judge_error: dict[str, JudgeError] = Field(default_factory=dict)
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
@@ -97,6 +99,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         pairwise=record.pairwise,
         battery=record.battery,
         by_exchange=record.by_exchange,
+        judge_error=record.judge_error,
     )
 
 

@@ -7,6 +7,7 @@ from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.by_exchange import by_band
 from core.evaluation.exposure import Exposure
 from core.evaluation.facts import BatteryWords, EvaluationFacts
+from core.evaluation.judge_error import judge_error_sentence
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
 from core.evaluation.safety import GateFailures
@@ -131,5 +132,6 @@ add_filters(
     notes=notes_on,
     power=power_sentence,
     judged_on_fewer=judged_on_fewer,
+    judge_error=judge_error_sentence,
     apart=_apart,
 )

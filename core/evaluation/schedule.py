@@ -11,6 +11,7 @@ from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
 from core.evaluation.facts import GeneralAnswer
 from core.evaluation.fresh_personas import check_enough, read_personas
+from core.evaluation.judge_error import golden_rates, judge_errors, unmeasured_caveat
 from core.evaluation.leakage import leakage
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
@@ -162,6 +163,8 @@ def compare(
         for part in parts
         if (path := outcomes.judged.get(part.name))
     ]
+    judges = [judge.reference for judge in run.models["judge"]]
+    rates = golden_rates(store, run.pack, judges, run.settings.assessment.judging)
     return EvaluationRecord(
         domain=run.pack.name,
         models={arm.name: arm.shown for arm in arms},
@@ -170,18 +173,19 @@ def compare(
         played=played,
         conversations=files,
         personas=list(personas),
-        judges=[judge.reference for judge in run.models["judge"]],
+        judges=judges,
         simulator=run.model("user_simulator").reference,
         exchanges=numbers.exchanges,
         lengths=lengths_of(store, dataset, files),
         plan=planned,
         heldout={same[0].name: same[0].heldout for same in by_model(arms)},
         general=general,
-        caveats=[*caveats_of(store, files), *leaks_of(run, dataset)],
+        caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *([] if rates else [unmeasured_caveat(judges)])],
         attempts=attempts,
         pairwise=dict(pairwise or {}),
         battery=battery,
         by_exchange=by_exchange((file.arm, store.load(file.transcript, Transcript), store.load(file.assessment, Assessment)) for file in files),
+        judge_error=judge_errors(played, comparison, rates),
     )
 
 

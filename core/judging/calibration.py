@@ -164,10 +164,25 @@ def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging | N
     if not known:
         return f"{judge} was never measured against the golden set{f' in the mode {judging.mode}' if judging else ''} (understudy calibrate)."
     found = max(known, key=lambda one: one.day)
-    doubts = ["under other prompts"] * (found.judge_hash != judge_hash(pack, judge))
-    doubts += ["under other settings"] * (judging is not None and found.judging != judging)
-    where = f" {' and '.join(doubts)}" if doubts else ""
-    return f"{found.name} was measured on {found.day}{where}: gates {in_words(found.figures.gates)}, over {len(found.conversations)} golden conversations."
+    measured = f"measured on {found.day}{doubts(found, pack, judging)}"
+    return f"{found.name} was {measured}: gates {in_words(found.figures.gates)}, over {len(found.conversations)} golden conversations."
+
+
+def calibration_of(store: Store, pack: Pack, judges: Sequence[str], judging: Judging) -> Calibration | None:
+    """Return the last calibration of a judge, or of two as a panel, in a mode; none if they were never measured so."""
+    orders = [judges, judges[::-1]]
+    return next((found for order in orders if (found := latest_calibration(store, pack.name, JOIN.join(order), judging.mode))), None)
+
+
+def doubts(found: Calibration, pack: Pack, judging: Judging | None) -> str:
+    """Say in what a judge was measured otherwise than it is asked now; nothing where it was measured so.
+
+    Args:
+        judging: how it is asked; none where that is not known.
+    """
+    others = ["under other prompts"] * (found.judge_hash != judge_hash(pack, found.judge.split(JOIN)[0]))
+    others += ["under other settings"] * (judging is not None and found.judging != judging)
+    return f" {' and '.join(others)}" if others else ""
 
 
 def in_words(rates: Rates) -> str:

@@ -27,3 +27,13 @@ def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     scale = 1 + Z**2 / n
     # at 0 and n one bound is exactly 0 or 1, which rounding would miss
     return 0.0 if successes == 0 else (centre - spread) / scale, 1.0 if successes == n else (centre + spread) / scale
+
+
+def independent_of(share: float, interval: tuple[float, float]) -> float:
+    """Return of how many independent observations a Wilson interval is.
+
+    Its ends are the roots of (1 + z²/n) x² − (2 share + z²/n) x + share², whose product is share² / (1 + z²/n); the same holds of the complements.
+    """
+    (low, high), larger = interval, max(share, 1 - share)
+    ends = low * high if share >= 0.5 else (1 - low) * (1 - high)
+    return Z**2 / (larger**2 / ends - 1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from core.errors import ReviewError
 from core.escaping import yaml_text
+from core.evaluation.blind_review import evaluation_folder
 from core.judging.golden import load_golden
 from core.judging.golden_review import OWN, golden_files
 from core.judging.review import SAMPLE
@@ -39,16 +40,22 @@ def review(
     sample: Count | None = None,
     domain: str = "therapeutic-coaching",
     batch: str | None = None,
+    evaluation: str | None = None,
 ) -> Answer:
     """Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge.
+
+    Of an evaluation the person gets conversations of all arms, in pairs, without knowing whose they are.
 
     Args:
         sheet: a filled-in sheet; without it, a new one is written.
         sample: number of transcripts on a new sheet; default: 30.
         domain: name of a domain pack.
         batch: a batch of assessments; default: the domain's latest, or that of the sheet.
+        evaluation: latest, or the folder of an evaluation, whose conversations are reviewed.
     """
     load_pack(domain)
+    if evaluation:
+        batch = evaluation_folder(open_store(), domain, evaluation)
     if sheet:
         path = user_path(sheet)
         report = read_review(open_store(), domain, _batch(domain, batch, path), path)

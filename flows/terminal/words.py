@@ -35,7 +35,7 @@ WORDS = {
     "run": Word("flows.pipeline:pipeline", STAGES, ("run demo", "run full --domain coding-mentor --count 150"), "settings"),
     "generate": Word("flows.generation:generation", STAGES, ("generate --count 20", "generate --settings demo --count 3")),
     "assess": Word("flows.assessment:assessment", STAGES, ("assess", "assess chats/", "assess --repeat 3 --sample 20"), "transcripts"),
-    "review": Word("flows.terminal.review:review", STAGES, ("review --sample 30", "review data/reviews/…/sheet.csv"), "sheet"),
+    "review": Word("flows.terminal.review:review", STAGES, ("review --sample 30", "review --evaluation latest", "review data/reviews/…/sheet.csv"), "sheet"),
     "golden": Word("flows.terminal.review:golden", STAGES, ("golden data/reviews/…/sheet.csv", "golden sheet.csv --to golden/"), "sheet"),
     "calibrate": Word(
         "flows.calibration:calibration",
