@@ -1,6 +1,6 @@
 """Simulates judges whose errors are known, and counts how often the statistics of a judge hold the truth.
 
-    python bench/judge_statistics.py [--quick]        (2 minutes; --quick: 20 seconds)
+    python bench/judge_statistics.py [--quick]        (3 minutes; --quick: 40 seconds)
 
 Ends with exit code 1 if, beyond what chance does in this many simulations, an interval that is quoted covers less than it says.
 """
@@ -119,13 +119,9 @@ def play(draw: np.random.Generator, gain: float, leniency: float) -> tuple[np.nd
 
 
 def check_judge_error(check: Check, many: int) -> None:
-    print(
-        f"\nThe difference between arms, {PERSONAS} personas × {TRIALS}, as judged (TPR {FOUND}, TNR {LET_PASS}): how often the 95 % interval covers, and what ships\n"
-    )
+    print(f"\nThe difference between arms, {PERSONAS} personas × {TRIALS} (TPR {FOUND}, TNR {LET_PASS}): how often its interval covers, and what ships\n")
     print(f"By golden conversations: rates measured on {GOLDEN} failures and passes each. By labels: a person labels {LABELS // 2} pairs.\n")
-    print(
-        "| true gain | leniency to the arm | judged gain | covers: as judged | by golden set | by labels | ships: as judged | with labels | undone by |"
-    )
+    print("| true gain | leniency to the arm | judged gain | covers: as judged | by golden set | by labels | ships: as judged | with labels | undone by |")
     print("|---|---|---|---|---|---|---|---|---|")
     for gain, leniency in ((0.0, 0.0), (0.0, 0.6), (0.0, 1.0), (0.1, 0.0), (0.15, 0.0), (0.15, 0.6)):
         draw, rows, undone = np.random.default_rng(int(1000 * gain + 10 * leniency)), [], []
