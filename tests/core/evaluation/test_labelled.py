@@ -1,5 +1,8 @@
 """A person labels conversations of an evaluation without knowing the arms; what that says of the judge and of the decision."""
 
+import csv
+from io import StringIO
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from core.evaluation.decision import Condition, Decided
 from core.evaluation.labelled import by_labels, decide_again, failures_let_pass, rectify
 from core.evaluation.outcomes import Pairs, Trial
 from core.evaluation.record import EvaluationRecord, PlayedFiles
+from core.judging.golden_review import golden_files
 from core.judging.intervals import wilson_interval
 from core.judging.label_statistics import share_of
 from core.judging.page import assessment_page
@@ -17,6 +21,7 @@ from core.judging.review_sheet import Labels, write_sheet
 from core.judging.scoring import applicable
 from core.records import Answer
 from core.reports.evaluation_review import evaluation_review_markdown
+from core.reports.review_files import read_labels, read_review, write_review
 from core.settings.evaluation import Decision
 from core.storage.store import Store
 from tests.core.judged import PACK, assessment, conversation
@@ -133,7 +138,7 @@ def test_a_judge_that_overlooks_the_understudys_failures_is_found_and_nothing_is
     text = evaluation_review_markdown(found)
     assert "understudy against base: iterate" in text
     assert "(by the judge alone: ship)" in text
-    assert "| understudy | 0.20 [" in text
+    assert "| understudy | 0.20 " in text
     assert not {"nan", "None"} & set(text.replace("|", " ").split())
 
 
@@ -201,3 +206,35 @@ def test_with_all_labelled_the_difference_is_the_persons():
     assert found.difference == pytest.approx(pairs_of(true).difference)
     assert rectify(pairs, {}).difference is None
     assert rectify(Pairs(pairs.rows), {0: labelled[0]}).interval is None
+
+
+def test_a_sheet_of_an_evaluation_is_written_filled_in_and_read_back(tmp_path):
+    store = kept(tmp_path, half_failed)
+    folder = write_review(store, PACK.name, FOLDER, 12)
+    sheet, page = tmp_path / folder / "sheet.csv", (tmp_path / folder / "transcripts.html").read_text(encoding="utf-8")
+    assert "understudy" not in sheet.read_text(encoding="utf-8-sig") + page
+    header, *rows = list(csv.reader(StringIO(sheet.read_text(encoding="utf-8-sig"))))
+    assert len(rows) == 12
+    assert all(row[0] in page for row in rows)
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *([cell or "yes" for cell in row] for row in rows)])
+    with pytest.raises(ReviewError, match="is kept"):
+        write_review(store, PACK.name, FOLDER, 12)
+    text = read_review(store, PACK.name, FOLDER, sheet)
+    # the person passes everything, so nothing is left of the gain
+    assert "labelled 6 conversations of base, 6 conversations of understudy" in text
+    assert "understudy against base: iterate" in text
+    assert "by the person, the same | +0.000 |" in text
+    assert "# Judge and person compared" in text
+    assert store.read(f"{FOLDER}/review.md") == text
+    labels, judged = read_labels(store, PACK.rubric, FOLDER, sheet)
+    files, _ = golden_files(labels, judged, PACK.rubric, FOLDER)
+    assert len(files) == 12
+
+
+def test_an_evaluation_without_its_conversations_cannot_be_reviewed(tmp_path):
+    store = kept(tmp_path, half_failed)
+    record = store.load(f"{FOLDER}/comparison.json", EvaluationRecord).model_copy(update={"conversations": []})
+    store.write_json("evaluations/recorded-1/comparison.json", record)
+    with pytest.raises(ReviewError, match="keeps only its figures"):
+        write_review(store, PACK.name, "evaluations/recorded-1", 12)
