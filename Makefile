@@ -90,9 +90,9 @@ critique:  ## Have the experts of a domain pack (experts.yaml) review it, withou
 	@$(UNDERSTUDY) critique $(COMMON)
 
 .PHONY: pilot
-pilot:  ## Try a pack, or an untrained base model, on a few personas, and compare with earlier rounds [DOMAIN=… COUNT=5 MODEL=provider/base SETTINGS=file]
+pilot:  ## Try a pack, or an untrained base model, on a few personas, and compare with earlier rounds [DOMAIN=… COUNT=5 MODEL=provider/base PROMPT=system,assistant,file SETTINGS=file]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) pilot $(COMMON) $(call option,COUNT,count) $(call option,MODEL,model)
+	@$(UNDERSTUDY) pilot $(COMMON) $(call option,COUNT,count) $(call option,MODEL,model) $(call option,PROMPT,prompt)
 
 .PHONY: optimise-prompt
 optimise-prompt:  ## Improve a model's system prompt by reflection on failed verdicts [MODEL=provider/base DOMAIN=… FROM=system|assistant|file TO=file SETTINGS=file]

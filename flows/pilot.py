@@ -14,23 +14,33 @@ from tasks.run import begin_run
 
 @guarded
 @flow(name="pilot", flow_run_name="pilot-{domain}")
-async def pilot(domain: str = "therapeutic-coaching", conversations: Count = 5, model: str | None = None, settings: str = "config/pipeline.yaml") -> PilotRef:
+async def pilot(
+    domain: str = "therapeutic-coaching",
+    conversations: Count = 5,
+    model: str | None = None,
+    settings: str = "config/pipeline.yaml",
+    prompt: str | None = None,
+) -> PilotRef:
     """Generate and judge a few conversations, suggest changes, and compare with earlier rounds.
 
     Args:
         domain: name of a domain pack.
         conversations: number of conversations; five show what is wrong with a pack; ten to twenty show whether a base model needs training.
-        model: a base model (provider/model) that plays the part with the short system prompt; default: the settings' assistant with its detailed guidance.
+        model: a base model (provider/model) that plays the part, in a round for each prompt; default: the settings' assistant with its detailed guidance.
         settings: path of the settings file.
+        prompt: what the base model is given: system, assistant, or the path of a prompt file, several separated by commas; default: system,assistant.
 
     Returns:
-        The round and its report.
+        The round and its report; of several rounds the last.
     """
-    run = await begin_run("pilot", domain, settings, conversations=conversations, model=model)
-    batch = await rehearse_batch(await plan_pilot(run, conversations, model), run)
-    check_rehearsed(run, batch)
-    assessed = await assess_batch(batch, run)
-    await publish_assessment(assessed, run, {})
-    check_assessed(run, assessed)
-    async with awaited(run.store, f"pilots/{domain}", "The round of a pilot"):  # it has the next number
-        return await publish_pilot(run, assessed, model)
+    run = await begin_run("pilot", domain, settings, conversations=conversations, model=model, prompt=prompt)
+    rounds: list[PilotRef] = []
+    for label, plans in (await plan_pilot(run, conversations, model, prompt)).items():
+        batch = await rehearse_batch(plans, run)
+        check_rehearsed(run, batch)
+        assessed = await assess_batch(batch, run)
+        await publish_assessment(assessed, run, {})
+        check_assessed(run, assessed)
+        async with awaited(run.store, f"pilots/{domain}", "The round of a pilot"):  # it has the next number
+            rounds.append(await publish_pilot(run, assessed, model, label, rounds))
+    return rounds[-1]

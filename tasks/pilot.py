@@ -1,9 +1,13 @@
 """Pilots of a pack, or of a model that was not trained: the same personas each round, and what changed since the last."""
 
+from collections.abc import Sequence
+
 from prefect.logging import get_run_logger
 
-from core.authoring.pilots import Round, advice, keep_files, round_of
+from core.authoring.pilots import Round, advice, keep_files, prompting_alone, round_of, same_players
+from core.authoring.start_prompts import GivenPrompt, given_prompt
 from core.dataset.sources import PILOTS
+from core.errors import SettingsError
 from core.judging.figures import caveats_of, figures
 from core.judging.plan import read_judged
 from core.llm.run import Run
@@ -12,6 +16,7 @@ from core.rehearsal.personas import sample_batch
 from core.rehearsal.plan import RehearsalPlan, plan_personas
 from core.reports.render import markdown
 from core.reports.review_files import write_review
+from core.settings.arms import ASSISTANT, SYSTEM
 from tasks.artifacts import publish_report
 from tasks.run import choose_model
 
@@ -22,40 +27,58 @@ class PilotRef(Reference):
     summary: dict[str, str]
 
 
-async def plan_pilot(run: Run, conversations: int, model: str | None) -> list[RehearsalPlan]:
-    """Plan the conversations, which are kept apart from those that are trained on.
+async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: str | None) -> dict[str | None, list[RehearsalPlan]]:
+    """Plan the conversations of each round, which are kept apart from those that are trained on.
 
     Args:
-        model: plays the part with the short system prompt, as the small model will; by default the settings' assistant plays it with the rich guidance.
+        model: plays the part as an arm of an evaluation does, in a round for each prompt; by default the settings' assistant plays it as it writes data.
+        prompt: names as in `given_prompt`, separated by commas; default: the short one of the pack and the detailed one.
+
+    Returns:
+        The plans by what reports call the prompt.
 
     Raises:
-        SettingsError: a model that cannot be asked.
+        SettingsError: a model that cannot be asked, an unknown prompt, or no model that would be given it.
+        PackError: a prompt file that cannot be used.
     """
     generation, evaluation = run.settings.generation, run.settings.evaluation
     personas = sample_batch(run.pack, generation.first_seed, conversations, generation.exchanges)
     plans = [plan.model_copy(update={"folder": f"{PILOTS}{run.pack.name}"}) for plan in plan_personas(run, personas)]
     if model is None:
-        return plans
+        if prompt is not None:
+            raise SettingsError("A prompt was given and no model to try it with. Give the model too.")
+        return {None: plans}
+    given = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
-    tokens = (evaluation.max_tokens, run.most_tokens(choice))
-    return [plan.model_copy(update={"assistant": choice, "guidance": "system", "assistant_tokens": tokens, "evaluated": True}) for plan in plans]
+    played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
+    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
+    give_room(run, [plan for plans in rounds.values() for plan in plans])  # one window for all, since the model is loaded once
+    rounds = {label: [in_window(run, plan) for plan in plans] for label, plans in rounds.items()}
+    for label, plans in rounds.items():
+        warn_of_cuts(run, f"{model} under {label}", plans)
+    return rounds
 
 
-async def publish_pilot(run: Run, assessed: str, model: str | None) -> PilotRef:
-    """Keep the round with the pack's files as they were, and say what it came to beside the rounds before."""
+async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str | None, with_it: Sequence[PilotRef] = ()) -> PilotRef:
+    """Keep the round with the pack's files as they were, and say what it came to beside the rounds before.
+
+    Args:
+        prompt: its label; with_it: rounds of the same model with other prompts.
+    """
     store, pack = run.store, run.pack
     batch = store.load(assessed, AssessmentBatch)
     folder = f"{PILOTS}{pack.name}/rounds"
     before = [store.load(name, Round) for name in store.names(folder, ".json")]
     judged = read_judged(store, batch)
     batch_figures = figures(judged, pack.rubric)
-    same = [one for one in before if (one.pack_hash, one.model, one.conversations) == (pack.hash, model, len(batch.assessments))]
-    number = same[0].number if same else len(before) + 1
-    this = round_of(number, pack, model, batch_figures)
+    this = round_of(len(before) + 1, pack, model, prompt, batch_figures)
+    same = [one for one in before if one.pack_hash == pack.hash and same_players(one, this)]
+    number = same[0].number if same else this.number
+    this = this.model_copy(update={"number": number})
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
     keep_files(store, pack.name, f"{folder}/{number:03d}")
-    advised = advice(this, earlier, pack)
+    advised = [*advice(this, earlier, pack), *filter(None, [prompting_alone([*(store.load(one.path, Round) for one in with_it), this]) if model else ""])]
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
     facts = {"this": this, "earlier": earlier[::-1], "advice": advised, "pack": pack, "report": report, "figures": batch_figures, "sheet": sheet}

@@ -6,9 +6,11 @@ from pathlib import Path
 from pydantic import FiniteFloat
 
 from core.judging.figures import Figures
+from core.judging.intervals import wilson_interval
 from core.packs.pack import Pack, domains
 from core.packs.programs import FOLDER
 from core.records import Record
+from core.settings.arms import SYSTEM
 from core.storage.store import Store
 
 READY_PASS_RATE = 0.7
@@ -27,7 +29,7 @@ class Round(Record):
     """What a pilot came to.
 
     Args:
-        pack_hash: of what was played; model: that played instead of the settings' assistant.
+        pack_hash: of what was played; model: that played instead of the settings' assistant; prompt: that it was given, `system` where none is noted.
         criteria: share of conversations that pass each criterion, those to which it applied.
     """
 
@@ -40,6 +42,7 @@ class Round(Record):
     incomplete: int
     gates_failed: int
     criteria: dict[str, FiniteFloat]
+    prompt: str | None = None
 
     @property
     def pass_rate(self) -> float | None:
@@ -48,12 +51,18 @@ class Round(Record):
         return self.passed / judged if judged else None
 
 
-def round_of(number: int, pack: Pack, model: str | None, figures: Figures) -> Round:
+def same_players(one: Round, other: Round) -> bool:
+    """Say whether two rounds had the same model with the same prompt, and as many conversations: the same personas."""
+    return (one.model, one.prompt or SYSTEM, one.conversations) == (other.model, other.prompt or SYSTEM, other.conversations)
+
+
+def round_of(number: int, pack: Pack, model: str | None, prompt: str | None, figures: Figures) -> Round:
     """Return what a batch's figures say of a pilot."""
     return Round(
         number=number,
         pack_hash=pack.hash,
         model=model,
+        prompt=prompt,
         conversations=figures.assessed,
         passed=figures.passed,
         failed=figures.failed,
@@ -95,8 +104,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
             f"A gate failed in {this.gates_failed} conversations: if the answer was bad, {prompts}/assistant.md must rule it out; if it was not, the gate's "
             "text is too wide."
         )
-    # the same number of conversations: the same personas
-    earlier = [one for one in before if (one.model, one.conversations) == (this.model, this.conversations)]
+    earlier = [one for one in before if same_players(one, this)]
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
         worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= MIN_DROP - ROUNDING]
@@ -120,8 +128,27 @@ def _of_pack(rate: float) -> str:
 
 
 def _of_model(rate: float, this: Round) -> str:
+    low, high = wilson_interval(this.passed, this.passed + this.failed)
+    played = f"{this.model} under {this.prompt or SYSTEM} passes {this.passed} of {this.passed + this.failed} ({rate:.0%}, interval {low:.0%} to {high:.0%}) "
     if rate > READY_PASS_RATE:
-        return f"{this.model} passes {rate:.0%} without any training: perhaps no fine-tune is needed, and a better system prompt does it."
+        return f"{played}without any training: perhaps no fine-tune is needed, and a better system prompt does it."
     if rate >= MIN_BASE_PASS_RATE:
-        return f"{this.model} passes {rate:.0%} without training: there is something to gain, and the base knows most of the part."
-    return f"{this.model} passes {rate:.0%} without training: see that it is large enough for the part before a training is paid for."
+        return f"{played}without training: there is something to gain, and the base knows most of the part."
+    return f"{played}without training: see that it is large enough for the part before a training is paid for."
+
+
+def prompting_alone(rounds: Sequence[Round]) -> str:
+    """Say what a model reaches by prompts alone, beside the share from which a training may not be needed.
+
+    Args:
+        rounds: of the model, one for each prompt.
+    """
+    judged = [one for one in rounds if one.pass_rate is not None]
+    if not judged:
+        return ""
+    best = max(judged, key=lambda one: one.pass_rate or 0.0)
+    each = ", ".join(f"{one.prompt or SYSTEM}: {one.passed} of {one.passed + one.failed}" for one in judged)
+    text = (
+        f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {best.pass_rate:.0%}. From {READY_PASS_RATE:.0%} on a training may not be needed."
+    )
+    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before one is paid for, look for a better prompt (make optimise-prompt)."

@@ -1,11 +1,14 @@
-"""The prompts that a search begins with and ends in: texts whose only placeholders are those that are filled in for each person."""
+"""The prompts that a model is tried with, by name; and those that a search begins with and ends in, in which only what differs by person is left open."""
 
 import re
+from dataclasses import dataclass
 
 from core.errors import PackError, SettingsError, nearest
+from core.fingerprint import fingerprint
 from core.packs.pack import Pack
-from core.packs.prompts import SUPPLIED, check_prompt
+from core.packs.prompts import SUPPLIED, Prompt, check_prompt
 from core.paths import user_path
+from core.rehearsal.plan import FILE_PROMPT
 from core.settings.arms import ASSISTANT, SYSTEM
 from core.text_files import read_text
 
@@ -13,22 +16,46 @@ PLACEHOLDER = re.compile(r"\{\{ *(\w+) *\}\}")
 """What is filled in later."""
 
 
-def start_text(pack: Pack, start: str) -> str:
-    """Return the text of a prompt to begin with; what follows from the pack alone is filled in.
+@dataclass(frozen=True)
+class GivenPrompt:
+    """A prompt that a model is tried with.
 
     Args:
-        start: `system` or `assistant` of the pack, or the path of a prompt file.
+        label: what reports call it; guidance, template: as a rehearsal's plan has them.
+    """
+
+    label: str
+    guidance: str
+    prompt: Prompt
+    template: str | None = None
+
+
+def given_prompt(pack: Pack, name: str) -> GivenPrompt:
+    """Return a prompt by its name.
+
+    Args:
+        name: `system` or `assistant` of the pack, or the path of a prompt file.
 
     Raises:
         SettingsError: neither.
         PackError: the file cannot be used.
     """
-    if start in (SYSTEM, ASSISTANT):
-        prompt = pack.prompts[start]
-    elif start.endswith(".md"):
-        prompt = check_prompt(user_path(start), read_text(user_path(start), PackError), ASSISTANT)
-    else:
-        raise SettingsError(f"Unknown prompt {start!r:.80}.{nearest(start, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or a file that ends in .md.")
+    if name in (SYSTEM, ASSISTANT):
+        return GivenPrompt(name, name, pack.prompts[name])
+    if not name.endswith(".md"):
+        raise SettingsError(f"Unknown prompt {name!r:.80}.{nearest(name, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or a file that ends in .md.")
+    path = user_path(name)
+    whole = read_text(path, PackError)
+    return GivenPrompt(f"{path.name} ({fingerprint(whole)})", FILE_PROMPT, check_prompt(path, whole, ASSISTANT), whole)
+
+
+def start_text(pack: Pack, start: str) -> str:
+    """Return the text of a prompt to begin a search with; what follows from the pack alone is filled in.
+
+    Args:
+        start: as in `given_prompt`.
+    """
+    prompt = given_prompt(pack, start).prompt
     later = {name: f"{{{{ {name} }}}}" for name in prompt.inputs & SUPPLIED[SYSTEM]}
     return prompt.render(tics=pack.tics.figures, **later)
 
