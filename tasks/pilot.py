@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from core.authoring.pilots import Round, advice, keep_files, prompting_alone, round_of, same_players
-from core.authoring.start_prompts import GivenPrompt, given_prompt
+from core.authoring.start_prompts import given_prompt
 from core.dataset.sources import PILOTS
 from core.errors import SettingsError
 from core.judging.figures import caveats_of, figures
@@ -51,12 +51,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
     given = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
     played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
-    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
-    give_room(run, [plan for plans in rounds.values() for plan in plans])  # one window for all, since the model is loaded once
-    rounds = {label: [in_window(run, plan) for plan in plans] for label, plans in rounds.items()}
-    for label, plans in rounds.items():
-        warn_of_cuts(run, f"{model} under {label}", plans)
-    return rounds
+    return {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
 
 
 async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str | None, with_it: Sequence[PilotRef] = ()) -> PilotRef:

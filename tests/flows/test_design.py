@@ -111,12 +111,37 @@ async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_ot
     base = await pilot("coding-mentor", 4, "scripted/0.2", settings)
     assert "without training" in base.summary["next"]
     text = open_store().read(base.path.replace(".json", ".md"))
-    assert "| 2 **this one** |" in text
+    assert "| 3 **this one** |" in text  # the base plays under both prompts of the pack
+    assert "scripted/0.2 under system" in text
     assert "no measure of real quality" in text
     assert "| 1 |" in text
     seeds = {path.name.split("-")[0] for path in data_root.glob("pilots/coding-mentor/*.json")}
     assert seeds == {"00000", "00001", "00002", "00003"}
     assert (data_root / "pilots/coding-mentor/rounds/001/prompts/coding-mentor/assistant.md").is_file()
+
+
+async def test_a_base_is_tried_with_several_prompts_and_what_prompting_alone_reaches_is_said(tmp_path, data_root):
+    mine = tmp_path / "mine.md"
+    mine.write_text("---\ninputs: []\n---\nTake up each topic by its name. Name the feeling before anything else. Ask one question at most.\n", encoding="utf-8")
+    settings = design_settings(tmp_path)
+    found = await pilot("therapeutic-coaching", 4, "scripted/0.5", settings, f"system,{mine}")
+    rounds = [open_store().load_json(f"pilots/therapeutic-coaching/rounds/{number:03d}.json") for number in (1, 2)]
+    assert rounds[0]["prompt"] == "system"
+    assert rounds[1]["prompt"].startswith("mine.md (")
+    assert f"Prompting alone (system: {rounds[0]['passed']} of 4, mine.md" in found.summary["next"]
+    again = await pilot("therapeutic-coaching", 4, "scripted/0.5", settings, f"system,{mine}")
+    assert again.path == found.path  # the same rounds
+    mine.write_text(mine.read_text(encoding="utf-8") + "Be kind.\n", encoding="utf-8")
+    assert (await pilot("therapeutic-coaching", 4, "scripted/0.5", settings, str(mine))).path.endswith("003.json")  # another prompt
+
+
+async def test_a_prompt_for_a_pilot_that_cannot_be_used_is_said_first(tmp_path, data_root):
+    settings = design_settings(tmp_path)
+    with pytest.raises(SettingsError, match="no model to try it with"):
+        await pilot(settings=settings, prompt="assistant")
+    with pytest.raises(SettingsError, match="Did you mean 'assistant'"):
+        await pilot(model="scripted/0.5", settings=settings, prompt="system,asistant")
+    assert not list(data_root.glob("pilots/**/*.json"))
 
 
 async def test_a_round_of_a_pilot_has_a_sheet_for_a_person_and_says_how_far_its_judges_agree(tmp_path, data_root):

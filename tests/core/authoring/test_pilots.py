@@ -2,16 +2,17 @@
 
 import pytest
 
-from core.authoring.pilots import Round, advice
+from core.authoring.pilots import Round, advice, prompting_alone
 from core.packs.pack import load_pack
 
 PACK = load_pack("coding-mentor")
 
 
-def round_with(number=1, passed=4, failed=1, model=None, **criteria):
+def round_with(number=1, passed=4, failed=1, model=None, prompt=None, **criteria):
     judged = passed + failed
     return Round(
-        number=number, pack_hash=f"p{number}", model=model, conversations=judged, passed=passed, failed=failed, incomplete=0, gates_failed=0, criteria=criteria
+        **{"number": number, "pack_hash": f"p{number}", "model": model, "prompt": prompt, "conversations": judged, "passed": passed, "failed": failed},
+        **{"incomplete": 0, "gates_failed": 0, "criteria": criteria},
     )
 
 
@@ -51,6 +52,27 @@ def test_one_conversation_of_five_is_a_drop_of_a_fifth_and_rounds_of_another_siz
 
 def test_rounds_of_another_model_are_not_compared():
     assert not any("Lower" in text for text in advice(round_with(2, CO1=0.6), [round_with(1, model="a/b", CO1=1.0)], PACK))
+
+
+def test_rounds_with_another_prompt_are_not_compared_and_old_ones_had_the_short_one():
+    old, rich = round_with(1, model="a/b", CO1=1.0), round_with(2, model="a/b", prompt="assistant", CO1=0.6)
+    assert not any("Lower" in text for text in advice(rich, [old], PACK))
+    assert any("Lower than in round 1" in text for text in advice(round_with(2, model="a/b", prompt="system", CO1=0.6), [old], PACK))
+
+
+@pytest.mark.parametrize(("passed", "said"), [(6, "optimise-prompt"), (7, "not be needed"), (0, "optimise-prompt")])
+def test_what_prompting_alone_reaches_stands_beside_what_must_pass(passed, said):
+    rounds = [round_with(1, 0, 10, "a/b", "system"), round_with(2, passed, 10 - passed, "a/b", "assistant")]
+    told = prompting_alone(rounds)
+    assert f"(system: 0 of 10, assistant: {passed} of 10)" in told
+    assert "From 70% on" in told
+    assert said in told
+    assert ("optimise-prompt" in told) == (passed < 7)
+
+
+def test_a_rate_of_few_conversations_has_its_interval():
+    """Wilson, of 6 in 10: 31 to 83 %."""
+    assert "6 of 10 (60%, interval 31% to 83%)" in advice(round_with(1, 6, 4, "a/b", "assistant"), [], PACK)[0]
 
 
 def test_nothing_judged_is_told():
