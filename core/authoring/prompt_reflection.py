@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.authoring.design import TEXT, ask_until, json_object
 from core.authoring.prompt_search import Proposal
-from core.authoring.start_prompts import PLACEHOLDER
+from core.authoring.start_prompts import PLACEHOLDER, TEMPLATE_CODE
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
 from core.packs.pack import Rubric
@@ -125,7 +125,7 @@ class ProposalCheck:
         """
         text, known = text.strip(), f"{self._start}\n{reflection.text}"
         kept = set(PLACEHOLDER.findall(self._start))
-        if set(PLACEHOLDER.findall(text)) != kept or re.search(r"\{\{|\{%|\{#", PLACEHOLDER.sub("", text)):
+        if set(PLACEHOLDER.findall(text)) != kept or TEMPLATE_CODE.search(PLACEHOLDER.sub("", text)):
             wanted = ", ".join(f"{{{{ {name} }}}}" for name in sorted(kept)) or "nothing"
             raise ValueError(f"in double braces the prompt must have {wanted} and nothing else, and no other template code")
         if not text:

@@ -14,6 +14,7 @@ from core.text_files import read_text
 
 PLACEHOLDER = re.compile(r"\{\{ *(\w+) *\}\}")
 """What is filled in later."""
+TEMPLATE_CODE = re.compile(r"\{\{|\{%|\{#")
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,16 @@ def start_text(pack: Pack, start: str) -> str:
 
     Args:
         start: as in `given_prompt`.
+
+    Raises:
+        PackError: what differs by person is a part of an expression, or the text itself has double braces.
     """
     prompt = given_prompt(pack, start).prompt
-    later = {name: f"{{{{ {name} }}}}" for name in prompt.inputs & SUPPLIED[SYSTEM]}
-    return prompt.render(tics=pack.tics.figures, **later)
+    later = prompt.inputs & SUPPLIED[SYSTEM]
+    text = prompt.render(tics=pack.tics.figures, **{name: f"{{{{ {name} }}}}" for name in later})
+    if not set(PLACEHOLDER.findall(text)) <= later or TEMPLATE_CODE.search(PLACEHOLDER.sub("", text)):
+        raise PackError(f"{prompt.path}: a search needs {' and '.join(f'{{{{ {name} }}}}' for name in sorted(later))} as it is, in no expression.")
+    return text
 
 
 def prompt_file(text: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from core.authoring.critique import Finding
+from core.authoring.optimisation import Optimisation
 from core.authoring.pilots import Round
+from core.authoring.prompt_search import Candidate, Played, Step
 from core.dataset.audit import AuditLimits, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.evaluation.page import evaluation_page
@@ -99,6 +101,17 @@ def worked(text: str) -> dict[str, Any]:
     }
 
 
+def optimised(text: str) -> str:
+    """Return the report of a search whose model, prompts, changes and outcomes are the text."""
+    played = [Played(seed=1, score=0.5)]
+    start = Candidate(text=text, parent=None, changes=(), played=played, spent=1)
+    better = Candidate(text=text, parent=0, changes=(text,), played=played, spent=2)
+    steps = [Step(parent=0, seeds=[1], outcome=text, before=0.1, after=0.2)]
+    named = {"domain": "pack", "model": text, "start": text, "file": text, "stopped": text}
+    found = Optimisation(**named, budget=9, spent=2, candidates=[start, better], steps=steps, best=1)
+    return markdown("optimisation", found=found, best=better, caveats=[text], bills={(text, text): Bill(calls=1)})
+
+
 def reviewed(text: str) -> Any:
     """Return what a person's labels say of a judge who wrote the text wherever it can."""
     return compare_labels(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
@@ -136,6 +149,7 @@ def reports(text: str) -> dict[str, str]:
         **{name: markdown(name, facts=worked(text)) for name in ("pilot", "repair", "design")},
         "review": review_markdown(reviewed(text)),
         "calibration": calibrated(text),
+        "optimisation": optimised(text),
         "left out": markdown("left_out", items=[(text, text)], more=0),
         "critique": markdown("critique", facts={"pack": PACK, "findings": findings, "bills": {(text, text): Bill(calls=1)}, "caveat": text}),
     }

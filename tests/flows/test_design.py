@@ -122,7 +122,9 @@ async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_ot
 
 async def test_a_base_is_tried_with_several_prompts_and_what_prompting_alone_reaches_is_said(tmp_path, data_root):
     mine = tmp_path / "mine.md"
-    mine.write_text("---\ninputs: []\n---\nTake up each topic by its name. Name the feeling before anything else. Ask one question at most.\n", encoding="utf-8")
+    mine.write_text(
+        "---\ninputs: []\n---\nTake up each topic by its name. Name the feeling before anything else. Ask one question at most.\n", encoding="utf-8"
+    )
     settings = design_settings(tmp_path)
     found = await pilot("therapeutic-coaching", 4, "scripted/0.5", settings, f"system,{mine}")
     rounds = [open_store().load_json(f"pilots/therapeutic-coaching/rounds/{number:03d}.json") for number in (1, 2)]
