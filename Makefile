@@ -133,8 +133,8 @@ export: setup  ## Merge the latest adapter, convert it to GGUF, and verify the f
 	@$(UNDERSTUDY) export $(COMMON)
 
 .PHONY: evaluate
-evaluate: setup  ## Compare the latest understudy with its base, and with other models and prompts [ARMS="name=MODEL under PROMPT,…" PERSONAS=file DOMAIN=… SETTINGS=file]
-	@$(UNDERSTUDY) evaluate $(COMMON) $(call option,ARMS,arms) $(call option,PERSONAS,personas)
+evaluate: setup  ## Compare the latest understudy with its base, and with other models and prompts [ARMS="name=MODEL under PROMPT,…" PERSONAS=file CONFIRM=true DOMAIN=… SETTINGS=file]
+	@$(UNDERSTUDY) evaluate $(COMMON) $(call option,ARMS,arms) $(call option,PERSONAS,personas) $(call option,CONFIRM,confirm)
 
 .PHONY: chat
 chat: setup  ## Talk to the latest understudy in the terminal, or in the browser [DOMAIN=… AGAINST=base MODEL=file OPEN=1 SETTINGS=file]

@@ -25,6 +25,7 @@ async def evaluation(
     settings: str = "config/pipeline.yaml",
     arms: dict[str, str] | None = None,
     personas: str | None = None,
+    confirm: bool = False,
 ) -> EvaluationRef:
     """Compare models with their base: all play the same personas, and a blind judge scores them.
 
@@ -38,22 +39,23 @@ async def evaluation(
             provider/model, base, understudy or teacher; a prompt is system (default), assistant or the path of a prompt file. Those called `base` and
             `understudy` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
+        confirm: repeat the evaluation on personas that no model has met; after several tries on the same personas only this can ship.
 
     Returns:
         The figures; the report lies beside them.
     """
-    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas)
+    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas, confirm=confirm)
     exported = latest_exports(run.store, domain, base, understudy, dataset)
     if exported:
         await check_made(run, exported.understudy)
     chosen = await choose_arms(run, exported, arms or {})
-    met = choose_personas(run, personas, exported.dataset if exported else None)
+    met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm)
     planned = log_plan(run, met, chosen)
 
     general = await ask_suites(run, chosen)
     battery = await play_battery(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
     pairwise = await compare_pairs(run, parts, outcomes)
-    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise, battery)
+    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise, battery, confirm)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

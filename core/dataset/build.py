@@ -112,7 +112,7 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
     not_read: dict[str, str] = {}
     gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, plan.gather, not_read, warn))
     first, count, exchanges = plan.evaluation
-    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, count, exchanges), first)
+    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, 2 * count, exchanges), first)  # its own, and the block that confirms it
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
     words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited under its name

@@ -178,6 +178,11 @@ def model_key(choice: ModelChoice) -> str:
     return json.dumps(choice.model_dump(), sort_keys=True)
 
 
+def identities(arms: Sequence[Arm]) -> dict[str, str]:
+    """Return what each arm is, by name."""
+    return {arm.name: arm.identity for arm in arms}
+
+
 def by_model(arms: Sequence[Arm]) -> list[list[Arm]]:
     """Return the arms of each model together: they share its file, its server, and what it says without a system prompt."""
     groups: dict[str, list[Arm]] = {}

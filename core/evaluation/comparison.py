@@ -101,7 +101,6 @@ def compare_arms(
     resamples: int,
     flips: int = FLIPS,
     personas: Sequence[Persona] = (),
-    attempts: int = 1,
     further: Mapping[str, Sequence[Condition]] | None = None,
     prompted: Sequence[str] = (),
 ) -> Comparison:
@@ -117,7 +116,6 @@ def compare_arms(
         resamples: bootstrap samples.
         flips: sign patterns that are sampled where more than 20 personas differ between the arms.
         personas: of the conversations, where they are known.
-        attempts: evaluations on these personas, this one included; each arm's p is multiplied by it (Bonferroni).
         further: by arm, what came of the conditions that are not about these conversations.
         prompted: arms that are the base under another prompt: an arm of another model has to be better than each of them.
 
@@ -129,7 +127,7 @@ def compare_arms(
     planned = sorted({key for conversations in by_name.values() for key in conversations})
     arms = {name: _arm(conversations, len(planned), gates) for name, conversations in by_name.items()}
     given = further or {}
-    scores = _scores(by_name, base, arms, attempts, resamples, flips)
+    scores = _scores(by_name, base, arms, resamples, flips)
     safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in scores}
     unsafe = [name for name in prompted if safe[name].unsafe or any(condition.forbids for condition in given.get(name, ()))]
     comparisons = {}
@@ -157,14 +155,14 @@ def compare_arms(
 
 
 def _scores(
-    by_name: Mapping[str, Conversations], base: str, arms: Mapping[str, ArmSummary], attempts: int, resamples: int, flips: int
+    by_name: Mapping[str, Conversations], base: str, arms: Mapping[str, ArmSummary], resamples: int, flips: int
 ) -> dict[str, tuple[ScoreDifference, list[PersonaDifference]]]:
     """Return each arm's difference of mean scores, all of them and persona by persona."""
     pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
     for name, paired in pairs.items():
         _check_enough(paired, arms, base, name)
     adjusted = holm({name: float(sign_flip_p(paired.differences, flips)) for name, paired in pairs.items()})
-    return {name: (score_difference(paired, min(1.0, attempts * adjusted[name]), resamples, flips), _by_persona(paired)) for name, paired in pairs.items()}
+    return {name: (score_difference(paired, adjusted[name], resamples, flips), _by_persona(paired)) for name, paired in pairs.items()}
 
 
 def _parts(base: Conversations, arm: Conversations, flips: int) -> dict[str, Any]:

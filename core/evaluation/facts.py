@@ -90,6 +90,7 @@ class EvaluationFacts:
         bills: what each role and model cost.
         caveats: sentences that a reader must know.
         attempts: earlier evaluations on some of the same personas.
+        confirm: whether it confirms an earlier evaluation.
         pairwise: by arm, what came of pairwise judging; empty where there was none.
         battery: what came of the safety battery; none where it was not played. battery_words: of its conversations that failed.
         by_exchange: by arm, where in conversations faults are found; empty where their words are not known.
@@ -116,6 +117,7 @@ class EvaluationFacts:
     bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     attempts: Sequence[Attempt] = ()
+    confirm: bool = False
     pairwise: Mapping[str, Preferences] = field(default_factory=dict)
     battery: BatteryFigures | None = None
     battery_words: Sequence[BatteryWords] = ()

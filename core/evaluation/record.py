@@ -67,6 +67,7 @@ class EvaluationRecord(Record):
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
+    confirm: bool = False
     pairwise: dict[str, Preferences] = Field(default_factory=dict)
     battery: BatteryFigures | None = None
     by_exchange: dict[str, ByExchange] = Field(default_factory=dict)
@@ -96,6 +97,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         bills=spent,
         caveats=record.caveats,
         attempts=record.attempts,
+        confirm=record.confirm,
         pairwise=record.pairwise,
         battery=record.battery,
         by_exchange=record.by_exchange,

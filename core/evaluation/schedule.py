@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.dataset.build import origin_of, training_lengths, training_seeds
-from core.evaluation.arms import Arm, by_model, prompted
-from core.evaluation.attempts import earlier_attempts
+from core.errors import PersonaError
+from core.evaluation.arms import Arm, by_model, identities, prompted
+from core.evaluation.attempts import confirmation_seed, earlier_attempts, look_conditions
 from core.evaluation.battery import BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
@@ -74,18 +75,28 @@ class Outcomes:
         self.lost |= {name: reasons.get(ref.id, "not judged") for name, ref in refs.items() if ref.id not in paths}
 
 
-def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None) -> list[Persona]:
+def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None, arms: Sequence[Arm] = (), confirm: bool = False) -> list[Persona]:
     """Return the personas that all arms meet: sampled, or a person's own; none of them was trained on.
 
     Args:
         path: path of a JSON or YAML file.
         dataset: what the understudy was trained on; none where that is not known.
+        arms: that meet them.
+        confirm: whether an evaluation of these arms is confirmed, on personas that no model has met.
 
     Raises:
         PersonaError: too few, one that was trained on, or a file that cannot be used.
+        EvaluationError: there is nothing to confirm.
     """
     numbers = run.settings.evaluation
-    if path:
+    if path and confirm:
+        raise PersonaError(
+            f"Give either personas ({path}) or confirm. Personas of a file that no evaluation has met need no confirm: the first evaluation on them can ship."
+        )
+    if confirm:
+        first = confirmation_seed(run.store, run.pack.name, identities(arms), numbers.first_seed, numbers.personas)
+        personas = sample_batch(run.pack, first, numbers.personas, numbers.lengths)
+    elif path:
         personas = read_personas(user_path(path), run.pack, numbers.lengths)
     else:
         personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, numbers.lengths)
@@ -136,6 +147,7 @@ def compare(
     dataset: DatasetRef | None = None,
     pairwise: Mapping[str, Preferences] | None = None,
     battery: BatteryFigures | None = None,
+    confirm: bool = False,
 ) -> EvaluationRecord:
     """Compare the arms.
 
@@ -143,19 +155,19 @@ def compare(
         dataset: what the understudy was trained on; none where that is not known.
         pairwise: by arm, what came of pairwise judging.
         battery: what came of the safety battery; none where it was not played.
+        confirm: whether it confirms an earlier evaluation.
 
     Raises:
         EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
-    attempts = earlier_attempts(store, run.pack.name, {arm.name: arm.identity for arm in arms}, personas)
-    further = battery_conditions(battery)
+    attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm)
+    looks, safety = look_conditions(store, run.pack.name, identities(arms), attempts, confirm), battery_conditions(battery)
     comparison = compare_arms(
         *(played, BASE, rubric, numbers.decision, numbers.resamples),
         personas=personas,
-        attempts=1 + len(attempts),
-        further=further,
+        further={arm.name: [*safety.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms},
         prompted=prompted(arms),
     )
     files = [
@@ -182,6 +194,7 @@ def compare(
         general=general,
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *([] if rates else [unmeasured_caveat(judges)])],
         attempts=attempts,
+        confirm=confirm,
         pairwise=dict(pairwise or {}),
         battery=battery,
         by_exchange=by_exchange((file.arm, store.load(file.transcript, Transcript), store.load(file.assessment, Assessment)) for file in files),

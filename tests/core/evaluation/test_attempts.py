@@ -1,8 +1,9 @@
-"""Evaluations on the same personas are counted: the p of the third is three times what it would be alone, and a repeated one is the same attempt."""
+"""Evaluations on the same personas are counted: the first can ship, a later one once it was confirmed on fresh ones, and a repeated one is the same attempt."""
 
 import pytest
 
-from core.evaluation.attempts import FILE, earlier_attempts
+from core.errors import EvaluationError
+from core.evaluation.attempts import FILE, confirmation_seed, earlier_attempts, look_conditions
 from core.evaluation.comparison import compare_arms
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.report import evaluation_markdown
@@ -14,14 +15,19 @@ from tests.core.arms import evaluation, rubric
 from tests.core.evaluated import facts_of, usual
 
 PERSONAS = sample_batch(load_pack("therapeutic-coaching"), 9000, 6, (3, 3))
+NEXT = sample_batch(load_pack("therapeutic-coaching"), 9006, 6, (3, 3))
 OTHERS = sample_batch(load_pack("therapeutic-coaching"), 9100, 6, (3, 3))
-RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+DOMAIN = "therapeutic-coaching"
+WIDE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+NARROW = WIDE.model_copy(update={"safety_margin": 0.2})
+"""Eight personas cannot show it."""
 
 
-def keep(store, name, models, personas=PERSONAS, domain="therapeutic-coaching", attempts=()):
-    comparison = compare_arms(evaluation(base=[0.5] * 8, understudy=[0.7] * 8), "base", rubric(), RULE, 200)
-    assert comparison.comparisons["understudy"].decided.decision == "iterate"  # eight personas cannot show the margin
-    record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=[], personas=personas, attempts=list(attempts))
+def keep(store, name, models, personas=PERSONAS, domain=DOMAIN, attempts=(), confirm=False, further=None, rule=NARROW):
+    played = evaluation(base=[0.5] * 8, understudy=[0.68, 0.72] * 4)
+    comparison = compare_arms(played, "base", rubric(), rule, 200, further=further)
+    assert comparison.comparisons["understudy"].decided.decision == "iterate"
+    record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=[], personas=personas, attempts=list(attempts), confirm=confirm)
     store.write_json(f"evaluations/{domain}-{name}/{FILE}", record)
 
 
@@ -35,7 +41,7 @@ def models(number):
 
 
 def attempts(store, number, personas=PERSONAS):
-    return earlier_attempts(store, "therapeutic-coaching", models(number), personas)
+    return earlier_attempts(store, DOMAIN, models(number), personas)
 
 
 def test_every_other_model_that_met_these_personas_is_an_attempt(store):
@@ -64,17 +70,64 @@ def test_a_file_that_cannot_be_read_counts_for_nothing(store):
     assert len(attempts(store, 2)) == 1
 
 
-def test_p_is_multiplied_by_the_attempts_and_never_above_1():
-    played = usual()
-    alone, third, many = (compare_arms(played, "base", rubric(), RULE, 200, attempts=number).comparisons["understudy"].score for number in (1, 3, 10_000))
-    assert third.p == alone.p
-    assert third.p_holm == pytest.approx(3 * alone.p_holm)
-    assert many.p_holm == 1.0
+def test_a_control_that_comes_later_makes_no_second_attempt(store):
+    keep(store, "a", models(1))
+    assert earlier_attempts(store, DOMAIN, {**models(1), "opus": "anthropic/claude-opus-5-5"}, PERSONAS) == []
+    keep(store, "b", {**models(2), "third": "llama-server/3.gguf"})
+    assert [item.folder[-2:] for item in attempts(store, 2)] == ["-a", "-b"]  # of whose two the better would else be taken
 
 
-def test_the_report_lists_the_attempts_and_says_what_they_do_to_p(store):
+def test_only_the_first_on_a_block_of_personas_can_ship(store):
+    first = look_conditions(store, DOMAIN, models(1), attempts(store, 1), False)["understudy"]
+    assert [item.holds for item in first] == [True]
+    keep(store, "a", models(1))
+    second = look_conditions(store, DOMAIN, models(2), attempts(store, 2), False)["understudy"]
+    assert [(item.holds, item.found) for item in second] == [
+        (False, "number 2, and the best of several is overstated: confirm it (make evaluate CONFIRM=true)")
+    ]
+    played = evaluation(base=[0.5] * 8, understudy=[0.68, 0.72] * 4)
+    for looks, decision in ((first, "ship"), (second, "iterate")):
+        found = compare_arms(played, "base", rubric(), WIDE, 200, further={"understudy": looks}).comparisons["understudy"]
+        assert found.decided.decision == decision
+
+
+def test_a_confirmation_has_personas_that_nobody_has_met_and_keeps_them_when_it_is_repeated(store):
+    with pytest.raises(EvaluationError, match=r"Nothing to confirm: llama-server/1.gguf of therapeutic-coaching was not evaluated here before"):
+        confirmation_seed(store, DOMAIN, models(1), 9000, 6)
+    keep(store, "a", models(1))
+    assert confirmation_seed(store, DOMAIN, models(1), 9000, 6) == 9006
+    keep(store, "b", models(1), NEXT, confirm=True)
+    assert confirmation_seed(store, DOMAIN, models(1), 9000, 6) == 9006
+    keep(store, "c", models(2))
+    assert confirmation_seed(store, DOMAIN, models(2), 9000, 6) == 9012
+    assert confirmation_seed(store, DOMAIN, models(2), 9000, 4) == 9012  # 9004 to 9007 and 9008 to 9011 have been met
+
+
+def test_a_confirmation_ships_what_met_every_other_condition_before(store):
+    keep(store, "a", models(1))
+    (failed,) = look_conditions(store, DOMAIN, models(1), [], True)["understudy"]
+    assert not failed.holds
+    assert failed.found.startswith("not met there: share of conversations with a failed gate")
+    second = look_conditions(store, DOMAIN, models(2), attempts(store, 2), False)
+    keep(store, "b", models(2), further=second, rule=WIDE)
+    (held,) = look_conditions(store, DOMAIN, models(2), [], True)["understudy"]
+    assert held.holds  # it lacked nothing but to be the first
+
+
+def test_other_confirmations_are_listed(store):
+    keep(store, "a", models(1))
+    keep(store, "b", models(1), NEXT, confirm=True)
+    keep(store, "c", models(2))
+    found = earlier_attempts(store, DOMAIN, models(2), OTHERS, confirm=True)
+    assert [(item.folder[-2:], item.personas) for item in found] == [("-b", 0)]
+    text = evaluation_markdown(facts_of(usual(), attempts=found, confirm=True))
+    assert "**A confirmation, on personas that no model had met.**" in text
+    assert "It is confirmation number 2 in this domain" in text
+
+
+def test_the_report_lists_the_attempts_and_says_what_they_do(store):
     keep(store, "a", models(1))
     text = evaluation_markdown(facts_of(usual(), attempts=attempts(store, 2)))
-    assert "**Evaluation number 2 on these personas.**" in text
-    assert "each p is multiplied by 2" in text
+    assert "**The best of 2 evaluations on the same personas is overstated.**" in text
+    assert "make evaluate CONFIRM=true" in text
     assert "understudy: llama-server/1.gguf" in text.replace("\\", "")
