@@ -148,7 +148,7 @@ evaluate-recorded:  ## Apply the statistics of the evaluation to assessments rec
 .PHONY: power
 power:  ## Show how often evaluations ship, and what they can detect [PILOT=comparison.json or folder PERSONAS=30 TRIALS=… SETTINGS=file TO=picture.svg DOMAIN=…]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) power $(call option,SETTINGS,settings) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials) $(call option,TO,to) --domain "$(DOMAIN)"
+	@$(UNDERSTUDY) power $(COMMON) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials) $(call option,TO,to) --domain "$(DOMAIN)"
 
 .PHONY: costs
 costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file TO=file for the whole page]

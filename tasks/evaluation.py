@@ -8,10 +8,10 @@ from prefect.logging import get_run_logger
 
 from blocks.chat import close_chat_model
 from core.errors import ModelError
-from core.evaluation.arms import Arm, by_model, check_apart, wanted_arms
+from core.evaluation.arms import Arm, by_model, check_apart, prompted, wanted_arms
 from core.evaluation.battery_play import battery_outlook
 from core.evaluation.beside_prompts import prompt_sentence
-from core.evaluation.plan import plan_evaluation
+from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.schedule import Outcomes, Part, plan_parts
@@ -72,7 +72,8 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     for said in battery_outlook(run.pack, numbers.suite_items, numbers.battery_tries):
         logger.info("%s", said)
     if len(personas) * numbers.trials <= CONVERSATIONS:
-        logger.info("%s", ship_sentence(ship_outlook(planned.spread, len(personas), numbers.trials, numbers.decision, planned.wanted_power)))
+        world = plan_world(run.pack, numbers, planned, personas, bool(prompted(arms)))
+        logger.info("%s", ship_sentence(ship_outlook(world, numbers.decision, planned.wanted_power)))
     return planned
 
 

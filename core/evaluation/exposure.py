@@ -6,7 +6,9 @@ from pydantic import FiniteFloat
 
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import mean_of, rate_bound
-from core.records import Answer, Outcome, Record
+from core.packs.pack import Pack
+from core.records import Answer, Outcome, Persona, Record
+from core.rehearsal.overview import exercised
 
 
 class Exposure(Record):
@@ -60,3 +62,14 @@ def exposure_of(conversations: Sequence[Trial], gate: str) -> Exposure:
         personas=len(by_persona),
         upper_bound=rate_bound(rate, 0.0, (len(by_persona), 1)) if by_persona else None,
     )
+
+
+def rarest_gate(pack: Pack, personas: Sequence[Persona]) -> tuple[str | None, float]:
+    """Return the gate whose occasion the fewest personas bring, and their share; none and 1 where every gate applies to every conversation.
+
+    A gate whose answer may be NA applies where a persona's topics or episodes exercise one of its clauses.
+    """
+    brought = [{clause.partition(".")[0] for clause in exercised(pack, persona)} for persona in personas]
+    heads = [criterion.head for criterion in pack.rubric.criteria.values()]
+    shares = {head.id: mean_of([float(head.id in gates) for gates in brought]) for head in heads if head.gate and head.na == "allowed" and head.clauses}
+    return min(shares.items(), key=lambda item: item[1], default=(None, 1.0))

@@ -1,10 +1,18 @@
 """What an evaluation can find, shown before it is paid for."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from core.errors import EvaluationError
+from core.evaluation.battery_play import openings_played
+from core.evaluation.exposure import rarest_gate
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis, Spread, analyse_power, assumed_spread, pilot_spread
 from core.evaluation.record import read_pilot
+from core.evaluation.ship_chance import PROMPTED, GateOpenings, World
+from core.packs.pack import Pack
 from core.paths import project_path
+from core.records import Persona
 from core.settings.evaluation import EvaluationSettings
 
 
@@ -16,6 +24,26 @@ def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, tr
     """
     rule, how_many = numbers.decision, numbers.personas if personas is None else personas
     return analyse_power(how_many, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
+
+
+def plan_world(pack: Pack, numbers: EvaluationSettings, planned: PowerAnalysis, personas: Sequence[Persona], prompted: bool) -> World:
+    """Return what is taken for true where the whole rule is simulated.
+
+    Args:
+        planned: with the spread of scores and the size.
+        personas: that are planned: they say how rare the rarest gate's occasion is.
+        prompted: whether the base also plays under another prompt.
+    """
+    rare, met = rarest_gate(pack, personas)
+    openings = Counter(opening.gate for opening in openings_played(pack, numbers.suite_items))
+    battery = [
+        GateOpenings(openings=openings[gate], tries=numbers.battery_tries, margin=margin)
+        for gate, margin in sorted(pack.battery.margins.items(), key=lambda item: item[0] == rare)
+        if openings[gate] and numbers.battery_tries
+    ]
+    return World(
+        spread=planned.spread, personas=planned.personas, trials=planned.trials, met=met, battery=tuple(battery), prompted=PROMPTED if prompted else None
+    )
 
 
 def _spread(numbers: EvaluationSettings) -> Spread:

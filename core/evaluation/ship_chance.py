@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
 from core.evaluation.attrition import UNLUCKY, Missing, missing_shares, quantiles
+from core.evaluation.battery_chance import battery_holds
 from core.evaluation.decision import enough_gain
 from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, rate_bounds, sign_flip_p
 from core.evaluation.power import Spread
@@ -29,12 +30,20 @@ PATTERNS = 4_000_000
 """Sign patterns in memory at once, where all are enumerated."""
 FLIPS = 5_000
 """Sign patterns where they are sampled: they move a p of 0.05 by 0.003, and more evaluations say more than more patterns."""
-MET = 0.098
-"""Share of the coaching pack's personas who have a crisis."""
 LOST = 0.02
 """Share of conversations that either arm loses; assumed."""
+PROMPTED = 0.05
+"""True gain of the base under a richer prompt; assumed: half of the gain that is asked for."""
 FARTHEST = 10.0
 """Mean before the cut at which every score is 0 or 1."""
+
+
+class GateOpenings(Record):
+    """A gate's part of the safety battery."""
+
+    openings: int = Field(ge=1)
+    tries: int = Field(ge=1)
+    margin: FiniteFloat
 
 
 class World(Record):
@@ -45,13 +54,17 @@ class World(Record):
     Args:
         met: share of personas who bring the occasion of the second gate.
         lost: share of conversations that either arm loses.
+        battery: of each gate, the rarest last; empty where no battery is played.
+        prompted: true gain of the base under another prompt, over the base; none where no such arm plays.
     """
 
     spread: Spread
     personas: int = Field(ge=1)
     trials: int = Field(ge=1)
-    met: FiniteFloat = Field(default=MET, ge=0, le=1)
+    met: FiniteFloat = Field(default=1.0, ge=0, le=1)
     lost: FiniteFloat = Field(default=LOST, ge=0, lt=1)
+    battery: tuple[GateOpenings, ...] = ()
+    prompted: FiniteFloat | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,8 @@ class Drawn:
     """The chance in simulated evaluations; the same serves every gain and every rate of failures, so that these differ by nothing else.
 
     Args:
-        noise: of the scores, (arm, simulation, persona, trial), the base first; lost: of the same shape.
-        luck: of each gate, (gate, arm, simulation, persona, trial), from 0 to 1; the gate fails below its rate.
+        noise: of the scores, (arm, simulation, persona, trial), the base first, then the arm and the base under another prompt; lost: of the same shape.
+        luck: of each gate, (gate, base or arm, simulation, persona, trial), from 0 to 1; the gate fails below its rate.
         met: personas who bring the second gate's occasion, (simulation, persona).
     """
 
@@ -71,14 +84,15 @@ class Drawn:
     met: np.ndarray
 
     def scores(self, gain: float) -> np.ndarray | None:
-        """Return the scores of both arms, cut to 0..1 around means whose ratio is the gain; none where the arm's mean would be above 1."""
+        """Return the scores of all arms, cut to 0..1 around means whose ratio is the gain; none where the arm's mean would be above 1."""
         base = self.world.spread.base_mean
         wanted = base * (1 + gain)
         # 1 / 1.1 × 1.1 is above 1 in binary numbers
         if wanted > 1 + 1e-9:
             return None
         sd = math.hypot(self.world.spread.between, self.world.spread.within) / math.sqrt(2)
-        before = np.array([_before_cut(base, sd), _before_cut(min(1.0, wanted), sd)])
+        means = [base, wanted] + ([base * (1 + self.world.prompted)] if self.world.prompted is not None else [])
+        before = np.array([_before_cut(min(1.0, mean), sd) for mean in means])
         return np.clip(self.noise + before[:, None, None, None], 0, 1)
 
     def failed(self, base: float, arm: float) -> np.ndarray:
@@ -108,14 +122,14 @@ def draw_evaluations(world: World, seed: int = 0, simulations: int = SIMULATIONS
     if each > CONVERSATIONS:
         raise EvaluationError(f"{world.personas} personas × {world.trials} trials are {each:,} conversations of an arm; up to {CONVERSATIONS:,} are simulated.")
     many = min(simulations, VALUES // each)
-    draw, shape = np.random.default_rng(seed), (2, many, world.personas, world.trials)
+    draw, shape = np.random.default_rng(seed), (2 if world.prompted is None else 3, many, world.personas, world.trials)
     between, within = world.spread.between / math.sqrt(2), world.spread.within / math.sqrt(2)
     noise = draw.normal(0, between, (*shape[:3], 1)) + draw.normal(0, within, shape)
-    return Drawn(world, noise, draw.random(shape) < world.lost, draw.random((2, *shape)), draw.random(shape[1:3]) < world.met)
+    return Drawn(world, noise, draw.random(shape) < world.lost, draw.random((2, 2, *shape[1:])), draw.random(shape[1:3]) < world.met)
 
 
 def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -> np.ndarray | None:
-    """Return in which evaluations gain, interval and p are as the rule wants them, gain and interval also if missing conversations had gone badly.
+    """Return in which evaluations the scores are as the rule wants them: gain, interval and p, missing conversations, and the base under another prompt.
 
     None where the base leaves no room for the gain.
 
@@ -126,27 +140,37 @@ def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -
     if scores is None:
         return None
     kept = ~drawn.lost
-    paired = np.asarray(kept.all(axis=0))
-    holds, differences = _gained(scores, paired, rule)
-    went_badly = np.where(kept, scores, [_quantile(*of, share) for *of, share in zip(scores, kept, (1 - UNLUCKY, UNLUCKY), strict=True)])
+    paired = kept[0] & kept[1]
+    holds, differences = _gained(scores[:2], paired, rule)
+    unlucky = [_quantile(scores[arm], kept[arm], share) for arm, share in enumerate((1 - UNLUCKY, UNLUCKY))]
+    went_badly = np.where(kept[:2], scores[:2], unlucky)
     holds &= _gained(went_badly, np.ones_like(paired), rule)[0] | paired.all(axis=(1, 2))
-    holds[holds] = _significant(differences[holds], rule.alpha, flips)
+    if drawn.world.prompted is None:
+        holds[holds] = _significant(differences[holds], rule.alpha, flips)
+        return holds
+    holds &= _above_zero(*_differences(scores[[2, 1]], kept[1] & kept[2]))
+    # by Holm: below half of alpha, or below alpha while that of the other arm is below half
+    one, other = differences[holds], _differences(scores[[0, 2]], kept[0] & kept[2])[0][holds]
+    half, whole, of_other = (_significant(of, level, flips) for of, level in ((one, rule.alpha / 2), (one, rule.alpha), (other, rule.alpha / 2)))
+    holds[holds] = half | (whole & of_other)
     return holds
 
 
 def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.ndarray:
-    """Return in which evaluations safety and missing shares are as the rule wants them.
+    """Return in which evaluations safety, the battery's too, and missing shares are as the rule wants them.
 
     Args:
         base, arm: shares of failed occasions, see `Drawn.failed`.
     """
-    failed, known = drawn.failed(base, arm), ~drawn.lost
+    failed, known = drawn.failed(base, arm), ~drawn.lost[:2]
     (base_rate, arm_rate), units = _rates(failed[0] | failed[1], known)
     holds = (units > 0) & (rate_bounds(arm_rate, base_rate, np.maximum(units, 1)) < rule.safety_margin)
     for gate, applies in zip(failed, drawn.applies(), strict=True):
         (base_rate, arm_rate), _ = _rates(gate, known & applies)
         holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
-    planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost.sum(axis=(-1, -2))
+    for place, gate in enumerate(reversed(drawn.world.battery)):
+        holds &= battery_holds(len(holds), gate.openings, gate.tries, gate.margin, base, base if place else arm, seed=place)
+    planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost[:2].sum(axis=(-1, -2))
     return holds & np.array([not _unequal(int(one), int(other), planned, rule.alpha, rule.missing_difference) for one, other in lost.T])
 
 
@@ -163,8 +187,14 @@ def _gained(scores: np.ndarray, counted: np.ndarray, rule: Decision) -> tuple[np
     """
     means, known = _persona_means(scores, np.broadcast_to(counted, scores.shape))
     base, arm = _mean_of_known(means, known)
-    differences = np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0)
-    return enough_gain(base, np.round(arm - base, DIGITS), rule.improvement) & _above_zero(differences, known[0]), differences
+    differences, known = _differences(scores, counted)
+    return enough_gain(base, np.round(arm - base, DIGITS), rule.improvement) & _above_zero(differences, known), differences
+
+
+def _differences(scores: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the personas' differences, second − first, 0 where a persona has no pair, and whether it has one."""
+    means, known = _persona_means(scores, np.broadcast_to(counted, scores.shape))
+    return np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0), known[0]
 
 
 def _persona_means(values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
-from core.evaluation.power import Spread
-from core.evaluation.ship_chance import LOST, MET, World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import World, draw_evaluations, others_hold, score_holds
 from core.pictures import COLOURS, MARKERS, TEXT, picture
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -61,31 +60,31 @@ class ShipOutlook(Record):
     gain_for_wanted: FiniteFloat | None
 
 
-def ship_rows(spread: Spread, sizes: Sequence[tuple[int, int]], rule: Decision, wanted: float) -> list[ShipRow]:
-    """Return a row for each size, personas and trials, and each of `FAILING` and `UNSAFE`."""
+def ship_rows(worlds: Sequence[World], rule: Decision, wanted: float) -> list[ShipRow]:
+    """Return a row for each world, and each of `FAILING` and `UNSAFE`."""
     rows = []
-    for personas, trials in sizes:
-        chance = _chances(spread, personas, trials, rule)
+    for world in worlds:
+        chance = _chances(world, rule)
         for failing, unsafe in [*((rate, None) for rate in FAILING), *((USUAL, rate) for rate in UNSAFE)]:
             chances = [chance(gain, failing, unsafe) for gain in GAINS]
             enough = _smallest(lambda gain, rates=(failing, unsafe), chance=chance: chance(gain, *rates), wanted)
-            rows.append(ShipRow(personas=personas, trials=trials, failing=failing, unsafe=unsafe, chances=chances, gain_for_wanted=enough))
+            rows.append(ShipRow(personas=world.personas, trials=world.trials, failing=failing, unsafe=unsafe, chances=chances, gain_for_wanted=enough))
     return rows
 
 
-def ship_outlook(spread: Spread, personas: int, trials: int, rule: Decision, wanted: float) -> ShipOutlook:
+def ship_outlook(world: World, rule: Decision, wanted: float) -> ShipOutlook:
     """Return how likely the planned evaluation ships an arm with the gain that is asked for.
 
     Raises:
         EvaluationError: an arm has more conversations than are simulated.
     """
-    chance = _chances(spread, personas, trials, rule)
+    chance, base = _chances(world, rule), world.spread.base_mean
     return ShipOutlook(
-        personas=personas,
-        trials=trials,
+        personas=world.personas,
+        trials=world.trials,
         asked=rule.improvement,
         wanted=wanted,
-        room=1 / spread.base_mean - 1 if spread.base_mean > 0 else None,
+        room=1 / base - 1 if base > 0 else None,
         chance=chance(rule.improvement, USUAL, None),
         gain_for_wanted=_smallest(lambda gain: chance(gain, USUAL, None), wanted),
     )
@@ -99,8 +98,8 @@ def ship_sentence(found: ShipOutlook) -> str:
         return f"By the whole rule no arm can be shipped: {asked}, and the base's mean leaves room for {room}, even to a perfect arm."
     needed = f"no true gain ships with {found.wanted:.0%}" if found.gain_for_wanted is None else f"{found.gain_for_wanted:.0%} ships with {found.wanted:.0%}"
     return (
-        f"By the whole rule (gain, p, interval, safety, missing) {found.personas} personas × {found.trials} trials ship a true gain of {found.asked:.0%} "
-        f"with a probability of {found.chance:.0%}; {needed} (simulated; each arm fails gates in {USUAL:.0%} of their occasions)."
+        f"By the whole rule (gain, p, interval, safety, missing, battery, prompts) {found.personas} personas × {found.trials} trials ship a true gain of "
+        f"{found.asked:.0%} with a probability of {found.chance:.0%}; {needed} (simulated; each arm fails gates in {USUAL:.0%} of their occasions)."
     )
 
 
@@ -115,9 +114,9 @@ def ship_table(rows: Sequence[ShipRow], wanted: float) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---", "---", *["---:"] * (len(GAINS) + 1)], *lines)]
 
 
-def ship_picture(spread: Spread, sizes: Sequence[tuple[int, int]], rule: Decision, wanted: float) -> str:
-    """Draw the chance to be shipped over the true gain, for each size, as an SVG picture that is a file of its own."""
-    curves = {f"{personas} × {trials}": _curve(_chances(spread, personas, trials, rule)) for personas, trials in sizes}
+def ship_picture(worlds: Sequence[World], rule: Decision, wanted: float) -> str:
+    """Draw the chance to be shipped over the true gain, for each world, as an SVG picture that is a file of its own."""
+    curves = {f"{world.personas} × {world.trials}": _curve(_chances(world, rule)) for world in worlds}
 
     def draw(axes: Any) -> None:
         for at, (name, points) in enumerate(curves.items()):
@@ -133,11 +132,14 @@ def ship_picture(spread: Spread, sizes: Sequence[tuple[int, int]], rule: Decisio
     return picture(draw, title, said, (8, 4.2), sides=("left", "bottom"), alone=True)
 
 
-def ship_assumptions(spread: Spread) -> str:
+def ship_assumptions(world: World) -> str:
     """Say what is taken for granted."""
+    parts = [f"{gate.openings} × {gate.tries}" for gate in world.battery]
+    battery = f"the battery plays {' and '.join(parts)} openings of the gates" if parts else "no battery is played"
+    prompted = "no prompted base plays" if world.prompted is None else f"the base under another prompt gains {world.prompted:.0%}"
     return (
-        f"Simulated: {spread.source}; one gate applies in every conversation and a rare one with {MET:.1%} of personas; either arm loses {LOST:.0%} of its "
-        "conversations; failures are independent of one another and of the scores; one arm is compared with the base."
+        f"Simulated: {world.spread.source}; one gate applies in every conversation and a rare one with {world.met:.1%} of personas; {battery}; {prompted}; "
+        f"each arm loses {world.lost:.0%} of its conversations; failures are independent of one another and of the scores."
     )
 
 
@@ -145,8 +147,8 @@ Chance = Callable[[float, float, float | None], float | None]
 """By true gain, share of failed occasions in both arms, and of the rare gate's by an unsafe arm."""
 
 
-def _chances(spread: Spread, personas: int, trials: int, rule: Decision) -> Chance:
-    drawn = draw_evaluations(World(spread=spread, personas=personas, trials=trials))
+def _chances(world: World, rule: Decision) -> Chance:
+    drawn = draw_evaluations(world)
     by_gain = cache(lambda gain: score_holds(drawn, rule, gain))
     by_rates = cache(lambda base, arm: others_hold(drawn, rule, base, arm))
 

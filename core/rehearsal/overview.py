@@ -27,7 +27,7 @@ def overview(pack: Pack, personas: Sequence[Persona]) -> dict[str, Any]:
     days, messages = [], sum(persona.exchanges for persona in personas)
     for persona in personas:
         episodes.update({episode.name for episode in persona.episodes})
-        clauses.update(_exercised(pack, persona))
+        clauses.update(exercised(pack, persona))
         countries.update([place.rpartition(", ")[2]] if (place := persona.life.get("place")) else [])
         for number in range(2, persona.exchanges + 1):
             steering = steer(pack, persona, number, minimum=1)
@@ -77,7 +77,7 @@ def _spread(numbers: Sequence[int]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in found.model_dump(exclude={"conversations"}).items()} if found else {}
 
 
-def _exercised(pack: Pack, persona: Persona) -> set[str]:
+def exercised(pack: Pack, persona: Persona) -> set[str]:
     """Return the clauses that a persona's conversation exercises."""
     clauses: set[str] = set()
     for topic in persona.topics:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.evaluation.battery_play import battery_outlook
-from core.evaluation.plan import plan_evaluation
+from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.safety import least_bound
 from core.evaluation.sentences import power_sentence, safety_outlook
@@ -11,6 +11,8 @@ from core.evaluation.ship_outlook import ship_assumptions, ship_outlook, ship_pi
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count
+from core.rehearsal.personas import sample_batch
+from core.settings.arms import BASE, read_arms
 from core.settings.evaluation import EvaluationSettings
 from core.settings.pipeline import load_settings
 from core.terminal import Answer, one_line
@@ -34,6 +36,7 @@ def power(
         pilot: an earlier evaluation to take the spread of scores from: its comparison.json, or a folder of recorded assessments; default: from the settings.
         personas: number of planned personas; default: from the settings.
         trials: conversations per persona and arm; default: from the settings.
+        domain: name of the pack whose personas and safety battery are planned.
         settings: path of the settings file.
         to: file for a picture (SVG) of the probability to be shipped.
         domain: name of a domain pack, whose safety battery is played.
@@ -42,17 +45,19 @@ def power(
     if pilot:
         numbers = numbers.model_copy(update={"power": numbers.power.model_copy(update={"pilot": pilot})})
     planned = plan_evaluation(numbers, personas, trials)
-    rule, wanted, spread = numbers.decision, planned.wanted_power, planned.spread
+    rule, wanted, pack = numbers.decision, planned.wanted_power, load_pack(domain)
+    prompted = any(arm.model == BASE for arm in read_arms(numbers.arms).values())
+    world = plan_world(pack, numbers, planned, sample_batch(pack, numbers.first_seed, planned.personas, numbers.lengths), prompted)
     safety = safety_outlook(planned.personas, rule.safety_margin)
-    outlook = ship_outlook(spread, planned.personas, planned.trials, rule, wanted)
-    sizes = [(many, planned.trials) for many in sorted({*SIMULATED, planned.personas})]
-    simulated = ship_rows(spread, sizes, rule, wanted)
+    outlook = ship_outlook(world, rule, wanted)
+    worlds = [world.model_copy(update={"personas": many}) for many in sorted({*SIMULATED, planned.personas})]
+    simulated = ship_rows(worlds, rule, wanted)
     if to is not None:
-        user_path(to).write_text(ship_picture(spread, sizes, rule, wanted), encoding="utf-8")
+        user_path(to).write_text(ship_picture(worlds, rule, wanted), encoding="utf-8")
     lines, rows = _detected(numbers, planned)
     battery = battery_outlook(load_pack(domain), numbers.suite_items, numbers.battery_tries)
     said = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety, *battery)), "", "How often the whole rule ships", ""]
-    said += [*ship_table(simulated, wanted), "", one_line(ship_assumptions(spread)), "", "What p below alpha alone can find", "", *lines, ""]
+    said += [*ship_table(simulated, wanted), "", one_line(ship_assumptions(world)), "", "What p below alpha alone can find", "", *lines, ""]
     said.append(f"Written: {to}" if to is not None else "--to FILE.svg draws how often the rule ships.")
     data = {"ships": outlook, "planned": power_sentence(planned), "safety": safety, "battery": battery, "by_the_whole_rule": simulated, "sizes": rows}
     return Answer("\n".join(said), data)

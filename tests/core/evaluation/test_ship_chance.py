@@ -7,15 +7,27 @@ import pytest
 
 from core.errors import EvaluationError
 from core.evaluation.comparison import compare_arms
+from core.evaluation.exposure import rarest_gate
+from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import analyse_power, assumed_spread
 from core.evaluation.sentences import power_sentence
-from core.evaluation.ship_chance import World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import GateOpenings, World, draw_evaluations, others_hold, score_holds
 from core.evaluation.ship_outlook import GAINS, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
+from core.packs.pack import load_pack
+from core.rehearsal.overview import exercised
+from core.rehearsal.personas import sample_batch
 from core.settings.evaluation import Decision
 from core.settings.pipeline import load_settings
 from tests.core.arms import lost, one, rubric
 
 SPREAD = assumed_spread(0.05, 0.15, 0.70)
+MET = 0.098
+
+
+def world(personas, trials, spread=SPREAD, met=MET, **more):
+    return World(spread=spread, personas=personas, trials=trials, met=met, **more)
+
+
 RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.1, missing_difference=0.1)
 
 
@@ -23,9 +35,9 @@ def conversations(drawn, place, gain, base, arm):
     """The conversations of one simulated evaluation."""
     scores, failed, applies = drawn.scores(gain), drawn.failed(base, arm), drawn.applies()
     played = []
-    for side, name in enumerate(("base", "understudy")):
+    for side, name in enumerate(("base", "understudy", "prompted")[: len(scores)]):
         for persona, trial in np.ndindex(drawn.world.personas, drawn.world.trials):
-            gates = [gate for at, gate in enumerate(("G1", "G2")) if failed[at, side, place, persona, trial]]
+            gates = [gate for at, gate in enumerate(("G1", "G2")) if side < 2 and failed[at, side, place, persona, trial]]
             answers = {} if applies[1, 0, place, persona, 0] else {"G2": "NA"}
             item = one(name, 9000 + persona, trial, float(scores[side, place, persona, trial]), gates, answers)
             played.append(lost(item) if drawn.lost[side, place, persona, trial] else item)
@@ -33,26 +45,31 @@ def conversations(drawn, place, gain, base, arm):
 
 
 @pytest.mark.parametrize(
-    ("personas", "trials", "base_mean", "missing", "margin", "alpha"),
+    ("personas", "trials", "base_mean", "missing", "margin", "alpha", "prompted"),
     [
-        (8, 2, 0.7, 0.15, 0.4, 0.05),
-        (23, 2, 0.7, 0.1, 0.2, 0.05),
-        (22, 1, 0.88, 0.05, 0.2, 0.05),
-        (24, 1, 0.97, 0.0, 0.25, 0.05),
-        (22, 2, 0.7, 0.02, 0.25, 0.5),  # where p is no obstacle, the interval decides
+        (8, 2, 0.7, 0.15, 0.4, 0.05, None),
+        (23, 2, 0.7, 0.1, 0.2, 0.05, None),
+        (22, 1, 0.88, 0.05, 0.2, 0.05, None),
+        (24, 1, 0.97, 0.0, 0.25, 0.05, None),
+        (22, 2, 0.7, 0.02, 0.25, 0.5, None),  # where p is no obstacle, the interval decides
+        (23, 2, 0.7, 0.02, 0.2, 0.05, -0.05),
     ],
 )
-def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(personas, trials, base_mean, missing, margin, alpha):
+def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(personas, trials, base_mean, missing, margin, alpha, prompted):
     rule = Decision(improvement=0.03, alpha=alpha, safety_margin=margin, missing_difference=0.15)
-    world = World(spread=assumed_spread(0.05, 0.15, base_mean), personas=personas, trials=trials, met=0.3, lost=missing)
-    drawn, gain, rates, flips = draw_evaluations(world, seed=5, simulations=25), 0.05 if base_mean < 0.9 else 0.03, (0.02, 0.3), 400
+    true = world(personas, trials, assumed_spread(0.05, 0.15, base_mean), met=0.3, lost=missing, prompted=prompted)
+    drawn, gain, rates, flips = draw_evaluations(true, seed=5, simulations=25), 0.05 if base_mean < 0.9 else 0.03, (0.02, 0.3), 400
     better, others = score_holds(drawn, rule, gain, flips), others_hold(drawn, rule, *rates)
     assert better is not None
     for place in range(25):
         played = conversations(drawn, place, gain, *rates)
-        decided = compare_arms(played, "base", rubric(), rule, resamples=10, flips=flips).comparisons["understudy"].decided
+        decided = (
+            compare_arms(*(played, "base", rubric(), rule), resamples=10, flips=flips, prompted=() if prompted is None else ("prompted",))
+            .comparisons["understudy"]
+            .decided
+        )
         held = [condition.holds for condition in decided.conditions]
-        assert (all(held[:4]), all(held[4:])) == (better[place], others[place])
+        assert (all(held[:4] + held[7:]), all(held[4:7])) == (better[place], others[place])
         assert (decided.decision == "ship") == (better[place] and others[place])
     assert 0 < better.sum() < 25
     assert 0 < others.sum() < 25
@@ -60,7 +77,7 @@ def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(pe
 
 @pytest.mark.parametrize(("personas", "trials"), [(10, 3), (30, 3), (60, 2)])
 def test_without_a_gain_it_ships_less_often_than_alpha_and_with_more_of_it_never_less(personas, trials):
-    for row in ship_rows(SPREAD, [(personas, trials)], RULE, 0.8):
+    for row in ship_rows([world(personas, trials)], RULE, 0.8):
         chances = [chance for chance in row.chances if chance is not None]
         assert len(chances) == len(GAINS)
         assert chances[0] < RULE.alpha
@@ -69,7 +86,7 @@ def test_without_a_gain_it_ships_less_often_than_alpha_and_with_more_of_it_never
 
 
 def test_an_arm_that_fails_more_of_a_gate_s_occasions_is_shipped_less_often():
-    drawn = draw_evaluations(World(spread=SPREAD, personas=60, trials=2))
+    drawn = draw_evaluations(world(60, 2))
     safe = [others_hold(drawn, RULE, 0.01, rate).mean() for rate in (0.01, 0.05, 0.2, 0.5)]
     assert safe == sorted(safe, reverse=True)
     assert safe[-1] < 0.05
@@ -91,30 +108,29 @@ def test_scores_have_the_mean_that_is_said_although_they_are_cut():
 @pytest.mark.parametrize(("base_mean", "room"), [(0.93, "7.5%"), (0.95, "5.3%"), (1.0, "0.0%")])
 def test_above_a_base_of_0_909_no_arm_can_ship_and_that_is_said(base_mean, room):
     spread = assumed_spread(0.05, 0.15, base_mean)
-    found = ship_outlook(spread, 60, 3, RULE, 0.8)
+    found = ship_outlook(world(60, 3, spread), RULE, 0.8)
     assert (found.chance, found.gain_for_wanted) == (None, None)
     assert f"no arm can be shipped: a gain of 10% is asked for, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
-    (row, *_) = ship_rows(spread, [(60, 3)], RULE, 0.8)
+    (row, *_) = ship_rows([world(60, 3, spread)], RULE, 0.8)
     assert row.chances[GAINS.index(0.10)] is None
     assert "| no room | no room | no room | no gain |" in ship_table([row], 0.8)[-1]
     planned = analyse_power(60, 3, spread)
     assert (planned.gain_power, planned.personas_for_gain) == (0.0, None)
     assert f"is out of reach, because the base leaves room for {1 - base_mean:.3f}" in power_sentence(planned)
-    assert ship_outlook(assumed_spread(0.05, 0.15, 1 / 1.1), 60, 3, RULE, 0.8).chance is not None
+    assert ship_outlook(world(60, 3, assumed_spread(0.05, 0.15, 1 / 1.1)), RULE, 0.8).chance is not None
 
 
 def test_the_same_seed_gives_the_same_and_another_another():
-    first, again = (ship_rows(SPREAD, [(12, 2)], RULE, 0.8) for _ in range(2))
+    first, again = (ship_rows([world(12, 2)], RULE, 0.8) for _ in range(2))
     assert first == again
-    world = World(spread=SPREAD, personas=12, trials=2)
-    assert not np.array_equal(draw_evaluations(world, seed=1).noise, draw_evaluations(world, seed=2).noise)
-    assert ship_picture(SPREAD, [(12, 2)], RULE, 0.8) == ship_picture(SPREAD, [(12, 2)], RULE, 0.8)
+    assert not np.array_equal(draw_evaluations(world(12, 2), seed=1).noise, draw_evaluations(world(12, 2), seed=2).noise)
+    assert ship_picture([world(12, 2)], RULE, 0.8) == ship_picture([world(12, 2)], RULE, 0.8)
 
 
 def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
-    found = ship_outlook(SPREAD, 60, 2, RULE, 0.8)
+    found = ship_outlook(world(60, 2), RULE, 0.8)
     assert found.gain_for_wanted is not None
-    drawn = draw_evaluations(World(spread=SPREAD, personas=60, trials=2))
+    drawn = draw_evaluations(world(60, 2))
     others = others_hold(drawn, RULE, 0.01, 0.01)
     below, at = (np.mean(score_holds(drawn, RULE, found.gain_for_wanted + more) & others) for more in (-0.01, 0))
     assert below < 0.8 <= at
@@ -124,7 +140,7 @@ def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
 @pytest.mark.parametrize("spread", [assumed_spread(0, 0, 0.5), assumed_spread(0.05, 0.15, 0.0), assumed_spread(1, 1, 0.5), assumed_spread(0, 0.2, 0.999)])
 @pytest.mark.parametrize("personas", [1, 2, 6])
 def test_a_world_at_the_edge_has_chances_too(spread, personas):
-    for row in ship_rows(spread, [(personas, 1)], RULE, 0.8):
+    for row in ship_rows([world(personas, 1, spread)], RULE, 0.8):
         assert all(chance is None or 0 <= chance <= 1 for chance in row.chances)
 
 
@@ -133,14 +149,36 @@ def test_an_evaluation_too_large_to_simulate_is_refused():
         draw_evaluations(World(spread=SPREAD, personas=10_000, trials=3))
 
 
-def test_the_shipped_sizes_ship_a_gain_of_15_percent_although_gates_fail_now_and_then():
-    numbers = load_settings().evaluation
-    (row,) = [
-        row
-        for row in ship_rows(
-            assumed_spread(numbers.power.between, numbers.power.within, numbers.power.base_mean), [(numbers.personas, numbers.trials)], numbers.decision, 0.8
-        )
-        if (row.failing, row.unsafe) == (0.01, None)
-    ]
+@pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
+def test_the_shipped_sizes_ship_a_gain_of_15_percent_although_gates_fail_now_and_then(domain):
+    numbers, pack = load_settings().evaluation, load_pack(domain)
+    met = sample_batch(pack, numbers.first_seed, numbers.personas)
+    planned = plan_world(pack, numbers, plan_evaluation(numbers), met, True)
+    assert len(planned.battery) == 2
+    assert 0 < planned.met < 0.3
+    (row,) = [row for row in ship_rows([planned], numbers.decision, 0.8) if (row.failing, row.unsafe) == (0.01, None)]
     assert (row.chances[GAINS.index(0.15)] or 0) >= 0.8
     assert row.chances[0] == pytest.approx(0, abs=0.01)
+
+
+def test_an_unsafe_understudy_is_hardly_ever_shipped_where_the_battery_is_played():
+    battery = tuple(GateOpenings(openings=45, tries=2, margin=0.15) for _ in range(2))
+    rows = {row.unsafe: row.chances[GAINS.index(0.15)] or 0 for row in ship_rows([world(60, 2, battery=battery)], RULE, 0.8) if row.unsafe}
+    assert rows[0.2] < 0.05
+    assert rows[0.5] == 0
+
+
+def test_the_better_a_prompt_does_the_less_often_an_understudy_ships():
+    chances = [ship_outlook(world(60, 2, prompted=gain), RULE, 0.8).chance or 0 for gain in (0.0, 0.05, 0.1)]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[-1] < 0.05
+
+
+def test_the_rarest_gate_is_the_one_that_the_fewest_planned_personas_bring():
+    pack = load_pack("therapeutic-coaching")
+    batch = sample_batch(pack, 9000, 60)
+    gate, share = rarest_gate(pack, batch)
+    brought = [persona for persona in batch if any(clause.startswith(f"{gate}.") for clause in exercised(pack, persona))]
+    assert gate == "CQ9"  # the other one is never NA
+    assert share == len(brought) / 60
+    assert rarest_gate(pack, brought) == ("CQ9", 1.0)
