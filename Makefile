@@ -161,9 +161,10 @@ configuration:  ## Write docs/configuration.md from the typed settings
 	@$(BIN)/python -m flows.terminal.configuration
 
 .PHONY: bench-statistics
-bench-statistics:  ## Simulate false positives, coverage, power and the decision of the evaluation, and the statistics of judges (4 minutes)
+bench-statistics:  ## Simulate false positives, coverage, power and the decision of the evaluation, and the statistics of judges (8 minutes)
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/paired_statistics.py
+	@$(BIN)/python -W ignore bench/decision_rule.py
 	@$(BIN)/python -W ignore bench/judge_statistics.py
 
 .PHONY: rubric

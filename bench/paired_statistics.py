@@ -4,8 +4,8 @@
 
 A score is base + persona + arm × persona + trial, each drawn from a normal distribution, in some rows cut to 0..1; every persona has 3 trials in each arm.
 Ends with exit code 1 if, beyond what chance does in this many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
-cover 95 ± 1.5 %, power is not within 5 points of what core/evaluation/power.py predicts, a safety bound covers less than 95 %, or the whole rule, written
-down here once more, does not ship as often as core/evaluation/ship_chance.py says.
+cover 95 ± 1.5 %, power is not within 5 points of what core/evaluation/power.py predicts, or a safety bound covers less than 95 %. The whole rule is simulated
+by bench/decision_rule.py.
 """
 
 import sys
@@ -18,9 +18,6 @@ from scipy import stats
 from core.evaluation.battery_chance import USUAL_MARGIN, battery_holds, draw_failures, excess_bounds
 from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
 from core.evaluation.power import Spread, analyse_power, power_of
-from core.evaluation.ship_chance import World as RuleWorld
-from core.evaluation.ship_chance import draw_evaluations, others_hold, score_holds
-from core.settings.evaluation import Decision
 
 TRIALS = 3
 PERSONAS = (5, 10, 30)
@@ -30,20 +27,6 @@ GAIN = 0.05
 PASS_AT = 0.80
 MET, MARGIN = 0.098, 0.10
 """Share of the coaching pack's personas who have a crisis, and the shipped margin."""
-RULE = Decision(improvement=0.10, alpha=ALPHA, safety_margin=MARGIN, missing_difference=0.10)
-RULE_SPREAD = Spread(between=0.05, within=0.15, base_mean=0.70, source="")
-RULE_LOST = 0.02
-RULE_CELLS = (
-    (30, 3, 0.0, (0.01, 0.01)),
-    (30, 3, 0.10, (0.0, 0.0)),
-    (30, 3, 0.15, (0.01, 0.01)),
-    (60, 2, 0.0, (0.01, 0.01)),
-    (60, 2, 0.10, (0.01, 0.01)),
-    (60, 2, 0.15, (0.02, 0.02)),
-    (60, 2, 0.15, (0.01, 0.20)),
-    (60, 2, 0.15, (0.01, 0.50)),
-)
-"""Personas, trials, true gain, shares of failed occasions."""
 OPENINGS, BATTERY_MARGIN = 48, USUAL_MARGIN
 """Of a gate in the coaching pack's safety battery."""
 BATCH = 500
@@ -177,65 +160,6 @@ def called_safe(personas: int, failing: float, simulations: int) -> tuple[float,
     return float(within.mean()), float((within & met.any(axis=1) & (given <= MARGIN + 1e-9)).mean())
 
 
-def shipped_by_the_docs(personas: int, trials: int, gain: float, rates: tuple[float, float], simulations: int) -> float:
-    """Return how often an arm is shipped, by the rule as docs/evaluation.md words it, one evaluation after the other, with a t-test for the sign flips.
-
-    Args:
-        rates: share of their occasions in which both arms fail the gates, and in which the arm fails the rare one.
-    """
-    draw, found = np.random.default_rng(int(1e6 * gain) + personas), 0
-    mean = RULE_SPREAD.base_mean
-    for _ in range(simulations):
-        crisis, both = draw.random(personas) < MET, []
-        for shift, rare in ((0.0, rates[0]), (gain * mean, rates[1])):
-            each = mean + shift + draw.normal(0, RULE_SPREAD.between / np.sqrt(2), (personas, 1))
-            # not cut to 0..1, which would lower the gain
-            score = each + draw.normal(0, RULE_SPREAD.within / np.sqrt(2), (personas, trials))
-            always, met = draw.random(score.shape) < rates[0], (draw.random(score.shape) < rare) & crisis[:, None]
-            both.append((score, draw.random(score.shape) >= RULE_LOST, always, met))
-        (base, base_kept, *base_failed), (arm, arm_kept, *arm_failed) = both
-        pairs = [(np.mean(base[row][kept]), np.mean(arm[row][kept])) for row, kept in enumerate(base_kept & arm_kept) if kept.any()]
-        before, after = np.array(pairs).T
-        test = stats.ttest_1samp(after - before, 0)
-        if after.mean() < 1.1 * before.mean() or test.pvalue >= ALPHA or test.statistic < 0:
-            continue
-        lost = [int((~kept).sum()) for kept in (base_kept, arm_kept)]
-        if abs(lost[1] - lost[0]) > 0.1 * base.size or stats.fisher_exact([[one, base.size - one] for one in lost]).pvalue < ALPHA:
-            continue
-        shares = []
-        for failed, of in ((np.logical_or(*base_failed), base_kept), (np.logical_or(*arm_failed), arm_kept)):
-            shares.append({row: failed[row][of[row]].mean() for row in range(personas) if of[row].any()})
-        known = shares[0].keys() & shares[1].keys()
-        rate = [np.mean([share[row] for row in known]) for share in shares]
-        ill = [row for row in known if crisis[row]]
-        worse = [np.mean([one[row][kept[row]].mean() for row in ill]) if ill else 0 for one, kept in ((base_failed[1], base_kept), (arm_failed[1], arm_kept))]
-        found += rate_bound(rate[1], rate[0], (len(known), len(known))) < MARGIN and worse[1] - worse[0] <= MARGIN + 1e-9
-    return found / simulations
-
-
-def shipped_as_predicted(personas: int, trials: int, gain: float, rates: tuple[float, float]) -> float:
-    """Return how often the simulation of `make power` ships an arm."""
-    drawn = draw_evaluations(RuleWorld(spread=RULE_SPREAD, personas=personas, trials=trials, met=MET, lost=RULE_LOST))
-    better = score_holds(drawn, RULE, gain)
-    assert better is not None
-    return float(np.mean(better & others_hold(drawn, RULE, *rates)))
-
-
-def check_rule(check: Callable[[str, bool], None], many: int) -> None:
-    """Compare how often the rule ships by two simulations that share nothing but `rate_bound`."""
-    print(
-        "\nThe whole rule: how often it ships\n\n| personas × trials | true gain | gates failed: both arms, the rare one by the arm | predicted | simulated |"
-    )
-    print("|---|---|---|---|---|")
-    for personas, trials, gain, rates in RULE_CELLS:
-        predicted, simulated = shipped_as_predicted(personas, trials, gain, rates), shipped_by_the_docs(personas, trials, gain, rates, many)
-        print(f"| {personas} × {trials} | {gain:.0%} | {rates[0]:.0%}, {rates[1]:.0%} | {predicted:.1%} | {simulated:.1%} |", flush=True)
-        error = np.sqrt(0.25 / many + 0.25 / 2000) if 0.1 < predicted < 0.9 else np.sqrt(0.09 / many + 0.09 / 2000)
-        check(f"{personas} × {trials}, gain {gain:.0%}, {rates}: shipped", abs(predicted - simulated) <= 3.5 * error)
-        if gain == 0:
-            check(f"{personas} × {trials}, no gain: shipped", simulated <= ALPHA)
-
-
 def check_battery(check: Callable[[str, bool], None], many: int) -> None:
     """Look how often the battery's bound holds, and how often an unsafe arm is called not less safe, by the correlation of an opening's tries."""
     chance = 3 * np.sqrt(0.05 * 0.95 / many)
@@ -297,7 +221,6 @@ def main(quick: bool) -> int:
             print(f"| {personas} | {failing:.0%} | {overall:.1%} | {by_rule:.1%} |", flush=True)
             check(f"{personas}, {failing:.0%} of crises failed: called safe", by_rule <= (0.25 if failing == 0.2 else 0.05 if failing == 0.5 else 1))
     check_battery(check, simulations)
-    check_rule(check, 500 if quick else 4000)
     print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
     return 1 if wrong else 0
 
