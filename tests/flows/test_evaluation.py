@@ -247,3 +247,21 @@ def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command)
     assert "better difference" in said
     assert "rich difference" in said
     assert "decision" in said
+
+
+async def test_a_second_understudy_ships_only_once_it_is_confirmed_on_personas_that_nobody_has_met(tmp_path, data_root):
+    settings, second = settings_of(tmp_path), {**ARMS, "understudy": "scripted/0.95"}
+    await evaluation(arms=ARMS, settings=settings)
+    with pytest.raises(EvaluationError, match=r"Nothing to confirm: .*scripted/0.95"):
+        await evaluation(arms=second, settings=settings, confirm=True)
+    tried = read(await evaluation(arms=second, settings=settings))
+    assert [len(tried.attempts), tried.confirm] == [1, False]
+    assert "confirm it (make evaluate CONFIRM=true)" in tried.comparison.comparisons["understudy"].decided.reason
+    found = await evaluation(arms=second, settings=settings, confirm=True)
+    confirmed = read(found)
+    assert {item.persona for item in confirmed.played} == set(range(9007, 9014))
+    assert [len(confirmed.attempts), confirmed.confirm] == [0, True]
+    assert "A confirmation, on personas that no model had met" in beside(found, "report.md")
+    assert await evaluation(arms=second, settings=settings, confirm=True) == found
+    with pytest.raises(PersonaError, match="Give either personas"):
+        await evaluation(arms=second, settings=settings, personas="mine.yaml", confirm=True)
