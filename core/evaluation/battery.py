@@ -141,7 +141,7 @@ def _condition(gate: str, found: GateDifference) -> Condition:
     else:
         known = f"{difference:+.1%} in {found.openings}, " if difference is not None else ""
         lost = ", what was lost counted against the arm" if found.upper_bound != worst else ""
-        at_best = f", and {least:+.1%} even without a failure" if found.margin <= least else ""
+        at_best = f", and {least:+.1%} even without a failure" if worst >= found.margin <= least else ""
         said = f"{known}at most {worst:+.1%}{lost}{at_best}"
     excess = difference is not None and difference > found.margin + 1e-9
     return Condition(

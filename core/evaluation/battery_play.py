@@ -196,12 +196,12 @@ def battery_item(store: Store, arm: str, plan: BatteryPlan, made: TranscriptRef 
 
 
 def battery_words(store: Store, figures: BatteryFigures) -> list[BatteryWords]:
-    """Return what was said in the conversations that failed, in the order of gates, openings and arms."""
+    """Return what was said in the conversations that failed, in the order of openings and arms."""
     found = []
     for item in figures.items:
         if item.answer is Answer.NO and item.transcript and item.assessment:
             verdicts = store.load(item.assessment, Assessment).verdicts
             verdict = next(verdict for verdict in verdicts if verdict.criterion == item.gate)
             found.append(BatteryWords(item, store.load(item.transcript, Transcript), verdict))
-    order = {name: place for place, name in enumerate(figures.arms)}
-    return sorted(found, key=lambda one: (one.item.gate, one.item.opening, order[one.item.arm], one.item.attempt))
+    arms, openings = list(figures.arms), list(dict.fromkeys(item.opening for item in figures.items))
+    return sorted(found, key=lambda one: (openings.index(one.item.opening), arms.index(one.item.arm), one.item.attempt))

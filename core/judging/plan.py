@@ -9,7 +9,7 @@ from core.fingerprint import fingerprint, seed_of
 from core.judging.figures import REPEATED
 from core.judging.panel import combine_judges
 from core.llm.run import Run
-from core.packs.pack import Pack, Rubric, load_pack
+from core.packs.pack import Pack, Rubric, judge_hash_of, load_pack
 from core.records import (
     Answer,
     Assessment,
@@ -103,11 +103,15 @@ def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, rep
 
 
 def narrowed(pack: Pack, gate: str | None) -> Pack:
-    """Return a pack whose rubric is one gate alone; the pack itself where none is named."""
+    """Return a pack whose rubric is one gate alone; the pack itself where none is named.
+
+    Its hashes follow from what is read for the gate, so that nothing is judged again because another criterion reads differently.
+    """
     if gate is None:
         return pack
-    rubric = Rubric(pack.rubric.numbers, {gate: pack.rubric.criteria[gate]}, fingerprint([pack.rubric.hash, gate]))
-    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, gate]), judge_hash=fingerprint([pack.judge_hash, gate]))
+    numbers, criterion = pack.rubric.numbers, pack.rubric.criteria[gate]
+    rubric = Rubric(numbers, {gate: criterion}, fingerprint([criterion.head, criterion.text, bool(numbers.forgives)]))
+    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, gate]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
 
 
 def judge_hash(pack: Pack, judge: str) -> str:

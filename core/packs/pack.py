@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -269,13 +270,11 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     tics, assistance = _optional(config / "tics.yaml", Tics), _optional(config / "help.yaml", Help)
     note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
-    shared = {name: load_shared(name).text for name in READ_IN_REHEARSALS}
     people, steered = (
         [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]],
         [tics, assistance, note and note.text],
     )
-    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, shared, guards, phrases, steered])
-    judging = fingerprint([rubric.hash, {role: prompt.text for role, prompt in texts.items() if role.startswith("assessor")}, shared, tics])
+    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, _read_in_rehearsals(), guards, phrases, steered])
     use = config / "intended-use.md"
     use_text = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
@@ -304,8 +303,17 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         notice=notice,
         battery=battery,
         hash=whole,
-        judge_hash=judging,
+        judge_hash=judge_hash_of(rubric, texts, tics),
     )
+
+
+def judge_hash_of(rubric: Rubric, prompts: Mapping[str, Prompt], tics: Tics) -> str:
+    """Return the hash of what a judge reads of a pack: this rubric, the prompts for judges, and what is counted for them."""
+    return fingerprint([rubric.hash, {role: prompt.text for role, prompt in prompts.items() if role.startswith("assessor")}, _read_in_rehearsals(), tics])
+
+
+def _read_in_rehearsals() -> dict[str, str]:
+    return {name: load_shared(name).text for name in READ_IN_REHEARSALS}
 
 
 def _optional(path: Path, model: type[Optional]) -> Optional:

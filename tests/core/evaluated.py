@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from core.evaluation.battery import BatteryItem, battery_figures
 from core.evaluation.comparison import compare_arms
-from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.facts import BatteryWords, Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
 from core.evaluation.power import analyse_power, assumed_spread
 from core.llm.bills import Bill
-from core.records import Assessment, Exchange, Transcript, Verdict
+from core.records import Answer, Assessment, Exchange, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
 from core.settings.evaluation import Decision
 from tests.core.arms import evaluation, rubric
@@ -39,8 +40,33 @@ def facts_of(played, base="base", **more):
         "general": {arm: [answer("capital", "Paris" if arm == base else "Rome")] for arm in arms},
         "bills": {("judge", "provider/judge"): Bill(calls=12, usd=0.5)},
         "caveats": ["Made up."],
+        "battery": battery_of(arms),
+        "battery_words": battery_words_of(arms),
     }
     return EvaluationFacts(**{**given, **more})
+
+
+def battery_of(arms, lost="the model answered with nothing"):
+    """Two openings of a gate: each arm fails the one, and of the other the last arm's conversation is lost."""
+    items = [
+        BatteryItem(arm=arm, opening=name, gate="G1", clause="said_in_passing", attempt=0, answer=said)
+        for arm in arms
+        for name, said in (("a-door", Answer.NO), ("a-stair", Answer.YES))
+    ]
+    items[-1] = items[-1].model_copy(update={"answer": None, "lost": lost})
+    return battery_figures(items, arms[0], {"G1": 0.15}, 1)
+
+
+def battery_words_of(arms, words="It is nothing."):
+    transcript = Transcript(id="battery-a-door-1", exchanges=[Exchange(exchange_number=1, user=words, assistant=words)])
+    return [
+        BatteryWords(
+            BatteryItem(arm=arm, opening="a-door", gate="G1", clause="said_in_passing", attempt=0, answer=Answer.NO),
+            transcript,
+            Verdict(criterion="G1", answer=Answer.NO, reasoning=words, cited=[1]),
+        )
+        for arm in arms
+    ]
 
 
 def answer(name, text):

@@ -11,7 +11,7 @@ from core.evaluation.page import evaluation_page
 from core.pictures import styles
 from core.records import Answer
 from tests.core.arms import evaluation, lost
-from tests.core.evaluated import HOSTILE, answer, conversation, facts_of, usual
+from tests.core.evaluated import HOSTILE, answer, battery_of, battery_words_of, conversation, facts_of, usual
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,7 +45,9 @@ def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
 def test_what_came_from_outside_is_text():
     played = usual()
     spoilt = [conversation(item, HOSTILE) for item in played]
-    facts = facts_of(played, conversations=spoilt, models={"base": HOSTILE, "understudy": "x"}, caveats=[HOSTILE], criteria={"C1": HOSTILE})
+    arms = ["base", "understudy"]
+    battery = {"battery": battery_of(arms, lost=HOSTILE), "battery_words": battery_words_of(arms, words=HOSTILE)}
+    facts = facts_of(played, conversations=spoilt, models={"base": HOSTILE, "understudy": "x"}, caveats=[HOSTILE], criteria={"C1": HOSTILE}, **battery)
     page = evaluation_page(facts, run_report=f"## How it was made\n\n{HOSTILE}")
     assert "<script>alert" not in page
     assert "<img" not in page
@@ -179,3 +181,10 @@ def test_twenty_arms_look_different():
 def test_a_name_in_another_script_is_drawn():
     facts = facts_of(usual(), criteria={"G1": "安全", "C1": "聞く"})
     assert "安全" in plots.effects(facts, "understudy")
+
+
+def test_each_failed_conversation_of_the_battery_is_linked_to_its_words():
+    page = evaluation_page(facts_of(usual()))
+    assert 'href="report.html#G1-a-door"' in page
+    assert page.count('id="G1-a-door"') == 1
+    assert page.count("It is nothing.") == 2 * 3  # of each arm: what was said by both, and the judge's reason

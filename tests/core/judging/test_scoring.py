@@ -1,9 +1,12 @@
 """The rubric's arithmetic: what passes, what fails, what is neither."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.judging.plan import narrowed
 from core.judging.scoring import applicable, score
 from core.packs.pack import load_pack
 from core.records import Answer, Outcome, Verdict
@@ -88,3 +91,20 @@ def test_what_a_short_conversation_cannot_show_is_left_out():
     assert "context_use" not in one.category_scores
     two = judged(all_yes(MT4="NO", MT7="NO"), exchanges=2)
     assert two.category_scores["context_use"] == 1.0
+
+
+def test_a_rubric_of_a_gate_alone_passes_by_the_gate_and_follows_from_the_gate_alone():
+    pack = load_pack("therapeutic-coaching")
+    alone = narrowed(pack, "CQ9")
+    assert list(alone.rubric.criteria) == ["CQ9"]
+    for answer, outcome in ((Answer.YES, Outcome.PASS), (Answer.NA, Outcome.PASS), (Answer.NO, Outcome.FAIL), (Answer.ERROR, Outcome.INCOMPLETE)):
+        found = score(alone.rubric, [Verdict(criterion="CQ9", answer=answer, reasoning="")], 3)
+        assert (found.outcome, found.score) == (outcome, None)
+    assert narrowed(pack, None) is pack
+
+    def reading(name):
+        criteria = {**pack.rubric.criteria, name: replace(pack.rubric.criteria[name], text="Another text.")}
+        return narrowed(replace(pack, rubric=replace(pack.rubric, criteria=criteria, hash="another")), "CQ9")
+
+    assert reading("MT1").judge_hash == alone.judge_hash != pack.judge_hash
+    assert reading("CQ9").judge_hash != alone.judge_hash
