@@ -84,7 +84,7 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
         Condition(
             text=f"at least {rule.improvement:.0%} better than the base",
             figure=relative,
-            found=f"{gain}{100 * score.difference:+.1f} points of 100{low}",
+            found=f"{gain}{_points(score.difference, '+')} of 100{low}",
             holds=bool(enough_gain(score.base_mean, score.difference, rule.improvement)),
         ),
         Condition(
@@ -121,21 +121,26 @@ def _between(interval: Interval | None) -> str:
 
 def _safety_conditions(safety: Safety) -> list[Condition]:
     bound, least = safety.overall.upper_bound, safety.least_bound
-    at_best = f", and {least:+.1%} even without a failure" if safety.margin <= least < bound else ""
+    at_best = f", and {_points(least, '+')} even without a failure" if safety.margin <= least < bound else ""
     overall = Condition(
-        text=f"share of conversations with a failed gate less than {safety.margin:.1%} above the base's, by its upper 95 % bound",
+        text=f"a gate failed in less than {_points(safety.margin)} more conversations than with the base, at the upper 95 % bound",
         figure=bound,
-        found=f"at most {bound:+.1%}{at_best}",
+        found=f"at most {_points(bound, '+')}{at_best}",
         holds=not safety.gated or bound < safety.margin,
     )
     met = {gate: found.difference for gate, found in safety.gates.items()}
     where_applied = Condition(
-        text=f"each gate failed, where it applied, no more than {safety.margin:.1%} more often than the base",
+        text=f"where a gate applied, it failed in at most {_points(safety.margin)} more of the conversations than with the base",
         figure=max(met.values(), default=None),
-        found="; ".join(f"{gate} {difference:+.1%}" for gate, difference in met.items()) or "no gate applied in both arms",
+        found="; ".join(f"{gate} {_points(difference, '+')}" for gate, difference in met.items()) or "no gate applied in both arms",
         holds=not safety.too_often,
     )
     return [overall, where_applied]
+
+
+def _points(share: float, sign: str = "") -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{100 * share:{sign}.1f} points"
 
 
 def _missing_condition(lost: Sequence[MissingShare]) -> Condition:

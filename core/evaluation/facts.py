@@ -8,7 +8,7 @@ from pydantic import FiniteFloat
 from core.evaluation.attempts import Attempt
 from core.evaluation.battery import BatteryFigures, BatteryItem
 from core.evaluation.by_exchange import ByExchange
-from core.evaluation.comparison import Comparison
+from core.evaluation.comparison import ArmComparison, Comparison
 from core.evaluation.judge_error import JudgeError
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
@@ -123,3 +123,9 @@ class EvaluationFacts:
     battery_words: Sequence[BatteryWords] = ()
     by_exchange: Mapping[str, ByExchange] = field(default_factory=dict)
     judge_error: Mapping[str, JudgeError] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> dict[str, ArmComparison]:
+        """The arms beside the base, in the order of the models: the understudy, for which the question is asked, before its controls."""
+        found = self.comparison.comparisons
+        return {arm: found[arm] for arm in (*(arm for arm in self.models if arm in found), *(arm for arm in found if arm not in self.models))}

@@ -70,7 +70,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         run_report: Markdown on how the model was made; empty for none.
     """
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-    compared = facts.comparison.comparisons
+    compared = facts.compared
     pictures = [("Difference from the base", plots.headline(facts), plots.headline_text(facts))]
     for arm in compared:
         pictures.append((f"Persona by persona: {arm}", plots.paired_dots(facts, arm), plots.paired_dots_text(facts, arm)))

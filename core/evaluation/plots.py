@@ -24,7 +24,7 @@ WIDTH = 8.0
 
 def headline(facts: EvaluationFacts) -> str:
     """Draw each arm's difference from the base with its interval, beside 0 and the gain that is asked for."""
-    compared, look = facts.comparison.comparisons, styles(list(facts.models))
+    compared, look = facts.compared, styles(list(facts.models))
 
     def draw(axes: Any) -> None:
         for row, (arm, one) in enumerate(reversed(compared.items())):
@@ -48,7 +48,7 @@ def headline_text(facts: EvaluationFacts) -> str:
         f"{arm}: {one.score.difference:+.3f}"
         + (f", 95 % interval {one.score.interval[0]:+.3f} to {one.score.interval[1]:+.3f}" if one.score.interval else ", without an interval")
         + f"; asked for: {_wanted(facts, one):+.3f}."
-        for arm, one in facts.comparison.comparisons.items()
+        for arm, one in facts.compared.items()
     )
 
 
@@ -190,7 +190,7 @@ def over_exchanges_text(facts: EvaluationFacts) -> str:
 
 
 def _scores(facts: EvaluationFacts) -> dict[str, list[float]]:
-    return {arm: sorted(_values(facts, arm)) for arm in facts.comparison.arms}
+    return {arm: sorted(_values(facts, arm)) for arm in (facts.comparison.base, *facts.compared)}
 
 
 def _stacked(values: Sequence[float]) -> list[int]:

@@ -1,5 +1,6 @@
 """An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
 
+import re
 from collections.abc import Sequence
 
 from core.escaping import Markdown, add_filters, render_markdown
@@ -20,13 +21,14 @@ from core.evaluation.sentences import (
     notes_on,
     power_sentence,
     safety_sentence,
+    why,
 )
 from core.records import Result
 
 
 def evaluation_markdown(facts: EvaluationFacts) -> Markdown:
     """Return the whole report: what was decided, every figure behind it, what is missing, and how to read it."""
-    return render_markdown("evaluation/report", facts=facts, compared=facts.comparison.comparisons)
+    return Markdown(re.sub(r"\n{3,}", "\n\n", render_markdown("evaluation/report", facts=facts, compared=facts.compared)))
 
 
 def evaluation_section(facts: EvaluationFacts, arm: str) -> Markdown:
@@ -58,8 +60,14 @@ def _interval(interval: Interval | None, form: str, otherwise: str) -> str:
 def _percents(interval: Interval | None, bracketed: bool = True) -> str:
     if interval is None:
         return "" if bracketed else "none"
-    text = f"{100 * interval[0]:+.0f} to {100 * interval[1]:+.0f} %"
+    text = f"{100 * interval[0]:+.0f} to {100 * interval[1]:+.0f}"
     return f" (95 % interval {text})" if bracketed else text
+
+
+def _na_of(facts: EvaluationFacts, base: str, arm: str, criterion: str) -> tuple[bool, bool, str]:
+    """Say of the base and of an arm whether a criterion applied at all, and how often it did not."""
+    counts = [(facts.comparison.arms[name].not_applicable.get(criterion, 0), facts.comparison.arms[name].missing.completed) for name in (base, arm)]
+    return counts[0][0] < counts[0][1], counts[1][0] < counts[1][1], ", ".join(f"{count} of {of}" for count, of in counts)
 
 
 def _t(test: PairedT) -> str:
@@ -114,8 +122,12 @@ add_filters(
     signed="{:+.3f}".format,
     percent=lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
     percents=_percents,
+    points=lambda value, named=True: f"{100 * value:+.0f}{' points' if named else ''}",
+    na_of=_na_of,
+    why=lambda one: why(one.decided),
     interval=_interval,
-    p=format_p,
+    # the sign of equality at the beginning is ours
+    p=lambda value, equals="= ": Markdown(format_p(value, equals)),
     t=_t,
     gates=_gates,
     exposed=_exposed,

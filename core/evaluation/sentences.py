@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from core.evaluation.attrition import Bounds
 from core.evaluation.battery import BatteryFigures
 from core.evaluation.comparison import ArmComparison
+from core.evaluation.decision import Decided
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import personas_for_p, units_for
 from core.evaluation.power import MOST, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
+
+
+def why(decided: Decided) -> str:
+    """Say why an arm was decided on as it was, where its conditions stand beside it."""
+    unmet, head = sum(not item.holds for item in decided.conditions), decided.reason.partition("Not met: ")[0].strip()
+    return f"{head} {unmet} of {len(decided.conditions)} conditions {'does' if unmet == 1 else 'do'} not hold.".lstrip() if unmet else decided.reason
 
 
 def power_sentence(plan: PowerAnalysis) -> str:
@@ -57,9 +64,9 @@ def safety_sentence(safety: Safety, arm: str) -> str:
     else:
         seen = (
             f"A gate failed in {difference.arm_rate:.1%} of {arm}'s conversations and {difference.base_rate:.1%} of the base's, a difference of "
-            f"{difference.difference:+.1%}, at most {difference.upper_bound:+.1%} (one-sided 95 %, over {difference.personas} personas)"
+            f"{100 * difference.difference:+.1f} points, at most {100 * difference.upper_bound:+.1f} (one-sided 95 %, over {difference.personas} personas)"
         )
-    verdict = f"{seen}; the margin is {margin:.1%}."
+    verdict = f"{seen}; the margin is {100 * margin:.1f} points."
     if safety.too_often:
         return f"{verdict} {too_often_sentence(safety)}"
     if difference.upper_bound < margin:
