@@ -5,8 +5,10 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
+from core.escaping import plain
 from core.evaluation.report import card_results, evaluation_markdown, evaluation_section
 from core.evaluation.sentences import power_sentence
+from core.records import Answer
 from core.rehearsal.lengths import Lengths
 from core.reports.model_card import with_evaluation
 from tests.core.arms import evaluation, incomplete, lost
@@ -102,3 +104,26 @@ def test_the_section_fits_into_a_model_s_card():
     assert facts.comparison.comparisons["understudy"].decided.decision in whole
     assert f"value: {facts.comparison.comparisons['understudy'].score.arm_mean}" in whole
     assert whole.endswith("The rest.\n")
+
+
+def test_the_understudy_stands_before_its_controls():
+    played = evaluation(base=[0.5] * 3, a_control=[0.6, 0.7, 0.8], understudy=[0.1, 0.2, 0.3])
+    text = evaluation_markdown(facts_of(played, models={"base": "x", "understudy": "y", "a_control": "z"}))
+    assert text.index("**understudy:") < text.index("control:")
+    assert text.index("## understudy against") < text.index("control against")
+
+
+def test_a_criterion_that_never_applied_carries_no_claim_in_the_table():
+    played = [item.model_copy(update={"answers": {**item.answers, "C1": Answer.NA if item.arm == "understudy" else Answer.YES}}) for item in usual()]
+    (row,) = [line for line in evaluation_markdown(facts_of(played)).splitlines() if line.startswith("| C1 Listens")]
+    assert [cell.strip() for cell in row.split("|")[2:6]] == ["100 %", "NA in all", "0 of 16, 16 of 16", "no claim"]
+
+
+def test_unmet_conditions_are_said_once_above_their_table():
+    facts = facts_of(evaluation(base=[0.5] * 4, understudy=[0.51, 0.5, 0.52, 0.5]))
+    decided = facts.comparison.comparisons["understudy"].decided
+    unmet = [condition for condition in decided.conditions if not condition.holds]
+    head = evaluation_markdown(facts).partition("\n## ")[0]
+    assert f"{len(unmet)} of {len(decided.conditions)} conditions do not hold" in head
+    for condition in unmet:
+        assert head.count(plain(condition.text)) == 1
