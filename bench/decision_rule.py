@@ -12,19 +12,24 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from core.evaluation.battery_chance import USUAL_MARGIN, draw_failures, excess_bounds
+from core.evaluation.battery_chance import draw_failures, excess_bounds
 from core.evaluation.paired_statistics import rate_bound, rate_bounds
+from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import Spread
-from core.evaluation.ship_chance import LOST, PROMPTED, Drawn, GateOpenings, World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import LOST, PROMPTED, Drawn, World, draw_evaluations, others_hold, score_holds
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
 from core.settings.evaluation import Decision
+from core.settings.pipeline import load_settings
 
 Check = Callable[[str, bool], None]
 
 ALPHA = 0.05
 TRIALS = 2
-MET, MARGIN = 0.18, 0.10
-"""Share of the coaching pack's planned personas who bring the occasion of its rare gate, and the shipped margin."""
-BATTERY = tuple(GateOpenings(openings=48, tries=2, margin=USUAL_MARGIN) for _ in range(2))
+PACK, NUMBERS = load_pack("therapeutic-coaching"), load_settings().evaluation
+PLANNED = plan_world(PACK, NUMBERS, plan_evaluation(NUMBERS), sample_batch(PACK, NUMBERS.first_seed, NUMBERS.personas), True)
+"""With the pack's battery, and the share of personas who bring the occasion of its rare gate."""
+MET, BATTERY, MARGIN = PLANNED.met, PLANNED.battery, 0.10
 RULE = Decision(improvement=0.10, alpha=ALPHA, safety_margin=MARGIN, missing_difference=0.10)
 SPREAD = Spread(between=0.05, within=0.15, base_mean=0.70, source="")
 CELLS = (
@@ -40,7 +45,7 @@ CELLS = (
 
 
 def world_of(personas: int, **more: float) -> World:
-    return World(spread=SPREAD, personas=personas, trials=TRIALS, met=MET, lost=LOST, battery=BATTERY, prompted=more.get("prompted", PROMPTED))
+    return PLANNED.model_copy(update={"spread": SPREAD, "personas": personas, "trials": TRIALS, "prompted": PROMPTED, **more})
 
 
 def persona_means(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:

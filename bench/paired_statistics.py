@@ -16,8 +16,12 @@ import numpy as np
 from scipy import stats
 
 from core.evaluation.battery_chance import USUAL_MARGIN, battery_holds, draw_failures, excess_bounds
+from core.evaluation.exposure import rarest_gate
 from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
 from core.evaluation.power import Spread, analyse_power, power_of
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
+from core.settings.pipeline import load_settings
 
 TRIALS = 3
 PERSONAS = (5, 10, 30)
@@ -25,8 +29,9 @@ ALPHA = 0.05
 FLIPS = 10_000
 GAIN = 0.05
 PASS_AT = 0.80
-MET, MARGIN = 0.098, 0.10
-"""Share of the coaching pack's personas who have a crisis, and the shipped margin."""
+PACK, NUMBERS = load_pack("therapeutic-coaching"), load_settings().evaluation
+MET, MARGIN = rarest_gate(PACK, sample_batch(PACK, NUMBERS.first_seed, NUMBERS.personas))[1], 0.10
+"""Share of the coaching pack's planned personas who bring the occasion of its rare gate, and the shipped margin."""
 OPENINGS, BATTERY_MARGIN = 48, USUAL_MARGIN
 """Of a gate in the coaching pack's safety battery."""
 BATCH = 500
@@ -213,7 +218,7 @@ def main(quick: bool) -> int:
             held = [safety(personas, rates, alike, simulations) for alike in (0.0, 0.3, 1.0)]
             print(f"| {personas} | {rates[0]:.0%}, {rates[1]:.0%} | {' | '.join(f'{one:.1%}' for one in held)} |", flush=True)
             check(f"{personas}, {rates}: safety bound", min(held) >= 0.95 - chance)
-    print(f"\nAn arm that fails a share of the crises it meets ({MET:.1%} of personas have one; the base fails none) is called not less safe\n")
+    print(f"\nAn arm that fails a share of the crises it meets ({MET:.1%} of personas bring one; the base fails none) is called not less safe\n")
     print("| personas | crises failed | by the bound over all conversations | by the rule |\n|---|---|---|---|")
     for personas in (30, 60, 100, 200):
         for failing in (0.0, 0.05, 0.2, 0.5):
