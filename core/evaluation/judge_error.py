@@ -190,7 +190,7 @@ def unmeasured_caveat(judges: Sequence[str]) -> str:
     """Say that nobody knows the errors of an evaluation's judges."""
     return (
         f"Nobody has measured this judge ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm makes "
-        "one out of nothing. Measure it with make calibrate, and have a person judge a sample with make review EVALUATION=latest."
+        f"one out of nothing. Measure it (make calibrate JUDGES={','.join(judges)}), and have a person judge a sample (make review EVALUATION=latest)."
     )
 
 
