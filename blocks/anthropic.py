@@ -167,4 +167,5 @@ def _reply(message: _Message, thinks: bool, limits: tuple[Any, ...], request_id:
     read, written = used.get("cache_read_input_tokens"), used.get("cache_creation_input_tokens")
     prompt = total(used.get("input_tokens"), read, written)
     usage, more = read_usage(prompt, used.get("output_tokens"), read, written, message.usage), any(block.type != "text" for block in message.content)
-    return Reply(text, finish, usage, limits, request_id, all_written(said, usage, thinks or more), reported=message.model)
+    thought = any(block.type in ("thinking", "redacted_thinking") for block in message.content)
+    return Reply(text, finish, usage, limits, request_id, all_written(said, usage, thinks or more), reported=message.model, thought=thought)

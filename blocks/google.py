@@ -154,7 +154,8 @@ def _reply(answer: _Answer) -> Reply:
         finish = "length"
     elif candidate.finish_reason in DECLINED:
         finish, text = "refusal", candidate.finish_reason
-    return Reply(text, finish, counted, request_id=answer.response_id, reported=answer.model_version)
+    thought = any(part.thought for part in parts) or bool(used.get("thoughtsTokenCount"))
+    return Reply(text, finish, counted, request_id=answer.response_id, reported=answer.model_version, thought=thought)
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:

@@ -149,7 +149,8 @@ def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str |
         finish, text = "refusal", " ".join(refusals) or "content filter"
     elif response.status == "incomplete" or (text and response.status in BROKEN_OFF):
         finish = "length"
-    return Reply(text, finish, counted, limits, request_id or response.id, written, reported=response.model)
+    reasoned = any(item.type == "reasoning" for item in response.output)
+    return Reply(text, finish, counted, limits, request_id or response.id, written, reported=response.model, thought=reasoned)
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from core.llm.usage_bounds import all_written, read_usage
 from core.packs.prompts import load_shared
 from core.settings.addresses import Address, given_address
 
-THOUGHTS = ("reasoning_content", "reasoning", "tool_calls", "function_call")
+REASONING = ("reasoning_content", "reasoning")
+THOUGHTS = (*REASONING, "tool_calls", "function_call")
 """Parts of a message in which servers put what a model wrote beside its answer."""
 
 BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource")
@@ -136,11 +137,8 @@ class OpenAICompatibleChat:
             answer = bare_json(text, request)
             text, repaired = answer.text, answer.repairs
         usage, more = _usage(completion.usage), choice.message.model_extra or {}
-        thought = (
-            bool(choice.message.refusal)
-            or any(more.get(name) for name in THOUGHTS)
-            or bool(plain(usage.raw.get("completion_tokens_details")).get("reasoning_tokens"))
-        )
+        reasoned = any(more.get(name) for name in REASONING) or bool(plain(usage.raw.get("completion_tokens_details")).get("reasoning_tokens"))
+        thought = reasoned or bool(choice.message.refusal) or any(more.get(name) for name in THOUGHTS)
         written = all_written(choice.message.content or "", usage, thought)
         if written is None:
             self._thinks = True  # it may do so again, unseen
@@ -148,7 +146,7 @@ class OpenAICompatibleChat:
             self._thinks = False
         known, stated = written if self._thinks is False else None, [completion.model, completion.system_fingerprint]
         reported = " ".join(name for name in stated if isinstance(name, str))
-        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, known, repaired, reported)
+        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, known, repaired, reported, reasoned)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:

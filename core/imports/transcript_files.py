@@ -16,6 +16,7 @@ from core.imports.conversation_shapes import divided, read_talk
 from core.imports.foreign_files import files_below, json_lines, read_json, refuse_unsafe, shown
 from core.imports.table_files import TABLES, is_beside_table, table_rows
 from core.records import Exchange, Transcript
+from core.thinking import without_thinking
 
 LINES = (".jsonl", ".ndjson")
 READ = (".json", *LINES, *TABLES)
@@ -173,7 +174,8 @@ def _transcript(data: Any, own_id: str, source: str) -> tuple[Transcript, Counte
     persona, name = persona if isinstance(persona, dict) else None, _id(head, own_id)
     refuse_unsafe([name, persona, provenance, talk.pairs, talk.opening, talk.system])
     _refuse_huge([*(side for pair in talk.pairs for side in pair), talk.opening or "", talk.system or ""], len(talk.pairs), persona)
-    pairs = [(normalize("NFC", user), normalize("NFC", assistant)) for user, assistant in talk.pairs]  # as they are trained and played
+    # as they are trained and played: composed, and without what the assistant thought
+    pairs = [(normalize("NFC", user), normalize("NFC", without_thinking(assistant)[0])) for user, assistant in talk.pairs]
     exchanges = [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)]
     made = Transcript(id=name, persona=persona, exchanges=exchanges, opening=talk.opening, system=talk.system, provenance=provenance)
     return made, talk.notes

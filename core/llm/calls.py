@@ -15,6 +15,7 @@ from core.llm.prices import PriceList, greatest_price
 from core.llm.usage_bounds import charged_usage, most_characters, most_usage
 from core.redaction import redact_known, redact_value
 from core.settings.models import Calls
+from core.thinking import without_thinking
 
 LONGEST_NAME = 200
 """Characters of a provider's name for a call."""
@@ -137,7 +138,7 @@ class Caller:
         deadline = asyncio.timeout(self._calls.timeout_seconds)
         try:
             async with deadline:
-                return _clean(await self._model.complete(request))
+                return _clean(await self._model.complete(request), request)
         except TimeoutError as late:
             if not deadline.expired():
                 raise ModelTimeoutError(f"{self.reference} broke off without an answer.") from late
@@ -149,7 +150,10 @@ class Caller:
         if reply.finish == "refusal":
             said = " ".join(reply.text.split())[:LONGEST_NAME]
             return RefusedError(f"{self.reference} declined to answer{f': {said}' if said else '.'}")
-        cut = f"{self.reference} was cut off at {request.max_tokens} tokens. Allow more (max_tokens of the stage)."
+        room = f"{request.max_tokens} tokens. Allow more (max_tokens of the stage)"
+        cut = f"{self.reference} was cut off at {room}."
+        if reply.thought and not reply.text.strip():
+            cut = f"{self.reference} only thought, and was cut off before its answer at {room}, or have it think less."
         problem: ModelError | None = TruncatedError(cut) if reply.finish == "length" and request.schema else None
         if request.check:
             try:
@@ -180,10 +184,14 @@ class Caller:
         return min(self._calls.longest_backoff_seconds, self._calls.first_backoff_seconds * 2 ** (failures - 1)) * random.uniform(0.5, 1)
 
 
-def _clean(reply: Reply) -> Reply:
-    """Return a reply without our own secrets: what answers may be a proxy that repeats what it was sent."""
+def _clean(reply: Reply, request: ChatRequest) -> Reply:
+    """Return a reply without thoughts that stand in its text, and without our own secrets: what answers may be a proxy that repeats what it was sent."""
     usage = replace(reply.usage, raw=redact_value(dict(reply.usage.raw)))
-    return replace(reply, text=redact_known(reply.text), usage=usage, request_id=_named(reply.request_id), reported=_named(reply.reported))
+    # a structured answer was read from among its thoughts, and its strings may quote their marks
+    text, thought = (reply.text, False) if request.schema else without_thinking(reply.text, cut=reply.finish == "length")
+    return replace(
+        reply, text=redact_known(text), thought=reply.thought or thought, usage=usage, request_id=_named(reply.request_id), reported=_named(reply.reported)
+    )
 
 
 def _named(said: object) -> str | None:

@@ -91,6 +91,7 @@ class Reply:
         written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.
         repaired: what was taken off a structured answer before it stood in `text`.
         reported: the version of the model, as the provider states it.
+        thought: whether it thought before it answered; thoughts are no part of `text`.
     """
 
     text: str
@@ -101,6 +102,7 @@ class Reply:
     written: int | None = None
     repaired: tuple[str, ...] = ()
     reported: str | None = None
+    thought: bool = False
 
 
 class ChatModel(Protocol):

@@ -7,8 +7,7 @@ import re
 from collections.abc import AsyncIterator
 
 from core.terminal import printable
-
-THINKING, THOUGHT = "<think>", "</think>"
+from core.thinking import THINKING, THOUGHT
 
 UNFINISHED = re.compile(r"(?:\x1b(?:\[[0-?]*[ -/]*|[ -/]*|[\]PX^_][^\x07\x1b\x9c\n]*\x1b?)|\x9b[0-?]*[ -/]*|[\x90\x98\x9d-\x9f][^\x07\x1b\x9c\n]*)$")
 LONGEST = 2000

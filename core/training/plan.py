@@ -77,11 +77,16 @@ def plan_training(what: str, shape: Shape, training: Training, load: Load, offer
         spent: USD that the run's jobs have cost.
 
     Raises:
-        SettingsError: it does not fit the chosen machine.
+        SettingsError: it does not fit the chosen machine, or the base is not made for examples of that length.
         BudgetError: it could exceed jobs.usd.
     """
     limit = training.train["max-length"]
     length = min(load.longest, int(limit)) if isinstance(limit, int) else load.longest
+    if length > shape.context:
+        raise SettingsError(
+            f"{what}: the longest example takes {length:,} tokens, and the base was made for {shape.context:,}. Lower max-length to {shape.context}, "
+            "name a base with a longer context, or state a scaling (rope_parameters) in its config.json."
+        )
     memory = training_memory(shape, training.train, length, known)
     needed = sum(memory.values())
     known = known.model_copy(update={"efficiency": training.efficiency or known.efficiency})

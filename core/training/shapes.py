@@ -66,7 +66,7 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
             attended=sum(layer["o_proj"][0] for layer, kind in zip(layers, kinds, strict=True) if kind != "linear_attention"),
             vocabulary=vocabulary,
             embedding=embedding,
-            context=text.get("max_position_embeddings", 131072),
+            context=_context(text),
         )
     except KeyError as missing:
         raise SettingsError(
@@ -77,6 +77,13 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
 def shape(store: Store, base: ModelRef) -> Shape:
     """Return a base's shape."""
     return shape_of(store.load_json(f"{base.path}/config.json"), base.repo or base.name)
+
+
+def _context(text: Mapping[str, Any]) -> int:
+    """Return the tokens that positions reach, with a scaling that the config states; 131,072 where it does not say it."""
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
+    return max(int(text.get("max_position_embeddings") or 0), int(factor * original) if factor and original else 0) or 131072
 
 
 def _kinds(text: Mapping[str, Any]) -> list[str]:

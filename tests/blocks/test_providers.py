@@ -154,7 +154,9 @@ async def test_a_growing_conversation_is_counted_as_the_provider_counts_it(model
 @pytest.mark.parametrize("provider", ["openai", "openai-compatible", "google"])
 async def test_reasoning_is_output(model, stub):
     stub.set(answer_text="a" * 40, thought_tokens=30)
-    assert (await model.complete(ask())).usage.output_tokens == 10 + 30
+    reply = await model.complete(ask())
+    assert reply.usage.output_tokens == 10 + 30
+    assert (reply.text, reply.thought) == ("a" * 40, True)
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])

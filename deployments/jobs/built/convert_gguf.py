@@ -47,7 +47,7 @@ import tarfile
 import time
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -846,15 +846,15 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
 
 def encode(
     tokenizer: Any, chats: list[Messages], stop: str, limit: int
-) -> tuple[str, list[Example]]:
+) -> tuple[str, list[Example], int]:
     """Tokenizes conversations and marks the tokens that count.
 
     The assistant's replies and their stop tokens count; if there are none, all tokens do.
 
     Returns:
-        What counts, in words, and the examples.
+        What counts, in words, the examples, and the tokens of the longest before it was cut.
     """
-    examples: list[Example] = []
+    examples, longest = list[Example](), 0
     for chat in chats:
         encoded, spans, at = tokenize(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
         for message in chat:
@@ -868,10 +868,11 @@ def encode(
             for start, end in encoded.places[:limit]
         ]
         examples.append((encoded.ids[:limit], counts))
+        longest = max(longest, len(encoded.ids))
     counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
     if counted:
-        return "assistant replies", counted
-    return "all tokens", [(ids, [True] * len(ids)) for ids, _ in examples]
+        return "assistant replies", counted, longest
+    return "all tokens", [(ids, [True] * len(ids)) for ids, _ in examples], longest
 
 
 # --- deployments/jobs/convert/losses.py ---
@@ -1165,6 +1166,45 @@ def quantise(
     return fallen
 
 
+# --- deployments/jobs/common/limits.py ---
+
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a configuration; of a model with images, that of its text part."""
+    return {**config, **(config.get("text_config") or {})}
+
+
+def context_of(config: Mapping[str, Any]) -> int | None:
+    """Returns how many tokens a base's positions reach, with a scaling that its config names.
+
+    None if the config does not say it.
+    """
+    text = text_part(config)
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
+    scaled = int(factor * original) if factor and original else 0
+    return max(int(text.get("max_position_embeddings") or 0), scaled) or None
+
+
+def check_tokens(tokenizer: Any, rows: Iterable[Iterable[int]], embeddings: int | None) -> None:
+    """Checks that every token has an embedding.
+
+    Args:
+        embeddings: rows of the matrix; none if they are not known.
+
+    Raises:
+        JobError: one has none.
+    """
+    highest = max((int(token) for row in rows for token in row), default=-1)
+    if embeddings is None or highest < embeddings:
+        return
+    token = tokenizer.convert_ids_to_tokens(highest)
+    wrong = (
+        f"The tokenizer has the token {token!r} at number {highest}, and the base has embeddings"
+    )
+    wrong = f"{wrong} for the numbers below {embeddings}: they do not belong together"
+    raise JobError(f"{wrong}; give the base with its own tokenizer, or enlarge its embeddings.")
+
+
 # --- deployments/jobs/convert/merging.py ---
 
 Written = tuple[Any, list[int]]
@@ -1190,6 +1230,8 @@ def merge(
     ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
     emit("progress", step="loading the model")
     model = load_model(base, adapter, arguments.reference_dtype)
+    embeddings = model.get_input_embeddings().weight.shape[0]
+    check_tokens(tokenizer, ids, embeddings)
     if not heldout:
         rows = ids[: arguments.heldout_examples]
         written = [write_greedily(model, row, ends, limit)[1] for row in rows]
@@ -1198,9 +1240,9 @@ def merge(
             [*chat, {"role": "assistant", "content": said}]
             for chat, said in zip(chats, replies, strict=False)
         ]
-    over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
-    figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
-    figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
+    over, examples, longest = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
+    check_tokens(tokenizer, (row for row, _ in examples), embeddings)
+    figures = describe(examples, longest) | {"heldout_loss_over": over}
     losses = {"adapter": torch_losses("base and adapter", model, examples)} if adapter else {}
     if adapter:
         emit("progress", step="merging")
@@ -1211,6 +1253,25 @@ def merge(
     losses["merged"] = torch_losses("the merged model", model, examples)
     figures["stop_tokens"] = stop_tokens(model, tokenizer, stop[1])
     return references, examples, figures, losses
+
+
+def describe(examples: list[Example], longest: int) -> dict[str, Any]:
+    """Returns how many held-out texts and tokens are compared; warns if texts are cut.
+
+    Args:
+        longest: tokens of the longest text before it was cut.
+    """
+    compared = max(len(row) for row, _ in examples)
+    if compared < longest:
+        wrong = f"Compared are at most {compared} tokens of a text; the longest held-out one has"
+        unproven = f"{longest}, and what follows is not proven"
+        emit("warning", text=f"{wrong} {unproven}: raise --heldout-tokens for that.")
+    return {
+        "heldout_examples": len(examples),
+        "heldout_tokens": sum(sum(counts[1:]) for _, counts in examples),
+        "heldout_longest": longest,
+        "heldout_compared": compared,
+    }
 
 
 def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
@@ -1802,6 +1863,9 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(arguments, folder)
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
     texts = [render(tokenizer, chat) for chat in chats]
+    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, [folder])

@@ -625,6 +625,45 @@ def remove_branch(arguments: argparse.Namespace) -> None:
         emit("warning", text=error.args[0])
 
 
+# --- deployments/jobs/common/limits.py ---
+
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a configuration; of a model with images, that of its text part."""
+    return {**config, **(config.get("text_config") or {})}
+
+
+def context_of(config: Mapping[str, Any]) -> int | None:
+    """Returns how many tokens a base's positions reach, with a scaling that its config names.
+
+    None if the config does not say it.
+    """
+    text = text_part(config)
+    rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
+    factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
+    scaled = int(factor * original) if factor and original else 0
+    return max(int(text.get("max_position_embeddings") or 0), scaled) or None
+
+
+def check_tokens(tokenizer: Any, rows: Iterable[Iterable[int]], embeddings: int | None) -> None:
+    """Checks that every token has an embedding.
+
+    Args:
+        embeddings: rows of the matrix; none if they are not known.
+
+    Raises:
+        JobError: one has none.
+    """
+    highest = max((int(token) for row in rows for token in row), default=-1)
+    if embeddings is None or highest < embeddings:
+        return
+    token = tokenizer.convert_ids_to_tokens(highest)
+    wrong = (
+        f"The tokenizer has the token {token!r} at number {highest}, and the base has embeddings"
+    )
+    wrong = f"{wrong} for the numbers below {embeddings}: they do not belong together"
+    raise JobError(f"{wrong}; give the base with its own tokenizer, or enlarge its embeddings.")
+
+
 # --- deployments/jobs/common/quoting.py ---
 
 Span = tuple[int, int]
@@ -828,7 +867,7 @@ def ends_of(text: str, special: set[str]) -> list[str]:
 def wrong_label(number: int, text: str, reply: str) -> JobError:
     part = slice(max(0, alike(text, reply) - 20), None)
     found, wanted = text[part][:80], reply[part][:80]
-    if text.startswith(reply):
+    if reply and text.startswith(reply) and len(text) > len(reply):
         wrong = f"Example {number} would learn control tokens in {found!r} beside one at its end"
     else:
         # As code points where both would look the same.
@@ -944,6 +983,21 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
     return patiently(arguments, doing, load, files=True)
 
 
+def fetch_config(arguments: argparse.Namespace) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    base, revision = arguments.base, arguments.base_revision
+
+    def load() -> Any:
+        return AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+
+    try:
+        return patiently(arguments, f"loading the config of {base!r}", load, files=True).to_dict()
+    except (OSError, ValueError) as error:
+        wrong = f"The configuration of {base!r} cannot be read ({short(error)})"
+        raise JobError(f"{wrong}; correct --base.") from None
+
+
 def mark_chatml(tokenizer: Any) -> str | None:
     """Marks the replies in a ChatML template that writes every message in one expression.
 
@@ -993,6 +1047,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     for split in SPLITS:
         examples[split] = encode(splits[split], tokenizer, template, split)
     truncation = check_lengths(splits, examples, arguments)
+    check_base(arguments, tokenizer, examples)
     stops = set[str]()
     for split, rows in splits.items():
         stops |= check_labels(examples[split], rows, tokenizer, arguments)
@@ -1005,6 +1060,24 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
         wrong = "The chat template in use later renders past replies otherwise than the one that is"
         emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
+
+
+def check_base(
+    arguments: argparse.Namespace, tokenizer: Any, examples: dict[str, list[Example]]
+) -> None:
+    """Checks that the base has an embedding for every token and is made for the longest example."""
+    config = fetch_config(arguments)
+    rows = [ids for split in SPLITS for ids, _ in examples[split]]
+    size, context = text_part(config).get("vocab_size"), context_of(config)
+    check_tokens(tokenizer, rows, size)
+    if size is not None and len(tokenizer) > size:
+        more = f"{len(tokenizer) - size} of the tokenizer's tokens have no embedding in the base"
+        emit("warning", text=f"{more}; the data use none of them.")
+    longest = max(map(len, rows))
+    if context is not None and longest > context:
+        wrong = f"The longest example takes {longest} tokens, and the base was made for {context}"
+        remedy = f"lower --max-length to {context}, give a base with a longer context, or state"
+        raise JobError(f"{wrong}; {remedy} a scaling (rope_parameters) in its config.json.", 2)
 
 
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:

@@ -43,15 +43,15 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
 
 def encode(
     tokenizer: Any, chats: list[Messages], stop: str, limit: int
-) -> tuple[str, list[Example]]:
+) -> tuple[str, list[Example], int]:
     """Tokenizes conversations and marks the tokens that count.
 
     The assistant's replies and their stop tokens count; if there are none, all tokens do.
 
     Returns:
-        What counts, in words, and the examples.
+        What counts, in words, the examples, and the tokens of the longest before it was cut.
     """
-    examples: list[Example] = []
+    examples, longest = list[Example](), 0
     for chat in chats:
         encoded, spans, at = tokenize(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
         for message in chat:
@@ -65,7 +65,8 @@ def encode(
             for start, end in encoded.places[:limit]
         ]
         examples.append((encoded.ids[:limit], counts))
+        longest = max(longest, len(encoded.ids))
     counted = [(ids, counts) for ids, counts in examples if any(counts[1:])]
     if counted:
-        return "assistant replies", counted
-    return "all tokens", [(ids, [True] * len(ids)) for ids, _ in examples]
+        return "assistant replies", counted, longest
+    return "all tokens", [(ids, [True] * len(ids)) for ids, _ in examples], longest

@@ -10,6 +10,7 @@ from typing import Any
 from ..common.dataset import Messages
 from ..common.events import JobError, emit
 from ..common.hub import HUB_ID
+from ..common.limits import check_tokens
 from .heldout import Example, encode
 from .losses import torch_losses
 
@@ -36,6 +37,8 @@ def merge(
     ends, limit = {stop[1], tokenizer.eos_token_id}, arguments.greedy_tokens
     emit("progress", step="loading the model")
     model = load_model(base, adapter, arguments.reference_dtype)
+    embeddings = model.get_input_embeddings().weight.shape[0]
+    check_tokens(tokenizer, ids, embeddings)
     if not heldout:
         rows = ids[: arguments.heldout_examples]
         written = [write_greedily(model, row, ends, limit)[1] for row in rows]
@@ -44,9 +47,9 @@ def merge(
             [*chat, {"role": "assistant", "content": said}]
             for chat, said in zip(chats, replies, strict=False)
         ]
-    over, examples = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
-    figures: dict[str, Any] = {"heldout_examples": len(examples), "heldout_loss_over": over}
-    figures["heldout_tokens"] = sum(sum(counts[1:]) for _, counts in examples)
+    over, examples, longest = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
+    check_tokens(tokenizer, (row for row, _ in examples), embeddings)
+    figures = describe(examples, longest) | {"heldout_loss_over": over}
     losses = {"adapter": torch_losses("base and adapter", model, examples)} if adapter else {}
     if adapter:
         emit("progress", step="merging")
@@ -57,6 +60,25 @@ def merge(
     losses["merged"] = torch_losses("the merged model", model, examples)
     figures["stop_tokens"] = stop_tokens(model, tokenizer, stop[1])
     return references, examples, figures, losses
+
+
+def describe(examples: list[Example], longest: int) -> dict[str, Any]:
+    """Returns how many held-out texts and tokens are compared; warns if texts are cut.
+
+    Args:
+        longest: tokens of the longest text before it was cut.
+    """
+    compared = max(len(row) for row, _ in examples)
+    if compared < longest:
+        wrong = f"Compared are at most {compared} tokens of a text; the longest held-out one has"
+        unproven = f"{longest}, and what follows is not proven"
+        emit("warning", text=f"{wrong} {unproven}: raise --heldout-tokens for that.")
+    return {
+        "heldout_examples": len(examples),
+        "heldout_tokens": sum(sum(counts[1:]) for _, counts in examples),
+        "heldout_longest": longest,
+        "heldout_compared": compared,
+    }
 
 
 def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:

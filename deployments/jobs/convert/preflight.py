@@ -1,15 +1,17 @@
 """The checks that need no weights, made before paying for a training."""
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from ..common.limits import check_tokens, text_part
 from .checks import begins_with_bos, check_reading
 from .llama_cpp import load, run_converter
 from .merging import keep_pieces
 from .sources import fetch, fetch_converter
-from .texts import find_stop, load_tokenizer, make_chats, render
+from .texts import find_stop, load_tokenizer, make_chats, render, tokenize
 
 
 def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -18,6 +20,9 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(arguments, folder)
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
     texts = [render(tokenizer, chat) for chat in chats]
+    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, [folder])

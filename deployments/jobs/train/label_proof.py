@@ -82,7 +82,7 @@ def ends_of(text: str, special: set[str]) -> list[str]:
 def wrong_label(number: int, text: str, reply: str) -> JobError:
     part = slice(max(0, alike(text, reply) - 20), None)
     found, wanted = text[part][:80], reply[part][:80]
-    if text.startswith(reply):
+    if reply and text.startswith(reply) and len(text) > len(reply):
         wrong = f"Example {number} would learn control tokens in {found!r} beside one at its end"
     else:
         # As code points where both would look the same.

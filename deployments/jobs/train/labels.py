@@ -7,10 +7,11 @@ from typing import Any
 
 from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
+from ..common.limits import check_tokens, context_of, text_part
 from ..common.quoting import encode_chat
 from .data import SPLITS, Example, find_files, read_split
 from .label_proof import check_labels
-from .template import load_tokenizer
+from .template import fetch_config, load_tokenizer
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
@@ -25,6 +26,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     for split in SPLITS:
         examples[split] = encode(splits[split], tokenizer, template, split)
     truncation = check_lengths(splits, examples, arguments)
+    check_base(arguments, tokenizer, examples)
     stops = set[str]()
     for split, rows in splits.items():
         stops |= check_labels(examples[split], rows, tokenizer, arguments)
@@ -37,6 +39,24 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
         wrong = "The chat template in use later renders past replies otherwise than the one that is"
         emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
+
+
+def check_base(
+    arguments: argparse.Namespace, tokenizer: Any, examples: dict[str, list[Example]]
+) -> None:
+    """Checks that the base has an embedding for every token and is made for the longest example."""
+    config = fetch_config(arguments)
+    rows = [ids for split in SPLITS for ids, _ in examples[split]]
+    size, context = text_part(config).get("vocab_size"), context_of(config)
+    check_tokens(tokenizer, rows, size)
+    if size is not None and len(tokenizer) > size:
+        more = f"{len(tokenizer) - size} of the tokenizer's tokens have no embedding in the base"
+        emit("warning", text=f"{more}; the data use none of them.")
+    longest = max(map(len, rows))
+    if context is not None and longest > context:
+        wrong = f"The longest example takes {longest} tokens, and the base was made for {context}"
+        remedy = f"lower --max-length to {context}, give a base with a longer context, or state"
+        raise JobError(f"{wrong}; {remedy} a scaling (rope_parameters) in its config.json.", 2)
 
 
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:

@@ -71,6 +71,21 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
     return patiently(arguments, doing, load, files=True)
 
 
+def fetch_config(arguments: argparse.Namespace) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    base, revision = arguments.base, arguments.base_revision
+
+    def load() -> Any:
+        return AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+
+    try:
+        return patiently(arguments, f"loading the config of {base!r}", load, files=True).to_dict()
+    except (OSError, ValueError) as error:
+        wrong = f"The configuration of {base!r} cannot be read ({short(error)})"
+        raise JobError(f"{wrong}; correct --base.") from None
+
+
 def mark_chatml(tokenizer: Any) -> str | None:
     """Marks the replies in a ChatML template that writes every message in one expression.
 

@@ -131,6 +131,16 @@ def test_a_plain_answer_that_is_cut_is_left_to_the_caller(tmp_path):
     assert ask(Scripted(reply("half", "length")), tmp_path).finish == "length"
 
 
+def test_thoughts_are_no_part_of_an_answer_and_are_named_when_they_take_its_room(tmp_path):
+    said = ask(Scripted(reply("<think>They want a yes.</think>\n\nYes.")), tmp_path)
+    assert (said.text, said.thought) == ("Yes.", True)
+    quoted = '{"quote": "<think>a</think>b"}'
+    assert ask(Scripted(reply(quoted)), tmp_path, asked(schema=SCHEMA)).text == quoted
+    for unspoken in (reply("<think>They want", "length"), reply("", "length", thought=True)):  # in the text, and apart from it
+        with pytest.raises(TruncatedError, match=r"only thought, and was cut off before its answer at 400 tokens\. Allow more .*, or have it think less"):
+            ask(Scripted(unspoken), tmp_path)
+
+
 def test_an_answer_that_the_check_refuses_is_asked_for_again_with_another_seed(tmp_path):
     def check(answer):
         if answer.text != "good":

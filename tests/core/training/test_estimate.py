@@ -171,3 +171,18 @@ def test_the_shipped_settings_fit_their_machines(name):
 
 def test_a_shape_without_gpu_trains_for_ever():
     assert training_seconds(shape_of(QWEN, "qwen"), KNOBS, LOAD, OFFERED["cpu-xl"], KNOWN) == float("inf")
+
+
+def test_examples_beyond_the_bases_context_are_refused_before_anything_is_paid():
+    training, long = load_training("qwen3-14b-long"), dataclasses.replace(LOAD, longest=40_000)
+    for changes, allowed in (
+        ({"max_position_embeddings": 16_384}, False),
+        ({"max_position_embeddings": 32_768}, True),
+        ({"max_position_embeddings": 16_384, "rope_parameters": {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16_384}}, True),
+    ):
+        shape = shape_of(QWEN | changes, "qwen")
+        if allowed:
+            assert plan_training("Training", shape, training, long, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
+        else:
+            with pytest.raises(SettingsError, match=r"takes 32,768 tokens, and the base was made for 16,384. Lower max-length to 16384"):
+                plan_training("Training", shape, training, long, OFFERED, KNOWN, JOBS, 0.0)

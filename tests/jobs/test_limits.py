@@ -1,0 +1,88 @@
+"""A base is given only tokens that it has embeddings for, and texts of the length that it was made for; what was not compared is named."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.jobs.conftest import Told, train
+
+pytest.importorskip("trl")
+EXPORT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
+
+
+def changed(base: Path, folder: Path, tokens: list[str] | None = None, **config: Any) -> Path:
+    """Return a copy of a base whose tokenizer has more tokens, or whose config says something else."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(base, folder)
+    if tokens:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_tokens(tokens)
+        tokenizer.save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+    """Trainings on such bases: by name the output and what was said."""
+    folder, qwen3 = tmp_path_factory.mktemp("limits"), bases["qwen3"]
+    scaled = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 60, "rope_theta": 10000.0}
+    made = {
+        "used": changed(qwen3, folder / "b1", [" hear you"]),
+        "unused": changed(qwen3, folder / "b2", ["<|never|>"]),
+        "short": changed(qwen3, folder / "b3", max_position_embeddings=100),
+        "scaled": changed(qwen3, folder / "b4", max_position_embeddings=60, rope_parameters=scaled),
+    }
+    files = ["--train", data / "train.parquet", "--validation", data / "validation.parquet", "--max-length", 256, "--max-steps", 1]
+    said = train(*([*files, "--base", base, "--output", folder / name] for name, base in made.items()))
+    return {name: (folder / name, one) for name, one in zip(made, said, strict=True)}
+
+
+def test_a_token_without_an_embedding_stops_the_training_in_one_sentence(told: dict[str, tuple[Path, Told]]) -> None:
+    output, said = told["used"]
+    assert (said.code, len(said.error.splitlines()), output.exists()) == (1, 1, False)
+    assert all(word in said.error for word in ("hear", "embeddings for the numbers below", "do not belong together"))
+    _, said = told["unused"]
+    assert (said.code, said.error) == (0, "")
+    assert [event["text"] for event in said.named("warning")] == ["1 of the tokenizer's tokens have no embedding in the base; the data use none of them."]
+
+
+def test_examples_beyond_the_bases_context_are_refused_unless_its_positions_are_scaled(told: dict[str, tuple[Path, Told]]) -> None:
+    output, said = told["short"]
+    assert (said.code, len(said.error.splitlines()), output.exists()) == (2, 1, False)
+    assert said.error.startswith("The longest example takes 164 tokens, and the base was made for 100; lower --max-length to 100")
+    assert told["scaled"][1].code == 0
+
+
+def test_the_export_names_a_token_without_an_embedding_and_what_it_did_not_compare(bases: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    folder = changed(bases["qwen3"], tmp_path / "base", [" slept badly"])
+    call = ["--base", folder, "--output", tmp_path / "out", "--name", "coach", "--fallback-pre-tokenizer", "qwen2"]
+    called = train(call, [*call, "--preflight"], script=EXPORT)
+    assert [one.code for one in called] == [1, 1]
+    assert all("do not belong together" in one.error and "IndexError" not in one.error for one in called)
+    whole: list[object] = [
+        "--base",
+        bases["qwen3"],
+        "--name",
+        "coach",
+        "--fallback-pre-tokenizer",
+        "qwen2",
+        "--heldout",
+        data / "validation.parquet",
+        "--quantisations",
+        "q8_0",
+    ]
+    whole += ["--greedy-tokens", 2, "--reply-tokens", 2]
+    cut, full = train([*whole, "--heldout-tokens", 80, "--output", tmp_path / "cut"], [*whole, "--output", tmp_path / "full"], script=EXPORT)
+    assert (cut.code, full.code) == (0, 0), (cut.error, full.error)
+    (warning,) = [event["text"] for event in cut.named("warning") if "Compared" in event["text"]]
+    checks = json.loads((tmp_path / "cut" / "export.json").read_text(encoding="utf-8"))["checks"]
+    assert (checks["heldout_compared"], checks["heldout_longest"] > 80) == (80, True)
+    assert f"at most 80 tokens of a text; the longest held-out one has {checks['heldout_longest']}" in warning
+    assert not [event for event in full.named("warning") if "Compared" in event["text"]]
