@@ -100,7 +100,7 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
         "named": ("gemma3", ["--chat-template", "gemma3_training", *once]),
         "trimmed": ("qwen3", ["--chat-template", folder / "trimmed.jinja", *once]),
         "chatml": ("qwen3", ["--chat-template", folder / "chatml.jinja", *once]),
-        "scattered": ("qwen3", ["--chat-template", folder / "scattered.jinja"]),
+        "scattered": ("qwen3", ["--chat-template", folder / "scattered.jinja", *once]),
         "misnamed": ("gemma3", ["--chat-template", "gemma4_training_x"]),
         "twice": ("gemma3", ["--train", folder / "twice.parquet"]),
         "thinks": ("qwen3", ["--chat-template", "qwen3", "--reply-prefix", "<think>\n\n</think>\n\n", *once]),
@@ -207,14 +207,14 @@ def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> No
         tokenizer.apply_chat_template([{"role": "tool", "content": "7"}], tokenize=False)
 
 
-@pytest.mark.parametrize("name", ["named", "trimmed", "chatml"])
+@pytest.mark.parametrize("name", ["named", "trimmed", "chatml", "scattered"])
 def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from transformers import AutoTokenizer
 
     output, _, told = good(batch, name)
     assert told.named("warning") == []
     ours: Any = AutoTokenizer.from_pretrained(output)
-    given = {"trimmed": TRIMMED, "chatml": CHATML}.get(name) or (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
+    given = {"trimmed": TRIMMED, "chatml": CHATML, "scattered": SCATTERED}.get(name) or (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
     assert not re.search(r"\{%-? *(end)?generation", ours.chat_template.rpartition("#}")[2])
     for row in chats(3):
         assert ours.apply_chat_template(row["messages"], tokenize=False) == ours.apply_chat_template(row["messages"], chat_template=given, tokenize=False)
@@ -233,7 +233,6 @@ def test_replies_of_plain_chatml_are_learnt_though_nobody_marked_them(batch: Bat
 
 def test_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Batch) -> None:
     assert all(word in bad(batch, "misnamed") for word in ("'gemma4_training_x'", "qwen3_instruct_2507"))
-    assert "plain ChatML" in bad(batch, "scattered")
     assert all(word in bad(batch, "twice") for word in ("row 1 of train", "alternate"))
 
 

@@ -661,6 +661,11 @@ def encode_chat(
     return Encoded(text, ids, places, within(text, unmarked, places))
 
 
+def is_marked(template: str) -> bool:
+    """Returns whether a template marks the assistant's replies."""
+    return bool(re.search(r"\{%-?\s*generation\s*-?%\}", template))
+
+
 def control_tokens(tokenizer: Any) -> dict[str, str]:
     """Returns the control tokens, longest first, each with the pattern that the tokenizer finds."""
     tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
@@ -684,7 +689,7 @@ def render_once(
     rendered, spans = render(
         [chat],
         chat_template=template,
-        return_assistant_tokens_mask=bool(re.search(r"\{%-?\s*generation\s*-?%\}", template)),
+        return_assistant_tokens_mask=is_marked(template),
         add_generation_prompt=prompt,
         **tokenizer.special_tokens_map,
     )

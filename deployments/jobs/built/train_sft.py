@@ -725,6 +725,11 @@ def encode_chat(
     return Encoded(text, ids, places, within(text, unmarked, places))
 
 
+def is_marked(template: str) -> bool:
+    """Returns whether a template marks the assistant's replies."""
+    return bool(re.search(r"\{%-?\s*generation\s*-?%\}", template))
+
+
 def control_tokens(tokenizer: Any) -> dict[str, str]:
     """Returns the control tokens, longest first, each with the pattern that the tokenizer finds."""
     tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
@@ -748,7 +753,7 @@ def render_once(
     rendered, spans = render(
         [chat],
         chat_template=template,
-        return_assistant_tokens_mask=bool(re.search(r"\{%-?\s*generation\s*-?%\}", template)),
+        return_assistant_tokens_mask=is_marked(template),
         add_generation_prompt=prompt,
         **tokenizer.special_tokens_map,
     )
@@ -885,6 +890,44 @@ def alike(these: Iterable[str], those: Iterable[str]) -> int:
     return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
+# --- deployments/jobs/train/marking.py ---
+
+ASKED = "QUESTION"
+"""A user's message by which it is seen what a template writes between a message and its reply."""
+
+
+def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> list[Span]:
+    """Returns the characters of each reply with its stop token.
+
+    A reply begins where the prompt for it ends. That a template renders a past reply otherwise than
+    the prompt for it, as Qwen3's does with think blocks, is an error.
+
+    Args:
+        text: the rendered conversation.
+
+    Raises:
+        JobError: a reply does not follow its prompt, or no control token follows it.
+    """
+    asked = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
+    between = asked.text.rpartition(ASKED)[2]
+    stop = re.compile("|".join(control_tokens(tokenizer).values()) or r"(?!)")
+    spans, at = list[Span](), 0
+    for before, message in zip([{"content": ""}, *chat], chat, strict=False):
+        if message["role"] != "assistant":
+            continue
+        prompt = before["content"] + between
+        start = text.find(prompt, at) + len(prompt)
+        begin = start + len(text[start:]) - len(text[start:].lstrip())
+        end = stop.match(text, begin + len(message["content"]))
+        if prompt not in text[at:] or not text.startswith(message["content"], begin) or not end:
+            wrong = "The chat template does not write a past reply as it asks for one, and does not"
+            wrong = f"{wrong} mark the assistant's replies with {{% generation %}}"
+            raise JobError(f"{wrong}; mark them (docs/training.md), or give another template.")
+        at = end.end()
+        spans.append((start, at))
+    return spans
+
+
 # --- deployments/jobs/common/chat_template.py ---
 
 FOLDED = (
@@ -927,7 +970,7 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
     """Returns the tokenizer, and a chat template with generation markers for the training.
 
     The markers say which tokens are the assistant's. The tokenizer's own template has none, since
-    inference programs do not know them.
+    inference programs do not know them. A template that TRL does not know is returned as it is.
     """
     base, name = Path(arguments.base), arguments.chat_template
     is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
@@ -950,15 +993,15 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         wrong = f"Tokenizer or chat template cannot be read ({short(error)})"
         raise JobError(f"{wrong}; correct --base or --chat-template.") from None
     tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
-    try:
-        marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
-        template = tokenizer.chat_template if marked else mark_chatml(tokenizer)
-        template = str(template or chat_template_utils.get_training_chat_template(tokenizer))
-    except (ValueError, TypeError):
-        wrong = "The chat template is missing, or it neither marks the assistant's replies with"
-        wrong += " {% generation %}, nor is plain ChatML, nor is known to TRL"
-        remedy = "give one of TRL's, from its folder chat_templates, with --chat-template"
-        raise JobError(f"{wrong}; {remedy}.") from None
+    if not tokenizer.chat_template:
+        remedy = "give one of TRL's, or a file, with --chat-template"
+        raise JobError(f"{arguments.base!r} has no chat template; {remedy}.")
+    marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
+    template = str(tokenizer.chat_template)
+    if not marked:
+        # Of a template that TRL does not know the replies are found where their prompts end.
+        with suppress(ValueError, TypeError):
+            template = str(chat_template_utils.get_training_chat_template(tokenizer) or template)
     if marked:
         tokenizer.chat_template = without_markers(template)
     tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
@@ -998,46 +1041,12 @@ def fetch_config(arguments: argparse.Namespace) -> dict[str, Any]:
         raise JobError(f"{wrong}; correct --base.") from None
 
 
-def mark_chatml(tokenizer: Any) -> str | None:
-    """Marks the replies in a ChatML template that writes every message in one expression.
-
-    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
-    template, and TRL knows none of them. The result must render the same texts.
-    """
-    quote, add = r"""['"]""", r"\s*\+\s*"
-    field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
-    role, content = (f"(?P<{name}>{field.format(name)})" for name in ("role", "content"))
-    end_of_line = rf"{quote}(?:\\n|\n){quote}"
-    frame = rf"{quote}<\|im_start\|>{quote}{add}{role}{add}{end_of_line}{add}{content}"
-    frame = rf"\{{\{{-?\s*{frame}{add}{quote}<\|im_end\|>{quote}{add}{end_of_line}\s*-?\}}\}}"
-    unmarked = str(tokenizer.chat_template)
-    if len(found := list(re.finditer(frame, unmarked))) != 1:
-        return None
-    whole, role, content = found[0][0], found[0]["role"], found[0]["content"]
-    reply = (
-        "{{ '<|im_start|>assistant\\n' }}{% generation %}"
-        f"{{{{ {content} + '<|im_end|>' }}}}{{% endgeneration %}}{{{{ '\\n' }}}}"
-    )
-    by_role = f"{{% if {role} == 'assistant' %}}{reply}{{% else %}}{whole}{{% endif %}}"
-    marked = unmarked.replace(whole, by_role)
-    for roles in (("user", "assistant"), ("system", "user", "assistant", "user")):
-        chat = [{"role": role, "content": f"The {role}'s  words.\n"} for role in roles]
-        for prompt in (False, True):
-            asked = {"tokenize": False, "add_generation_prompt": prompt}
-            old, new = (
-                tokenizer.apply_chat_template(chat, chat_template=text, **asked)
-                for text in (unmarked, marked)
-            )
-            if old != new:
-                return None
-    return marked
-
-
 # --- deployments/jobs/train/labels.py ---
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
     """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
-    files, splits, examples = find_files(arguments), {}, {}
+    files, examples = find_files(arguments), {}
+    splits: dict[str, list[Messages]] = {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
         if arguments.dataset:
@@ -1054,9 +1063,13 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
     facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
     emit("mask", **facts)
-    sample = max(splits["train"], key=len)
+    sample = sorted(splits["train"], key=len)[-1]
     used = tokenizer.apply_chat_template(sample, tokenize=False)
-    if used != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
+    trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
+    asked = {"tokenize": False, "add_generation_prompt": True}
+    last = max(at for at, message in enumerate(sample) if message["role"] == "assistant")
+    prompt = tokenizer.apply_chat_template(sample[:last], **asked) if last else ""
+    if used != trained or not trained.startswith(prompt):
         wrong = "The chat template in use later renders past replies otherwise than the one that is"
         emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
@@ -1083,15 +1096,18 @@ def check_base(
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
     numpy = import_module("numpy")
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    examples = []
+    examples, marked = [], is_marked(template)
     for number, messages in enumerate(rows, 1):
         try:
             encoded = encode_chat(tokenizer, messages, template)
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
             raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids = numpy.asarray(encoded.ids, dtype=numpy.int32)
-        learnt = numpy.asarray(encoded.learnt, dtype=bool)
+        ids, marks = numpy.asarray(encoded.ids, dtype=numpy.int32), encoded.learnt
+        if not marked:
+            spans = find_replies(tokenizer, messages, template, encoded.text)
+            marks = within(encoded.text, spans, encoded.places)
+        learnt = numpy.asarray(marks, dtype=bool)
         examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
     return examples
 

@@ -8,15 +8,17 @@ from typing import Any
 from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
 from ..common.limits import check_tokens, context_of, text_part
-from ..common.quoting import encode_chat
+from ..common.quoting import encode_chat, is_marked, within
 from .data import SPLITS, Example, find_files, read_split
 from .label_proof import check_labels
+from .marking import find_replies
 from .template import fetch_config, load_tokenizer
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
     """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
-    files, splits, examples = find_files(arguments), {}, {}
+    files, examples = find_files(arguments), {}
+    splits: dict[str, list[Messages]] = {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
         if arguments.dataset:
@@ -33,9 +35,13 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
     facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
     emit("mask", **facts)
-    sample = max(splits["train"], key=len)
+    sample = sorted(splits["train"], key=len)[-1]
     used = tokenizer.apply_chat_template(sample, tokenize=False)
-    if used != tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False):
+    trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
+    asked = {"tokenize": False, "add_generation_prompt": True}
+    last = max(at for at, message in enumerate(sample) if message["role"] == "assistant")
+    prompt = tokenizer.apply_chat_template(sample[:last], **asked) if last else ""
+    if used != trained or not trained.startswith(prompt):
         wrong = "The chat template in use later renders past replies otherwise than the one that is"
         emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
@@ -62,15 +68,18 @@ def check_base(
 def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
     numpy = import_module("numpy")
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    examples = []
+    examples, marked = [], is_marked(template)
     for number, messages in enumerate(rows, 1):
         try:
             encoded = encode_chat(tokenizer, messages, template)
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
             raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids = numpy.asarray(encoded.ids, dtype=numpy.int32)
-        learnt = numpy.asarray(encoded.learnt, dtype=bool)
+        ids, marks = numpy.asarray(encoded.ids, dtype=numpy.int32), encoded.learnt
+        if not marked:
+            spans = find_replies(tokenizer, messages, template, encoded.text)
+            marks = within(encoded.text, spans, encoded.places)
+        learnt = numpy.asarray(marks, dtype=bool)
         examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
     return examples
 

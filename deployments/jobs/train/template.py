@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
     """Returns the tokenizer, and a chat template with generation markers for the training.
 
     The markers say which tokens are the assistant's. The tokenizer's own template has none, since
-    inference programs do not know them.
+    inference programs do not know them. A template that TRL does not know is returned as it is.
     """
     base, name = Path(arguments.base), arguments.chat_template
     is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
@@ -38,15 +39,15 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         wrong = f"Tokenizer or chat template cannot be read ({short(error)})"
         raise JobError(f"{wrong}; correct --base or --chat-template.") from None
     tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
-    try:
-        marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
-        template = tokenizer.chat_template if marked else mark_chatml(tokenizer)
-        template = str(template or chat_template_utils.get_training_chat_template(tokenizer))
-    except (ValueError, TypeError):
-        wrong = "The chat template is missing, or it neither marks the assistant's replies with"
-        wrong += " {% generation %}, nor is plain ChatML, nor is known to TRL"
-        remedy = "give one of TRL's, from its folder chat_templates, with --chat-template"
-        raise JobError(f"{wrong}; {remedy}.") from None
+    if not tokenizer.chat_template:
+        remedy = "give one of TRL's, or a file, with --chat-template"
+        raise JobError(f"{arguments.base!r} has no chat template; {remedy}.")
+    marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
+    template = str(tokenizer.chat_template)
+    if not marked:
+        # Of a template that TRL does not know the replies are found where their prompts end.
+        with suppress(ValueError, TypeError):
+            template = str(chat_template_utils.get_training_chat_template(tokenizer) or template)
     if marked:
         tokenizer.chat_template = without_markers(template)
     tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
@@ -84,38 +85,3 @@ def fetch_config(arguments: argparse.Namespace) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         wrong = f"The configuration of {base!r} cannot be read ({short(error)})"
         raise JobError(f"{wrong}; correct --base.") from None
-
-
-def mark_chatml(tokenizer: Any) -> str | None:
-    """Marks the replies in a ChatML template that writes every message in one expression.
-
-    That is `<|im_start|>role, line break, content<|im_end|>`. SmolLM2 and many others have such a
-    template, and TRL knows none of them. The result must render the same texts.
-    """
-    quote, add = r"""['"]""", r"\s*\+\s*"
-    field = r"\w+(?:\.{0}|\[['\"]{0}['\"]\])"
-    role, content = (f"(?P<{name}>{field.format(name)})" for name in ("role", "content"))
-    end_of_line = rf"{quote}(?:\\n|\n){quote}"
-    frame = rf"{quote}<\|im_start\|>{quote}{add}{role}{add}{end_of_line}{add}{content}"
-    frame = rf"\{{\{{-?\s*{frame}{add}{quote}<\|im_end\|>{quote}{add}{end_of_line}\s*-?\}}\}}"
-    unmarked = str(tokenizer.chat_template)
-    if len(found := list(re.finditer(frame, unmarked))) != 1:
-        return None
-    whole, role, content = found[0][0], found[0]["role"], found[0]["content"]
-    reply = (
-        "{{ '<|im_start|>assistant\\n' }}{% generation %}"
-        f"{{{{ {content} + '<|im_end|>' }}}}{{% endgeneration %}}{{{{ '\\n' }}}}"
-    )
-    by_role = f"{{% if {role} == 'assistant' %}}{reply}{{% else %}}{whole}{{% endif %}}"
-    marked = unmarked.replace(whole, by_role)
-    for roles in (("user", "assistant"), ("system", "user", "assistant", "user")):
-        chat = [{"role": role, "content": f"The {role}'s  words.\n"} for role in roles]
-        for prompt in (False, True):
-            asked = {"tokenize": False, "add_generation_prompt": prompt}
-            old, new = (
-                tokenizer.apply_chat_template(chat, chat_template=text, **asked)
-                for text in (unmarked, marked)
-            )
-            if old != new:
-                return None
-    return marked

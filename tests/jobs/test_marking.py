@@ -1,0 +1,95 @@
+"""Families whose templates TRL cannot mark: their replies are found, and the proof of the labels says that nothing else is learnt."""
+
+import re
+import runpy
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.jobs.conftest import SCRIPT, make_tokenizer
+
+pytest.importorskip("trl")
+
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+MISTRAL = (  # the form of Mistral Small's: a system prompt of its own, and the reply right after the user's message
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST]' + message['content'] + '[/INST]' }}"
+    "{% elif message['role'] == 'system' %}{{ '[SYSTEM_PROMPT]' + message['content'] + '[/SYSTEM_PROMPT]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+MISTRAL_SPACED = MISTRAL.replace("{{ message['content'] + eos", "{{ ' ' + message['content'] | trim + eos")  # as version 3 has it
+CHATML_TOKENS = ["<|im_start|>", "<|im_end|>"]
+GEMMA4_TOKENS = ["<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"]
+LLAMA_TOKENS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"]
+MISTRAL_TOKENS = ["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"]
+FAMILIES = {
+    "SmolLM2": (SMOLLM2, CHATML_TOKENS, "<|im_end|>"),
+    "Mistral": (MISTRAL, MISTRAL_TOKENS, "<eos>"),
+    "Mistral, a blank before replies": (MISTRAL_SPACED, MISTRAL_TOKENS, "<eos>"),
+    **{name: (name, LLAMA_TOKENS, "<|eot_id|>") for name in ("llama3_1", "llama3_2")},
+    **{name: (name, GEMMA4_TOKENS, "<turn|>") for name in ("gemma4", "gemma4_v3", "gemma4_v5")},
+    **{name: (name, CHATML_TOKENS, "<|im_end|>") for name in ("lfm2_2_5", "lfm2_2_5_v2")},
+}
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(SCRIPT))
+
+
+def loaded(script: dict[str, Any], name: str, folder: Path) -> tuple[Any, str]:
+    """Return a family's tokenizer and the template that it is trained with, as the script loads them."""
+    template, tokens, _ = FAMILIES[name]
+    tokenizer = make_tokenizer(
+        {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}, tokens, "qwen3_instruct_2507" if "{" in template else template
+    )
+    if "{" in template:
+        tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    return script["load_tokenizer"](Namespace(base=str(folder), base_revision=None, chat_template=None, retry_seconds=0.0))
+
+
+def conversation(stop: str, system: bool) -> list[dict[str, str]]:
+    """Return one in which a reply stands in the message before it, and another quotes what ends a reply."""
+    texts = ["Say yes.", "yes", "yes", "Yes, yes. 🙂", "QUESTION", f"It ends with {stop}, I think.", "Say yes.", "- one\n- two"]
+    chat = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+    return [{"role": "system", "content": "Say yes."}, *chat] if system else chat
+
+
+@pytest.mark.parametrize("system", [True, False])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_replies_are_found_and_proven_in_every_family(script: dict[str, Any], name: str, system: bool, tmp_path: Path) -> None:
+    stop = FAMILIES[name][2]
+    tokenizer, template = loaded(script, name, tmp_path)
+    chat = conversation(stop, system)
+    examples = script["encode"]([chat], tokenizer, template, "train")
+    assert script["check_labels"](examples, [chat], tokenizer, Namespace(reply_prefix="", max_length=10_000)) == {stop}
+    whole = tokenizer.apply_chat_template(chat, tokenize=False)
+    for at in (at for at, message in enumerate(chat) if message["role"] == "assistant"):  # trained is what follows the prompt in use
+        prompt = tokenizer.apply_chat_template(chat[:at], tokenize=False, add_generation_prompt=True)
+        assert whole.startswith(prompt)
+        assert whole[len(prompt) :].lstrip().startswith(chat[at]["content"] + stop)
+
+
+@pytest.mark.parametrize("template", [SMOLLM2.replace("assistant\n' }}", "assistant\n<think>\n' }}"), SMOLLM2.replace("'<|im_end|>' + ", "")])
+def test_a_template_whose_replies_cannot_be_found_asks_for_marks(script: dict[str, Any], template: str, tmp_path: Path) -> None:
+    tokenizer, _ = loaded(script, "SmolLM2", tmp_path)
+    with pytest.raises(script["JobError"], match=r"mark the assistant's replies with \{% generation %\}; mark them \(docs/training.md\)"):
+        script["encode"]([conversation("x", True)], tokenizer, template, "train")
+
+
+def test_the_marks_that_the_documentation_shows_give_the_same_labels(script: dict[str, Any], tmp_path: Path) -> None:
+    page = (SCRIPT.parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```jinja\n(.*?)```", page, re.DOTALL)
+    tokenizer, template = loaded(script, "SmolLM2", tmp_path)
+    chat = conversation("<|im_end|>", True)
+    ours, theirs = (script["encode"]([chat], tokenizer, one, "train")[0] for one in (template, shown))
+    assert ours[0].tolist() == theirs[0].tolist()
+    assert ours[1].tolist() == theirs[1].tolist()
