@@ -855,6 +855,8 @@ def ending(text: str, reply: str, tokenizer: Any) -> str:
 
     The reply may be there as the tokenizer sees it: some write a text in another form of Unicode.
     """
+    # Mistral's template writes a blank before a reply, which its first token takes in.
+    text = text if text.startswith(reply) else text.removeprefix(" ")
     if text.startswith(reply):
         return text.removeprefix(reply)
     seen = tokenizer(reply, add_special_tokens=False, split_special_tokens=True)["input_ids"]
