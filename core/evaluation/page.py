@@ -87,7 +87,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
         general=_general(facts),
         pairs=_pairs(facts),
-        sections=_sections(f"{evaluation_markdown(facts).rstrip()}\n\n{run_report}"),
+        sections=_sections(f"{evaluation_markdown(facts).rstrip().replace('](report.html#', '](#')}\n\n{run_report}"),
         rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
         style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
         script=Markup(script),

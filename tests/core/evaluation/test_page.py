@@ -185,6 +185,6 @@ def test_a_name_in_another_script_is_drawn():
 
 def test_each_failed_conversation_of_the_battery_is_linked_to_its_words():
     page = evaluation_page(facts_of(usual()))
-    assert 'href="report.html#G1-a-door"' in page
+    assert 'href="#G1-a-door"' in page
     assert page.count('id="G1-a-door"') == 1
     assert page.count("It is nothing.") == 2 * 3  # of each arm: what was said by both, and the judge's reason
