@@ -16,4 +16,4 @@ def _rate(estimate: Estimate) -> str:
     return f"{figure(estimate)} of {estimate.n}" if estimate.value is not None else f"none: {estimate.reason}"
 
 
-add_filters(rate_of=_rate, points=lambda value: f"{100 * value:+.1f} points", coefficient=figure)
+add_filters(rate_of=_rate, more_often=lambda value: f"{100 * value:+.1f} points", coefficient=figure)
