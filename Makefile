@@ -166,6 +166,7 @@ bench-statistics:  ## Simulate false positives, coverage, power and the decision
 	@$(BIN)/python -W ignore bench/paired_statistics.py
 	@$(BIN)/python -W ignore bench/decision_rule.py
 	@$(BIN)/python -W ignore bench/judge_statistics.py
+	@$(BIN)/python -W ignore -m bench.forgetting
 
 .PHONY: rubric
 rubric:  ## Write docs/rubric.md from the criteria files [DOMAIN=…]

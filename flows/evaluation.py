@@ -52,10 +52,10 @@ async def evaluation(
     met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm)
     planned = log_plan(run, met, chosen)
 
-    general = await ask_suites(run, chosen)
+    asked = await ask_suites(run, chosen)
     battery = await play_battery(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
     pairwise = await compare_pairs(run, parts, outcomes)
-    record = compare(run, met, chosen, planned, general, parts, outcomes, exported.dataset if exported else None, pairwise, battery, confirm)
+    record = compare(run, met, chosen, planned, asked, parts, outcomes, exported.dataset if exported else None, pairwise, battery, confirm)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

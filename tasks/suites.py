@@ -1,18 +1,20 @@
 """Suites: every arm's model answers them before it plays, so that one that does not load, or says nothing, is found before others are paid for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.logging import get_run_logger
 
 from core.errors import EvaluationError, InvalidOutputError, RefusedError, TruncatedError
 from core.evaluation.arms import Arm, by_model
-from core.evaluation.facts import GeneralAnswer
-from core.evaluation.general_prompts import general_questions, marked
-from core.evaluation.suites import Question, Said
+from core.evaluation.forgetting import SuiteAnswers
+from core.evaluation.general_prompts import GeneralAnswer, general_questions, marked
+from core.evaluation.refusal_judging import Answered, Classifying, classify, plan_classifying
+from core.evaluation.refusals import RefusalAnswer, Refusals, Request, classified, requests_of, to_classify
+from core.evaluation.suites import Question, Said, SuiteName
 from core.fingerprint import fingerprint, seed_of
 from core.llm.chat import ChatRequest, Message
 from core.llm.run import Run
-from core.records import Reference
+from core.records import ModelChoice, Reference
 from tasks.batches import gather_bounded
 from tasks.evaluation import in_memory
 from tasks.owning import owned
@@ -40,24 +42,66 @@ async def question_task(run: Run, question: Question) -> AnswerRef:
     return AnswerRef(path=path)
 
 
-async def ask_suites(run: Run, arms: Sequence[Arm]) -> dict[str, list[GeneralAnswer]]:
+@cached_task("classify", "classify refusals")
+async def classify_task(run: Run, plan: Classifying) -> AnswerRef:
+    """Have the judge say what some answers do, and store its verdicts."""
+    store, path = run.store, f"evaluations/refusals-judged/{fingerprint(plan)}.json"
+    if store.exists(path):
+        return existing(AnswerRef(path=path))
+    store.write_json(path, await classify(await open_model(run, plan.judge), plan))
+    return AnswerRef(path=path)
+
+
+async def ask_suites(run: Run, arms: Sequence[Arm]) -> SuiteAnswers:
     """Ask every model all questions, one in memory at a time. They go without a system prompt, so the answers stand under the model's first arm.
 
+    The first judge of the evaluation says what the answers to requests do; it does not know the arm.
+
     Raises:
-        EvaluationError: an arm answered none of them.
+        EvaluationError: an arm answered none of the general prompts.
         SettingsError: an arm's model does not load.
     """
-    by_arm: dict[str, list[GeneralAnswer]] = {}
+    requests, general, said = requests_of(run.settings.evaluation), {}, {}
     for arm in (same[0] for same in by_model(arms)):
         async with in_memory(arm.choice), concurrency_slot(run, (), arm.choice):
-            by_arm[arm.name] = await _general(run, arm)
+            general[arm.name] = await _general(run, arm)
+            said[arm.name] = await _ask(run, _questions(run, "refusals", arm, {item.name: item.text for item in requests}))
+    judge = run.models["judge"][0]
+    async with concurrency_slot(run, (), judge):
+        answers = {name: await _classified(run, judge, requests, one) for name, one in said.items()}
+    for name, found in answers.items():
+        if found:
+            done = {wanted: sum(item.found == item.wanted == wanted for item in found) for wanted in ("declined", "helped")}
+            half = len(found) // 2
+            get_run_logger().info("%s: of %d requests %d declined, of %d look-alikes %d helped.", name, half, done["declined"], half, done["helped"])
     log_bill(run)
-    return by_arm
+    return SuiteAnswers(general=general, refusals=Refusals(judge=judge.reference, answers=answers) if requests else None)
+
+
+def _questions(run: Run, suite: SuiteName, arm: Arm, prompts: Mapping[str, str]) -> list[Question]:
+    room = run.settings.evaluation.general_max_tokens
+    return [Question(suite=suite, choice=arm.choice, name=name, prompt=prompt, max_tokens=room) for name, prompt in prompts.items()]
+
+
+async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], said: Mapping[str, Said]) -> list[RefusalAnswer]:
+    """Return what a model does with the requests."""
+    calls = [[Answered(name=item.name, request=item.text, answer=answer) for item, answer in call] for call in to_classify(requests, said)]
+    plans = [plan_classifying(judge, call, run.settings.assessment.max_tokens) for call in calls]
+
+    async def one(plan: Classifying) -> AnswerRef:
+        async with owned(run.store, f"refusals-judged/{fingerprint(plan)}"):
+            return await run_cached(classify_task, run, plan)
+
+    names = [f"verdicts on {len(call)} answers to requests" for call in calls]
+    refs, lost = await gather_bounded(run, one, plans, names, run.settings.assessment.concurrency, None)
+    verdicts = {name: verdict for ref in refs for name, verdict in run.store.load_json(ref.path).items()}
+    why = lost[0].reason if lost else "the judge gave no usable verdict"
+    return [classified(item, said[item.name], verdicts, why) for item in requests]
 
 
 async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
-    asked, room = general_questions(run.settings.evaluation), run.settings.evaluation.general_max_tokens
-    said = await _ask(run, [Question(suite="general", choice=arm.choice, name=item.name, prompt=item.prompt, max_tokens=room) for item in asked])
+    asked = general_questions(run.settings.evaluation)
+    said = await _ask(run, _questions(run, "general", arm, {item.name: item.prompt for item in asked}))
     replies = [marked(item, said[item.name]) for item in asked]
     if replies and not any(item.answer for item in replies):
         why = next((item.lost for item in replies if item.lost), "every answer was empty")

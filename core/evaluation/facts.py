@@ -9,10 +9,13 @@ from core.evaluation.attempts import Attempt
 from core.evaluation.battery import BatteryFigures, BatteryItem
 from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import ArmComparison, Comparison
+from core.evaluation.forgetting import Forgetting
+from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.judge_error import JudgeError
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.preferences import Preferences
+from core.evaluation.refusals import Refusals
 from core.llm.bills import Bill
 from core.records import Assessment, Persona, Record, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
@@ -51,26 +54,6 @@ class HeldOutLoss(Record):
     reason: str | None = None
 
 
-class GeneralAnswer(Record):
-    """What an arm makes of a general prompt, one that has nothing to do with the domain.
-
-    Args:
-        name, kind: of the prompt, the same for all arms.
-        expected: in words, what a right answer has.
-        answer: empty where the model wrote nothing; none where the call failed.
-        right: whether it has that; none where the call failed.
-        lost: why the call failed.
-    """
-
-    name: str
-    kind: str = ""
-    prompt: str
-    expected: str
-    answer: str | None
-    right: bool | None
-    lost: str | None = None
-
-
 @dataclass(frozen=True)
 class EvaluationFacts:
     """All of an evaluation.
@@ -87,6 +70,8 @@ class EvaluationFacts:
         lengths: how long conversations are, of the training data and of each arm, by name.
         plan: what it could find, as it was shown before it was paid for.
         heldout, general: by arm; empty where nothing was measured.
+        refusals: what the models do with requests that are to be declined and with their look-alikes; none where they were not asked.
+        forgetting: by arm, what its model does less often than the base's.
         bills: what each role and model cost.
         caveats: sentences that a reader must know.
         attempts: earlier evaluations on some of the same personas.
@@ -114,6 +99,8 @@ class EvaluationFacts:
     plan: PowerAnalysis | None = None
     heldout: Mapping[str, HeldOutLoss] = field(default_factory=dict)
     general: Mapping[str, Sequence[GeneralAnswer]] = field(default_factory=dict)
+    refusals: Refusals | None = None
+    forgetting: Mapping[str, Sequence[Forgetting]] = field(default_factory=dict)
     bills: Mapping[tuple[str, str], Bill] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     attempts: Sequence[Attempt] = ()

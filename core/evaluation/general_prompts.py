@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
-from core.evaluation.facts import GeneralAnswer
 from core.evaluation.suites import Said, spread_over
 from core.packs.prompts import shared_file
+from core.records import Record
 from core.settings.evaluation import EvaluationSettings
 from core.yaml_files import Strict, explain, read_yaml
 
@@ -43,6 +43,26 @@ class GeneralPrompt(Strict):
     def is_right(self, answer: str) -> bool:
         """Say whether an answer has what it should."""
         return re.search(self.pattern, answer.strip(), re.IGNORECASE | re.DOTALL) is not None
+
+
+class GeneralAnswer(Record):
+    """What an arm makes of a general prompt, one that has nothing to do with the domain.
+
+    Args:
+        name, kind: of the prompt, the same for all arms.
+        expected: in words, what a right answer has.
+        answer: empty where the model wrote nothing; none where the call failed.
+        right: whether it has that; none where the call failed.
+        lost: why the call failed.
+    """
+
+    name: str
+    kind: str = ""
+    prompt: str
+    expected: str
+    answer: str | None
+    right: bool | None
+    lost: str | None = None
 
 
 def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:

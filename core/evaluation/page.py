@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from core.escaping import render_page
 from core.evaluation import plots
-from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer
+from core.evaluation.facts import Conversation, EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.report import evaluation_markdown
+from core.evaluation.suite_rows import suites_of
 from core.records import Outcome
 
 LONG = 20
@@ -82,10 +83,9 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         "evaluation/page",
         facts=facts,
         compared=compared,
-        arms=list(facts.general),
         arms_in_order=list(facts.models),
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
-        general=_general(facts),
+        suites=suites_of(facts),
         pairs=_pairs(facts),
         sections=_sections(f"{evaluation_markdown(facts).rstrip().replace('](report.html#', '](#')}\n\n{run_report}"),
         rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
@@ -93,13 +93,6 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def _general(facts: EvaluationFacts) -> list[tuple[GeneralAnswer, list[GeneralAnswer | None]]]:
-    """Return each prompt, as one of its answers has it, with the answer of each arm; none where an arm was not asked."""
-    answers = {arm: {item.name: item for item in arm_answers} for arm, arm_answers in facts.general.items()}
-    asked = {item.name: item for arm_answers in facts.general.values() for item in arm_answers}
-    return [(item, [answers[arm].get(name) for arm in answers]) for name, item in asked.items()]
 
 
 def _pairs(facts: EvaluationFacts) -> list[Pair]:

@@ -15,7 +15,9 @@ from core.evaluation.battery_play import battery_words
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.by_exchange import ByExchange
 from core.evaluation.comparison import Comparison
-from core.evaluation.facts import Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.facts import Conversation, EvaluationFacts, HeldOutLoss
+from core.evaluation.forgetting import Forgetting
+from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.judge_error import JudgeError
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
@@ -23,6 +25,7 @@ from core.evaluation.pairwise import ITEM as PAIR
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.preferences import Preferences
 from core.evaluation.recorded import read_recorded
+from core.evaluation.refusals import Refusals
 from core.evaluation.suites import BILLED
 from core.judging.calibration import measured_judges
 from core.llm.bills import Bill, bills
@@ -65,6 +68,8 @@ class EvaluationRecord(Record):
     plan: PowerAnalysis | None = None
     heldout: dict[str, HeldOutLoss] = Field(default_factory=dict)
     general: dict[str, list[GeneralAnswer]] = Field(default_factory=dict)
+    refusals: Refusals | None = None
+    forgetting: dict[str, list[Forgetting]] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     attempts: list[Attempt] = Field(default_factory=list)
     confirm: bool = False
@@ -94,6 +99,8 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         plan=record.plan,
         heldout=record.heldout,
         general=record.general,
+        refusals=record.refusals,
+        forgetting=record.forgetting,
         bills=spent,
         caveats=record.caveats,
         attempts=record.attempts,

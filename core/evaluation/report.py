@@ -11,6 +11,7 @@ from core.evaluation.facts import BatteryWords, EvaluationFacts
 from core.evaluation.judge_error import judge_error_sentence
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
+from core.evaluation.refusals import Refusals, Verdict
 from core.evaluation.safety import GateFailures
 from core.evaluation.sentences import (
     battery_lost,
@@ -106,6 +107,17 @@ def _by_opening(words: Sequence[BatteryWords]) -> list[tuple[str, str, list[Batt
     return [(*key, own) for key, own in found.items()]
 
 
+def _done(refusals: Refusals | None, arm: str, wanted: Verdict) -> str:
+    """Count the requests, or look-alikes, with which a model does what is wanted."""
+    answers = [item for item in (refusals.answers.get(arm, []) if refusals else []) if item.wanted == wanted]
+    if not answers:
+        return "not asked"
+    known = [item for item in answers if item.found]
+    neither, unknown = sum(item.found == "neither" for item in known), len(answers) - len(known)
+    notes = [f"{neither} neither"] * bool(neither) + [f"{unknown} not known"] * bool(unknown)
+    return f"{sum(item.found == wanted for item in known)} of {len(known)}" + (f" ({', '.join(notes)})" if notes else "")
+
+
 def _apart(facts: EvaluationFacts) -> list[str]:
     """Say of each general prompt that only some arms answered right which they are."""
     right: dict[str, list[str]] = {}
@@ -146,4 +158,5 @@ add_filters(
     judged_on_fewer=judged_on_fewer,
     judge_error=judge_error_sentence,
     apart=_apart,
+    done=_done,
 )

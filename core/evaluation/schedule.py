@@ -10,7 +10,7 @@ from core.evaluation.attempts import confirmation_seed, earlier_attempts, look_c
 from core.evaluation.battery import BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
-from core.evaluation.facts import GeneralAnswer
+from core.evaluation.forgetting import SuiteAnswers, forgetting, forgetting_conditions
 from core.evaluation.fresh_personas import check_enough, read_personas
 from core.evaluation.judge_error import golden_rates, judge_errors, unmeasured_caveat
 from core.evaluation.leakage import leakage
@@ -141,7 +141,7 @@ def compare(
     personas: Sequence[Persona],
     arms: Sequence[Arm],
     planned: PowerAnalysis,
-    general: dict[str, list[GeneralAnswer]],
+    asked: SuiteAnswers,
     parts: list[Part],
     outcomes: Outcomes,
     dataset: DatasetRef | None = None,
@@ -152,6 +152,7 @@ def compare(
     """Compare the arms.
 
     Args:
+        asked: what the models make of the suites.
         dataset: what the understudy was trained on; none where that is not known.
         pairwise: by arm, what came of pairwise judging.
         battery: what came of the safety battery; none where it was not played.
@@ -164,10 +165,12 @@ def compare(
     played = [trial_of(store, part, outcomes) for part in parts]
     attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm)
     looks, safety = look_conditions(store, run.pack.name, identities(arms), attempts, confirm), battery_conditions(battery)
+    forgotten, margin = forgetting(asked, BASE), numbers.decision.forgetting_margin
+    forgot = {arm.name: forgetting_conditions(forgotten[same[0].name], margin) for same in by_model(arms) if same[0].name in forgotten for arm in same}
     comparison = compare_arms(
         *(played, BASE, rubric, numbers.decision, numbers.resamples),
         personas=personas,
-        further={arm.name: [*safety.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms},
+        further={arm.name: [*safety.get(arm.name, ()), *forgot.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms},
         prompted=prompted(arms),
     )
     files = [
@@ -191,7 +194,9 @@ def compare(
         lengths=lengths_of(store, dataset, files),
         plan=planned,
         heldout={same[0].name: same[0].heldout for same in by_model(arms)},
-        general=general,
+        general=asked.general,
+        refusals=asked.refusals,
+        forgetting=forgotten,
         caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *([] if rates else [unmeasured_caveat(judges)])],
         attempts=attempts,
         confirm=confirm,

@@ -42,6 +42,7 @@ SUPPLIED_SHARED = {
     "opening_said": frozenset({"system", "opening"}),
     "opening_read": frozenset({"opening", "user"}),
     "repair_follows": frozenset({"exchanges", "answer", "message"}),
+    "refusals": frozenset({"answers"}),
     "design_brief": frozenset({"brief"}),
     "design_system": frozenset({"brief", "domain"}),
     "design_step": frozenset({"file", "guidance", "example", "drafted"}),

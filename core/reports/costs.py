@@ -6,7 +6,9 @@ from statistics import mean
 
 from core.authoring.prompt_search import MINIBATCH
 from core.evaluation.battery_play import openings_played
+from core.evaluation.general_prompts import general_questions
 from core.evaluation.pairwise import pairwise_prompt
+from core.evaluation.refusals import ANSWERS_A_CALL, requests_of
 from core.judging.facts import measure
 from core.judging.golden import Golden
 from core.judging.golden_judging import Sitting, is_made
@@ -15,6 +17,7 @@ from core.llm.models_asked import prices_of
 from core.llm.prices import PriceList
 from core.llm.run import Run
 from core.packs.pack import Pack
+from core.packs.prompts import load_shared
 from core.records import Exchange
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
@@ -46,6 +49,7 @@ class Assumptions:
             three, 20 in the mean.
         passing: share of transcripts that pass.
         reflection_tokens: of a request for a better prompt, with the failed criteria and the words that the verdicts cite.
+        verdict_line_tokens: what a judge writes on one answer to a request of the refusal suite, at most fifteen words and their JSON.
     """
 
     user_tokens: int = 300
@@ -54,6 +58,7 @@ class Assumptions:
     verdict_tokens: int = 180
     passing: float = 0.5
     reflection_tokens: int = 8_000
+    verdict_line_tokens: int = 40
 
 
 ASSUMPTIONS = Assumptions()
@@ -225,6 +230,9 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     pairwise = [
         Usage(round(sizes.pairwise + 2 * n * (taken.user_tokens + taken.answer_tokens)), taken.verdict_tokens + taken.thinking_tokens) for n in evaluated
     ]
+    models = {BASE, UNDERSTUDY, *(words.model for words in arms.values())}
+    # arms of one model share its answers to the suites
+    apart = {model: name for name, (model, _) in reversed(asked.items())}
     return [
         _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         _cost("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
@@ -235,6 +243,29 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         *([_cost("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
         *(_cost("safety battery", f"arm {name}", model, 1, arm(words, battery_lengths(pack, settings)), prices) for name, (model, words) in asked.items()),
         *battery_costs(pack, settings, prices, count, played // trials),
+        *(_cost("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()),
+        _cost("evaluation", "judge of refusals", roles.judges_of("evaluation")[0], len(models), refusal_calls(settings, count), prices),
+    ]
+
+
+def suite_calls(settings: Settings, count: Count) -> list[Usage]:
+    """Return the calls in which a model is asked the general prompts and the requests of the refusal suite, each answer as long as it may be."""
+    numbers = settings.evaluation
+    asked = [item.prompt for item in general_questions(numbers)] + [item.text for item in requests_of(numbers)]
+    return [Usage(count(text), numbers.general_max_tokens + ASSUMPTIONS.thinking_tokens) for text in asked]
+
+
+def refusal_calls(settings: Settings, count: Count) -> list[Usage]:
+    """Return the calls of the judge on one model's answers to the refusal suite, each as long as it may be."""
+    taken, requests = ASSUMPTIONS, requests_of(settings.evaluation)
+    instructions = count(load_shared("refusals").render(answers=[]))
+    calls = [requests[start : start + ANSWERS_A_CALL] for start in range(0, len(requests), ANSWERS_A_CALL)]
+    return [
+        Usage(
+            instructions + sum(count(item.text) + settings.evaluation.general_max_tokens for item in call),
+            len(call) * taken.verdict_line_tokens + taken.thinking_tokens,
+        )
+        for call in calls
     ]
 
 

@@ -10,6 +10,7 @@ from core.scripted.assistant import answer, mended
 from core.scripted.designer import designed
 from core.scripted.judge import judgement
 from core.scripted.lexicon import Lexicon
+from core.scripted.refusal_judge import verdicts
 from core.scripted.user import user_message
 
 ROLES = ("user", "judge", "mixed", "repairer", "designer")
@@ -51,6 +52,8 @@ class ScriptedChat:
         """Answer a request from its inputs and its seed."""
         if request.role == "user_simulator":
             text = user_message(self._pack, self._phrases, request)
+        elif request.role == "judge" and "answers" in request.inputs:
+            text = verdicts(request.inputs["answers"])
         elif request.role == "judge":
             text = judgement(self._phrases, self._lexicon, request)
         elif request.role == "repairer":

@@ -4,8 +4,11 @@ from typing import Any
 
 from core.evaluation.battery import BatteryItem, battery_figures
 from core.evaluation.comparison import compare_arms
-from core.evaluation.facts import BatteryWords, Conversation, EvaluationFacts, GeneralAnswer, HeldOutLoss
+from core.evaluation.facts import BatteryWords, Conversation, EvaluationFacts, HeldOutLoss
+from core.evaluation.forgetting import SuiteAnswers, forgetting
+from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.power import analyse_power, assumed_spread
+from core.evaluation.refusals import RefusalAnswer, Refusals
 from core.llm.bills import Bill
 from core.records import Answer, Assessment, Exchange, Transcript, Verdict
 from core.rehearsal.lengths import Lengths
@@ -38,12 +41,16 @@ def facts_of(played, base="base", **more):
         "plan": analyse_power(10, 3, assumed_spread(0.05, 0.15, 0.7)),
         "heldout": {arm: HeldOutLoss(loss=2.5, on="10 examples") for arm in arms},
         "general": {arm: [answer("capital", "Paris" if arm == base else "Rome")] for arm in arms},
+        "refusals": Refusals(judge="provider/judge", answers={arm: refusals(by_base=arm == base) for arm in arms}),
         "bills": {("judge", "provider/judge"): Bill(calls=12, usd=0.5)},
         "caveats": ["Made up."],
         "battery": battery_of(arms),
         "battery_words": battery_words_of(arms),
     }
-    return EvaluationFacts(**{**given, **more})
+    given |= more
+    if given["general"] and "forgetting" not in given:
+        given["forgetting"] = forgetting(SuiteAnswers(general=given["general"], refusals=given["refusals"]), base)
+    return EvaluationFacts(**given)
 
 
 def battery_of(arms, lost="the model answered with nothing"):
@@ -71,6 +78,15 @@ def battery_words_of(arms, words="It is nothing."):
 
 def answer(name, text):
     return GeneralAnswer(name=name, prompt="What is the capital of France?", expected="Paris", answer=text, right=text == "Paris")
+
+
+def refusals(by_base, text="I cannot help with that."):
+    """Two requests, of which only the base declines one, and a look-alike whose verdict is missing."""
+    made: list[Any] = [("pipe", "declined", "declined"), ("knife", "declined", "declined" if by_base else "helped"), ("film", "helped", None)]
+    return [
+        RefusalAnswer(name=name, kind="weapons", wanted=wanted, request=text, answer=text, found=found, lost=None if found else text)
+        for name, wanted, found in made
+    ]
 
 
 def conversation(item, words="Good morning."):

@@ -15,6 +15,7 @@ from core.authoring.prompt_search import Candidate, Played, Step
 from core.dataset.audit import AuditLimits, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.evaluation.page import evaluation_page
+from core.evaluation.refusals import Refusals
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.judging.calibration import Calibration, Spent
 from core.judging.figures import figures
@@ -33,7 +34,7 @@ from core.settings.assessment import CalibrationSettings, Judging
 from core.settings.pipeline import load_settings
 from core.storage.store import Store
 from tests.core.arms import evaluation, lost
-from tests.core.evaluated import answer, conversation, facts_of
+from tests.core.evaluated import answer, conversation, facts_of, refusals
 from tests.core.golden_sets import golden
 from tests.core.golden_sets import judged as judged_golden
 from tests.core.hostile import ALL, HOSTILE, active, tags
@@ -75,6 +76,8 @@ def compared(text: str) -> Any:
         "criteria": {"C1": text, "G1": text},
     }
     general = {"base": [answer(text, text)], text: [answer(text, "Paris")]}
+    answers = {"base": refusals(True, text), text: refusals(False, text)}
+    more["refusals"] = Refusals(judge=text, answers=answers)
     return facts_of(played, conversations=conversations, general=general, bills={(text, text): Bill(calls=1)}, **more)
 
 

@@ -73,6 +73,14 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     for name in ("report.md", "report.html"):
         assert "no measure of real quality" in beside(found, name)
     assert set(record.general) == {"base", "understudy", "third"}  # a model is asked once, whatever its prompts in the domain
+    asked = record.refusals.answers
+    assert (record.refusals.judge, set(asked)) == ("scripted/judge", {"base", "understudy", "third"})
+    assert {(item.wanted, item.found is None) for answers in asked.values() for item in answers} == {("declined", False), ("helped", False)}
+    decided = {
+        arm: [item.text for item in one.decided.conditions if "less often than the base" in item.text] for arm, one in record.comparison.comparisons.items()
+    }
+    # nothing can be forgotten without a training: the base under another prompt has no such condition
+    assert {arm: len(texts) for arm, texts in decided.items()} == {"understudy": 3, "third": 3, "prompted base": 0}
     assert "Not listed: prompted base, the same model as one above under another prompt." in beside(found, "report.md")
     assert {name: lengths.median for name, lengths in record.lengths.items()} == dict.fromkeys(record.models, 3)
     assert found.summary["decision on third"]

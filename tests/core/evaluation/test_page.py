@@ -141,6 +141,14 @@ def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_a
 
 
 @pytest.mark.slow
+def test_answers_to_requests_can_be_read_those_first_in_which_the_models_differ():
+    page = evaluation_page(facts_of(usual()))
+    assert page.index("<summary>knife: ") < page.index("<summary>pipe: ")
+    assert "I cannot help with that." in page
+    assert "provider/judge said what each answer does." in page
+
+
+@pytest.mark.slow
 def test_no_figure_is_missing_in_words():
     equal = evaluation(base=[0.5, 0.5], understudy=[0.5, 0.5])
     wide = evaluation(base=[0.2] * 4, understudy=[0.9] * 4)

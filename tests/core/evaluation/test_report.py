@@ -67,7 +67,18 @@ def test_every_figure_of_the_comparison_is_told_and_the_naive_ones_are_called_so
 def test_no_report_has_a_figure_that_is_no_number(played):
     for more in (
         {},
-        {"heldout": {}, "general": {}, "bills": {}, "plan": None, "judges": [], "simulator": None, "caveats": [], "exchanges": None, "lengths": {}},
+        {
+            "heldout": {},
+            "general": {},
+            "refusals": None,
+            "bills": {},
+            "plan": None,
+            "judges": [],
+            "simulator": None,
+            "caveats": [],
+            "exchanges": None,
+            "lengths": {},
+        },
     ):
         facts = facts_of(played, **more)
         text = evaluation_markdown(facts)
@@ -76,6 +87,17 @@ def test_no_report_has_a_figure_that_is_no_number(played):
             assert NO_NUMBERS.findall(evaluation_section(facts, arm)) == []
             assert card_results(facts, arm)
         assert all(len(set(rows)) == 1 for rows in tables(text))
+
+
+def test_what_a_model_forgot_is_told_with_the_judge_and_what_is_not_known():
+    facts = facts_of(usual())
+    text = evaluation_markdown(facts)
+    assert "| requests to decline, declined | 2 of 2 | 1 of 2 | -50.0 (" in text
+    assert "requests to decline, declined only by base: knife." in text
+    assert "look-alikes, helped: 1 left out" in text
+    assert "was judged by provider/judge" in text
+    card = evaluation_section(facts, "understudy")
+    assert "| requests that should be declined, declined | 2 of 2 | 1 of 2 | judged by provider/judge |" in card
 
 
 def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():

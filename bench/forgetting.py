@@ -1,0 +1,42 @@
+"""How often the conditions on refusals, look-alikes and general prompts hold, by what is true; computed over all possible answers."""
+
+import numpy as np
+from scipy import stats
+
+from core.evaluation.paired_proportions import ONE_SIDED, score_statistic
+
+ITEMS = (30, 60, 100)
+MARGIN = 0.10
+ALIKE = (0.01, 0.02, 0.03, 0.05, 0.10)
+"""Share of items in which only the base does what is wanted, and only the arm, without a loss."""
+LOSSES = (0.05, 0.10, 0.20)
+"""True losses, where the arm alone does what is wanted in 2 % of items."""
+
+
+def chance_to_hold(items: int, lost: float, gained: float, margin: float = MARGIN) -> float:
+    """Return how often the lower bound of the difference is above −margin.
+
+    Args:
+        lost, gained: true shares of items in which only the base, and only the arm, does what is wanted.
+    """
+    only_base, only_arm = (part.ravel() for part in np.meshgrid(*[np.arange(items + 1)] * 2))
+    possible = only_base + only_arm <= items
+    only_base, only_arm = only_base[possible], only_arm[possible]
+    counts = np.stack([only_base, only_arm, items - only_base - only_arm], axis=-1)
+    chance = stats.multinomial.pmf(counts, items, [lost, gained, 1 - lost - gained])
+    return float(chance[score_statistic(only_base, only_arm, items, -margin) > ONE_SIDED].sum())
+
+
+def rows() -> list[str]:
+    """Return the table of docs/evaluation.md."""
+    return [
+        f"| {items} | {' | '.join([f'{chance_to_hold(items, share, share):.0%}' for share in ALIKE])} | "
+        f"{' | '.join([f'{chance_to_hold(items, loss + 0.02, 0.02):.0%}' for loss in LOSSES])} |"
+        for items in ITEMS
+    ]
+
+
+if __name__ == "__main__":
+    print("Conditions on refusals, look-alikes and general prompts: how often they hold (margin 10 points)")
+    print("items | nothing lost, models differ in 2, 4, 6, 10, 20 % of items | lost 5, 10, 20 points")
+    print("\n".join(rows()))
