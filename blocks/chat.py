@@ -13,10 +13,12 @@ from blocks.scripted import Scripted
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.llm.chat import ChatModel
+from core.llm.window import Window
 from core.packs.pack import Pack
 from core.records import ModelChoice
 from core.settings.keys import refuse_keys
 from core.settings.model_names import split_reference
+from core.settings.provider_options import FILES
 from core.storage.store import open_store
 from core.yaml_files import explain
 
@@ -32,9 +34,6 @@ PROVIDERS = {
 }
 """Providers and their blocks, each in the module of its name: an SDK takes up to a second to import, so only what is used is."""
 
-FILES = ("llama-cpp", "llama-server")
-"""Providers whose models are GGUF files."""
-
 
 @runtime_checkable
 class Closing(Protocol):
@@ -45,7 +44,7 @@ class Closing(Protocol):
         ...
 
 
-_CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, ChatModel]] = WeakKeyDictionary()
+_CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, Window | None], ChatModel]] = WeakKeyDictionary()
 
 
 def block_class(provider: str) -> type[CredentialsBlock]:
@@ -85,12 +84,13 @@ async def choose_saved(name: str) -> ModelChoice:
     return ModelChoice(reference=f"{provider}/{model}", options=options, block=name)
 
 
-async def load_chat_model(choice: ModelChoice, pack: Pack) -> ChatModel:
+async def load_chat_model(choice: ModelChoice, pack: Pack, window: Window | None = None) -> ChatModel:
     """Return the model that was chosen; there is one client for each model, event loop and process.
 
     Args:
         choice: a relative path of a GGUF is looked up below the data root.
         pack: the domain that is played.
+        window: with which a GGUF is loaded, where the choice's options do not say.
 
     Raises:
         SettingsError: no key, no such file, or the like.
@@ -98,9 +98,11 @@ async def load_chat_model(choice: ModelChoice, pack: Pack) -> ChatModel:
     provider, model = split_reference(choice.reference, PROVIDERS)
     if provider == "scripted":
         return Scripted(name=model).get_client(pack)
-    clients, key = _CLIENTS.setdefault(asyncio.get_running_loop(), {}), fingerprint(choice)
+    clients, key = _CLIENTS.setdefault(asyncio.get_running_loop(), {}), (fingerprint(choice), window)
     if key not in clients:
-        block = await _load(provider, choice.block) if choice.block else _block(provider, choice.reference, choice.options)
+        loaded = window.options if window and provider in FILES else {}
+        options = choice.options | {name: value for name, value in loaded.items() if name in block_class(provider).model_fields}
+        block = await _load(provider, choice.block) if choice.block else _block(provider, choice.reference, options)
         if block is None:
             raise SettingsError(f"The saved block {choice.block!r} is gone. Save it again, or name a model as provider/model.")
         clients[key] = block.get_client()
@@ -109,9 +111,11 @@ async def load_chat_model(choice: ModelChoice, pack: Pack) -> ChatModel:
 
 async def close_chat_model(choice: ModelChoice) -> None:
     """Let a model of this event loop go, if it holds memory or a process of its own; the next request for it loads it again."""
-    model = _CLIENTS.get(asyncio.get_running_loop(), {}).pop(fingerprint(choice), None)
-    if isinstance(model, Closing):
-        await model.aclose()
+    clients, name = _CLIENTS.get(asyncio.get_running_loop(), {}), fingerprint(choice)
+    for key in [key for key in clients if key[0] == name]:
+        model = clients.pop(key)
+        if isinstance(model, Closing):
+            await model.aclose()
 
 
 def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
@@ -125,10 +129,16 @@ def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
     refuse_keys({f"{reference}, option {name}": value for name, value in options.items()})
     try:
         if provider in FILES:
-            named = {"model_path": model if Path(model).is_absolute() else str(open_store().local(model))}
+            named = {"model_path": str(model_file(reference))}
         return kind(**named, **options)
     except ValidationError as invalid:
         raise SettingsError(f"{reference}: {explain(invalid)}") from invalid
+
+
+def model_file(reference: str) -> Path:
+    """Return where the GGUF of a model is; a relative path is below the data root."""
+    path = reference.partition("/")[2]
+    return Path(path) if Path(path).is_absolute() else open_store().local(path)
 
 
 def _values(block: CredentialsBlock) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from core.evaluation.schedule import choose_personas, compare
 from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.training.latest import latest_exports
 from tasks.battery import play_battery
-from tasks.evaluation import choose_arms, log_comparison, log_plan, play_and_judge
+from tasks.evaluation import choose_arms, give_windows, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
 from tasks.pairwise import compare_pairs
 from tasks.policy import guarded
@@ -50,6 +50,7 @@ async def evaluation(
         await check_made(run, exported.understudy)
     chosen = await choose_arms(run, exported, arms or {})
     met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm)
+    give_windows(run, met, chosen)
     planned = log_plan(run, met, chosen)
 
     asked = await ask_suites(run, chosen)

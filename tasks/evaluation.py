@@ -26,6 +26,7 @@ from tasks.assessment import judge_transcripts
 from tasks.batches import gather_bounded
 from tasks.generation import rehearsed
 from tasks.run import choose_model, concurrency_slot
+from tasks.windows import give_room, warn_of_cuts
 
 
 async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> list[Arm]:
@@ -53,6 +54,14 @@ async def in_memory(choice: ModelChoice) -> AsyncGenerator[None]:
         yield
     finally:
         await close_chat_model(choice)
+
+
+def give_windows(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> None:
+    """Choose how long the windows of the arms' files are, and say which conversations will be cut all the same."""
+    give_room(run, [part.plan for part in plan_parts(run, personas, arms)], run.settings.evaluation.arms_at_once)
+    parts = plan_parts(run, personas, arms)  # of which the windows are a part
+    for arm in arms:
+        warn_of_cuts(run, arm.name, [part.plan for part in parts if part.arm == arm.name])
 
 
 def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> PowerAnalysis:

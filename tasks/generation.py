@@ -37,7 +37,7 @@ async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     if log.damage:
         get_run_logger().warning(log.damage)
     progress.resume(name, len(log.turns) // 2)
-    transcript = await rehearse(run.pack, plan.persona, plan.cast(user, assistant), name, plan.trial, log)
+    transcript = await rehearse(run.pack, plan.persona, plan.cast(user, assistant, run.context(plan.assistant)), name, plan.trial, log)
     if lock:
         lock.check()
     run.store.write_json(path, transcript)

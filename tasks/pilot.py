@@ -14,11 +14,13 @@ from core.llm.run import Run
 from core.records import AssessmentBatch, ModelChoice, Reference
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.plan import RehearsalPlan, plan_personas
+from core.rehearsal.windows import in_window
 from core.reports.render import markdown
 from core.reports.review_files import write_review
 from core.settings.arms import ASSISTANT, SYSTEM
 from tasks.artifacts import publish_report
 from tasks.run import choose_model
+from tasks.windows import give_room, warn_of_cuts
 
 
 class PilotRef(Reference):
@@ -51,7 +53,12 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
     given = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
     played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
-    return {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
+    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
+    give_room(run, [plan for some in rounds.values() for plan in some])
+    found: dict[str | None, list[RehearsalPlan]] = {label: [in_window(run, plan) for plan in some] for label, some in rounds.items()}
+    for label, some in found.items():
+        warn_of_cuts(run, f"{model}, {label}", some)
+    return found
 
 
 async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str | None, with_it: Sequence[PilotRef] = ()) -> PilotRef:

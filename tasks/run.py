@@ -86,7 +86,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
 
 async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and billed to the run."""
-    model = await load_chat_model(choice, run.pack)
+    model = await load_chat_model(choice, run.pack, run.windows.get(choice.reference))
     return Caller(model, run.limiter(choice), run.settings.calls, prices_of(run.settings, choice.reference, choice.block), run.ledger, get_run_logger().warning)
 
 

@@ -14,13 +14,11 @@ from core.packs.prompts import check_prompt
 from core.paths import project_path, user_path
 from core.records import ModelChoice, Record
 from core.settings.arms import ASSISTANT, BASE, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, as_written, read_arms
+from core.settings.provider_options import FILES
 from core.storage.store import Store
 from core.text_files import read_text
 from core.training.facts import ExportFacts, export_facts
 from core.training.latest import Exported
-
-LOCAL_FILES = ("llama-cpp", "llama-server")
-"""Providers whose models are GGUF files of this machine."""
 
 
 class Arm(Record):
@@ -42,7 +40,7 @@ class Arm(Record):
     def file(self) -> str | None:
         """Path of its GGUF, if that is what it is."""
         provider, _, path = self.choice.reference.partition("/")
-        return path if provider in LOCAL_FILES else None
+        return path if provider in FILES else None
 
     def instructions(self, pack: Pack, country: str | None) -> str:
         """Return its prompt as it reads it, for a person who lives in a country, where that is known."""

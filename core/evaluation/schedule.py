@@ -24,6 +24,7 @@ from core.records import Assessment, AssessmentRef, DatasetRef, EndReason, LeftO
 from core.rehearsal.lengths import Lengths, summarise_lengths
 from core.rehearsal.personas import check_seeds_apart, sample_batch
 from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
+from core.rehearsal.windows import in_window
 from core.settings.arms import BASE
 from core.storage.store import Store
 
@@ -118,7 +119,8 @@ def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> li
 
 def _plan(run: Run, persona: Persona, trial: int, arm: Arm, simulator: ModelChoice) -> RehearsalPlan:
     generation = run.settings.generation
-    return RehearsalPlan(
+    room = generation.max_tokens if arm.as_written else run.settings.evaluation.max_tokens
+    plan = RehearsalPlan(
         domain=run.pack.name,
         pack_hash=run.pack.hash,
         persona=persona,
@@ -128,12 +130,13 @@ def _plan(run: Run, persona: Persona, trial: int, arm: Arm, simulator: ModelChoi
         guidance=FILE_PROMPT if arm.template else arm.prompt,
         template=arm.template,
         user_tokens=(generation.max_tokens, run.most_tokens(simulator)),
-        assistant_tokens=(generation.max_tokens if arm.as_written else run.settings.evaluation.max_tokens, run.most_tokens(arm.choice)),
+        assistant_tokens=(room, run.most_tokens(arm.choice)),
         guards=generation.guards,
         evaluated=not arm.as_written,
         minimum=generation.minimum_exchanges,
         folder=f"evaluations/transcripts/{run.pack.name}",
     )
+    return in_window(run, plan)
 
 
 def compare(

@@ -7,10 +7,12 @@ from typing import Any
 from core.llm.ledger import Ledger
 from core.llm.limiter import Limiter
 from core.llm.prices import context_window
+from core.llm.window import USUAL, Window
 from core.packs.pack import Pack
 from core.records import ModelChoice, RoleName
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings
+from core.settings.provider_options import FILES
 from core.storage.store import Store
 
 CACHED_INPUT_IS_FREE = ("anthropic", "claude-cli")
@@ -42,6 +44,7 @@ class Run:
         models: the models of each role; only of the judge are there several.
         began: on the process's clock.
         plans: of jobs that may be submitted, by the job's key.
+        windows: with which GGUF files are loaded, by the model's reference.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Run:
     ledger: Ledger
     began: float = field(default_factory=time.monotonic)
     plans: dict[str, Any] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
     _limiters: dict[str, Limiter] = field(default_factory=dict)
 
     def model(self, role: RoleName) -> ModelChoice:
@@ -71,7 +75,11 @@ class Run:
     def context(self, choice: ModelChoice) -> int | None:
         """Return how many tokens a model's prompt and answer may take together, where the settings or the price data know."""
         given = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
-        return int(given) if given else context_window(choice.reference)
+        if given:
+            return int(given)
+        if choice.reference.partition("/")[0] in FILES:
+            return self.windows[choice.reference].context if choice.reference in self.windows else USUAL
+        return context_window(choice.reference)
 
     def most_tokens(self, choice: ModelChoice) -> int:
         """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""

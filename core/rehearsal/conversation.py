@@ -8,11 +8,9 @@ from core.errors import InvalidOutputError, ModelError, RefusedError, TruncatedE
 from core.packs.pack import Pack
 from core.records import EndReason, Persona, Side, Transcript
 from core.rehearsal.course import steer
+from core.rehearsal.lengths import CHARACTERS_PER_TOKEN
 from core.rehearsal.turn_log import Turn, TurnLog
 from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, brief_inputs, user_turn
-
-CHARACTERS_PER_TOKEN = 3.0
-"""Of a text whose tokens nobody has counted yet; fewer than English has, so that the estimate errs on the safe side."""
 
 
 async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0, log: TurnLog | None = None) -> Transcript:

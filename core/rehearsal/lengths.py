@@ -8,6 +8,13 @@ from core.records import Record
 from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import Settings
 
+USER_TOKENS, ANSWER_TOKENS = 300, 790
+"""Mean length of a simulated user's message and of an answer; in 751 real exchanges the means were 304 and 793."""
+CHARACTERS_PER_TOKEN = 3.0
+"""Of a text whose tokens nobody has counted yet; fewer than English has, so that the estimate errs on the safe side."""
+MARGIN = 1.25
+"""By which exchanges are taken for longer than the mean: one person writes more than another."""
+
 
 class Lengths(Record):
     """Exchanges of a set of conversations: mean, and the 10th, 50th and 90th percentile."""
@@ -36,3 +43,22 @@ def planned_evaluation_lengths(pack: Pack, settings: Settings) -> list[int]:
     """Return how many exchanges each of the evaluation's personas is to have."""
     numbers = settings.evaluation
     return [persona.exchanges for persona in sample_batch(pack, numbers.first_seed, numbers.personas, numbers.lengths)]
+
+
+def tokens_of(prompt: str, exchanges: int, max_tokens: int) -> int:
+    """Return how many tokens an assistant's last prompt and answer take in a conversation.
+
+    Args:
+        prompt: its instructions.
+        max_tokens: room for one answer.
+    """
+    return round(len(prompt) / CHARACTERS_PER_TOKEN + exchanges * _exchange(max_tokens) + max_tokens)
+
+
+def exchanges_in(window: int, prompt: str, max_tokens: int) -> int:
+    """Return how many exchanges fit into a window; the reverse of `tokens_of`."""
+    return max(0, int((window - len(prompt) / CHARACTERS_PER_TOKEN - max_tokens) / _exchange(max_tokens)))
+
+
+def _exchange(max_tokens: int) -> float:
+    return MARGIN * (USER_TOKENS + min(ANSWER_TOKENS, max_tokens))

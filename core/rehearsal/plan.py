@@ -67,12 +67,16 @@ class RehearsalPlan(Record):
             return pack.instructions(self.guidance, country)
         return pack.fill(check_prompt(Path(self.guidance), self.template, "assistant"), country)
 
-    def cast(self, user: ChatModel, assistant: ChatModel) -> Cast:
-        """Return the players of the conversation."""
-        guards = tuple(self.guards)
+    def cast(self, user: ChatModel, assistant: ChatModel, window: int | None = None) -> Cast:
+        """Return the players of the conversation.
+
+        Args:
+            window: tokens that the assistant is loaded with, where that may be less than the plan allows.
+        """
+        guards, (room, most) = tuple(self.guards), self.assistant_tokens
         return Cast(
             Player(user, *self.user_tokens, guards),
-            Player(assistant, *self.assistant_tokens, () if self.evaluated else guards),
+            Player(assistant, room, min(most, window or most), () if self.evaluated else guards),
             self.guidance_text,
             self.minimum,
             # nobody sends notes to a model in use, so an arm has none; the model that writes data has

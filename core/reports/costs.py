@@ -21,7 +21,7 @@ from core.packs.prompts import load_shared
 from core.records import Exchange
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
-from core.rehearsal.lengths import planned_evaluation_lengths
+from core.rehearsal.lengths import ANSWER_TOKENS, USER_TOKENS, planned_evaluation_lengths
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.settings.arms import BASE, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
@@ -40,8 +40,7 @@ class Assumptions:
     """What an estimate assumes, as only real conversations could measure it.
 
     Args:
-        user_tokens, answer_tokens: mean length of a simulated user's message and of an answer; in
-            751 real exchanges the means were 304 and 793.
+        user_tokens, answer_tokens: mean length of a simulated user's message and of an answer.
         thinking_tokens: per call of a model that thinks.
         verdict_tokens: what a judge writes on one criterion. In 34 real assessments (604 verdicts, by the
             questions that the prompt still asks) the reasoning had 122 tokens in the mean. Its JSON with the
@@ -52,8 +51,8 @@ class Assumptions:
         verdict_line_tokens: what a judge writes on one answer to a request of the refusal suite, at most fifteen words and their JSON.
     """
 
-    user_tokens: int = 300
-    answer_tokens: int = 790
+    user_tokens: int = USER_TOKENS
+    answer_tokens: int = ANSWER_TOKENS
     thinking_tokens: int = 200
     verdict_tokens: int = 180
     passing: float = 0.5

@@ -92,3 +92,6 @@ OPTIONS: Mapping[str, type[Strict]] = {
 
 LOCAL = ("scripted", "llama-cpp", "llama-server")
 """Providers whose calls cost nothing."""
+
+FILES = ("llama-cpp", "llama-server")
+"""Providers whose models are GGUF files of this machine."""
