@@ -1,8 +1,9 @@
 """The head of a GGUF file: what its model was trained to read at once, and what a token takes of memory.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The package `gguf` reads the vocabulary too, which takes seconds.
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The package `gguf` keeps the vocabulary too, which takes seconds.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def read_gguf_head(path: Path) -> GgufHead:
     try:
         with path.open("rb") as file:
             found = _metadata(file)
-    except (OSError, struct.error, UnicodeDecodeError, MemoryError):
+    except (OSError, struct.error, MemoryError):
         found = {}
     size = path.stat().st_size if path.is_file() else 0
     name = found.get("general.architecture")
@@ -46,16 +47,16 @@ def read_gguf_head(path: Path) -> GgufHead:
 
 
 def _metadata(file: BinaryIO) -> dict[str, Any]:
-    """Return the values up to the vocabulary, which stands behind the model's own."""
+    """Return the values but those of the vocabulary."""
     if file.read(4) != b"GGUF":
         return {}
     _, _, count = _read(file, "IQQ")
     found: dict[str, Any] = {}
     for _ in range(count):
         key = _text(file)
-        if key.startswith("tokenizer."):
-            break
-        found[key] = _value(file, *_read(file, "I"))
+        value = _value(file, *_read(file, "I"))
+        if not key.startswith("tokenizer."):
+            found[key] = value
     return found
 
 
@@ -65,7 +66,14 @@ def _read(file: BinaryIO, kinds: str) -> tuple[Any, ...]:
 
 
 def _text(file: BinaryIO) -> str:
-    return file.read(*_read(file, "Q")).decode()
+    return file.read(_bounded(file, *_read(file, "Q"))).decode(errors="replace")
+
+
+def _bounded(file: BinaryIO, count: int) -> int:
+    """Refuse a number that the file is too short for; a damaged one may name any."""
+    if count > os.fstat(file.fileno()).st_size:
+        raise struct.error(f"{count} is no length")
+    return count
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
@@ -73,7 +81,9 @@ def _value(file: BinaryIO, kind: int) -> Any:
         return _text(file)
     if kind == ARRAY:
         of, count = _read(file, "IQ")
-        return [_value(file, of) for _ in range(count)]
+        if of == ARRAY:
+            raise struct.error("a list of lists")
+        return [_value(file, of) for _ in range(_bounded(file, count))]
     if kind not in SCALARS:
         raise struct.error(f"unknown type {kind}")
     return _read(file, SCALARS[kind])[0]
@@ -87,6 +97,6 @@ def _token_bytes(name: str, own: dict[str, Any]) -> int | None:
         width = own["embedding_length"] // (heads if isinstance(heads, int) else max(heads))
         wide = own.get("attention.key_length", width) + own.get("attention.value_length", width)
         cached = sum(kept) if isinstance(kept, list) else kept * layers
-        return -(-cached * wide * BYTES // ONE_IN.get(name, 1))
+        return max(0, -(-cached * wide * BYTES // ONE_IN.get(name, 1))) or None
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None

@@ -88,15 +88,16 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
 
 async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_root, caplog):
     caplog.set_level(logging.INFO, logger="prefect.flow_runs")
-    await evaluation(arms=ARMS, settings=settings_of(tmp_path))
+    await evaluation(arms=ARMS, settings=settings_of(tmp_path, models={"scripted": {"concurrency": 1000, "context": 1500}}))
     lines = [record.getMessage() for record in caplog.records]
+    cut = next(place for place, line in enumerate(lines) if line.startswith("7 of 7 conversations of base will be cut: beyond exchange"))
     told = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
     margin = next(place for place, line in enumerate(lines) if line.startswith("Without any failed gate 7 personas show"))
     shipped = next(
         place for place, line in enumerate(lines) if line.startswith("By the whole rule (gain, p, interval, safety, missing, battery, prompts) 7 pers")
     )
     played = next(place for place, line in enumerate(lines) if "answered by" in line or "Played by" in line)
-    assert max(told, margin, shipped) < played
+    assert max(told, margin, shipped, cut) < played
 
 
 async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, data_root):
