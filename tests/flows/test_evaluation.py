@@ -1,7 +1,11 @@
 """Evaluations as a user runs them: of any number of models, told beforehand what they can find, judged blindly, resumed, with clear words for bad input."""
 
+import csv
 import json
 import logging
+import re
+from io import StringIO
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +16,7 @@ from core.llm.bills import read_entries
 from core.records import Transcript
 from core.storage.store import Store, open_store
 from flows.evaluation import evaluation
+from flows.terminal.review import review
 from tests.flows.conftest import write_settings
 
 ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.9"}
@@ -84,6 +89,16 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     assert "Not listed: prompted base, the same model as one above under another prompt." in beside(found, "report.md")
     assert {name: lengths.median for name, lengths in record.lengths.items()} == dict.fromkeys(record.models, 3)
     assert found.summary["decision on third"]
+    # nobody has measured the scripted judge, and a person can review the conversations without knowing the arms
+    assert "Nobody has measured this judge (scripted/judge)" in beside(found, "report.md")
+    sheet = Path(review(sample=8, evaluation="latest").data["sheet"])
+    header, *rows = list(csv.reader(StringIO(sheet.read_text(encoding="utf-8-sig"))))
+    assert len(rows) == 8
+    assert not {"understudy", "third", "scripted"} & set(re.findall(r"[a-z]+", sheet.read_text(encoding="utf-8")))
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *([cell or "yes" for cell in row] for row in rows)])
+    assert "## third against base: " in review(sheet=str(sheet)).text
+    assert "labelled 2 conversations of base" in beside(found, "review.md")
 
 
 async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_root, caplog):
