@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from blocks.tokens import count_tokens
-from core.authoring.optimisation import FOLDER, Optimisation, optimisation_of, plan_candidate, played_of, split_personas, spoiled
+from core.authoring.optimisation import FOLDER, Optimisation, optimisation_of, plan_candidate, played_of, shown_model, split_personas, spoiled
 from core.authoring.prompt_reflection import ProposalCheck, reflect_on, reflection_request, write_better
 from core.authoring.prompt_search import Play, Played, PromptSearch, Proposal, Propose
 from core.authoring.start_prompts import prompt_file, start_text
@@ -15,6 +15,7 @@ from core.llm.bills import bills
 from core.llm.run import Run
 from core.paths import user_path
 from core.records import Assessment, ModelChoice, Persona, Record, Reference, Transcript, TranscriptRef
+from core.rehearsal.lengths import CHARACTERS_PER_TOKEN
 from core.rehearsal.plan import RehearsalPlan
 from core.reports.costs import optimise_sentence
 from core.reports.render import markdown
@@ -27,6 +28,7 @@ from tasks.evaluation import in_memory
 from tasks.generation import rehearsed
 from tasks.owning import awaited
 from tasks.run import choose_model, concurrency_slot, log_bill, open_model
+from tasks.windows import give_room, warn_of_cuts
 
 PROMPTS = "prompts"
 """Folder of the prompts that were found, below the data root."""
@@ -59,6 +61,7 @@ async def optimise(run: Run, model: str, start: str, to: str | None) -> Optimise
     choice, text = await choose_model(run.settings, model, run.pack), start_text(run.pack, start)
     reflection, selection = split_personas(run)
     get_run_logger().info("%s", optimise_sentence(run.pack, run.settings, count_tokens))
+    _give_room(run, choice, text, [*reflection, *selection])
     play, propose = _player(run, choice, [*reflection, *selection]), _writer(run, text, [*reflection, *selection])
     search = PromptSearch(
         text, [one.seed for one in reflection], [one.seed for one in selection], run.settings.optimise.conversations, play, propose, _log_step
@@ -91,6 +94,13 @@ def check_target(store: Store, to: str | None) -> None:
     ours = {store.read(name) for name in store.names(PROMPTS, ".md")} if path.exists() else set()
     if path.exists() and read_text(path, SettingsError) not in ours:
         raise SettingsError(f"{path} is there already and was not made by an optimisation. Name another file, or move that one away.")
+
+
+def _give_room(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:
+    """Load a file with a window for the longest candidate that is allowed, and say which conversations will be cut all the same."""
+    longest = max(start, "x" * round(run.settings.optimise.prompt_tokens * CHARACTERS_PER_TOKEN), key=len)
+    give_room(run, [plan_candidate(run, choice, longest, one) for one in personas])
+    warn_of_cuts(run, shown_model(choice.reference), [plan_candidate(run, choice, longest, one) for one in personas])
 
 
 def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:

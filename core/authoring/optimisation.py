@@ -8,6 +8,7 @@ from core.packs.pack import Pack
 from core.records import Assessment, AssessmentRef, ModelChoice, Outcome, Persona, Record, Transcript, TranscriptRef
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
+from core.rehearsal.windows import in_window
 from core.storage.store import Store
 
 LOCAL_FILES = ("llama-cpp", "llama-server")
@@ -78,7 +79,7 @@ def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
 def plan_candidate(run: Run, choice: ModelChoice, text: str, persona: Persona) -> RehearsalPlan:
     """Plan a conversation as the evaluation would, with a candidate in place of the short system prompt."""
     generation, simulator = run.settings.generation, run.model("user_simulator")
-    return RehearsalPlan(
+    plan = RehearsalPlan(
         domain=run.pack.name,
         pack_hash=run.pack.hash,
         persona=persona,
@@ -94,6 +95,7 @@ def plan_candidate(run: Run, choice: ModelChoice, text: str, persona: Persona) -
         evaluated=True,
         folder=f"{FOLDER}/{run.pack.name}/transcripts",
     )
+    return in_window(run, plan)
 
 
 def spoiled(store: Store, ref: TranscriptRef) -> bool:
