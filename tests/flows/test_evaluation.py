@@ -105,7 +105,7 @@ async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_roo
     caplog.set_level(logging.INFO, logger="prefect.flow_runs")
     await evaluation(arms=ARMS, settings=settings_of(tmp_path, models={"scripted/0.2": {"concurrency": 1000, "context": 1500}}))
     lines = [record.getMessage() for record in caplog.records]
-    cut = next(place for place, line in enumerate(lines) if line.startswith("7 of 7 conversations of base will be cut: beyond exchange"))
+    cut = next(place for place, line in enumerate(lines) if line.startswith("14 of 14 conversations of base will be cut: beyond exchange"))
     told = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
     margin = next(place for place, line in enumerate(lines) if line.startswith("Without any failed gate 7 personas show"))
     shipped = next(
