@@ -85,6 +85,10 @@ def test_each_arm_costs_its_users_and_judges_and_one_of_a_provider_its_answers_t
     # pairs are of the base and each other arm
     pairs = [found.pop("pairwise judge").calls for found in (two, three, four)]
     assert pairs == [pairs[0], 2 * pairs[0], 3 * pairs[0]]
+    # of requests, the answers of each model are judged once, whatever its prompts
+    judged = [found.pop("judge of refusals").calls for found in (two, three, four)]
+    assert judged == [judged[0], judged[0], 3 * judged[0] // 2]
+    assert four["arm lead, suites"].calls > 300
     for role, cost in two.items():
         assert (2 * three[role].calls, 2 * four[role].calls) == (3 * cost.calls, 4 * cost.calls)
     short = evaluated(rich="base under assistant", lead="teacher")["arm lead"]
