@@ -134,7 +134,7 @@ export: setup  ## Merge the latest adapter, convert it to GGUF, and verify the f
 
 .PHONY: evaluate
 evaluate: setup  ## Compare the latest understudy with its base, and with other models and prompts [ARMS="name=MODEL under PROMPT,…" PERSONAS=file CONFIRM=true DOMAIN=… SETTINGS=file]
-	@$(UNDERSTUDY) evaluate $(COMMON) $(call option,ARMS,arms) $(call option,PERSONAS,personas) $(call option,CONFIRM,confirm)
+	@$(UNDERSTUDY) evaluate $(COMMON) $(call option,ARMS,arms) $(call option,PERSONAS,personas) $(call flag,CONFIRM,confirm)
 
 .PHONY: chat
 chat: setup  ## Talk to the latest understudy in the terminal, or in the browser [DOMAIN=… AGAINST=base MODEL=file OPEN=1 SETTINGS=file]
@@ -148,7 +148,7 @@ evaluate-recorded:  ## Apply the statistics of the evaluation to assessments rec
 .PHONY: power
 power:  ## Show how often evaluations ship, and what they can detect [PILOT=comparison.json or folder PERSONAS=30 TRIALS=… SETTINGS=file TO=picture.svg DOMAIN=…]
 	@deployments/install.sh light
-	@$(UNDERSTUDY) power $(COMMON) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials) $(call option,TO,to) --domain "$(DOMAIN)"
+	@$(UNDERSTUDY) power $(COMMON) $(call option,PILOT,pilot) $(call option,PERSONAS,personas) $(call option,TRIALS,trials) $(call option,TO,to)
 
 .PHONY: costs
 costs:  ## Estimate the cost of a run, by stage [DOMAIN=… SIZES=10,150,1000 SETTINGS=file TO=file for the whole page]
