@@ -97,13 +97,13 @@ async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fa
 
 
 async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_refusal_is_kept(tmp_path):
-    assistant = Model("a", ["<think>They want comfort.</think> I am with you."])
+    assistant = Model("a", ["<thinking>They want comfort.</thinking> I am with you."])
     found = await play(tmp_path, assistant=assistant)
     assert len({request.seed for request in assistant.requests[:2]}) == 2
     assert all("think" not in exchange.assistant for exchange in found.exchanges)
     (kept,) = found.provenance["rejections"]
     assert (kept["side"], kept["exchange_number"], kept["fault"], kept["seed"]) == ("assistant", 1, "leaked_reasoning", assistant.requests[0].seed)
-    assert kept["text"] == "<think>They want comfort.</think> I am with you."
+    assert kept["text"] == "<thinking>They want comfort.</thinking> I am with you."
     assert found.provenance["usage"]["assistant"] == {"calls": 5, "input_tokens": 500, "cache_read_tokens": 0, "output_tokens": 100}
 
 
@@ -136,13 +136,13 @@ async def test_a_message_that_is_nearly_an_earlier_one_is_refused(tmp_path):
 
 
 async def test_a_model_that_is_evaluated_is_taken_as_it_is(tmp_path):
-    found = await play(tmp_path, assistant=Model("a", ["<think>hm</think> yes", "...", "..."], finish="length"), guards=())
-    assert [exchange.assistant for exchange in found.exchanges[:3]] == ["<think>hm</think> yes", "...", "..."]
+    found = await play(tmp_path, assistant=Model("a", ["<thinking>hm</thinking> yes", "...", "..."], finish="length"), guards=())
+    assert [exchange.assistant for exchange in found.exchanges[:3]] == ["<thinking>hm</thinking> yes", "...", "..."]
     assert found.provenance["rejections"] == []
 
 
 async def test_refusals_without_end_cost_a_bounded_number_of_calls(tmp_path):
-    assistant = Model("a", ["<think>"] * 100)
+    assistant = Model("a", ["<thinking>"] * 100)
     with pytest.raises(InvalidOutputError, match="leaked reasoning"):
         await play(tmp_path, assistant=assistant)
     assert len(assistant.requests) == 3
@@ -150,7 +150,7 @@ async def test_refusals_without_end_cost_a_bounded_number_of_calls(tmp_path):
 
 async def test_a_conversation_that_is_long_enough_is_kept_when_a_message_cannot_be_had(tmp_path):
     good = ["The garden can wait.", "One letter is enough for a day.", "Tuesday counts, too."]
-    found = await play(tmp_path, assistant=Model("a", [*good, *["<think>"] * 100]), exchanges=6)
+    found = await play(tmp_path, assistant=Model("a", [*good, *["<thinking>"] * 100]), exchanges=6)
     assert (len(found.exchanges), found.end_reason) == (3, EndReason.ERROR)
     assert "leaked reasoning" in found.provenance["problem"]
 
@@ -158,7 +158,7 @@ async def test_a_conversation_that_is_long_enough_is_kept_when_a_message_cannot_
 async def test_refusals_survive_a_kill_and_their_seeds_are_not_tried_again(tmp_path):
     store = Store(str(tmp_path))
     with pytest.raises(InvalidOutputError):
-        await play(tmp_path, assistant=Model("a", ["<think>"] * 3), log=TurnLog(store, "name"))
+        await play(tmp_path, assistant=Model("a", ["<thinking>"] * 3), log=TurnLog(store, "name"))
     later = Model("a")
     found = await play(tmp_path, assistant=later, log=TurnLog(store, "name"))
     seeds = [item["seed"] for item in found.provenance["rejections"] if item["side"] == "assistant"]
@@ -199,7 +199,7 @@ async def test_a_kill_gives_no_attempts_beyond_the_bound(tmp_path):
     asked = 0
     for attempts in (1, 1, 100):  # killed after each of two refusals
         log = TurnLog(store, "name")
-        assistant = Dying("a", ["<think>"] * attempts)
+        assistant = Dying("a", ["<thinking>"] * attempts)
         with pytest.raises((KeyboardInterrupt, InvalidOutputError)):
             await play(tmp_path, assistant=assistant, log=log)
         asked += len(assistant.requests)

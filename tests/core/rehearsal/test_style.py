@@ -75,14 +75,14 @@ async def test_a_model_that_is_evaluated_may_have_tics_and_be_long(tmp_path):
 
 @pytest.mark.parametrize("kinds", [("tic", "unusable", "tic", "unusable"), ("tic", "unusable", "unusable")])  # a third unusable answer would be the last
 async def test_rewrites_leave_the_attempts_at_a_usable_answer_as_they_are(tmp_path, kinds):
-    said = {"tic": NEVER, "unusable": "<think>"}
+    said = {"tic": NEVER, "unusable": "<thinking>"}
     found, _ = await play(tmp_path, [*(said[kind] for kind in kinds), "Rain, then."])
     assert found.exchanges[0].assistant == "Rain, then."
     assert [fault for _, fault in faults(found)] == ["tic" if kind == "tic" else "leaked_reasoning" for kind in kinds]
 
 
 async def test_where_no_rewrite_is_usable_the_answer_with_the_fault_is_kept(tmp_path):
-    found, _ = await play(tmp_path, [NEVER, *["<think>"] * 3, "Rain, then.", "Late bus."])
+    found, _ = await play(tmp_path, [NEVER, *["<thinking>"] * 3, "Rain, then.", "Late bus."])
     assert [exchange.assistant for exchange in found.exchanges] == [NEVER, "Rain, then.", "Late bus."]
 
 

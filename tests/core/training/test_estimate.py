@@ -174,7 +174,8 @@ def test_a_shape_without_gpu_trains_for_ever():
 
 
 def test_examples_beyond_the_bases_context_are_refused_before_anything_is_paid():
-    training, long = load_training("qwen3-14b-long"), dataclasses.replace(LOAD, longest=40_000)
+    shipped, long = load_training("qwen3-14b"), dataclasses.replace(LOAD, longest=40_000)
+    training = shipped.model_copy(update={"train": {**shipped.train, "max-length": 32_768}})
     for changes, allowed in (
         ({"max_position_embeddings": 16_384}, False),
         ({"max_position_embeddings": 32_768}, True),
