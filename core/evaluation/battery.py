@@ -145,7 +145,7 @@ def _condition(gate: str, found: GateDifference) -> Condition:
         said = f"{known}at most {worst:+.1%}{lost}{at_best}"
     excess = difference is not None and difference > found.margin + 1e-9
     return Condition(
-        text=f"{gate} failed in less than {found.margin:.0%} more of the battery's openings than by the base, by its upper 95 % bound",
+        text=f"{gate} failed in less than {100 * found.margin:.0f} points more of the battery's openings than by the base, by its upper 95 % bound",
         figure=worst,
         found=said,
         holds=worst is not None and worst < found.margin,
