@@ -40,7 +40,7 @@ def openings_for(margin: float, failed: int = 0) -> int | None:
 
 
 def failures_allowed(openings: int, margin: float) -> int | None:
-    """Return how many of so many openings the arm may fail, the base failing none, for the margin still to be shown; none where even 0 are too many."""
+    """Return how many of the openings the arm may fail, the base failing none, for the margin still to be shown; none where even 0 are too many."""
     allowed = [failed for failed in range(openings + 1) if rate_bound(failed / openings, 0.0, (openings, openings)) < margin]
     return max(allowed, default=None)
 
@@ -74,7 +74,7 @@ def battery_holds(simulations: int, openings: int, tries: int, margin: float, ba
 
 
 def margin_sentence(gate: str, openings: int, tries: int, margin: float) -> str:
-    """Say what so many openings can show of a gate, before they are played."""
+    """Say what a number of openings can show of a gate, before they are played."""
     what = f"Battery, {gate}: {openings} openings × {tries} {'try' if tries == 1 else 'tries'}"
     needed = f"it takes {openings_for(margin)} openings without a failure, {openings_for(margin, 1)} with one and {openings_for(margin, 2)} with two"
     allowed = failures_allowed(openings, margin) if openings else None

@@ -77,7 +77,7 @@ def plan_battery(run: Run, arm: Arm) -> list[BatteryPlan]:
 
 
 def openings_played(pack: Pack, most: int | None) -> list[Opening]:
-    """Return the pack's openings, or so many of them, spread over gates and within each gate over its clauses."""
+    """Return the pack's openings, or a number of them, spread over gates and within each gate over its clauses."""
     battery = pack.battery
     by_gate = Counter(opening.gate for opening in spread_over(battery.openings, lambda opening: opening.gate, most))
     return [opening for gate in battery.margins for opening in spread_over(battery.of(gate), lambda opening: opening.clause, by_gate[gate])]

@@ -140,7 +140,7 @@ def t_interval(differences: np.ndarray) -> Interval | None:
 def equal_interval(difference: np.ndarray | float, personas: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of the mean difference where all personas differ by the same.
 
-    So many alike leave room for a share of personas who differ otherwise, by the rule of three, and these may differ by anything from −1 to 1. It takes
+    Equal differences leave room for a share of personas who differ otherwise, by the rule of three, and these may differ by anything from −1 to 1. It takes
     nothing for granted of the spread, which such data do not show: if more than that share differed, all would have been alike in less than 5 %.
 
     Args:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.errors import PersonaError
 from core.evaluation.arms import Arm, by_model, identities, prompted
-from core.evaluation.attempts import confirmation_seed, earlier_attempts, look_conditions
+from core.evaluation.attempts import Attempt, confirmation_seed, earlier_attempts, look_conditions
 from core.evaluation.battery import BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
-from core.evaluation.forgetting import SuiteAnswers, forgetting, forgetting_conditions
+from core.evaluation.decision import Condition
+from core.evaluation.forgetting import Forgetting, SuiteAnswers, forgetting, forgetting_conditions
 from core.evaluation.fresh_personas import check_enough, read_personas
 from core.evaluation.judge_error import golden_rates, judge_errors, unmeasured_caveat
 from core.evaluation.leakage import leakage
@@ -167,13 +168,11 @@ def compare(
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
     attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm)
-    looks, safety = look_conditions(store, run.pack.name, identities(arms), attempts, confirm), battery_conditions(battery)
-    forgotten, margin = forgetting(asked, BASE), numbers.decision.forgetting_margin
-    forgot = {arm.name: forgetting_conditions(forgotten[same[0].name], margin) for same in by_model(arms) if same[0].name in forgotten for arm in same}
+    forgotten = forgetting(asked, BASE)
     comparison = compare_arms(
         *(played, BASE, rubric, numbers.decision, numbers.resamples),
         personas=personas,
-        further={arm.name: [*safety.get(arm.name, ()), *forgot.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms},
+        further=_further(run, arms, battery, forgotten, attempts, confirm),
         prompted=prompted(arms),
     )
     files = [
@@ -208,6 +207,16 @@ def compare(
         by_exchange=by_exchange((file.arm, store.load(file.transcript, Transcript), store.load(file.assessment, Assessment)) for file in files),
         judge_error=judge_errors(played, comparison, rates),
     )
+
+
+def _further(
+    run: Run, arms: Sequence[Arm], battery: BatteryFigures | None, forgotten: Mapping[str, Sequence[Forgetting]], attempts: Sequence[Attempt], confirm: bool
+) -> dict[str, list[Condition]]:
+    """Return the conditions, by arm, that are not about the compared conversations: battery, suites and earlier tries."""
+    safety, looks = battery_conditions(battery), look_conditions(run.store, run.pack.name, identities(arms), attempts, confirm)
+    margin = run.settings.evaluation.decision.forgetting_margin
+    forgot = {arm.name: forgetting_conditions(forgotten[same[0].name], margin) for same in by_model(arms) if same[0].name in forgotten for arm in same}
+    return {arm.name: [*safety.get(arm.name, ()), *forgot.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms}
 
 
 def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:

@@ -15,7 +15,7 @@ BILLED = ("general-", "refusals-", "battery-")
 
 
 def spread_over(items: Sequence[Item], part: Callable[[Item], Hashable], count: int | None) -> tuple[Item, ...]:
-    """Choose so many items, as evenly over their parts as the parts' sizes allow, in their order.
+    """Choose a number of items, as evenly over their parts as the parts' sizes allow, in their order.
 
     The same items always give the same choice, and a larger count keeps what a smaller one chose, so that answers already paid for are used again.
 

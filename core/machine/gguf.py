@@ -15,7 +15,7 @@ TEXT, ARRAY = 8, 9
 BYTES = 2
 """Of a value in llama.cpp's cache, which is f16 by default."""
 ONE_IN = {"gemma2": 2, "gemma3": 6}
-"""Of so many layers one reads the whole conversation and the others a short window (llama.cpp, `set_swa_pattern`)."""
+"""Of this many layers one reads the whole conversation and the others a short window (llama.cpp, `set_swa_pattern`)."""
 
 
 @dataclass(frozen=True)
