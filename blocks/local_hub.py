@@ -3,7 +3,7 @@
 import hashlib
 import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import Field, HttpUrl
 
 from core.errors import HubError, UnderstudyError
 from core.records import Commit, Publication, RepoKind
-from core.storage.store import open_store
+from core.storage.store import Store, open_store
 
 
 class LocalHub(Block):
@@ -77,15 +77,23 @@ class LocalHub(Block):
 
     def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
         """Say whether a commit's files are all there as they were."""
-        store, place, sums = open_store(), f"{self.folder}/{kind}s/{repo}", {}
-        for name in store.names(f"{place}/commits/{commit.oid}"):
+        store, folder, sums = open_store(), f"{self.folder}/{kind}s/{repo}/commits/{commit.oid}", {}
+        for name in _files(store, folder):
             with store.reading(name) as file:
-                sums[name.rpartition("/")[2]] = _sum(file)
+                sums[name.removeprefix(f"{folder}/")] = _sum(file)
         return _commit_name(sums) == commit.oid
 
     def environment(self) -> dict[str, str]:
         """Return nothing: a folder lets everybody in."""
         return {}
+
+
+def _files(store: Store, folder: str) -> Iterator[str]:
+    for name in store.names(folder):
+        if store.size(name) is None:
+            yield from _files(store, name)
+        else:
+            yield name
 
 
 def _commit_name(sums: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from core.dataset.build import (
     plan_dataset,
     select,
 )
-from core.dataset.example_files import SPLITS
+from core.dataset.example_files import split_files
 from core.escaping import Markdown
 from core.imports.foreign_files import shown
 from core.llm.run import Run
@@ -67,7 +67,7 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
 async def push_dataset(run: Run, built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
     """Push a dataset to the hub of the settings, unless its tag there points to the same files."""
     store, hub = run.store, await load_hub(settings.hub)
-    names = [*(f"{split}.parquet" for split in SPLITS), "README.md"]
+    names = [*split_files(), "README.md"]
     paths = {name: f"{built.path}/{name}" for name in names}
     files = {name: store.local(path) if store.is_local else store.read_bytes(path) for name, path in paths.items()}
     tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"

@@ -8,10 +8,10 @@ from typing import Any
 
 from core.dataset.audit import Audit, audit
 from core.dataset.audit_warnings import audit_warnings
-from core.dataset.example_files import SPLITS, Written, statistics, write_examples
+from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, Written, split_files, statistics, write_examples
 from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
-from core.dataset.slicing import Tokenizer, split_off
+from core.dataset.slicing import Tokenizer, is_learnable, rank, round_of, split_off
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
@@ -27,7 +27,7 @@ from core.settings.pipeline import DatasetSettings, Settings, load_training
 from core.storage.file_facts import damaged_files, file_facts
 from core.storage.store import Store
 
-FILES = [*(f"{split}.parquet" for split in SPLITS), "rows.jsonl", "README.md"]
+FILES = [*split_files(), "rows.jsonl", CONVERSATION_ROWS, "README.md"]
 """Of a dataset, beside the manifest, which is written last."""
 
 
@@ -57,7 +57,7 @@ class DatasetPlan(Record):
 
 
 class BuiltDataset(Reference):
-    """A folder with `train.parquet`, `validation.parquet`, `rows.jsonl`, `manifest.json` and the card."""
+    """A folder with `train.parquet` and `validation.parquet` of each configuration, `rows.jsonl`, `manifest.json` and the card."""
 
     examples: int
     validation_examples: int
@@ -133,7 +133,7 @@ def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tup
     """Audit the selection, slice it and split it by transcript; return the examples and the card's facts."""
     settings, gathered = plan.settings, chosen.gathered
     audited = audit(_read(store, gathered), pack)
-    apart = split_off(_long_enough(store, gathered, settings), settings.validation_share)
+    apart = _kept_apart(store, gathered, settings)
     written = write_examples(store, chosen.folder, _read(store, gathered), pack.system_of, settings.slicing, chosen.tokenizer, apart, settings.provenance)
     return written, _facts(store, plan, pack, gathered, audited, written)
 
@@ -144,7 +144,7 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
     store.write(f"{folder}/README.md", card)
     report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
     cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
-    cut |= {"transcripts_with_examples": dict(written.transcripts)}
+    cut |= {"transcripts_with_examples": dict(written.transcripts), "conversations": facts["conversations"], "rounds": dict(written.rounds)}
     cut["gather"] = facts["gather"].model_dump()
     manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, FILES)}
     store.write_json(f"{folder}/manifest.json", manifest)
@@ -188,14 +188,16 @@ def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
     return kept
 
 
-def _long_enough(store: Store, gathered: Gathered, settings: DatasetSettings) -> list[str]:
-    ids = [item.id for item in _read(store, gathered) if len(item.exchanges) >= settings.slicing.first]
-    if len(ids) < 2:
+def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> set[str]:
+    """Choose the transcripts for validation; those that are cut into slices are on both sides."""
+    learnable = {item.id: bool(round_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
+    rehearsed = [name for name, later in learnable.items() if not later]
+    if len(rehearsed) < 2:
         raise DatasetError(
-            f"{len(ids)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
+            f"{len(rehearsed)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
             "Lower dataset.slicing.first."
         )
-    return ids
+    return split_off(rehearsed, settings.validation_share) | {name for name in learnable if name not in rehearsed and rank(name) < settings.validation_share}
 
 
 def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:
@@ -226,6 +228,8 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "gather": plan.gather,
         "unmet": Counter(missed for reason in (entry["reason"] for entry in gathered.left_out) for missed in missed_by(reason)).most_common(),
         "statistics": lengths,
+        "configurations": CONFIGURATIONS,
+        "conversations": {split: {"conversations": written.conversations[split], "replies": written.replies[split]} for split in lengths},
         "tokenizer": plan.settings.tokenizer,
         "shortened": len(written.report.shortened),
         "skipped": len(written.report.skipped),

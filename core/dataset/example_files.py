@@ -1,4 +1,7 @@
-"""Training examples as parquet, written while they are cut: the memory of one transcript, and the same bytes for the same input."""
+"""What is trained on as parquet, written while it is cut: the memory of one transcript, and the same bytes for the same input.
+
+A dataset has configurations. `default` has the slices; `conversations` has each conversation once.
+"""
 
 import json
 from collections import Counter
@@ -10,7 +13,7 @@ from typing import IO, Any
 import pyarrow
 import pyarrow.parquet
 
-from core.dataset.slicing import Example, SliceReport, Tokenizer, slices
+from core.dataset.slicing import Conversation, Example, SliceReport, Tokenizer, cut
 from core.errors import DatasetError
 from core.records import Transcript
 from core.settings.pipeline import Slicing
@@ -20,32 +23,47 @@ SPLITS = ("train", "validation")
 FLUSH = 16_000_000
 """Characters of examples after which they are written; a transcript of 100 exchanges makes examples of about as many."""
 
+CONFIGURATIONS = {"default": "", "conversations": "conversations/"}
+"""The folder of each, in the repository and below the dataset's folder."""
+CONVERSATION_ROWS = "conversations/rows.jsonl"
+"""What each conversation takes, part by part, by which a training is estimated; not published."""
+
 _MESSAGE = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
-MESSAGES = pyarrow.schema([("messages", pyarrow.list_(_MESSAGE))])
+_MESSAGES = {"messages": pyarrow.list_(_MESSAGE)}
+_TAUGHT = {"slices": pyarrow.list_(pyarrow.int32())}
 ORIGIN = {"transcript_id": pyarrow.string(), "slice_point": pyarrow.int32(), "first_exchange": pyarrow.int32(), "tokens": pyarrow.int32()}
 """Columns that say where an example comes from."""
-PROVENANCE = pyarrow.unify_schemas([MESSAGES, pyarrow.schema(list(ORIGIN.items()))])
+CONVERSATION_ORIGIN = {"transcript_id": pyarrow.string(), "round": pyarrow.int32(), "tokens": pyarrow.int32()}
+WHOLE = (*CONVERSATION_ORIGIN, "frame", "sizes", "slices")
+_COLUMNS = {"default": (_MESSAGES, ORIGIN), "conversations": (_MESSAGES | _TAUGHT, CONVERSATION_ORIGIN)}
+
+
+def split_files() -> list[str]:
+    """Return the names of the files that are published beside the card."""
+    return [f"{folder}{split}.parquet" for folder in CONFIGURATIONS.values() for split in SPLITS]
 
 
 class ExampleFile:
-    """A parquet file of examples that is being written.
+    """A parquet file that is being written.
 
     Args:
         file: to write to.
-        provenance: whether the columns tell where an example comes from.
+        configuration: whose columns it has.
+        provenance: whether the columns tell where a row comes from.
     """
 
-    def __init__(self, file: IO[bytes], provenance: bool) -> None:
+    def __init__(self, file: IO[bytes], configuration: str, provenance: bool) -> None:
         """Begin the file."""
-        self._schema = PROVENANCE if provenance else MESSAGES
+        columns, origin = _COLUMNS[configuration]
+        self._schema = pyarrow.schema([*columns.items(), *(origin.items() if provenance else ())])
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
-        self._rows: list[Example] = []
+        self._rows: list[Example | Conversation] = []
         self._characters = 0
 
-    def add(self, example: Example) -> None:
-        """Add an example."""
-        self._rows.append(example)
-        self._characters += sum(len(message["content"]) for message in example.messages)
+    def add(self, row: Example | Conversation) -> None:
+        """Add a row."""
+        self._rows.append(row)
+        self._characters += sum(len(message["content"]) for message in row.messages)
         if self._characters >= FLUSH:
             self._flush()
 
@@ -68,11 +86,16 @@ class Written:
     Args:
         tokens: of each example, by split.
         transcripts: by split, how many have an example.
+        conversations: by split, how many there are; replies: how many of their replies are learnt.
+        rounds: by round of `understudy improve`, how many conversations there are.
     """
 
     report: SliceReport = field(default_factory=SliceReport)
     tokens: dict[str, list[int]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     transcripts: Counter[str] = field(default_factory=Counter)
+    conversations: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[int] = field(default_factory=Counter)
 
 
 def write_examples(
@@ -85,7 +108,7 @@ def write_examples(
     kept_apart: set[str],
     provenance: bool,
 ) -> Written:
-    """Cut transcripts into examples and write `train.parquet`, `validation.parquet` and `rows.jsonl`, which tells where each row comes from.
+    """Cut transcripts into examples and write the files of all configurations, with `rows.jsonl`, which tells where each row comes from.
 
     Args:
         folder: below the data root.
@@ -99,21 +122,36 @@ def write_examples(
     written = Written()
     with ExitStack() as stack:
         rows = stack.enter_context(store.writing(f"{folder}/rows.jsonl"))
-        files = {split: ExampleFile(stack.enter_context(store.writing(f"{folder}/{split}.parquet")), provenance) for split in SPLITS}
-        last = ""
-        for example in slices(transcripts, system_of, slicing, tokenizer, written.report):
-            split = SPLITS[example.transcript_id in kept_apart]
-            files[split].add(example)
-            origin = {name: getattr(example, name) for name in ORIGIN}
-            entry = {"split": split, "row": len(written.tokens[split]), **origin}
-            rows.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-            written.tokens[split].append(example.tokens)
-            written.transcripts[split] += example.transcript_id != last
-            last = example.transcript_id
+        whole_rows = stack.enter_context(store.writing(f"{folder}/{CONVERSATION_ROWS}"))
+        files = {
+            (name, split): ExampleFile(stack.enter_context(store.writing(f"{folder}/{place}{split}.parquet")), name, provenance)
+            for name, place in CONFIGURATIONS.items()
+            for split in SPLITS
+        }
+        for conversation, examples in cut(transcripts, system_of, slicing, tokenizer, written.report):
+            split = SPLITS[conversation.transcript_id in kept_apart]
+            files["conversations", split].add(conversation)
+            whole_rows.write(_line({"split": split, "row": written.conversations[split], **_facts(conversation, WHOLE)}))
+            for example in examples:
+                files["default", split].add(example)
+                rows.write(_line({"split": split, "row": len(written.tokens[split]), **_facts(example, ORIGIN)}))
+                written.tokens[split].append(example.tokens)
+            written.transcripts[split] += bool(examples)
+            written.conversations[split] += 1
+            written.replies[split] += sum(map(bool, conversation.slices))
+            written.rounds[conversation.round] += 1
         for file in files.values():
             file.close()
         _check_sides(written)
     return written
+
+
+def _facts(row: Example | Conversation, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return (json.dumps(entry, ensure_ascii=False) + "\n").encode()
 
 
 def _check_sides(written: Written) -> None:

@@ -64,7 +64,11 @@ def dataset_card(facts: dict[str, Any]) -> Markdown:
     Source:
         https://huggingface.co/docs/hub/datasets-cards
     """
-    files = [{"split": split, "path": f"{split}.parquet"} for split in ("train", "validation")]
+    splits = ("train", "validation")
+    configs = [
+        {"config_name": name, "data_files": [{"split": split, "path": f"{folder}{split}.parquet"} for split in splits]}
+        for name, folder in facts["configurations"].items()
+    ]
     head = {
         "license": facts["license"],
         "language": facts["languages"],
@@ -72,7 +76,7 @@ def dataset_card(facts: dict[str, Any]) -> Markdown:
         "task_categories": ["text-generation"],
         "size_categories": [facts["size"]],
         "tags": ["understudy", *([] if facts["imported"] else ["synthetic"]), "conversational", facts["domain"]],
-        "configs": [{"config_name": "default", "data_files": files}],
+        "configs": configs,
     }
     return Markdown(f"{front_matter(head)}\n{render_markdown('reports/dataset_card', **facts)}")
 

@@ -80,6 +80,10 @@ async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_wh
     rows = load_dataset(str(folder), cache_dir=str(elsewhere / "cache"))
     assert {split: len(rows[split]) for split in ("train", "validation")} == {"train": found.examples, "validation": found.validation_examples}
     assert [message["role"] for message in rows["train"][0]["messages"]][:3] == ["system", "user", "assistant"]
+    whole = load_dataset(str(folder), "conversations", cache_dir=str(elsewhere / "cache"))
+    assert {split: len(whole[split]) for split in whole} == {split: found["conversations"] for split, found in manifest["conversations"].items()}
+    assert sum(len(whole[split]) for split in whole) == 3
+    assert all(row["slices"] and min(row["slices"]) >= 1 for split in whole for row in whole[split])
     card = DatasetCard((folder / "README.md").read_text(encoding="utf-8"))
     assert card.data.to_dict() | {"license": "unknown", "language": ["en"], "size_categories": ["n<1K"]} == card.data.to_dict()
     for said in (

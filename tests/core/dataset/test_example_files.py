@@ -5,6 +5,7 @@ import json
 import pyarrow.parquet
 import pytest
 
+from core.dataset.build import FILES
 from core.dataset.example_files import statistics, write_examples
 from core.dataset.slicing import SliceReport, Tokenizer, slices
 from core.errors import DatasetError
@@ -46,10 +47,36 @@ def test_what_is_written_is_what_was_sliced_split_by_transcript(tmp_path):
         assert message == f"Grüße {item['transcript_id']} {item['first_exchange']} 🙂"
 
 
+def conversations(folder, split):
+    return {row["transcript_id"]: row for row in pyarrow.parquet.read_table(folder / f"x/conversations/{split}.parquet").to_pylist()}
+
+
+def test_each_conversation_is_there_once_and_says_in_how_many_slices_each_reply_is(tmp_path):
+    write(tmp_path, provenance=True)
+    rows_of = {split: conversations(tmp_path, split) for split in ("train", "validation")}
+    assert {split: sorted(found) for split, found in rows_of.items()} == {"train": ["a", "c", "e"], "validation": ["b"]}
+    sliced = list(slices(TALKS, lambda _: "be kind", SLICING, WORDS, SliceReport()))
+    for row in [row for found in rows_of.values() for row in found.values()]:
+        replies = [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+        spans = [range(item.first_exchange, item.slice_point + 1) for item in sliced if item.transcript_id == row["transcript_id"]]
+        assert row["slices"] == [max(1, sum(number in span for span in spans)) for number in range(1, len(replies) + 1)]
+        assert (row["round"], row["tokens"]) == (0, sum(WORDS.count(message["content"]) + 4 for message in row["messages"]))
+
+
+def test_a_corrected_conversation_teaches_the_corrected_replies_alone_and_has_no_slices(tmp_path):
+    corrected = talk("z", 5).model_copy(update={"provenance": {"corrected": [2, 5], "round": 1}})
+    short = talk("y", 1).model_copy(update={"provenance": {"corrected": [1], "round": 2}})
+    without = write(tmp_path / "without")
+    written = write(tmp_path, [*TALKS, corrected, short], provenance=True)
+    found = conversations(tmp_path, "train")
+    assert {name: (row["round"], row["slices"]) for name, row in found.items() if row["round"]} == {"z": (1, [0, 1, 0, 0, 1]), "y": (2, [1])}
+    assert (written.rounds, written.tokens) == ({0: 4, 1: 1, 2: 1}, without.tokens)
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     for place in ("one", "two"):
         write(tmp_path / place)
-    for name in ("train.parquet", "validation.parquet", "rows.jsonl"):
+    for name in FILES[:-1]:
         assert (tmp_path / "one/x" / name).read_bytes() == (tmp_path / "two/x" / name).read_bytes()
 
 
