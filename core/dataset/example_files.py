@@ -87,7 +87,7 @@ class Written:
         tokens: of each example, by split.
         transcripts: by split, how many have an example.
         conversations: by split, how many there are; replies: how many of their replies are learnt.
-        rounds: by round of `understudy improve`, how many conversations there are.
+        rounds: by round of improvement, how many conversations there are.
     """
 
     report: SliceReport = field(default_factory=SliceReport)

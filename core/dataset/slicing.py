@@ -54,7 +54,7 @@ class Conversation:
 
     Args:
         slices: for each reply, how many slices teach it; 0 is context that is not learnt, and 1 also a reply that no slice has room for.
-        round: of `understudy improve`; 0 is rehearsed.
+        round: of improvement; 0 is rehearsed.
         frame: tokens of the system prompt; sizes: tokens of each exchange.
     """
 
@@ -151,7 +151,7 @@ def is_learnable(transcript: Transcript, first: int) -> bool:
 
 
 def round_of(transcript: Transcript) -> int:
-    """Return the round of `understudy improve` that a transcript comes from; 0 is rehearsed."""
+    """Return the round of improvement that a transcript comes from; 0 is rehearsed."""
     return int(transcript.provenance.get("round", 0))
 
 
