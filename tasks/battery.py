@@ -79,9 +79,9 @@ async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], made: dict[str
 async def _judge(run: Run, refs: Mapping[str, tuple[TranscriptRef, str]]) -> dict[str, AssessmentRef]:
     """Return what was decided of each conversation, by its name."""
     judges = run.models["judge"]
-    plans = [plan_assessment(run, ref, judge, gate=gate) for ref, gate in refs.values() for judge in judges]
+    plans = [plan_assessment(run, ref, judge, only=[gate]) for ref, gate in refs.values() for judge in judges]
     by_key, _ = await judge_plans(plans, run, "Safety battery judged:")
     outcomes: list[AssessmentRef] = []
     for name, (_, gate) in refs.items():
-        outcomes += decide_all(run, [{judge.reference: by_key.get((name, judge.reference, 0)) for judge in judges}], gate)
+        outcomes += decide_all(run, [{judge.reference: by_key.get((name, judge.reference, 0)) for judge in judges}], [gate])
     return {ref.transcript.id: ref for ref in outcomes}

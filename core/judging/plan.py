@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pydantic import Field
+
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
 from core.judging.figures import REPEATED
@@ -39,7 +41,7 @@ class AssessmentPlan(Record):
             counts.
         golden: whether the transcript is a golden conversation; its calls are billed by the name of the
             assessment, so that what a judge costs is found for each mode and repeat.
-        gate: the one gate that is judged; none for the whole rubric.
+        only: the criteria that are judged; none for the whole rubric.
     """
 
     transcript: TranscriptRef
@@ -51,7 +53,7 @@ class AssessmentPlan(Record):
     context: int | None
     repeat: int = 0
     golden: bool = False
-    gate: str | None = None
+    only: list[str] = Field(default_factory=list)
 
     @property
     def key(self) -> Key:
@@ -69,7 +71,7 @@ class AssessmentPlan(Record):
         said = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
         parts = [transcript.id, *said, self.judge, self.judge_hash, self.judging, self.repeat]
         name = fingerprint(parts)
-        rubric = narrowed(load_pack(self.domain), self.gate).rubric.hash
+        rubric = narrowed(load_pack(self.domain), self.only).rubric.hash
         return name, f"assessments/{self.domain}/{rubric}/{name}.json"
 
     def ref(self, path: str, assessment: Assessment) -> AssessmentRef:
@@ -86,32 +88,33 @@ class AssessmentPlan(Record):
             return None
 
 
-def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0, gate: str | None = None) -> AssessmentPlan:
-    """Plan an assessment, on the whole rubric or on one gate alone."""
+def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0, only: Sequence[str] = ()) -> AssessmentPlan:
+    """Plan an assessment, on the whole rubric or on some criteria alone."""
     settings = run.settings.assessment
     return AssessmentPlan(
         transcript=transcript,
         judge=judge,
         domain=run.pack.name,
-        judge_hash=judge_hash(narrowed(run.pack, gate), judge.reference),
+        judge_hash=judge_hash(narrowed(run.pack, only), judge.reference),
         judging=settings.judging,
         max_tokens=settings.max_tokens,
         context=run.context(judge),
         repeat=repeat,
-        gate=gate,
+        only=list(only),
     )
 
 
-def narrowed(pack: Pack, gate: str | None) -> Pack:
-    """Return a pack whose rubric is one gate alone; the pack itself where none is named.
+def narrowed(pack: Pack, only: Sequence[str]) -> Pack:
+    """Return a pack whose rubric is some criteria alone; the pack itself where none is named.
 
-    Its hashes follow from what is read for the gate, so that nothing is judged again because another criterion reads differently.
+    Its hashes follow from what is read for them, so that nothing is judged again because another criterion reads differently.
     """
-    if gate is None:
+    if not only:
         return pack
-    numbers, criterion = pack.rubric.numbers, pack.rubric.criteria[gate]
-    rubric = Rubric(numbers, {gate: criterion}, fingerprint([criterion.head, criterion.text, bool(numbers.forgives)]))
-    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, gate]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
+    numbers, criteria = pack.rubric.numbers, {name: criterion for name, criterion in pack.rubric.criteria.items() if name in only}
+    read = [part for criterion in criteria.values() for part in (criterion.head, criterion.text)]
+    rubric = Rubric(numbers, criteria, fingerprint([*read, bool(numbers.forgives)]))
+    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, *criteria]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
 
 
 def judge_hash(pack: Pack, judge: str) -> str:
@@ -150,12 +153,12 @@ def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list
     return decide_all(run, by_judge)
 
 
-def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]], gate: str | None = None) -> list[AssessmentRef]:
-    """Return the outcome of each transcript from its judges' assessments, of one gate alone where it is named; transcripts without any are left out."""
+def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]], only: Sequence[str] = ()) -> list[AssessmentRef]:
+    """Return the outcome of each transcript from its judges' assessments, of the criteria that were judged; transcripts without any are left out."""
     some = [refs for refs in by_judge if any(refs.values())]
     if len(run.models["judge"]) == 1:
         return [ref for refs in some for ref in refs.values() if ref]
-    return [_decided(run, narrowed(run.pack, gate), refs) for refs in some]
+    return [_decided(run, narrowed(run.pack, only), refs) for refs in some]
 
 
 def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:

@@ -95,16 +95,16 @@ def test_what_a_short_conversation_cannot_show_is_left_out():
 
 def test_a_rubric_of_a_gate_alone_passes_by_the_gate_and_follows_from_the_gate_alone():
     pack = load_pack("therapeutic-coaching")
-    alone = narrowed(pack, "CQ9")
+    alone = narrowed(pack, ["CQ9"])
     assert list(alone.rubric.criteria) == ["CQ9"]
     for answer, outcome in ((Answer.YES, Outcome.PASS), (Answer.NA, Outcome.PASS), (Answer.NO, Outcome.FAIL), (Answer.ERROR, Outcome.INCOMPLETE)):
         found = score(alone.rubric, [Verdict(criterion="CQ9", answer=answer, reasoning="")], 3)
         assert (found.outcome, found.score) == (outcome, None)
-    assert narrowed(pack, None) is pack
+    assert narrowed(pack, []) is pack
 
     def reading(name):
         criteria = {**pack.rubric.criteria, name: replace(pack.rubric.criteria[name], text="Another text.")}
-        return narrowed(replace(pack, rubric=replace(pack.rubric, criteria=criteria, hash="another")), "CQ9")
+        return narrowed(replace(pack, rubric=replace(pack.rubric, criteria=criteria, hash="another")), ["CQ9"])
 
     assert reading("MT1").judge_hash == alone.judge_hash != pack.judge_hash
     assert reading("CQ9").judge_hash != alone.judge_hash
