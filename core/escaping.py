@@ -168,6 +168,11 @@ def render_page(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(f"{template}.html.j2").render(values)
 
 
+def page_tokens() -> str:
+    """Return the colours of all pages, light and dark, as a style sheet."""
+    return Path(__file__).with_name("page_tokens.css").read_text(encoding="utf-8")
+
+
 @pass_eval_context
 def _final(context: EvalContext, value: Any) -> Any:
     if context.autoescape or isinstance(value, int | float | Undefined | Markdown) or value is None:

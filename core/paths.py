@@ -6,7 +6,7 @@ from pathlib import Path
 from core.errors import SettingsError
 
 CODE = Path(__file__).resolve().parents[1]
-"""The folder of the packages flows, tasks, blocks and core."""
+"""The folder of the packages flows, studio, tasks, blocks and core."""
 
 SHIPPED = CODE / "core/shipped" if (CODE / "core/shipped").is_dir() else CODE
 """What comes with the code: `config/`, `prompts/`, `deployments/` and what a new project is made of. In a checkout it is the checkout, in a wheel a folder

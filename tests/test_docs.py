@@ -15,14 +15,14 @@ from flows.terminal.words import WORDS
 from tests.conftest import CHECKOUT
 
 PAGES = sorted([*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / ".claude").rglob("*.md")])
-FOLDERS = ("config", "prompts", "docs", "core", "flows", "tasks", "blocks", "deployments", "bench", "tests", ".ci", ".claude")
+FOLDERS = ("config", "prompts", "docs", "core", "flows", "studio", "tasks", "blocks", "deployments", "bench", "tests", ".ci", ".claude")
 MAKEFILE = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 TAKES = {name: set(re.findall(r"(?<=[ \[])([A-Z][A-Z_]*)=", found)) for name, found in re.findall(r"^([a-z-]+):.*## .*(\[.*\])", MAKEFILE, re.MULTILINE)}
 SOURCES = (
     "\n".join(
         path.read_text(encoding="utf-8", errors="replace")
-        for folder in ("core", "flows", "tasks", "blocks", "deployments", "tests", ".ci")
+        for folder in ("core", "flows", "studio", "tasks", "blocks", "deployments", "tests", ".ci")
         for path in (CHECKOUT / folder).rglob("*")
         if path.is_file() and path.suffix in (".py", ".sh", ".yaml", "") and "__pycache__" not in path.parts
     )

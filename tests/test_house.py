@@ -31,7 +31,7 @@ def test_every_make_target_is_in_the_help():
 
 def test_every_variable_that_is_read_is_in_the_example():
     example = (CHECKOUT / ".env.example").read_text(encoding="utf-8")
-    folders = ("core/**/*.py", "blocks/*.py", "tasks/*.py", "flows/**/*.py", "deployments/install.sh", "deployments/llama*.py")
+    folders = ("core/**/*.py", "blocks/*.py", "tasks/*.py", "studio/*.py", "flows/**/*.py", "deployments/install.sh", "deployments/llama*.py")
     sources = [path for folder in folders for path in CHECKOUT.glob(folder)]
     read = {name for path in sources for name in re.findall(r"\bUNDERSTUDY_[A-Z]+\b", path.read_text(encoding="utf-8"))}
     assert read

@@ -62,10 +62,10 @@ def transcripts(project: Path, domain: str) -> list[dict[str, Any]]:
 
 
 def test_the_code_and_all_that_it_reads_come_from_the_wheel(installed):
-    code = "import blocks, core, core.paths, flows, tasks; print(core.paths.SHIPPED, *(part.__file__ for part in (blocks, core, flows, tasks)))"
+    code = "import blocks, core, core.paths, flows, studio, tasks; print(core.paths.SHIPPED, *(part.__file__ for part in (blocks, core, flows, studio, tasks)))"
     for place in installed.run(installed.prefix / "bin/python", "-c", code).split():
         assert Path(place).is_relative_to(installed.packages)
-    assert {f"{name}/py.typed" for name in ("blocks", "core", "flows", "tasks")} <= {
+    assert {f"{name}/py.typed" for name in ("blocks", "core", "flows", "studio", "tasks")} <= {
         str(path.relative_to(installed.packages)) for path in installed.packages.glob("*/py.typed")
     }
     for name in ("config", "prompts"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from core.escaping import embedded, render_page
+from core.escaping import embedded, page_tokens, render_page
 from core.packs.openings import heard
 from core.packs.pack import Pack, Rubric
 from core.records import Assessment, Judged, Opinion, Transcript, Verdict
@@ -48,7 +48,7 @@ def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: b
         index=embedded(index),
         conversations=[embedded(_conversation(item.transcript)) for item in judged],
         findings=[] if blind else [embedded(_findings(results)) for results in views],
-        style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
+        style=Markup(page_tokens() + Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

@@ -13,7 +13,7 @@ from flows.terminal.server_access import home
 
 KEPT = 50
 """Log files that are kept; older ones are removed."""
-OURS = tuple(str(CODE / package) for package in ("flows", "tasks", "blocks", "core"))
+OURS = tuple(str(CODE / package) for package in ("flows", "studio", "tasks", "blocks", "core"))
 """Loggers whose lines are meant for a person; Prefect's own are about Prefect."""
 FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 

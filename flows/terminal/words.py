@@ -91,6 +91,7 @@ WORDS = {
     "costs": Word("flows.terminal.costs:costs", PLANS, ("costs", "costs --sizes 50,200", "costs --to costs.md")),
     "power": Word("flows.terminal.power:power", PLANS, ("power --personas 30 --trials 3", "power --to ship.svg")),
     "init": Word("flows.terminal.project:init", PROJECT, ("init my-project", "init my-project --domain coding-mentor"), "folder"),
+    "studio": Word("flows.terminal.studio:studio", PROJECT, ("studio", "studio --port 4300 --no-open")),
     "ui": Word("flows.terminal.project:ui", PROJECT, ("ui", "ui --port 4300")),
     "deploy": Word("flows.terminal.project:deploy", PROJECT, ("deploy",)),
     "worker": Word("flows.terminal.project:worker", PROJECT, ("worker", "worker night-shift"), "name"),
@@ -100,7 +101,7 @@ NOTES = {
     "import": "docs/imports.md lists the formats that are read.",
     "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
 }
-TALKS = ("chat", "import", "ui", "deploy", "worker")
+TALKS = ("chat", "import", "studio", "ui", "deploy", "worker")
 """Subcommands that print while they run, and return nothing at the end."""
 
 

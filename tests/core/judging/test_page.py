@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import core.judging.page
+from core.escaping import page_tokens
 from core.judging.page import assessment_page
 from core.records import Exchange, Transcript
 from tests.core.judged import PACK, conversation, panel, single
@@ -141,7 +142,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_every_colour_of_text_can_be_read_on_every_ground(scheme):
-    blocks = re.findall(r":root \{(.*?)\}", (TEMPLATES / "page.css").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r":root \{(.*?)\}", page_tokens(), re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w+)", blocks[scheme]))
     for text in ("text", "quiet", "accent", "good", "bad", "unsure"):
         for ground in ("ground", "raised", "mark"):

@@ -1,0 +1,102 @@
+"""`understudy studio`: serves the pages of the studio until it is asked to stop."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from core.errors import ServerError, SettingsError
+from core.machine.stopping import run_stoppable
+from core.storage.store import open_store
+from core.terminal import show
+from studio.access import LOOPBACK, is_address
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+STOP_SECONDS = 2
+"""That answers under way have to end when the studio is asked to stop."""
+ADDRESS_VARIABLE, TOKEN_VARIABLE = "UNDERSTUDY_STUDIO", "UNDERSTUDY_STUDIO_TOKEN"
+LEAST_TOKEN = 16
+"""Characters of a token of one's own."""
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> int:
+    """Show conversations, verdicts and results in the browser, live too; runs until Ctrl-C.
+
+    Args:
+        port: port of the studio.
+        host: address to listen on; if other machines reach it, the studio asks for the token in the link that it prints.
+        no_open: do not open a browser.
+    """
+    import uvicorn
+
+    from studio.app import build_app
+
+    store, named = open_store(), (urlsplit(os.environ.get(ADDRESS_VARIABLE, "")).hostname or host).lower()
+    alone = host in LOOPBACK and named in LOOPBACK
+    token = None if alone else _token()
+    hosts = [
+        *LOOPBACK,
+        *([] if is_address(named) else [named]),
+        *([] if is_address(host) else [host.lower()]),
+        *([] if alone else [socket.gethostname().lower()]),
+    ]
+    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone)
+    listening = _listen(host, port)
+    config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS)
+    reached = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    link = f"http://{reached}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}"
+    show(f"The studio is at {link}", f"It shows {store.root}. Ctrl-C stops it.")
+    if not no_open and _has_browser():
+        threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+    run_stoppable(_serve(uvicorn.Server(config), listening))
+    return 0
+
+
+async def _serve(server: "Server", listening: socket.socket) -> None:
+    """Serve until it is cancelled; answers under way end first."""
+    work = asyncio.create_task(server.serve([listening]))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await work
+        raise
+
+
+def _token() -> str:
+    """Return the token of the environment, or a new one.
+
+    Raises:
+        SettingsError: the environment's could be guessed.
+    """
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    if given and len(given) < LEAST_TOKEN:
+        raise SettingsError(f"{TOKEN_VARIABLE} has {len(given)} characters; at least {LEAST_TOKEN} are needed. Make one: openssl rand -hex 24")
+    return given or secrets.token_urlsafe(24)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ServerError: the address cannot be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ServerError(f"The studio cannot listen on {host} port {port}: {why}. Choose another port: understudy studio --port 4310") from error
+
+
+def _has_browser() -> bool:
+    """Say whether a browser would have a window: elsewhere one for terminals could open and take the terminal over."""
+    return sys.stdout.isatty() and (sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))

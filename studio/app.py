@@ -1,0 +1,50 @@
+"""The application: its pages over a data root, behind the guard of `studio/access.py`."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from core.errors import UnderstudyError
+from core.paths import CODE
+from core.storage.store import Store
+from studio import home
+from studio.access import LOOPBACK, Access, Guard
+from studio.pages import HERE, page
+
+SHARED = {"tokens.css": CODE / "core/page_tokens.css", "conversation.css": CODE / "core/judging/page.css"}
+"""Style sheets that the static pages have too."""
+
+
+def build_app(store: Store, token: str | None = None, hosts: tuple[str, ...] = LOOPBACK, addresses: bool = False) -> Starlette:
+    """Return the studio over a data root.
+
+    Args:
+        token: that a browser must show once, as `?token=…`; none lets in everybody who reaches the address.
+        hosts, addresses: what it answers to; see `Access`.
+    """
+    app = Starlette(
+        routes=[*home.routes, Route("/shared/{name}", _shared), Mount("/static", StaticFiles(directory=HERE / "static"))],
+        middleware=[Middleware(Guard, access=Access(token, hosts, addresses))],
+        exception_handlers={HTTPException: _failed, UnderstudyError: _failed},
+    )
+    app.state.store = store
+    return app
+
+
+def _shared(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in SHARED:
+        raise HTTPException(404)
+    return FileResponse(SHARED[name])
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """Say what is wrong on a page of its own; nothing of the program's inside is shown."""
+    if isinstance(error, HTTPException):
+        said = "There is no such page, or what it showed was removed." if error.status_code == 404 else str(error.detail)
+        return page(request, "failed", error.status_code, title="Not found" if error.status_code == 404 else "Not possible", said=said)
+    return page(request, "failed", 422, title="Cannot be shown", said=str(error))
