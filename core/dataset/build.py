@@ -8,10 +8,11 @@ from typing import Any
 
 from core.dataset.audit import Audit, audit
 from core.dataset.audit_warnings import audit_warnings
+from core.dataset.corrections import learnt, source_of
 from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, Written, split_files, statistics, write_examples
 from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
-from core.dataset.slicing import Tokenizer, is_learnable, rank, round_of, split_off
+from core.dataset.slicing import Tokenizer, is_learnable, round_of, split_off
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
@@ -132,7 +133,7 @@ def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
 def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tuple[Written, dict[str, Any]]:
     """Audit the selection, slice it and split it by transcript; return the examples and the card's facts."""
     settings, gathered = plan.settings, chosen.gathered
-    audited = audit(_read(store, gathered), pack)
+    audited = audit((item for item in _read(store, gathered) if not round_of(item)), pack)  # a correction is a part of a conversation, mostly not learnt
     apart = _kept_apart(store, gathered, settings)
     written = write_examples(store, chosen.folder, _read(store, gathered), pack.system_of, settings.slicing, chosen.tokenizer, apart, settings.provenance)
     return written, _facts(store, plan, pack, gathered, audited, written)
@@ -145,7 +146,7 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
     report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
     cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
     cut |= {"transcripts_with_examples": dict(written.transcripts), "conversations": facts["conversations"], "rounds": dict(written.rounds)}
-    cut["gather"] = facts["gather"].model_dump()
+    cut |= {"gather": facts["gather"].model_dump(), "sources": facts["sources"]}
     manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, FILES)}
     store.write_json(f"{folder}/manifest.json", manifest)
     built = existing_dataset(store, folder)
@@ -160,8 +161,8 @@ def training_seeds(store: Store, dataset: DatasetRef) -> list[int]:
 
 
 def training_lengths(store: Store, dataset: DatasetRef) -> list[int]:
-    """Return how many exchanges each of the transcripts has that a dataset was made from."""
-    return [len(transcript.exchanges) for transcript in _trained_on(store, dataset)]
+    """Return how many exchanges each of the transcripts has that a dataset was made from; a correction ends where it was made, and says nothing of that."""
+    return [len(transcript.exchanges) for transcript in _trained_on(store, dataset) if not round_of(transcript)]
 
 
 def origin_of(store: Store, dataset: DatasetRef) -> tuple[list[str], list[str]]:
@@ -181,7 +182,7 @@ def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:
 
 
 def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
-    duplicates = near_duplicates((store.load(str(item.path), Transcript), item.score or 0.0) for item in gathered.passing)
+    duplicates = near_duplicates((learnt(store.load(str(item.path), Transcript)), item.score or 0.0) for item in gathered.passing)
     kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in duplicates})
     if duplicates:
         check_enough(len(kept.passing), len(gathered.passing))
@@ -189,15 +190,17 @@ def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
 
 
 def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> set[str]:
-    """Choose the transcripts for validation; those that are cut into slices are on both sides."""
-    learnable = {item.id: bool(round_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
-    rehearsed = [name for name, later in learnable.items() if not later]
+    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all corrections of a conversation on one."""
+    learnable = {item.id: (round_of(item), source_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
+    rehearsed = [name for name, (number, _) in learnable.items() if not number]
     if len(rehearsed) < 2:
         raise DatasetError(
             f"{len(rehearsed)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
             "Lower dataset.slicing.first."
         )
-    return split_off(rehearsed, settings.validation_share) | {name for name in learnable if name not in rehearsed and rank(name) < settings.validation_share}
+    rounds = sorted({number for number, _ in learnable.values()})
+    apart = {number: split_off(sorted({source for own, source in learnable.values() if own == number}), settings.validation_share) for number in rounds}
+    return {name for name, (number, source) in learnable.items() if source in apart[number]}
 
 
 def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:
@@ -223,9 +226,11 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "size": _size(sum(part["examples"] for part in lengths.values())),
         "transcripts": len(gathered.passing),
         "mended": sum(item.mended is not None for item in gathered.passing),
+        "corrected": dict(sorted(Counter(item.round for item in gathered.passing if item.round).items())),
         "judged": len(gathered.passing) + len(gathered.left_out),
         "left_out": dict(reasons.most_common()),
         "gather": plan.gather,
+        "sources": {"assessed": plan.assessed, "checkpoints": plan.checkpoints, "transcripts": plan.transcripts},
         "unmet": Counter(missed for reason in (entry["reason"] for entry in gathered.left_out) for missed in missed_by(reason)).most_common(),
         "statistics": lengths,
         "configurations": CONFIGURATIONS,

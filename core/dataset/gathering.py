@@ -24,6 +24,7 @@ class Candidate(Record):
         unmet: what is asked of it beside a pass (core/judging/gather_rule.py) and not met.
         mended: id of the transcript that it was mended from (core/dataset/repair.py), where it was.
         reason: why it cannot be trained on, where that is known beforehand.
+        round: of improvement that it is a correction of; 0 for all others.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Candidate(Record):
     unmet: list[str] = Field(default_factory=list)
     mended: str | None = None
     reason: str | None = None
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Gathered:
         transcripts = [
             {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
             | ({"mended_from": item.mended} if item.mended else {})
+            | ({"round": item.round} if item.round else {})
             for item in self.passing
         ]
         return {"count": len(transcripts), "transcripts": transcripts, "left_out": self.left_out}

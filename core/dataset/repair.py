@@ -116,7 +116,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
             break
         old = exchanges[number - 1]
         following = exchanges[number].user if number < len(exchanges) else None
-        answer = await _rewrite(context, exchanges[:number], verdicts, following, name)
+        answer = await rewrite(context, exchanges[:number], verdicts, following, name)
         if answer == old.assistant:
             continue
         changes.append(Change(exchange=number, before=old.assistant, criteria=[verdict.criterion for verdict in verdicts]))
@@ -164,7 +164,17 @@ def check_lineage(original: Transcript, mended: Transcript) -> None:
         raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
 
 
-async def _rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
+async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:
+    """Return a better answer to the last of some exchanges.
+
+    Args:
+        verdicts: what was found wanting.
+        following: the user's next message, which must still follow; none where the conversation ends here.
+        name: of what it is written for.
+
+    Raises:
+        ModelError: the model gave no usable answer.
+    """
     pack, number, answer = context.pack, len(exchanges), exchanges[-1].assistant
     assert pack.repair is not None  # the flow has checked it
     criteria = pack.rubric.criteria

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from core.dataset.corrections import FOLDER as CORRECTIONS
+from core.dataset.corrections import objection
 from core.dataset.gathering import Candidate
 from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
@@ -124,6 +126,8 @@ def _not_read(item: AssessmentRef, source: str, reason: str) -> Candidate:
 
 
 def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rule: GatherRule) -> Candidate:
+    if item.transcript.path.startswith(CORRECTIONS) and store.exists(item.path) and store.exists(item.transcript.path):
+        return _corrected(store, item, source)
     exists = store.exists(item.path)
     transcript = store.load(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
     mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
@@ -141,6 +145,24 @@ def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rul
         unmet=unmet_by(judged, rule, pack.rubric) if judged else [],
         mended=mended,
         reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if exists else "missing file: the assessment",
+    )
+
+
+def _corrected(store: Store, item: AssessmentRef, source: str) -> Candidate:
+    """Return a correction, which is taken by the replies that it teaches; it has no score of a whole conversation."""
+    judged, provenance = store.load(item.path, Assessment), store.load(item.transcript.path, Transcript).provenance
+    return Candidate(
+        id=item.transcript.id,
+        path=item.transcript.path,
+        source=source,
+        assessment=item.path,
+        outcome=Outcome.PASS,
+        score=None,
+        judge=judged.judge,
+        rubric_hash=judged.rubric_hash,
+        failed_gates=judged.score.failed_gates,
+        reason=objection(judged, provenance["corrected"]),
+        round=provenance["round"],
     )
 
 
