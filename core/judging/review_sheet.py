@@ -7,7 +7,7 @@ import csv
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 
 from core.errors import ReviewError
@@ -16,7 +16,7 @@ from core.judging.scoring import applicable
 from core.packs.pack import Criterion, Rubric
 from core.records import Answer, Judged
 
-ID, LENGTH, NOTE = "transcript_id", "exchanges", "note"
+ID, LENGTH, NOTE, PERSON = "transcript_id", "exchanges", "note", "person"
 WORDS = {word: answer for answer, words in {Answer.YES: "yes y true 1", Answer.NO: "no n false 0", Answer.NA: "na"}.items() for word in words.split()}
 """What a person may write, without its case, points, slashes and spaces."""
 UNLABELLED = ("", "-")
@@ -32,11 +32,13 @@ class Labels:
         answers: by transcript and criterion; only what was labelled.
         notes: by transcript.
         unlabelled: transcript and criterion of each empty cell for which the sheet asks an answer.
+        reasons: by transcript and criterion, where the person gave one; a sheet has none.
     """
 
     answers: dict[str, dict[str, Answer]]
     notes: dict[str, str]
     unlabelled: list[tuple[str, str]]
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
@@ -73,51 +75,84 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
 
 
 def write_sheet(sampled: Sequence[Judged], rubric: Rubric, pages_name: str) -> str:
-    """Return the sheet as CSV with a byte order mark, by which Excel knows UTF-8; nothing of a judge's answers is in it.
+    """Return an empty sheet as CSV; nothing of a judge's answers is in it.
 
     Args:
         sampled: the transcripts, a row for each, in this order.
         pages_name: the file in which the person reads them.
     """
+    return write_rows([(item.transcript.id, len(item.transcript.exchanges)) for item in sampled], rubric, pages_name)
+
+
+def write_rows(sampled: Sequence[tuple[str, int]], rubric: Rubric, pages_name: str, filled: Mapping[str, Labels] | None = None) -> str:
+    """Return a sheet as CSV with a byte order mark, by which Excel knows UTF-8.
+
+    Args:
+        sampled: id and number of exchanges of the transcripts, a row for each, in this order.
+        pages_name: where the person reads them.
+        filled: labels by person, each of whom has all rows; without any, there is no column for the person.
+    """
     text = StringIO(newline="")
     # quoted throughout, so that an id stays in its cell where a spreadsheet takes another character for the separator
     sheet = csv.writer(text, quoting=csv.QUOTE_ALL)
-    sheet.writerow([ID, f"{LENGTH} (read them in {pages_name})", *(spreadsheet_cell(f"{item.id} {item.head.name}") for item in rubric.criteria.values()), NOTE])
-    for item in sampled:
-        exchanges = len(item.transcript.exchanges)
-        asked = {criterion.id for criterion in applicable(rubric, exchanges)}
-        sheet.writerow([spreadsheet_cell(item.transcript.id), exchanges, *("" if criterion in asked else "-" for criterion in rubric.criteria), ""])
+    named = [PERSON] if filled else []
+    criteria = [spreadsheet_cell(f"{item.id} {item.head.name}") for item in rubric.criteria.values()]
+    sheet.writerow([*named, ID, f"{LENGTH} (read them in {pages_name})", *criteria, NOTE])
+    for person, labels in (filled or {"": Labels({}, {}, [])}).items():
+        for name, exchanges in sampled:
+            asked = {criterion.id for criterion in applicable(rubric, exchanges)}
+            given = labels.answers.get(name, {})
+            cells = [given.get(criterion, "") if criterion in asked else "-" for criterion in rubric.criteria]
+            note = spreadsheet_cell(labels.notes[name]) if name in labels.notes else ""
+            sheet.writerow([*([spreadsheet_cell(person)] if filled else []), spreadsheet_cell(name), exchanges, *cells, note])
     return "\ufeff" + text.getvalue()
 
 
 def read_sheet(text: str, judged: Sequence[Judged], rubric: Rubric) -> Labels:
-    """Read a sheet that a person filled in.
-
-    Columns of criteria may be missing, and rows may be of any transcript of the batch.
+    """Read a sheet that one person filled in.
 
     Args:
         judged: the batch that the sample was drawn from.
 
     Raises:
+        ReviewError: as `read_sheets` says, or it is of several people.
+    """
+    by_person = read_sheets(text, {item.transcript.id: len(item.transcript.exchanges) for item in judged}, rubric)
+    if len(by_person) > 1:
+        raise ReviewError(f"The sheet has labels of {len(by_person)} people ({', '.join(by_person)}); one is allowed here. Leave the rows of one person in it.")
+    return next(iter(by_person.values()))
+
+
+def read_sheets(text: str, lengths: Mapping[str, int], rubric: Rubric) -> dict[str, Labels]:
+    """Read a sheet that people filled in, by the names in its column `person`; of a sheet without one the name is empty.
+
+    Columns of criteria may be missing, and rows may be of any transcript of the batch.
+
+    Args:
+        lengths: exchanges of each transcript of the batch, by its id.
+
+    Raises:
         ReviewError: it is no sheet, has no label, or has a cell whose meaning would have to be guessed.
     """
-    lengths = {item.transcript.id: len(item.transcript.exchanges) for item in judged}
     ids, rows = _spellings(list(lengths)), _rows(text, rubric)
-    labels, wrong, first = Labels({}, {}, []), list[str](), dict[str, int]()
+    people, wrong, first = dict[str, Labels](), list[str](), dict[tuple[str, str], int]()
     for number, row in rows:
+        person = _tidy(row.get(PERSON, "")).removeprefix("'")
         try:
             name = _transcript(row, ids, lengths)
-            if name in first:
-                raise ValueError(f"column {ID}: found {name!r:.60}, which row {first[name]} has as well; one row each is allowed: remove one of them")
+            if (person, name) in first:
+                where = f"which row {first[person, name]} has as well; one row each is allowed: remove one of them"
+                raise ValueError(f"column {ID}: found {name!r:.60}, {where}")
         except ValueError as fault:
             wrong.append(f"row {number}, {fault}")
             continue
-        first[name] = number
+        first[person, name] = number
+        labels = people.setdefault(person, Labels({}, {}, []))
         wrong += [f"row {number}, {fault}" for fault in _take(labels, name, row, rubric, lengths[name])]
     _refuse(wrong)
-    if not labels.answers:
+    if not any(labels.answers for labels in people.values()):
         raise ReviewError(f"The sheet has {len(rows)} rows and 0 labels; at least 1 is needed. Write YES, NO or NA into its cells and save it as CSV.")
-    return labels
+    return people
 
 
 def _take(labels: Labels, name: str, row: Mapping[str, str], rubric: Rubric, exchanges: int) -> list[str]:
@@ -206,7 +241,7 @@ def _word(cell: str) -> str:
 
 def _columns(number: int, header: Sequence[str], rubric: Rubric) -> list[str]:
     """Return each column's name, empty where it has none."""
-    known = {name.casefold(): name for name in (ID, LENGTH, NOTE, *rubric.criteria)}
+    known = {name.casefold(): name for name in (PERSON, ID, LENGTH, NOTE, *rubric.criteria)}
     columns: list[str] = []
     wrong = []
     for cell in header:

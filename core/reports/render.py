@@ -13,6 +13,7 @@ from core.packs.pack import Pack
 from core.records import AssessmentBatch, LeftOut
 from core.rehearsal.fidelity import Report
 from core.rehearsal.lengths import Lengths
+from core.reports.learnt import Lesson
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
 from core.training.plan import JobPlan
@@ -105,9 +106,14 @@ def corpus_page(facts: dict[str, Any], pack: Pack, recorded: bool) -> Markdown:
     return Markdown(f"{front_matter(head)}\n{page}")
 
 
-def review_markdown(figures: ReviewFigures) -> Markdown:
-    """Return what a person's labels say of the judge as Markdown."""
-    return render_markdown("reports/review", figures=figures)
+def review_markdown(figures: ReviewFigures, learnt: Sequence[Lesson] = (), person: str = "") -> Markdown:
+    """Return what a person's labels say of the judge as Markdown.
+
+    Args:
+        learnt: the same in sentences, first.
+        person: whose labels they are; an empty name is that of the only one.
+    """
+    return render_markdown("reports/review", figures=figures, learnt=[one for one in learnt if one.kind != "no label"], person=person)
 
 
 def folded_html(markdown: str) -> str:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from core.errors import ReviewError
-from core.escaping import yaml_text
 from core.evaluation.blind_review import evaluation_folder
 from core.judging.golden import load_golden
-from core.judging.golden_review import OWN, golden_files
+from core.judging.golden_review import OWN, golden_files, keep_golden
 from core.judging.review import SAMPLE
 from core.packs.pack import load_pack
 from core.paths import user_path
@@ -41,10 +40,12 @@ def review(
     domain: str = "therapeutic-coaching",
     batch: str | None = None,
     evaluation: str | None = None,
+    person: str | None = None,
 ) -> Answer:
     """Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge.
 
-    Of an evaluation the person gets conversations of all arms, in pairs, without knowing whose they are.
+    Of an evaluation the person gets conversations of all arms, in pairs, without knowing whose they are. The studio (understudy studio) shows the same sample,
+    and keeps the labels of a sheet whose rows name their person.
 
     Args:
         sheet: a filled-in sheet; without it, a new one is written.
@@ -52,13 +53,14 @@ def review(
         domain: name of a domain pack.
         batch: a batch of assessments; default: the domain's latest, or that of the sheet.
         evaluation: latest, or the folder of an evaluation, whose conversations are reviewed.
+        person: name of who filled in the sheet, if it has no column for it; the labels are then kept beside those of the studio.
     """
     load_pack(domain)
     if evaluation:
         batch = evaluation_folder(open_store(), domain, evaluation)
     if sheet:
         path = user_path(sheet)
-        report = read_review(open_store(), domain, _batch(domain, batch, path), path)
+        report = read_review(open_store(), domain, _batch(domain, batch, path), path, person or "")
         return Answer(report, {"report": report})
     folder = f"{open_store().root}/{write_review(open_store(), domain, _batch(domain, batch, None), sample or SAMPLE)}"
     lines = (
@@ -85,11 +87,7 @@ def golden(sheet: str, domain: str = "therapeutic-coaching", batch: str | None =
     labels, judged = read_labels(store, pack.rubric, named, path)
     files, skipped = golden_files(labels, judged, pack.rubric, named)
     folder = user_path(to) if to else store.local(f"{OWN}/{domain}/x").parent
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = [name for name in files if (folder / f"{name}.yaml").exists()]
-    for name, file in files.items():
-        if name not in kept:
-            (folder / f"{name}.yaml").write_text(yaml_text(file.model_dump(mode="json")), encoding="utf-8")
+    kept = keep_golden(files, folder)
     load_golden(pack, folder)
     lines = [f"{len(files) - len(kept)} golden conversations written to {folder}, {len(kept)} were there already."]
     lines += [f"- left out: {one_line(name)}: {one_line(why)}" for name, why in skipped.items()]
