@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,20 @@ from core.storage.traces import trace
 from core.storage.whole_files import ROOT_VARIABLE, explain_failure, holds, open_to_append, part_of, replace_file, wrong_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What tells one version of a file from another.
+
+    Args:
+        size: bytes; modified: seconds since 1970.
+        mark: of the version; of a local file, its inode and the time of the last change in nanoseconds.
+    """
+
+    size: int
+    modified: float
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,26 @@ class Store:
             return int(fs.size(place)) if fs.isfile(place) else None
         except FileNotFoundError:
             return None
+
+    def states(self, names: Iterable[str]) -> dict[str, FileState]:
+        """Return the state of each of these files that is there; what is no name below the root, or a link, is left out."""
+        fs, root = _filesystem(self.root)
+        found: dict[str, FileState] = {}
+        for name in names:
+            if wrong_in(name):
+                continue
+            try:
+                if self.is_local:
+                    seen = os.lstat(f"{root}/{name}")
+                    if stat.S_ISREG(seen.st_mode):
+                        found[name] = FileState(seen.st_size, seen.st_mtime, f"{seen.st_ino}-{seen.st_mtime_ns}")
+                else:
+                    info = fs.info(f"{root}/{name}")
+                    if info.get("type") == "file":
+                        found[name] = FileState(int(info["size"]), fs.modified(f"{root}/{name}").timestamp(), str(info.get("ETag", "")))
+            except OSError:
+                continue
+        return found
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""

@@ -1,0 +1,112 @@
+"""What a batch came to: shares with their intervals and what they rest on; what never came up is not tested, and no pass."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.judging.intervals import wilson_interval
+from core.records import Outcome
+from core.views.batches import Batch, Row
+from core.views.choosing import view_of
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its interval.
+
+    Args:
+        of: on how many it rests; 0 means that nothing was tested.
+    """
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """The share; none where nothing was tested."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval."""
+        return wilson_interval(self.hits, self.of) if self.of else None
+
+    def __str__(self) -> str:
+        if self.value is None or self.interval is None:
+            return "not tested"
+        return f"{self.value:.0%} ({self.hits} of {self.of})"
+
+    @property
+    def bounds(self) -> str:
+        """The interval in words; nothing where nothing was tested."""
+        return f"{self.interval[0]:.0%} to {self.interval[1]:.0%}" if self.interval else ""
+
+
+@dataclass(frozen=True)
+class CriterionLine:
+    """How a criterion was answered; NA says that it did not come up, and is no pass here."""
+
+    id: str
+    name: str
+    kind: str
+    yes: Share
+    answers: Counter[str]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Rows in figures.
+
+    Args:
+        passed: of the conversations that passed or failed.
+        mean: of their scores.
+    """
+
+    passed: Share
+    incomplete: int
+    mean: float | None
+    criteria: list[CriterionLine]
+
+
+def figures_of(batch: Batch, rows: Sequence[Row], view: int = 0) -> Figures:
+    """Return rows in figures; a criterion that never came up has no share."""
+    results = [result for row in rows if (result := view_of(row, view))]
+    complete = [result for result in results if result.outcome != Outcome.INCOMPLETE.value]
+    scores = [result.score for result in complete if result.score is not None]
+    counts: dict[str, Counter[str]] = {name: Counter() for name in (batch.pack.rubric.criteria if batch.pack else {})}
+    for result in results:
+        for name, answer in result.answers.items():
+            counts.setdefault(name, Counter())[answer] += 1
+    return Figures(
+        Share(sum(result.outcome == Outcome.PASS.value for result in complete), len(complete)),
+        len(results) - len(complete),
+        math.fsum(scores) / len(scores) if scores else None,
+        [_line(batch, name, given) for name, given in counts.items()],
+    )
+
+
+def _line(batch: Batch, name: str, answers: Counter[str]) -> CriterionLine:
+    criterion = batch.pack.rubric.criteria.get(name) if batch.pack else None
+    kind = "" if criterion is None else "gate" if criterion.head.gate else (criterion.head.category or "").replace("_", " ")
+    return CriterionLine(name, criterion.head.name if criterion else "", kind, Share(answers["YES"], answers["YES"] + answers["NO"]), answers)
+
+
+def traits_in(batch: Batch) -> dict[str, dict[str, Share]]:
+    """Return, by dimension, how many personas of each value passed; values of the pack that no persona had are not tested."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for name, values in (batch.pack.taxonomy.dimensions if batch.pack else {}).items():
+        found[name] = {value: [0, 0] for value in values}
+    if batch.pack:
+        found["episodes"] = {name: [0, 0] for name in batch.pack.episodes.episodes}
+        found["flaws"] = {name: [0, 0] for name in batch.pack.flaws.kinds}
+        found["topics"] = {name: [0, 0] for group in batch.pack.taxonomy.topics.values() for name in group.subtopics}
+    for row in batch.rows:
+        if row.result is None or row.result.outcome == Outcome.INCOMPLETE.value:
+            continue
+        for name, values in row.traits.items():
+            for value in values:
+                counts = found.setdefault(name, {}).setdefault(value, [0, 0])
+                counts[0] += row.result.outcome == Outcome.PASS.value
+                counts[1] += 1
+    return {name: {value: Share(*counts) for value, counts in values.items()} for name, values in found.items() if values}
