@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from blocks.llama_runtime import read_runtime
 from tests.conftest import CHECKOUT
 
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "train_sft.py"
@@ -101,10 +102,9 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def make_tokenizer(specials: dict[str, str], more: list[str], template: str) -> Any:
-    """Return a tokenizer of a few hundred tokens with one of TRL's chat templates."""
+    """Return a tokenizer of a few hundred tokens with a family's chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
-    from trl import chat_template_utils
 
     built = Tokenizer(models.BPE())
     built.pre_tokenizer, built.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -114,8 +114,22 @@ def make_tokenizer(specials: dict[str, str], more: list[str], template: str) -> 
         texts, trainers.BpeTrainer(vocab_size=380, special_tokens=[*specials.values(), *more], initial_alphabet=alphabet, show_progress=False)
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, **specials, additional_special_tokens=more)
-    tokenizer.chat_template = (Path(chat_template_utils.__file__).parent / "chat_templates" / f"{template}.jinja").read_text(encoding="utf-8")
+    tokenizer.chat_template = read_template(template)
     return tokenizer
+
+
+def read_template(name: str) -> str:
+    """Return a family's own chat template: one that comes with TRL, or with llama.cpp's sources."""
+    from trl import chat_template_utils
+
+    runtime = read_runtime()
+    folders = [Path(chat_template_utils.__file__).parent / "chat_templates"]
+    if runtime and runtime.converter:
+        folders.append(runtime.converter / "models" / "templates")
+    found = [path for folder in folders if (path := folder / f"{name}.jinja").is_file()]
+    if not found:
+        pytest.skip(f"the chat template {name} comes with llama.cpp's sources; run `make setup`")
+    return found[0].read_text(encoding="utf-8")
 
 
 QWEN_IMAGES = {

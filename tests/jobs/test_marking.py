@@ -3,12 +3,13 @@
 import re
 import runpy
 from argparse import Namespace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.jobs.conftest import SCRIPT, make_tokenizer
+from tests.jobs.conftest import SCRIPT, SYSTEM, make_tokenizer
 
 pytest.importorskip("trl")
 
@@ -18,23 +19,24 @@ SMOLLM2 = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-MISTRAL = (  # the form of Mistral Small's: a system prompt of its own, and the reply right after the user's message
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST]' + message['content'] + '[/INST]' }}"
+MISTRAL_SPACED = (  # the form of Mistral 7B v0.3's: a blank before each reply
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + '[/INST]' }}"
     "{% elif message['role'] == 'system' %}{{ '[SYSTEM_PROMPT]' + message['content'] + '[/SYSTEM_PROMPT]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + eos_token }}{% endif %}{% endfor %}"
 )
-MISTRAL_SPACED = MISTRAL.replace("{{ message['content'] + eos", "{{ ' ' + message['content'] | trim + eos")  # as version 3 has it
 CHATML_TOKENS = ["<|im_start|>", "<|im_end|>"]
 GEMMA4_TOKENS = ["<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"]
 LLAMA_TOKENS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"]
 MISTRAL_TOKENS = ["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"]
 FAMILIES = {
     "SmolLM2": (SMOLLM2, CHATML_TOKENS, "<|im_end|>"),
-    "Mistral": (MISTRAL, MISTRAL_TOKENS, "<eos>"),
     "Mistral, a blank before replies": (MISTRAL_SPACED, MISTRAL_TOKENS, "<eos>"),
+    **{f"mistralai-{name}": (f"mistralai-{name}", MISTRAL_TOKENS, "<eos>") for name in ("Ministral-3-14B-Reasoning-2512", "Mistral-Nemo-Instruct-2407")},
+    "Mistral-Small-3.2-24B-Instruct-2506": ("Mistral-Small-3.2-24B-Instruct-2506", MISTRAL_TOKENS, "<eos>"),
     **{name: (name, LLAMA_TOKENS, "<|eot_id|>") for name in ("llama3_1", "llama3_2")},
     **{name: (name, GEMMA4_TOKENS, "<turn|>") for name in ("gemma4", "gemma4_v3", "gemma4_v5")},
-    **{name: (name, CHATML_TOKENS, "<|im_end|>") for name in ("lfm2_2_5", "lfm2_2_5_v2")},
+    **{name: (name, CHATML_TOKENS, "<|im_end|>") for name in ("lfm2_2_5", "lfm2_2_5_v2", "LFM2.5-Instruct", "HuggingFaceTB-SmolLM3-3B")},
+    "ibm-granite-granite-4.1": ("ibm-granite-granite-4.1", ["<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>"], "<|end_of_text|>"),
 }
 
 
@@ -60,7 +62,7 @@ def conversation(stop: str, system: bool) -> list[dict[str, str]]:
     """Return one in which a reply stands in the message before it, and another quotes what ends a reply."""
     texts = ["Say yes.", "yes", "yes", "Yes, yes. 🙂", "QUESTION", f"It ends with {stop}, I think.", "Say yes.", "- one\n- two"]
     chat = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
-    return [{"role": "system", "content": "Say yes."}, *chat] if system else chat
+    return [{"role": "system", "content": SYSTEM}, *chat] if system else chat
 
 
 @pytest.mark.parametrize("system", [True, False])
@@ -72,10 +74,27 @@ def test_replies_are_found_and_proven_in_every_family(script: dict[str, Any], na
     examples = script["encode"]([chat], tokenizer, template, "train")
     assert script["check_labels"](examples, [chat], tokenizer, Namespace(reply_prefix="", max_length=10_000)) == {stop}
     whole = tokenizer.apply_chat_template(chat, tokenize=False)
+    assert (SYSTEM in whole) == system
     for at in (at for at, message in enumerate(chat) if message["role"] == "assistant"):  # trained is what follows the prompt in use
         prompt = tokenizer.apply_chat_template(chat[:at], tokenize=False, add_generation_prompt=True)
         assert whole.startswith(prompt)
         assert whole[len(prompt) :].lstrip().startswith(chat[at]["content"] + stop)
+
+
+@pytest.mark.parametrize("name", ["llama3_2", "Mistral-Small-3.2-24B-Instruct-2506"])
+def test_what_is_trained_is_the_same_on_each_day(script: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, _ = loaded(script, name, tmp_path)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Later":
+            return cls(2031, 2, 3)
+
+    chat = conversation("x", False)
+    today = tokenizer.apply_chat_template(chat, tokenize=False)
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
+    assert tokenizer.apply_chat_template(chat, tokenize=False) == today
+    assert "2024" in today
 
 
 @pytest.mark.parametrize("template", [SMOLLM2.replace("assistant\n' }}", "assistant\n<think>\n' }}"), SMOLLM2.replace("'<|im_end|>' + ", "")])

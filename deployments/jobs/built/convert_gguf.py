@@ -49,6 +49,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -566,14 +567,18 @@ def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:
 
 # --- deployments/jobs/common/chat_template.py ---
 
+CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+DAY = date(2024, 7, 26)
+"""The day that templates write: that of Llama 3.2's where a program gives it none."""
 FOLDED = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
-user's first message, as Gemma's authors recommend and llama.cpp does."""
+"""Prepended to a template that rejects system messages (Gemma 2's), or drops them once there is
+a reply (Mistral Nemo's). It puts the text before the user's first message, as Gemma's authors
+recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
@@ -582,12 +587,22 @@ def fold_system(template: str, tokenizer: Any) -> str:
     Returns:
         The template itself, or one that puts the message before the user's first one.
     """
-    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    said = {"system": "Answer in a word.", "user": "Is it?", "assistant": "Yes."}
+    chat = [{"role": role, "content": content} for role, content in said.items()]
     try:
-        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
-    except import_module("jinja2").TemplateError:
+        text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except (import_module("jinja2").TemplateError, TypeError):
         return FOLDED + template
-    return template
+    return template if said["system"] in text else FOLDED + template
+
+
+def without_clock(template: str) -> str:
+    """Returns a template that writes the same date on each day.
+
+    With that of the day, as Llama 3.2's and SmolLM3's write it, the prompts in use would differ
+    from those that were trained, and a training that is resumed a day later would have other data.
+    """
+    return CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
 
 
 def without_markers(template: str) -> str:
@@ -761,7 +776,8 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
     if not isinstance(tokenizer.chat_template, str):
         wrong = "The tokenizer does not have exactly one chat template"
         raise JobError(f"{wrong}; give one with --chat-template.")
-    tokenizer.chat_template = fold_system(without_markers(tokenizer.chat_template), tokenizer)
+    template = without_clock(without_markers(tokenizer.chat_template))
+    tokenizer.chat_template = fold_system(template, tokenizer)
     return tokenizer
 
 
@@ -1115,6 +1131,7 @@ def run_converter(
     Returns:
         The fallback, if it was used.
     """
+    complete_config(merged / "config.json")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     text_model = import_module("conversion.base").TextModel
     converter = import_module("convert_hf_to_gguf")
@@ -1150,6 +1167,15 @@ def run_converter(
     finally:
         text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
     return used[0] if used else None
+
+
+def complete_config(path: Path) -> None:
+    """Adds what the converter asks every Gemma 4 for, and transformers saves only for some."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    text = config.get("text_config") or config
+    if str(text.get("model_type")).startswith("gemma4"):
+        text.setdefault("moe_intermediate_size", None)
+        path.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def quantise(
@@ -1208,6 +1234,33 @@ def check_tokens(tokenizer: Any, rows: Iterable[Iterable[int]], embeddings: int 
     )
     wrong = f"{wrong} for the numbers below {embeddings}: they do not belong together"
     raise JobError(f"{wrong}; give the base with its own tokenizer, or enlarge its embeddings.")
+
+
+# --- deployments/jobs/common/models.py ---
+
+def load_decoder(base: str | Path, revision: str | None = None, **options: Any) -> Any:
+    """Loads a model for text; of one that also sees, such as Ministral 3, all parts.
+
+    Args:
+        options: of transformers' `from_pretrained`.
+
+    Raises:
+        JobError: transformers knows no model of this kind that writes text.
+    """
+    import transformers
+
+    safe: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(base, **safe)
+    kinds = {
+        transformers.AutoModelForCausalLM: transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        # transformers has no other name for a Mistral 3, whose text part is inside.
+        transformers.AutoModelForImageTextToText: transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    }
+    for kind, known in kinds.items():
+        if type(config) in known:
+            return kind.from_pretrained(base, use_safetensors=True, **safe, **options)
+    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
+    raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
 
 
 # --- deployments/jobs/convert/merging.py ---
@@ -1284,11 +1337,8 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-    ).eval()
+    model = load_decoder(base, dtype=getattr(torch, dtype)).eval()
     if adapter:
         # Checked first, since PEFT would read a pickle if there is no such file.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:

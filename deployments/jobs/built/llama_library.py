@@ -159,6 +159,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gguf_find_key": (c_int64, (c_void_p, c_char_p)),
     "gguf_get_val_str": (c_char_p, (c_void_p, c_int64)),
     "gguf_get_val_u32": (c_uint32, (c_void_p, c_int64)),
+    "gguf_get_kv_type": (c_int32, (c_void_p, c_int64)),
+    "gguf_get_arr_data": (c_void_p, (c_void_p, c_int64)),
     "gguf_set_val_u32": (None, (c_void_p, c_char_p, c_uint32)),
     "gguf_set_val_f32": (None, (c_void_p, c_char_p, c_float)),
     "gguf_set_val_str": (None, (c_void_p, c_char_p, c_char_p)),
@@ -489,6 +491,8 @@ def _down_type(kind: str, plain: str, number: int, of: int) -> str:
 
 # --- deployments/jobs/llama/quantising.py ---
 
+ARRAY = 9
+"""Number of lists among the kinds of values of a GGUF file (enum gguf_type)."""
 CHUNK = 4 * 2**20
 """Numbers that one thread quantises at once: 16 MB as 32-bit floats."""
 
@@ -561,6 +565,9 @@ def quantise(
 def _shape(lib: Any, file: Any) -> dict[str, Any]:
     def number(key: str, default: int) -> int:
         place = lib.gguf_find_key(file, key.encode())
+        if place >= 0 and lib.gguf_get_kv_type(file, place) == ARRAY:
+            # One for each layer, as of LFM2 and Gemma 4; llama.cpp looks at the first as well.
+            return int(ctypes.cast(lib.gguf_get_arr_data(file, place), POINTER(c_uint32))[0])
         return int(lib.gguf_get_val_u32(file, place)) if place >= 0 else default
 
     place = lib.gguf_find_key(file, b"general.architecture")
@@ -569,9 +576,10 @@ def _shape(lib: Any, file: Any) -> dict[str, Any]:
     if arch in ("", "falcon") or number(f"{arch}.expert_count", 0) > 1 or not layers:
         wrong = f"Files of the architecture {arch or 'unknown'!r} cannot be quantised here"
         raise LibraryError(f"{wrong}; use llama.cpp's llama-quantize.")
+    keys = number(f"{arch}.attention.head_count_kv", heads)
     return {
         "layers": layers,
-        "shared": heads // number(f"{arch}.attention.head_count_kv", heads),
+        "shared": heads // keys if keys else 0,  # a first layer without attention has none
         "large": layers == 80 and arch in ("llama", "qwen2"),
     }
 

@@ -44,6 +44,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
+from datetime import date
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -359,6 +360,33 @@ def named(value: Any) -> Any:
     return Path(value).resolve().name if is_path else value
 
 
+# --- deployments/jobs/common/models.py ---
+
+def load_decoder(base: str | Path, revision: str | None = None, **options: Any) -> Any:
+    """Loads a model for text; of one that also sees, such as Ministral 3, all parts.
+
+    Args:
+        options: of transformers' `from_pretrained`.
+
+    Raises:
+        JobError: transformers knows no model of this kind that writes text.
+    """
+    import transformers
+
+    safe: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(base, **safe)
+    kinds = {
+        transformers.AutoModelForCausalLM: transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        # transformers has no other name for a Mistral 3, whose text part is inside.
+        transformers.AutoModelForImageTextToText: transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    }
+    for kind, known in kinds.items():
+        if type(config) in known:
+            return kind.from_pretrained(base, use_safetensors=True, **safe, **options)
+    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
+    raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
+
+
 # --- deployments/jobs/common/dataset.py ---
 
 Messages = list[dict[str, str]]
@@ -472,21 +500,14 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
     The choice is stored beside the checkpoints, since a resumed run must use the same.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     kept = arguments.output / "arithmetic.json"
     if kept.is_file():
         return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        model = AutoModelForCausalLM.from_pretrained(
-            arguments.base,
-            revision=arguments.base_revision,
-            attn_implementation=arguments.attention,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+        options = {"attn_implementation": arguments.attention, "dtype": torch.float32}
+        model = load_decoder(arguments.base, arguments.base_revision, **options)
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
         facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])
@@ -932,14 +953,18 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
 
 # --- deployments/jobs/common/chat_template.py ---
 
+CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+DAY = date(2024, 7, 26)
+"""The day that templates write: that of Llama 3.2's where a program gives it none."""
 FOLDED = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
-user's first message, as Gemma's authors recommend and llama.cpp does."""
+"""Prepended to a template that rejects system messages (Gemma 2's), or drops them once there is
+a reply (Mistral Nemo's). It puts the text before the user's first message, as Gemma's authors
+recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
@@ -948,12 +973,22 @@ def fold_system(template: str, tokenizer: Any) -> str:
     Returns:
         The template itself, or one that puts the message before the user's first one.
     """
-    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    said = {"system": "Answer in a word.", "user": "Is it?", "assistant": "Yes."}
+    chat = [{"role": role, "content": content} for role, content in said.items()]
     try:
-        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
-    except import_module("jinja2").TemplateError:
+        text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except (import_module("jinja2").TemplateError, TypeError):
         return FOLDED + template
-    return template
+    return template if said["system"] in text else FOLDED + template
+
+
+def without_clock(template: str) -> str:
+    """Returns a template that writes the same date on each day.
+
+    With that of the day, as Llama 3.2's and SmolLM3's write it, the prompts in use would differ
+    from those that were trained, and a training that is resumed a day later would have other data.
+    """
+    return CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
 
 
 def without_markers(template: str) -> str:
@@ -1006,8 +1041,9 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
             template = str(chat_template_utils.get_training_chat_template(tokenizer) or template)
     if marked:
         tokenizer.chat_template = without_markers(template)
-    tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
-    return tokenizer, fold_system(template, tokenizer)
+    used = without_clock(str(tokenizer.chat_template))
+    tokenizer.chat_template = fold_system(used, tokenizer)
+    return tokenizer, fold_system(without_clock(template), tokenizer)
 
 
 def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
@@ -1609,10 +1645,9 @@ def build_trainer(
 
 def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
-    loading: dict[str, Any] = {"revision": arguments.base_revision}
-    loading["attn_implementation"] = arguments.attention
+    loading: dict[str, Any] = {"attn_implementation": arguments.attention}
     # On a CPU the weights stay in 32 bits, even with 16-bit arithmetic (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
@@ -1625,9 +1660,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
         )
 
     def load() -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            arguments.base, trust_remote_code=False, use_safetensors=True, **loading
-        )
+        return load_decoder(arguments.base, arguments.base_revision, **loading)
 
     return patiently(arguments, f"loading the weights of {arguments.base!r}", load, files=True)
 

@@ -1,17 +1,23 @@
 """Chat templates for inference: without training markers, with support for a system message."""
 
+import json
 import re
+from datetime import date
 from importlib import import_module
 from typing import Any
 
+CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+DAY = date(2024, 7, 26)
+"""The day that templates write: that of Llama 3.2's where a program gives it none."""
 FOLDED = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
     "messages[1]['content']}] + messages[2:] -%}"
     "{%- endif -%}"
 )
-"""Prepended to a template that rejects system messages (Gemma 2's). It puts the text before the
-user's first message, as Gemma's authors recommend and llama.cpp does."""
+"""Prepended to a template that rejects system messages (Gemma 2's), or drops them once there is
+a reply (Mistral Nemo's). It puts the text before the user's first message, as Gemma's authors
+recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
@@ -20,12 +26,22 @@ def fold_system(template: str, tokenizer: Any) -> str:
     Returns:
         The template itself, or one that puts the message before the user's first one.
     """
-    chat = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
+    said = {"system": "Answer in a word.", "user": "Is it?", "assistant": "Yes."}
+    chat = [{"role": role, "content": content} for role, content in said.items()]
     try:
-        tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
-    except import_module("jinja2").TemplateError:
+        text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+    except (import_module("jinja2").TemplateError, TypeError):
         return FOLDED + template
-    return template
+    return template if said["system"] in text else FOLDED + template
+
+
+def without_clock(template: str) -> str:
+    """Returns a template that writes the same date on each day.
+
+    With that of the day, as Llama 3.2's and SmolLM3's write it, the prompts in use would differ
+    from those that were trained, and a training that is resumed a day later would have other data.
+    """
+    return CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
 
 
 def without_markers(template: str) -> str:

@@ -11,6 +11,7 @@ from ..common.dataset import Messages
 from ..common.events import JobError, emit
 from ..common.hub import HUB_ID
 from ..common.limits import check_tokens
+from ..common.models import load_decoder
 from .heldout import Example, encode
 from .losses import torch_losses
 
@@ -86,11 +87,8 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        base, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-    ).eval()
+    model = load_decoder(base, dtype=getattr(torch, dtype)).eval()
     if adapter:
         # Checked first, since PEFT would read a pickle if there is no such file.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..common.chat_template import fold_system, without_markers
+from ..common.chat_template import fold_system, without_clock, without_markers
 from ..common.dataset import Messages
 from ..common.events import JobError, short
 from ..common.quoting import Encoded, encode_chat
@@ -34,7 +34,8 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
     if not isinstance(tokenizer.chat_template, str):
         wrong = "The tokenizer does not have exactly one chat template"
         raise JobError(f"{wrong}; give one with --chat-template.")
-    tokenizer.chat_template = fold_system(without_markers(tokenizer.chat_template), tokenizer)
+    template = without_clock(without_markers(tokenizer.chat_template))
+    tokenizer.chat_template = fold_system(template, tokenizer)
     return tokenizer
 
 

@@ -141,6 +141,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gguf_find_key": (c_int64, (c_void_p, c_char_p)),
     "gguf_get_val_str": (c_char_p, (c_void_p, c_int64)),
     "gguf_get_val_u32": (c_uint32, (c_void_p, c_int64)),
+    "gguf_get_kv_type": (c_int32, (c_void_p, c_int64)),
+    "gguf_get_arr_data": (c_void_p, (c_void_p, c_int64)),
     "gguf_set_val_u32": (None, (c_void_p, c_char_p, c_uint32)),
     "gguf_set_val_f32": (None, (c_void_p, c_char_p, c_float)),
     "gguf_set_val_str": (None, (c_void_p, c_char_p, c_char_p)),

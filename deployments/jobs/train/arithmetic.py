@@ -9,6 +9,7 @@ from typing import Any
 
 from ..common.events import emit
 from ..common.files import write_json
+from ..common.models import load_decoder
 from .data import Example
 
 TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
@@ -24,21 +25,14 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
     The choice is stored beside the checkpoints, since a resumed run must use the same.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     kept = arguments.output / "arithmetic.json"
     if kept.is_file():
         return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        model = AutoModelForCausalLM.from_pretrained(
-            arguments.base,
-            revision=arguments.base_revision,
-            attn_implementation=arguments.attention,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+        options = {"attn_implementation": arguments.attention, "dtype": torch.float32}
+        model = load_decoder(arguments.base, arguments.base_revision, **options)
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
         facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])

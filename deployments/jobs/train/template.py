@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..common.chat_template import fold_system, without_markers
+from ..common.chat_template import fold_system, without_clock, without_markers
 from ..common.events import JobError, short
 from ..common.hub import HUB_ID, hub, patiently
 
@@ -50,8 +50,9 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
             template = str(chat_template_utils.get_training_chat_template(tokenizer) or template)
     if marked:
         tokenizer.chat_template = without_markers(template)
-    tokenizer.chat_template = fold_system(str(tokenizer.chat_template), tokenizer)
-    return tokenizer, fold_system(template, tokenizer)
+    used = without_clock(str(tokenizer.chat_template))
+    tokenizer.chat_template = fold_system(used, tokenizer)
+    return tokenizer, fold_system(without_clock(template), tokenizer)
 
 
 def fetch_tokenizer(arguments: argparse.Namespace) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from ..common.events import JobError, emit, short
 from ..common.files import named
 from ..common.hub import patiently
+from ..common.models import load_decoder
 from .data import Example
 from .options import TRAINER
 
@@ -135,10 +136,9 @@ def build_trainer(
 
 def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
-    loading: dict[str, Any] = {"revision": arguments.base_revision}
-    loading["attn_implementation"] = arguments.attention
+    loading: dict[str, Any] = {"attn_implementation": arguments.attention}
     # On a CPU the weights stay in 32 bits, even with 16-bit arithmetic (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
@@ -151,9 +151,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
         )
 
     def load() -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            arguments.base, trust_remote_code=False, use_safetensors=True, **loading
-        )
+        return load_decoder(arguments.base, arguments.base_revision, **loading)
 
     return patiently(arguments, f"loading the weights of {arguments.base!r}", load, files=True)
 
