@@ -119,6 +119,11 @@ repair:  ## Repair transcripts that almost passed, and judge them again [DOMAIN=
 	@deployments/install.sh light
 	@$(UNDERSTUDY) repair $(COMMON) $(call option,BATCH,batch)
 
+.PHONY: preferences
+preferences:  ## Ask the assistant again where it failed, for pairs of a better and a worse reply [DOMAIN=… BATCH=… SETTINGS=file]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) preferences $(COMMON) $(call option,BATCH,batch)
+
 .PHONY: dataset
 dataset:  ## Make and publish the training set from the transcripts that passed [DOMAIN=… ASSESSED=batches CHECKPOINTS=files TRANSCRIPTS=folder SETTINGS=file]
 	@deployments/install.sh light

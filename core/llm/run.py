@@ -27,6 +27,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "nightly": ("user_simulator", "assistant", "judge"),
     "release": ("user_simulator", "judge"),
     "repair": ("repairer", "judge"),
+    "preferences": ("assistant", "judge"),
     "design": ("designer",),
     "critique": ("designer",),
     "optimise_prompt": ("user_simulator", "judge", "designer"),

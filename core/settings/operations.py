@@ -29,6 +29,20 @@ class RepairSettings(Strict):
     """Their largest share of a dataset."""
 
 
+class PreferenceSettings(Strict):
+    """Pairs of a better and a worse reply to the same message, for preference training."""
+
+    attempts: Count = 3
+    """How often the assistant is asked again at an exchange, until a reply passes."""
+    per_transcript: Count = 2
+    """Most exchanges of a transcript at which it is asked again, the earliest first."""
+    concurrency: Count = 20
+    """Exchanges in parallel."""
+    length_ratio: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] = 2.0
+    """How many times as long as the other reply of its pair the longer one may be; preference
+    training learns a difference in length before any other."""
+
+
 class DesignSettings(Strict):
     """Drafts and pilots of domain packs."""
 

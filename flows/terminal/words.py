@@ -43,6 +43,7 @@ WORDS = {
         ("calibrate", "calibrate --judges openai/gpt-6-luna,anthropic/claude-haiku-5-5 --mode single,category --repeat 2"),
     ),
     "repair": Word("flows.repair:repair", STAGES, ("repair",)),
+    "preferences": Word("flows.preferences:preferences", STAGES, ("preferences", "preferences --domain coding-mentor")),
     "dataset": Word("flows.dataset:dataset", STAGES, ("dataset", "dataset --checkpoints old.jsonl --transcripts chats/")),
     "train": Word("flows.training:training", STAGES, ("train",)),
     "export": Word("flows.export:export", STAGES, ("export",)),

@@ -1,0 +1,232 @@
+"""Pairs of a better and a worse reply to the same message: what repair mended, and what the assistant did better when it was asked again."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import Any, Literal
+
+import pyarrow
+import pyarrow.parquet
+
+from core.dataset.example_files import SPLITS
+from core.dataset.gathering import Candidate
+from core.dataset.second_replies import SecondReply
+from core.dataset.second_reply_plan import FOLDER
+from core.dataset.slicing import Count, chat, split_off
+from core.fingerprint import fingerprint
+from core.judging.scoring import value_of
+from core.packs.openings import system_with
+from core.packs.pack import Pack
+from core.records import Assessment, Exchange, Outcome, Record, Transcript
+from core.storage.store import Store
+
+PAIRS = "pairs"
+"""Name of the configuration, and of its folder in a dataset."""
+FILES = [f"{PAIRS}/{split}.parquet" for split in SPLITS]
+ROWS = f"{PAIRS}/rows.jsonl"
+"""Of the local copy alone: which conversation each row is of."""
+
+_MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
+SCHEMA = pyarrow.schema(
+    [
+        *((name, _MESSAGES) for name in ("prompt", "chosen", "rejected")),
+        ("transcript_id", pyarrow.string()),
+        ("source", pyarrow.string()),
+        ("criterion", pyarrow.string()),
+        ("exchange", pyarrow.int32()),
+    ]
+)
+
+
+class Pair(Record):
+    """Two replies to the same messages.
+
+    Args:
+        conversation: id of the transcript that was mended or asked again.
+        of: the transcript whose exchanges stand before the replies.
+        criteria: that the rejected reply failed and the chosen one passes.
+    """
+
+    conversation: str
+    of: Transcript
+    source: Literal["repair", "sampled"]
+    criteria: list[str]
+    exchange: int
+    chosen: str
+    rejected: str
+    caveat: str | None = None
+
+
+@dataclass
+class PairReport:
+    """What became of the pairs.
+
+    Args:
+        dropped: reasons, each with the number of pairs.
+        differences: tokens of the chosen reply less those of the rejected one, by split.
+        sources: of the pairs that were written, by split.
+    """
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    differences: dict[str, list[int]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    sources: dict[str, Counter[str]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
+    caveats: set[str] = field(default_factory=set)
+
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the card says; none where there are no pairs."""
+        if not all(self.differences.values()):
+            return {"train": 0, "validation": 0, "dropped": dict(self.dropped.most_common())} if self.dropped else None
+        every = [one for each in self.differences.values() for one in each]
+        return {
+            **{split: len(each) for split, each in self.differences.items()},
+            "sources": dict(sum(self.sources.values(), Counter[str]())),
+            "longer": round(mean(every), 1),
+            "dropped": dict(self.dropped.most_common()),
+        }
+
+
+def stored_replies(store: Store, domain: str) -> list[str]:
+    """Return the names of a domain's second replies, which say all that they depend on."""
+    return sorted(store.names(f"{FOLDER}/{domain}", ".json"))
+
+
+def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replies: Sequence[str], report: PairReport) -> list[Pair]:
+    """Return the pairs that judged transcripts give, sorted by conversation and exchange.
+
+    Only what was judged as it stands is chosen: the reply of a repaired transcript that passed whole, or one that passed every gate when it was judged. Of
+    several rewritten replies the first alone makes a pair, since the later failed ones were said after words that the repair replaced.
+
+    Args:
+        candidates: all that was judged, whatever the verdict.
+        replies: names of second replies.
+    """
+    failed_gate = {item.id for item in candidates if item.failed_gates}
+    known = {item.id for item in candidates if item.path}
+    found = [pair for item in {item.id: item for item in reversed(candidates)}.values() if (pair := _of_repair(store, pack, item, failed_gate, report))]
+    read, _ = store.load_all(replies, SecondReply)
+    for again in read.values():
+        if again.transcript.id in known and again.chosen is not None and again.rubric_hash == pack.rubric.hash:
+            transcript = store.load(again.transcript.path, Transcript)
+            found.append(
+                Pair(
+                    conversation=_root(transcript),
+                    of=transcript,
+                    source="sampled",
+                    criteria=again.criteria,
+                    exchange=again.exchange,
+                    chosen=again.chosen,
+                    rejected=again.rejected,
+                    caveat=again.caveat,
+                )
+            )
+    return sorted(found, key=lambda pair: (pair.conversation, pair.exchange, pair.source, pair.chosen))
+
+
+def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str], report: PairReport) -> Pair | None:
+    if item.mended is None or item.path is None:
+        return None
+    if item.outcome is not Outcome.PASS or item.id in failed_gate:
+        report.dropped["the repaired transcript did not pass"] += 1
+        return None
+    mended, assessment = store.load(item.path, Transcript), store.load(item.assessment, Assessment)
+    first, *others = mended.provenance["repair"]["changed"]
+    report.dropped["said after words that the repair replaced"] += len(others)
+    answers = {verdict.criterion: verdict.answer for verdict in assessment.verdicts}
+    if any(name in answers and value_of(pack.rubric.criteria[name], answers[name]) != 1 for name in first["criteria"]):
+        report.dropped["the repaired reply's criterion still fails"] += 1
+        return None
+    return Pair(
+        conversation=item.mended,
+        of=mended,
+        source="repair",
+        criteria=first["criteria"],
+        exchange=first["exchange"],
+        chosen=mended.exchanges[first["exchange"] - 1].assistant,
+        rejected=first["before"],
+        caveat=mended.provenance.get("caveat"),
+    )
+
+
+def _root(transcript: Transcript) -> str:
+    """Return the conversation that a transcript is of: one that was repaired is the conversation that it was repaired from."""
+    return str(transcript.provenance.get("repair", {}).get("of", transcript.id))
+
+
+def sides(pairs: Sequence[Pair], examples: Mapping[str, str], share: float) -> dict[str, str]:
+    """Return the split of each conversation: that of its examples, so that none is on both sides; others are split by their ids.
+
+    Args:
+        examples: by conversation, the split that its examples are in.
+    """
+    known = {pair.conversation: examples[pair.conversation] for pair in pairs if pair.conversation in examples}
+    free = sorted({pair.conversation for pair in pairs} - known.keys())
+    apart = split_off(free, share) if len(free) > 1 else set()
+    if len(free) == 1 and known and "validation" not in known.values():
+        apart = set(free)
+    return known | {name: SPLITS[name in apart] for name in free}
+
+
+def write_pairs(
+    store: Store, folder: str, pairs: Sequence[Pair], split_of: Mapping[str, str], pack: Pack, count: Count, ratio: float, provenance: bool, report: PairReport
+) -> list[str]:
+    """Write the configuration `pairs` of a dataset; return the files' names, none where one side of the split would be empty.
+
+    Args:
+        folder: of the dataset, below the data root.
+        count: tokens of a text.
+        ratio: how many times as long as the other reply the longer one may be.
+        provenance: whether the rows name their transcripts; otherwise each conversation has a number that says nothing else.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    kept: dict[str, list[tuple[Pair, int]]] = {split: [] for split in SPLITS}
+    for pair in pairs:
+        lengths = sorted([max(1, count(pair.chosen)), max(1, count(pair.rejected))])
+        reason = "the replies are the same" if pair.chosen.strip() == pair.rejected.strip() else "the replies differ too much in length"
+        if pair.chosen.strip() == pair.rejected.strip() or lengths[1] > ratio * lengths[0]:
+            report.dropped[reason] += 1
+            continue
+        split = split_of[pair.conversation]
+        rows[split].append(_row(pair, pack, provenance))
+        kept[split].append((pair, count(pair.chosen) - count(pair.rejected)))
+    if not all(rows.values()):
+        report.dropped["all pairs are on one side of the split"] += sum(map(len, rows.values()))
+        return []
+    with store.writing(f"{folder}/{ROWS}") as origins:
+        for split in SPLITS:
+            with store.writing(f"{folder}/{PAIRS}/{split}.parquet") as file:
+                pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[split], schema=SCHEMA), file, compression="zstd")
+            for number, (pair, longer) in enumerate(kept[split]):
+                report.differences[split].append(longer)
+                report.sources[split][pair.source] += 1
+                report.caveats |= {pair.caveat} if pair.caveat else set()
+                entry = {"split": split, "row": number, "transcript_id": pair.conversation, "of": pair.of.id, "exchange": pair.exchange}
+                origins.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+    return [*FILES, ROWS]
+
+
+def _row(pair: Pair, pack: Pack, provenance: bool) -> dict[str, Any]:
+    system, before = system_with(pack.system_of(pair.of), pair.of.opening), pair.of.exchanges[: pair.exchange]
+    replies = {
+        name: chat(system, [*before[:-1], Exchange(exchange_number=pair.exchange, user=before[-1].user, assistant=text)])
+        for name, text in (("chosen", pair.chosen), ("rejected", pair.rejected))
+    }
+    return {
+        "prompt": replies["chosen"][:-1],
+        "chosen": replies["chosen"][-1:],
+        "rejected": replies["rejected"][-1:],
+        "transcript_id": pair.conversation if provenance else fingerprint(pair.conversation),
+        "source": pair.source,
+        "criterion": ", ".join(pair.criteria),
+        "exchange": pair.exchange,
+    }
+
+
+def conversations_of(entries: Iterable[Mapping[str, Any]], split_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the split of each conversation that examples were made of.
+
+    Args:
+        entries: of the dataset's manifest, by transcript; split_of: by transcript.
+    """
+    return {str(entry.get("mended_from", entry["id"])): split_of[entry["id"]] for entry in entries if entry["id"] in split_of}
