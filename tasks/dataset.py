@@ -15,6 +15,7 @@ from core.dataset.build import (
     select,
 )
 from core.dataset.example_files import split_files
+from core.dataset.pairs import PAIR_FILES
 from core.escaping import Markdown
 from core.imports.foreign_files import shown
 from core.llm.run import Run
@@ -60,6 +61,9 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
         "%d examples for training and %d for validation of %d transcripts: %s/%s",
         *(built.examples, built.validation_examples, built.transcripts, store.root, built.path),
     )
+    if made := facts["pairs"]:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in made["dropped"].items() if count)
+        logger.info("Pairs: %d for training and %d for validation%s.", made["train"], made["validation"], f"; left out: {dropped}" if dropped else "")
     return built
 
 
@@ -67,7 +71,7 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
 async def push_dataset(run: Run, built: BuiltDataset, settings: DatasetSettings) -> DatasetRef:
     """Push a dataset to the hub of the settings, unless its tag there points to the same files."""
     store, hub = run.store, await load_hub(settings.hub)
-    names = [*split_files(), "README.md"]
+    names = [*split_files(), *(name for name in PAIR_FILES if store.exists(f"{built.path}/{name}")), "README.md"]
     paths = {name: f"{built.path}/{name}" for name in names}
     files = {name: store.local(path) if store.is_local else store.read_bytes(path) for name, path in paths.items()}
     tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"

@@ -3,15 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from statistics import mean
 from typing import Any
+
+from pydantic import Field
 
 from core.dataset.audit import Audit, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.dataset.corrections import learnt, source_of
-from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, Written, split_files, statistics, write_examples
+from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, SPLITS, Written, split_files, statistics, write_examples
 from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
+from core.dataset.pairs import PAIR_FILES, PAIR_ROWS, PAIRS, Pair, PairReport, find_pairs, may_be_learnt, sides, stored_replies, write_pairs
 from core.dataset.slicing import Tokenizer, is_learnable, round_of, split_off
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
@@ -41,6 +45,7 @@ class DatasetPlan(Record):
         training_length: tokens after which the training cuts an example.
         gather: what is asked of a transcript beside a pass.
         mended: whether repaired transcripts are trained on, and their largest share.
+        replies: names of second replies; length_ratio: how many times as long as the other reply of its pair one may be.
     """
 
     domain: str
@@ -55,6 +60,8 @@ class DatasetPlan(Record):
     training_length: int | None
     gather: GatherRule = GatherRule()
     mended: tuple[bool, float] = (True, 1.0)
+    replies: list[str] = Field(default_factory=list)
+    length_ratio: float = 2.0
 
 
 class BuiltDataset(Reference):
@@ -72,12 +79,15 @@ class Selection:
     Args:
         folder: named for the plan, all that was chosen and its words, so that the same is built once.
         not_read: by place, why something in checkpoints and folder is not taken.
+        pairs: of a better and a worse reply; dropped: what became of the others.
     """
 
     folder: str
     gathered: Gathered
     not_read: dict[str, str]
     tokenizer: Tokenizer
+    pairs: list[Pair]
+    dropped: PairReport
 
 
 def plan_dataset(
@@ -101,6 +111,8 @@ def plan_dataset(
         training_length=length if isinstance(length, int) else None,
         gather=gather_rule(pack.rubric, settings.gather),
         mended=(settings.repair.in_dataset, settings.repair.dataset_share),
+        replies=stored_replies(store, pack.name),
+        length_ratio=settings.preferences.length_ratio,
     )
 
 
@@ -111,13 +123,16 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
         DatasetError, PersonaError: too few, or one of the evaluation's.
     """
     not_read: dict[str, str] = {}
-    gathered = gather(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, plan.gather, not_read, warn))
+    judged = list(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, plan.gather, not_read, warn))
+    gathered, dropped = gather(judged), PairReport()
+    pairs = find_pairs(store, pack, judged, plan.replies, dropped)
     first, count, exchanges = plan.evaluation
-    check_not_evaluated(_read(store, gathered), sample_batch(pack, first, 2 * count, exchanges), first)  # its own, and the block that confirms it
+    evaluated = sample_batch(pack, first, 2 * count, exchanges)  # its own, and the block that confirms it
+    check_not_evaluated(chain(_read(store, gathered), (pair.of for pair in pairs)), evaluated, first)
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
     words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited under its name
-    return Selection(f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}", gathered, not_read, tokenizer)
+    return Selection(f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}", gathered, not_read, tokenizer, pairs, dropped)
 
 
 def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
@@ -136,7 +151,18 @@ def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tup
     audited = audit((item for item in _read(store, gathered) if not round_of(item)), pack)  # a correction is a part of a conversation, mostly not learnt
     apart = _kept_apart(store, gathered, settings)
     written = write_examples(store, chosen.folder, _read(store, gathered), pack.system_of, settings.slicing, chosen.tokenizer, apart, settings.provenance)
-    return written, _facts(store, plan, pack, gathered, audited, written)
+    return written, _facts(store, plan, pack, gathered, audited, written) | _pairs(store, pack, plan, chosen, apart)
+
+
+def _pairs(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection, apart: set[str]) -> dict[str, Any]:
+    """Write the pairs, on the side of the split that their conversation is on; return what the card says of them."""
+    settings, report = plan.settings, chosen.dropped
+    examples = {item.mended or item.id: SPLITS[item.id in apart] for item in chosen.gathered.passing}
+    pairs = may_be_learnt(chosen.pairs, examples, report)
+    split_of, count = sides(pairs, examples, settings.validation_share), chosen.tokenizer.count
+    written = write_pairs(store, chosen.folder, pairs, split_of, pack, count, plan.length_ratio, settings.provenance, report)
+    more = {PAIRS: f"{PAIRS}/"} if written else {}
+    return {"pairs": report.facts(), "length_ratio": plan.length_ratio, "pair_caveats": sorted(report.caveats), "configurations": CONFIGURATIONS | more}
 
 
 def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, Any], card: str) -> BuiltDataset:
@@ -146,8 +172,9 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
     report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
     cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
     cut |= {"transcripts_with_examples": dict(written.transcripts), "conversations": facts["conversations"], "rounds": dict(written.rounds)}
-    cut |= {"gather": facts["gather"].model_dump(), "sources": facts["sources"]}
-    manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, FILES)}
+    cut |= {"gather": facts["gather"].model_dump(), "sources": facts["sources"], "pairs": facts["pairs"]}
+    files = [*FILES, *([*PAIR_FILES, PAIR_ROWS] if PAIRS in facts["configurations"] else [])]
+    manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, files)}
     store.write_json(f"{folder}/manifest.json", manifest)
     built = existing_dataset(store, folder)
     assert built, folder
@@ -190,7 +217,7 @@ def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
 
 
 def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> set[str]:
-    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all corrections of a conversation on one."""
+    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all copies and corrections of a conversation on one."""
     learnable = {item.id: (round_of(item), source_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
     rehearsed = [name for name, (number, _) in learnable.items() if not number]
     if len(rehearsed) < 2:
@@ -233,7 +260,6 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
         "sources": {"assessed": plan.assessed, "checkpoints": plan.checkpoints, "transcripts": plan.transcripts},
         "unmet": Counter(missed for reason in (entry["reason"] for entry in gathered.left_out) for missed in missed_by(reason)).most_common(),
         "statistics": lengths,
-        "configurations": CONFIGURATIONS,
         "conversations": {split: {"conversations": written.conversations[split], "replies": written.replies[split]} for split in lengths},
         "tokenizer": plan.settings.tokenizer,
         "shortened": len(written.report.shortened),

@@ -128,8 +128,9 @@ def learnt(transcript: Transcript) -> Transcript:
 
 
 def source_of(transcript: Transcript) -> str:
-    """Return the id of the conversation that a transcript comes from, by which the split is made: all corrections of one are on the same side."""
-    return str(transcript.provenance.get("correction", {}).get("of", transcript.id))
+    """Return the id of the conversation that a transcript comes from, by which the split is made: all corrections and repairs of one are on the same side."""
+    lineage = transcript.provenance.get("correction") or transcript.provenance.get("repair") or {}
+    return str(lineage.get("of", transcript.id))
 
 
 def _named(verdict: Verdict) -> set[int]:

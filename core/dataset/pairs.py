@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any, Literal
@@ -10,10 +10,11 @@ from typing import Any, Literal
 import pyarrow
 import pyarrow.parquet
 
+from core.dataset.corrections import source_of
 from core.dataset.example_files import SPLITS
 from core.dataset.gathering import Candidate
 from core.dataset.second_replies import SecondReply
-from core.dataset.second_reply_plan import FOLDER
+from core.dataset.second_reply_plan import FOLDER, is_rehearsed
 from core.dataset.slicing import Count, chat, split_off
 from core.fingerprint import fingerprint
 from core.judging.scoring import value_of
@@ -24,8 +25,8 @@ from core.storage.store import Store
 
 PAIRS = "pairs"
 """Name of the configuration, and of its folder in a dataset."""
-FILES = [f"{PAIRS}/{split}.parquet" for split in SPLITS]
-ROWS = f"{PAIRS}/rows.jsonl"
+PAIR_FILES = [f"{PAIRS}/{split}.parquet" for split in SPLITS]
+PAIR_ROWS = f"{PAIRS}/rows.jsonl"
 """Of the local copy alone: which conversation each row is of."""
 
 _MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
@@ -81,7 +82,7 @@ class PairReport:
         every = [one for each in self.differences.values() for one in each]
         return {
             **{split: len(each) for split, each in self.differences.items()},
-            "sources": dict(sum(self.sources.values(), Counter[str]())),
+            "sources": {name: sum(of[name] for of in self.sources.values()) for name in ("repair", "sampled")},
             "longer": round(mean(every), 1),
             "dropped": dict(self.dropped.most_common()),
         }
@@ -111,7 +112,7 @@ def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replie
             transcript = store.load(again.transcript.path, Transcript)
             found.append(
                 Pair(
-                    conversation=_root(transcript),
+                    conversation=source_of(transcript),
                     of=transcript,
                     source="sampled",
                     criteria=again.criteria,
@@ -149,9 +150,12 @@ def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str],
     )
 
 
-def _root(transcript: Transcript) -> str:
-    """Return the conversation that a transcript is of: one that was repaired is the conversation that it was repaired from."""
-    return str(transcript.provenance.get("repair", {}).get("of", transcript.id))
+def may_be_learnt(pairs: Sequence[Pair], conversations: Container[str], report: PairReport) -> list[Pair]:
+    """Return the pairs of conversations that were rehearsed here or that the dataset has; what is said of an imported one's people stands with those."""
+    kept = [pair for pair in pairs if is_rehearsed(pair.of) or pair.conversation in conversations]
+    if len(kept) < len(pairs):
+        report.dropped["imported, and not among the dataset's conversations"] += len(pairs) - len(kept)
+    return kept
 
 
 def sides(pairs: Sequence[Pair], examples: Mapping[str, str], share: float) -> dict[str, str]:
@@ -193,7 +197,7 @@ def write_pairs(
     if not all(rows.values()):
         report.dropped["all pairs are on one side of the split"] += sum(map(len, rows.values()))
         return []
-    with store.writing(f"{folder}/{ROWS}") as origins:
+    with store.writing(f"{folder}/{PAIR_ROWS}") as origins:
         for split in SPLITS:
             with store.writing(f"{folder}/{PAIRS}/{split}.parquet") as file:
                 pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[split], schema=SCHEMA), file, compression="zstd")
@@ -203,7 +207,7 @@ def write_pairs(
                 report.caveats |= {pair.caveat} if pair.caveat else set()
                 entry = {"split": split, "row": number, "transcript_id": pair.conversation, "of": pair.of.id, "exchange": pair.exchange}
                 origins.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-    return [*FILES, ROWS]
+    return [*PAIR_FILES, PAIR_ROWS]
 
 
 def _row(pair: Pair, pack: Pack, provenance: bool) -> dict[str, Any]:
@@ -221,12 +225,3 @@ def _row(pair: Pair, pack: Pack, provenance: bool) -> dict[str, Any]:
         "criterion": ", ".join(pair.criteria),
         "exchange": pair.exchange,
     }
-
-
-def conversations_of(entries: Iterable[Mapping[str, Any]], split_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the split of each conversation that examples were made of.
-
-    Args:
-        entries: of the dataset's manifest, by transcript; split_of: by transcript.
-    """
-    return {str(entry.get("mended_from", entry["id"])): split_of[entry["id"]] for entry in entries if entry["id"] in split_of}

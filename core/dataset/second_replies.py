@@ -10,7 +10,7 @@ from core.errors import TranscriptError
 from core.judging.call_log import JudgementLog
 from core.judging.judge import Count, JudgeContext, assess
 from core.judging.panel import combine_judges
-from core.judging.plan import narrowed_to
+from core.judging.plan import narrowed
 from core.judging.scoring import value_of
 from core.llm.chat import ChatModel
 from core.packs.pack import Pack
@@ -89,7 +89,7 @@ async def ask_again(context: AskContext, plan: SecondReplyPlan, transcript: Tran
         ModelError: the assistant gave no usable reply.
     """
     pack, before = context.pack, transcript.exchanges[: plan.exchange]
-    criteria = narrowed_to(pack, plan.asked_of(pack)).rubric.criteria
+    criteria = narrowed(pack, plan.asked_of(pack)).rubric.criteria
     rejected, tries, undecided = before[-1].assistant, list[Tried](), False
     judge, caveats = "", {transcript.provenance.get("caveat"), context.assistant.caveat}
     for number in range(1, plan.attempts + 1):
@@ -148,7 +148,7 @@ def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
 
 async def _judge(context: AskContext, plan: SecondReplyPlan, up_to: Transcript, number: int) -> Assessment:
     """Have the judges, one after the other, assess the conversation up to the new reply."""
-    narrow, by_judge = narrowed_to(context.pack, plan.asked_of(context.pack)), dict[str, Assessment]()
+    narrow, by_judge = narrowed(context.pack, plan.asked_of(context.pack)), dict[str, Assessment]()
     for place, (name, model) in enumerate(context.judges.items()):
         log = JudgementLog(context.store, f"{plan.name}-{number}-{place}", context.lock)
         context.logs.append(log)

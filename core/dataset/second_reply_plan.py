@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, TranscriptError
 from core.fingerprint import fingerprint
+from core.imports.taking_in import RECORDED
 from core.judging.plan import judge_hash
 from core.judging.scoring import value_of
 from core.llm.run import Run
@@ -112,12 +113,17 @@ def cited_failures(assessment: Assessment, pack: Pack, exchanges: int) -> dict[i
 
 def plays_again(transcript: Transcript) -> Persona | None:
     """Return the persona of a conversation that can be continued as a rehearsal; none of one that was held otherwise."""
-    if transcript.opening is not None:
+    if transcript.opening is not None or not is_rehearsed(transcript):
         return None
     try:
         return Persona.model_validate(transcript.persona)
     except ValidationError:
         return None
+
+
+def is_rehearsed(transcript: Transcript) -> bool:
+    """Return whether a conversation was rehearsed here or is one of a pack's recorded ones, so that nobody in it is real."""
+    return "pack_hash" in transcript.provenance or RECORDED in transcript.provenance
 
 
 def _exchanges(run: Run, item: AssessmentRef) -> list[SecondReplyPlan] | str:
@@ -129,7 +135,7 @@ def _exchanges(run: Run, item: AssessmentRef) -> list[SecondReplyPlan] | str:
     if assessment.score.errors:
         return "its assessment is incomplete"
     if plays_again(transcript) is None:
-        return "it has no persona of a rehearsal, so it is not known how the assistant was instructed"
+        return "it was not rehearsed here, so it is not known how the assistant was instructed"
     cited = cited_failures(assessment, run.pack, len(transcript.exchanges))
     if not cited:
         return "no failed criterion that applies there cites an exchange"

@@ -117,13 +117,6 @@ def narrowed(pack: Pack, only: Sequence[str]) -> Pack:
     return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, *criteria]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
 
 
-def narrowed_to(pack: Pack, names: Sequence[str]) -> Pack:
-    """Return a pack whose rubric is some of its criteria; its hashes follow from what is read for them, as those of `narrowed` do."""
-    numbers, criteria = pack.rubric.numbers, {name: pack.rubric.criteria[name] for name in names}
-    rubric = Rubric(numbers, criteria, fingerprint([[item.head, item.text, name in numbers.forgives] for name, item in criteria.items()]))
-    return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, *names]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
-
-
 def judge_hash(pack: Pack, judge: str) -> str:
     """Return a hash of all that a judge reads of a pack: the scripted one reads its phrases too."""
     return pack.hash if judge.startswith("scripted/") else pack.judge_hash

@@ -292,6 +292,22 @@ def optimise_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceLis
     return rows + ([_cost("prompt", "designer", roles.designer, numbers.conversations / (2 * MINIBATCH), [writing], prices)] if roles.designer else [])
 
 
+def preference_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[Cost]:
+    """Return what asking the assistant again costs at most, where it failed in each transcript that does not pass: at half of a conversation, in the mean.
+
+    Arguments as for `run_costs`; measured: the prompts.
+    """
+    roles, numbers, taken = settings.roles, settings.preferences, ASSUMPTIONS
+    times = transcripts * (1 - taken.passing) * numbers.per_transcript * numbers.attempts
+    said = measured.exchanges / 2 * (taken.user_tokens + taken.answer_tokens)
+    gates = [criterion for criterion in pack.rubric.criteria.values() if criterion.head.gate]
+    read = measured.assessor + said + measured.criteria * (len(gates) + 1) / len(pack.rubric.criteria)
+    asked = Usage(round(measured.guidance + measured.note + said), taken.answer_tokens + taken.thinking_tokens)
+    judged = Usage(round(read), (len(gates) + 1) * taken.verdict_tokens + taken.thinking_tokens)
+    judges = [_cost("pairs", JUDGE, name, times, [judged], prices) for name in roles.judges]
+    return [_cost("pairs", "assistant", roles.assistant, times, [asked], prices), *judges]
+
+
 def optimise_sentence(pack: Pack, settings: Settings, count: Count) -> str:
     """Return what the search for a better prompt costs, as a sentence."""
     named = [settings.roles.user_simulator, *settings.roles.judges, *filter(None, [settings.roles.designer])]

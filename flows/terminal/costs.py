@@ -9,7 +9,7 @@ from core.errors import SettingsError
 from core.llm.models_asked import prices_of
 from core.packs.pack import load_pack
 from core.paths import user_path
-from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, run_cost
+from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, preference_costs, run_cost
 from core.reports.render import markdown
 from core.settings.arms import read_arms
 from core.settings.pipeline import load_settings
@@ -41,8 +41,12 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     measured = measure_prompts(pack, config, count_tokens)
     runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]
     prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
+    again = preference_costs(pack, config, config.generation.conversations, prices, measured)
+    pairs = RunCost(config.generation.conversations, again, 0)
     versions = sorted({price.version for price in prices.values() if price.version})
-    page = markdown("costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs, prompt=prompt)
+    page = markdown(
+        "costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs, prompt=prompt, pairs=pairs
+    )
     if to is not None:
         user_path(to).write_text(page, encoding="utf-8")
     totals = [{"transcripts": run.transcripts, "usd": run.usd(), "by_stage": {stage: run.usd(stage) for stage in STAGES}} for run in runs]
@@ -52,11 +56,13 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "budget_usd": config.budget.usd,
         "totals": totals,
         "optimise_prompt_usd": prompt.usd(),
+        "preferences_usd": pairs.usd(),
         "runs": runs,
         "page": page,
     }
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
     lines.append(f"make optimise-prompt, not among it, plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
+    lines.append(f"make preferences, not among it, costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
     lines += [
         _against_budget(runs, config.budget.usd),
         f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",

@@ -1,0 +1,170 @@
+"""Pairs: no reply that a judge did not pass is chosen, both replies follow the same messages, and a conversation is on one side of the split."""
+
+import pyarrow.parquet
+import pytest
+
+from core.dataset.corrections import source_of
+from core.dataset.gathering import Candidate
+from core.dataset.pairs import PairReport, find_pairs, sides, write_pairs
+from core.dataset.second_replies import SecondReply, Tried
+from core.dataset.second_reply_plan import cited_failures
+from core.packs.pack import load_pack
+from core.records import Outcome, TranscriptRef
+from core.storage.store import Store
+from tests.core.judged import assessment, conversation
+
+PACK = load_pack("therapeutic-coaching")
+GATE = next(name for name, criterion in PACK.rubric.criteria.items() if criterion.head.gate)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path))
+
+
+def mended(store, name="a", answers=None, changed=((2, "MT1"), (4, "MT6")), outcome=None):
+    """A repaired transcript in the store, and its original's failed replies."""
+    original = conversation(name, exchanges=6)
+    exchanges = [
+        exchange.model_copy(update={"assistant": f"A better reply, number {exchange.exchange_number}."})
+        if exchange.exchange_number in dict(changed)
+        else exchange
+        for exchange in original.exchanges
+    ]
+    lineage = {"of": name, "changed": [{"exchange": n, "before": original.exchanges[n - 1].assistant, "criteria": [c]} for n, c in changed], "cut_after": None}
+    transcript = original.model_copy(update={"id": f"{name}-mended", "exchanges": exchanges, "provenance": {"pack_hash": "x", "repair": lineage}})
+    judged = assessment(transcript, "scripted/judge", answers or {})
+    store.write_json(f"repaired/{name}.json", transcript)
+    store.write_json(f"assessments/{name}.json", judged)
+    candidate = Candidate(
+        id=transcript.id,
+        path=f"repaired/{name}.json",
+        source="batch",
+        assessment=f"assessments/{name}.json",
+        outcome=outcome or judged.score.outcome,
+        score=judged.score.score,
+        judge=judged.judge,
+        rubric_hash=judged.rubric_hash,
+        failed_gates=judged.score.failed_gates,
+        mended=name,
+    )
+    return original, transcript, candidate
+
+
+def again(store, name, failed=(), chosen="A reply that passes.", rubric=PACK.rubric.hash):
+    """A second reply in the store, of a transcript that failed."""
+    transcript = conversation(name, exchanges=5).model_copy(update={"provenance": {"pack_hash": "x"}})
+    ref = TranscriptRef(id=name, path=f"transcripts/{name}.json", exchanges=5)
+    store.write_json(ref.path, transcript)
+    reply = SecondReply(
+        transcript=ref,
+        exchange=3,
+        criteria=["MT1"],
+        rejected=transcript.exchanges[2].assistant,
+        chosen=chosen,
+        tries=[Tried(text=chosen or "Worse.", failed=list(failed))],
+        assistant="m",
+        judge="j",
+        rubric_hash=rubric,
+        caveat=None,
+    )
+    store.write_json(f"pairs/{name}.json", reply)
+    judged = Candidate(
+        id=name,
+        path=ref.path,
+        source="b",
+        assessment="a.json",
+        outcome=Outcome.FAIL,
+        score=0.4,
+        judge="j",
+        rubric_hash=rubric,
+        failed_gates=[GATE],
+    )
+    return judged, f"pairs/{name}.json"
+
+
+def test_both_replies_follow_the_same_messages_so_only_the_first_rewritten_one_makes_a_pair(store):
+    original, transcript, candidate = mended(store)
+    report = PairReport()
+    (pair,) = find_pairs(store, PACK, [candidate], [], report)
+    assert (pair.exchange, pair.criteria, pair.conversation) == (2, ["MT1"], "a")
+    place = pair.exchange - 1
+    assert original.exchanges[:place] == transcript.exchanges[:place]
+    assert original.exchanges[place].assistant == pair.rejected
+    assert transcript.exchanges[place].assistant == pair.chosen
+    assert report.dropped["said after words that the repair replaced"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome"),
+    [({GATE: "NO"}, None), ({GATE: "ERROR"}, None), ({}, Outcome.INCOMPLETE), ({"MT1": "NO"}, None), ({}, Outcome.FAIL)],
+    ids=["failed gate", "gate that nobody could judge", "unjudged", "criterion still fails", "failed"],
+)
+def test_a_repaired_reply_that_was_not_judged_to_pass_is_never_chosen(store, answers, outcome):
+    _, _, candidate = mended(store, answers=answers, outcome=outcome)
+    assert find_pairs(store, PACK, [candidate], [], PairReport()) == []
+
+
+def test_one_verdict_that_a_gate_failed_is_enough(store):
+    _, _, candidate = mended(store)
+    other = candidate.model_copy(update={"failed_gates": [GATE], "outcome": Outcome.FAIL, "source": "another judge's"})
+    assert find_pairs(store, PACK, [candidate, other], [], PairReport()) == []
+
+
+def test_a_second_reply_counts_for_a_transcript_of_the_dataset_by_the_present_rubric_alone(store):
+    passing, of_passing = again(store, "a")
+    _, of_other = again(store, "not-judged-here")
+    none, of_none = again(store, "b", failed=[GATE], chosen=None)
+    older, of_older = again(store, "c", rubric="older")
+    found = find_pairs(store, PACK, [passing, none, older], [of_passing, of_other, of_none, of_older], PairReport())
+    assert [(pair.conversation, pair.source, pair.chosen) for pair in found] == [("a", "sampled", "A reply that passes.")]
+
+
+def test_a_conversation_is_on_the_side_of_its_examples_and_pairs_of_unequal_length_are_left_out(store, tmp_path):
+    judged = [mended(store, name)[2] for name in "abcdef"] + [again(store, name)[0] for name in ("g", "h")]
+    replies = [again(store, "g")[1], again(store, "h", chosen="Long. " * 60)[1]]
+    report = PairReport()
+    pairs = find_pairs(store, PACK, judged, replies, report)
+    examples = {name: "validation" if name in "be" else "train" for name in "abcdef"}
+    split_of = sides(pairs, examples, 0.2)
+    files = write_pairs(store, "datasets/x", pairs, split_of, PACK, lambda text: len(text.split()), 2.0, True, report)
+    assert "pairs/train.parquet" in files
+    rows = {split: pyarrow.parquet.read_table(tmp_path / f"datasets/x/pairs/{split}.parquet").to_pylist() for split in ("train", "validation")}
+    for split, there in rows.items():
+        for row in there:
+            assert examples.get(row["transcript_id"], split) == split
+            assert row["prompt"][-1]["role"] == "user"
+            assert [message["role"] for message in row["chosen"] + row["rejected"]] == ["assistant", "assistant"]
+    named = [row["transcript_id"] for there in rows.values() for row in there]
+    assert set("abcdef") <= set(named)
+    assert "h" not in named
+    assert report.dropped["the replies differ too much in length"] == 1
+    assert report.facts()["train"] == len(rows["train"])
+
+
+def test_without_provenance_a_row_says_that_two_pairs_are_of_one_conversation_and_not_of_which(store, tmp_path):
+    report = PairReport()
+    pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("anna", "bert")], [], report)
+    write_pairs(store, "d", pairs, {"anna": "train", "bert": "validation"}, PACK, len, 5.0, False, report)
+    row = pyarrow.parquet.read_table(tmp_path / "d/pairs/train.parquet").to_pylist()[0]
+    assert "anna" not in row["transcript_id"]
+    assert "anna" in (tmp_path / "d/pairs/rows.jsonl").read_text()
+
+
+def test_pairs_on_one_side_alone_are_not_written(store):
+    report = PairReport()
+    pairs = find_pairs(store, PACK, [mended(store, "a")[2]], [], report)
+    assert write_pairs(store, "d", pairs, {"a": "train"}, PACK, len, 5.0, True, report) == []
+    assert not store.exists("d/pairs/train.parquet")
+
+
+def test_the_assistant_is_asked_again_at_the_first_exchange_that_is_cited_for_what_it_failed():
+    judged = assessment(conversation("a", exchanges=6), "j", {"MT1": "NO", "MT2": "NO", GATE: "NO"}, {"MT1": [4, 2], "MT2": [2], GATE: [5], "MT6": [1]})
+    late = PACK.rubric.criteria["MT1"].head.from_exchange
+    assert late <= 2
+    assert cited_failures(judged, PACK, 6) == {2: ["MT1", "MT2"], 5: [GATE]}
+
+
+def test_a_repaired_conversation_is_the_one_that_it_was_repaired_from(store):
+    _, transcript, _ = mended(store)
+    assert source_of(transcript) == "a"

@@ -1,0 +1,63 @@
+"""Asking again as a flow: a reply that passes every gate beside the one that failed, asked for once, in the dataset on its conversation's side."""
+
+import json
+
+import pyarrow.parquet
+
+from core.dataset.second_replies import SecondReply
+from core.records import Assessment, AssessmentBatch, Transcript
+from core.storage.store import open_store
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.generation import generation
+from flows.preferences import preferences
+from flows.repair import repair
+from tests.flows.conftest import write_settings
+
+
+def calls(data_root):
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in data_root.glob("ledger/**/*.jsonl"))
+
+
+async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_the_dataset(tmp_path, data_root):
+    settings = write_settings(
+        tmp_path,
+        roles={"user_simulator": "scripted/user", "assistant": "scripted/mixed", "judges": ["scripted/judge"], "repairer": "scripted/repairer"},
+        repair={"max_score_gap": 0.5, "max_rewrite_share": 1.0},
+        generation={"conversations": 24, "exchanges": [4, 6], "concurrency": 8},
+        preferences={"length_ratio": 20.0},
+    )
+    await generation(settings=settings)
+    store, judged = open_store(), await assessment(settings=settings)
+    assessed = {item.transcript.id: store.load(item.path, Assessment) for item in AssessmentBatch.model_validate_json(store.read(judged)).assessments}
+    found = await preferences(settings=settings)
+    replies = [store.load(name, SecondReply) for name in store.names("pairs/therapeutic-coaching", ".json")]
+    passing = [reply for reply in replies if reply.chosen]
+    assert passing
+    assert found.summary["pairs"] == f"{len(passing)} of {len(replies)} exchanges"
+    for reply in replies:
+        transcript = store.load(reply.transcript.path, Transcript)
+        assert reply.rejected == transcript.exchanges[reply.exchange - 1].assistant
+        assert set(reply.criteria) <= {*assessed[transcript.id].score.failed_checks, *assessed[transcript.id].score.failed_gates}
+        assert len(reply.tries) <= 3
+        assert (reply.chosen is None) == all(tried.failed for tried in reply.tries)
+    assert not [*data_root.glob("turns/*again*"), *data_root.glob("judgements/*again*")]
+
+    paid = calls(data_root)
+    assert (await preferences(settings=settings)).summary["pairs"] == found.summary["pairs"]
+    assert calls(data_root) == paid
+
+    await repair(settings=settings)
+    made = await dataset(settings=settings)
+    manifest = store.load_json(f"{made.path}/manifest.json")
+    rows = {split: pyarrow.parquet.read_table(store.local(f"{made.path}/pairs/{split}.parquet")).to_pylist() for split in ("train", "validation")}
+    assert {row["source"] for there in rows.values() for row in there} == {"repair", "sampled"}
+    assert not {row["transcript_id"] for row in rows["train"]} & {row["transcript_id"] for row in rows["validation"]}
+    assert (manifest["pairs"]["train"], manifest["pairs"]["validation"]) == (len(rows["train"]), len(rows["validation"]))
+    known = [json.loads(line) for line in store.read(f"{made.path}/rows.jsonl").splitlines()]
+    learnt = {entry["transcript_id"].partition("-mended-")[0] for entry in known if entry["split"] == "train"}
+    held = [json.loads(line)["transcript_id"] for line in store.read(f"{made.path}/pairs/rows.jsonl").splitlines() if '"validation"' in line]
+    assert held
+    assert not learnt & set(held)
+    assert "config_name: pairs" in store.read(f"{made.path}/README.md")
+    assert list(data_root.glob("hub/datasets/**/pairs/train.parquet"))
