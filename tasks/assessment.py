@@ -62,7 +62,7 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
     model = await open_model(run, plan.judge)
     item = f"{transcript.id} {name}" if plan.golden else ""
-    assessment = await assess(JudgeContext(narrowed(run.pack, plan.only), model, transcript, *room, log, item))
+    assessment = await assess(JudgeContext(narrowed(run.pack, plan.only), model, transcript, *room, log, item, run.tallies[plan.judge.reference]))
     if lock := LOCK.get():
         lock.check()
     store.write_json(path, assessment)

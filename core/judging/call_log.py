@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from core.judging.empty_words import plain
+from core.packs.pack import Criterion
 from core.records import Answer, Record, Verdict
 from core.storage.line_log import LineLog
 from core.storage.locks import Lock
@@ -36,10 +38,13 @@ class JudgementLog:
         store: where it is kept; none keeps it in memory.
         name: the assessment's, which is different for other words, another judge, rubric or mode.
         lock: of the run that makes the assessment.
+    Attributes:
+        heard: since it was opened, verdicts in all replies and those that say nothing (core/judging/empty_words.py).
     """
 
     def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
         """Read what is there."""
+        self.heard: Counter[str] = Counter()
         self._found: dict[str, Answered] = {}
         self._log = LineLog(store, FOLDER, name, self._take, in_order=False, lock=lock)
 
@@ -65,6 +70,11 @@ class JudgementLog:
     def find(self, call: str) -> list[Verdict] | None:
         """Return what was answered to a call, if it was."""
         return self._found[call].verdicts if call in self._found else None
+
+    def said_of_others(self, criteria: Sequence[Criterion]) -> dict[str, str]:
+        """Return what was said of other criteria than some, as reasonings are compared, each with its criterion."""
+        asked = {criterion.id for criterion in criteria}
+        return {plain(item.reasoning): item.criterion for answer in self._found.values() for item in answer.verdicts if item.criterion not in asked}
 
     @property
     def repaired(self) -> dict[str, int]:

@@ -49,10 +49,10 @@ def echoes(exchanges: Sequence[Exchange]) -> list[Echo]:
     found, heard, said = [], set[Gram](), set[Gram]()
     messages: list[str] = []
     for exchange in exchanges:
-        heard |= set(_grams(words(exchange.user)))
+        heard |= set(grams(words(exchange.user)))
         messages.append(_joined(words(exchange.user)))
         answer = words(exchange.assistant)
-        own = list(_grams(answer))
+        own = list(grams(answer))
         copied = [start for start, gram in enumerate(own) if gram in heard]
         repeated = sum(gram in said for gram in own)
         found.append(Echo(exchange.exchange_number, len(own), len(copied), repeated, _longest(answer, copied, messages)))
@@ -73,7 +73,8 @@ def summarised(found: Iterable[Echo]) -> Echoes:
     )
 
 
-def _grams(said: Sequence[str]) -> Iterable[Gram]:
+def grams(said: Sequence[str]) -> Iterable[Gram]:
+    """Return the runs of `RUN` words."""
     return (tuple(said[start : start + RUN]) for start in range(len(said) - RUN + 1))
 
 

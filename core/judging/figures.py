@@ -60,6 +60,7 @@ class Figures:
         mean_score, categories: of the same.
         errors, answers: verdicts that are ERROR, of all verdicts.
         uncited: usable verdicts that cite no exchange.
+        heard: by judge, verdicts in all its replies and those of them that say nothing (core/judging/empty_words.py).
         decided: usable verdicts in which the answer that follows from the lapses is not the judge's own.
         repaired: by what was looked past to read them, replies of judges.
         failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
@@ -84,6 +85,7 @@ class Figures:
     errors: int
     answers: int
     uncited: int
+    heard: dict[str, Counter[str]]
     decided: int
     repaired: Counter[str]
     failed_checks: list[tuple[str, int]]
@@ -123,6 +125,7 @@ def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequen
         errors=sum(verdict.answer is Answer.ERROR for verdict in verdicts),
         answers=len(verdicts),
         uncited=sum(verdict.answer is not Answer.ERROR and not verdict.cited for verdict in verdicts),
+        heard=_heard(judged),
         decided=sum(verdict.stated is not None for verdict in verdicts),
         repaired=sum((Counter(own.provenance.get("repaired", {})) for item in judged for own in item.by_judge.values()), Counter[str]()),
         failed_checks=Counter(name for item in decided for name in item.score.failed_checks).most_common(),
@@ -178,6 +181,14 @@ def _rate(criterion: Criterion, verdicts: Sequence[Verdict]) -> CriterionRate:
     answers = Counter(verdict.answer for verdict in verdicts if verdict.criterion == criterion.id)
     values = [value for answer in answers.elements() if (value := value_of(criterion, answer)) is not None]
     return CriterionRate(criterion, answers, share_of(int(sum(values)), len(values), FEW, "it was not answered"))
+
+
+def _heard(judged: Sequence[Judged]) -> dict[str, Counter[str]]:
+    heard: dict[str, Counter[str]] = {}
+    for one in judged:
+        for judge, item in one.by_judge.items():
+            heard.setdefault(judge, Counter()).update(item.provenance.get("heard", {}))
+    return heard
 
 
 def _gate_failures(decided: Sequence[Assessment]) -> dict[str, list[str]]:

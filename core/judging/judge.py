@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,8 @@ from core.errors import ContextError, InvalidOutputError, ModelError
 from core.fingerprint import seed_of
 from core.judging.call_log import JudgementLog
 from core.judging.facts import measure
-from core.judging.judgements import Judgement, answer_schema, read_judgement, unusable
+from core.judging.empty_words import keep_tally
+from core.judging.judgements import Form, Judgement, answer_schema, read_judgement, unusable
 from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
@@ -22,6 +24,9 @@ from core.settings.assessment import Judging
 Count = Callable[[str], int]
 MARGIN = 1.1
 """By which a judge's own tokens may be more than those that are counted here."""
+
+FORMS: dict[str, Form] = {"single": "object", "category": "list", "criterion": "alone"}
+"""Of the answer to one call, by mode."""
 
 CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
 """How often a failed gate may be asked again."""
@@ -38,6 +43,7 @@ class JudgeContext:
         repeat: which of several assessments of the same transcript by the same judge.
         log: stores each call's answer as it arrives.
         item: what its calls are billed for; the transcript if empty.
+        tally: of the judge's verdicts in this run, those that say nothing among them.
     """
 
     pack: Pack
@@ -50,6 +56,7 @@ class JudgeContext:
     repeat: int = 0
     log: JudgementLog = field(default_factory=JudgementLog)
     item: str = ""
+    tally: Counter[str] = field(default_factory=Counter)
 
 
 async def assess(context: JudgeContext) -> Assessment:
@@ -57,7 +64,7 @@ async def assess(context: JudgeContext) -> Assessment:
 
     With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A reply is read leniently, and what
     was looked past is counted. One that leaves a criterion out, answers it with another word, or cites an exchange that does not exist is asked for again;
-    what is still so then is ERROR. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a transcript that
+    what is still so then is ERROR. So is a verdict that says nothing. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a transcript that
     the judge cannot read whole: it is not sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
 
     Raises:
@@ -76,7 +83,8 @@ async def assess(context: JudgeContext) -> Assessment:
         score=score(pack.rubric, verdicts, exchanges),
         caveat=context.judge.caveat,
         shared_family=shared_family(context.judge.reference, writer_of(transcript)),
-        provenance={"domain": pack.name, "pack_hash": pack.hash, **context.how.model_dump(), "repeat": context.repeat, "repaired": context.log.repaired},
+        provenance={"domain": pack.name, "pack_hash": pack.hash, **context.how.model_dump(), "repeat": context.repeat}
+        | {"repaired": context.log.repaired, "heard": dict(context.log.heard)},
     )
 
 
@@ -110,10 +118,13 @@ async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int)
     judgements: list[Judgement] = []
     request = _request(context, criteria, again)
     exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
+    said = [text for exchange in context.transcript.exchanges for text in (exchange.user, exchange.assistant)]
 
     def read(reply: Reply) -> None:
-        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric)
+        others = context.log.said_of_others(criteria)
+        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric, said, others)
         judgements.append(judgement)
+        keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
             raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
 
@@ -143,6 +154,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
         "facts": measure(transcript.exchanges, pack.tics),
         "criteria": [asked_of(pack.rubric, criterion) for criterion in asked],
         "alone": how.mode == "criterion",
+        "listed": how.mode == "category",
     }
     return ChatRequest(
         role="judge",
@@ -150,13 +162,21 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
         messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
         max_tokens=context.max_tokens,
         seed=seed,
-        schema=answer_schema(
-            [criterion.id for criterion in applicable(pack.rubric, len(transcript.exchanges))], how.mode == "criterion", bool(pack.rubric.numbers.forgives)
-        ),
+        schema=_schema(context, criteria),
         volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
         item=context.item or transcript.id,
         inputs=inputs,
     )
+
+
+def _schema(context: JudgeContext, criteria: Sequence[Criterion]) -> dict[str, Any]:
+    """Return the form of an answer: with a key for each criterion where one call asks them all; the same in several calls, which share a prompt cache."""
+    rubric, mode = context.pack.rubric, context.how.mode
+    if mode == "single":
+        names, form = {criterion.id for criterion in criteria}, FORMS[mode]
+        return answer_schema([name for name in rubric.criteria if name in names], form, bool(rubric.numbers.forgives))
+    due = [criterion.id for criterion in applicable(rubric, len(context.transcript.exchanges))]
+    return answer_schema(due, FORMS[mode], bool(rubric.numbers.forgives))
 
 
 def asked_of(rubric: Rubric, criterion: Criterion) -> dict[str, Any]:

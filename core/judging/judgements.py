@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.errors import InvalidOutputError, TruncatedError
+from core.judging.echo import Gram
+from core.judging.empty_words import plain, runs_of, what_is_empty
 from core.judging.lapses import decide
 from core.llm.chat import Reply
 from core.llm.json_answers import AMBIGUOUS, TWICE, json_answer, own_objects
@@ -14,6 +16,9 @@ from core.packs.pack import Criterion, Rubric
 from core.records import Answer, Lapse, Verdict
 
 ANSWERS = {"YES": Answer.YES, "NO": Answer.NO, "NA": Answer.NA, "N/A": Answer.NA}
+Form = Literal["alone", "list", "object"]
+"""Of an answer."""
+
 WEIGHTS: dict[str, Literal["light", "grave"]] = {"light": "light", "grave": "grave"}
 SHOWN = 60
 """Characters of what a judge wrote that a message repeats."""
@@ -26,10 +31,12 @@ class Judgement:
     Args:
         verdicts: one for each criterion that was asked, in that order.
         repaired: what was looked past to read it, each once.
+        empty: ids of the criteria whose verdict says nothing (core/judging/empty_words.py).
     """
 
     verdicts: list[Verdict]
     repaired: list[str]
+    empty: frozenset[str] = frozenset()
 
     @property
     def unusable(self) -> list[Verdict]:
@@ -37,12 +44,15 @@ class Judgement:
         return [verdict for verdict in self.verdicts if verdict.answer is Answer.ERROR]
 
 
-def answer_schema(criteria: Sequence[str], alone: bool, lapses: bool = False) -> dict[str, Any]:
+def answer_schema(criteria: Sequence[str], form: Form, lapses: bool = False) -> dict[str, Any]:
     """Return the JSON schema of a judgement: reasoning first, the answer last.
 
+    An object with a required key for each criterion, so that a server that constrains its output cannot leave one out.
+
     Args:
-        criteria: ids of all that may be asked about the transcript. A schema that is the same in each call about it keeps the provider's prompt cache.
-        alone: whether a call asks one criterion and its answer is no list.
+        criteria: ids of those that are asked.
+        form: `alone`: one criterion, whose verdict is the whole answer; `list`: a list of verdicts, the same in several calls that each ask some of the
+            criteria: Anthropic's and OpenAI's prompt caches hold only while the schema stays the same.
         lapses: whether what speaks against a criterion is listed.
     """
     lapse = {
@@ -58,49 +68,73 @@ def answer_schema(criteria: Sequence[str], alone: bool, lapses: bool = False) ->
         "cited": {"type": "array", "items": {"type": "integer"}},
         "answer": {"type": "string", "enum": ["YES", "NO", "NA"]},
     }
-    for name, absent in (("criterion", alone), ("lapses", not lapses)):
+    for name, absent in (("criterion", form != "list"), ("lapses", not lapses)):
         if absent:
             del properties[name]
     verdict = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-    if alone:
+    if form == "alone":
         return verdict
-    return {
-        "type": "object",
-        "properties": {"verdicts": {"type": "array", "items": verdict}},
-        "required": ["verdicts"],
-        "additionalProperties": False,
-    }
+    if form == "list":
+        verdicts: dict[str, Any] = {"type": "array", "items": verdict}
+    else:
+        verdicts = {"type": "object", "properties": {name: verdict for name in criteria}, "required": list(criteria), "additionalProperties": False}
+    return {"type": "object", "properties": {"verdicts": verdicts}, "required": ["verdicts"], "additionalProperties": False}
 
 
 def read_judgement(
-    reply: Reply, criteria: Sequence[Criterion], exchanges: int, alone: bool = False, asked: Sequence[str] = (), rubric: Rubric | None = None
+    reply: Reply,
+    criteria: Sequence[Criterion],
+    exchanges: int,
+    alone: bool = False,
+    asked: Sequence[str] = (),
+    rubric: Rubric | None = None,
+    transcript: Sequence[str] = (),
+    others: Mapping[str, str] | None = None,
 ) -> Judgement:
     """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
 
     The reply is read leniently: what stands around its JSON, keys that nobody asked for and "Yes" for YES are looked past and counted. A criterion that is
-    missing, answered in two ways or with another word, rests on an exchange that does not exist, or has a verdict that stands word for word in the prompt,
-    gets ERROR. Criteria that were not asked are ignored.
+    missing, answered in two ways or with another word, rests on no exchange or one that does not exist, or whose verdict says nothing
+    (core/judging/empty_words.py) or stands word for word in the prompt, gets ERROR. Criteria that were not asked are ignored.
 
     Args:
         exchanges: how many the transcript has.
-        alone: whether one criterion was asked and the reply is no list.
+        alone: whether one criterion was asked and its verdict is the whole reply.
         asked: the texts of the prompt.
         rubric: what is forgiven; none leaves every answer as the judge gave it.
+        transcript: the messages that are judged, which the prompt holds too.
+        others: what the judge said of other criteria before, as `plain` has it, each with its criterion.
 
     Raises:
         ModelError: the reply is truncated or does not hold the JSON that was asked for.
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
-    schema = answer_schema([criterion.id for criterion in criteria], alone, lapses=True)
+    schema = answer_schema([criterion.id for criterion in criteria], "alone" if alone else "object", lapses=True)
     schema |= {"required": ["reasoning", "answer"]} if alone else {}  # without the others it can be understood as well
     found = json_answer(reply.text, schema, asked)
     judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])
     items = judgement.items(found.text, schema, criteria[0].id if alone else None)
     verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
+    empty = _empty(verdicts, runs_of(asked, transcript), others or {})
+    verdicts = [unusable(item.criterion, f"The judge's reasoning {empty[item.criterion]}.") if item.criterion in empty else item for item in verdicts]
     if rubric:
         verdicts = [_decided(rubric, criterion, verdict, exchanges) for criterion, verdict in zip(criteria, verdicts, strict=True)]
-    return Judgement(verdicts, list(dict.fromkeys(judgement.repairs)))
+    return Judgement(verdicts, list(dict.fromkeys(judgement.repairs)), frozenset(empty))
+
+
+def _empty(verdicts: Sequence[Verdict], prompt: set[Gram], others: Mapping[str, str]) -> dict[str, str]:
+    """Return, by criterion, why what is said of it says nothing; words that stand under several criteria are none of theirs."""
+    said: dict[str, list[str]] = {}
+    usable = [verdict for verdict in verdicts if verdict.answer is not Answer.ERROR]
+    for verdict in usable:
+        said.setdefault(plain(verdict.reasoning), []).append(verdict.criterion)
+    found = {}
+    for verdict in usable:
+        twins = {words: names[0] if names[0] != verdict.criterion else names[-1] for words, names in said.items() if len(names) > 1}
+        if reason := what_is_empty(verdict.reasoning, prompt, {**others, **twins}):
+            found[verdict.criterion] = reason
+    return found
 
 
 def unusable(criterion: str, reason: str) -> Verdict:
@@ -139,8 +173,10 @@ class _Reading:
         if set(whole) - {"verdicts"}:
             self.repairs.append("extra keys")
         listed = whole["verdicts"]
+        if isinstance(listed, dict) and TWICE not in listed:
+            listed = [{"criterion": name} | item for name, item in listed.items() if isinstance(item, dict)]
         if not isinstance(listed, list):
-            raise InvalidOutputError(f"`verdicts` in the judge's reply is no list: {str(listed)[:SHOWN]!r}.")
+            raise InvalidOutputError(f"`verdicts` in the judge's reply has no verdict for each criterion, once: {str(listed)[:SHOWN]!r}.")
         return [item for item in listed if isinstance(item, dict)]
 
     def verdict(self, criterion: str, items: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -163,6 +199,8 @@ class _Reading:
         lapses = self._lapses(item.get("lapses"))
         if isinstance(lapses, str):
             return unusable(criterion, lapses)
+        if not cited and not lapses:
+            return unusable(criterion, "The judge cites no exchange; each answer rests on at least one.")
         if set(item) - {"criterion", "reasoning", "lapses", "cited", "answer"}:
             self.repairs.append("extra keys")
         return Verdict(criterion=criterion, answer=answer, reasoning=reasoning, lapses=lapses, cited=cited)

@@ -1,6 +1,7 @@
 """One run: what it was asked for, where it writes, the models that it may ask, its limits and its bill."""
 
 import time
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,7 @@ class Run:
         began: on the process's clock.
         plans: of jobs that may be submitted, by the job's key.
         windows: with which GGUF files are loaded, by the model's reference.
+        tallies: of each judge's verdicts, by its reference (core/judging/empty_words.py).
     """
 
     name: str
@@ -57,6 +59,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     plans: dict[str, Any] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
+    tallies: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _limiters: dict[str, Limiter] = field(default_factory=dict)
 
     def model(self, role: RoleName) -> ModelChoice:

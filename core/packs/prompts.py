@@ -21,7 +21,7 @@ SUPPLIED = {
     "assistant": frozenset({"services", "tics"}),
     "system": frozenset({"services"}),
     "assessor": frozenset({"exchanges", "facts"}),
-    "assessor_question": frozenset({"exchanges", "criteria", "alone"}),
+    "assessor_question": frozenset({"exchanges", "criteria", "alone", "listed"}),
 }
 """What the code gives each prompt of a pack; a prompt may use less."""
 

@@ -20,17 +20,21 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
     if "conversations" in request.inputs:
         return _preference(phrases, lexicon, request)
     reading = _reading(phrases, lexicon, request.inputs["exchanges"])
+    looked = [exchange.exchange_number for exchange in reading.exchanges]
     verdicts = []
     for criterion in request.inputs["criteria"]:
         rule = phrases.judge[criterion["id"]]
         measured = MEASURES[rule.measure](reading)
         answer, reasoning = _answer(rule, measured, na_allowed=criterion["na"] == "allowed")
+        reasoning = f"{reasoning} ({criterion['id']})"  # two criteria may have one measure
         missed = measured.cited if answer == "NO" and criterion["forgives"] else ()  # the measure's bound has forgiven what it forgives
         lapses = [{"exchange": number, "what": f"'{rule.measure.replace('_', ' ')}' is not met", "weight": "grave"} for number in missed]
-        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "lapses": lapses, "cited": list(measured.cited), "answer": answer})
+        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "lapses": lapses, "cited": list(measured.cited) or looked, "answer": answer})
     if request.inputs["alone"]:
         return json.dumps({name: value for name, value in verdicts[0].items() if name != "criterion"})
-    return json.dumps({"verdicts": verdicts})
+    if request.inputs["listed"]:
+        return json.dumps({"verdicts": verdicts})
+    return json.dumps({"verdicts": {verdict.pop("criterion"): verdict for verdict in verdicts}})
 
 
 def _preference(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:

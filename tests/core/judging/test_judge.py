@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from core.errors import BudgetError, ModelError
+from core.errors import BudgetError, ModelError, RunStoppedError
 from core.judging.call_log import JudgementLog
 from core.judging.judge import assess
 from core.judging.scoring import applicable
@@ -42,13 +42,12 @@ class Judge:
         said = [self.says(item["id"]) for item in request.inputs["criteria"]]
         if any(item["answer"] == "GONE" for item in said):
             raise ModelError("The provider is gone.")
-        if request.inputs["alone"]:
-            said[0].pop("criterion")
-        return Reply(json.dumps(said[0] if request.inputs["alone"] else {"verdicts": said}), "stop", Usage())
+        verdicts = said if request.inputs["listed"] else {item.pop("criterion"): item for item in said}
+        return Reply(json.dumps(said[0] if request.inputs["alone"] else {"verdicts": verdicts}), "stop", Usage())
 
     def says(self, criterion):
         given = self.answers.get(criterion)
-        return {"criterion": criterion, "reasoning": "because", "cited": [1], "answer": given.pop(0) if given else "YES"}
+        return {"criterion": criterion, "reasoning": f"Exchange 1 decides {criterion}, by its words.", "cited": [1], "answer": given.pop(0) if given else "YES"}
 
     @property
     def asked(self):
@@ -73,9 +72,26 @@ async def test_each_mode_asks_every_criterion_once_with_the_transcript_first_and
         assert "a word that only the transcript has" in first.content
         assert "a word that only the transcript has" not in last.content
         assert all(PACK.rubric.criteria[name].text in last.content for name in judge.asked[judge.requests.index(request)])
-        verdict = request.schema["properties"].get("verdicts", {}).get("items", request.schema) if request.schema else {}
-        names = list(verdict["properties"])
-        assert names.index("reasoning") < names.index("answer") == len(names) - 1
+        for verdict in verdict_schemas(request):
+            names = list(verdict["properties"])
+            assert names.index("reasoning") < names.index("answer") == len(names) - 1
+            assert set(verdict["required"]) == set(names)
+
+
+def verdict_schemas(request):
+    whole = request.schema["properties"].get("verdicts")
+    return [request.schema] if whole is None else [whole["items"]] if "items" in whole else list(whole["properties"].values())
+
+
+async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_it_asks():
+    judge = Judge(CQ8=["NO", "YES", "YES"])
+    await assess(sitting(judge, talk(5), confirm="majority"))
+    assert judge.asked[0] == ALL
+    assert judge.asked[1] == ["CQ8"]
+    for request, asked in zip(judge.requests, judge.asked, strict=True):
+        verdicts = request.schema["properties"]["verdicts"]
+        assert verdicts["required"] == list(verdicts["properties"]) == asked
+        assert not verdicts["additionalProperties"]
 
 
 @pytest.mark.parametrize("mode", ["category", "criterion"])
@@ -150,7 +166,7 @@ async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said,
     for request, names in list(zip(judge.requests, judge.asked, strict=True))[MODES[mode] :]:
         assert names == ["CQ8"]
         assert request.seed not in {earlier.seed for earlier in judge.requests if earlier is not request}
-        assert "because" not in request.messages[0].content
+        assert "by its words" not in request.messages[0].content
 
 
 async def test_no_occasion_for_a_gate_is_no_failure_and_an_ordinary_failure_is_not_asked_again():
@@ -295,13 +311,30 @@ async def test_what_was_looked_past_in_a_reply_is_counted_in_the_record(tmp_path
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_judge_that_copies_the_example_of_the_prompt_has_judged_nothing(mode):
-    class Copying(Judge):
+@pytest.mark.parametrize(
+    "words", ["<two to four sentences on this conversation>", PACK.rubric.criteria["CQ1"].text[:300], "", "ok", "It does this in every exchange."]
+)
+async def test_a_judge_that_repeats_the_prompt_or_itself_is_not_asked_further(mode, words):
+    class Parrot(Judge):
         def says(self, criterion):
-            return super().says(criterion) | {"reasoning": "what speaks for and against, in two to four sentences"}
+            return super().says(criterion) | {"reasoning": words}
 
-    found = await assess(sitting(Copying(), talk(5), mode))
-    assert {item.answer for item in found.verdicts} == {Answer.ERROR}
+    judge = Parrot()
+    with pytest.raises(RunStoppedError, match=r"says nothing in \d+ of \d+ verdicts.*calibrate"):
+        await assess(sitting(judge, talk(5), mode))
+    assert len(judge.requests) <= MODES[mode]
+
+
+async def test_a_judge_that_says_nothing_once_is_asked_again_and_goes_on(tmp_path):
+    class Careless(Judge):
+        def says(self, criterion):
+            return super().says(criterion) | ({"reasoning": "ok"} if criterion == "CQ1" and len(self.requests) == 1 else {})
+
+    judge, tally = Careless(), Counter()
+    found = await assess(sitting(caller(judge, tmp_path), talk(5), tally=tally))
+    assert found.score.outcome is Outcome.PASS
+    assert (len(judge.requests), tally) == (2, Counter({"verdicts": 2 * len(ALL), "said nothing": 1}))
+    assert found.provenance["heard"] == dict(tally)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -23,7 +23,7 @@ def reply(verdicts, finish="stop"):
 
 
 def verdict(criterion, answer="YES", cited=(1,), **more):
-    return {"criterion": criterion, "reasoning": "because", "cited": list(cited), "answer": answer, **more}
+    return {"criterion": criterion, "reasoning": f"Exchange 1 decides {criterion}, by its words.", "cited": list(cited), "answer": answer, **more}
 
 
 def test_a_good_reply_gives_the_criteria_in_order():
@@ -47,6 +47,7 @@ def test_what_was_not_asked_is_not_looked_at():
         [verdict("CQ1", cited=[0])],
         [verdict("CQ1", cited=[True])],
         [verdict("CQ1", cited=["all"])],
+        [verdict("CQ1", cited=[])],
         [verdict("CQ1") | {"reasoning": None}],
     ],
     ids=[
@@ -58,6 +59,7 @@ def test_what_was_not_asked_is_not_looked_at():
         "cites nothing that is counted",
         "cites a truth",
         "cites a word",
+        "cites nothing",
         "no reasoning",
     ],
 )
@@ -87,8 +89,45 @@ def test_a_reply_in_another_form_is_refused_whole(unusable, alone):
     assert "file" not in str(refused.value)
 
 
+PROMPT = "What counts is whether the assistant names what the person feels. Give the reasons in two to four sentences. They said: I slept badly again."
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    ["", "loses", "It is fine.", "the reasons in two to four sentences", "What counts is whether the assistant names what the person feels.", "好的"],
+)
+@pytest.mark.parametrize("answer", ["YES", "NO", "NA"])
+def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
+    said = reply([verdict("CQ1", answer, reasoning=reasoning), verdict("MT1"), verdict("CQ8")])
+    found = read_judgement(said, CRITERIA, 3, asked=[PROMPT])
+    assert [item.answer for item in found.verdicts] == [Answer.ERROR, Answer.YES, Answer.YES]
+    assert found.empty == {"CQ1"}
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        "In exchange 2 the person says “I slept badly again”, and the assistant names what the person feels.",
+        "They said: I slept badly again.",
+        "第二次交流中没有提到睡眠",
+    ],
+)
+def test_a_reasoning_may_quote_the_transcript_and_a_few_words_of_the_criterion(reasoning):
+    said = reply([verdict("CQ1", reasoning=reasoning)])
+    (found,) = read_judgement(said, CRITERIA[:1], 3, asked=[PROMPT], transcript=["They said: I slept badly again."]).verdicts
+    assert found.answer is Answer.YES
+
+
+def test_words_that_stand_under_two_criteria_are_no_verdict_on_either():
+    same = "The assistant meets this in every exchange."
+    said = reply([verdict("CQ1", reasoning=same), verdict("MT1", "NO", reasoning=f"{same.upper()}  "), verdict("CQ8")])
+    assert [item.answer for item in read_judgement(said, CRITERIA, 3).verdicts] == [Answer.ERROR, Answer.ERROR, Answer.YES]
+    later = read_judgement(reply([verdict("CQ1", reasoning=same)]), CRITERIA[:1], 3, others={"the assistant meets this in every exchange": "MT1"})
+    assert later.verdicts[0].answer is Answer.ERROR
+
+
 def test_an_answer_to_one_criterion_is_read_as_that_criterions():
-    said = Reply(json.dumps({"reasoning": "because", "cited": [2], "answer": "NO"}), "stop", Usage())
+    said = Reply(json.dumps({"reasoning": "Exchange 2 leaves the question open.", "cited": [2], "answer": "NO"}), "stop", Usage())
     (found,) = read_judgement(said, CRITERIA[1:2], 3, alone=True).verdicts
     assert (found.criterion, found.answer, found.cited) == ("MT1", Answer.NO, [2])
     (outside,) = read_judgement(said, CRITERIA[1:2], 1, alone=True).verdicts
@@ -105,7 +144,7 @@ def test_an_answer_that_names_another_criterion_is_not_the_asked_ones():
 def test_a_key_that_is_there_twice_says_two_things(said):
     with pytest.raises(ModelError):
         read_judgement(Reply(said % json.dumps([verdict("CQ1")]), "stop", Usage()), CRITERIA[:1], 3)
-    within = '{"verdicts": [{"criterion": "CQ1", "reasoning": "x", "cited": [1], "answer": "NO", "answer": "YES"}]}'
+    within = '{"verdicts": [{"criterion": "CQ1", "reasoning": "It stands in exchange 1.", "cited": [1], "answer": "NO", "answer": "YES"}]}'
     (found,) = read_judgement(Reply(within, "stop", Usage()), CRITERIA[:1], 3).verdicts
     assert found.answer is Answer.ERROR
 
@@ -114,10 +153,17 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), mi
 OWN = st.fixed_dictionaries(
     {
         "reasoning": st.one_of(TEXT, st.sampled_from(['It says "YES", he wrote.', "It's {'answer': 'YES'}", "} ```json {", "ends,}", "[3], 'cited': [1]"])),
-        "cited": st.lists(st.integers(1, 9), max_size=4),
+        "cited": st.lists(st.integers(1, 9), min_size=1, max_size=4),
         "answer": st.sampled_from(["YES", "NO", "NA"]),
     }
 )
+
+
+def _worded(item, criterion):
+    """Give a reasoning words enough, and words of its own."""
+    return item | {"reasoning": f"{item['reasoning']} Of {criterion.id} this is what it says"}
+
+
 SHAPES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "form of the answer": lambda item: item | {"answer": f" {item['answer'].capitalize()}."},
     "lower case": lambda item: item | {"answer": item["answer"].lower()},
@@ -141,7 +187,7 @@ def _trailing_commas(text: str) -> str:
 @given(st.data(), st.booleans(), st.sampled_from(sorted(SHAPES)), st.lists(st.sampled_from(sorted(AROUND)), max_size=3, unique=True))
 def test_a_verdict_is_read_as_itself_however_it_is_dressed(data, alone, shape, around):
     asked = CRITERIA[:1] if alone else CRITERIA
-    own = [data.draw(OWN) for _ in asked]
+    own = [_worded(data.draw(OWN), criterion) for criterion in asked]
     items = [SHAPES[shape](item) for item in own]
     whole = items[0] if alone else {"verdicts": [{"criterion": criterion.id, **item} for criterion, item in zip(asked, items, strict=True)]}
     text = json.dumps(whole, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 2])))
@@ -159,7 +205,7 @@ def _plain(own: list[dict[str, Any]], asked: list[Criterion], alone: bool) -> di
 @given(st.data(), st.booleans())
 def test_single_quotes_are_read_where_they_can_only_be_quotes(data, alone):
     asked = CRITERIA[:1] if alone else CRITERIA
-    own = [data.draw(OWN) for _ in asked]
+    own = [_worded(data.draw(OWN), criterion) for criterion in asked]
     text = json.dumps(_plain(own, asked, alone), ensure_ascii=False).replace('"', "'")
     try:
         read = read_judgement(Reply(text, "stop", Usage()), asked, 9, alone).verdicts

@@ -53,7 +53,7 @@ def test_one_lapse_more_never_turns_a_failure_into_a_pass(lapses, more, own, exc
 
 def said(answer, *lapses):
     listed = [{"exchange": exchange, "what": "too long", "weight": weight} for exchange, weight in lapses]
-    return {"criterion": "CP2", "reasoning": "because", "lapses": listed, "cited": [1], "answer": answer}
+    return {"criterion": "CP2", "reasoning": "Some messages here speak against it.", "lapses": listed, "cited": [1], "answer": answer}
 
 
 async def test_the_record_keeps_the_lapses_and_the_judges_own_answer():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.judging.judgements import answer_schema
 from core.llm.json_answers import AMBIGUOUS, json_answer
 
-SCHEMA = answer_schema(["C1", "C2"], alone=False)
+SCHEMA = answer_schema(["C1", "C2"], "list")
 
 
 def verdicts(answer, reasoning="Because."):
