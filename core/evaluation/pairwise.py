@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from core.errors import ContextError, InvalidOutputError, TruncatedError
 from core.fingerprint import fingerprint, seed_of
+from core.judging.empty_words import runs_of, what_is_empty
 from core.judging.judge import MARGIN
 from core.judging.plan import judge_hash
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
@@ -93,7 +94,7 @@ async def read_pair(plan: PairPlan, item: str, pack: Pack, judge: ChatModel, bot
         )
 
     def read(reply: Reply) -> tuple[str, Better]:
-        return read_answer(reply, prompt)
+        return read_answer(reply, prompt, [text for transcript in both for exchange in transcript.exchanges for text in (exchange.user, exchange.assistant)])
 
     request = ChatRequest(
         role="judge",
@@ -120,12 +121,15 @@ def _inputs(pack: Pack, both: Sequence[Transcript]) -> dict[str, Any]:
     return {"conversations": conversations, "criteria": criteria_in_short(pack)}
 
 
-def read_answer(reply: Reply, prompt: str) -> tuple[str, Better]:
+def read_answer(reply: Reply, prompt: str, messages: Sequence[str] = ()) -> tuple[str, Better]:
     """Return the reason and the answer of a reply.
+
+    Args:
+        messages: of the conversations, which the prompt holds too.
 
     Raises:
         TruncatedError: it was cut off.
-        InvalidOutputError: it does not hold the JSON that was asked for.
+        InvalidOutputError: it does not hold the JSON that was asked for, or its reason says nothing.
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
@@ -136,6 +140,8 @@ def read_answer(reply: Reply, prompt: str) -> tuple[str, Better]:
         raise InvalidOutputError(
             f"the judge's reply must hold one JSON object with `reason` and `better` (A, B or tie); it is {reply.text.strip()[:60]!r}."
         ) from broken
-    if not isinstance(reason, str) or not reason.strip():
+    if not isinstance(reason, str):
         raise InvalidOutputError("the judge gave no reason.")
+    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, fewest=1):
+        raise InvalidOutputError(f"the judge's reason {empty}.")
     return reason, better

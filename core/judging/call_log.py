@@ -38,6 +38,7 @@ class JudgementLog:
         store: where it is kept; none keeps it in memory.
         name: the assessment's, which is different for other words, another judge, rubric or mode.
         lock: of the run that makes the assessment.
+
     Attributes:
         heard: since it was opened, verdicts in all replies and those that say nothing (core/judging/empty_words.py).
     """

@@ -34,18 +34,19 @@ def runs_of(asked: Iterable[str], transcript: Iterable[str]) -> set[Gram]:
     return {gram for text in asked for gram in grams(words(text))} - said
 
 
-def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str]) -> str | None:
+def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], fewest: int = FEWEST_WORDS) -> str | None:
     """Say why a reasoning says nothing; none if it says something.
 
     Args:
         prompt: from `runs_of`.
         others: reasonings of other criteria, as `plain` has them, each with its criterion.
+        fewest: words of one that says something.
     """
     said = words(reasoning)
-    if len(said) < FEWEST_WORDS:
-        return f"is {' '.join(said)!r}; at least {FEWEST_WORDS} words are needed" if said else "is empty"
+    if len(said) < fewest:
+        return f"is {' '.join(said)!r}; at least {fewest} words are needed" if said else "is empty"
     own = list(grams(said))
-    if sum(gram in prompt for gram in own) >= COPIED * len(own):
+    if own and sum(gram in prompt for gram in own) >= COPIED * len(own):
         return f"repeats the prompt: {' '.join(said)[:60]!r}"
     if other := others.get(plain(reasoning)):
         return f"is word for word that of {other}"

@@ -10,8 +10,8 @@ from typing import Any
 from core.errors import ContextError, InvalidOutputError, ModelError
 from core.fingerprint import seed_of
 from core.judging.call_log import JudgementLog
-from core.judging.facts import measure
 from core.judging.empty_words import keep_tally
+from core.judging.facts import measure
 from core.judging.judgements import Form, Judgement, answer_schema, read_judgement, unusable
 from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
@@ -63,12 +63,12 @@ async def assess(context: JudgeContext) -> Assessment:
     """Judge a transcript on every criterion that applies to its length.
 
     With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A reply is read leniently, and what
-    was looked past is counted. One that leaves a criterion out, answers it with another word, or cites an exchange that does not exist is asked for again;
-    what is still so then is ERROR. So is a verdict that says nothing. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a transcript that
-    the judge cannot read whole: it is not sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
+    was looked past is counted. One that leaves a criterion out, answers it with another word, cites an exchange that does not exist or says nothing is
+    asked for again; what is still so then is ERROR. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a
+    transcript that the judge cannot read whole: it is not sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
 
     Raises:
-        RunStoppedError: no further calls are possible; the answers so far are in the log.
+        RunStoppedError: no further calls are possible, or the judge says nothing too often; the answers so far are in the log.
     """
     pack, transcript = context.pack, context.transcript
     exchanges = len(transcript.exchanges)

@@ -77,7 +77,7 @@ def answer_schema(criteria: Sequence[str], form: Form, lapses: bool = False) -> 
     if form == "list":
         verdicts: dict[str, Any] = {"type": "array", "items": verdict}
     else:
-        verdicts = {"type": "object", "properties": {name: verdict for name in criteria}, "required": list(criteria), "additionalProperties": False}
+        verdicts = {"type": "object", "properties": dict.fromkeys(criteria, verdict), "required": list(criteria), "additionalProperties": False}
     return {"type": "object", "properties": {"verdicts": verdicts}, "required": ["verdicts"], "additionalProperties": False}
 
 

@@ -89,6 +89,7 @@ async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_i
     assert judge.asked[0] == ALL
     assert judge.asked[1] == ["CQ8"]
     for request, asked in zip(judge.requests, judge.asked, strict=True):
+        assert request.schema
         verdicts = request.schema["properties"]["verdicts"]
         assert verdicts["required"] == list(verdicts["properties"]) == asked
         assert not verdicts["additionalProperties"]
