@@ -14,6 +14,7 @@ from core.packs.pack import GatherRule, Pack
 from core.packs.prompts import load_shared
 from core.records import Answer, Assessment, Exchange, Outcome, Record, Transcript, Verdict
 from core.rehearsal.guards import find_fault
+from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.settings.faults import Fault
 from core.settings.operations import RepairSettings
 from core.yaml_files import explain
@@ -183,10 +184,13 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
     ]
     plain = [exchange.model_dump() for exchange in exchanges]
     earlier = [exchange.assistant for exchange in exchanges[:-1]]
+    hidden = Hidden([pack.repair.text], [text for finding in findings for text in (finding["text"], finding["reasoning"])])
 
     def check(reply: Reply) -> None:
         if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}):
             raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
+        if leak := find_leak(reply.text, hidden):
+            raise InvalidOutputError(f"the rewritten answer {number} was refused (it repeats what only the repairer was told: {leak[:80]!r}).")
 
     request = ChatRequest(
         role="repairer",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.fingerprint import seed_of
+from core.judging.text_facts import words
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.packs.pack import Pack
 from core.packs.programs import LANGUAGE, Program
@@ -15,10 +16,14 @@ from core.records import Exchange, Persona, Side
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import Steering
 from core.rehearsal.guards import find_fault
+from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.rehearsal.style import REWRITES, style_faults
 from core.rehearsal.turn_log import Rejection, Turn, TurnLog, rejection, spent
 from core.settings.faults import Fault
 from core.yaml_files import explain
+
+FEWEST_OPENING = 3
+"""Words of a user's first message that is more than a gesture, such as “ok”."""
 
 USER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -105,13 +110,14 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
     opening = Message("user", pack.prompts["user_opening"].render())
     note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
     seed = seed_of("user", scene.persona.seed, steering.exchange_number)
+    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, note.content])
 
     def check(reply: Reply) -> None:
         try:
             said = read_user_message(reply.text)
         except InvalidOutputError as invalid:
             raise _refused(scene, "user", Fault.FORM, str(invalid), reply, seed) from invalid
-        _guard(scene, "user", said.message, reply, seed, leaves=said.done)
+        _guard(scene, "user", said.message, reply, seed, hidden, leaves=said.done)
 
     request = ChatRequest(
         role="user_simulator",
@@ -174,14 +180,16 @@ def _answer_request(scene: Scene, exchange_number: int, seed: int, refused: Sequ
     """
 
     def check(reply: Reply) -> None:
-        _guard(scene, "assistant", reply.text, reply, seed)
+        _guard(scene, "assistant", reply.text, reply, seed, hidden)
 
     message = scene.log.turns[-1].text
     note = _note(scene, exchange_number, refused)
+    guidance = scene.cast.guidance
+    hidden = Hidden([guidance, *([scene.pack.note.text] if note and scene.pack.note else [])], [guidance, *(item.content for item in note)])
     count = scene.log.refused("assistant", exchange_number)
     return ChatRequest(
         role="assistant",
-        system=scene.cast.guidance,
+        system=guidance,
         messages=(*_history(scene.exchanges, own="assistant"), Message("user", message), *note),
         max_tokens=scene.cast.assistant.max_tokens,
         seed=seed + count,
@@ -217,17 +225,20 @@ def _style_faults(scene: Scene, exchange_number: int, text: str) -> dict[Fault, 
     return style_faults(scene.pack, text, scene.log.turns[-1].text, _said(scene, "assistant"), faults)
 
 
-def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, leaves: bool = False) -> None:
+def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, hidden: Hidden, leaves: bool = False) -> None:
     """Refuse a faulty message; who leaves in a hurry may stop in a sentence."""
     player = scene.cast.user if side == "user" else scene.cast.assistant
     if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
-    if not text.strip():
+    gesture = side == "user" and player.guards and not scene.log.turns and len(words(text)) < FEWEST_OPENING
+    if not text.strip() or gesture:
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
     if finding := find_fault(
         scene.pack.guards, side, text, _said(scene, side), player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())
     ):
         raise _refused(scene, side, *finding, reply, seed)
+    if Fault.META in player.guards and (leak := find_leak(text, hidden)):
+        raise _refused(scene, side, Fault.META, leak, reply, seed)
 
 
 def _said(scene: Scene, side: Side) -> list[str]:

@@ -10,9 +10,11 @@ from core.judging.judge import JudgeContext, assess
 from core.judging.text_facts import opener
 from core.packs.pack import load_pack
 from core.records import Outcome, Persona, Transcript
-from core.rehearsal.course import beat_at
+from core.rehearsal.course import Steering, beat_at
 from core.rehearsal.guards import find_fault
+from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.rehearsal.style import style_faults
+from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.chat import ScriptedChat
 from core.settings.faults import Fault
 from core.settings.pipeline import load_settings
@@ -39,6 +41,18 @@ def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehears
         assert faults <= ({Fault.TOO_LONG} if in_episode else set())
         users.append(exchange.user)
         answers.append(exchange.assistant)
+
+
+@each
+def test_no_message_of_a_recorded_conversation_repeats_what_only_its_writer_was_told(path):
+    pack, transcript = load_pack(path.parents[1].name), read(path)
+    persona = Persona.model_validate(transcript.persona)
+    prompts, guidance = pack.prompts, pack.prompts["assistant"].text
+    brief = prompts["user_simulator"].render(**brief_inputs(pack, persona))
+    for exchange, drawn in zip(transcript.exchanges, transcript.provenance["steering"], strict=False):
+        note = prompts["user_steering"].render(**steering_inputs(pack, persona, Steering(**drawn)))
+        assert find_leak(exchange.user, Hidden([prompts["user_simulator"].text, prompts["user_steering"].text], [brief, note])) is None
+        assert find_leak(exchange.assistant, Hidden([guidance, pack.note.text if pack.note else ""], [guidance])) is None
 
 
 @each

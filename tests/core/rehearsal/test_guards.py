@@ -89,10 +89,10 @@ class Model:
         return Reply(formed, self.finish if told else "stop", Usage(100, 20))
 
 
-async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3):
+async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3, noted=False):
     user, assistant = user or Model("u"), assistant or Model("a")
     players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, tuple(Fault)), (assistant, guards))]
-    cast = Cast(players[0], players[1], "guidance", minimum)
+    cast = Cast(players[0], players[1], "Warmth is shown in the attention that an answer pays, never in the adjectives.", minimum, noted)
     return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), cast, "name", log=log)
 
 
@@ -112,13 +112,18 @@ async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_ref
     [
         (["! no JSON"], [], Fault.FORM),
         (["   "], [], Fault.EMPTY),
+        (["done"], [], Fault.EMPTY),
+        (["Ok, thanks."], [], Fault.EMPTY),
+        (['The conversation continues: "done" is false, and you do not say goodbye.'], [], Fault.META),
+        ([], ["Answer their last message above, and neither answer nor mention this note."], Fault.META),
+        ([], ["Warmth is shown in the attention that an answer pays, never in the adjectives."], Fault.META),
         ([], ["  \n"], Fault.EMPTY),
         (["It sounds like you are carrying a lot. What would feel supportive for you?"], [], Fault.ROLE_INVERSION),
         ([], ["Это очень тяжело, и я тебя понимаю."], Fault.FOREIGN_SCRIPT),
     ],
 )
 async def test_each_side_is_guarded(tmp_path, user, assistant, fault):
-    found = await play(tmp_path, Model("u", user), Model("a", assistant))
+    found = await play(tmp_path, Model("u", user), Model("a", assistant), noted=True)
     assert [item["fault"] for item in found.provenance["rejections"]] == [fault]
 
 

@@ -1,0 +1,63 @@
+"""A reply that repeats what only its model was told: the guidance, the note for one message, the facts of the persona."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from core.judging.text_facts import words
+from core.rehearsal.own_words import without_code
+
+INSTRUCTED = 8
+"""Words of a run that a reply may not share with its instructions. No message of the included packs' 718 recorded ones shares one of 7."""
+
+FACTS = 14
+"""The same with all that a model was told: a persona's facts may be said in the words that they are written in, a sentence of them not."""
+
+WHOLE = 3
+"""Words from which a whole reply that stands in the instructions is none."""
+
+_TEMPLATE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+_QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a model was told beside the conversation.
+
+    Args:
+        instructions: the texts that say how to write; templates count without what is filled in.
+        told: the same with all that is filled in.
+    """
+
+    instructions: Sequence[str]
+    told: Sequence[str]
+
+
+def find_leak(text: str, hidden: Hidden) -> str | None:
+    """Return the words of a reply that repeat what its model alone was told, or nothing.
+
+    What the prompts quote is there to be said, and does not count; nor does code, which a persona pastes.
+    """
+    said = words(without_code(text))
+    for texts, longest in ((hidden.instructions, INSTRUCTED), (hidden.told, FACTS)):
+        for given in texts:
+            if found := _shared(said, _runs(given, longest), longest):
+                return found
+    if WHOLE <= len(said) < INSTRUCTED and any(tuple(said) in _runs(given, len(said)) for given in hidden.instructions):
+        return " ".join(said)
+    return None
+
+
+def _shared(said: Sequence[str], given: frozenset[tuple[str, ...]], length: int) -> str | None:
+    return next((" ".join(run) for run in _each(said, length) if run in given), None)
+
+
+@lru_cache(maxsize=512)
+def _runs(given: str, length: int) -> frozenset[tuple[str, ...]]:
+    unquoted = _QUOTED.sub(" \n ", _TEMPLATE.sub(" \n ", without_code(given)))
+    return frozenset(run for part in unquoted.split("\n") for run in _each(words(part), length))
+
+
+def _each(said: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
+    return (tuple(said[start : start + length]) for start in range(len(said) - length + 1))
