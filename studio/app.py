@@ -8,15 +8,17 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from core.errors import UnderstudyError
+from core.errors import DamagedError, StoreError, UnderstudyError
 from core.paths import CODE
 from core.storage.store import Store
-from studio import home
+from studio import batches, conversations, home
 from studio.access import LOOPBACK, Access, Guard
 from studio.pages import HERE, page
 
-SHARED = {"tokens.css": CODE / "core/page_tokens.css", "conversation.css": CODE / "core/judging/page.css"}
+SHARED = {"tokens.css": CODE / "core/page_tokens.css"}
 """Style sheets that the static pages have too."""
+PAGES = (home, batches, conversations)
+"""Modules with `routes`."""
 
 
 def build_app(store: Store, token: str | None = None, hosts: tuple[str, ...] = LOOPBACK, addresses: bool = False) -> Starlette:
@@ -27,7 +29,11 @@ def build_app(store: Store, token: str | None = None, hosts: tuple[str, ...] = L
         hosts, addresses: what it answers to; see `Access`.
     """
     app = Starlette(
-        routes=[*home.routes, Route("/shared/{name}", _shared), Mount("/static", StaticFiles(directory=HERE / "static"))],
+        routes=[
+            *(route for module in PAGES for route in module.routes),
+            Route("/shared/{name}", _shared),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
         middleware=[Middleware(Guard, access=Access(token, hosts, addresses))],
         exception_handlers={HTTPException: _failed, UnderstudyError: _failed},
     )
@@ -47,4 +53,5 @@ def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         said = "There is no such page, or what it showed was removed." if error.status_code == 404 else str(error.detail)
         return page(request, "failed", error.status_code, title="Not found" if error.status_code == 404 else "Not possible", said=said)
-    return page(request, "failed", 422, title="Cannot be shown", said=str(error))
+    gone = isinstance(error, StoreError) and not isinstance(error, DamagedError)
+    return page(request, "failed", 404 if gone else 422, title="Not found" if gone else "Cannot be shown", said=str(error))

@@ -1,10 +1,11 @@
 """How a page is made: the one environment of the studio's templates, which escapes every value, and what all pages have in common."""
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from core.storage.store import Store
-from core.terminal import CONTROLS
+from core.views.text import marked, rendered, visible
 
 HERE = Path(__file__).parent
 NAV = (("/", "Home"), ("/live", "Live"))
@@ -30,21 +31,39 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     Args:
         template: its file below `studio/templates/`, without `.html.j2`.
     """
-    text = _environment().get_template(f"{template}.html.j2").render(request=request, path=request.url.path, nav=NAV, **values)
+    text = _environment().get_template(f"{template}.html.j2").render(request=request, path=request.url.path, nav=NAV, address=address, **values)
     return HTMLResponse(text, status)
+
+
+def query_of(request: Request, without: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return what an address asks for, to be asked for again; empty filters of a form are left out."""
+    return [(name, value) for name, value in request.query_params.multi_items() if name not in without and value]
+
+
+def address(path: str, query: Sequence[tuple[str, str]] = (), **changes: Any) -> str:
+    """Return an address with a query; what is changed to nothing is left out."""
+    kept = [(name, value) for name, value in query if name not in changes]
+    asked = urlencode([*kept, *((name, str(value)) for name, value in changes.items() if value not in (None, ""))])
+    return f"{quote(path)}{asked and f'?{asked}'}"
+
+
+def number_of(request: Request, name: str, least: int, most: int, first: int = 1) -> int:
+    """Return a number of an address, within its bounds."""
+    given = request.query_params.get(name, "")
+    return min(max(int(given), least), most) if given.isascii() and given.isdecimal() and len(given) < 10 else first
 
 
 @cache
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     made.finalize = _shown
-    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words}
+    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "rendered": rendered, "marked": marked}
     return made
 
 
 def _shown(value: Any) -> Any:
-    """Return a text without controls and without marks that turn the direction of writing."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else CONTROLS.sub("", value)
+    """Return a text in which nothing is obeyed that turns the direction of writing, or the like."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def part(text: str) -> str:

@@ -59,6 +59,7 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     log = JudgementLog(store, name, LOCK.get())
     if log.damage:
         get_run_logger().warning(log.damage)
+    shown = store.write_json(f"{FOLDER}/{name}.json", plan)  # whose answers stand in the log, for those who watch
     room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
     model = await open_model(run, plan.judge)
     item = f"{transcript.id} {name}" if plan.golden else ""
@@ -68,6 +69,7 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     store.write_json(path, assessment)
     if assessment.score.outcome is not Outcome.INCOMPLETE:
         log.remove()
+        store.remove(shown)
     return plan.ref(path, assessment)
 
 

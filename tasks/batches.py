@@ -17,6 +17,7 @@ from core.storage.locks import pause
 from core.storage.traces import leave_open
 from core.terminal import moving_line
 from tasks.owning import Elsewhere
+from tasks.under_way import shown_under_way
 
 BUDGET_EVENT = "understudy.budget-spent"
 """Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
@@ -67,7 +68,7 @@ async def gather_bounded(
                 await asyncio.sleep(pause(run.store))
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with shown_under_way(run, doing, batch.counts, how_far), asyncio.TaskGroup() as group:
             for number in range(len(items)):
                 group.create_task(one(number))
     except* UnderstudyError as errors:
@@ -88,6 +89,10 @@ class _Batch(Generic[Ref]):
         self._stopped: list[UnderstudyError] = []
         self._logger, self._logged = get_run_logger(), ""
         self.elsewhere = Elsewhere(len(names))
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many items are done, of how many, and how many of them were left out."""
+        return len(self._made) + len(self._left_out), len(self._names), len(self._left_out)
 
     def begin(self, number: int) -> bool:
         """Note that an item's turn has come; return whether the batch has ended before it."""

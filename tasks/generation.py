@@ -36,12 +36,14 @@ async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     log = TurnLog(run.store, name, lambda: progress.say(name), lock)
     if log.damage:
         get_run_logger().warning(log.damage)
+    shown = run.store.write_json(f"{FOLDER}/{name}.json", plan)  # who speaks in the log, for those who watch
     progress.resume(name, len(log.turns) // 2)
     transcript = await rehearse(run.pack, plan.persona, plan.cast(user, assistant, run.context(plan.assistant)), name, plan.trial, log)
     if lock:
         lock.check()
     run.store.write_json(path, transcript)
     log.remove()
+    run.store.remove(shown)
     progress.end(name, plan.persona.exchanges, len(transcript.exchanges))  # here, since Prefect records the end of a task later
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 

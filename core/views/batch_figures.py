@@ -35,12 +35,12 @@ class Share:
     def __str__(self) -> str:
         if self.value is None or self.interval is None:
             return "not tested"
-        return f"{self.value:.0%} ({self.hits} of {self.of})"
+        return f"{100 * self.value:.0f} % ({self.hits} of {self.of})"
 
     @property
     def bounds(self) -> str:
         """The interval in words; nothing where nothing was tested."""
-        return f"{self.interval[0]:.0%} to {self.interval[1]:.0%}" if self.interval else ""
+        return f"{100 * self.interval[0]:.0f} to {100 * self.interval[1]:.0f} %" if self.interval else ""
 
 
 @dataclass(frozen=True)
