@@ -1,5 +1,7 @@
 """The application: its pages over a data root, behind the guard of `studio/access.py`."""
 
+from collections.abc import Callable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -11,22 +13,30 @@ from starlette.staticfiles import StaticFiles
 from core.errors import DamagedError, StoreError, UnderstudyError
 from core.paths import CODE
 from core.storage.store import Store
-from studio import batches, conversations, home
+from core.views.home import Waiting
+from studio import batches, conversations, home, live
 from studio.access import LOOPBACK, Access, Guard
 from studio.pages import HERE, page
 
 SHARED = {"tokens.css": CODE / "core/page_tokens.css"}
 """Style sheets that the static pages have too."""
-PAGES = (home, batches, conversations)
+PAGES = (home, live, batches, conversations)
 """Modules with `routes`."""
 
 
-def build_app(store: Store, token: str | None = None, hosts: tuple[str, ...] = LOOPBACK, addresses: bool = False) -> Starlette:
+def build_app(
+    store: Store,
+    token: str | None = None,
+    hosts: tuple[str, ...] = LOOPBACK,
+    addresses: bool = False,
+    waiting: Callable[[], list[Waiting]] = list,
+) -> Starlette:
     """Return the studio over a data root.
 
     Args:
         token: that a browser must show once, as `?token=…`; none lets in everybody who reaches the address.
         hosts, addresses: what it answers to; see `Access`.
+        waiting: returns what needs a person that no file of the data root says, such as a run that waits in the Prefect UI.
     """
     app = Starlette(
         routes=[
@@ -37,7 +47,7 @@ def build_app(store: Store, token: str | None = None, hosts: tuple[str, ...] = L
         middleware=[Middleware(Guard, access=Access(token, hosts, addresses))],
         exception_handlers={HTTPException: _failed, UnderstudyError: _failed},
     )
-    app.state.store = store
+    app.state.store, app.state.waiting = store, waiting
     return app
 
 

@@ -75,7 +75,7 @@ def export_lines(request: Request) -> Response:
 
     def lines() -> Iterator[bytes]:
         for row in rows:
-            held = store.load(row.assessment, Assessment).model_dump(mode="json")
+            held = store.load(row.assessment, Assessment).model_dump(mode="json") if row.result else None
             said = store.load(row.path, Transcript).model_dump(mode="json")
             yield json.dumps({"path": row.path, "transcript": said, "assessment": held}).encode() + b"\n"
 

@@ -13,7 +13,7 @@ from studio.pages import number_of, page, query_of, store_of
 def show_conversation(request: Request) -> Response:
     """Show a conversation; within a batch, also the way to the one before and after, by the filters that are set there."""
     path, batch = request.path_params["path"], request.query_params.get("batch")
-    found = open_conversation(store_of(request), path, batch)
+    found = open_conversation(store_of(request), path, batch, request.query_params.get("assessment"))
     before, after, place, of = None, None, 0, 0
     if batch:
         try:

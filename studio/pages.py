@@ -57,7 +57,7 @@ def number_of(request: Request, name: str, least: int, most: int, first: int = 1
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     made.finalize = _shown
-    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "rendered": rendered, "marked": marked}
+    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "duration": duration, "rendered": rendered, "marked": marked}
     return made
 
 
@@ -88,6 +88,13 @@ def since(seconds: float) -> str:
         if gone >= size:
             return f"{gone / size:.0f} {unit} ago"
     return "now"
+
+
+def duration(seconds: float) -> str:
+    """Return how long something takes, roughly."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def usd(amount: float | None) -> str:

@@ -111,6 +111,7 @@ def night_report(run: Run, state: NightlyState) -> NightReport:
         calls=bill.calls,
         unpriced=bill.unpriced,
         seconds=time.monotonic() - run.began,
+        batch=state.batch,
         stopped=state.stopped or ("the hour had come." if state.should_stop() and left else None),
         trouble=[str(error) for error in state.trouble],
     )

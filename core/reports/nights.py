@@ -37,6 +37,7 @@ class NightReport(Record):
         failed_checks: how many transcripts failed each criterion, gates among them.
         left_out: reasons, and how often each was given.
         out_of_range: measures of the simulated users.
+        batch: name of its batch of assessments below the data root; none if nothing was judged.
         usd, calls: of the night; unpriced: calls whose price is not known.
         stopped: why it ended before its work was done; none if it did not.
         trouble: what needs a person.
@@ -58,6 +59,7 @@ class NightReport(Record):
     calls: int
     unpriced: int
     seconds: float
+    batch: str | None = None
     stopped: str | None = None
     trouble: list[str] = Field(default_factory=list)
 

@@ -10,13 +10,15 @@ from pydantic import ValidationError
 
 from core.errors import PackError, StoreError
 from core.packs.pack import Pack, load_pack
-from core.records import Assessment, AssessmentBatch, LeftOut, Transcript
+from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Outcome, Transcript, TranscriptBatch
 from core.storage.store import FileState, Store
 
 KEPT_BATCHES = 4
 """Batches whose conversations are kept in memory."""
 READ_AT_ONCE = 200
 """Files."""
+UNJUDGED, NOWHERE = "batches/transcripts-", "-"
+"""How a batch of conversations begins that are yet to be judged, and the path of an assessment that there is not."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ def open_batch(store: Store, name: str) -> Batch:
         named = [part for row in kept.batch.rows for part in (row.path, row.assessment)]
         if store.states(named) == {part: kept.states.get(part) for part in named} and kept.batch.pack is _pack(kept.batch.domain):
             return kept.batch
-    listed = store.load(path, AssessmentBatch)
+    listed = _listed(store, path)
     paths = [item.transcript.path for item in listed.assessments]
-    verdicts = [part for item in listed.assessments for part in (item.path, *item.by_judge.values())]
+    verdicts = [part for item in listed.assessments for part in (item.path, *item.by_judge.values()) if part != NOWHERE]
     states = store.states([path, *paths, *verdicts])
     _read(store, kept, [part for part in paths if kept.states.get(part) != states.get(part)], kept.transcripts, _transcript)
     _read(store, kept, [part for part in verdicts if kept.states.get(part) != states.get(part)], kept.results, _result)
@@ -136,6 +138,15 @@ def open_batch(store: Store, name: str) -> Batch:
     batch = Batch(name, listed.domain, states[path].modified, listed.judges, judges, rows, listed.left_out, dict(kept.damaged), _pack(listed.domain))
     kept.states, kept.batch = states, batch
     return batch
+
+
+def _listed(store: Store, path: str) -> AssessmentBatch:
+    """Return a batch; of conversations that nobody has judged, as one of assessments that are not there."""
+    if not path.startswith(UNJUDGED):
+        return store.load(path, AssessmentBatch)
+    made = store.load(path, TranscriptBatch)
+    refs = [AssessmentRef(path=NOWHERE, transcript=item, outcome=Outcome.INCOMPLETE, score=None) for item in made.transcripts]
+    return AssessmentBatch(domain=made.domain, judges=[], assessments=refs, left_out=made.left_out)
 
 
 def _pack(domain: str) -> Pack | None:

@@ -126,11 +126,12 @@ class Conversation:
     mended: list[str]
 
 
-def open_conversation(store: Store, path: str, batch: str | None = None) -> Conversation:
+def open_conversation(store: Store, path: str, batch: str | None = None, assessment: str | None = None) -> Conversation:
     """Return a conversation with what was held of it.
 
     Args:
         batch: whose assessments are shown; by default those of the last batch in which it is.
+        assessment: one that is in no batch yet, to be shown in their place.
 
     Raises:
         StoreError: there is no such conversation.
@@ -141,7 +142,11 @@ def open_conversation(store: Store, path: str, batch: str | None = None) -> Conv
     named = [entry for entry in refs if batch is None or entry[0] == f"batches/{batch}.json"] or refs
     domain = domain_of(transcript, path) or (named[0][2] if named else None)
     pack = _pack(domain)
-    judgements = _judgements(store, named[0][1], pack) if named else []
+    if assessment:
+        alone = store.load(assessment, Assessment)
+        judgements = [Judgement(alone.judge, alone, held_by(alone, pack))] if alone.transcript_id == transcript.id else []
+    else:
+        judgements = _judgements(store, named[0][1], pack) if named else []
     final = judgements[0].verdicts if judgements else []
     bill = spent_on(store, [transcript.id]).get(transcript.id)
     repair = transcript.provenance.get("repair")

@@ -1,0 +1,280 @@
+"""What was made in a data root, by time, what it came to and cost, and what waits for a person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import StoreError
+from core.judging.labels import Sample, people, read_labels, samples
+from core.llm.bills import Bill
+from core.records import AssessmentBatch, Outcome, TranscriptBatch
+from core.reports.nights import NightReport
+from core.storage.store import Store
+from core.views.batch_figures import Share
+from core.views.records import Found, assessment_batches, read_all
+from core.views.spending import spent_on, together
+
+KINDS = ("batch", "conversations", "night", "dataset", "training", "evaluation", "round")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that was made.
+
+    Args:
+        kind: one of `KINDS`; domain: none where the record does not say.
+        address: of its page in the studio; none where it has none.
+        modified: seconds since 1970.
+        state: in a word or two; good: none where it is neither good nor bad.
+        passed: of conversations.
+        about: more, in a few words.
+    """
+
+    kind: str
+    domain: str | None
+    name: str
+    address: str | None
+    modified: float
+    state: str
+    good: bool | None
+    passed: Share | None
+    bill: Bill | None
+    about: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something that needs a person, and where."""
+
+    what: str
+    address: str
+
+
+def entries(store: Store) -> list[Entry]:
+    """Return all that was made, the last first."""
+    found = [*_batches(store), *_conversations(store), *_nights(store), *_datasets(store), *_trainings(store), *_evaluations(store), *_rounds(store)]
+    return sorted(found, key=lambda entry: -entry.modified)
+
+
+def waiting(store: Store) -> list[Waiting]:
+    """Return what needs a person in each domain's last batch and last night."""
+    found, seen = [], set()
+    for one in assessment_batches(store):
+        batch = one.record
+        if batch.domain in seen:
+            continue
+        seen.add(batch.domain)
+        place = f"/batches/{_bare(one.name)}"
+        if incomplete := sum(item.outcome is Outcome.INCOMPLETE for item in batch.assessments):
+            found.append(Waiting(f"{batch.domain}: {_count(incomplete, 'assessment')} without an answer to every criterion", f"{place}?outcome=incomplete"))
+        if batch.left_out:
+            found.append(Waiting(f"{batch.domain}: {_count(len(batch.left_out), 'conversation')} left out of the last batch", f"{place}#left-out"))
+    for domain, night in last_nights(store).items():
+        found += [Waiting(f"{domain}, night of {night.night.name}: {trouble}", f"/trend/{domain}") for trouble in night.trouble]
+    for name, sample in samples(store).items():
+        if disputed := _disputed(store, name, sample):
+            found.append(Waiting(f"{sample.domain}: {_count(disputed, 'label')} on which people disagree", f"/labels/{name}"))
+    return found
+
+
+def _disputed(store: Store, name: str, sample: Sample) -> int:
+    """Return to how many questions people gave different answers."""
+    count, by = 0, people(store, name)
+    for transcript in sample.transcripts if len(by) > 1 else []:
+        said = [read_labels(store, name, person, transcript).given for person in by]
+        criteria = {criterion for given in said for criterion in given}
+        count += sum(len({given[criterion].answer for given in said if criterion in given} - {None}) > 1 for criterion in criteria)
+    return count
+
+
+def last_nights(store: Store) -> dict[str, NightReport]:
+    """Return the report of each domain's last night."""
+    found: dict[str, NightReport] = {}
+    for domain, one in nights(store):
+        if domain not in found or one.record.night.name > found[domain].night.name:
+            found[domain] = one.record
+    return found
+
+
+def nights(store: Store) -> list[tuple[str, Found[NightReport]]]:
+    """Return the reports of all nights, each with its domain."""
+    domains = [folder.removeprefix("nights/") for folder in store.names("nights")]
+    return [(domain, one) for domain in domains for one in read_all(store, store.names(f"nights/{domain}/reports", ".json"), NightReport)]
+
+
+def share_of(batch: AssessmentBatch) -> Share:
+    """Return how many of a batch's complete assessments passed."""
+    complete = [item for item in batch.assessments if item.outcome is not Outcome.INCOMPLETE]
+    return Share(sum(item.outcome is Outcome.PASS for item in complete), len(complete))
+
+
+def domains(found: list[Entry]) -> list[str]:
+    """Return the domains of what was made, by name."""
+    return sorted({entry.domain for entry in found if entry.domain})
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------------
+
+
+def _batches(store: Store) -> list[Entry]:
+    made = []
+    for one in assessment_batches(store):
+        batch = one.record
+        incomplete = sum(item.outcome is Outcome.INCOMPLETE for item in batch.assessments)
+        state = f"{incomplete} incomplete" if incomplete else "complete" if batch.assessments else "empty"
+        bill = together(spent_on(store, (item.transcript.id for item in batch.assessments)).values())
+        about = " + ".join(batch.judges) + (f", {len(batch.left_out)} left out" if batch.left_out else "")
+        good = None if batch.assessments and not incomplete else False
+        made.append(Entry("batch", batch.domain, _bare(one.name), f"/batches/{_bare(one.name)}", one.modified, state, good, share_of(batch), bill, about))
+    return made
+
+
+def _conversations(store: Store) -> list[Entry]:
+    judged = {item.transcript.path for one in assessment_batches(store) for item in one.record.assessments}
+    made = []
+    for one in read_all(store, store.names("batches", ".json", beginning="transcripts-"), TranscriptBatch):
+        batch = one.record
+        waits = [item for item in batch.transcripts if item.path not in judged]
+        if not waits:
+            continue
+        bill = together(spent_on(store, (item.id for item in batch.transcripts)).values())
+        about = f"{_count(len(batch.transcripts), 'conversation')}" + (f", {len(batch.left_out)} left out" if batch.left_out else "")
+        state = "not judged" if len(waits) == len(batch.transcripts) else f"{len(waits)} not judged"
+        made.append(Entry("conversations", batch.domain, _bare(one.name), f"/batches/{_bare(one.name)}", one.modified, state, None, None, bill, about))
+    return made
+
+
+def _nights(store: Store) -> list[Entry]:
+    made = []
+    for domain, one in nights(store):
+        night = one.record
+        state = "needs a person" if night.trouble else "ended early" if night.stopped else "made nothing" if not (night.made or night.assessed) else "done"
+        good = False if night.trouble or not (night.made or night.assessed) else None
+        address = f"/batches/{_bare(night.batch)}" if night.batch else f"/trend/{domain}"
+        about = f"{_count(night.made, 'conversation')} made, {night.left} left" + (f"; {night.stopped}" if night.stopped else "")
+        bill = Bill(calls=night.calls, unpriced=night.unpriced, usd=night.usd)
+        made.append(Entry("night", domain, night.night.name, address, one.modified, state, good, Share(night.passed, night.passed + night.failed), bill, about))
+    return made
+
+
+def _datasets(store: Store) -> list[Entry]:
+    made = []
+    for name, modified, data in _objects(store, [f"{folder}/manifest.json" for folder in store.names("datasets")]):
+        examples = _numbers(data, "statistics", "train", "examples")
+        about = f"{_count(_number(data.get('count')), 'conversation')}, {_count(examples, 'example')} to train on"
+        warnings = data.get("warnings") or []
+        state, place = f"{len(warnings)} warnings" if warnings else "made", name.split("/")[1]
+        made.append(Entry("dataset", _domain_of(store, place), place, None, modified, state, False if warnings else None, None, None, about))
+    return made
+
+
+def _domain_of(store: Store, dataset: str) -> str | None:
+    """Return the domain whose last dataset this is; of an older one nothing says it."""
+    for name, _, data in _objects(store, store.names("datasets", ".json", beginning="latest-")):
+        if data.get("path") == f"datasets/{dataset}":
+            return name.removeprefix("datasets/latest-").removesuffix(".json")
+    return None
+
+
+def _trainings(store: Store) -> list[Entry]:
+    made = []
+    for name, modified, data in _objects(store, [f"{folder}/metrics.json" for folder in store.names("models/adapters")]):
+        losses = [data.get(key) for key in ("validation_loss_first", "validation_loss_last")]
+        fell = f"validation loss {losses[0]:.2f} to {losses[1]:.2f}" if all(isinstance(loss, int | float) for loss in losses) else ""
+        about = ", ".join(part for part in (str(data.get("base", "")), fell) if part)
+        worse = fell and losses[1] >= losses[0]  # ty: ignore[unsupported-operator]
+        made.append(
+            Entry("training", None, name.split("/")[2], None, modified, "learnt nothing" if worse else "done", False if worse else None, None, None, about)
+        )
+    return made
+
+
+def _evaluations(store: Store) -> list[Entry]:
+    made = []
+    for name, modified, data in _objects(store, [f"{folder}/comparison.json" for folder in store.names("evaluations")]):
+        place, compared = name.split("/")[1], data.get("comparison")
+        arms = compared.get("arms") if isinstance(compared, dict) else None
+        decided = compared.get("comparisons") if isinstance(compared, dict) else None
+        said = [_decision(one) for one in decided.values()] if isinstance(decided, dict) else []
+        last = list(arms.items())[-1] if isinstance(arms, dict) and arms else None
+        passed = Share(_number(last[1].get("passed")), max(_number(last[1].get("passed")), _numbers(last[1], "missing", "completed"))) if last else None
+        about = (
+            ", ".join(f"{arm} {_number(one.get('passed'))} of {_numbers(one, 'missing', 'completed')}" for arm, one in arms.items())
+            if isinstance(arms, dict)
+            else ""
+        )
+        domain = data.get("domain")
+        state = ", ".join(part for part in said if part) or "done"
+        entry = Entry(
+            "evaluation",
+            domain if isinstance(domain, str) else None,
+            place,
+            f"/evaluations/{place}",
+            modified,
+            state,
+            "do not deploy" not in state,
+            passed,
+            None,
+            about,
+        )
+        made.append(entry)
+    return made
+
+
+def _decision(one: Any) -> str:
+    decided = one.get("decided") if isinstance(one, dict) else None
+    said = decided.get("decision") if isinstance(decided, dict) else None
+    return said if isinstance(said, str) else ""
+
+
+def _rounds(store: Store) -> list[Entry]:
+    made = []
+    for domain in store.names("rounds"):
+        for name, modified, data in _objects(store, store.names(domain, ".json")):
+            compared = data.get("compared")
+            said = f"{compared.get('decision')}: {compared.get('reason', '')}" if isinstance(compared, dict) else ""
+            made.append(
+                Entry(
+                    "round",
+                    domain.split("/")[1],
+                    name.split("/")[-1].removesuffix(".json"),
+                    None,
+                    modified,
+                    "done" if said else "begun",
+                    None,
+                    None,
+                    None,
+                    said,
+                )
+            )
+    return made
+
+
+def _objects(store: Store, names: list[str]) -> list[tuple[str, float, dict[str, Any]]]:
+    """Return JSON objects with their names and times; what is damaged is left out."""
+    found = []
+    for name, state in store.states(names).items():
+        try:
+            found.append((name, state.modified, store.load_json(name)))
+        except StoreError:
+            continue
+    return found
+
+
+def _number(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+def _numbers(data: Mapping[str, Any], *path: str) -> int:
+    found: Any = data
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return _number(found)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".json")
