@@ -29,6 +29,22 @@ def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     return 0.0 if successes == 0 else (centre - spread) / scale, 1.0 if successes == n else (centre + spread) / scale
 
 
+def difference_interval(one: tuple[int, int], other: tuple[int, int]) -> tuple[float, float]:
+    """Return the 95 % interval of the second share less the first, of independent observations.
+
+    Args:
+        one, other: successes and n of each, as for `wilson_interval`.
+
+    Source:
+        Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17 (1998): 873–890, method 10.
+    """
+    (first, second), (low, high), (other_low, other_high) = (part[0] / part[1] for part in (one, other)), wilson_interval(*one), wilson_interval(*other)
+    return (
+        second - first - math.hypot(second - other_low, high - first),
+        second - first + math.hypot(other_high - second, first - low),
+    )
+
+
 def independent_of(share: float, interval: tuple[float, float]) -> float:
     """Return of how many independent observations a Wilson interval is.
 
