@@ -15,9 +15,9 @@ from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_training
 from core.training.hardware import flavors, load_hardware
 
-MAKES_DATASET = ("pipeline", "release")
-MAKES_MODELS = ("pipeline", "release", "training", "export")
-READS_BASE = ("pipeline", "release", "training")
+MAKES_DATASET = ("pipeline", "release", "improvement")
+MAKES_MODELS = ("pipeline", "release", "improvement", "training", "export")
+READS_BASE = ("pipeline", "release", "improvement", "training")
 PUBLISHES_RESULTS = "evaluation"
 
 

@@ -1,8 +1,11 @@
 """Is the understudy better than its base? Fresh personas, the same simulator, the same judge, and honest statistics."""
 
+from typing import Any
+
 from prefect import flow
 
 from core.evaluation.schedule import choose_personas, compare
+from core.quantities import Seed
 from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.training.latest import latest_exports
 from tasks.battery import play_battery
@@ -26,6 +29,7 @@ async def evaluation(
     arms: dict[str, str] | None = None,
     personas: str | None = None,
     confirm: bool = False,
+    first_seed: Seed | None = None,
 ) -> EvaluationRef:
     """Compare models with their base: all play the same personas, and a blind judge scores them.
 
@@ -40,23 +44,25 @@ async def evaluation(
             `understudy` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
         confirm: repeat the evaluation on personas that no model has met; after several tries on the same personas only this can ship.
+        first_seed: seed of the first persona, from evaluation.first_seed on; default: that one. Another block is met by no model that was chosen on the first.
 
     Returns:
         The figures; the report lies beside them.
     """
-    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, arms=arms, personas=personas, confirm=confirm)
+    asked: dict[str, Any] = {"arms": arms, "personas": personas, "confirm": confirm, "first_seed": first_seed}
+    run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, **asked)
     exported = latest_exports(run.store, domain, base, understudy, dataset)
     if exported:
         await check_made(run, exported.understudy)
     chosen = await choose_arms(run, exported, arms or {})
-    met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm)
+    met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm, first_seed)
     give_windows(run, met, chosen)
     planned = log_plan(run, met, chosen)
 
-    asked = await ask_suites(run, chosen)
+    answered = await ask_suites(run, chosen)
     battery = await play_battery(run, chosen)
     parts, outcomes = await play_and_judge(run, met, chosen)
     pairwise = await compare_pairs(run, parts, outcomes)
-    record = compare(run, met, chosen, planned, asked, parts, outcomes, exported.dataset if exported else None, pairwise, battery, confirm)
+    record = compare(run, met, chosen, planned, answered, parts, outcomes, exported.dataset if exported else None, pairwise, battery, confirm)
     log_comparison(record)
     return await publish_evaluation(run, record, exported)

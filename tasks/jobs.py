@@ -26,7 +26,7 @@ from tasks.paid_jobs import make_elsewhere
 
 SCRIPTS = SHIPPED / "deployments" / "jobs" / "built"
 
-LLAMA_SCRIPTS = ("convert_gguf.py",)
+LLAMA_SCRIPTS = ("convert_gguf.py", "reply_losses.py")
 """Scripts that llama.cpp may crash."""
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}

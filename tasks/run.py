@@ -84,6 +84,12 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     return run
 
 
+def continue_as(run: Run) -> Run:
+    """Let the stages that a flow starts from here on join this run."""
+    _RUN.set(run)
+    return run
+
+
 async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and billed to the run."""
     model = await load_chat_model(choice, run.pack, run.windows.get(choice.reference))

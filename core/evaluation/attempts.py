@@ -119,7 +119,16 @@ def confirmation_seed(store: Store, domain: str, models: Mapping[str, str], firs
             "confirm what that finds."
         )
     met = set[int]().union(*(found.seeds for found in known if not (found.confirm and _same(found.arms, models))))
-    start = first + personas
+    return _unmet_block(met, first + personas, personas)
+
+
+def fresh_block(store: Store, domain: str, first: int, personas: int) -> int:
+    """Return the first seed of the next block of personas that no evaluation has met, after the evaluation's own and the one that confirms it."""
+    met = set[int]().union(*(found.seeds for found in _known(store, domain).values()))
+    return _unmet_block(met, first + 2 * personas, personas)
+
+
+def _unmet_block(met: set[int], start: int, personas: int) -> int:
     while met & set(range(start, start + personas)):
         start += personas
     return start

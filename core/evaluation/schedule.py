@@ -77,7 +77,9 @@ class Outcomes:
         self.lost |= {name: reasons.get(ref.id, "not judged") for name, ref in refs.items() if ref.id not in paths}
 
 
-def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None, arms: Sequence[Arm] = (), confirm: bool = False) -> list[Persona]:
+def choose_personas(
+    run: Run, path: str | None, dataset: DatasetRef | None, arms: Sequence[Arm] = (), confirm: bool = False, first_seed: int | None = None
+) -> list[Persona]:
     """Return the personas that all arms meet: sampled, or a person's own; none of them was trained on.
 
     Args:
@@ -85,9 +87,10 @@ def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None, arms
         dataset: what the understudy was trained on; none where that is not known.
         arms: that meet them.
         confirm: whether an evaluation of these arms is confirmed, on personas that no model has met.
+        first_seed: of the personas, in place of the settings'.
 
     Raises:
-        PersonaError: too few, one that was trained on, or a file that cannot be used.
+        PersonaError: too few, one that was trained on, a seed that is not the evaluation's, or a file that cannot be used.
         EvaluationError: there is nothing to confirm.
     """
     numbers = run.settings.evaluation
@@ -95,13 +98,17 @@ def choose_personas(run: Run, path: str | None, dataset: DatasetRef | None, arms
         raise PersonaError(
             f"Give either personas ({path}) or confirm. Personas of a file that no evaluation has met need no confirm: the first evaluation on them can ship."
         )
+    if first_seed is not None and (path or confirm or first_seed < numbers.first_seed):
+        raise PersonaError(
+            f"first_seed is {first_seed}. Allowed: a seed from {numbers.first_seed} on (evaluation.first_seed), and neither personas nor confirm beside it."
+        )
     if confirm:
         first = confirmation_seed(run.store, run.pack.name, identities(arms), numbers.first_seed, numbers.personas)
         personas = sample_batch(run.pack, first, numbers.personas, numbers.lengths)
     elif path:
         personas = read_personas(user_path(path), run.pack, numbers.lengths)
     else:
-        personas = sample_batch(run.pack, numbers.first_seed, numbers.personas, numbers.lengths)
+        personas = sample_batch(run.pack, numbers.first_seed if first_seed is None else first_seed, numbers.personas, numbers.lengths)
     check_enough(personas, path or "evaluation.personas")
     check_seeds_apart(training_seeds(run.store, dataset) if dataset else [], [persona.seed for persona in personas])
     return personas

@@ -29,6 +29,7 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "release": ("user_simulator", "judge"),
     "repair": ("repairer", "judge"),
     "preferences": ("assistant", "judge"),
+    "improvement": ("user_simulator", "assistant", "repairer", "judge"),
     "design": ("designer",),
     "critique": ("designer",),
     "optimise_prompt": ("user_simulator", "judge", "designer"),

@@ -69,6 +69,24 @@ class OptimiseSettings(Strict):
     """Maximum length of a candidate; it takes room of the conversation in the model's context."""
 
 
+class ImprovementSettings(Strict):
+    """Rounds of improvement (`understudy improve`): the teacher corrects what the understudy fails."""
+
+    conversations: Count = 24
+    """Conversations that the understudy has in each round, with new training personas."""
+    floor: Share = 0.5
+    """Share of a round's personas that are drawn as the taxonomy has them; the others are drawn where
+    these fail most."""
+    corrections: Count = 4
+    """Replies of a conversation that are corrected; those that fail a gate and those that most failed
+    criteria cite come first."""
+    rounds: Count = 2
+    """The most rounds of a series."""
+    stop_without_gain: bool = True
+    """Whether a round that the evaluation does not ship is the last one and its understudy is not kept;
+    `false` goes through all rounds, for trials with few personas."""
+
+
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)

@@ -18,7 +18,7 @@ from core.settings.faults import Fault
 from core.settings.jobs import KINDS, REPO, ExportSettings, Jobs, Training
 from core.settings.keys import refuse_keys
 from core.settings.models import Budget, Calls, ModelSettings
-from core.settings.operations import DesignSettings, NightlySettings, OptimiseSettings, PreferenceSettings, RepairSettings
+from core.settings.operations import DesignSettings, ImprovementSettings, NightlySettings, OptimiseSettings, PreferenceSettings, RepairSettings
 from core.settings.provider_options import OPTIONS
 from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
@@ -166,6 +166,7 @@ class Settings(Strict):
     preferences: PreferenceSettings = PreferenceSettings()
     design: DesignSettings
     optimise: OptimiseSettings = OptimiseSettings()
+    improvement: ImprovementSettings = ImprovementSettings()
 
     @model_validator(mode="after")
     def _known_models(self) -> "Settings":

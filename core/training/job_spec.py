@@ -22,7 +22,7 @@ SUBMISSION_LABEL, SECONDS_LABEL, PRICE_LABEL = "understudy-submission", "underst
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 """Stages after which a job does nothing more."""
 
-COMPANIONS = {"convert_gguf.py": ["llama_library.py"]}
+COMPANIONS = {"convert_gguf.py": ["llama_library.py"], "reply_losses.py": ["llama_library.py"]}
 """Files beside a job script that it imports."""
 
 HUB_FILE, JOB_FILE = "hub.json", "job.json"

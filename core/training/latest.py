@@ -57,6 +57,21 @@ def latest_models(
     return found.base, found.adapter, found.dataset
 
 
+def latest_training(store: Store, domain: str, dataset: DatasetRef) -> Trained | None:
+    """Return the domain's latest training, if it is the one on this dataset."""
+    name = f"models/latest-{domain}.json"
+    found = store.load(name, Trained) if store.exists(name) else None
+    return found if found and found.dataset.path == dataset.path else None
+
+
+def put_back(store: Store, domain: str, exported: Exported, trained: Trained | None) -> None:
+    """Make an earlier understudy the domain's latest again, with its dataset and, where it is known, its training."""
+    store.write_json(f"datasets/latest-{domain}.json", exported.dataset)
+    keep_exports(store, domain, exported.base, exported.understudy, exported.dataset)
+    if trained:
+        keep_models(store, domain, trained.base, trained.adapter, trained.dataset)
+
+
 def keep_exports(store: Store, domain: str, base: ModelRef, understudy: ModelRef, dataset: DatasetRef) -> tuple[ModelRef, ModelRef]:
     """Remember GGUF files as the domain's latest."""
     store.write_json(f"models/latest-export-{domain}.json", Exported(base=base, understudy=understudy, dataset=dataset))

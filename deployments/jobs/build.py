@@ -22,6 +22,7 @@ SCRIPTS = {
     "convert_gguf.py": "convert/script.py",
     "llama_library.py": "llama/script.py",
     "unpack_gguf.py": "unpack/script.py",
+    "reply_losses.py": "replies/script.py",
 }
 """The files that run, and the part in which each begins."""
 NOTE = (

@@ -52,6 +52,7 @@ WORDS = {
         STAGES,
         ("evaluate", "evaluate --arms opus=anthropic/claude-opus-5-5", 'evaluate --arms "mine=base under prompts/mine.md"'),
     ),
+    "improve": Word("flows.improvement:improvement", STAGES, ("improve", "improve --rounds 3", "improve --list"), names=(("show", "list"),)),
     "chat": Word(
         "flows.terminal.chat:chat",
         STAGES,

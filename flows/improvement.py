@@ -1,0 +1,54 @@
+"""The understudy improves on its own failures, round by round: it plays, judges find where it fails, a teacher corrects, and the next one learns from that."""
+
+from prefect import flow
+
+from core.improvement.rounds import Began
+from core.quantities import Count
+from core.training.latest import Exported
+from flows.dataset import dataset
+from flows.evaluation import evaluation
+from flows.export import export
+from flows.training import training
+from tasks.corrections import correct_failures, practise
+from tasks.improvement import ImprovementRef, begin_round, beside_the_round_before, end_round, note_dataset, publish_rounds, sources
+from tasks.paid_jobs import cancel_jobs
+from tasks.policy import guarded
+from tasks.run import begin_run
+
+
+@guarded
+@flow(name="improvement", flow_run_name="improvement-{domain}", on_cancellation=[cancel_jobs])
+async def improvement(
+    domain: str = "therapeutic-coaching", rounds: Count | None = None, settings: str = "config/pipeline.yaml", show: bool = False
+) -> ImprovementRef:
+    """Improve the latest understudy by what it fails: in each round a teacher corrects its failed replies, and the next understudy learns them.
+
+    A round that the evaluation does not ship is the last one, and its understudy is not kept.
+
+    Args:
+        domain: name of a domain pack.
+        rounds: the most rounds of the series; default: from the settings.
+        settings: path of the settings file; `improvement` says how large a round is.
+        show: list the rounds so far, and go through none.
+
+    Returns:
+        The report of the rounds, with the gain and the cost of each.
+    """
+    run = beside_the_round_before(await begin_run("improvement", domain, settings))
+    began = "" if show else begin_round(run, rounds)
+
+    while isinstance(began, Began):
+        practised = await practise(run, began)
+        corrected = await correct_failures(run, began, practised)
+        after, adapter, compared = None, None, None
+        if corrected.batch:
+            examples = await dataset(domain=domain, settings=settings, **sources(run, began))
+            began = note_dataset(run, began, examples)
+            base, adapter = await training(examples, domain, settings)
+            _, understudy = await export(base, adapter, examples, domain, settings)
+            compared = await evaluation(began.before.understudy, understudy, examples, domain, settings, first_seed=began.evaluated_from)
+            after = Exported(base=began.before.base, understudy=understudy, dataset=examples)
+        await end_round(run, began, practised, corrected, after, adapter, compared)
+        began = begin_round(run, rounds)
+
+    return await publish_rounds(run, began)

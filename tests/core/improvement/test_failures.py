@@ -1,0 +1,76 @@
+"""Personas are drawn where the understudy fails: by cell of the taxonomy, smoothed, deterministic, and monotone in the failures."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.improvement.failures import cells_of, draw_where_it_fails, failure_by_cell, failure_of, weight_of
+from core.packs.pack import load_pack
+from core.rehearsal.personas import sample_batch
+from tests.core.judged import assessment, conversation
+
+PACK = load_pack("therapeutic-coaching")
+POOL = sample_batch(PACK, 0, 60)
+GATE = next(name for name, criterion in PACK.rubric.criteria.items() if criterion.head.gate)
+failures = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(lambda some: list(zip(POOL, some, strict=False)))
+
+
+@given(failures, st.integers(0, 70), st.integers(0, 10**6))
+def test_as_many_as_asked_are_drawn_of_the_pool_each_once_and_in_whatever_order_it_comes(met, count, order):
+    cells = failure_by_cell(met)
+    drawn = draw_where_it_fails(POOL, cells, count)
+    assert len({persona.seed for persona in drawn}) == len(drawn) == min(count, len(POOL))
+    assert all(persona in POOL for persona in drawn)
+    shuffled = random.Random(order).sample(POOL, len(POOL))
+    assert draw_where_it_fails(shuffled, cells, count) == drawn
+
+
+@given(failures, st.integers(1, 59), st.data())
+def test_a_cell_in_which_more_fails_is_never_drawn_less_often(met, count, data):
+    cell = data.draw(st.sampled_from(sorted({cell for persona, _ in met for cell in cells_of(persona)})))
+    cells = failure_by_cell(met)
+    raised = [item.model_copy(update={"lift": item.lift * 3 + 0.1}) if (item.kind, item.value) == cell else item for item in cells]
+
+    def holding(some):
+        return sum(cell in cells_of(persona) for persona in draw_where_it_fails(POOL, some, count))
+
+    assert holding(raised) >= holding(cells)
+
+
+@given(failures)
+def test_every_persona_keeps_a_chance_and_cells_nobody_met_count_as_average(met):
+    cells = failure_by_cell(met)
+    assert all(weight_of(persona, cells) > 0 for persona in POOL)
+    assert all(0 <= cell.failure <= 1 + 1e-9 for cell in cells)
+    stranger = next(persona for persona in POOL)
+    assert weight_of(stranger, []) == 1.0
+
+
+def test_where_nothing_fails_or_all_fails_alike_nobody_is_preferred():
+    even = draw_where_it_fails(POOL, [], 10)
+    for failure in (0.0, 0.4, 1.0):
+        assert draw_where_it_fails(POOL, failure_by_cell([(persona, failure) for persona in POOL]), 10) == even
+
+
+def test_one_failure_in_a_cell_met_once_says_less_than_many_in_one_met_often():
+    once, often = POOL[0], POOL[1:9]
+    same = [persona.model_copy(update={"trajectory": "often"}) for persona in often]
+    met = [(once.model_copy(update={"trajectory": "once"}), 1.0), *((persona, 1.0) for persona in same), *((persona, 0.0) for persona in POOL[20:60])]
+    lifts = {cell.value: cell.lift for cell in failure_by_cell(met) if cell.kind == "trajectory"}
+    assert lifts["often"] > lifts["once"] > 1
+
+
+def test_personas_of_a_failing_cell_are_drawn_more_often_than_the_taxonomy_has_them():
+    pool = sample_batch(PACK, 100, 400)
+    kind = max({persona.trajectory for persona in pool}, key=lambda name: sum(persona.trajectory == name for persona in pool))
+    share = sum(persona.trajectory == kind for persona in pool) / len(pool)
+    cells = failure_by_cell([(persona, 0.9 if persona.trajectory == kind else 0.1) for persona in pool[:40]])
+    drawn = draw_where_it_fails(pool, cells, 100)
+    assert sum(persona.trajectory == kind for persona in drawn) / 100 > share + 0.1
+
+
+@pytest.mark.parametrize(("answers", "failed"), [({}, 0.0), ({GATE: "NO"}, 1.0)])
+def test_a_failed_gate_is_a_failure_whatever_the_score(answers, failed):
+    assert failure_of(assessment(conversation("a"), "scripted/judge", answers)) == pytest.approx(failed)
