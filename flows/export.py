@@ -22,6 +22,7 @@ async def export(
     dataset: DatasetRef | None = None,
     domain: str = "therapeutic-coaching",
     settings: str = "config/pipeline.yaml",
+    exported_base: ModelRef | None = None,
 ) -> tuple[ModelRef, ModelRef]:
     """Merge, convert, quantise and verify the understudy, and convert its base in the same way.
 
@@ -31,11 +32,12 @@ async def export(
         dataset: its training set; the validation examples are used for comparison.
         domain: name of a domain pack; its system prompt goes into the Modelfile.
         settings: path of the settings file; it names the training settings.
+        exported_base: the base's folder of GGUF files, if they are to be taken as they are; default: made here.
 
     Returns:
         The base's folder of GGUF files and the understudy's.
     """
-    run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset)
+    run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset, exported_base=exported_base)
     base, adapter, dataset = latest_models(run.store, domain, base, adapter, dataset)
     numbers, script = load_training(run.settings.training), script_hash("convert_gguf.py")
     await check_dataset(run, dataset)
@@ -43,10 +45,11 @@ async def export(
     await check_made(run, adapter)
 
     place = await place_of_jobs(run)
-    await agree_to_export(run, "base", base, None, dataset, numbers, place)
-    base_gguf = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, script, place)
-    base_gguf = await publish_base_gguf(run, base, base_gguf)
+    if exported_base is None:
+        await agree_to_export(run, "base", base, None, dataset, numbers, place)
+        made = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, script, place)
+        exported_base = await publish_base_gguf(run, base, made)
     await agree_to_export(run, "understudy", base, adapter, dataset, numbers, place)
     understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
-    return keep_exports(run.store, domain, base_gguf, published, dataset)
+    return keep_exports(run.store, domain, exported_base, published, dataset)

@@ -45,7 +45,7 @@ async def improvement(
             examples = await dataset(domain=domain, settings=settings, **sources(run, began))
             began = note_dataset(run, began, examples)
             base, adapter = await training(examples, domain, settings)
-            _, understudy = await export(base, adapter, examples, domain, settings)
+            _, understudy = await export(base, adapter, examples, domain, settings, began.before.base)
             compared = await evaluation(began.before.understudy, understudy, examples, domain, settings, first_seed=began.evaluated_from)
             after = Exported(base=began.before.base, understudy=understudy, dataset=examples)
         await end_round(run, began, practised, corrected, after, adapter, compared)

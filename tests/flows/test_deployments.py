@@ -76,6 +76,7 @@ async def test_every_deployment_has_a_description_and_every_parameter_says_what_
         "training",
         "export",
         "evaluation",
+        "improve",
     }
     for item in found:
         assert item.description, item.name
