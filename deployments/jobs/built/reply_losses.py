@@ -115,6 +115,7 @@ def run_converter(
     Returns:
         The fallback, if it was used.
     """
+    complete_config(merged / "config.json")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
     text_model = import_module("conversion.base").TextModel
     converter = import_module("convert_hf_to_gguf")
@@ -150,6 +151,15 @@ def run_converter(
     finally:
         text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
     return used[0] if used else None
+
+
+def complete_config(path: Path) -> None:
+    """Adds what the converter asks every Gemma 4 for, and transformers saves only for some."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    text = config.get("text_config") or config
+    if str(text.get("model_type")).startswith("gemma4"):
+        text.setdefault("moe_intermediate_size", None)
+        path.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def quantise(
