@@ -1,5 +1,6 @@
 """How a page is made: the one environment of the studio's templates, which escapes every value, and what all pages have in common."""
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -8,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -16,8 +18,10 @@ from core.storage.store import Store
 from core.views.text import marked, rendered, visible
 
 HERE = Path(__file__).parent
-NAV = (("/", "Home"), ("/live", "Live"))
+NAV = (("/", "Home"), ("/live", "Live"), ("/labels", "Labels"))
 """Address and name of what every page leads to."""
+
+_ALIGNED = re.compile(r'<(t[hd]) style="text-align:(left|right|center)">')
 
 
 def store_of(request: Request) -> Store:
@@ -57,7 +61,7 @@ def number_of(request: Request, name: str, least: int, most: int, first: int = 1
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     made.finalize = _shown
-    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "duration": duration, "rendered": rendered, "marked": marked}
+    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "duration": duration, "rendered": rendered, "marked": marked, "report_html": report_html}
     return made
 
 
@@ -100,3 +104,9 @@ def duration(seconds: float) -> str:
 def usd(amount: float | None) -> str:
     """Return money."""
     return "" if amount is None else f"{amount:,.2f} USD" if amount >= 0.1 or amount == 0 else f"{amount:.4f} USD"
+
+
+def report_html(text: str) -> Markup:
+    """Return our own Markdown, a criterion or a report, as HTML; HTML, images and links that stand in it are shown and not obeyed."""
+    made = MarkdownIt("js-default", {"linkify": False}).disable(["image", "link", "autolink"]).render(visible(text))
+    return Markup(_ALIGNED.sub(r'<\1 class="\2">', made))  # style attributes are not obeyed

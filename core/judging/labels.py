@@ -102,8 +102,8 @@ def check_person(name: str) -> str:
         ReviewError: it is empty, too long, or not printable.
     """
     plain = " ".join(normalize("NFC", name).split())
-    if not plain or len(plain) > LONGEST_NAME or not plain.isprintable():
-        raise ReviewError(f"{plain[:60]!r} is no name for labels. Allowed: 1 to {LONGEST_NAME} characters that can be read. Write your name.")
+    if not plain or len(plain) > LONGEST_NAME or not plain.isprintable() or "/" in plain or plain.strip(".") == "":
+        raise ReviewError(f"{plain[:60]!r} is no name for labels. Allowed: 1 to {LONGEST_NAME} characters that can be read, without a slash. Write your name.")
     return plain
 
 

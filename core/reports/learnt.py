@@ -82,8 +82,8 @@ def _lesson(key: str, name: str, beside: HumanComparison, judge: str, who: str, 
     found, about = beside.agreement, name if key == "outcome" else f"{key} ({name})"
     strict, lenient = _other(found.true_negative_rate), _other(found.true_positive_rate)
     harsh, mild, (failed, passed) = _count(strict), _count(lenient), words
-    strictly = f"{failed} where {who} {passed} in {harsh} of {strict.n}{_percent(strict)}"
-    mildly = f"{passed} where {who} {failed} in {mild} of {lenient.n}{_percent(lenient)}"
+    strictly = f"{failed} where {who} {passed} in {harsh} of {strict.n}{_percent(strict)}" if strict.n else f"{who} {passed} nowhere"
+    mildly = f"{passed} where {who} {failed} in {mild} of {lenient.n}{_percent(lenient)}" if lenient.n else f"{who} {failed} nowhere"
     same = f"the same answer in {_count(found.raw)} of {found.raw.n}{_percent(found.raw)}"
     low, high = found.raw.interval or (0.0, 1.0)
     kind: Kind

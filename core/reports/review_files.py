@@ -7,7 +7,7 @@ from core.errors import ReviewError
 from core.escaping import Markdown
 from core.evaluation.attempts import FOLDER
 from core.evaluation.blind_review import Coded, blind_sample, read_coded
-from core.evaluation.labelled import by_labels
+from core.evaluation.labelled import LabelledEvaluation, by_labels
 from core.evaluation.record import EvaluationRecord
 from core.fingerprint import fingerprint, seed_of
 from core.judging.golden import load_golden
@@ -68,7 +68,7 @@ def draw_sample(store: Store, pack: Pack, batch: str, size: int) -> list[Judged]
     """
     seed = seed_of("review", batch)
     if is_evaluation(batch):
-        return blind_sample(list(_coded(store, batch, pack.rubric)[1].values()), size, seed)
+        return blind_sample(list(coded_of(store, batch, pack.rubric)[1].values()), size, seed)
     return sample(judged_of(store, pack.rubric, batch), size, seed)
 
 
@@ -138,9 +138,14 @@ def labels_report(store: Store, pack: Pack, batch: str, judged: Sequence[Judged]
     found = compare_labels(labels, judged, pack.rubric)
     report = review_markdown(found, lessons(found, who=person or "the person"), person)
     if is_evaluation(batch):
-        record, coded = _coded(store, batch, pack.rubric)
-        return Markdown(f"{evaluation_review_markdown(by_labels(record, batch, coded, labels, pack.rubric))}\n{report}")
+        record, coded = coded_of(store, batch, pack.rubric)
+        return with_evaluation(report, by_labels(record, batch, coded, labels, pack.rubric))
     return report
+
+
+def with_evaluation(report: Markdown, found: LabelledEvaluation) -> Markdown:
+    """Return what a person's labels say of an evaluation, before what they say of its judge."""
+    return Markdown(f"{evaluation_review_markdown(found)}\n{report}")
 
 
 def read_labels(store: Store, rubric: Rubric, batch: str, sheet: Path) -> tuple[Labels, list[Judged]]:
@@ -172,7 +177,7 @@ def judged_of(store: Store, rubric: Rubric, batch: str) -> list[Judged]:
         ReviewError: it was judged by another rubric, or there is no golden set.
     """
     if is_evaluation(batch):
-        return [one.judged for one in _coded(store, batch, rubric)[1].values()]
+        return [one.judged for one in coded_of(store, batch, rubric)[1].values()]
     if batch.startswith(GOLDEN):
         return _golden(load_pack(batch.removeprefix(GOLDEN)))
     judged = read_judged(store, store.load(batch, AssessmentBatch))
@@ -197,7 +202,12 @@ def _golden(pack: Pack) -> list[Judged]:
     return found
 
 
-def _coded(store: Store, folder: str, rubric: Rubric) -> tuple[EvaluationRecord, dict[str, Coded]]:
+def coded_of(store: Store, folder: str, rubric: Rubric) -> tuple[EvaluationRecord, dict[str, Coded]]:
+    """Return an evaluation, and its judged conversations by code.
+
+    Raises:
+        ReviewError: its conversations were not kept, or were judged by another rubric.
+    """
     record, coded = read_coded(store, folder)
     _check_rubric(folder, [one.judged for one in coded.values()], rubric)
     return record, coded

@@ -1,0 +1,122 @@
+"""What was learnt of a sample: for each person in words with the figures behind them, the people beside each other, and an evaluation's decision with labels."""
+
+from dataclasses import dataclass, field
+
+from core.errors import ReviewError
+from core.escaping import Markdown
+from core.evaluation.decision import Decided
+from core.evaluation.labelled import by_labels
+from core.judging.golden_review import OWN, golden_files, keep_golden
+from core.judging.labels import labels_of, people, read_sample
+from core.judging.review import compare_labels
+from core.packs.pack import Pack
+from core.reports.learnt import Dispute, Lesson, TwoPeople, between_people, lessons
+from core.reports.render import review_markdown
+from core.reports.review_files import GOLDEN_JUDGE, coded_of, is_evaluation, judged_of, with_evaluation
+from core.storage.store import Store
+
+
+@dataclass(frozen=True)
+class ArmWithLabels:
+    """An arm's decision by the judge alone and with a person's labels."""
+
+    arm: str
+    before: Decided
+    decided: Decided
+
+
+@dataclass(frozen=True)
+class PersonLearnt:
+    """What one person's labels say.
+
+    Args:
+        report: the figures, as Markdown.
+        whole: numbers of the conversations that are labelled on every criterion that applies.
+        golden: of these, the ones that are golden conversations already.
+    """
+
+    person: str
+    labelled: int
+    lessons: list[Lesson]
+    report: Markdown
+    arms: list[ArmWithLabels] = field(default_factory=list)
+    whole: list[int] = field(default_factory=list)
+    golden: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LearntPage:
+    """All that was learnt of a sample.
+
+    Args:
+        numbers: of the conversations, by transcript.
+        names: of the criteria.
+    """
+
+    judge: str
+    people: list[PersonLearnt]
+    pairs: list[TwoPeople]
+    disputes: list[Dispute]
+    numbers: dict[str, int]
+    names: dict[str, str]
+
+
+def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPage:
+    """Return what the people of a sample have taught.
+
+    Args:
+        you: who reads it, and is addressed.
+
+    Raises:
+        ReviewError: the batch was judged again by another rubric.
+    """
+    sample = read_sample(store, name)
+    judged = judged_of(store, pack.rubric, sample.source)
+    labels = {person: found for person in people(store, name) if (found := labels_of(store, name, person, pack.rubric)).answers}
+    coded = coded_of(store, sample.source, pack.rubric) if is_evaluation(sample.source) else None
+    judge = GOLDEN_JUDGE if sample.kind == "golden" else "the judge"
+    numbers = {transcript: number for number, transcript in enumerate(sample.transcripts, 1)}
+    made = {path.stem for path in store.local(f"{OWN}/{pack.name}/x").parent.glob("*.yaml")} if store.is_local else set()
+    found = []
+    for person, own in labels.items():
+        figures = compare_labels(own, judged, pack.rubric)
+        told = lessons(figures, judge, "you" if person == you else person)
+        report = review_markdown(figures, person=person)
+        evaluated = by_labels(coded[0], sample.source, coded[1], own, pack.rubric) if coded else None
+        files, _ = golden_files(own, judged, pack.rubric, sample.source)
+        titles = {file.title: stem for stem, file in files.items()} if sample.kind != "golden" else {}
+        found.append(
+            PersonLearnt(
+                person=person,
+                labelled=figures.labels,
+                lessons=told,
+                report=with_evaluation(report, evaluated) if evaluated else report,
+                arms=[ArmWithLabels(arm, one.before.decided, one.decided) for arm, one in evaluated.arms.items()] if evaluated else [],
+                whole=[numbers[title] for title in titles],
+                golden=[numbers[title] for title, stem in titles.items() if stem in made],
+            )
+        )
+    pairs, disputes = between_people(labels, pack.rubric)
+    return LearntPage(judge, found, pairs, disputes, numbers, {key: item.head.name for key, item in pack.rubric.criteria.items()})
+
+
+def make_golden(store: Store, pack: Pack, name: str, person: str, number: int) -> str:
+    """Make a golden conversation of a person's labels, and return its file below the data root; one that is there is kept.
+
+    A second person who labelled the conversation whole stands beside the first; else the judge does.
+
+    Raises:
+        ReviewError: it cannot be one, with the reason.
+    """
+    sample = read_sample(store, name)
+    transcript = sample.transcripts[number - 1]
+    if sample.kind == "golden":
+        raise ReviewError("This conversation is of the golden set already. Change its file there.")
+    judged = [item for item in judged_of(store, pack.rubric, sample.source) if item.transcript.id == transcript]
+    others = {other: labels_of(store, name, other, pack.rubric) for other in people(store, name) if other != person}
+    second = {other: own for other, own in others.items() if not any(missing == transcript for missing, _ in own.unlabelled)}
+    files, skipped = golden_files(labels_of(store, name, person, pack.rubric), judged, pack.rubric, sample.source, dict(list(second.items())[:1]))
+    if not files:
+        raise ReviewError(f"Conversation {number} cannot be a golden one: {skipped.get(transcript, 'it has no label')}. Label it whole first.")
+    keep_golden(files, store.local(f"{OWN}/{pack.name}/x").parent)
+    return f"{OWN}/{pack.name}/{next(iter(files))}.yaml"
