@@ -1,4 +1,4 @@
-"""What was learnt of a sample: for each person in words with the figures behind them, the people beside each other, and an evaluation's decision with labels."""
+"""What was learnt of a sample: each person in words with the figures behind, people beside each other, and an evaluation's decision with labels."""
 
 from dataclasses import dataclass, field
 
