@@ -61,7 +61,17 @@ def number_of(request: Request, name: str, least: int, most: int, first: int = 1
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     made.finalize = _shown
-    made.filters |= {"part": part, "day": day, "since": since, "usd": usd, "words": words, "duration": duration, "rendered": rendered, "marked": marked, "report_html": report_html}
+    made.filters |= {
+        "part": part,
+        "day": day,
+        "since": since,
+        "usd": usd,
+        "words": words,
+        "duration": duration,
+        "rendered": rendered,
+        "marked": marked,
+        "report_html": report_html,
+    }
     return made
 
 
