@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import uvicorn
@@ -12,7 +12,7 @@ from studio.app import build_app
 
 
 @contextmanager
-def served(store: Store) -> Iterator[str]:
+def served(store: Store) -> Generator[str]:
     """Serve a data root in a thread; yield the address."""
     config = uvicorn.Config(build_app(store), port=0, lifespan="off", log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
