@@ -78,7 +78,7 @@ class PairReport:
     def facts(self) -> dict[str, Any] | None:
         """Return what the card says; none where there are no pairs."""
         if not all(self.differences.values()):
-            return {"train": 0, "validation": 0, "dropped": dict(self.dropped.most_common())} if self.dropped else None
+            return {"train": 0, "validation": 0, "sources": {}, "dropped": dict(self.dropped.most_common())} if self.dropped else None
         every = [one for each in self.differences.values() for one in each]
         return {
             **{split: len(each) for split, each in self.differences.items()},
