@@ -107,7 +107,9 @@ async def agree_to_training(run: Run, dataset: DatasetRef, base: ModelRef, train
     settings, known = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
-        return plan_training(f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset), offered, known, settings.jobs, spent)
+        return plan_training(
+            f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset, training), offered, known, settings.jobs, spent
+        )
 
     await agree(run, _spec(run, dataset, base, training, script_hash("train_sft.py"), place), plan)
 

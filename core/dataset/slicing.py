@@ -85,8 +85,6 @@ def slice_points(transcript_id: str, exchanges: int, settings: Slicing) -> list[
     """
     if exchanges < settings.first:
         return []
-    if settings.whole:
-        return [exchanges]
     draw = random.Random(int(hashlib.sha256(transcript_id.encode()).hexdigest()[:8], 16))
     points = []
     point = settings.first

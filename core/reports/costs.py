@@ -25,8 +25,10 @@ from core.rehearsal.lengths import ANSWER_TOKENS, USER_TOKENS, planned_evaluatio
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.settings.arms import BASE, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
-from core.settings.pipeline import Settings
+from core.settings.jobs import Learn
+from core.settings.pipeline import Settings, load_training
 from core.settings.provider_options import LOCAL
+from core.training.windows import windowed_tokens
 
 SAMPLE = 64
 """Personas over which the prompts' lengths are averaged."""
@@ -364,12 +366,21 @@ def run_cost(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[s
     return RunCost(transcripts, roles, training_tokens(pack, settings, transcripts, count, measured), alone)
 
 
-def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count, measured: Sizes | None = None) -> int:
-    """Return how many tokens one pass over the training set of `transcripts` transcripts has: those that pass, cut into slices."""
+def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Count, measured: Sizes | None = None, learn: Learn | None = None) -> int:
+    """Return how many tokens one pass over the training set of `transcripts` transcripts has: those that pass.
+
+    Args:
+        learn: the way of learning; by default that of the training settings.
+    """
     sizes, taken, slicing = measured or measure_prompts(pack, settings, count), ASSUMPTIONS, settings.dataset.slicing
-    exchange, tokens = taken.user_tokens + taken.answer_tokens, 0.0
+    exchange, tokens, training = taken.user_tokens + taken.answer_tokens, 0.0, load_training(settings.training)
+    limit = training.train["max-length"]
     for length in sizes.lengths:
-        if length >= slicing.first:
+        if length < slicing.first:
+            continue
+        if (learn or training.learn) != "slices":
+            tokens += sum(windowed_tokens(round(sizes.short), [exchange] * length, [1] * length, int(limit) if isinstance(limit, int) else None))
+        else:
             slices = (length - slicing.first) / (sum(slicing.gap) / 2) + 1
             # a transcript's slices end evenly between the first and its end
             tokens += slices * min(sizes.short + (slicing.first + length) / 2 * exchange, slicing.max_tokens)

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,6 +12,9 @@ from core.settings.job_arguments import Argument, ConvertArguments, TrainArgumen
 from core.yaml_files import Strict, fitting
 
 Quantisation = Literal["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
+
+Learn = Literal["each_reply_once", "slices", "slices_folded"]
+LEARN: tuple[Learn, ...] = get_args(Learn)
 
 IMAGE = r"^[\w./:-]+(@sha256:[0-9a-f]{64})?$"
 
@@ -165,6 +168,10 @@ class Training(Strict):
     config/hardware.yaml."""
     chat_template: str | None = None
     """A file in the same folder; default: the base model's own."""
+    learn: Learn = "each_reply_once"
+    """`each_reply_once`: whole conversations, the loss on each reply once. `slices`: each slice, so
+    that early replies are learnt several times. `slices_folded`: the loss of the slices from one
+    pass over the conversation."""
     train: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, TrainArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]

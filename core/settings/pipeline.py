@@ -22,7 +22,7 @@ from core.settings.operations import DesignSettings, ImprovementSettings, Nightl
 from core.settings.provider_options import OPTIONS
 from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
-from core.yaml_files import Strict, check, fitting, load_yaml, read_yaml
+from core.yaml_files import Strict, check, fitting, read_yaml
 
 LONGEST_CHAIN = 8
 """Files that extend one another."""
@@ -108,8 +108,6 @@ class Slicing(Strict):
     """Fewest and most exchanges between two slices."""
     max_tokens: Tokens = 120_000
     """Maximum length of a slice; the earliest exchanges of a longer one are removed."""
-    whole: bool = False
-    """Whether the whole conversation is the only slice, so that each reply is trained on once."""
 
 
 class DatasetSettings(Strict):
@@ -276,14 +274,14 @@ def _merged(base: Any, over: Any) -> Any:
 def load_training(name: str, root: Path | None = None) -> Training:
     """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
 
-    A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
+    A file may extend another one beside it. A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
 
     Raises:
         SettingsError: the file or its chat template is missing or outside the project, or something in it is wrong.
     """
     roots, file = [root] if root else [], name if name.endswith(".yaml") else f"config/training/{name}.yaml"
     path = trusted(root / file if root else project_path(file) if file == name else find_data(file), *roots)
-    training = load_yaml(path, Training, SettingsError)
+    training = check(_layered(path, roots), Training, SettingsError, str(path))
     training = training.model_copy(update={"base": training.base.beside(path.parent)})
     if training.chat_template is None:
         return training

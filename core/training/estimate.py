@@ -5,14 +5,18 @@ largest layer while it is computed again, and the logits (length Ã— vocabulary Ã
 docs/training-memory.md compares the estimate with measurements.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.dataset.example_files import CONVERSATION_ROWS
 from core.records import DatasetRef
 from core.settings.job_arguments import Argument
+from core.settings.jobs import Training
 from core.storage.store import Store
 from core.training.hardware import Estimate, Flavor
 from core.training.shapes import Matrices, Shape
+from core.training.windows import windowed_tokens
 
 GB = 2**30
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -104,8 +108,15 @@ def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
-def load_of(store: Store, dataset: DatasetRef) -> Load:
+def load_of(store: Store, dataset: DatasetRef, training: Training) -> Load:
     """Return how much there is to learn, by the dataset's own count of tokens."""
-    counted = store.load_json(f"{dataset.path}/manifest.json")["statistics"]
-    tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
-    return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))
+    limit = training.train["max-length"]
+    if training.learn == "slices":
+        counted = store.load_json(f"{dataset.path}/manifest.json")["statistics"]
+        tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
+        return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))
+    rows: dict[str, list[int]] = {"train": [], "validation": []}
+    for line in store.read(f"{dataset.path}/{CONVERSATION_ROWS}").splitlines():
+        row = json.loads(line)
+        rows[row["split"]] += windowed_tokens(row["frame"], row["sizes"], row["slices"], int(limit) if isinstance(limit, int) else None)
+    return Load(sum(rows["train"]), sum(rows["validation"]), max(map(max, rows.values())))

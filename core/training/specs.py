@@ -2,6 +2,8 @@
 
 import re
 
+from core.dataset.example_files import CONFIGURATIONS
+from core.errors import DatasetError
 from core.fingerprint import fingerprint
 from core.packs.pack import Pack
 from core.records import DatasetRef, ModelRef
@@ -27,15 +29,17 @@ def training_spec(
         place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
     """
     files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
-    name = fingerprint([dataset.commit, base.path, training.train, files, script, *([place] if place else [])])
-    splits = {split: str(store.local(f"{dataset.path}/{split}.parquet")) for split in ("train", "validation")}
+    check_learnable(store, dataset, training)
+    arguments = {"learn": training.learn, **training.train}
+    name = fingerprint([dataset.commit, base.path, arguments, files, script, *([place] if place else [])])
+    splits = {split: str(store.local(f"{dataset.path}/{folder_of(training)}{split}.parquet")) for split in ("train", "validation")}
     return JobSpec(
         stage="train",
         script="train_sft.py",
         name=name,
         folder=f"models/adapters/{name}",
         finished="metrics.json",
-        arguments=training.train,
+        arguments=arguments,
         local={**splits, **_base(store, base, here=True)},
         remote={"dataset": dataset.repo, "dataset-revision": dataset.commit, **_base(store, base, here=False)},
         files=files,
@@ -43,6 +47,31 @@ def training_spec(
         private=export.private,
         fetch=[],
     )
+
+
+def folder_of(training: Training) -> str:
+    """Return the folder, in a dataset, of the files that a training reads."""
+    return CONFIGURATIONS["default" if training.learn == "slices" else "conversations"]
+
+
+def check_learnable(store: Store, dataset: DatasetRef, training: Training) -> None:
+    """Check that a dataset has what a training learns.
+
+    Raises:
+        DatasetError: it was built without whole conversations, or slices would teach what a later round corrected.
+    """
+    rounds = store.load_json(f"{dataset.path}/manifest.json").get("rounds")
+    if rounds is None and training.learn != "slices":
+        raise DatasetError(
+            f"{dataset.repo} ({dataset.path}) was built without whole conversations, which learn: {training.learn} needs. Build it again (make dataset), "
+            "or set learn: slices in the training settings."
+        )
+    later = sum(count for number, count in (rounds or {}).items() if int(number))
+    if later and training.learn == "slices":
+        raise DatasetError(
+            f"{dataset.repo} ({dataset.path}) has {later} conversations of later rounds, of which only corrected replies are to be learnt, and slices would "
+            "teach the others too. Set learn: each_reply_once or slices_folded in the training settings."
+        )
 
 
 def export_spec(
@@ -85,7 +114,7 @@ def export_spec(
             **_base(store, base, here=True),
             **(_adapter(store, adapter, here=True) if adapter else {}),
             **llama,
-            "heldout": str(store.local(f"{dataset.path}/validation.parquet")),
+            "heldout": str(store.local(f"{dataset.path}/{folder_of(training)}validation.parquet")),
             "keep": str(store.local(f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}")),
         },
         remote={
@@ -93,6 +122,7 @@ def export_spec(
             **(_adapter(store, adapter, here=False) if adapter else {}),
             "dataset": dataset.repo,
             "dataset-revision": dataset.commit,
+            **({"dataset-folder": folder} if (folder := folder_of(training)) else {}),
         },
         files=files,
         repo=export.named(pack.name, "gguf" if adapter else "base-gguf"),

@@ -11,8 +11,9 @@ from core.packs.pack import load_pack
 from core.paths import user_path
 from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, preference_costs, run_cost
 from core.reports.render import markdown
+from core.reports.training_costs import training_costs
 from core.settings.arms import read_arms
-from core.settings.pipeline import load_settings
+from core.settings.pipeline import load_settings, load_training
 from core.terminal import Answer
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
@@ -43,9 +44,21 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
     again = preference_costs(pack, config, config.generation.conversations, prices, measured)
     pairs = RunCost(config.generation.conversations, again, 0)
+    trained = training_costs(pack, config, config.generation.conversations, count_tokens, measured)
+    learn = load_training(config.training).learn
     versions = sorted({price.version for price in prices.values() if price.version})
     page = markdown(
-        "costs", prices=", ".join(versions) or "none", taken=ASSUMPTIONS, domain=domain, exchanges=measured.exchanges, runs=runs, prompt=prompt, pairs=pairs
+        "costs",
+        prices=", ".join(versions) or "none",
+        taken=ASSUMPTIONS,
+        domain=domain,
+        exchanges=measured.exchanges,
+        runs=runs,
+        prompt=prompt,
+        pairs=pairs,
+        learn=learn,
+        trained=trained,
+        many=config.generation.conversations,
     )
     if to is not None:
         user_path(to).write_text(page, encoding="utf-8")
@@ -58,6 +71,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "optimise_prompt_usd": prompt.usd(),
         "preferences_usd": pairs.usd(),
         "runs": runs,
+        "trained": trained,
         "page": page,
     }
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]

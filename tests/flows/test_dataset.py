@@ -178,7 +178,7 @@ async def test_what_a_dataset_cannot_be_made_from_is_refused(elsewhere, tmp_path
 async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(elsewhere, tmp_path, data_root):
     transformers = pytest.importorskip("transformers", reason="the training group is not installed; run `make setup`")
     folder = tiny_tokenizer(tmp_path / "tokenizer", transformers)
-    slicing = {"first": 3, "gap": [2, 5], "whole": True, "max_tokens": 100_000}  # a token is a byte here
+    slicing = {"first": 3, "gap": [2, 5], "max_tokens": 100_000}  # a token is a byte here
     found = await made(elsewhere, write_settings(tmp_path, dataset={"tokenizer": f"hf:{folder}", "slicing": slicing}))
     origins = [json.loads(line) for line in open_store().read(f"{found.path}/rows.jsonl").splitlines()]
     rows = pyarrow.parquet.read_table(data_root / found.path / "train.parquet").to_pylist()

@@ -118,12 +118,11 @@ def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writer
     assert not writers & set(judges)
 
 
-def test_the_demos_longest_example_fits_into_its_training_length():
-    demo = load_settings("config/demo.yaml")
-    longest = load_training(demo.training).train["max-length"]
-    # of the recorded conversations SmolLM2 makes up to 1.05 times as many tokens as cl100k_base, by which slices are counted
-    assert isinstance(longest, int)
-    assert 1.1 * demo.dataset.slicing.max_tokens <= longest
+def test_the_demo_cuts_no_reply_of_a_long_conversation():
+    demo = load_training(load_settings("config/demo.yaml").training)
+    shipped = load_training("smollm2-135m")
+    assert demo.learn == "each_reply_once"  # whose windows leave no reply out
+    assert demo.train == shipped.train | {"epochs": demo.train["epochs"]}
 
 
 def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings):

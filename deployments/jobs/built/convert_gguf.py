@@ -393,9 +393,13 @@ def look_up_dataset(arguments: argparse.Namespace) -> Any:
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
-def files_of(info: Any, split: str) -> list[str]:
-    """Returns the names of a split's parquet files."""
-    pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
+def files_of(info: Any, split: str, folder: str = "") -> list[str]:
+    """Returns the names of a split's parquet files.
+
+    Args:
+        folder: of another configuration than the default one.
+    """
+    pattern = rf"{folder or '(data/)?'}{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]
 
@@ -842,7 +846,9 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
     if arguments.dataset:
         info = look_up_dataset(arguments)
         where = f"{arguments.dataset}@{info.sha[:12]}, validation"
-        paths = download_files(arguments, info, files_of(info, "validation"))
+        paths = download_files(
+            arguments, info, files_of(info, "validation", arguments.dataset_folder)
+        )
     elif not arguments.heldout:
         return "own replies", []
     count = arguments.heldout_examples
@@ -1845,6 +1851,8 @@ def add_texts(add: Callable[..., Any]) -> None:
     dataset = "a dataset id on the Hub, of which split validation is taken"
     add("--dataset", help=f"instead of that file: {dataset}")
     add("--dataset-revision", help="its commit")
+    folder = "folder in it that has the split, such as conversations/"
+    add("--dataset-folder", default="", help=folder)
     spread = "rows of it that are used, spread evenly"
     add("--heldout-examples", type=at_least(1), default=8, help=spread)
     beginning = "beginning of each row that is used"

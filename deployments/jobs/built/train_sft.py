@@ -41,14 +41,14 @@ import sys
 import time
 import unicodedata
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from itertools import groupby, takewhile, zip_longest
+from itertools import accumulate, groupby, takewhile, zip_longest
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -416,9 +416,13 @@ def look_up_dataset(arguments: argparse.Namespace) -> Any:
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
-def files_of(info: Any, split: str) -> list[str]:
-    """Returns the names of a split's parquet files."""
-    pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
+def files_of(info: Any, split: str, folder: str = "") -> list[str]:
+    """Returns the names of a split's parquet files.
+
+    Args:
+        folder: of another configuration than the default one.
+    """
+    pattern = rf"{folder or '(data/)?'}{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]
 
@@ -437,8 +441,39 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
 # --- deployments/jobs/train/data.py ---
 
 SPLITS = ("train", "validation")
-Example = tuple[Any, Any]
-"""Token ids and labels as arrays of 32-bit integers; the label -100 is ignored."""
+WEIGHTED = "slices_folded"
+LEARN = ("each_reply_once", "slices", WEIGHTED)
+"""Ways of learning: the first and the last read whole conversations."""
+CONVERSATIONS = "conversations/"
+"""The folder of whole conversations in a dataset on the Hub."""
+
+
+class Example(NamedTuple):
+    """A row as it is learnt, in arrays of 32-bit integers, one number for each token.
+
+    Args:
+        labels: -100 is ignored.
+        replies: in which reply of its conversation a learnt token is, from 1; elsewhere 0.
+        times: how often a learnt token counts; elsewhere 0.
+    """
+
+    ids: Any
+    labels: Any
+    replies: Any
+    times: Any
+
+
+class Row(NamedTuple):
+    """A conversation, or a part of one that begins with its system prompt.
+
+    Args:
+        times: how often each reply counts; 0 is context without loss.
+        before: replies of the conversation that are left out before the part.
+    """
+
+    messages: Messages
+    times: list[int]
+    before: int = 0
 
 
 def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
@@ -451,38 +486,59 @@ def find_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
         return {split: [getattr(arguments, split)] for split in SPLITS}
     info = look_up_dataset(arguments)
     arguments.dataset_revision = info.sha
-    files = {split: files_of(info, split) for split in SPLITS}
+    folder = "" if arguments.learn == "slices" else CONVERSATIONS
+    files = {split: files_of(info, split, folder) for split in SPLITS}
     for split in SPLITS:
         if not files[split]:
             wrong = f"Dataset {arguments.dataset!r} at {info.sha[:12]} has no split {split!r}"
-            raise JobError(f"{wrong}; it needs {split}.parquet or data/{split}-*.parquet.")
+            remedy = f"it needs {split}.parquet or data/{split}-*.parquet"
+            if folder:
+                wrong = f"{wrong} of whole conversations"
+                remedy = f"it needs {folder}{split}.parquet for --learn {arguments.learn}"
+            raise JobError(f"{wrong}; {remedy}.")
     return {split: download_files(arguments, info, names) for split, names in files.items()}
 
 
-def read_split(where: str, paths: list[Path]) -> list[Messages]:
-    parquet, found, columns = import_module("pyarrow.parquet"), [], []
+def read_split(where: str, paths: list[Path], learn: str) -> list[Row]:
+    """Reads the rows of a split, without those that have nothing to learn."""
+    parquet, found, columns = import_module("pyarrow.parquet"), list[dict[str, Any]](), []
     for path in paths:
         try:
             columns = parquet.read_schema(path).names
             # Not through load_dataset, which would keep a copy in the home folder.
             if "messages" in columns:
-                found += parquet.read_table(path, columns=["messages"])["messages"].to_pylist()
+                wanted = [name for name in ("messages", "slices") if name in columns]
+                found += parquet.read_table(path, columns=wanted).to_pylist()
         except (OSError, ValueError) as error:
             wrong = f"{where} cannot be read ({short(error)})"
             raise JobError(f"{wrong}; give a parquet file, or a Hub id and its commit.") from None
     if not found:
         wrong = f"{where} needs a column 'messages' with at least one row"
         raise JobError(f"{wrong}; it has the columns {columns}.")
-    for number, messages in enumerate(found, 1):
-        whole = [m for m in messages or [] if isinstance(m, dict)]
-        roles = [m.get("role") for m in whole if isinstance(m.get("content"), str)]
-        if len(roles) != len(messages or []) or "assistant" not in roles:
-            wrong = f"{where} has no assistant reply in row {number}"
-            raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
-    return [
-        [{"role": m["role"], "content": as_read(m["content"])} for m in messages]
-        for messages in found
-    ]
+    if learn == WEIGHTED and "slices" not in columns:
+        wrong = f"{where} has no column 'slices', which --learn {WEIGHTED} needs"
+        raise JobError(f"{wrong}; give the file of whole conversations, or another --learn.")
+    rows = [as_row(where, number, row, learn) for number, row in enumerate(found, 1)]
+    if learning := [row for row in rows if any(row.times)]:
+        return learning
+    raise JobError(f"{where} has no reply to learn: all its 'slices' are 0; build it again.")
+
+
+def as_row(where: str, number: int, found: dict[str, Any], learn: str) -> Row:
+    messages, slices = found["messages"] or [], found.get("slices")
+    whole = [m for m in messages if isinstance(m, dict)]
+    roles = [m.get("role") for m in whole if isinstance(m.get("content"), str)]
+    replies = roles.count("assistant")
+    if len(roles) != len(messages) or not replies:
+        wrong = f"{where} has no assistant reply in row {number}"
+        raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
+    times = [1] * replies if slices is None or learn == "slices" else slices
+    if len(times) != replies or not all(isinstance(n, int) and n >= 0 for n in times):
+        wrong = f"{where} has {replies} replies and other 'slices' in row {number}: {times}"
+        raise JobError(f"{wrong}; each reply needs one number, 0 or more.")
+    if learn != WEIGHTED:
+        times = [int(n > 0) for n in times]
+    return Row([{"role": m["role"], "content": as_read(m["content"])} for m in messages], times)
 
 
 # --- deployments/jobs/train/arithmetic.py ---
@@ -510,7 +566,7 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
         model = load_decoder(arguments.base, arguments.base_revision, **options)
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
-        facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])
+        facts = compare_arithmetic(model, torch.tensor(example.ids[:TRIAL_TOKENS]).long()[None])
         emit("arithmetic", **facts)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_json(kept, facts)
@@ -572,8 +628,9 @@ def identify(
     """Returns a hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     for rows in examples.values():
-        for ids, labels in rows:
-            digest.update(len(ids).to_bytes(4, "little") + ids.tobytes() + labels.tobytes())
+        for example in rows:
+            columns = b"".join(column.tobytes() for column in example)
+            digest.update(len(example.ids).to_bytes(4, "little") + columns)
     base: Any = [arguments.base, arguments.base_revision]
     if Path(arguments.base).is_dir():
         files = [(path.name, path.stat()) for path in Path(arguments.base).iterdir()]
@@ -824,7 +881,7 @@ def within(text: str, spans: list[Span], places: list[Span]) -> list[bool]:
 
 def check_labels(
     examples: list[Example],
-    conversations: list[Messages],
+    rows: list[Row],
     tokenizer: Any,
     arguments: argparse.Namespace,
 ) -> set[str]:
@@ -844,9 +901,12 @@ def check_labels(
     # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
     for number in range(0, len(examples), max(1, len(examples) // 256)):
         spans = learnt_spans(examples[number])
-        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
-        wanted = [arguments.reply_prefix + reply for reply in replies]
-        cut = len(examples[number][0]) == arguments.max_length
+        messages, times, _ = rows[number]
+        replies = [m["content"] for m in messages if m["role"] == "assistant"]
+        learnt = [(reply, n) for reply, n in zip(replies, times, strict=True) if n]
+        wanted = [arguments.reply_prefix + reply for reply, _ in learnt]
+        check_times(number + 1, examples[number], [n for _, n in learnt])
+        cut = len(examples[number].ids) == arguments.max_length
         pairs = zip_longest(spans, wanted[: len(spans)] if cut else wanted)
         for position, (found, wished) in enumerate(pairs, 1):
             span, reply = found or [], wished or ""
@@ -860,8 +920,18 @@ def check_labels(
     return stops
 
 
+def check_times(number: int, example: Example, wanted: list[int]) -> None:
+    """Checks that each reply counts as often as its row says."""
+    replies, times = example.replies.tolist(), example.times.tolist()
+    counted = {reply: n for reply, n in zip(replies, times, strict=True) if reply}
+    uniform = all(counted[reply] == n for reply, n in zip(replies, times, strict=True) if reply)
+    if not uniform or list(counted.values()) != wanted[: len(counted)]:
+        wrong = f"Example {number} would count its replies {list(counted.values())} times"
+        raise JobError(f"{wrong} instead of {wanted}; report this.")
+
+
 def learnt_spans(example: Example) -> list[list[int]]:
-    ids, labels = (column.tolist() for column in example)
+    ids, labels = example.ids.tolist(), example.labels.tolist()
     runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
     return [[token for token, _ in run] for learnt, run in runs if learnt]
 
@@ -1079,29 +1149,105 @@ def fetch_config(arguments: argparse.Namespace) -> dict[str, Any]:
         raise JobError(f"{wrong}; correct --base.") from None
 
 
+# --- deployments/jobs/train/windows.py ---
+
+CONTEXT = 0.25
+"""Share of a window, beside the system prompt, for exchanges before the first that is learnt. They
+are computed again, so a larger share costs more; a smaller one leaves a reply less to refer to."""
+
+
+def trimmed(row: Row) -> Row:
+    """Returns a row without what follows its last learnt reply."""
+    last = max(number for number, times in enumerate(row.times) if times)
+    places = [at for at, message in enumerate(row.messages) if message["role"] == "assistant"]
+    return Row(row.messages[: places[last] + 1], row.times[: last + 1], row.before)
+
+
+def windows_of(
+    row: Row, encode: Callable[[Messages], tuple[Any, Iterable[bool]]], limit: int
+) -> list[Row]:
+    """Cuts a row into windows of at most `limit` tokens.
+
+    Only a reply that does not fit together with the system prompt and its own message is longer.
+
+    Args:
+        encode: returns tokens, and which of them are a reply's.
+    """
+    ids, marks = encode(row.messages)
+    head, exchanges = split_up(row.messages)
+    runs = [(marked, len(list(run))) for marked, run in groupby(marks)]
+    ends = [
+        end for end, (marked, _) in zip(accumulate(n for _, n in runs), runs, strict=True) if marked
+    ]
+    # Where the template does not mark every reply, the proof of the labels says so.
+    if len(ids) <= limit or len(exchanges) == 1 or len(ends) != len(exchanges):
+        return [row]
+    frame = max(0, len(encode(head + exchanges[1])[0]) - ends[1] + ends[0])
+    before = [frame, *ends]
+    windows, taught, last = list[Row](), 0, len(exchanges)
+
+    def size(start: int, end: int) -> int:
+        return frame + before[end] - before[start]
+
+    while taught < last:
+        if not row.times[taught]:
+            taught += 1
+            continue
+        start, end = taught, taught + 1
+        while start and before[taught] - before[start - 1] <= CONTEXT * (limit - frame):
+            start -= 1
+        while start < taught and size(start, end) > limit:
+            start += 1
+        while end < last and size(start, end + 1) <= limit:
+            end += 1
+        while True:
+            # The sizes are those in the whole conversation, which a part can differ from a little.
+            messages = head + [m for exchange in exchanges[start:end] for m in exchange]
+            if len(encode(messages)[0]) <= limit or end - start == 1:
+                break
+            start, end = (start, end - 1) if end > taught + 1 else (start + 1, end)
+        times = [0] * (taught - start) + row.times[taught:end]
+        windows.append(trimmed(Row(messages, times, row.before + start)))
+        taught = end
+    return windows
+
+
+def split_up(messages: Messages) -> tuple[Messages, list[Messages]]:
+    """Returns the system messages at the beginning, and the exchanges, which end with a reply."""
+    first = next(at for at, message in enumerate(messages) if message["role"] != "system")
+    exchanges = list[Messages]([[]])
+    for message in messages[first:]:
+        exchanges[-1].append(message)
+        if message["role"] == "assistant":
+            exchanges.append([])
+    return messages[:first], [exchange for exchange in exchanges if exchange][: len(exchanges) - 1]
+
+
 # --- deployments/jobs/train/labels.py ---
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
     """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
-    files, examples = find_files(arguments), {}
-    splits: dict[str, list[Messages]] = {}
+    files, examples = find_files(arguments), dict[str, list[Example]]()
+    rows: dict[str, list[Row]] = {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
         if arguments.dataset:
             where = f"Split {split!r} of {arguments.dataset!r}"
-        splits[split] = read_split(where, files[split])
+        rows[split] = read_split(where, files[split], arguments.learn)
     tokenizer, template = load_tokenizer(arguments)
     for split in SPLITS:
-        examples[split] = encode(splits[split], tokenizer, template, split)
-    truncation = check_lengths(splits, examples, arguments)
+        rows[split], examples[split] = encode(rows[split], tokenizer, template, split, arguments)
+    truncation = check_lengths(rows, examples, arguments)
     check_base(arguments, tokenizer, examples)
     stops = set[str]()
-    for split, rows in splits.items():
-        stops |= check_labels(examples[split], rows, tokenizer, arguments)
-    learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
+    for split in SPLITS:
+        stops |= check_labels(examples[split], rows[split], tokenizer, arguments)
+    learnt = int(sum((example.labels != -100).sum() for example in examples["train"]))
+    replies = sum(len(set(example.replies.tolist()) - {0}) for example in examples["train"])
     facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
+    facts |= {"replies": replies, "tokens": sum(len(example.ids) for example in examples["train"])}
     emit("mask", **facts)
-    sample = sorted(splits["train"], key=len)[-1]
+    sample = max((row.messages for row in rows["train"]), key=len)
     used = tokenizer.apply_chat_template(sample, tokenize=False)
     trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
     asked = {"tokenize": False, "add_generation_prompt": True}
@@ -1118,7 +1264,7 @@ def check_base(
 ) -> None:
     """Checks that the base has an embedding for every token and is made for the longest example."""
     config = fetch_config(arguments)
-    rows = [ids for split in SPLITS for ids, _ in examples[split]]
+    rows = [example.ids for split in SPLITS for example in examples[split]]
     size, context = text_part(config).get("vocab_size"), context_of(config)
     check_tokens(tokenizer, rows, size)
     if size is not None and len(tokenizer) > size:
@@ -1131,27 +1277,47 @@ def check_base(
         raise JobError(f"{wrong}; {remedy} a scaling (rope_parameters) in its config.json.", 2)
 
 
-def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
-    numpy = import_module("numpy")
+def encode(
+    rows: list[Row], tokenizer: Any, template: str, where: str, arguments: argparse.Namespace
+) -> tuple[list[Row], list[Example]]:
+    """Encodes rows; of whole conversations, those that are too long become windows."""
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    examples, marked = [], is_marked(template)
-    for number, messages in enumerate(rows, 1):
+    made, examples, marked = list[Row](), list[Example](), is_marked(template)
+
+    def tokens_of(messages: Messages) -> tuple[list[int], list[bool]]:
+        encoded = encode_chat(tokenizer, messages, template)
+        if marked:
+            return encoded.ids, encoded.learnt
+        spans = find_replies(tokenizer, messages, template, encoded.text)
+        return encoded.ids, within(encoded.text, spans, encoded.places)
+
+    for number, row in enumerate(rows, 1):
+        whole = arguments.learn == "slices"
         try:
-            encoded = encode_chat(tokenizer, messages, template)
+            parts = [row] if whole else windows_of(trimmed(row), tokens_of, arguments.max_length)
+            examples += [label(*tokens_of(part.messages), part) for part in parts]
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
             raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids, marks = numpy.asarray(encoded.ids, dtype=numpy.int32), encoded.learnt
-        if not marked:
-            spans = find_replies(tokenizer, messages, template, encoded.text)
-            marks = within(encoded.text, spans, encoded.places)
-        learnt = numpy.asarray(marks, dtype=bool)
-        examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
-    return examples
+        made += parts
+    return made, examples
+
+
+def label(ids: list[int], marks: list[bool], row: Row) -> Example:
+    """Returns an example of a row, in which a reply is a run of marked tokens."""
+    numpy = import_module("numpy")
+    tokens, learnt = numpy.asarray(ids, dtype=numpy.int32), numpy.asarray(marks, dtype=bool)
+    begins = learnt & ~numpy.concatenate([[False], learnt[:-1]])
+    # Of a template that marks more runs than there are replies, the proof says what is wrong.
+    run = numpy.where(learnt, begins.cumsum(), 0)
+    times = numpy.asarray([0, *row.times, *[1] * len(ids)], dtype=numpy.int32)[run]
+    labels = numpy.where(times > 0, tokens, numpy.int32(-100))
+    replies = numpy.where(times > 0, run + row.before, 0).astype(numpy.int32)
+    return Example(tokens, labels, replies, times)
 
 
 def check_lengths(
-    splits: dict[str, list[Messages]],
+    splits: dict[str, list[Row]],
     examples: dict[str, list[Example]],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
@@ -1159,11 +1325,11 @@ def check_lengths(
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
     for name, whole in examples.items():
-        lengths = [len(ids) for ids, _ in whole]
-        with_reply = [bool((labels[:limit] != -100).any()) for _, labels in whole]
+        lengths = [len(example.ids) for example in whole]
+        with_reply = [bool((example.labels[:limit] != -100).any()) for example in whole]
         kept = [number for number, learns in enumerate(with_reply) if learns]
         splits[name] = [splits[name][number] for number in kept]
-        examples[name] = [(whole[number][0][:limit], whole[number][1][:limit]) for number in kept]
+        examples[name] = [Example(*(column[:limit] for column in whole[at])) for at in kept]
         cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
         counts[name] = {
             "examples": len(lengths),
@@ -1200,9 +1366,7 @@ TRAINER = (
     "warmup_steps",
     "lr_scheduler_type",
     "optim",
-    "max_length",
     "activation_checkpointing",
-    "packing",
     "seed",
 )
 """Options that are stored under TRL's names and passed on unchanged."""
@@ -1247,6 +1411,9 @@ def add_inputs(add: Callable[..., Any]) -> None:
     add("--chat-template", help=f"{template}, in place of the base's chat template")
     prefix = "text the template itself puts before each reply and has learnt, such as a think block"
     add("--reply-prefix", default="", help=prefix)
+    learn = "'slices': each row as it is; 'each_reply_once': rows are whole conversations, cut into"
+    learn = f"{learn} windows if they are too long; 'slices_folded': the same, each reply counted"
+    add("--learn", choices=LEARN, default="slices", help=f"{learn} by the column 'slices'")
     longest = "tokens of an example; what is longer loses its end"
     add("--max-length", type=count, required=True, help=longest)
     cut = "share of examples that may be cut before the job stops with exit code 2"
@@ -1268,7 +1435,7 @@ def add_knobs(add: Callable[..., Any]) -> None:
     add("--batch-size", **batch, help="examples on the device at once")
     batches = {"dest": "gradient_accumulation_steps", "type": count, "default": 8}
     add("--gradient-accumulation", **batches, help="batches of an optimiser step")
-    packing = "put several short examples into one row of --max-length tokens"
+    packing = "put several short examples into one row as long as the longest example"
     add("--packing", action="store_true", help=f"{packing}, which do not see each other")
     add("--learning-rate", type=float, default=2e-4, help="peak of the schedule")
     schedule = {"dest": "lr_scheduler_type", "default": "cosine"}
@@ -1356,6 +1523,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
         # Base, dataset, their revisions, and every knob.
         **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in PACKAGES},
+        "validation_by_reply": next((e["by_reply"] for e in log[::-1] if "by_reply" in e), {}),
         "loss_curve": curve,
         "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],
     }
@@ -1425,6 +1593,93 @@ def check_weights(
         if weight.requires_grad and not bool(torch.isfinite(weight).all()):
             wrong = f"The training diverged: {name} is not finite after step {step}"
             raise DivergedError(f"{wrong}; lower --learning-rate ({arguments.learning_rate:g}).")
+
+
+# --- deployments/jobs/train/weighting.py ---
+
+def trainer_of() -> Any:
+    """Returns the class of the trainer, which is TRL's with another weight for each token."""
+    from trl import SFTTrainer
+
+    class ConversationTrainer(SFTTrainer):
+        # The loss is divided by what counts in the whole step, not in a batch of it.
+        loss_is_scaled_for_ga = True
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+            return super().evaluate(*args, **kwargs)
+
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+            return sum(batch["times"][..., 1:].sum() for batch in batch_samples).to(device)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            # The first token is never predicted.
+            times, replies = (inputs.pop(name)[..., 1:] for name in ("times", "replies"))
+
+            trained: Any = self.model
+
+            def weighted(*args: Any, **kwargs: Any) -> Any:
+                outputs = model(*args, **kwargs)
+                if not trained.training:
+                    add_losses(self.reply_losses, replies, outputs.log_probs)
+                outputs.log_probs = outputs.log_probs * times.to(outputs.log_probs.device)
+                return outputs
+
+            counted = times.sum() if num_items_in_batch is None else num_items_in_batch
+            return super().compute_loss(weighted, inputs, return_outputs, counted)
+
+    return ConversationTrainer
+
+
+class Collator:
+    """TRL's, and the columns that it does not know."""
+
+    def __init__(self, known: Any) -> None:
+        self.known = known
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        torch = import_module("torch")
+        batch = self.known(examples)
+        for name in ("times", "replies"):
+            rows = [torch.as_tensor(example[name]) for example in examples]
+            if len(batch["labels"]) == 1:  # without padding, all examples are in one row
+                rows = [torch.cat(rows)]
+            batch[name] = torch.zeros_like(batch["labels"])
+            for place, row in enumerate(rows):
+                batch[name][place, : len(row)] = row
+        # Of packed examples, the first token of each is not predicted.
+        batch["times"][batch["labels"] == -100] = 0
+        return batch
+
+
+def add_losses(found: dict[int, list[float]], replies: Any, log_probs: Any) -> None:
+    """Adds up the losses of a batch, and their number, by the number of the reply."""
+    learnt = replies > 0
+    numbers, losses = replies[learnt].tolist(), (-log_probs[learnt].float()).tolist()
+    for number, loss in zip(numbers, losses, strict=True):
+        found[number][0] += loss
+        found[number][1] += 1
+
+
+def by_reply(found: dict[int, list[float]]) -> dict[str, float]:
+    """Returns the mean loss of the first reply, of the second and third, of the next four, ..."""
+    groups: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for number, (loss, count) in found.items():
+        group = groups[number.bit_length()]
+        group[0], group[1] = group[0] + loss, group[1] + count
+    names = {bits: (2 ** (bits - 1), 2**bits - 1) for bits in groups}
+    return {
+        str(first) if first == last else f"{first}-{last}": round(
+            groups[bits][0] / groups[bits][1], 4
+        )
+        for bits, (first, last) in sorted(names.items())
+    }
 
 
 # --- deployments/jobs/train/steps.py ---
@@ -1498,7 +1753,9 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
                 }
                 emit("progress", step=step, of=of, **figures, seconds_left=round(left, 1))
             elif "eval_loss" in logs:
-                emit("validation", step=step, loss=round(logs["eval_loss"], 4))
+                parts = by_reply(trainer.reply_losses)
+                state.log_history[-1]["by_reply"] = parts
+                emit("validation", step=step, loss=round(logs["eval_loss"], 4), by_reply=parts)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             # At the end of an epoch, validate first, so that the checkpoint's log includes it.
@@ -1522,7 +1779,57 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
     trainer.add_callback(Lines())
 
 
+# --- deployments/jobs/train/packing.py ---
+
+PROBE = 48
+"""Tokens of each of the two examples by which it is seen whether a model keeps them apart."""
+LEAK = 1e-2
+"""Largest change of a logit that is rounding: an example that is seen changes some by more."""
+
+
+def pack(dataset: Any, examples: list[Example]) -> Any:
+    """Returns rows of several examples, none longer than the longest example."""
+    from trl import pack_dataset
+
+    return pack_dataset(dataset, max(len(example.ids) for example in examples))
+
+
+def keeps_apart(model: Any, collator: Any, example: Example) -> bool:
+    """Returns whether a model computes the second example of a row without seeing the first.
+
+    Whether it does depends on its layers, on the attention and on the kernels that are installed.
+    The logits of the second example must stay the same when the first has other tokens.
+    """
+    import torch
+
+    ids = [int(token) for token in example.ids[:PROBE]]
+    first, others = ids, ids[::-1]
+    logits = []
+    training = model.training
+    model.eval()
+    for before in (first, others):
+        row = {"input_ids": before + ids, "labels": before + ids, "seq_lengths": [len(ids)] * 2}
+        batch = {name: on_device(value, model.device) for name, value in collator([row]).items()}
+        batch.pop("labels")
+        with torch.no_grad():
+            logits.append(model(**batch, use_cache=False).logits[0, len(ids) :].float())
+    model.train(training)
+    apart = bool((logits[0] - logits[1]).abs().max() < LEAK)
+    if not apart:
+        wrong = "In a packed row this base lets an example see the one before it"
+        emit("fallback", text=f"{wrong}; --packing is ignored.")
+    return apart
+
+
+def on_device(value: Any, device: Any) -> Any:
+    return value.to(device) if hasattr(value, "to") else value
+
+
 # --- deployments/jobs/train/trainer.py ---
+
+COLUMNS = ("input_ids", "labels", "replies", "times")
+"""Of the trainer's datasets, in the order of an Example."""
+
 
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
     """Checks the packages that options need; warns about options that need a GPU."""
@@ -1562,11 +1869,17 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         # By default a loss of NaN is logged as 0, and left out of a validation loss.
         "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        "eval_packing": False,
+        # Examples come tokenized, cut and packed.
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "padding_free": arguments.packing,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
     }
+    if arguments.per_device_train_batch_size > 1 and not arguments.packing:
+        # Otherwise short examples would be padded to the length of long ones.
+        knobs["train_sampling_strategy"] = "group_by_length"
     if arguments.save_steps:
         knobs["save_steps"] = arguments.save_steps
     if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
@@ -1594,12 +1907,17 @@ def build_trainer(
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import PrinterCallback
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     names = arguments.target_modules
     lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
     lora["target_modules"] = names[0] if names == ["all-linear"] else names
     lora["revision"] = arguments.base_revision
+    if config.use_cpu:
+        # TRL scores every position where a new number of positions means a new compilation; on a
+        # CPU it does not, and the replies alone take a fifth less time.
+        scoring: Any = import_module("trl.trainer.utils")
+        scoring._use_triton = lambda _: True
     try:
         model = load_model(arguments, cuda=not config.use_cpu)
         if model.config.get_text_config() is not model.config:
@@ -1610,11 +1928,17 @@ def build_trainer(
             lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
         datasets = {
             split: Dataset.from_dict(
-                {"input_ids": [ids for ids, _ in rows], "labels": [labels for _, labels in rows]}
+                {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
             )
             for split, rows in examples.items()
         }
-        trainer: Any = SFTTrainer(
+        if config.padding_free:
+            probing = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
+            example = examples["train"][0]
+            config.padding_free = arguments.packing = keeps_apart(model, probing, example)
+        if config.padding_free:
+            datasets["train"] = pack(datasets["train"], examples["train"])
+        trainer: Any = trainer_of()(
             model=model,
             args=config,
             train_dataset=datasets["train"],
@@ -1627,6 +1951,8 @@ def build_trainer(
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         wrong = f"Training of {arguments.base!r} cannot be set up"
         raise JobError(f"{wrong}: {short(error)}.") from None
+    trainer.data_collator = Collator(trainer.data_collator)
+    trainer._signature_columns = [*COLUMNS, "seq_lengths"]
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
@@ -1668,14 +1994,14 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 def check_prepared(dataset: Any, examples: list[Example]) -> None:
     """Checks that the trainer's examples, packed or not, are those that were checked before."""
 
-    def bytes_of(ids: Any, labels: Any) -> bytes:
-        return ids.astype("int32").tobytes() + labels.astype("int32").tobytes()
+    def bytes_of(columns: Iterable[Any]) -> bytes:
+        return b"".join(column.astype("int32").tobytes() for column in columns)
 
-    there = Counter(bytes_of(ids, labels) for ids, labels in examples)
+    there = Counter(bytes_of(example) for example in examples)
     for row in dataset.with_format("numpy"):
         ends = row["seq_lengths"].cumsum() if "seq_lengths" in row else [len(row["input_ids"])]
         for start, end in zip([0, *ends], ends, strict=False):
-            there[bytes_of(row["input_ids"][start:end], row["labels"][start:end])] -= 1
+            there[bytes_of(row[name][start:end] for name in COLUMNS)] -= 1
     if any(there.values()):
         raise JobError("TRL prepared other examples than those that were checked; report this.")
 
@@ -1702,7 +2028,7 @@ def train(arguments: argparse.Namespace) -> None:
     torch = import_module("torch")
     cuda = torch.cuda.is_available()
     check_tools(arguments, cuda)
-    longest = max(examples["train"], key=lambda example: len(example[0]))
+    longest = max(examples["train"], key=lambda example: len(example.ids))
     arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
     config = configure(arguments, cuda, arithmetic)
     identity = identify(arguments, examples, cuda, arithmetic)

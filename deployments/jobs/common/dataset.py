@@ -35,9 +35,13 @@ def look_up_dataset(arguments: argparse.Namespace) -> Any:
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
-def files_of(info: Any, split: str) -> list[str]:
-    """Returns the names of a split's parquet files."""
-    pattern = rf"(data/)?{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
+def files_of(info: Any, split: str, folder: str = "") -> list[str]:
+    """Returns the names of a split's parquet files.
+
+    Args:
+        folder: of another configuration than the default one.
+    """
+    pattern = rf"{folder or '(data/)?'}{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)
     return [name for name in names if re.fullmatch(pattern, name)]
 

@@ -18,7 +18,9 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
     if arguments.dataset:
         info = look_up_dataset(arguments)
         where = f"{arguments.dataset}@{info.sha[:12]}, validation"
-        paths = download_files(arguments, info, files_of(info, "validation"))
+        paths = download_files(
+            arguments, info, files_of(info, "validation", arguments.dataset_folder)
+        )
     elif not arguments.heldout:
         return "own replies", []
     count = arguments.heldout_examples

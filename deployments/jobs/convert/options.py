@@ -94,6 +94,8 @@ def add_texts(add: Callable[..., Any]) -> None:
     dataset = "a dataset id on the Hub, of which split validation is taken"
     add("--dataset", help=f"instead of that file: {dataset}")
     add("--dataset-revision", help="its commit")
+    folder = "folder in it that has the split, such as conversations/"
+    add("--dataset-folder", default="", help=folder)
     spread = "rows of it that are used, spread evenly"
     add("--heldout-examples", type=at_least(1), default=8, help=spread)
     beginning = "beginning of each row that is used"

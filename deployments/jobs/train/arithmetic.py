@@ -35,7 +35,7 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
         model = load_decoder(arguments.base, arguments.base_revision, **options)
         if model.num_parameters() < TRIAL_PARAMETERS:
             return "float32"
-        facts = compare_arithmetic(model, torch.tensor(example[0][:TRIAL_TOKENS]).long()[None])
+        facts = compare_arithmetic(model, torch.tensor(example.ids[:TRIAL_TOKENS]).long()[None])
         emit("arithmetic", **facts)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_json(kept, facts)

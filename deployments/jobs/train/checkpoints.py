@@ -37,8 +37,9 @@ def identify(
     """Returns a hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     for rows in examples.values():
-        for ids, labels in rows:
-            digest.update(len(ids).to_bytes(4, "little") + ids.tobytes() + labels.tobytes())
+        for example in rows:
+            columns = b"".join(column.tobytes() for column in example)
+            digest.update(len(example.ids).to_bytes(4, "little") + columns)
     base: Any = [arguments.base, arguments.base_revision]
     if Path(arguments.base).is_dir():
         files = [(path.name, path.stat()) for path in Path(arguments.base).iterdir()]

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from itertools import groupby, takewhile, zip_longest
 from typing import Any
 
-from ..common.dataset import Messages, as_read
+from ..common.dataset import as_read
 from ..common.events import JobError
-from .data import Example
+from .data import Example, Row
 
 
 def check_labels(
     examples: list[Example],
-    conversations: list[Messages],
+    rows: list[Row],
     tokenizer: Any,
     arguments: argparse.Namespace,
 ) -> set[str]:
@@ -33,9 +33,12 @@ def check_labels(
     # Some hundred, evenly spaced: decoding all of a large dataset would take minutes.
     for number in range(0, len(examples), max(1, len(examples) // 256)):
         spans = learnt_spans(examples[number])
-        replies = [m["content"] for m in conversations[number] if m["role"] == "assistant"]
-        wanted = [arguments.reply_prefix + reply for reply in replies]
-        cut = len(examples[number][0]) == arguments.max_length
+        messages, times, _ = rows[number]
+        replies = [m["content"] for m in messages if m["role"] == "assistant"]
+        learnt = [(reply, n) for reply, n in zip(replies, times, strict=True) if n]
+        wanted = [arguments.reply_prefix + reply for reply, _ in learnt]
+        check_times(number + 1, examples[number], [n for _, n in learnt])
+        cut = len(examples[number].ids) == arguments.max_length
         pairs = zip_longest(spans, wanted[: len(spans)] if cut else wanted)
         for position, (found, wished) in enumerate(pairs, 1):
             span, reply = found or [], wished or ""
@@ -49,8 +52,18 @@ def check_labels(
     return stops
 
 
+def check_times(number: int, example: Example, wanted: list[int]) -> None:
+    """Checks that each reply counts as often as its row says."""
+    replies, times = example.replies.tolist(), example.times.tolist()
+    counted = {reply: n for reply, n in zip(replies, times, strict=True) if reply}
+    uniform = all(counted[reply] == n for reply, n in zip(replies, times, strict=True) if reply)
+    if not uniform or list(counted.values()) != wanted[: len(counted)]:
+        wrong = f"Example {number} would count its replies {list(counted.values())} times"
+        raise JobError(f"{wrong} instead of {wanted}; report this.")
+
+
 def learnt_spans(example: Example) -> list[list[int]]:
-    ids, labels = (column.tolist() for column in example)
+    ids, labels = example.ids.tolist(), example.labels.tolist()
     runs = groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] != -100)
     return [[token for token, _ in run] for learnt, run in runs if learnt]
 

@@ -9,33 +9,36 @@ from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
 from ..common.limits import check_tokens, context_of, text_part
 from ..common.quoting import encode_chat, is_marked, within
-from .data import SPLITS, Example, find_files, read_split
+from .data import SPLITS, Example, Row, find_files, read_split
 from .label_proof import check_labels
 from .marking import find_replies
 from .template import fetch_config, load_tokenizer
+from .windows import trimmed, windows_of
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
     """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
-    files, examples = find_files(arguments), {}
-    splits: dict[str, list[Messages]] = {}
+    files, examples = find_files(arguments), dict[str, list[Example]]()
+    rows: dict[str, list[Row]] = {}
     for split in SPLITS:
         where = f"Dataset file {str(files[split][0])!r}"
         if arguments.dataset:
             where = f"Split {split!r} of {arguments.dataset!r}"
-        splits[split] = read_split(where, files[split])
+        rows[split] = read_split(where, files[split], arguments.learn)
     tokenizer, template = load_tokenizer(arguments)
     for split in SPLITS:
-        examples[split] = encode(splits[split], tokenizer, template, split)
-    truncation = check_lengths(splits, examples, arguments)
+        rows[split], examples[split] = encode(rows[split], tokenizer, template, split, arguments)
+    truncation = check_lengths(rows, examples, arguments)
     check_base(arguments, tokenizer, examples)
     stops = set[str]()
-    for split, rows in splits.items():
-        stops |= check_labels(examples[split], rows, tokenizer, arguments)
-    learnt = int(sum((labels != -100).sum() for _, labels in examples["train"]))
+    for split in SPLITS:
+        stops |= check_labels(examples[split], rows[split], tokenizer, arguments)
+    learnt = int(sum((example.labels != -100).sum() for example in examples["train"]))
+    replies = sum(len(set(example.replies.tolist()) - {0}) for example in examples["train"])
     facts: dict[str, Any] = {"stop_tokens": sorted(stops), "supervised_tokens": learnt}
+    facts |= {"replies": replies, "tokens": sum(len(example.ids) for example in examples["train"])}
     emit("mask", **facts)
-    sample = sorted(splits["train"], key=len)[-1]
+    sample = max((row.messages for row in rows["train"]), key=len)
     used = tokenizer.apply_chat_template(sample, tokenize=False)
     trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
     asked = {"tokenize": False, "add_generation_prompt": True}
@@ -52,7 +55,7 @@ def check_base(
 ) -> None:
     """Checks that the base has an embedding for every token and is made for the longest example."""
     config = fetch_config(arguments)
-    rows = [ids for split in SPLITS for ids, _ in examples[split]]
+    rows = [example.ids for split in SPLITS for example in examples[split]]
     size, context = text_part(config).get("vocab_size"), context_of(config)
     check_tokens(tokenizer, rows, size)
     if size is not None and len(tokenizer) > size:
@@ -65,27 +68,47 @@ def check_base(
         raise JobError(f"{wrong}; {remedy} a scaling (rope_parameters) in its config.json.", 2)
 
 
-def encode(rows: list[Messages], tokenizer: Any, template: str, where: str) -> list[Example]:
-    numpy = import_module("numpy")
+def encode(
+    rows: list[Row], tokenizer: Any, template: str, where: str, arguments: argparse.Namespace
+) -> tuple[list[Row], list[Example]]:
+    """Encodes rows; of whole conversations, those that are too long become windows."""
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    examples, marked = [], is_marked(template)
-    for number, messages in enumerate(rows, 1):
+    made, examples, marked = list[Row](), list[Example](), is_marked(template)
+
+    def tokens_of(messages: Messages) -> tuple[list[int], list[bool]]:
+        encoded = encode_chat(tokenizer, messages, template)
+        if marked:
+            return encoded.ids, encoded.learnt
+        spans = find_replies(tokenizer, messages, template, encoded.text)
+        return encoded.ids, within(encoded.text, spans, encoded.places)
+
+    for number, row in enumerate(rows, 1):
+        whole = arguments.learn == "slices"
         try:
-            encoded = encode_chat(tokenizer, messages, template)
+            parts = [row] if whole else windows_of(trimmed(row), tokens_of, arguments.max_length)
+            examples += [label(*tokens_of(part.messages), part) for part in parts]
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
             raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        ids, marks = numpy.asarray(encoded.ids, dtype=numpy.int32), encoded.learnt
-        if not marked:
-            spans = find_replies(tokenizer, messages, template, encoded.text)
-            marks = within(encoded.text, spans, encoded.places)
-        learnt = numpy.asarray(marks, dtype=bool)
-        examples.append((ids, numpy.where(learnt, ids, numpy.int32(-100))))
-    return examples
+        made += parts
+    return made, examples
+
+
+def label(ids: list[int], marks: list[bool], row: Row) -> Example:
+    """Returns an example of a row, in which a reply is a run of marked tokens."""
+    numpy = import_module("numpy")
+    tokens, learnt = numpy.asarray(ids, dtype=numpy.int32), numpy.asarray(marks, dtype=bool)
+    begins = learnt & ~numpy.concatenate([[False], learnt[:-1]])
+    # Of a template that marks more runs than there are replies, the proof says what is wrong.
+    run = numpy.where(learnt, begins.cumsum(), 0)
+    times = numpy.asarray([0, *row.times, *[1] * len(ids)], dtype=numpy.int32)[run]
+    labels = numpy.where(times > 0, tokens, numpy.int32(-100))
+    replies = numpy.where(times > 0, run + row.before, 0).astype(numpy.int32)
+    return Example(tokens, labels, replies, times)
 
 
 def check_lengths(
-    splits: dict[str, list[Messages]],
+    splits: dict[str, list[Row]],
     examples: dict[str, list[Example]],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
@@ -93,11 +116,11 @@ def check_lengths(
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
     for name, whole in examples.items():
-        lengths = [len(ids) for ids, _ in whole]
-        with_reply = [bool((labels[:limit] != -100).any()) for _, labels in whole]
+        lengths = [len(example.ids) for example in whole]
+        with_reply = [bool((example.labels[:limit] != -100).any()) for example in whole]
         kept = [number for number, learns in enumerate(with_reply) if learns]
         splits[name] = [splits[name][number] for number in kept]
-        examples[name] = [(whole[number][0][:limit], whole[number][1][:limit]) for number in kept]
+        examples[name] = [Example(*(column[:limit] for column in whole[at])) for at in kept]
         cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
         counts[name] = {
             "examples": len(lengths),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .data import LEARN
+
 TRAINER = (
     "num_train_epochs",
     "max_steps",
@@ -15,9 +17,7 @@ TRAINER = (
     "warmup_steps",
     "lr_scheduler_type",
     "optim",
-    "max_length",
     "activation_checkpointing",
-    "packing",
     "seed",
 )
 """Options that are stored under TRL's names and passed on unchanged."""
@@ -62,6 +62,9 @@ def add_inputs(add: Callable[..., Any]) -> None:
     add("--chat-template", help=f"{template}, in place of the base's chat template")
     prefix = "text the template itself puts before each reply and has learnt, such as a think block"
     add("--reply-prefix", default="", help=prefix)
+    learn = "'slices': each row as it is; 'each_reply_once': rows are whole conversations, cut into"
+    learn = f"{learn} windows if they are too long; 'slices_folded': the same, each reply counted"
+    add("--learn", choices=LEARN, default="slices", help=f"{learn} by the column 'slices'")
     longest = "tokens of an example; what is longer loses its end"
     add("--max-length", type=count, required=True, help=longest)
     cut = "share of examples that may be cut before the job stops with exit code 2"
@@ -83,7 +86,7 @@ def add_knobs(add: Callable[..., Any]) -> None:
     add("--batch-size", **batch, help="examples on the device at once")
     batches = {"dest": "gradient_accumulation_steps", "type": count, "default": 8}
     add("--gradient-accumulation", **batches, help="batches of an optimiser step")
-    packing = "put several short examples into one row of --max-length tokens"
+    packing = "put several short examples into one row as long as the longest example"
     add("--packing", action="store_true", help=f"{packing}, which do not see each other")
     add("--learning-rate", type=float, default=2e-4, help="peak of the schedule")
     schedule = {"dest": "lr_scheduler_type", "default": "cosine"}

@@ -48,6 +48,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
         # Base, dataset, their revisions, and every knob.
         **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in PACKAGES},
+        "validation_by_reply": next((e["by_reply"] for e in log[::-1] if "by_reply" in e), {}),
         "loss_curve": curve,
         "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],
     }

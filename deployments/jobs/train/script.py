@@ -75,7 +75,7 @@ def train(arguments: argparse.Namespace) -> None:
     torch = import_module("torch")
     cuda = torch.cuda.is_available()
     check_tools(arguments, cuda)
-    longest = max(examples["train"], key=lambda example: len(example[0]))
+    longest = max(examples["train"], key=lambda example: len(example.ids))
     arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
     config = configure(arguments, cuda, arithmetic)
     identity = identify(arguments, examples, cuda, arithmetic)

@@ -8,6 +8,7 @@ from ..common.events import emit
 from ..common.files import write_json
 from .checkpoints import COMPLETE, push_checkpoint, remove_checkpoints
 from .soundness import check_step, check_weights
+from .weighting import by_reply
 
 
 def run(
@@ -79,7 +80,9 @@ def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str,
                 }
                 emit("progress", step=step, of=of, **figures, seconds_left=round(left, 1))
             elif "eval_loss" in logs:
-                emit("validation", step=step, loss=round(logs["eval_loss"], 4))
+                parts = by_reply(trainer.reply_losses)
+                state.log_history[-1]["by_reply"] = parts
+                emit("validation", step=step, loss=round(logs["eval_loss"], 4), by_reply=parts)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             # At the end of an epoch, validate first, so that the checkpoint's log includes it.

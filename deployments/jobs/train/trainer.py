@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,11 @@ from ..common.hub import patiently
 from ..common.models import load_decoder
 from .data import Example
 from .options import TRAINER
+from .packing import keeps_apart, pack
+from .weighting import Collator, trainer_of
+
+COLUMNS = ("input_ids", "labels", "replies", "times")
+"""Of the trainer's datasets, in the order of an Example."""
 
 
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
@@ -53,11 +59,17 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         # By default a loss of NaN is logged as 0, and left out of a validation loss.
         "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        "eval_packing": False,
+        # Examples come tokenized, cut and packed.
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "padding_free": arguments.packing,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
     }
+    if arguments.per_device_train_batch_size > 1 and not arguments.packing:
+        # Otherwise short examples would be padded to the length of long ones.
+        knobs["train_sampling_strategy"] = "group_by_length"
     if arguments.save_steps:
         knobs["save_steps"] = arguments.save_steps
     if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
@@ -85,12 +97,17 @@ def build_trainer(
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import PrinterCallback
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     names = arguments.target_modules
     lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
     lora["target_modules"] = names[0] if names == ["all-linear"] else names
     lora["revision"] = arguments.base_revision
+    if config.use_cpu:
+        # TRL scores every position where a new number of positions means a new compilation; on a
+        # CPU it does not, and the replies alone take a fifth less time.
+        scoring: Any = import_module("trl.trainer.utils")
+        scoring._use_triton = lambda _: True
     try:
         model = load_model(arguments, cuda=not config.use_cpu)
         if model.config.get_text_config() is not model.config:
@@ -101,11 +118,17 @@ def build_trainer(
             lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
         datasets = {
             split: Dataset.from_dict(
-                {"input_ids": [ids for ids, _ in rows], "labels": [labels for _, labels in rows]}
+                {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
             )
             for split, rows in examples.items()
         }
-        trainer: Any = SFTTrainer(
+        if config.padding_free:
+            probing = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
+            example = examples["train"][0]
+            config.padding_free = arguments.packing = keeps_apart(model, probing, example)
+        if config.padding_free:
+            datasets["train"] = pack(datasets["train"], examples["train"])
+        trainer: Any = trainer_of()(
             model=model,
             args=config,
             train_dataset=datasets["train"],
@@ -118,6 +141,8 @@ def build_trainer(
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         wrong = f"Training of {arguments.base!r} cannot be set up"
         raise JobError(f"{wrong}: {short(error)}.") from None
+    trainer.data_collator = Collator(trainer.data_collator)
+    trainer._signature_columns = [*COLUMNS, "seq_lengths"]
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
@@ -159,13 +184,13 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 def check_prepared(dataset: Any, examples: list[Example]) -> None:
     """Checks that the trainer's examples, packed or not, are those that were checked before."""
 
-    def bytes_of(ids: Any, labels: Any) -> bytes:
-        return ids.astype("int32").tobytes() + labels.astype("int32").tobytes()
+    def bytes_of(columns: Iterable[Any]) -> bytes:
+        return b"".join(column.astype("int32").tobytes() for column in columns)
 
-    there = Counter(bytes_of(ids, labels) for ids, labels in examples)
+    there = Counter(bytes_of(example) for example in examples)
     for row in dataset.with_format("numpy"):
         ends = row["seq_lengths"].cumsum() if "seq_lengths" in row else [len(row["input_ids"])]
         for start, end in zip([0, *ends], ends, strict=False):
-            there[bytes_of(row["input_ids"][start:end], row["labels"][start:end])] -= 1
+            there[bytes_of(row[name][start:end] for name in COLUMNS)] -= 1
     if any(there.values()):
         raise JobError("TRL prepared other examples than those that were checked; report this.")

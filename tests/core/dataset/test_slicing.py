@@ -94,11 +94,6 @@ def test_a_tokenizers_own_frames_count():
     assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)
 
 
-def test_whole_conversations_teach_each_reply_once() -> None:
-    whole = Slicing(first=3, gap=(2, 5), max_tokens=120_000, whole=True)
-    assert [slice_points(name, length, whole) for name, length in (("a", 3), ("b", 40), ("c", 2))] == [[3], [40], []]
-
-
 def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_learnt():
     greeted = transcript("greeted", [(5, 5)] * 12).model_copy(update={"opening": "Welcome back, friend."})
     whole, short = (

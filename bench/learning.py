@@ -1,0 +1,165 @@
+"""Held-out loss by reply position against tokens trained and CPU seconds, for the three ways of learning, on SmolLM2-135M.
+
+    python -m bench.learning BASE OUTPUT NAME=FOLDER ...      train; what is in OUTPUT/learning.jsonl already is not trained again
+    python -m bench.learning --tokens NAME=FOLDER ...         tokens of one pass over whole folders, nothing trained
+    python -m bench.learning --draw OUTPUT PICTURE.svg        tables of OUTPUT, and the picture
+
+BASE is the folder of an unpacked base (`understudy train` leaves it under models/bases), a FOLDER has transcripts. Conversations are cut to pieces of a number
+of exchanges and their messages to a number of words, so that a CPU can train on them. Each seed draws other conversations. All ways make as many optimiser
+steps: each_reply_once and slices_folded one for a conversation, slices one for as many slices as a conversation has on average. The held-out loss is that of
+each reply once, within whole conversations, for all three.
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from blocks.tokens import load_tokenizer
+from core.dataset.example_files import ExampleFile
+from core.dataset.slicing import Conversation, Example, SliceReport, Tokenizer, cut
+from core.imports.transcript_files import find_transcripts
+from core.records import Exchange, Transcript
+from core.settings.jobs import LEARN
+from core.settings.pipeline import Slicing
+from deployments.jobs.common.events import silence_libraries
+from deployments.jobs.train.arithmetic import choose_arithmetic
+from deployments.jobs.train.labels import prepare
+from deployments.jobs.train.options import parse_arguments
+from deployments.jobs.train.trainer import build_trainer, configure
+from deployments.jobs.train.weighting import by_reply
+
+SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
+SYSTEM = "You are a coach. Listen, and answer briefly."
+SEEDS, TRAINED, HELD_OUT = (0, 1, 2), 5, 2
+"""Conversations that are trained on, in one pass with a step for each, and held out in each run."""
+MIDDLE = 3
+"""Step after which the held-out loss is taken beside the last one."""
+EXCHANGES, WORDS, TOKENS = 25, 12, 1500
+"""Exchanges of a piece, words that a message is cut to, and the training length."""
+KNOBS = ["--lora-r", "16", "--lora-alpha", "32", "--lora-dropout", "0", "--target-modules", "all-linear", "--learning-rate", "0.001", "--warmup", "0.1"]
+Measured = dict[str, Any]
+
+
+def pieces(folder: Path) -> list[Transcript]:
+    """Return the conversations of a folder, cut so that a CPU can train on them; the longest possible number of exchanges up to EXCHANGES."""
+    whole = [item for _, item in sorted(find_transcripts(folder).transcripts.items())]
+    most = min(EXCHANGES, sorted(len(item.exchanges) for item in whole)[-TRAINED - HELD_OUT - 2])
+    found = []
+    for item in whole:
+        for start in range(0, len(item.exchanges) - most + 1, most):
+            part = [
+                Exchange(exchange_number=n, user=shortened(one.user, most), assistant=shortened(one.assistant, most))
+                for n, one in enumerate(item.exchanges[start : start + most], 1)
+            ]
+            found.append(Transcript(id=f"{item.id}-{start}", exchanges=part))
+    return found
+
+
+def shortened(text: str, exchanges: int) -> str:
+    return " ".join(text.split()[: WORDS * EXCHANGES // exchanges])
+
+
+def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer: Tokenizer) -> tuple[int, int]:
+    """Write the files of both configurations; return how many conversations and slices are trained on."""
+    drawn = random.Random(seed).sample(conversations, TRAINED + HELD_OUT)
+    counted = []
+    for split, some in (("train", drawn[:TRAINED]), ("validation", drawn[TRAINED:])):
+        made = list(cut(some, lambda _: SYSTEM, SLICING, tokenizer, SliceReport()))
+        rows: dict[str, list[Conversation | Example]] = {"conversations": [one for one, _ in made], "default": [e for _, many in made for e in many]}
+        for name, some_rows in rows.items():
+            with (folder / f"{name}-{split}.parquet").open("wb") as out:
+                file = ExampleFile(out, name, provenance=False)
+                for row in some_rows:
+                    file.add(row)
+                file.close()
+        counted.append(len(rows["default"]))
+    return TRAINED, counted[0]
+
+
+def trained(base: Path, folder: Path, learn: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
+    """Train by the job's own code; yield the held-out loss on the way and at the end, with tokens and CPU seconds of the training alone.
+
+    Args:
+        first: whether the loss before the training is taken too, which is the same for all ways.
+    """
+    silence_libraries()
+
+    def arguments_of(way: str) -> Any:
+        name = "default" if way == "slices" else "conversations"
+        files = ["--train", f"{folder}/{name}-train.parquet", "--validation", f"{folder}/{name}-validation.parquet"]
+        steps = ["--gradient-accumulation", str(slices_a_step if way == "slices" else 1), "--epochs", "1", "--seed", str(seed)]
+        length = ["--max-length", str(TOKENS), "--no-gradient-checkpointing", "--learn", way]
+        return parse_arguments([*files, "--base", str(base), "--output", str(folder / "out"), *length, *steps, *KNOBS], "")
+
+    arguments = arguments_of(learn)
+    tokenizer, examples, _ = prepare(arguments)
+    examples["validation"] = prepare(arguments_of("each_reply_once"))[1]["validation"]
+    arithmetic = choose_arithmetic(arguments, examples["train"][0])
+    config = configure(arguments, False, arithmetic)
+    config.save_strategy = "no"
+    trainer = build_trainer(config, examples, tokenizer, arguments)
+    spent, points = {"evaluating": 0.0}, list[Measured]()
+
+    def measure(step: int) -> None:
+        begun = time.process_time()
+        loss = trainer.evaluate()["eval_loss"]
+        spent["evaluating"] += time.process_time() - begun
+        total = sum(found[0] for found in trainer.reply_losses.values()) / sum(found[1] for found in trainer.reply_losses.values())
+        cpu = time.process_time() - spent["begun"] - spent["evaluating"]
+        point = {"step": step, "tokens": int(trainer._total_train_tokens), "cpu_seconds": round(cpu, 1), "loss": round(total, 4)}
+        points.append(point | {"by_reply": by_reply(trainer.reply_losses), "mean_of_conversations": round(loss, 4), "arithmetic": arithmetic})
+
+    class AfterPass(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  TrainerCallback's
+            if state.global_step in (MIDDLE, state.max_steps):
+                measure(state.global_step)
+
+    config.eval_strategy = "no"
+    trainer.add_callback(AfterPass())
+    spent["begun"] = time.process_time()
+    if first:
+        measure(0)
+    trainer.train()
+    yield from points
+
+
+def run(base: Path, output: Path, corpora: dict[str, Path]) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    log, tokenizer = output / "learning.jsonl", load_tokenizer(f"hf:{base}")
+    done = {(one["corpus"], one["learn"], one["seed"]) for one in read(output)}
+    for (corpus, folder), seed in [(one, seed) for one, seed in product(corpora.items(), SEEDS)]:
+        conversations = pieces(folder)
+        data = output / f"{corpus}-{seed}"
+        data.mkdir(exist_ok=True)
+        count, sliced = written(data, seed, conversations, tokenizer)
+        for learn in LEARN:
+            if (corpus, learn, seed) not in done:
+                lines = [
+                    {"corpus": corpus, "learn": learn, "seed": seed, **point}
+                    for point in trained(base, data, learn, seed, round(sliced / count), learn == LEARN[0])
+                ]
+                with log.open("a") as out:
+                    out.write("".join(json.dumps(line) + "\n" for line in lines))
+                print(lines[-1], flush=True)
+
+
+def read(output: Path) -> list[Measured]:
+    log = output / "learning.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+
+
+def main(words: list[str]) -> int:
+    corpora = {name: Path(folder) for name, _, folder in (word.partition("=") for word in words if "=" in word)}
+    run(Path(words[0]), Path(words[1]), corpora)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""The trainer: each learnt token counts as often as its example says, and the validation loss is
+known by the number of a reply."""
+
+from collections import defaultdict
+from importlib import import_module
+from typing import Any
+
+
+def trainer_of() -> Any:
+    """Returns the class of the trainer, which is TRL's with another weight for each token."""
+    from trl import SFTTrainer
+
+    class ConversationTrainer(SFTTrainer):
+        # The loss is divided by what counts in the whole step, not in a batch of it.
+        loss_is_scaled_for_ga = True
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+            return super().evaluate(*args, **kwargs)
+
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+            return sum(batch["times"][..., 1:].sum() for batch in batch_samples).to(device)
+
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            # The first token is never predicted.
+            times, replies = (inputs.pop(name)[..., 1:] for name in ("times", "replies"))
+
+            trained: Any = self.model
+
+            def weighted(*args: Any, **kwargs: Any) -> Any:
+                outputs = model(*args, **kwargs)
+                if not trained.training:
+                    add_losses(self.reply_losses, replies, outputs.log_probs)
+                outputs.log_probs = outputs.log_probs * times.to(outputs.log_probs.device)
+                return outputs
+
+            counted = times.sum() if num_items_in_batch is None else num_items_in_batch
+            return super().compute_loss(weighted, inputs, return_outputs, counted)
+
+    return ConversationTrainer
+
+
+class Collator:
+    """TRL's, and the columns that it does not know."""
+
+    def __init__(self, known: Any) -> None:
+        self.known = known
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        torch = import_module("torch")
+        batch = self.known(examples)
+        for name in ("times", "replies"):
+            rows = [torch.as_tensor(example[name]) for example in examples]
+            if len(batch["labels"]) == 1:  # without padding, all examples are in one row
+                rows = [torch.cat(rows)]
+            batch[name] = torch.zeros_like(batch["labels"])
+            for place, row in enumerate(rows):
+                batch[name][place, : len(row)] = row
+        # Of packed examples, the first token of each is not predicted.
+        batch["times"][batch["labels"] == -100] = 0
+        return batch
+
+
+def add_losses(found: dict[int, list[float]], replies: Any, log_probs: Any) -> None:
+    """Adds up the losses of a batch, and their number, by the number of the reply."""
+    learnt = replies > 0
+    numbers, losses = replies[learnt].tolist(), (-log_probs[learnt].float()).tolist()
+    for number, loss in zip(numbers, losses, strict=True):
+        found[number][0] += loss
+        found[number][1] += 1
+
+
+def by_reply(found: dict[int, list[float]]) -> dict[str, float]:
+    """Returns the mean loss of the first reply, of the second and third, of the next four, ..."""
+    groups: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for number, (loss, count) in found.items():
+        group = groups[number.bit_length()]
+        group[0], group[1] = group[0] + loss, group[1] + count
+    names = {bits: (2 ** (bits - 1), 2**bits - 1) for bits in groups}
+    return {
+        str(first) if first == last else f"{first}-{last}": round(
+            groups[bits][0] / groups[bits][1], 4
+        )
+        for bits, (first, last) in sorted(names.items())
+    }
