@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from transformers import TrainerCallback
@@ -25,9 +26,11 @@ from blocks.tokens import load_tokenizer
 from core.dataset.example_files import ExampleFile
 from core.dataset.slicing import Conversation, Example, SliceReport, Tokenizer, cut
 from core.imports.transcript_files import find_transcripts
+from core.pictures import COLOURS, MARKERS, TEXT, picture
 from core.records import Exchange, Transcript
 from core.settings.jobs import LEARN
 from core.settings.pipeline import Slicing
+from core.training.windows import windowed_tokens
 from deployments.jobs.common.events import silence_libraries
 from deployments.jobs.train.arithmetic import choose_arithmetic
 from deployments.jobs.train.labels import prepare
@@ -43,6 +46,8 @@ MIDDLE = 3
 """Step after which the held-out loss is taken beside the last one."""
 EXCHANGES, WORDS, TOKENS = 25, 12, 1500
 """Exchanges of a piece, words that a message is cut to, and the training length."""
+LIMIT = 16_384
+"""Training length of the shipped bases on a GPU, for the tokens of whole folders."""
 KNOBS = ["--lora-r", "16", "--lora-alpha", "32", "--lora-dropout", "0", "--target-modules", "all-linear", "--learning-rate", "0.001", "--warmup", "0.1"]
 Measured = dict[str, Any]
 
@@ -116,13 +121,13 @@ def trained(base: Path, folder: Path, learn: str, seed: int, slices_a_step: int,
         point = {"step": step, "tokens": int(trainer._total_train_tokens), "cpu_seconds": round(cpu, 1), "loss": round(total, 4)}
         points.append(point | {"by_reply": by_reply(trainer.reply_losses), "mean_of_conversations": round(loss, 4), "arithmetic": arithmetic})
 
-    class AfterPass(TrainerCallback):
+    class Measuring(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  TrainerCallback's
             if state.global_step in (MIDDLE, state.max_steps):
                 measure(state.global_step)
 
     config.eval_strategy = "no"
-    trainer.add_callback(AfterPass())
+    trainer.add_callback(Measuring())
     spent["begun"] = time.process_time()
     if first:
         measure(0)
@@ -155,9 +160,73 @@ def read(output: Path) -> list[Measured]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
+def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
+    """Return what was measured at each step, over the seeds that are finished; the base, which is the same for all ways, first."""
+    mine = [one for one in found if one["corpus"] == corpus]
+    before = [one for one in mine if one["step"] == 0]
+    steps = sorted({one["step"] for one in mine if one["learn"] == learn and one["step"]})
+    return [before, *([one for one in mine if one["learn"] == learn and one["step"] == step] for step in steps)]
+
+
+def report(output: Path) -> str:
+    """Return the figures at the end of the pass as Markdown, means over the seeds."""
+    found = read(output)
+    groups = sorted({name for one in found for name in one["by_reply"]}, key=lambda name: int(name.split("-")[0]))
+    lines = []
+    for corpus in dict.fromkeys(one["corpus"] for one in found):
+        parts = [name for name in groups if any(name in one["by_reply"] for one in found if one["corpus"] == corpus)]
+        replies = " | ".join(f"reply {name}" for name in parts)
+        lines += ["", f"| {corpus} | seeds | tokens | CPU s | loss (each seed) | {replies} |", f"|---|---:|---:|---:|---|{'---:|' * len(parts)}"]
+        for learn in ("before", *LEARN):
+            points = points_of(found, corpus, LEARN[0])[0] if learn == "before" else points_of(found, corpus, learn)[-1]
+            if points:
+                tokens, cpu, loss = (fmean(one[name] for one in points) for name in ("tokens", "cpu_seconds", "loss"))
+                each = ", ".join(f"{one['loss']:.3f}" for one in points)
+                by = " | ".join(f"{fmean(one['by_reply'][name] for one in points):.3f}" for name in parts)
+                lines.append(f"| {learn} | {len(points)} | {tokens:,.0f} | {cpu:.0f} | {loss:.3f} ({each}) | {by} |")
+    return "\n".join(lines)
+
+
+def draw(output: Path, file: Path) -> None:
+    found = read(output)
+    corpora = list(dict.fromkeys(one["corpus"] for one in found))
+
+    def curves(axes: Any) -> None:
+        for corpus, dashes in zip(corpora, ("-", "--"), strict=False):
+            for learn, colour, marker in zip(LEARN, COLOURS[1:], MARKERS, strict=False):
+                steps = [points for points in points_of(found, corpus, learn) if points]
+                tokens, losses = ([fmean(one[name] for one in points) for points in steps] for name in ("tokens", "loss"))
+                axes.plot([count / 1000 for count in tokens], losses, dashes, color=colour, marker=marker, markersize=5, label=f"{learn}, {corpus}")
+        axes.set_xlabel("tokens trained, thousands")
+        axes.set_ylabel("held-out loss")
+        axes.legend(frameon=False, labelcolor=TEXT, fontsize=8)
+
+    said = f"Held-out loss of each reply once over tokens trained, mean of the seeds, one pass. {report(output)}"
+    file.write_text(picture(curves, "Learning curves of the three ways of learning", said, (7, 4), sides=("bottom", "left"), alone=True), encoding="utf-8")
+
+
+def tokens(name: str, folder: Path) -> str:
+    """Return how many tokens one pass over a whole folder has, in each way, as it would be trained with LIMIT."""
+    counted = list(cut(find_transcripts(folder).transcripts.values(), lambda _: SYSTEM, SLICING, load_tokenizer("cl100k_base"), SliceReport()))
+    sliced = [example.tokens for _, examples in counted for example in examples]
+    once = [rows for whole, _ in counted for rows in windowed_tokens(whole.frame, whole.sizes, whole.slices, LIMIT)]
+    times = [count for whole, _ in counted for count in whole.slices]
+    longer = sum(count > LIMIT for count in sliced)
+    shares = f"{fmean(times):.2f} | {fmean(whole.slices[0] for whole, _ in counted):.2f}"
+    told = f"{sum(sliced):,} | {longer} of {len(sliced)} | {sum(once):,} | {len(once)} | {sum(once) / sum(sliced):.3f}"
+    return f"| {name} | {len(counted)} | {len(times)} | {shares} | {told} |"
+
+
 def main(words: list[str]) -> int:
     corpora = {name: Path(folder) for name, _, folder in (word.partition("=") for word in words if "=" in word)}
-    run(Path(words[0]), Path(words[1]), corpora)
+    if words[:1] == ["--tokens"]:
+        print("| corpus | conversations | replies | slices a reply | of the first | tokens as slices | longer | tokens once | rows | share |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|", *(tokens(*one) for one in corpora.items()), sep="\n")
+    elif words[:1] == ["--draw"]:
+        print(report(Path(words[1])))
+        draw(Path(words[1]), Path(words[2]))
+    else:
+        run(Path(words[0]), Path(words[1]), corpora)
     return 0
 
 

@@ -70,6 +70,7 @@ class TrainingFacts(Record):
     Args:
         r, lora_alpha, lora_dropout, target_modules: the adapter's rank, scale, dropout and the matrices that it changes.
         max_steps: overrides the epochs where it is above 0.
+        learn: the way of learning; replies: how many are learnt in one pass, where the script has counted them.
         supervised_tokens: of the assistant's replies, which alone are learnt.
         seconds: from the reading of the data on; resumed_from: the step of the checkpoint from which the job resumed.
         usd: what the machine cost.
@@ -95,6 +96,8 @@ class TrainingFacts(Record):
     max_length: int
     seed: int
     truncation: dict[str, Split]
+    learn: str = "slices"
+    replies: int | None = None
     supervised_tokens: int
     stop_tokens: list[str]
     loss: LossCurve
