@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..common.events import emit
+from ..common.events import emit, short
 from .data import Example
 
 PROBE = 48
@@ -35,9 +35,16 @@ def keeps_apart(model: Any, collator: Any, example: Example) -> bool:
         row = {"input_ids": before + ids, "labels": before + ids, "seq_lengths": [len(ids)] * 2}
         batch = {name: on_device(value, model.device) for name, value in collator([row]).items()}
         batch.pop("labels")
-        with torch.no_grad():
-            logits.append(model(**batch, use_cache=False).logits[0, len(ids) :].float())
+        try:
+            with torch.no_grad():
+                logits.append(model(**batch, use_cache=False).logits[0, len(ids) :].float())
+        except (ValueError, ImportError, NotImplementedError) as error:
+            # What transformers says of linear attention without the kernels for it.
+            emit("fallback", text=f"This base cannot be packed here ({short(error)}).")
+            break
     model.train(training)
+    if len(logits) < 2:
+        return False
     apart = bool((logits[0] - logits[1]).abs().max() < LEAK)
     if not apart:
         wrong = "In a packed row this base lets an example see the one before it"
