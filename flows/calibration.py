@@ -23,7 +23,7 @@ async def calibration(
     Args:
         domain: name of a domain pack.
         judges: models (provider/model), separated by commas; default: those of the settings.
-        mode: single, category or criterion, or several separated by commas; default: from the settings.
+        mode: single, category, criterion or compact, or several separated by commas; default: from the settings.
         repeat: 2 judges each conversation twice and reports how often the answers differ.
         golden: a folder with more golden conversations, such as `understudy golden` writes.
         settings: path of the settings file.

@@ -25,8 +25,11 @@ Count = Callable[[str], int]
 MARGIN = 1.1
 """By which a judge's own tokens may be more than those that are counted here."""
 
-FORMS: dict[str, Form] = {"single": "object", "category": "list", "criterion": "alone"}
+FORMS: dict[str, Form] = {"single": "object", "category": "list", "criterion": "alone", "compact": "object"}
 """Of the answer to one call, by mode."""
+
+EXAMPLES = "**Examples**"
+"""Begins a criterion's examples, which end its text."""
 
 CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
 """How often a failed gate may be asked again."""
@@ -152,7 +155,7 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
     inputs = {
         "exchanges": heard(transcript),
         "facts": measure(transcript.exchanges, pack.tics),
-        "criteria": [asked_of(pack.rubric, criterion) for criterion in asked],
+        "criteria": [asked_of(pack.rubric, criterion, how.mode != "compact") for criterion in asked],
         "alone": how.mode == "criterion",
         "listed": how.mode == "category",
     }
@@ -171,17 +174,16 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
 
 def _schema(context: JudgeContext, criteria: Sequence[Criterion]) -> dict[str, Any]:
     """Return the form of an answer: with a key for each criterion where one call asks them all; the same in several calls, which share a prompt cache."""
-    rubric, mode = context.pack.rubric, context.how.mode
-    if mode == "single":
-        names, form = {criterion.id for criterion in criteria}, FORMS[mode]
-        return answer_schema([name for name in rubric.criteria if name in names], form, bool(rubric.numbers.forgives))
-    due = [criterion.id for criterion in applicable(rubric, len(context.transcript.exchanges))]
-    return answer_schema(due, FORMS[mode], bool(rubric.numbers.forgives))
+    rubric, form = context.pack.rubric, FORMS[context.how.mode]
+    named = criteria if form == "object" else applicable(rubric, len(context.transcript.exchanges))
+    names = {criterion.id for criterion in named}
+    return answer_schema([name for name in rubric.criteria if name in names], form, bool(rubric.numbers.forgives))
 
 
-def asked_of(rubric: Rubric, criterion: Criterion) -> dict[str, Any]:
+def asked_of(rubric: Rubric, criterion: Criterion, examples: bool = True) -> dict[str, Any]:
     """Return what a prompt may say of a criterion."""
-    return {**criterion.head.model_dump(), "text": criterion.text, "forgives": criterion.id in rubric.numbers.forgives}
+    text = criterion.text if examples else criterion.text.partition(EXAMPLES)[0].strip()
+    return {**criterion.head.model_dump(), "text": text, "forgives": criterion.id in rubric.numbers.forgives}
 
 
 def _check_fits(context: JudgeContext, request: ChatRequest) -> None:

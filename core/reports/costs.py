@@ -193,7 +193,8 @@ def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, words: float) -
         criteria_tokens: of all criteria; words: tokens of the transcript and of what a judge reads beside both.
     """
     taken, criteria = ASSUMPTIONS, len(pack.rubric.criteria)
-    count = {"single": 1, "category": len(pack.rubric.numbers.categories) + 1, "criterion": criteria}[mode]
+    categories = len(pack.rubric.numbers.categories) + 1
+    count = {"single": 1, "category": categories, "compact": categories, "criterion": criteria}[mode]
     prompt, answer = round(words + criteria_tokens / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
     first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
     return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]

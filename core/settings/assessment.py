@@ -11,9 +11,10 @@ from core.yaml_files import Strict
 class Judging(Strict):
     """How one judge assesses one transcript. A change makes a new assessment."""
 
-    mode: Literal["single", "category", "criterion"]
-    """Content of one call: all criteria (`single`), those of a category (`category`), or one
-    criterion (`criterion`)."""
+    mode: Literal["single", "category", "criterion", "compact"]
+    """Content of one call: all criteria (`single`), those of a category (`category`), one
+    criterion (`criterion`), or those of a category without their examples (`compact`), for a model
+    with little context."""
     shuffle: bool = True
     """Whether each call has its criteria in random order, so that none is always first."""
     confirm_gates: Literal["never", "second", "majority"]

@@ -83,11 +83,22 @@ def verdict_schemas(request):
     return [request.schema] if whole is None else [whole["items"]] if "items" in whole else list(whole["properties"].values())
 
 
-async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_it_asks():
+async def test_the_compact_form_asks_the_same_without_examples_in_a_sixth_of_the_room():
+    full, compact = Judge(), Judge()
+    found = [await assess(sitting(judge, talk(5), mode)) for judge, mode in ((full, "single"), (compact, "compact"))]
+    assert found[0].verdicts == found[1].verdicts
+    asked = {request.messages[1].content for request in compact.requests}
+    assert not any(criterion.text.partition("**Examples**")[2] in text for criterion in PACK.rubric.criteria.values() for text in asked)
+    assert all(sum(criterion.text.partition("**Examples**")[0].strip() in text for text in asked) == 1 for criterion in PACK.rubric.criteria.values())
+    longest = [max(len(request.messages[1].content) for request in judge.requests) for judge in (full, compact)]
+    assert longest[1] < longest[0] / 6
+
+
+@pytest.mark.parametrize("mode", ["single", "compact"])
+async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_it_asks(mode):
     judge = Judge(CQ8=["NO", "YES", "YES"])
-    await assess(sitting(judge, talk(5), confirm="majority"))
-    assert judge.asked[0] == ALL
-    assert judge.asked[1] == ["CQ8"]
+    await assess(sitting(judge, talk(5), mode, confirm="majority"))
+    assert sorted(name for asked in judge.asked for name in asked) == sorted([*ALL, "CQ8", "CQ8"])
     for request, asked in zip(judge.requests, judge.asked, strict=True):
         assert request.schema
         verdicts = request.schema["properties"]["verdicts"]
