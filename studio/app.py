@@ -14,13 +14,13 @@ from core.errors import DamagedError, StoreError, UnderstudyError
 from core.paths import CODE
 from core.storage.store import Store
 from core.views.home import Waiting
-from studio import batches, comparing, conversations, home, labelling, live
+from studio import batches, comparing, conversations, evaluations, home, labelling, live
 from studio.access import LOOPBACK, Access, Guard
 from studio.pages import HERE, page
 
 SHARED = {"tokens.css": CODE / "core/page_tokens.css"}
 """Style sheets that the static pages have too."""
-PAGES = (home, live, batches, conversations, comparing, labelling)
+PAGES = (home, live, batches, conversations, comparing, labelling, evaluations)
 """Modules with `routes`."""
 
 

@@ -86,7 +86,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         arms_in_order=list(facts.models),
         pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
         suites=suites_of(facts),
-        pairs=_pairs(facts),
+        pairs=conversation_pairs(facts),
         sections=_sections(f"{evaluation_markdown(facts).rstrip().replace('](report.html#', '](#')}\n\n{run_report}"),
         rows=3 + max((len(item.transcript.exchanges) for item in facts.conversations), default=0),
         style=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),
@@ -95,7 +95,8 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
     )
 
 
-def _pairs(facts: EvaluationFacts) -> list[Pair]:
+def conversation_pairs(facts: EvaluationFacts) -> list[Pair]:
+    """Return the conversations of the arms with the same persona in the same trial, side by side, and what can be looked for in them."""
     words = {(item.arm, item.persona, item.trial): item for item in facts.conversations}
     played = {(item.arm, item.persona, item.trial): item for item in facts.played}
     keys = sorted({(item.persona, item.trial) for item in facts.played})

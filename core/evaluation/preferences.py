@@ -22,27 +22,27 @@ class PairOutcome(Record):
     """A persona's two conversations, as a judge compared them.
 
     Args:
-        answers: the judge's, once with the base's conversation as A and once with the arm's.
+        answers: the judge's, once with the base's conversation as A and once with the arm's; a person may have read them in one order alone.
         base_words, arm_words: that the assistant wrote.
     """
 
     persona: int
     trial: int
-    answers: tuple[PairAnswer, PairAnswer]
+    answers: tuple[PairAnswer | None, PairAnswer | None]
     base_words: int
     arm_words: int
 
     @property
-    def by_order(self) -> tuple[Preferred, Preferred]:
+    def by_order(self) -> tuple[Preferred | None, Preferred | None]:
         """What each answer prefers."""
         base_first, arm_first = self.answers
-        return _named(base_first, "base", "arm"), _named(arm_first, "arm", "base")
+        return base_first and _named(base_first, "base", "arm"), arm_first and _named(arm_first, "arm", "base")
 
     @property
     def preferred(self) -> Preferred:
-        """What both orders agree on; a tie where they do not."""
-        one, other = self.by_order
-        return one if one == other else "tie"
+        """What both orders agree on, or the one that was read says; a tie where they do not."""
+        found = {said for said in self.by_order if said}
+        return found.pop() if len(found) == 1 else "tie"
 
     @property
     def near(self) -> bool:
@@ -106,7 +106,7 @@ def preferences(judge: str, pairs: Sequence[PairOutcome], too_long: int = 0, una
         judge=judge,
         rate=rate_of([pair.preferred for pair in pairs]),
         near=rate_of([pair.preferred for pair in pairs if pair.near]),
-        disagreed=sum(one != other for one, other in both),
+        disagreed=sum(None not in (one, other) and one != other for one, other in both),
         first=both.count(("base", "arm")),
         second=both.count(("arm", "base")),
         longer=sum((preferred == "arm") == (more > 0) for preferred, more in lengths),
