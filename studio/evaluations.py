@@ -44,13 +44,11 @@ async def begin(request: Request) -> Response:
 
 
 def _begin(request: Request, person: str, arm: str, asked: str) -> Response:
-    from core.views.evaluations import next_reading, read_evaluation, readings_of
+    from core.views.evaluations import next_reading
 
     store, name = store_of(request), request.path_params["name"]
-    each = len(readings_of(read_evaluation(store, name)[0], f"evaluations/{name}", arm, person)) // 2
-    number = next_reading(store, name, arm, person, each + 1 if asked == "2" else 0)
-    first = next_reading(store, name, arm, person, each + 1) if number is None and asked == "2" else number
-    return RedirectResponse(_address(name, arm, person, first) if first else _result(name, arm, person), 303)
+    number = next_reading(store, name, arm, person, second=asked == "2")
+    return RedirectResponse(_address(name, arm, person, number) if number else _result(name, arm, person), 303)
 
 
 def pair(request: Request) -> Response:

@@ -163,16 +163,16 @@ def prefer_page(store: Store, name: str, arm: str, person: str, number: int) -> 
     )
 
 
-def next_reading(store: Store, name: str, arm: str, person: str, after: int = 0) -> int | None:
-    """Return the number of a person's next reading without an answer in its round, the first round first; none where all of a round are answered.
+def next_reading(store: Store, name: str, arm: str, person: str, after: int = 0, second: bool = False) -> int | None:
+    """Return the number of a person's next reading without an answer in a round; none where all of it are answered.
 
     Args:
         after: number of the reading that was answered last; 0 begins.
+        second: whether to begin with the second round.
     """
     record, _ = read_evaluation(store, name)
     readings = readings_of(record, f"{FOLDER}/{name}", arm, person)
     each = len(readings) // 2
-    rounds = (readings[:each], readings[each:])
-    chosen = rounds[1] if after > each else rounds[0]
-    open_ones = [one.number for one in chosen if preferred(store, f"{FOLDER}/{name}", arm, person, one) is None]
-    return next((number for number in open_ones if number > after), open_ones[0] if open_ones else None)
+    chosen = readings[each:] if second or after > each else readings[:each]
+    left = [one.number for one in chosen if preferred(store, f"{FOLDER}/{name}", arm, person, one) is None]
+    return next((number for number in left if number > after), left[0] if left else None)
