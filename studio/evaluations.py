@@ -89,7 +89,8 @@ def result(request: Request) -> Response:
     (name, arm, person), store = _named(request), store_of(request)
     record, _ = read_evaluation(store, name)
     found = [
-        (who, people_sentence(one, arm), notes_of(one, record.comparison.base, arm)) for who, one in people_preferences(store, record, f"evaluations/{name}", arm)
+        (who, people_sentence(one, arm), notes_of(one, record.comparison.base, arm))
+        for who, one in people_preferences(store, record, f"evaluations/{name}", arm)
     ]
     return page(request, "preferred", name=name, arm=arm, base=record.comparison.base, person=person, found=found)
 

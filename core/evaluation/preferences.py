@@ -36,7 +36,7 @@ class PairOutcome(Record):
     def by_order(self) -> tuple[Preferred | None, Preferred | None]:
         """What each answer prefers."""
         base_first, arm_first = self.answers
-        return base_first and _named(base_first, "base", "arm"), arm_first and _named(arm_first, "arm", "base")
+        return _named(base_first, "base", "arm"), _named(arm_first, "arm", "base")
 
     @property
     def preferred(self) -> Preferred:
@@ -171,5 +171,5 @@ def words_of(transcript: Transcript) -> int:
     return sum(len(words(exchange.assistant)) for exchange in transcript.exchanges)
 
 
-def _named(answer: PairAnswer, first: Preferred, second: Preferred) -> Preferred:
-    return {"A": first, "B": second, "tie": "tie"}[answer.better]
+def _named(answer: PairAnswer | None, first: Preferred, second: Preferred) -> Preferred | None:
+    return None if answer is None else {"A": first, "B": second, "tie": "tie"}[answer.better]
