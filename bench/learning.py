@@ -211,17 +211,19 @@ def tokens(name: str, folder: Path) -> str:
     sliced = [example.tokens for _, examples in counted for example in examples]
     once = [rows for whole, _ in counted for rows in windowed_tokens(whole.frame, whole.sizes, whole.slices, LIMIT)]
     times = [count for whole, _ in counted for count in whole.slices]
-    longer = sum(count > LIMIT for count in sliced)
+    longer, kept = sum(count > LIMIT for count in sliced), sum(min(count, LIMIT) for count in sliced)
     shares = f"{fmean(times):.2f} | {fmean(whole.slices[0] for whole, _ in counted):.2f}"
-    told = f"{sum(sliced):,} | {longer} of {len(sliced)} | {sum(once):,} | {len(once)} | {sum(once) / sum(sliced):.3f}"
+    told = f"{sum(sliced):,} | {longer} of {len(sliced)} | {kept:,} | {sum(once):,} | {len(once)} | {sum(once) / sum(sliced):.3f}"
     return f"| {name} | {len(counted)} | {len(times)} | {shares} | {told} |"
 
 
 def main(words: list[str]) -> int:
     corpora = {name: Path(folder) for name, _, folder in (word.partition("=") for word in words if "=" in word)}
     if words[:1] == ["--tokens"]:
-        print("| corpus | conversations | replies | slices a reply | of the first | tokens as slices | longer | tokens once | rows | share |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|", *(tokens(*one) for one in corpora.items()), sep="\n")
+        print(
+            "| corpus | conversations | replies | slices a reply | of the first | tokens as slices | longer | of these trained | tokens once | rows | share |"
+        )
+        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|", *(tokens(*one) for one in corpora.items()), sep="\n")
     elif words[:1] == ["--draw"]:
         print(report(Path(words[1])))
         draw(Path(words[1]), Path(words[2]))

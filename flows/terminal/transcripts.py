@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from blocks.tokens import load_tokenizer
 from core.dataset.example_files import statistics
-from core.dataset.slicing import SliceReport, slices
+from core.dataset.slicing import SliceReport, cut
 from core.imports.transcript_files import find_transcripts
 from core.packs.pack import load_pack
 from core.paths import user_path
@@ -17,6 +17,7 @@ from core.reports.render import fidelity_markdown
 from core.settings.pipeline import load_settings, load_training
 from core.storage.store import open_store
 from core.terminal import Answer, one_line, show
+from core.training.windows import windowed_tokens
 
 
 def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
@@ -50,9 +51,12 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
     for line in reading.notices():
         show(line, error=True)
     report = SliceReport()
-    tokens = [item.tokens for item in slices(reading.transcripts.values(), pack.system_of, config.dataset.slicing, tokenizer, report)]
     length = load_training(config.training).train.get("max-length")
-    figures = statistics(tokens, length if isinstance(length, int) else None)
+    limit, tokens, whole = length if isinstance(length, int) else None, list[int](), list[int]()
+    for conversation, examples in cut(reading.transcripts.values(), pack.system_of, config.dataset.slicing, tokenizer, report):
+        tokens += [example.tokens for example in examples]
+        whole += windowed_tokens(conversation.frame, conversation.sizes, conversation.slices, limit)
+    figures = statistics(tokens, limit)
     most = max(figures["histogram"].values(), default=1)
     lines = [
         f"{len(reading.transcripts)} transcripts, {figures['examples']} examples; tokens of an example ({tokenizer.name}):",
@@ -61,13 +65,22 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
     ]
     if length:
         lines.append(f"longer than the training length of {length:,} tokens (config/training/{config.training}.yaml): {figures['longer']}")
-    cut = {"shortened": report.shortened, "skipped": report.skipped}
-    for what, entries in cut.items():
+    lines.append(f"tokens of a pass: {sum(tokens):,} as slices; {sum(whole):,} in {len(whole)} rows if each reply is learnt once (learn)")
+    shortened = {"shortened": report.shortened, "skipped": report.skipped}
+    for what, entries in shortened.items():
         for entry in entries:
             exchanges = f"{entry['kept']} of {entry['exchanges']} exchanges, {entry['tokens']:,} tokens"
             lines.append(f"{what}: {entry['transcript']}, slice at {entry['slice']}: {exchanges}")
     lines += [f"too short: {name}" for name in report.too_short]
-    data = {"transcripts": len(reading.transcripts), "tokenizer": tokenizer.name, **figures, **cut, "too_short": report.too_short, "left_out": reading.left_out}
+    data = {
+        "transcripts": len(reading.transcripts),
+        "tokenizer": tokenizer.name,
+        **figures,
+        **shortened,
+        "tokens_once": sum(whole),
+        "too_short": report.too_short,
+        "left_out": reading.left_out,
+    }
     return Answer("\n".join(map(one_line, lines)), data)
 
 
