@@ -189,8 +189,14 @@ blocks:  ## Register the block types with a running Prefect server [PREFECT_API_
 	@$(BIN)/python deployments/setup.py blocks
 
 .PHONY: ui
-ui: setup  ## Start a Prefect server with deployments and a worker, until Ctrl-C [PORT=4200]
+ui:  ## Start a Prefect server with deployments, a worker and the studio, until Ctrl-C [PORT=4200]
+	@deployments/install.sh light
 	@$(BIN)/python deployments/ui.py
+
+.PHONY: studio
+studio:  ## Show conversations, verdicts and results in the browser, live too [PORT=4210]
+	@deployments/install.sh light
+	@$(UNDERSTUDY) studio $(call option,PORT,port)
 
 .PHONY: deploy
 deploy:  ## Create or update work pool, limits, blocks, automations and deployments on a running server [PREFECT_API_URL=… SETTINGS=file]

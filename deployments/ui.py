@@ -1,10 +1,11 @@
-"""A Prefect server, the deployments and a worker, until Ctrl-C or SIGTERM.   PORT=4200 python deployments/ui.py
+"""A Prefect server, the deployments, a worker and the studio, until Ctrl-C or SIGTERM.   PORT=4200 python deployments/ui.py
 
 Server and worker are in sessions of their own: Ctrl-C reaches this process only, which ends the worker and its runs while the server still answers,
 so that each run is recorded as stopped. Prefect's own worker waits for its runs without end when it is asked to stop, so it is not asked.
 """
 
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -29,6 +30,9 @@ START_SECONDS = 180
 RUN_SECONDS = 5.0
 """That runs have to cancel what they do and to say so; then they are killed. What they made is kept, and the same run resumes from there."""
 SERVER_SECONDS = 3.0
+STUDIO_OFFSET = 10
+"""From the server's port to the studio's, so that two of both can run side by side."""
+STUDIO_SECONDS = 15.0
 ALIVE = ["RUNNING", "PENDING", "CANCELLING"]
 
 
@@ -46,7 +50,8 @@ def main() -> None:
     if _answers():
         raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: make ui PORT=4300")
     show(f"Starting the Prefect server; its log is {logs / 'server.log'}")
-    server = worker = None
+    os.environ.setdefault("UNDERSTUDY_STUDIO", f"http://127.0.0.1:{int(port) + STUDIO_OFFSET}")
+    server = worker = studio = None
     try:
         with (logs / "server.log").open("wb") as log:
             server = _start("deployments/server.py", log=log)
@@ -61,6 +66,12 @@ def main() -> None:
             "Ctrl-C stops the server and the worker.",
             "",
         )
+        with (logs / "studio.log").open("wb") as log:
+            words = ("-m", "flows.terminal", "studio", "--port", str(int(port) + STUDIO_OFFSET), "--no-open")
+            studio = _run(sys.executable, *words, log=log)
+        _say_where(studio, logs / "studio.log")
+        if importlib.util.find_spec("torch") is None:
+            show("torch is not installed: conversations and assessments are made here; training, export and the demo need `make setup`.", "")
         worker = _start("deployments/worker.py", f"understudy-{os.getpid()}")
         while worker.poll() is None:
             if server.poll() is not None:
@@ -68,7 +79,19 @@ def main() -> None:
             time.sleep(0.2)
         raise ServerError(f"The worker {ended(worker.returncode)}. What was made is kept.")
     finally:
+        if studio and studio.poll() is None:
+            studio.terminate()
         _stop(server, worker)
+        if studio:
+            end_processes([studio.pid], SERVER_SECONDS)
+
+
+def _say_where(studio: subprocess.Popen[bytes], log: Path) -> None:
+    """Say where the studio is, or why it is not; the server works without it."""
+    until = time.monotonic() + STUDIO_SECONDS
+    while not (said := log.read_text(encoding="utf-8", errors="replace").strip()) and studio.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+    show(*(said.splitlines()[:1] or [f"The studio does not answer yet; its log is {log}"]), "")
 
 
 def end_dead_runs(why: str) -> None:
@@ -92,8 +115,12 @@ def _is_run(pid: int) -> bool:
 
 
 def _start(script: str, *words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    return _run(sys.executable, str(SHIPPED / script), *words, log=log)
+
+
+def _run(*words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(SHIPPED / script), *words],
+        words,
         cwd=project_folder(),
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -153,7 +180,7 @@ def _answers() -> bool:
 
 
 if __name__ == "__main__":
-    stop_on_signals("Stopping the worker, its runs and the server. What was made is kept.")
+    stop_on_signals("Stopping the worker, its runs, the server and the studio. What was made is kept.")
     try:
         main()
     except UnderstudyError as error:

@@ -14,6 +14,7 @@ from prefect.artifacts import (
 )
 
 from core.escaping import Markdown, plain
+from core.settings.addresses import studio_address
 
 
 async def publish_report(text: Markdown, key: str, description: str) -> None:
@@ -33,6 +34,15 @@ async def publish_link(url: str, key: str, text: str, description: str) -> None:
         await acreate_link_artifact(quote(url, safe=":/?#&=%@+,;~"), key=key, link_text=plain(text), description=plain(description))
     else:
         await publish_report(plain(url), key, description)
+
+
+async def publish_studio_link(path: str, key: str, text: str) -> None:
+    """Publish a link to a page of the studio.
+
+    Args:
+        path: of the page; key: what kind of page it is, for the artifact's key.
+    """
+    await publish_link(studio_address(path), f"studio-{key}", text, "Opens in the studio, which `understudy studio` or `make ui` starts")
 
 
 async def begin_progress(key: str, line: str, percent: float = 0.0) -> UUID:

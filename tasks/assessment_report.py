@@ -16,7 +16,7 @@ from core.llm.run import Run
 from core.records import Assessment, AssessmentBatch, Outcome
 from core.reports.render import assessment_markdown, folded_html
 from core.storage.batches import latest_assessments
-from tasks.artifacts import publish_report, publish_table
+from tasks.artifacts import publish_report, publish_studio_link, publish_table
 
 
 async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[str]]) -> None:
@@ -44,3 +44,4 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     logger.info("Report: %s/%s", store.root, page)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
     await publish_table(criteria_rows(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")
+    await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "batch", "The conversations and their verdicts")

@@ -11,7 +11,7 @@ from core.llm.run import Run
 from core.records import EvaluationRef
 from core.settings.arms import UNDERSTUDY
 from core.training.latest import Exported
-from tasks.artifacts import publish_report
+from tasks.artifacts import publish_report, publish_studio_link
 from tasks.publishing import publish_results
 
 
@@ -29,6 +29,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", evaluation_page(facts))
     await publish_report(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
+    await publish_studio_link(f"/{folder}", "evaluation", "The evaluation, side by side")
     get_run_logger().info("The evaluation: %s/%s", store.root, page)
     if exported and record.files.get(UNDERSTUDY, "").startswith(f"{exported.understudy.path}/"):
         await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))

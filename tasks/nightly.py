@@ -21,7 +21,7 @@ from core.reports.nights import NightReport
 from core.reports.render import night_markdown
 from core.settings.pipeline import load_settings
 from core.storage.batches import keep_batch
-from tasks.artifacts import publish_report
+from tasks.artifacts import publish_report, publish_studio_link
 from tasks.assessment import assess_batch, check_assessed, judge_transcripts
 from tasks.assessment_report import publish_assessment
 from tasks.generation import rehearse_batch
@@ -135,6 +135,7 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
     await publish_report(text, key=f"nightly-{domain}", description=f"The night of {state.night.name}")
+    await publish_studio_link(f"/trend/{domain}", "nights", "This night beside the others")
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if state.trouble:
         raise state.trouble[0]

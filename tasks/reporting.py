@@ -11,7 +11,7 @@ from core.llm.run import Run
 from core.records import DatasetRef, EvaluationRef, ModelRef, Reference, TranscriptBatch
 from core.reports.render import fidelity_markdown, markdown
 from core.reports.run_report import fidelity_of, lengths_beside_evaluation, run_facts, run_summary
-from tasks.artifacts import publish_report
+from tasks.artifacts import publish_report, publish_studio_link
 
 
 class ReportRef(Reference):
@@ -28,6 +28,7 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
     await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
+    await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "conversations", "The conversations")
 
 
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:

@@ -32,6 +32,7 @@ from core.storage.leftovers import clear_leftovers
 from core.storage.store import open_store
 from core.terminal import moving_line
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
+from tasks.artifacts import publish_studio_link
 
 LEASE_SECONDS = 60.0
 """The shortest that Prefect allows."""
@@ -78,6 +79,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, asking, store, models, ledger)
     _RUN.set(run)
     moving_line().spent = lambda: ledger.bill.usd
+    await publish_studio_link("/live", "live", "Watch it in the studio")
     # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
     gc.freeze()
     gc.set_threshold(GARBAGE)

@@ -31,6 +31,23 @@ def checked_address(text: str) -> str:
     return text
 
 
+STUDIO_VARIABLE, STUDIO = "UNDERSTUDY_STUDIO", "http://127.0.0.1:4210"
+"""Which variable names the address of the studio, and where it is without one."""
+
+
+def studio_address(path: str = "/") -> str:
+    """Return the address of a page of the studio.
+
+    Raises:
+        SettingsError: the environment names none that can be opened.
+    """
+    given = os.environ.get(STUDIO_VARIABLE) or STUDIO
+    try:
+        return checked_address(given).rstrip("/") + path
+    except ValueError as wrong:
+        raise SettingsError(f"{STUDIO_VARIABLE}: {wrong}.") from wrong
+
+
 Address = Annotated[str, AfterValidator(lambda text: checked_address(text) if text else text)]
 """Of a server; empty where the usual one is meant."""
 

@@ -24,10 +24,10 @@ def init(folder: str, domain: str = "therapeutic-coaching") -> Answer:
 
 
 def ui(port: int = 4200) -> int:
-    """Start a Prefect server with its UI, create the deployments, and start a worker; runs until Ctrl-C.
+    """Start a Prefect server with its UI, the deployments, a worker and the studio; runs until Ctrl-C.
 
     Args:
-        port: port of the server.
+        port: port of the server; the studio's is 10 more.
     """
     os.environ["PORT"] = str(port)
     _become("ui.py")

@@ -6,14 +6,18 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import webbrowser
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from core.errors import ServerError, SettingsError
 from core.machine.stopping import run_stoppable
+from core.settings.addresses import studio_address
 from core.storage.store import open_store
 from core.terminal import show
+from core.views.home import Waiting
+from flows.terminal.server_access import ask, use_kept_password
 from studio.access import LOOPBACK, is_address
 
 if TYPE_CHECKING:
@@ -21,10 +25,13 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 2
 """That answers under way have to end when the studio is asked to stop."""
-ADDRESS_VARIABLE, TOKEN_VARIABLE = "UNDERSTUDY_STUDIO", "UNDERSTUDY_STUDIO_TOKEN"
+TOKEN_VARIABLE = "UNDERSTUDY_STUDIO_TOKEN"
 LEAST_TOKEN = 16
 """Characters of a token of one's own."""
 EVERYWHERE = ("0.0.0.0", "::")
+ASK_SECONDS = 10.0
+"""Between two questions to the Prefect server."""
+_ASKED: tuple[float, list[Waiting]] = (-ASK_SECONDS, [])
 
 
 def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> int:
@@ -39,7 +46,7 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> 
 
     from studio.app import build_app
 
-    store, named = open_store(), (urlsplit(os.environ.get(ADDRESS_VARIABLE, "")).hostname or host).lower()
+    store, named = open_store(), (urlsplit(studio_address()).hostname or host).lower()
     alone = host in LOOPBACK and named in LOOPBACK
     token = None if alone else _token()
     hosts = [
@@ -48,7 +55,7 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> 
         *([] if is_address(host) else [host.lower()]),
         *([] if alone else [socket.gethostname().lower()]),
     ]
-    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone)
+    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone, waiting=_waiting)
     listening = _listen(host, port)
     config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS)
     reached = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
@@ -69,6 +76,25 @@ async def _serve(server: "Server", listening: socket.socket) -> None:
         server.should_exit = True
         await work
         raise
+
+
+def _waiting() -> list[Waiting]:
+    """Return the runs that wait for a person in the Prefect UI; none where no server is named, or it does not answer."""
+    if not (api := os.environ.get("PREFECT_API_URL")):
+        return []
+    global _ASKED  # noqa: PLW0603
+    if time.monotonic() - _ASKED[0] > ASK_SECONDS:
+        use_kept_password()
+        try:
+            found = ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "limit": 20}, seconds=1)
+        except (OSError, ValueError):
+            found = []
+        shown = (os.environ.get("PREFECT_UI_API_URL") or api).removesuffix("/").removesuffix("/api")
+        _ASKED = (
+            time.monotonic(),
+            [Waiting(f"The run {run['name']} waits for an approval in the Prefect UI", f"{shown}/runs/flow-run/{run['id']}") for run in found],
+        )
+    return _ASKED[1]
 
 
 def _token() -> str:

@@ -62,7 +62,7 @@ def test_every_answer_keeps_other_pages_out_and_loads_nothing_from_elsewhere(cli
 
 
 def test_it_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_path):
-    loads = "import sys; import studio.app, flows.terminal.studio; print([name for name in ('prefect', 'torch', 'numpy', 'datasets') if name in sys.modules])"
+    loads = "import sys; import studio.app, flows.terminal.studio; print([name for name in ('prefect', 'torch', 'scipy', 'datasets') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loads], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
     words = [sys.executable, "-u", "-m", "flows.terminal", "studio", "--port", "0", "--no-open"]
     process = subprocess.Popen(
