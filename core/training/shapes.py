@@ -10,6 +10,8 @@ from core.storage.store import Store
 
 Matrices = Mapping[str, tuple[int, int]]
 """Inputs and outputs of a layer's matrices, by name."""
+EXPERTS = ("enable_moe_block", "num_experts", "num_local_experts", "n_routed_experts")
+"""What a config says of a mixture of experts, by family."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,25 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         SettingsError: it is no decoder of a known form.
 
     Source:
-        The modules of transformers 5.23 for Llama, Qwen3, Qwen3.5, Gemma 3 and Gemma 4.
+        The modules of transformers 5.23 for Llama, Ministral 3, Qwen3, Qwen3.5, Gemma 3, Gemma 4 and LFM2.
     """
     text = {**config, **config.get("text_config", {})}
-    if text.get("enable_moe_block") or text.get("num_experts"):
+    if any(text.get(name) for name in EXPERTS):
         raise SettingsError(f"{where} is a mixture of experts, whose memory is not estimated. Name a dense decoder such as Qwen3.5, Gemma 4 or Llama.")
     try:
         count, hidden, vocabulary = text["num_hidden_layers"], text["hidden_size"], text["vocab_size"]
         kinds = _kinds(text)
         layers = tuple(_layer(text, kind, number) for number, kind in enumerate(kinds))
         # what a config leaves out is the default of its family: Gemma ties, Qwen and Llama do not
-        tied = text.get("tie_word_embeddings", str(text.get("model_type", "")).startswith("gemma"))
+        tied = text.get("tie_word_embeddings", text.get("tie_embedding", str(text.get("model_type", "")).startswith(("gemma", "lfm2"))))
         embedding = vocabulary * hidden * (1 if tied else 2)
         if a_layer := _own_embedding(text):
             embedding += (text.get("vocab_size_per_layer_input", vocabulary) + hidden) * count * a_layer
         return Shape(
             layers=layers,
             hidden=hidden,
-            intermediate=max(layer["gate_proj"][1] for layer in layers),
-            attended=sum(layer["o_proj"][0] for layer, kind in zip(layers, kinds, strict=True) if kind != "linear_attention"),
+            intermediate=max((layer.get("gate_proj") or layer["w1"])[1] for layer in layers),
+            attended=sum(layer["q_proj"][1] // _gates(text) for layer, kind in zip(layers, kinds, strict=True) if kind not in ("linear_attention", "conv")),
             vocabulary=vocabulary,
             embedding=embedding,
             context=_context(text),
@@ -93,12 +95,17 @@ def _kinds(text: Mapping[str, Any]) -> list[str]:
         return list(given)
     if "linear_num_value_heads" in text:
         return ["linear_attention" if (number + 1) % text.get("full_attention_interval", 4) else "full_attention" for number in range(count)]
+    if text.get("model_type") == "lfm2":
+        attend = text.get("full_attn_idxs")
+        return ["full_attention" if attend is None or number in attend else "conv" for number in range(count)]
     if "gemma4" in str(text.get("model_type")):
         return ["sliding_attention" if (number + 1) % 6 and number + 1 < count else "full_attention" for number in range(count)]
     return ["full_attention"] * count
 
 
 def _layer(text: Mapping[str, Any], kind: str, number: int) -> Matrices:
+    if text.get("model_type") == "lfm2":
+        return _lfm2(text, kind)
     hidden, shared = text["hidden_size"], _shares_keys(text, number)
     width = text["intermediate_size"] * (2 if shared and text.get("use_double_wide_mlp") else 1)
     mlp = {"gate_proj": (hidden, width), "up_proj": (hidden, width), "down_proj": (width, hidden)}
@@ -116,11 +123,28 @@ def _attention(text: Mapping[str, Any], kind: str, number: int, shared: bool) ->
         kv_heads = (text.get("num_global_key_value_heads") if not values else None) or kv_heads
     own = (text.get("per_layer_config") or {}).get(str(number), {})  # how transformers saves the same
     head, kv_heads = own.get("head_dim") or head, own.get("num_key_value_heads") or kv_heads
-    gated = 2 if "linear_num_value_heads" in text else 1  # Qwen3.5 gates the attention's output, by the same matrix
-    matrices = {"q_proj": (hidden, heads * head * gated), "o_proj": (heads * head, hidden)}
+    matrices = {"q_proj": (hidden, heads * head * _gates(text)), "o_proj": (heads * head, hidden)}
     if not shared:
         matrices |= {"k_proj": (hidden, kv_heads * head)} | ({"v_proj": (hidden, kv_heads * head)} if values else {})
     return matrices
+
+
+def _gates(text: Mapping[str, Any]) -> int:
+    """Return 2 where the queries' matrix also gives a gate for the attention's output, as Qwen3.5's does."""
+    return 2 if "linear_num_value_heads" in text else 1
+
+
+def _lfm2(text: Mapping[str, Any], kind: str) -> dict[str, tuple[int, int]]:
+    """Return the matrices of a layer of LFM2 and LFM2.5, most of which convolve the last tokens."""
+    hidden, width = text["hidden_size"], text.get("block_ff_dim") or text["intermediate_size"]
+    if text.get("block_auto_adjust_ff_dim", True):
+        multiple, width = text.get("block_multiple_of", 256), int(2 * width / 3 * (text.get("block_ffn_dim_multiplier") or 1))
+        width = multiple * -(-width // multiple)
+    mlp = {"w1": (hidden, width), "w3": (hidden, width), "w2": (width, hidden), "out_proj": (hidden, hidden)}
+    if kind == "conv":
+        return {"in_proj": (hidden, 3 * hidden), **mlp}
+    keys = hidden // text["num_attention_heads"] * text["num_key_value_heads"]
+    return {"q_proj": (hidden, hidden), "k_proj": (hidden, keys), "v_proj": (hidden, keys), **mlp}
 
 
 def _linear_attention(text: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

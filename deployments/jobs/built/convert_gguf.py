@@ -1205,6 +1205,10 @@ def quantise(
 
 # --- deployments/jobs/common/limits.py ---
 
+EXPERTS = ("enable_moe_block", "num_experts", "num_local_experts", "n_routed_experts")
+"""What a config says of a mixture of experts, by family."""
+
+
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns a configuration; of a model with images, that of its text part."""
     return {**config, **(config.get("text_config") or {})}
@@ -1220,6 +1224,22 @@ def context_of(config: Mapping[str, Any]) -> int | None:
     factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
     scaled = int(factor * original) if factor and original else 0
     return max(int(text.get("max_position_embeddings") or 0), scaled) or None
+
+
+def check_kind(config: Mapping[str, Any], base: str) -> None:
+    """Checks that a base is dense and has weights that an adapter can be trained on.
+
+    Raises:
+        JobError: it is a mixture of experts, or its weights are quantised.
+    """
+    text = text_part(config)
+    if any(text.get(name) for name in EXPERTS):
+        wrong = f"{base!r} is a mixture of experts, whose experts get no adapter and no quantised"
+        raise JobError(f"{wrong} file here; give a dense base such as Qwen3.5, Gemma 4 or Llama.")
+    if known := config.get("quantization_config"):
+        wrong = f"The weights of {base!r} are quantised ({known.get('quant_method')}), and an"
+        remedy = "give the same model in 16 bits, such as the repository that ends in -BF16"
+        raise JobError(f"{wrong} adapter cannot be merged into them; {remedy}.")
 
 
 def check_tokens(tokenizer: Any, rows: Iterable[Iterable[int]], embeddings: int | None) -> None:
@@ -1928,6 +1948,7 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     texts = [render(tokenizer, chat) for chat in chats]
     ids = [tokenize(tokenizer, chat).ids for chat in chats]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check_kind(config, arguments.base)
     check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)

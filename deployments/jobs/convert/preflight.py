@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..common.limits import check_tokens, text_part
+from ..common.limits import check_kind, check_tokens, text_part
 from .checks import begins_with_bos, check_reading
 from .llama_cpp import load, run_converter
 from .merging import keep_pieces
@@ -22,6 +22,7 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     texts = [render(tokenizer, chat) for chat in chats]
     ids = [tokenize(tokenizer, chat).ids for chat in chats]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    check_kind(config, arguments.base)
     check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)

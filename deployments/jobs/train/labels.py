@@ -7,7 +7,7 @@ from typing import Any
 
 from ..common.dataset import Messages
 from ..common.events import JobError, emit, short
-from ..common.limits import check_tokens, context_of, text_part
+from ..common.limits import check_kind, check_tokens, context_of, text_part
 from ..common.quoting import encode_chat, is_marked, within
 from .data import SPLITS, Example, Row, find_files, read_split
 from .label_proof import check_labels
@@ -53,8 +53,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
 def check_base(
     arguments: argparse.Namespace, tokenizer: Any, examples: dict[str, list[Example]]
 ) -> None:
-    """Checks that the base has an embedding for every token and is made for the longest example."""
+    """Checks the base's kind, that it has an embedding for every token, and its context."""
     config = fetch_config(arguments)
+    check_kind(config, arguments.base)
     rows = [example.ids for split in SPLITS for example in examples[split]]
     size, context = text_part(config).get("vocab_size"), context_of(config)
     check_tokens(tokenizer, rows, size)

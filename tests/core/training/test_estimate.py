@@ -1,6 +1,7 @@
 """What a training and a conversion take: the estimate moves the way the arithmetic says, and meets what was measured."""
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -45,8 +46,30 @@ GEMMA = {
 }
 LINEAR = {"linear_num_value_heads": 32, "linear_num_key_heads": 16, "linear_key_head_dim": 128, "linear_value_head_dim": 128}
 HYBRID = {"model_type": "qwen3_5_text", "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 248320, **LINEAR}
+GEMMA4 = {"head_dim": 256, "global_head_dim": 512, "vocab_size": 262144}
 SHIPPED = {
     "qwen3-14b": QWEN,
+    "qwen3.5-2b": {
+        **HYBRID,
+        **{"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 24, "num_attention_heads": 8, "num_key_value_heads": 2},
+        **{"linear_num_value_heads": 16, "tie_word_embeddings": True},
+    },
+    "lfm2.5-1.2b": {
+        **{"model_type": "lfm2", "hidden_size": 2048, "block_ff_dim": 12288, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8},
+        **{"vocab_size": 65536, "full_attn_idxs": [2, 5, 8, 10, 12, 14], "tie_embedding": True},
+    },
+    "gemma-4-e4b": {
+        **{"model_type": "gemma4_text", **GEMMA4, "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 42, "num_attention_heads": 8},
+        **{"num_key_value_heads": 2, "hidden_size_per_layer_input": 256, "num_kv_shared_layers": 18},
+    },
+    "gemma-4-12b": {
+        **{"model_type": "gemma4_unified_text", **GEMMA4, "hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48, "num_attention_heads": 16},
+        **{"num_key_value_heads": 8, "num_global_key_value_heads": 1, "attention_k_eq_v": True},
+    },
+    "ministral-3-8b": {
+        **{"model_type": "ministral3", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 34, "num_attention_heads": 32},
+        **{"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 131072},
+    },
     "qwen3.5-4b": {**HYBRID, "hidden_size": 2560, "intermediate_size": 9216, "num_hidden_layers": 32, "tie_word_embeddings": True},
     "qwen3.5-9b": {**HYBRID, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 32},
     "qwen3.6-27b": {
@@ -154,14 +177,33 @@ def test_a_conversion_is_planned_by_ram():
         plan_conversion("Export", shape, small, OFFERED, KNOWN, JOBS, 0.0)
 
 
-def test_the_hybrid_shapes_have_their_published_number_of_weights():
-    # the names say 4, 9 and 27 billion, the heads of the vision tower and of multi-token prediction left out
-    for name, billions in (("qwen3.5-4b", 4.2), ("qwen3.5-9b", 9.0), ("qwen3.6-27b", 26.9)):
-        shape = shape_of(SHIPPED[name], name)
-        assert (shape.linear + shape.embedding) / 1e9 == pytest.approx(billions, rel=0.03)
+PUBLISHED = {
+    **{"qwen3.5-2b": 1.9, "qwen3.5-4b": 4.2, "qwen3.5-9b": 9.0, "qwen3.6-27b": 26.9},  # as named, without vision tower and multi-token prediction
+    **{"lfm2.5-1.2b": 1.17, "gemma-4-12b": 11.9},  # 1,170,340,608 and 11,907,350,576
+    **{"gemma-4-e4b": 7.5, "ministral-3-8b": 8.5},  # as named, with the embeddings of each layer and without the vision tower
+}
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CHECKOUT / "config/training").glob("qwen*.yaml")))
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_shapes_have_their_published_number_of_weights(name):
+    shape = shape_of(SHIPPED[name], name)
+    assert (shape.linear + shape.embedding) / 1e9 == pytest.approx(PUBLISHED[name], rel=0.03)
+
+
+def memory_of(name):
+    """What training with shipped settings takes at its peak, in GB."""
+    training = load_training(name)
+    return sum(training_memory(shape_of(SHIPPED[name], name), training.train, training.train["max-length"], KNOWN).values())
+
+
+def test_the_documentation_shows_each_of_the_settings_with_the_memory_that_it_takes():
+    page = (CHECKOUT / "docs/training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.-]+)` \|.*\| ([\d.]+) GB \|", page, re.MULTILINE)
+    assert dict(rows) == {name: f"{memory_of(name):.1f}" for name in SHIPPED}
+    assert {path.stem for path in (CHECKOUT / "config/training").glob("*.yaml")} == {*SHIPPED, "smollm2-135m"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_settings_fit_their_machines(name):
     training, shape = load_training(name), shape_of(SHIPPED[name], name)
     load = dataclasses.replace(LOAD, longest=40_000)

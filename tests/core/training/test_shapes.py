@@ -29,6 +29,13 @@ CONFIGS = {
         **{"hidden_size_per_layer_input": 24, "vocab_size_per_layer_input": 320, "layer_types": [*["sliding_attention", "full_attention"] * 4]},
         **SMALL,
     },
+    "gemma4, 12B": {
+        **{"model_type": "gemma4_unified_text", "head_dim": 16, "global_head_dim": 32, "attention_k_eq_v": True, "num_global_key_value_heads": 1},
+        **SMALL,
+    },
+    "ministral3": {"model_type": "ministral3", "head_dim": 32, **SMALL},
+    "lfm2": {"model_type": "lfm2", "block_multiple_of": 32, **SMALL, "full_attn_idxs": [2, 5, 7]},
+    "lfm2, as it was published": {"model_type": "lfm2", **SMALL, "block_ff_dim": 96, "block_multiple_of": 64, "tie_embedding": True, "full_attn_idxs": [1]},
 }
 MADE = """
 import json, sys
@@ -63,6 +70,7 @@ def test_linear_attention_does_not_grow_with_the_length():
     assert shape.attended == 2 * 4 * 32  # each fourth of eight layers
 
 
-def test_a_mixture_of_experts_is_refused():
+@pytest.mark.parametrize("says", ["num_experts", "num_local_experts", "n_routed_experts", "enable_moe_block"])
+def test_a_mixture_of_experts_is_refused(says):
     with pytest.raises(SettingsError, match="me/moe is a mixture of experts"):
-        shape_of({**SMALL, "num_experts": 8}, "me/moe")
+        shape_of({**SMALL, says: 8}, "me/moe")
