@@ -1046,6 +1046,8 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
 CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 DAY = date(2024, 7, 26)
 """The day that templates write: that of Llama 3.2's where a program gives it none."""
+STOPPED = "{%- set date_string = '" + DAY.strftime("%d %b %Y") + "' %}"
+"""Prepended to a template that asks the program for the day, as Llama 3's do; llama.cpp tells."""
 FOLDED = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
@@ -1078,7 +1080,9 @@ def without_clock(template: str) -> str:
     With that of the day, as Llama 3.2's and SmolLM3's write it, the prompts in use would differ
     from those that were trained, and a training that is resumed a day later would have other data.
     """
-    return CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
+    template = CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
+    asks = "date_string" in template and STOPPED not in template
+    return STOPPED + template if asks else template
 
 
 def without_markers(template: str) -> str:
