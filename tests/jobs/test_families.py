@@ -153,7 +153,7 @@ FAMILIES = {
         settings=("lfm2.5-1.2b",),
     ),
     "Llama 3.1, 3.2": Family(LLAMA, "<|eot_id|>", partial(read_template, "llama3_2"), partial(llama, **SCALED), "llama", "<|begin_of_text|>"),
-    "SmolLM2": Family(CHATML, "<|im_end|>", lambda: SMOLLM2, llama, "llama", "<|im_start|>", settings=("smollm2-135m",)),
+    "SmolLM2": Family(CHATML, "<|im_end|>", lambda: SMOLLM2, llama, "llama", "<|im_start|>", settings=("smollm2-135m", "smollm2-135m-demo")),
 }
 QUICK = ["--max-length", 1024, "--max-steps", 1, "--gradient-accumulation", 1, "--evaluate", "end", "--no-gradient-checkpointing"]
 ADAPTER = ["--lora-r", 4, "--target-modules", "all-linear", "--learning-rate", 0.001]

@@ -200,7 +200,7 @@ def test_the_documentation_shows_each_of_the_settings_with_the_memory_that_it_ta
     page = (CHECKOUT / "docs/training.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.-]+)` \|.*\| ([\d.]+) GB \|", page, re.MULTILINE)
     assert dict(rows) == {name: f"{memory_of(name):.1f}" for name in SHIPPED}
-    assert {path.stem for path in (CHECKOUT / "config/training").glob("*.yaml")} == {*SHIPPED, "smollm2-135m"}
+    assert {path.stem for path in (CHECKOUT / "config/training").glob("*.yaml")} == {*SHIPPED, "smollm2-135m", "smollm2-135m-demo"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
