@@ -193,7 +193,7 @@ def test_the_shapes_have_their_published_number_of_weights(name):
 def memory_of(name):
     """What training with shipped settings takes at its peak, in GB."""
     training = load_training(name)
-    return sum(training_memory(shape_of(SHIPPED[name], name), training.train, training.train["max-length"], KNOWN).values())
+    return sum(training_memory(shape_of(SHIPPED[name], name), training.train, int(str(training.train["max-length"])), KNOWN).values())
 
 
 def test_the_documentation_shows_each_of_the_settings_with_the_memory_that_it_takes():
