@@ -7,7 +7,7 @@ from prefect.logging import get_run_logger
 
 from blocks.llama_runtime import read_runtime
 from core.dataset.sources import batches_of
-from core.errors import EvaluationError, JobError
+from core.errors import EvaluationError, JobError, SettingsError
 from core.escaping import render_markdown
 from core.evaluation.arms import files_of
 from core.evaluation.record import EvaluationRecord
@@ -18,6 +18,7 @@ from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import Assessment, AssessmentBatch, DatasetRef, EvaluationRef, ModelRef, Outcome, Reference
 from core.settings.arms import BASE, UNDERSTUDY
+from core.settings.pipeline import load_training
 from core.storage.store import Store
 from core.training.job_spec import JOB_FILE
 from core.training.latest import Exported, latest_exports, latest_training, put_back
@@ -52,7 +53,17 @@ def latest_of(run: Run) -> Exported:
 
 
 def begin_round(run: Run, rounds: int | None) -> Began | str:
-    """Return the round that is to be gone through, or why there is none."""
+    """Return the round that is to be gone through, or why there is none.
+
+    Raises:
+        SettingsError: the training would learn slices, which would teach what was not corrected too.
+    """
+    training = load_training(run.settings.training)
+    if training.learn == "slices":
+        raise SettingsError(
+            f"The training settings {run.settings.training!r} learn slices, which would teach the understudy's uncorrected replies too. Set learn to "
+            "each_reply_once or slices_folded there."
+        )
     exported = latest_of(run)
     began = next_round(run, exported, latest_training(run.store, run.pack.name, exported.dataset), rounds or run.settings.improvement.rounds)
     if isinstance(began, str):

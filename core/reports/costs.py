@@ -236,17 +236,17 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     # arms of one model share its answers to the suites
     apart = {model: name for name, (model, _) in reversed(asked.items())}
     return [
-        _cost("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
-        _cost("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
-        *(_cost("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
-        _cost("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
-        *(_cost("evaluation", f"arm {name}", model, trials, arm(words, evaluated), prices) for name, (model, words) in asked.items()),
-        *(_cost("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
-        *([_cost("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
-        *(_cost("safety battery", f"arm {name}", model, 1, arm(words, battery_lengths(pack, settings)), prices) for name, (model, words) in asked.items()),
+        cost_of("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
+        cost_of("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
+        *(cost_of("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
+        cost_of("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
+        *(cost_of("evaluation", f"arm {name}", model, trials, arm(words, evaluated), prices) for name, (model, words) in asked.items()),
+        *(cost_of("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
+        *([cost_of("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
+        *(cost_of("safety battery", f"arm {name}", model, 1, arm(words, battery_lengths(pack, settings)), prices) for name, (model, words) in asked.items()),
         *battery_costs(pack, settings, prices, count, played // trials),
-        *(_cost("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()),
-        _cost("evaluation", "judge of refusals", roles.judges_of("evaluation")[0], len(models), refusal_calls(settings, count), prices),
+        *(cost_of("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()),
+        cost_of("evaluation", "judge of refusals", roles.judges_of("evaluation")[0], len(models), refusal_calls(settings, count), prices),
     ]
 
 
@@ -290,9 +290,9 @@ def optimise_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceLis
     user = [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
     judge = [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
     writing = Usage(taken.reflection_tokens, numbers.prompt_tokens + taken.thinking_tokens)
-    rows = [_cost("prompt", "user simulator", roles.user_simulator, share, user, prices)]
-    rows += [_cost("prompt", JUDGE, name, share, judge, prices) for name in roles.judges]
-    return rows + ([_cost("prompt", "designer", roles.designer, numbers.conversations / (2 * MINIBATCH), [writing], prices)] if roles.designer else [])
+    rows = [cost_of("prompt", "user simulator", roles.user_simulator, share, user, prices)]
+    rows += [cost_of("prompt", JUDGE, name, share, judge, prices) for name in roles.judges]
+    return rows + ([cost_of("prompt", "designer", roles.designer, numbers.conversations / (2 * MINIBATCH), [writing], prices)] if roles.designer else [])
 
 
 def preference_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[Cost]:
@@ -307,8 +307,8 @@ def preference_costs(pack: Pack, settings: Settings, transcripts: int, prices: M
     read = measured.assessor + said + measured.criteria * (len(gates) + 1) / len(pack.rubric.criteria)
     asked = Usage(round(measured.guidance + measured.note + said), taken.answer_tokens + taken.thinking_tokens)
     judged = Usage(round(read), (len(gates) + 1) * taken.verdict_tokens + taken.thinking_tokens)
-    judges = [_cost("pairs", JUDGE, name, times, [judged], prices) for name in roles.judges]
-    return [_cost("pairs", "assistant", roles.assistant, times, [asked], prices), *judges]
+    judges = [cost_of("pairs", JUDGE, name, times, [judged], prices) for name in roles.judges]
+    return [cost_of("pairs", "assistant", roles.assistant, times, [asked], prices), *judges]
 
 
 def optimise_sentence(pack: Pack, settings: Settings, count: Count) -> str:
@@ -334,7 +334,7 @@ def battery_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList
         criterion = count(pack.rubric.criteria[opening.gate].text)
         calls.append(Usage(round(read + said + criterion), taken.verdict_tokens + taken.thinking_tokens))
     times = arms * numbers.battery_tries
-    return [_cost("safety battery", JUDGE, name, times, calls, prices) for name in settings.roles.judges_of("evaluation")] if calls else []
+    return [cost_of("safety battery", JUDGE, name, times, calls, prices) for name in settings.roles.judges_of("evaluation")] if calls else []
 
 
 def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:
@@ -351,7 +351,7 @@ def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]
         if one.judging.confirm_gates != "never":
             calls += [Usage(words[name] + again, written) for name in missing if name in failing]
         prices = {one.judge.reference: prices_of(run.settings, one.judge.reference, one.judge.block)}
-        costs.append(_cost("calibration", one.judging.mode, one.judge.reference, 1, calls, prices))
+        costs.append(cost_of("calibration", one.judging.mode, one.judge.reference, 1, calls, prices))
     return costs
 
 
@@ -388,7 +388,8 @@ def training_tokens(pack: Pack, settings: Settings, transcripts: int, count: Cou
     return round(transcripts / len(sizes.lengths) * taken.passing * tokens)
 
 
-def _cost(stage: str, role: str, model: str, times: float, calls: Sequence[Usage], prices: Mapping[str, PriceList]) -> Cost:
+def cost_of(stage: str, role: str, model: str, times: float, calls: Sequence[Usage], prices: Mapping[str, PriceList]) -> Cost:
+    """Return what calls cost that are made so often."""
     # call by call: some prices depend on the length of a prompt
     usd = [prices[model].price(call) for call in calls]
     return Cost(

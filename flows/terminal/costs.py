@@ -10,6 +10,7 @@ from core.llm.models_asked import prices_of
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, preference_costs, run_cost
+from core.reports.improvement_costs import improvement_costs
 from core.reports.render import markdown
 from core.reports.training_costs import training_costs
 from core.settings.arms import read_arms
@@ -37,13 +38,14 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     """
     config, pack = load_settings(settings), load_pack(domain)
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
-    names += filter(None, (arm_model(config, words) for words in read_arms(config.evaluation.arms).values()))
+    names += filter(None, [config.roles.repairer, *(arm_model(config, words) for words in read_arms(config.evaluation.arms).values())])
     prices = {name: prices_of(config, name) for name in names}
     measured = measure_prompts(pack, config, count_tokens)
     runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]
     prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
     again = preference_costs(pack, config, config.generation.conversations, prices, measured)
     pairs = RunCost(config.generation.conversations, again, 0)
+    improved = RunCost(config.improvement.conversations, improvement_costs(pack, config, prices, count_tokens, measured), 0)
     trained = training_costs(pack, config, config.generation.conversations, count_tokens, measured)
     learn = load_training(config.training).learn
     versions = sorted({price.version for price in prices.values() if price.version})
@@ -56,6 +58,8 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         runs=runs,
         prompt=prompt,
         pairs=pairs,
+        improved=improved,
+        corrections=config.improvement.corrections,
         learn=learn,
         trained=trained,
         many=config.generation.conversations,
@@ -70,6 +74,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "totals": totals,
         "optimise_prompt_usd": prompt.usd(),
         "preferences_usd": pairs.usd(),
+        "improvement_round_usd": improved.usd(),
         "runs": runs,
         "trained": trained,
         "page": page,
@@ -77,6 +82,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
     lines.append(f"make optimise-prompt, not among it, plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
     lines.append(f"make preferences, not among it, costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
+    lines.append(f"A round of make improve, not among it, costs at most {_usd(improved.usd())}, without its training.")
     lines += [
         _against_budget(runs, config.budget.usd),
         f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",
