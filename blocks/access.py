@@ -32,6 +32,7 @@ async def check_access(flow: str, domain: str, settings: Settings) -> None:
     parts = {"gguf"} if flow in (*MAKES_MODELS, PUBLISHES_RESULTS) else set()
     parts |= {"adapter"} if flow in READS_BASE else set()
     parts |= {"base-gguf"} if flow in MAKES_MODELS and flow != "training" and settings.jobs.where != "local" else set()
+    parts |= {f"preferred-{part}" for part in parts & {"adapter", "gguf"}} if training.pairs is not None else set()
     models = [Publication(repo=named(domain, part), kind="model", private=settings.export.private, license=license) for part in sorted(parts)]
     data = settings.dataset.of(domain)
     datasets = [Publication(repo=data.repo, kind="dataset", private=data.private, license=data.license)] if flow in MAKES_DATASET else []

@@ -7,7 +7,9 @@ from prefect import flow
 from core.evaluation.schedule import choose_personas, compare
 from core.quantities import Seed
 from core.records import DatasetRef, EvaluationRef, ModelRef
+from core.settings.pipeline import load_training
 from core.training.latest import latest_exports
+from core.training.preferred import preferred_of
 from tasks.battery import play_battery
 from tasks.evaluation import choose_arms, give_windows, log_comparison, log_plan, play_and_judge
 from tasks.evaluation_report import publish_evaluation
@@ -40,8 +42,8 @@ async def evaluation(
         domain: name of a domain pack.
         settings: path of the settings file.
         arms: arms by name, separated by commas, such as opus=anthropic/claude-opus-5-5 or "rich=base under assistant": MODEL or MODEL under PROMPT. A model is
-            provider/model, base, understudy or teacher; a prompt is system (default), assistant or the path of a prompt file. Those called `base` and
-            `understudy` replace the files.
+            provider/model, base, understudy, preferred or teacher; a prompt is system (default), assistant or the path of a prompt file. Those called `base`,
+            `understudy` and `preferred` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
         confirm: repeat the evaluation on personas that no model has met; after several tries on the same personas only this can ship.
         first_seed: seed of the first persona, from evaluation.first_seed on; default: that one. Another block is met by no model that was chosen on the first.
@@ -54,6 +56,7 @@ async def evaluation(
     exported = latest_exports(run.store, domain, base, understudy, dataset)
     if exported:
         await check_made(run, exported.understudy)
+        exported = exported.model_copy(update={"preferred": preferred_of(run.store, exported.understudy, load_training(run.settings.training))})
     chosen = await choose_arms(run, exported, arms or {})
     met = choose_personas(run, personas, exported.dataset if exported else None, chosen, confirm, first_seed)
     give_windows(run, met, chosen)

@@ -5,6 +5,7 @@ from prefect import flow
 from core.records import DatasetRef, ModelRef
 from core.settings.pipeline import load_training
 from core.training.latest import keep_exports, latest_models
+from core.training.preferred import keep_preferred, preferred_of
 from tasks.export import agree_to_export, export_gguf
 from tasks.jobs import script_hash
 from tasks.paid_jobs import cancel_jobs
@@ -52,4 +53,9 @@ async def export(
     await agree_to_export(run, "understudy", base, adapter, dataset, numbers, place)
     understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)
+    if preferred := preferred_of(run.store, adapter, numbers):
+        await check_made(run, preferred)
+        await agree_to_export(run, "preferred", base, preferred, dataset, numbers, place)
+        preferred_gguf = await run_cached(export_gguf, run, "preferred", base, preferred, dataset, numbers, script, place)
+        keep_preferred(run.store, published, await publish_gguf(run, dataset, base, adapter, preferred_gguf, preferred))
     return keep_exports(run.store, domain, exported_base, published, dataset)

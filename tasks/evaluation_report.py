@@ -9,8 +9,9 @@ from core.evaluation.report import card_results, evaluation_markdown, evaluation
 from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import EvaluationRef
-from core.settings.arms import UNDERSTUDY
+from core.settings.arms import PREFERRED, UNDERSTUDY
 from core.training.latest import Exported
+from core.training.specs import GGUF_PARTS
 from tasks.artifacts import publish_report, publish_studio_link
 from tasks.publishing import publish_results
 
@@ -31,6 +32,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     await publish_report(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
     await publish_studio_link(f"/{folder}", "evaluation", "The evaluation, side by side")
     get_run_logger().info("The evaluation: %s/%s", store.root, page)
-    if exported and record.files.get(UNDERSTUDY, "").startswith(f"{exported.understudy.path}/"):
-        await publish_results(run, exported.understudy, evaluation_section(facts, UNDERSTUDY), card_results(facts, UNDERSTUDY))
+    for arm, gguf in ((UNDERSTUDY, exported.understudy), (PREFERRED, exported.preferred)) if exported else ():
+        if gguf and record.files.get(arm, "").startswith(f"{gguf.path}/"):
+            await publish_results(run, gguf, GGUF_PARTS[arm], evaluation_section(facts, arm), card_results(facts, arm))
     return EvaluationRef(path=path, summary=summary(record) | {"report": f"{store.root}/{page}"})

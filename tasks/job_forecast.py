@@ -32,7 +32,7 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
     about = f"the training on about {load.tokens:,.0f} tokens a pass (as `understudy costs` assumes)" if conversations else "any training"
     decoder = shape(run.store, base)
     spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, known, jobs, 0.0).chosen.usd
-    for arm in ("base", "understudy"):
+    for arm in ("base", "understudy", *(("preferred",) if training.pairs is not None else ())):
         spent += plan_conversion(f"Export of the {arm}, after {about}", decoder, training, offered, known, jobs, spent).chosen.usd
 
 

@@ -61,6 +61,9 @@ class JobEventLogger:
                 self._logger.info("%s | %s", self._name, event["text"])
             case "truncation":
                 self._say(_cut(event))
+            case "pairs":
+                counts = ((split, event.get(split) or {}) for split in ("train", "validation"))
+                self._say("; ".join(f"{split}: {of.get('pairs')} pairs, {of.get('too_long')} too long and left out" for split, of in counts))
             case "validation":
                 self._say(f"validation loss {event.get('loss')} after step {event.get('step')}")
             case "resumed":

@@ -10,13 +10,14 @@ from core.escaping import Markdown
 from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import DatasetRef, ModelRef, Result
-from core.reports.card_sources import card_facts, export_of, source_of, training_of
+from core.reports.card_sources import card_facts, export_of, pairs_of, source_of, training_of
 from core.reports.model_card import CURVE, adapter_card, gguf_card, with_evaluation
 from core.settings.jobs import ExportSettings
 from core.storage.store import Store
 from core.training.curve import curve_sentence, curve_svg, curve_table
 from core.training.job_spec import HUB_FILE, JOB_FILE
 from core.training.latest import keep_models
+from core.training.preferred import keep_preferred
 from tasks.artifacts import publish_link, publish_report
 from tasks.policy import cached_task, existing, run_cached
 from tasks.published import check_made
@@ -36,11 +37,27 @@ async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter
     return published
 
 
-async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, gguf: ModelRef) -> ModelRef:
-    """Publish the understudy's GGUF files with their card."""
-    store, repo, export = run.store, run.settings.export.named(run.pack.name, "gguf"), export_of(run, gguf)
+async def publish_preferred(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, preferred: ModelRef) -> ModelRef:
+    """Publish an adapter after preference training with its card, and remember it beside the one that it continues."""
+    pairs = pairs_of(run.store, preferred)
+    repo = run.settings.export.named(run.pack.name, "preferred-adapter")
+    facts = card_facts(run, dataset, base, training_of(run.store, adapter), repo, f"{run.pack.name}, adapter after preference training")
+    card = adapter_card(facts.model_copy(update={"pairs": pairs}))
+    published = await _published(run, preferred, repo, card, curve_svg(training_of(run.store, adapter).loss))
+    return keep_preferred(run.store, adapter, published)
+
+
+async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, gguf: ModelRef, preferred: ModelRef | None = None) -> ModelRef:
+    """Publish the understudy's GGUF files with their card.
+
+    Args:
+        preferred: the adapter after preference training, where it is the one that was merged.
+    """
+    store, export = run.store, export_of(run, gguf)
+    repo = run.settings.export.named(run.pack.name, "preferred-gguf" if preferred else "gguf")
     facts = card_facts(run, dataset, base, training_of(run.store, adapter), repo, run.pack.name)
-    card = gguf_card(facts, export, source_of(adapter))
+    facts = facts.model_copy(update={"pairs": pairs_of(run.store, preferred) if preferred else None})
+    card = gguf_card(facts, export, source_of(preferred or adapter))
     if not store.exists(_card_of(gguf)) or store.read(_card_of(gguf)) != card:
         store.write(_card_of(gguf), card)
     return await _published(run, gguf, repo, card)
@@ -54,12 +71,16 @@ async def publish_base_gguf(run: Run, base: ModelRef, gguf: ModelRef) -> ModelRe
     return await _published(run, gguf, repo, gguf_card(card_facts(run, None, base, None, repo, f"{run.pack.name}, base"), export_of(run, gguf)))
 
 
-async def publish_results(run: Run, gguf: ModelRef, section: str, results: Sequence[Result]) -> None:
-    """Put an evaluation into the card of the GGUF files that were evaluated, where they were published with one."""
+async def publish_results(run: Run, gguf: ModelRef, part: str, section: str, results: Sequence[Result]) -> None:
+    """Put an evaluation into the card of the GGUF files that were evaluated, where they were published with one.
+
+    Args:
+        part: what the name of their repository ends in.
+    """
     store = run.store
     if store.exists(_card_of(gguf)):
         card = with_evaluation(store.read(_card_of(gguf)), section, results)
-        await _published(run, gguf, run.settings.export.named(run.pack.name, "gguf"), card)
+        await _published(run, gguf, run.settings.export.named(run.pack.name, part), card)
 
 
 async def _published(run: Run, model: ModelRef, repo: str, card: str, curve: str | None = None) -> ModelRef:

@@ -13,13 +13,13 @@ from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base, Training
 from core.storage.file_facts import is_whole
 from core.training.bases import base_file, check_files, folder_hash
-from core.training.estimate import load_of
+from core.training.estimate import load_of, load_of_pairs
 from core.training.finished import made_before
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
-from core.training.plan import JobPlan, plan_training
+from core.training.plan import JobPlan, plan_pairs, plan_training
 from core.training.shapes import shape
-from core.training.specs import UNPACKED, training_spec
+from core.training.specs import UNPACKED, pairs_spec, training_spec
 from tasks.jobs import make, run_script, script_hash
 from tasks.paid_jobs import agree
 from tasks.policy import cached_task, existing, run_cached
@@ -129,6 +129,41 @@ async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Trainin
     facts = result.facts
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])
     return result.model(spec, f"adapter-{spec.name}")
+
+
+async def agree_to_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, place: str) -> None:
+    """Do for a preference training what `agree_to_training` does for a training."""
+    settings, known = run.settings, load_hardware().estimate
+
+    def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
+        what, load = f"Preference training on {dataset.repo}", load_of_pairs(run.store, dataset)
+        return plan_pairs(what, shape(run.store, base), training, load, offered, known, settings.jobs, spent)
+
+    await agree(run, _pairs_spec(run, dataset, base, adapter, training, script_hash("train_pairs.py"), place), plan)
+
+
+@cached_task("train-pairs", "train on the pairs of {dataset.repo}")
+async def train_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, script: str, place: str) -> ModelRef:
+    """Continue an adapter with the pairs of a dataset.
+
+    Args:
+        script: hash of the job script.
+        place: where paid jobs leave their results.
+    """
+    spec = _pairs_spec(run, dataset, base, adapter, training, script, place)
+    if known := made_before(run.store, spec):
+        return existing(known.model(spec, f"preferred-{spec.name}"))
+    result = await make(run, spec)
+    found = result.facts
+    get_run_logger().info(
+        "Preferred: %.0f %% of the held-out pairs; loss on held-out conversations %s before, %s after.",
+        *(100 * found["reward_accuracy"], found["before"]["heldout_loss"], found["after"]["heldout_loss"]),
+    )
+    return result.model(spec, f"preferred-{spec.name}")
+
+
+def _pairs_spec(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, script: str, place: str) -> JobSpec:
+    return pairs_spec(run.store, dataset, base, adapter, training, script, run.settings.export, run.pack.name, place)
 
 
 def _spec(run: Run, dataset: DatasetRef, base: ModelRef, training: Training, script: str, place: str) -> JobSpec:

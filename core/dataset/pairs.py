@@ -15,7 +15,7 @@ from core.dataset.example_files import SPLITS
 from core.dataset.gathering import Candidate
 from core.dataset.second_replies import SecondReply
 from core.dataset.second_reply_plan import FOLDER, is_rehearsed
-from core.dataset.slicing import Count, chat, split_off
+from core.dataset.slicing import OVERHEAD, Count, chat, split_off
 from core.fingerprint import fingerprint
 from core.judging.scoring import value_of
 from core.packs.openings import system_with
@@ -68,11 +68,14 @@ class PairReport:
         dropped: reasons, each with the number of pairs.
         differences: tokens of the chosen reply less those of the rejected one, by split.
         sources: of the pairs that were written, by split.
+        tokens: of both replies of each pair, each with its prompt, by split; longest: of a prompt and its longer reply.
     """
 
     dropped: Counter[str] = field(default_factory=Counter)
     differences: dict[str, list[int]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     sources: dict[str, Counter[str]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    longest: int = 0
     caveats: set[str] = field(default_factory=set)
 
     def facts(self) -> dict[str, Any] | None:
@@ -84,6 +87,8 @@ class PairReport:
             **{split: len(each) for split, each in self.differences.items()},
             "sources": {name: sum(of[name] for of in self.sources.values()) for name in ("repair", "sampled")},
             "longer": round(mean(every), 1),
+            "tokens": self.tokens,
+            "longest": self.longest,
             "dropped": dict(self.dropped.most_common()),
         }
 
@@ -191,8 +196,11 @@ def write_pairs(
         if pair.chosen.strip() == pair.rejected.strip() or lengths[1] > ratio * lengths[0]:
             report.dropped[reason] += 1
             continue
-        split = split_of[pair.conversation]
-        rows[split].append(_row(pair, pack, provenance))
+        split, row = split_of[pair.conversation], _row(pair, pack, provenance)
+        rows[split].append(row)
+        prompt = sum(count(message["content"]) + OVERHEAD for message in row["prompt"])
+        report.tokens[split] += 2 * prompt + sum(lengths)
+        report.longest = max(report.longest, prompt + lengths[1])
         kept[split].append((pair, count(pair.chosen) - count(pair.rejected)))
     if not all(rows.values()):
         report.dropped["all pairs are on one side of the split"] += sum(map(len, rows.values()))

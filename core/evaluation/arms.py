@@ -13,7 +13,7 @@ from core.packs.pack import Pack
 from core.packs.prompts import check_prompt
 from core.paths import project_path, user_path
 from core.records import ModelChoice, Record
-from core.settings.arms import ASSISTANT, BASE, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, as_written, read_arms
+from core.settings.arms import ASSISTANT, BASE, EXPORTED, PREFERRED, SYSTEM, TEACHER, UNDER, UNDERSTUDY, ArmWords, as_written, read_arms
 from core.settings.provider_options import FILES
 from core.storage.store import Store
 from core.text_files import read_text
@@ -100,7 +100,7 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
     """Return the arms that the settings and a command ask for, the base first.
 
     Args:
-        exported: whose GGUF files are the arms `base` and `understudy`, unless other models are named for them.
+        exported: whose GGUF files are the arms `base`, `understudy` and, after preference training, `preferred`, unless other models are named for them.
         named: arms by name, each as `MODEL` or `MODEL under PROMPT`; one of the settings' of the same name is replaced.
 
     Raises:
@@ -114,14 +114,14 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
     arms = {name: ArmWords(name, SYSTEM) for name in files} | given
     if BASE not in arms or len(arms) < 2:
         raise _nothing(run, [*files, *asked])
-    order = sorted(arms, key=lambda name: (name != BASE, name != UNDERSTUDY, name))
+    order = sorted(arms, key=lambda name: (name != BASE, name != UNDERSTUDY, name != PREFERRED, name))
     unknown = HeldOutLoss(loss=None, reason="only a file of an export has one")
 
     def wanted(name: str) -> Wanted:
         words, source = arms[name], _source(name, arms)
         if source == TEACHER:
             reference = run.settings.roles.assistant
-        elif source in (BASE, UNDERSTUDY):
+        elif source in EXPORTED:
             if source not in files:
                 raise _nothing(run, [*files, *asked])
             reference = f"{run.settings.evaluation.serve}/{files[source][0]}"
@@ -137,7 +137,7 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
 def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
     """Return an arm's model: what is named, the teacher, or the base or understudy of the export. `base` means what the arm of that name is."""
     seen, word = {name}, arms[name].model
-    while word in (BASE, UNDERSTUDY) and word in arms and word not in seen:
+    while word in EXPORTED and word in arms and word not in seen:
         seen.add(word)
         word = arms[word].model
     return word
@@ -196,18 +196,18 @@ def prompted(arms: Sequence[Arm]) -> list[str]:
 
 def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
     """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
-    models = {BASE: exported.base, UNDERSTUDY: exported.understudy}
+    models = {BASE: exported.base, UNDERSTUDY: exported.understudy} | ({PREFERRED: exported.preferred} if exported.preferred else {})
     records = {name: store.load_json(f"{model.path}/export.json") for name, model in models.items()}
     facts = {name: export_facts(record) for name, record in records.items()}
     origins = {name: (record.get("base"), record.get("base_revision")) for name, record in records.items()}
-    if origins[BASE] != origins[UNDERSTUDY]:
+    if other := next((name for name in models if origins[name] != origins[BASE]), None):
         raise EvaluationError(
-            f"The understudy was trained from {origins[UNDERSTUDY][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "
+            f"The {other} was trained from {origins[other][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "
             "that of the training. Export both from the same base (make export)."
         )
     kinds = {name: facts[name].main.removeprefix(f"{model.name}-") for name, model in models.items()}
-    if kinds[BASE] != kinds[UNDERSTUDY]:
-        raise EvaluationError(f"The base's file is {kinds[BASE]} and the understudy's {kinds[UNDERSTUDY]}. Export both with the same quantisations.")
+    if other := next((name for name in models if kinds[name] != kinds[BASE]), None):
+        raise EvaluationError(f"The base's file is {kinds[BASE]} and the {other}'s {kinds[other]}. Export both with the same quantisations.")
     return {name: (f"{model.path}/{facts[name].main}", _heldout(facts[name])) for name, model in models.items()}
 
 

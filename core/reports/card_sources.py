@@ -7,7 +7,7 @@ from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base
 from core.settings.pipeline import load_training
 from core.storage.store import Store
-from core.training.facts import CardFacts, ExportFacts, Source, TrainingFacts, export_facts, training_facts
+from core.training.facts import CardFacts, ExportFacts, PairFacts, Source, TrainingFacts, export_facts, pair_facts, training_facts
 from core.training.job_spec import JOB_FILE
 from core.training.specs import UNPACKED
 
@@ -34,6 +34,11 @@ def card_facts(run: Run, dataset: DatasetRef | None, base: ModelRef, training: T
 def training_of(store: Store, adapter: ModelRef) -> TrainingFacts:
     """Return what is known of an adapter's training."""
     return training_facts(store.load_json(f"{adapter.path}/metrics.json"), **_paid(store, adapter))
+
+
+def pairs_of(store: Store, adapter: ModelRef) -> PairFacts:
+    """Return what is known of an adapter's preference training."""
+    return pair_facts(store.load_json(f"{adapter.path}/metrics.json"), **_paid(store, adapter))
 
 
 def _paid(store: Store, model: ModelRef) -> dict[str, Any]:

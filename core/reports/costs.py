@@ -24,7 +24,7 @@ from core.rehearsal.course import steer
 from core.rehearsal.lengths import ANSWER_TOKENS, USER_TOKENS, planned_evaluation_lengths
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
-from core.settings.arms import BASE, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
+from core.settings.arms import BASE, PREFERRED, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
 from core.settings.jobs import Learn
 from core.settings.pipeline import Settings, load_training
 from core.settings.provider_options import LOCAL
@@ -210,7 +210,8 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     """
     sizes, roles, taken, arms = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS, read_arms(settings.evaluation.arms)
     share, trials = transcripts / len(sizes.lengths), settings.evaluation.trials
-    others = len({BASE, UNDERSTUDY, *arms}) - 1
+    exported = {BASE, UNDERSTUDY} | ({PREFERRED} if load_training(settings.training).pairs is not None else set())
+    others = len({*exported, *arms}) - 1
     played = (1 + others) * trials
     evaluated = planned_evaluation_lengths(pack, settings)
 
@@ -232,7 +233,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     pairwise = [
         Usage(round(sizes.pairwise + 2 * n * (taken.user_tokens + taken.answer_tokens)), taken.verdict_tokens + taken.thinking_tokens) for n in evaluated
     ]
-    models = {BASE, UNDERSTUDY, *(words.model for words in arms.values())}
+    models = {*exported, *(words.model for words in arms.values())}
     # arms of one model share its answers to the suites
     apart = {model: name for name, (model, _) in reversed(asked.items())}
     return [

@@ -30,7 +30,8 @@ def adapter_card(facts: CardFacts) -> Markdown:
         https://huggingface.co/docs/hub/model-cards
     """
     head = _front_matter(facts, "adapter", "peft", ["lora", "conversational", "understudy", facts.domain])
-    return _card("reports/adapter_card", head, facts, files=facts.training.files if facts.training else [])
+    last = facts.pairs or facts.training
+    return _card("reports/adapter_card", head, facts, files=last.files if last else [])
 
 
 def gguf_card(facts: CardFacts, export: ExportFacts, adapter: Source | None = None) -> Markdown:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from core.errors import SettingsError, nearest
 
-BASE, UNDERSTUDY, TEACHER = "base", "understudy", "teacher"
-"""Words that stand for a model: the two that are compared, and the one that wrote the training data (`roles.assistant`)."""
+BASE, UNDERSTUDY, PREFERRED, TEACHER = "base", "understudy", "preferred", "teacher"
+"""Words that stand for a model: those that are compared (`preferred` is the understudy after preference training), and the one that wrote the training data
+(`roles.assistant`)."""
+EXPORTED = (BASE, UNDERSTUDY, PREFERRED)
 SYSTEM, ASSISTANT = "system", "assistant"
 """Prompts of the pack: the short one that is trained with, and the detailed one that the training data is written with."""
 UNDER = " under "
@@ -30,7 +32,7 @@ class ArmWords:
     @property
     def literal(self) -> str | None:
         """The model, where it is named and not one of the words."""
-        return None if self.model in (BASE, UNDERSTUDY, TEACHER) else self.model
+        return None if self.model in (*EXPORTED, TEACHER) else self.model
 
 
 def read_arm(name: str, text: str) -> ArmWords:
@@ -47,7 +49,7 @@ def read_arm(name: str, text: str) -> ArmWords:
     if broken:
         raise ValueError(
             f"the arm {name!r} is {text!r:.80}. Allowed: MODEL or MODEL under PROMPT, such as `base under assistant` or `base under prompts/mine.md`; "
-            f"a model is provider/model, {BASE}, {UNDERSTUDY} or {TEACHER}"
+            f"a model is provider/model, {BASE}, {UNDERSTUDY}, {PREFERRED} or {TEACHER}"
         )
     prompt = prompt or SYSTEM
     if prompt not in (SYSTEM, ASSISTANT) and not prompt.endswith(".md"):

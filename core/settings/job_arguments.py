@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from core.quantities import Count, Part, Positive, Ratio, Seconds, Seed, Share
+from core.quantities import Count, Part, Positive, Ratio, Seconds, Seed, Share, Whole
 from core.yaml_files import Strict
 
 Argument = bool | int | float | str | list[str]
@@ -55,6 +55,26 @@ class TrainArguments(_Arguments):
     retry_seconds: Seconds | None = None
     trackio_project: Name | None = None
     trackio_space: Name | None = None
+
+
+class PairArguments(_Arguments):
+    """Of deployments/jobs/built/train_pairs.py, whose help says what each does; others are those of the training that it continues."""
+
+    loss: Literal["dpo", "kto"] | None = None
+    beta: Annotated[Positive, Field(le=1000)] | None = None
+    epochs: Annotated[Positive, Field(le=1000)] | None = None
+    max_steps: Annotated[int, Field(strict=True, ge=-1, le=1_000_000)] | None = None
+    batch_size: Annotated[Count, Field(le=4096)] | None = None
+    gradient_accumulation: Annotated[Count, Field(le=65_536)] | None = None
+    learning_rate: Part | None = None
+    schedule: Name | None = None
+    warmup: Share | None = None
+    evaluate: Literal["epoch", "end"] | None = None
+    heldout_examples: Whole | None = None
+    reply_prompts: Whole | None = None
+    reply_tokens: Count | None = None
+    seed: Seed | None = None
+    save_steps: Count | None = None
 
 
 class ConvertArguments(_Arguments):

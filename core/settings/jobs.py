@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from core.quantities import Amount, Part, Ratio, Seconds
-from core.settings.job_arguments import Argument, ConvertArguments, TrainArguments
+from core.settings.job_arguments import Argument, ConvertArguments, PairArguments, TrainArguments
 from core.yaml_files import Strict, fitting
 
 Quantisation = Literal["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
@@ -58,8 +58,8 @@ class ExportSettings(Strict):
     hub: str
     """`local`, `hf`, or the name of a saved block."""
     repo: Annotated[str, Field(pattern=REPO)]
-    """Prefix of the repository names, with `{domain}` as a placeholder; `-adapter`, `-gguf` or
-    `-base-gguf` is appended."""
+    """Prefix of the repository names, with `{domain}` as a placeholder; `-adapter`, `-gguf`,
+    `-base-gguf`, `-preferred-adapter` or `-preferred-gguf` is appended."""
     private: bool
     """Whether new repositories are private and public ones are rejected."""
 
@@ -174,6 +174,10 @@ class Training(Strict):
     pass over the conversation."""
     train: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, TrainArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
+    pairs: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, PairArguments))] | None = None
+    """Preference training after `train`, where the dataset has pairs: arguments of
+    deployments/jobs/built/train_pairs.py. Without this section there is none; `{}` takes its
+    defaults."""
     convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]

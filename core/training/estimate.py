@@ -108,6 +108,12 @@ def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
+def load_of_pairs(store: Store, dataset: DatasetRef) -> Load:
+    """Return how much the pairs of a dataset have to read, by the dataset's own count of tokens: both replies, each with its prompt."""
+    counted = store.load_json(f"{dataset.path}/manifest.json")["pairs"]
+    return Load(counted["tokens"]["train"], counted["tokens"]["validation"], counted["longest"])
+
+
 def load_of(store: Store, dataset: DatasetRef, training: Training) -> Load:
     """Return how much there is to learn, by the dataset's own count of tokens."""
     limit = training.train["max-length"]

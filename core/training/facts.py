@@ -111,6 +111,58 @@ class TrainingFacts(Record):
     usd: float | None = None
 
 
+class HeldOut(Record):
+    """What an adapter does on held-out data.
+
+    Args:
+        heldout_loss: of the supervised training; reply_tokens: mean length of greedy replies; none where not measured.
+        prefers_chosen: share of held-out pairs in which the tokens of the better reply are likelier in the mean.
+    """
+
+    heldout_loss: float | None
+    reply_tokens: float | None
+    prefers_chosen: float
+
+
+class PairSplit(Record):
+    """Pairs that were used, and those that were too long and left out whole."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    pairs: int
+    too_long: int
+
+
+class PairFacts(Record):
+    """What a preference training wrote into `metrics.json`, under the script's own names, and what is known of its machine.
+
+    Args:
+        method: `dpo` or `kto`.
+        mean_tokens: of the better and the worse replies that were trained on.
+        reward_accuracy: share of held-out pairs whose better reply gained more than the other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    method: str
+    beta: float
+    num_train_epochs: float
+    steps: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    learning_rate: float
+    pairs: dict[str, PairSplit]
+    mean_tokens: dict[str, float]
+    reward_accuracy: float
+    before: HeldOut
+    after: HeldOut
+    loss: LossCurve
+    seconds: float
+    files: list[FileFacts] = Field(default_factory=list)
+    hardware: str | None = None
+    usd: float | None = None
+
+
 class ExportFacts(Record):
     """What is known of GGUF files; what is none was not looked at, and the card does not speak of it.
 
@@ -157,7 +209,7 @@ class CardFacts(Record):
         intended_use: Markdown of the domain pack; empty where it has none.
         notice: what everybody who writes to the model is to read first; empty where the pack has none.
         system: the prompt that was trained in.
-        dataset, training: none of a base that is exported as it is.
+        dataset, training: none of a base that is exported as it is; pairs: of one that was trained by preference too.
         caveats: sentences that a reader must know.
     """
 
@@ -167,6 +219,7 @@ class CardFacts(Record):
     base: Source
     dataset: Source | None = None
     training: TrainingFacts | None = None
+    pairs: PairFacts | None = None
     license: str
     license_name: str | None = None
     license_link: str | None = None
@@ -185,6 +238,16 @@ def training_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd:
     """
     files = [_file(name, known) for name, known in (metrics.get("files") or {}).items()]
     return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, TrainingFacts, JobError, "metrics.json")
+
+
+def pair_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> PairFacts:
+    """Return what `metrics.json` of a preference training says, with the machine and what it cost.
+
+    Raises:
+        JobError: something is missing in it.
+    """
+    files = [_file(name, known) for name, known in (metrics.get("files") or {}).items()]
+    return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, PairFacts, JobError, "metrics.json")
 
 
 def export_facts(export: Mapping[str, Any], context: int | None = None, hardware: str | None = None, usd: float | None = None) -> ExportFacts:

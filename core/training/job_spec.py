@@ -11,7 +11,7 @@ from pydantic import Field
 from core.records import Record
 from core.settings.job_arguments import Argument
 
-Stage = Literal["train", "convert"]
+Stage = Literal["train", "pairs", "convert"]
 
 KEY_LABEL, RUN_LABEL = "understudy-key", "understudy-run"
 """Labels of a job: what it makes, by which it is found again, and the run that pays for it."""

@@ -14,11 +14,16 @@ class Trained(Record):
 
 
 class Exported(Record):
-    """What an evaluation needs to know of an export: folders of GGUF files, and what the understudy was trained on."""
+    """What an evaluation needs to know of an export: folders of GGUF files, and what the understudy was trained on.
+
+    Args:
+        preferred: the understudy after preference training, where there is one.
+    """
 
     base: ModelRef
     understudy: ModelRef
     dataset: DatasetRef
+    preferred: ModelRef | None = None
 
 
 def latest_dataset(store: Store, domain: str) -> DatasetRef:

@@ -10,6 +10,9 @@ from core.training.estimate import Load, conversion_memory, conversion_seconds, 
 from core.training.hardware import Estimate, Flavor
 from core.training.shapes import Shape
 
+REFERENCE = 4.25 / 3.25
+"""Times that a pass takes as long with the reference: a forward pass more than the forward pass, its recomputation and the gradients (estimate.py)."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -97,6 +100,18 @@ def plan_training(what: str, shape: Shape, training: Training, load: Load, offer
     ]
     name = training.flavors.train if training.flavors else ""
     return _plan(what, memory, found, name, "flavors.train", jobs, spent, f"lower max-length ({length:,} tokens now), add offload-checkpoints: true, or set")
+
+
+def plan_pairs(what: str, shape: Shape, training: Training, load: Load, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:
+    """Plan a preference training: both replies of each pair are read with their prompt, by the adapter and by its reference, which has no gradient.
+
+    Arguments and errors as for `plan_training`.
+    """
+    pairs = training.pairs or {}
+    size, epochs = pairs.get("batch-size", 2), pairs.get("epochs", 1.0)
+    both = 2 * int(size) if isinstance(size, int) else 4
+    knobs = training.train | {"batch-size": both, "epochs": float(epochs) * REFERENCE if isinstance(epochs, int | float) else REFERENCE}
+    return plan_training(what, shape, training.model_copy(update={"train": knobs}), load, offered, known, jobs, spent)
 
 
 def plan_conversion(what: str, shape: Shape, training: Training, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:

@@ -15,6 +15,9 @@ from core.training.job_spec import COMPANIONS, JobSpec
 UNPACKED = "unpacked.json"
 """In the folder of a base that was a GGUF file: which one, and what was proven."""
 
+GGUF_PARTS = {"base": "base-gguf", "understudy": "gguf", "preferred": "preferred-gguf"}
+"""By arm, what the name of its repository of GGUF files ends in."""
+
 MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """What marks the assistant's words for the training, and what other programs that read a template do not know."""
 
@@ -74,6 +77,46 @@ def check_learnable(store: Store, dataset: DatasetRef, training: Training) -> No
         )
 
 
+CONTINUED = (
+    *("max-length", "reply-prefix", "qlora", "attention", "optimizer", "gradient-checkpointing", "no-gradient-checkpointing", "offload-checkpoints"),
+    *("retry-seconds", "trackio-project", "trackio-space"),
+)
+"""Arguments of the training that hold for the preference training too."""
+
+
+def pairs_spec(
+    store: Store, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str
+) -> JobSpec:
+    """Return the specification for an adapter that is continued with a dataset's pairs.
+
+    Args:
+        script: hash of the job script.
+        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
+    """
+    files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
+    arguments = {name: value for name, value in training.train.items() if name in CONTINUED} | (training.pairs or {})
+    name = fingerprint([dataset.commit, base.path, adapter.path, arguments, files, script, *([place] if place else [])])
+    read = {"train": "pairs/train", "validation": "pairs/validation", "heldout": "conversations/validation"}
+    return JobSpec(
+        stage="pairs",
+        script="train_pairs.py",
+        name=name,
+        folder=f"models/preferred/{name}",
+        finished="metrics.json",
+        arguments=arguments,
+        local={
+            **{option: str(store.local(f"{dataset.path}/{file}.parquet")) for option, file in read.items()},
+            **_base(store, base, here=True),
+            **_adapter(store, adapter, here=True),
+        },
+        remote={"dataset": dataset.repo, "dataset-revision": dataset.commit, **_base(store, base, here=False), **_adapter(store, adapter, here=False)},
+        files=files,
+        repo=export.named(domain, "preferred-adapter"),
+        private=export.private,
+        fetch=[],
+    )
+
+
 def export_spec(
     store: Store,
     arm: str,
@@ -90,7 +133,7 @@ def export_spec(
     """Return the specification for GGUF files.
 
     Args:
-        arm: `base` or `understudy`; begins the files' names.
+        arm: one of GGUF_PARTS; begins the files' names.
         adapter: none exports the base itself.
         script: hash of the job script.
         place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
@@ -125,7 +168,7 @@ def export_spec(
             **({"dataset-folder": folder} if (folder := folder_of(training)) else {}),
         },
         files=files,
-        repo=export.named(pack.name, "gguf" if adapter else "base-gguf"),
+        repo=export.named(pack.name, GGUF_PARTS[arm]),
         private=export.private,
         companions=COMPANIONS["convert_gguf.py"],
         fetch=[f"{arm}-{training.quantisations[0]}.gguf", "Modelfile"],

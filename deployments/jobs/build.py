@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SCRIPTS = {
     "train_sft.py": "train/script.py",
+    "train_pairs.py": "pairs/script.py",
     "convert_gguf.py": "convert/script.py",
     "llama_library.py": "llama/script.py",
     "unpack_gguf.py": "unpack/script.py",

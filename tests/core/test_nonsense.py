@@ -12,7 +12,7 @@ from core.errors import PackError, PersonaError, SettingsError
 from core.evaluation.fresh_personas import read_personas
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_persona
-from core.settings.job_arguments import ConvertArguments, TrainArguments
+from core.settings.job_arguments import ConvertArguments, PairArguments, TrainArguments
 from core.settings.pipeline import load_settings, load_training
 from core.settings.provider_options import OPTIONS
 from tests.conftest import CHECKOUT
@@ -95,7 +95,7 @@ def test_training_settings(tmp_path, place, value):
         load_training(str(path))
 
 
-@pytest.mark.parametrize(("file", "arguments"), [("train_sft", TrainArguments), ("convert_gguf", ConvertArguments)])
+@pytest.mark.parametrize(("file", "arguments"), [("train_sft", TrainArguments), ("train_pairs", PairArguments), ("convert_gguf", ConvertArguments)])
 def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsys, file, arguments):
     path = CHECKOUT / f"deployments/jobs/built/{file}.py"
     spec = importlib.util.spec_from_file_location(f"{file}_arguments", path)

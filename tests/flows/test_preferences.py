@@ -1,18 +1,25 @@
 """Asking again as a flow: a reply that passes every gate beside the one that failed, asked for once, in the dataset on its conversation's side."""
 
 import json
+import math
 
 import pyarrow.parquet
+import pytest
+import yaml
 
 from core.dataset.second_replies import SecondReply
 from core.records import Assessment, AssessmentBatch, Transcript
+from core.settings.pipeline import load_training
 from core.storage.store import open_store
+from core.training.preferred import preferred_of
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation
 from flows.preferences import preferences
 from flows.repair import repair
+from flows.training import training
 from tests.flows.conftest import write_settings
+from tests.tiny import tiny_settings
 
 
 def calls(data_root):
@@ -61,3 +68,18 @@ async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_t
     assert not learnt & set(held)
     assert "config_name: pairs" in store.read(f"{made.path}/README.md")
     assert list(data_root.glob("hub/datasets/**/pairs/train.parquet"))
+
+    pytest.importorskip("trl", reason="the training group is not installed; run `make setup`")
+    numbers = tiny_settings() | {"pairs": {"batch-size": 4, "max-steps": 2, "learning-rate": 0.001, "reply-prompts": 1, "reply-tokens": 8}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(numbers), encoding="utf-8")
+    _, adapter = await training(settings=settings)
+    preferred = preferred_of(store, adapter, load_training(str(tmp_path / "tiny.yaml")))
+    assert preferred
+    assert preferred.path != adapter.path
+    metrics = store.load_json(f"{preferred.path}/metrics.json")
+    assert metrics["loss_curve"][0]["loss"] == pytest.approx(math.log(2), abs=1e-3)  # before a step, policy and reference are the same adapter
+    card = next(path.read_text(encoding="utf-8") for path in data_root.glob("hub/models/**/commits/*/README.md") if "Preference training" in path.read_text())
+    assert "reward accuracy" in card
+    before = {path: path.stat().st_mtime_ns for path in data_root.glob("models/preferred/*/*")}
+    await training(settings=settings)
+    assert {path: path.stat().st_mtime_ns for path in data_root.glob("models/preferred/*/*")} == before

@@ -703,6 +703,93 @@ def remove_branch(arguments: argparse.Namespace) -> None:
         emit("warning", text=error.args[0])
 
 
+# --- deployments/jobs/train/soundness.py ---
+
+FIGURES = ("loss", "eval_loss", "grad_norm")
+"""Logged figures that must be finite. Others, such as an entropy, may lawfully be NaN where a model
+gives a token no probability at all."""
+DIVERGED = 2.0
+"""Multiple of the loss before training, or of one nat where that was less, above which a loss has
+diverged. Overfitting to the data seldom reaches it; a learning rate that is too high soon does."""
+LATEST = 5
+"""Steps over which the training loss is averaged, since that of one step differs by chance."""
+
+
+class DivergedError(JobError):
+    """A training that no further step mends; nothing of it is kept."""
+
+
+def check_step(
+    logs: Mapping[str, Any], log: list[dict[str, Any]], step: int, first: float | None, rate: float
+) -> None:
+    """Checks what was logged at a step.
+
+    Args:
+        log: all that was logged, the latest last.
+        first: validation loss before the training; none while that is being measured.
+        rate: --learning-rate.
+
+    Raises:
+        DivergedError: a figure is not finite, or a loss is far above the one before the training.
+    """
+    remedy = f"lower --learning-rate ({rate:g})"
+    wrong = [name for name in FIGURES if not math.isfinite(logs.get(name, 0.0))]
+    if wrong and first is None:
+        text = f"The validation loss of the base, before any training, is {logs[wrong[0]]}"
+        raise DivergedError(f"{text}; its weights are damaged, or --attention does not suit it.")
+    if wrong:
+        found = f"{name_of(wrong[0])} is {logs[wrong[0]]} at step {step}"
+        raise DivergedError(f"The training diverged: the {found}; {remedy}.")
+    losses = [entry["loss"] for entry in log if "loss" in entry][-LATEST:]
+    latest, name = logs.get("eval_loss"), "validation loss"
+    if latest is None and "loss" in logs and len(losses) == LATEST:
+        latest, name = fmean(losses), f"training loss (mean of {LATEST} steps)"
+    if first is None or latest is None or latest <= DIVERGED * max(1.0, first):
+        return
+    found = f"the {name} is {latest:.4g} at step {step}, and it was {first:.4g} before"
+    raise DivergedError(f"The training diverged: {found}; {remedy}.")
+
+
+def name_of(figure: str) -> str:
+    names = {"eval_loss": "validation loss", "grad_norm": "norm of the gradient"}
+    return names.get(figure, "training loss")
+
+
+def check_weights(
+    weights: Iterable[tuple[str, Any]], arguments: argparse.Namespace, step: int
+) -> None:
+    """Checks that the trained weights are finite, before they are saved."""
+    import torch
+
+    for name, weight in weights:
+        if weight.requires_grad and not bool(torch.isfinite(weight).all()):
+            wrong = f"The training diverged: {name} is not finite after step {step}"
+            raise DivergedError(f"{wrong}; lower --learning-rate ({arguments.learning_rate:g}).")
+
+
+# --- deployments/jobs/train/failures.py ---
+
+@contextmanager
+def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
+    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
+    torch = import_module("torch")
+    try:
+        yield
+    except DivergedError:
+        remove_checkpoints(arguments)
+        if arguments.push_to:
+            remove_branch(arguments)
+        raise
+    except torch.OutOfMemoryError:
+        wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
+        lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
+        raise JobError(f"{wrong}; {lower}, or take a larger GPU.") from None
+    except OSError as error:
+        look = f"check {str(arguments.output)!r} and the space left there"
+        wrong = f"Training stopped ({short(error)})"
+        raise JobError(f"{wrong}; {look}, and run the same again.") from None
+
+
 # --- deployments/jobs/common/limits.py ---
 
 EXPERTS = ("enable_moe_block", "num_experts", "num_local_experts", "n_routed_experts")
@@ -1415,13 +1502,18 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
     files = (arguments.train is not None, arguments.validation is not None)
     if files not in ((True, True), (False, False)) or files[0] == (arguments.dataset is not None):
         parser.error("give either --train with --validation, or --dataset")
+    check_target(parser, arguments)
+    return arguments
+
+
+def check_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Ends the script if only one of --push-to and --push-tag is given, or not in its form."""
     repo, tag = arguments.push_to or "", arguments.push_tag or ""
     named = re.fullmatch(r"[\w.-]+/[\w.-]+ \w+([.-]\w+)*", f"{repo} {tag}", re.ASCII)
     if (repo or tag) and not named:
         wanted = "give --push-to owner/name together with --push-tag word-1.2"
         given = f"they are {arguments.push_to!r} and {arguments.push_tag!r}"
         parser.error(f"{wanted}; {given}")
-    return arguments
 
 
 def add_inputs(add: Callable[..., Any]) -> None:
@@ -1554,70 +1646,6 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     }
     write_json(arguments.output / "metrics.json", metrics)
     return checks[-1]["loss"]
-
-
-# --- deployments/jobs/train/soundness.py ---
-
-FIGURES = ("loss", "eval_loss", "grad_norm")
-"""Logged figures that must be finite. Others, such as an entropy, may lawfully be NaN where a model
-gives a token no probability at all."""
-DIVERGED = 2.0
-"""Multiple of the loss before training, or of one nat where that was less, above which a loss has
-diverged. Overfitting to the data seldom reaches it; a learning rate that is too high soon does."""
-LATEST = 5
-"""Steps over which the training loss is averaged, since that of one step differs by chance."""
-
-
-class DivergedError(JobError):
-    """A training that no further step mends; nothing of it is kept."""
-
-
-def check_step(
-    logs: Mapping[str, Any], log: list[dict[str, Any]], step: int, first: float | None, rate: float
-) -> None:
-    """Checks what was logged at a step.
-
-    Args:
-        log: all that was logged, the latest last.
-        first: validation loss before the training; none while that is being measured.
-        rate: --learning-rate.
-
-    Raises:
-        DivergedError: a figure is not finite, or a loss is far above the one before the training.
-    """
-    remedy = f"lower --learning-rate ({rate:g})"
-    wrong = [name for name in FIGURES if not math.isfinite(logs.get(name, 0.0))]
-    if wrong and first is None:
-        text = f"The validation loss of the base, before any training, is {logs[wrong[0]]}"
-        raise DivergedError(f"{text}; its weights are damaged, or --attention does not suit it.")
-    if wrong:
-        found = f"{name_of(wrong[0])} is {logs[wrong[0]]} at step {step}"
-        raise DivergedError(f"The training diverged: the {found}; {remedy}.")
-    losses = [entry["loss"] for entry in log if "loss" in entry][-LATEST:]
-    latest, name = logs.get("eval_loss"), "validation loss"
-    if latest is None and "loss" in logs and len(losses) == LATEST:
-        latest, name = fmean(losses), f"training loss (mean of {LATEST} steps)"
-    if first is None or latest is None or latest <= DIVERGED * max(1.0, first):
-        return
-    found = f"the {name} is {latest:.4g} at step {step}, and it was {first:.4g} before"
-    raise DivergedError(f"The training diverged: {found}; {remedy}.")
-
-
-def name_of(figure: str) -> str:
-    names = {"eval_loss": "validation loss", "grad_norm": "norm of the gradient"}
-    return names.get(figure, "training loss")
-
-
-def check_weights(
-    weights: Iterable[tuple[str, Any]], arguments: argparse.Namespace, step: int
-) -> None:
-    """Checks that the trained weights are finite, before they are saved."""
-    import torch
-
-    for name, weight in weights:
-        if weight.requires_grad and not bool(torch.isfinite(weight).all()):
-            wrong = f"The training diverged: {name} is not finite after step {step}"
-            raise DivergedError(f"{wrong}; lower --learning-rate ({arguments.learning_rate:g}).")
 
 
 # --- deployments/jobs/train/weighting.py ---
@@ -2083,27 +2111,6 @@ def train(arguments: argparse.Namespace) -> None:
     remove_checkpoints(arguments)
     (arguments.output / "arithmetic.json").unlink(missing_ok=True)
     emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
-
-
-@contextmanager
-def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
-    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
-    torch = import_module("torch")
-    try:
-        yield
-    except DivergedError:
-        remove_checkpoints(arguments)
-        if arguments.push_to:
-            remove_branch(arguments)
-        raise
-    except torch.OutOfMemoryError:
-        wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
-        lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
-        raise JobError(f"{wrong}; {lower}, or take a larger GPU.") from None
-    except OSError as error:
-        look = f"check {str(arguments.output)!r} and the space left there"
-        wrong = f"Training stopped ({short(error)})"
-        raise JobError(f"{wrong}; {look}, and run the same again.") from None
 
 
 def main(argv: list[str] | None = None) -> int:

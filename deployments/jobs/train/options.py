@@ -41,13 +41,18 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
     files = (arguments.train is not None, arguments.validation is not None)
     if files not in ((True, True), (False, False)) or files[0] == (arguments.dataset is not None):
         parser.error("give either --train with --validation, or --dataset")
+    check_target(parser, arguments)
+    return arguments
+
+
+def check_target(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Ends the script if only one of --push-to and --push-tag is given, or not in its form."""
     repo, tag = arguments.push_to or "", arguments.push_tag or ""
     named = re.fullmatch(r"[\w.-]+/[\w.-]+ \w+([.-]\w+)*", f"{repo} {tag}", re.ASCII)
     if (repo or tag) and not named:
         wanted = "give --push-to owner/name together with --push-tag word-1.2"
         given = f"they are {arguments.push_to!r} and {arguments.push_tag!r}"
         parser.error(f"{wanted}; {given}")
-    return arguments
 
 
 def add_inputs(add: Callable[..., Any]) -> None:

@@ -31,11 +31,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
 
-from ..common.events import JobError, emit, exit_code, short, silence_libraries
+from ..common.events import emit, exit_code, silence_libraries
 from ..common.hub import bound_silence, patiently
 from ..common.repository import deliver, delivered, open_repository, refuse_public
 from .arithmetic import choose_arithmetic
@@ -47,10 +45,10 @@ from .checkpoints import (
     remove_branch,
     remove_checkpoints,
 )
+from .failures import failures_explained
 from .labels import prepare
 from .options import parse_arguments
 from .result import save, write_metrics
-from .soundness import DivergedError
 from .steps import run
 from .trainer import build_trainer, check_prepared, check_tools, configure
 
@@ -98,27 +96,6 @@ def train(arguments: argparse.Namespace) -> None:
     remove_checkpoints(arguments)
     (arguments.output / "arithmetic.json").unlink(missing_ok=True)
     emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
-
-
-@contextmanager
-def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
-    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
-    torch = import_module("torch")
-    try:
-        yield
-    except DivergedError:
-        remove_checkpoints(arguments)
-        if arguments.push_to:
-            remove_branch(arguments)
-        raise
-    except torch.OutOfMemoryError:
-        wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
-        lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
-        raise JobError(f"{wrong}; {lower}, or take a larger GPU.") from None
-    except OSError as error:
-        look = f"check {str(arguments.output)!r} and the space left there"
-        wrong = f"Training stopped ({short(error)})"
-        raise JobError(f"{wrong}; {look}, and run the same again.") from None
 
 
 def main(argv: list[str] | None = None) -> int:

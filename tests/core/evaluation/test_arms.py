@@ -10,11 +10,12 @@ from core.evaluation.schedule import plan_parts
 from core.llm.ledger import Ledger
 from core.llm.run import Run
 from core.packs.pack import load_pack
-from core.records import ModelChoice
+from core.records import DatasetRef, ModelChoice, ModelRef
 from core.rehearsal.personas import sample_batch
 from core.settings.arms import ArmWords, read_arm
 from core.settings.pipeline import load_settings
 from core.storage.store import Store
+from core.training.latest import Exported
 from tests.core.rehearsal.test_conversation import Mortal
 
 PACK = load_pack("therapeutic-coaching")
@@ -155,3 +156,17 @@ def test_an_arm_s_words_say_its_prompt_and_show_no_path_of_the_machine():
     mine, other = (Arm.model_validate({**known, "prompt": "mine.md", "template": text}) for text in ("a", "b"))
     assert mine.shown != other.shown
     assert "/home/me" not in mine.shown
+
+
+def test_the_preferred_understudy_is_an_arm_beside_the_understudy_where_there_is_one(tmp_path):
+    run = run_with(tmp_path, arms={})
+    made = {name: ModelRef(path=f"models/gguf/{name}", name=name) for name in ("base", "understudy", "preferred")}
+    for name, model in made.items():
+        file = f"{name}-q4_k_m.gguf"
+        run.store.write_json(f"{model.path}/export.json", {"base": "b", "base_revision": "1", "files": {file: {"bytes": 1, "sha256": "0"}}})
+    dataset = DatasetRef(path="d", repo="me/d", commit="c", url="", examples=1, validation_examples=1, transcripts=1)
+    exported = Exported(base=made["base"], understudy=made["understudy"], dataset=dataset)
+    assert list(wanted_arms(run, exported, {})) == ["base", "understudy"]
+    both = wanted_arms(run, exported.model_copy(update={"preferred": made["preferred"]}), {})
+    assert list(both) == ["base", "understudy", "preferred"]
+    assert both["preferred"].reference.endswith("models/gguf/preferred/preferred-q4_k_m.gguf")

@@ -1,0 +1,112 @@
+# /// script
+# requires-python = ">=3.11,<3.14"
+# dependencies = [
+#   "torch==2.13.0",
+#   "transformers==5.23.0",
+#   "trl==1.16.0",
+#   "peft==0.21.2",
+#   "accelerate==1.15.0",
+#   "huggingface-hub==2.4.0",
+#   "httpx2==2.16.2",
+#   "datasets==5.2.0",
+#   "sentencepiece==0.2.3",
+#   "bitsandbytes==0.50.2; sys_platform == 'linux'",
+#   "trackio==0.43.0",
+# ]
+# ///
+"""Continues an adapter with pairs of a better and a worse reply, by DPO or KTO.
+
+The reference is the adapter as it is given. Before the weights are loaded, pairs that --max-length
+has no room for are left out and counted, and it is proven on the tokens that both replies of a pair
+follow the same prompt and end with their stop token. Before and after, it measures on held-out data
+which reply is preferred, the loss of the supervised training, and how long replies are. A run that
+was stopped continues from its newest checkpoint. metrics.json is written last.
+
+    OMP_NUM_THREADS=1 python train_pairs.py --train pairs/train.parquet \\
+        --validation pairs/validation.parquet --heldout conversations/validation.parquet \\
+        --base base --adapter adapter --output preferred --max-length 1024
+"""
+
+import argparse
+import os
+import sys
+import time
+from importlib import import_module
+
+from ..common.events import emit, exit_code, silence_libraries
+from ..common.files import facts_of
+from ..common.hub import bound_silence, patiently
+from ..common.repository import deliver, delivered, open_repository, refuse_public
+from ..train.arithmetic import choose_arithmetic
+from ..train.checkpoints import (
+    branch_of,
+    fetch_checkpoint,
+    find_checkpoint,
+    remove_branch,
+    remove_checkpoints,
+)
+from ..train.data import Example
+from ..train.failures import failures_explained
+from ..train.result import save
+from ..train.steps import run
+from ..train.trainer import check_tools
+from .data import identify_pairs, prepare_pairs
+from .measures import look
+from .options import parse_pair_arguments
+from .result import compare, write_pair_metrics
+from .trainer import build_pair_trainer, configure_pairs, fetch_adapter
+
+
+def train_pairs(arguments: argparse.Namespace) -> None:
+    started = time.monotonic()
+    silence_libraries()
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    bound_silence()
+    if arguments.trackio_project and (space := arguments.trackio_space):
+        looking = f"looking at {space!r}"
+        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
+    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
+    branch = branch_of(arguments)
+    if delivered(arguments, tags):
+        if branch in branches:
+            remove_branch(arguments)
+        return
+    data, adapter = prepare_pairs(arguments), fetch_adapter(arguments)
+    cuda = import_module("torch").cuda.is_available()
+    check_tools(arguments, cuda)
+    longest = max(data.pairs["train"], key=lambda pair: pair.longest)
+    ids = import_module("numpy").asarray([*longest.prompt, *longest.chosen], dtype="int32")
+    arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, Example(ids, ids, ids, ids))
+    config = configure_pairs(arguments, cuda, arithmetic)
+    weights = facts_of(adapter / "adapter_model.safetensors")["sha256"]
+    identity = identify_pairs(arguments, data, weights, cuda, arithmetic)
+    facts = dict(data.facts)
+    with failures_explained(arguments):
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "metrics.json").unlink(missing_ok=True)
+        if branch in branches:
+            fetch_checkpoint(arguments, branches[branch])
+        checkpoint = find_checkpoint(arguments, identity)
+        trainer = build_pair_trainer(config, data, arguments, adapter)
+        # A checkpoint is loaded later: what is measured now is the adapter as it was given.
+        before = look(trainer, data, arguments, "before")
+        facts |= run(trainer, arguments, checkpoint, identity)
+        after = look(trainer, data, arguments, "after")
+        facts |= compare(data, before, after, arguments.loss == "dpo")
+        facts["files"] = save(trainer, data.tokenizer, arguments.output)
+        facts["seconds"] = round(time.monotonic() - started, 1)
+        loss = write_pair_metrics(trainer, arguments, facts)
+    if arguments.push_to:
+        deliver(arguments, [*facts["files"], "metrics.json"], "Preferred adapter")
+        remove_branch(arguments)
+    remove_checkpoints(arguments)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
+    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    return exit_code(train_pairs, parse_pair_arguments(argv, __doc__ or ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""TRL's trainers for preferences, given tokens that were proven before."""
+
+import argparse
+import random
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..common.events import JobError, short
+from ..common.files import named
+from ..common.hub import hub, patiently
+from ..train.trainer import load_model
+from .data import PairData, Replies
+from .options import PAIR_TRAINER
+
+
+def configure_pairs(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
+    from trl import DPOConfig, KTOConfig
+
+    knobs: dict[str, Any] = {name: getattr(arguments, name) for name in PAIR_TRAINER} | {
+        "beta": arguments.beta,
+        # Nothing is cut: what does not fit was left out before.
+        "max_length": None,
+        "use_cpu": not cuda,
+        "bf16": arithmetic == "bfloat16",
+        "dataloader_pin_memory": cuda,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "per_device_eval_batch_size": arguments.per_device_train_batch_size,
+        "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
+        "save_strategy": "steps" if arguments.save_steps else "epoch",
+        "report_to": "none",
+    }
+    if arguments.save_steps:
+        knobs["save_steps"] = arguments.save_steps
+    if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
+        knobs["activation_checkpointing_kwargs"] = {"offload": True}
+    if arguments.trackio_project:
+        knobs |= {
+            "report_to": "trackio",
+            "project": arguments.trackio_project,
+            "run_name": arguments.push_tag or arguments.output.name,
+            "trackio_space_id": arguments.trackio_space,
+            "trackio_static_space_id": False,
+            "hub_private_repo": not arguments.public,
+        }
+    place: dict[str, Any] = {"output_dir": str(arguments.output), "trust_remote_code": False}
+    try:
+        if arguments.loss == "kto":
+            return KTOConfig(**place, **knobs)
+        return DPOConfig(**place, **knobs, loss_type=["sigmoid_norm"])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+
+
+def fetch_adapter(arguments: argparse.Namespace) -> Path:
+    """Returns the folder of the adapter; downloads it at one commit if it is on the Hub."""
+    given = arguments.adapter
+    if not Path(given).is_dir():
+        asked, api = arguments.adapter_revision, hub()
+        looking = f"looking up {given!r}"
+        info = patiently(arguments, looking, lambda: api.model_info(given, revision=asked))
+        arguments.adapter_revision = info.sha
+        wanted = {"revision": info.sha, "allow_patterns": ["adapter_*"]}
+        doing = f"downloading {given!r}"
+        found = patiently(arguments, doing, lambda: api.snapshot_download(given, **wanted))
+        return checked(Path(found), given)
+    return checked(Path(given), given)
+
+
+def checked(folder: Path, given: str) -> Path:
+    if not (folder / "adapter_model.safetensors").is_file():
+        wrong = f"{given!r} has no adapter_model.safetensors"
+        raise JobError(f"{wrong}; give the result of train_sft.py with --adapter.")
+    return folder
+
+
+def build_pair_trainer(
+    config: Any, data: PairData, arguments: argparse.Namespace, adapter: Path
+) -> Any:
+    """Builds the trainer. TRL keeps a copy of the adapter as it is now, which is the reference."""
+    import torch
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import PrinterCallback
+    from trl import DPOTrainer, KTOTrainer
+
+    kto = arguments.loss == "kto"
+    kind: Any = KTOTrainer if kto else DPOTrainer
+
+    class Prepared(kind):
+        """Takes tokens; TRL would render and tokenize texts itself."""
+
+        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+            return dataset
+
+    datasets = {
+        split: Dataset.from_list(kto_rows(rows, arguments) if kto else dpo_rows(rows))
+        for split, rows in data.pairs.items()
+    }
+    try:
+        base = load_model(arguments, cuda=not config.use_cpu)
+        model = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+        trainer: Any = Prepared(
+            model=model,
+            args=config,
+            train_dataset=datasets["train"],
+            eval_dataset=datasets["validation"],
+            processing_class=data.tokenizer,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        wrong = f"Training of {arguments.base!r} with its adapter cannot be set up"
+        raise JobError(f"{wrong}: {short(error)}.") from None
+    if "ref" not in trainer.model.peft_config:
+        raise JobError("TRL keeps no copy of the adapter to compare with; report this.")
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            # As in the supervised training: 16 bits would lose small updates.
+            parameter.data = parameter.data.float()
+    trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
+    trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda *_, **__: None
+    # The supervised trainer's losses by reply, which the events tell of.
+    trainer.reply_losses = {}
+    saving = trainer.model.save_pretrained
+    trainer.model.save_pretrained = partial(
+        saving, save_embedding_layers=False, selected_adapters=["default"]
+    )
+    return trainer
+
+
+def dpo_rows(pairs: list[Replies]) -> list[dict[str, Any]]:
+    return [
+        {"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected}
+        for pair in pairs
+    ]
+
+
+def kto_rows(pairs: list[Replies], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Returns the replies by themselves: each chosen one beside the rejected one of another pair.
+
+    TRL reads them in this order, and takes the replies of a batch with each other's prompts to
+    estimate how far the model has moved.
+    """
+    order = random.Random(arguments.seed).sample(pairs, len(pairs))
+    rows: list[dict[str, Any]] = []
+    for pair, other in zip(order, [*order[1:], *order[:1]], strict=True):
+        chosen = {"prompt_ids": pair.prompt, "completion_ids": pair.chosen, "label": True}
+        rejected = {"prompt_ids": other.prompt, "completion_ids": other.rejected, "label": False}
+        rows += [chosen, rejected]
+    size = arguments.per_device_train_batch_size
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        for row, other in zip(batch, [*batch[-1:], *batch[:-1]], strict=True):
+            row["KL_completion_ids"] = other["completion_ids"]
+    return rows

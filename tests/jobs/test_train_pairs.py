@@ -1,0 +1,148 @@
+"""The preference training, run as a process on a tiny adapter: what is compared, what is left out, what is kept when it is stopped."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.jobs.conftest import SYSTEM, TOPICS, Told, chats, read_metrics, succeed, train, write_parquet
+
+pytest.importorskip("trl")
+pytestmark = [pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")]
+
+PAIRS = CHECKOUT / "deployments" / "jobs" / "built" / "train_pairs.py"
+BETTER, WORSE = "I hear you, no wonder.", "Have you tried yoga?"
+
+
+def pair(number: int, more: str = "") -> dict[str, Any]:
+    names = list(TOPICS)
+    topics = [names[number % 4], names[(number // 4) % 4]]
+    prompt = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": " ".join(TOPICS[topic] for topic in topics)}]
+    chosen, rejected = (" ".join(f"About {topic}: {text}" for topic in topics) for text in (BETTER, WORSE))
+    return {
+        "prompt": prompt,
+        "chosen": [{"role": "assistant", "content": chosen + more}],
+        "rejected": [{"role": "assistant", "content": rejected}],
+        "transcript_id": str(number),
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pairs, of which one in each split is longer than what is trained."""
+    folder = tmp_path_factory.mktemp("pairs")
+    write_parquet(folder / "train.parquet", [*(pair(number) for number in range(16)), pair(3, more=" I hear you." * 200)])
+    write_parquet(folder / "validation.parquet", [*(pair(number + 5) for number in range(6)), pair(2, more=" I hear you." * 200)])
+    write_parquet(folder / "heldout.parquet", chats(4))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a short supervised training left."""
+    output = tmp_path_factory.mktemp("sft") / "adapter"
+    files = ["--train", data / "train.parquet", "--validation", data / "validation.parquet"]
+    succeed([*files, "--base", bases["qwen3"], "--output", output, "--max-length", 256, "--learning-rate", 1e-2, "--max-steps", 3])
+    return output
+
+
+def call(pairs: Path, base: Path, adapter: Path, output: Path, *more: object) -> list[object]:
+    files = [word for name in ("train", "validation", "heldout") for word in (f"--{name}", pairs / f"{name}.parquet")]
+    model = ["--base", base, "--adapter", adapter, "--output", output, "--max-length", 256]
+    small = ["--gradient-accumulation", 1, "--learning-rate", 5e-3, "--reply-prompts", 2, "--reply-tokens", 8, "--epochs", 2]
+    return [*files, *model, *small, *more]
+
+
+@pytest.fixture(scope="module")
+def runs(pairs: Path, bases: dict[str, Path], adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+    folder = tmp_path_factory.mktemp("preferred")
+    asked = {
+        "dpo": [],
+        "kto": ["--loss", "kto", "--batch-size", 4],
+        "stopped": ["--max-steps", 8, "--save-steps", 8],
+        "burst": ["--learning-rate", 1e20, "--max-steps", 4],
+        "short": ["--max-length", 20],
+    }
+    calls = [call(pairs, bases["qwen3"], adapter, folder / name, *more) for name, more in asked.items()]
+    return dict(zip(asked, zip([folder / name for name in asked], train(*calls, script=PAIRS), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("loss", ["dpo", "kto"])
+def test_held_out_pairs_are_preferred_afterwards_and_what_was_measured_before_is_beside_it(runs, loss):
+    output, told = runs[loss]
+    assert (told.code, told.error) == (0, "")
+    metrics = read_metrics(output)
+    assert metrics["reward_accuracy"] > 0.5
+    assert metrics["reward_margin"] > 0
+    for when in ("before", "after"):
+        assert 0 < metrics[when]["heldout_loss"] < 20
+        assert 0 < metrics[when]["reply_tokens"] <= 8
+    assert metrics["after"]["prefers_chosen"] >= metrics["before"]["prefers_chosen"]
+    assert metrics["method"] == loss
+
+
+def test_a_pair_that_does_not_fit_is_left_out_whole_and_counted_and_no_other_is_cut(runs, pairs):
+    (counted,) = runs["dpo"][1].named("pairs")
+    assert (counted["train"]["pairs"], counted["train"]["too_long"]) == (16, 1)
+    assert (counted["validation"]["pairs"], counted["validation"]["too_long"]) == (6, 1)
+    _, told = runs["short"]
+    assert told.code == 2
+    assert "No train pair fits --max-length 20" in told.error
+
+
+def test_the_reference_is_the_adapter_as_it_was_given_and_the_result_is_one_adapter_of_its_form(runs, adapter):
+    from safetensors.numpy import load_file
+
+    output, _ = runs["dpo"]
+    given, made = load_file(adapter / "adapter_model.safetensors"), load_file(output / "adapter_model.safetensors")
+    assert given.keys() == made.keys()
+    assert any((given[name] != made[name]).any() for name in given)
+    assert not (output / "ref").exists()
+    config = json.loads((output / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["r"] == json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    # a step of no size leaves the adapter as it was, and then no held-out pair gains
+    assert read_metrics(output)["loss_curve"][0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_a_training_that_bursts_leaves_nothing_and_says_what_to_lower(runs):
+    output, told = runs["burst"]
+    assert told.code == 1
+    assert "diverged" in told.error
+    assert "--learning-rate" in told.error
+    assert not (output / "metrics.json").exists()
+    assert not list(output.glob("checkpoint-*"))
+
+
+def test_a_stopped_training_continues_from_its_checkpoint_to_the_same_weights(runs, pairs, bases, adapter, tmp_path):
+    """Of the run that was not stopped, the checkpoint in the middle is what the stopped one left."""
+    more = ["--max-steps", 8, "--save-steps", 4]
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    arguments = call(pairs, bases["qwen3"], adapter, again, *more)
+    stop_at(arguments, step=4)
+    shutil.copytree(again, whole, ignore=shutil.ignore_patterns("checkpoint-*"))
+    resumed, straight = train(arguments, call(pairs, bases["qwen3"], adapter, whole, *more), script=PAIRS)
+    assert (resumed.code, straight.code) == (0, 0)
+    assert [event["step"] for event in resumed.named("resumed")] == [4]
+    ours, theirs = read_metrics(again), read_metrics(whole)
+    assert ours["before"] == theirs["before"]
+    assert ours["after"]["heldout_loss"] == pytest.approx(theirs["after"]["heldout_loss"], abs=1e-4)
+
+
+def stop_at(arguments: list[object], step: int) -> None:
+    """Start a run and kill it once it has a checkpoint of this step."""
+    import subprocess
+    import sys
+
+    from tests.jobs.conftest import environment
+
+    command = [sys.executable, str(PAIRS), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()) as job:
+        for line in job.stdout or ():
+            event = json.loads(line)
+            if event["event"] == "checkpoint" and event["step"] >= step:
+                break
+        job.kill()
+    assert job.returncode == -9, "the run ended before it could be killed"
