@@ -14,13 +14,14 @@ from core.errors import DamagedError, StoreError, UnderstudyError
 from core.paths import CODE
 from core.storage.store import Store
 from core.views.home import Waiting
-from studio import batches, comparing, conversations, evaluations, home, labelling, live
+from studio import batches, chat, comparing, conversations, evaluations, home, labelling, live
 from studio.access import LOOPBACK, Access, Guard
+from studio.chat_models import Company
 from studio.pages import HERE, page
 
 SHARED = {"tokens.css": CODE / "core/page_tokens.css"}
 """Style sheets that the static pages have too."""
-PAGES = (home, live, batches, conversations, comparing, labelling, evaluations)
+PAGES = (home, live, batches, conversations, comparing, labelling, evaluations, chat)
 """Modules with `routes`."""
 
 
@@ -30,6 +31,7 @@ def build_app(
     hosts: tuple[str, ...] = LOOPBACK,
     addresses: bool = False,
     waiting: Callable[[], list[Waiting]] = list,
+    settings: str = "config/pipeline.yaml",
 ) -> Starlette:
     """Return the studio over a data root.
 
@@ -37,6 +39,7 @@ def build_app(
         token: that a browser must show once, as `?token=…`; none lets in everybody who reaches the address.
         hosts, addresses: what it answers to; see `Access`.
         waiting: returns what needs a person that no file of the data root says, such as a run that waits in the Prefect UI.
+        settings: path of the settings file, whose models, judges and budget apply to chats.
     """
     app = Starlette(
         routes=[
@@ -47,7 +50,7 @@ def build_app(
         middleware=[Middleware(Guard, access=Access(token, hosts, addresses))],
         exception_handlers={HTTPException: _failed, UnderstudyError: _failed},
     )
-    app.state.store, app.state.waiting = store, waiting
+    app.state.store, app.state.waiting, app.state.company = store, waiting, Company(store, settings)
     return app
 
 

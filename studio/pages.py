@@ -18,7 +18,7 @@ from core.storage.store import Store
 from core.views.text import marked, rendered, visible
 
 HERE = Path(__file__).parent
-NAV = (("/", "Home"), ("/live", "Live"), ("/labels", "Labels"))
+NAV = (("/", "Home"), ("/live", "Live"), ("/labels", "Labels"), ("/chat", "Chat"))
 """Address and name of what every page leads to."""
 
 _ALIGNED = re.compile(r'<(t[hd]) style="text-align:(left|right|center)">')

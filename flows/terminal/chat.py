@@ -7,11 +7,11 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from blocks.chat_parts import Chosen, Part, find_parts, play_options
 from blocks.llama_launch import Launch, find_program
 from blocks.llama_process import AGAIN, LlamaProcess
 from blocks.llama_stream import Ending, stream_reply
@@ -19,10 +19,8 @@ from core.errors import ContextError, ModelError, SettingsError, nearest
 from core.llm.spoken import spoken
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
-from core.settings.model_names import model_settings
 from core.settings.pipeline import load_settings
 from core.terminal import one_line, show, show_error, show_text
-from flows.terminal.chat_parts import Part, find_parts
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -32,16 +30,6 @@ COMMANDS = {
     "/save FILE": "write the conversation as JSON",
     "/quit": "leave",
 }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """How the models are played: what `models.llama-server.options` and the command say."""
-
-    launch: dict[str, Any]
-    program: str
-    temperature: float
-    max_tokens: int
 
 
 @dataclass
@@ -89,7 +77,7 @@ def chat(
     """
     if open_page and against:
         raise SettingsError("--open shows one model. Leave out --against, or chat with both in the terminal.")
-    pack, chosen = load_pack(domain), _choose(settings, temperature, max_tokens)
+    pack, chosen = load_pack(domain), play_options(load_settings(settings), temperature, max_tokens)
     parts = find_parts(pack, model, against)
     program = find_program(chosen.program)
     notice = pack.notice or pack.intended_use
@@ -107,21 +95,6 @@ def chat(
     finally:
         for player in players:
             player.process.stop()
-
-
-def _choose(settings: str, temperature: float | None, max_tokens: int | None) -> Chosen:
-    config = load_settings(settings)
-    options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
-    warmth, program = options.pop("temperature"), options.pop("program")
-    options.pop("slots", None)  # one conversation, which takes the whole context
-    allowed = sorted({item.name for item in fields(Launch)} - {"model_path", "page", "slots"})
-    if unknown := sorted(set(options) - set(allowed)):
-        raise SettingsError(f"models.llama-server takes no option {unknown[0]!r}. Allowed: {', '.join([*allowed, 'program', 'slots', 'temperature'])}.")
-    warmth = warmth if temperature is None else temperature
-    room = config.evaluation.max_tokens if max_tokens is None else max_tokens
-    if warmth < 0 or room < 1:
-        raise SettingsError(f"--temperature is {warmth:g} and --max-tokens {room}. Allowed: 0 or more, and 1 or more.")
-    return Chosen(options, program, warmth, room)
 
 
 def _introduce(parts: Sequence[Part], notice: str) -> None:

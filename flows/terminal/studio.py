@@ -34,13 +34,14 @@ ASK_SECONDS = 10.0
 _ASKED: tuple[float, list[Waiting]] = (-ASK_SECONDS, [])
 
 
-def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> int:
+def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False, settings: str = "config/pipeline.yaml") -> int:
     """Show conversations, verdicts and results in the browser, live too; runs until Ctrl-C.
 
     Args:
         port: port of the studio.
         host: address to listen on; if other machines reach it, the studio asks for the token in the link that it prints.
         no_open: do not open a browser.
+        settings: path of the settings file; its models, judges and budget apply to chats.
     """
     import uvicorn
 
@@ -55,7 +56,7 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> 
         *([] if is_address(host) else [host.lower()]),
         *([] if alone else [socket.gethostname().lower()]),
     ]
-    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone, waiting=_waiting)
+    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone, waiting=_waiting, settings=settings)
     listening = _listen(host, port)
     config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS)
     reached = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
@@ -63,7 +64,10 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False) -> 
     show(f"The studio is at {link}", f"It shows {store.root}. Ctrl-C stops it.")
     if not no_open and _has_browser():
         threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
-    run_stoppable(_serve(uvicorn.Server(config), listening))
+    try:
+        run_stoppable(_serve(uvicorn.Server(config), listening))
+    finally:
+        app.state.company.stop()
     return 0
 
 

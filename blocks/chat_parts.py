@@ -1,21 +1,33 @@
-"""Who takes part in a chat: the GGUF of each, its system prompt, and what is known of it."""
+"""Who takes part in a chat: the GGUF of each, its system prompt, what is known of it, and how it is played. It needs no Prefect."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from blocks.llama_launch import check_gguf
+from blocks.llama_launch import Launch, check_gguf
 from core.errors import JobError, SettingsError, nearest
 from core.packs.pack import Pack
+from core.settings.model_names import model_settings
+from core.settings.pipeline import Settings
 from core.storage.store import open_store
 from core.training.facts import export_facts
 from core.training.latest import Exported, latest_exports
 
 UNDERSTUDY, BASE = "understudy", "base"
 SYSTEM = re.compile(r'^SYSTEM """(.*?)"""$', re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """How the models are played: what `models.llama-server.options` and the command say."""
+
+    launch: dict[str, Any]
+    program: str
+    temperature: float
+    max_tokens: int
 
 
 @dataclass(frozen=True)
@@ -104,3 +116,25 @@ def _caveats(dataset: str) -> tuple[str, ...]:
     store, name = open_store(), f"{dataset}/manifest.json"
     manifest: Mapping[str, Any] = store.load_json(name) if store.exists(name) else {}
     return tuple(manifest.get("caveats", ()))
+
+
+def play_options(config: Settings, temperature: float | None, max_tokens: int | None) -> Chosen:
+    """Return how the models of a chat are played.
+
+    Args:
+        temperature, max_tokens: in place of the settings' where they are given.
+
+    Raises:
+        SettingsError: an unknown option, or a number out of its bounds.
+    """
+    options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
+    warmth, program = options.pop("temperature"), options.pop("program")
+    options.pop("slots", None)  # one conversation, which takes the whole context
+    allowed = sorted({item.name for item in fields(Launch)} - {"model_path", "page", "slots"})
+    if unknown := sorted(set(options) - set(allowed)):
+        raise SettingsError(f"models.llama-server takes no option {unknown[0]!r}. Allowed: {', '.join([*allowed, 'program', 'slots', 'temperature'])}.")
+    warmth = warmth if temperature is None else temperature
+    room = config.evaluation.max_tokens if max_tokens is None else max_tokens
+    if warmth < 0 or room < 1:
+        raise SettingsError(f"--temperature is {warmth:g} and --max-tokens {room}. Allowed: 0 or more, and 1 or more.")
+    return Chosen(options, program, warmth, room)

@@ -1,0 +1,150 @@
+"""Chat: base, prompted base and understudy answer the same message of a person, side by side."""
+
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from core.errors import TranscriptError, UnderstudyError
+from core.imports.chats import FOLDER, Chat, Said, begin_chat, chats, keep_for_training, keep_reply, mark, read_chat, say, transcript_of, turns
+from core.packs.pack import domains, load_pack
+from studio.chat_models import Company, reason_of
+from studio.forms import form_of
+from studio.pages import page, store_of
+
+
+def company_of(request: Request) -> Company:
+    """Return the models of the studio."""
+    return request.app.state.company
+
+
+def overview(request: Request) -> Response:
+    """Show the chats, who can be talked to, and what to do where nobody can."""
+    able, unable = {}, {}
+    for domain in sorted(domains()):
+        try:
+            able[domain] = company_of(request).players(domain)
+        except UnderstudyError as error:
+            unable[domain] = str(error)
+    return page(request, "chats", able=able, unable=unable, chats=chats(store_of(request)))
+
+
+async def begin(request: Request) -> Response:
+    """Begin a chat."""
+    form = await form_of(request)
+    return await run_in_threadpool(_begin, request, form.get("domain", ""))
+
+
+def _begin(request: Request, domain: str) -> Response:
+    playing = company_of(request).players(load_pack(domain).name)
+    chat = begin_chat(store_of(request), domain, [one.player for one in playing])
+    return RedirectResponse(f"/chat/{chat.id}", 303)
+
+
+def show(request: Request) -> Response:
+    """Show a chat."""
+    store, chat = store_of(request), _chat(request)
+    pack = load_pack(chat.domain)
+    judged = {}
+    for player in chat.players:
+        place = f"{FOLDER}/{chat.id}/judged/{quote(player.name, safe='')}.json"
+        if store.exists(place):
+            judged[player.name] = store.load_json(place)
+    names = {key: item.head.name for key, item in pack.rubric.criteria.items()}
+    notice = pack.notice or pack.intended_use
+    return page(request, "chat", chat=chat, turns=turns(store, chat), judged=judged, names=names, notice=notice, kept=request.query_params.get("kept", ""))
+
+
+async def message(request: Request) -> Response:
+    """Keep what the person wrote; each player is asked for its answer then."""
+    form = await form_of(request)
+    number = await run_in_threadpool(say, store_of(request), _chat(request), form.get("text", ""))
+    return JSONResponse({"number": number})
+
+
+async def reply(request: Request) -> Response:
+    """Stream a player's answer, and keep as much of it as came."""
+    store, chat, (number, player) = store_of(request), _chat(request), _place(request)
+    text = next((turn.text for turn in turns(store, chat) if turn.number == number), None)
+    if text is None or player not in {one.name for one in chat.players}:
+        raise HTTPException(404)
+
+    async def pieces() -> AsyncIterator[str]:
+        said, ended = list[str](), list[str]()
+        try:
+            async for piece in company_of(request).reply(chat, number, player, text, ended):
+                said.append(piece)
+                yield json.dumps({"piece": piece}) + "\n"
+            found = Said.model_validate({"text": "".join(said).strip(), "ended": ended[-1] if ended else "stop"})
+        except UnderstudyError as error:
+            found = Said(text="".join(said).strip(), ended="failed", why=reason_of(error))
+        except BaseException:  # the person stopped it, or the studio is stopped
+            keep_reply(store, chat, number, player, Said(text="".join(said).strip(), ended="stopped"))
+            raise
+        keep_reply(store, chat, number, player, found)
+        yield json.dumps({"ended": found.ended, "why": found.why}) + "\n"
+
+    return StreamingResponse(pieces(), media_type="application/x-ndjson")
+
+
+async def marking(request: Request) -> Response:
+    """Keep a thumb and a note."""
+    form, (number, player) = await form_of(request), _place(request)
+    thumb = {"1": 1, "-1": -1, "0": 0}.get(form.get("thumb", "0"))
+    chat = _chat(request)
+    if thumb is None or player not in {one.name for one in chat.players}:
+        raise TranscriptError(f"{form.get('thumb', '')[:10]!r} is no mark. Allowed: 1, 0 and -1, of a player of the chat.")
+    await run_in_threadpool(mark, store_of(request), chat, number, player, thumb, form.get("note", ""))
+    return JSONResponse({"said": "Kept."})
+
+
+async def judge(request: Request) -> Response:
+    """Have the judges of the settings judge the conversation with a player."""
+    form, chat = await form_of(request), _chat(request)
+    found = await company_of(request).judge(chat, form.get("player", ""))
+    store_of(request).write_json(f"{FOLDER}/{chat.id}/judged/{quote(form.get('player', ''), safe='')}.json", found)
+    return RedirectResponse(f"/chat/{chat.id}#judged", 303)
+
+
+async def keep(request: Request) -> Response:
+    """Make a training conversation, or a persona of an evaluation, of a chat that was read."""
+    form = await form_of(request)
+    return await run_in_threadpool(_keep, request, form)
+
+
+def _keep(request: Request, form: dict[str, str]) -> Response:
+    store, chat = store_of(request), _chat(request)
+    if form.get("read") != "yes":
+        raise TranscriptError("Read the conversation first, and say so: what is kept is learnt, or played.")
+    if form.get("as") == "persona":
+        from core.views.chat_personas import keep_persona
+
+        kept = keep_persona(store, chat, transcript_of(store, chat, form.get("player", "")))
+    else:
+        kept = keep_for_training(store, transcript_of(store, chat, form.get("player", "")), form.get("licence", ""), form.get("consent", ""))
+    return RedirectResponse(f"/chat/{chat.id}?kept={quote(kept)}#kept", 303)
+
+
+def _chat(request: Request) -> Chat:
+    return read_chat(store_of(request), request.path_params["chat"])
+
+
+def _place(request: Request) -> tuple[int, str]:
+    return request.path_params["number"], request.path_params["player"]
+
+
+routes = [
+    Route("/chat", overview),
+    Route("/chat", begin, methods=["POST"]),
+    Route("/chat/{chat}", show),
+    Route("/chat/{chat}/say", message, methods=["POST"]),
+    Route("/chat/{chat}/turns/{number:int}/{player}", reply, methods=["POST"]),
+    Route("/chat/{chat}/turns/{number:int}/{player}/mark", marking, methods=["POST"]),
+    Route("/chat/{chat}/judge", judge, methods=["POST"]),
+    Route("/chat/{chat}/keep", keep, methods=["POST"]),
+]
