@@ -13,7 +13,6 @@ from pydantic import Field
 
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
-from core.imports.taking_in import IMPORTED
 from core.records import DomainName, Exchange, Record, Transcript
 from core.storage.store import Store
 
@@ -180,6 +179,8 @@ def keep_for_training(store: Store, transcript: Transcript, licence: str, consen
     Raises:
         TranscriptError: licence or consent is missing, or too long.
     """
+    from core.imports.taking_in import IMPORTED  # noqa: PLC0415  # loads pyarrow, which the other pages need not
+
     terms = {"licence": licence.strip(), "consent": consent.strip()}
     for name, text in terms.items():
         if not 1 <= len(text) <= LONGEST_TERM:
