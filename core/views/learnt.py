@@ -92,7 +92,7 @@ def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPag
                 lessons=told,
                 report=with_evaluation(report, evaluated) if evaluated else report,
                 arms=[ArmWithLabels(arm, one.before.decided, one.decided) for arm, one in evaluated.arms.items()] if evaluated else [],
-                whole=[numbers[title] for title in titles],
+                whole=sorted(numbers[title] for title in titles),
                 golden=[numbers[title] for title, stem in titles.items() if stem in made],
             )
         )
