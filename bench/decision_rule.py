@@ -16,7 +16,7 @@ from core.evaluation.battery_chance import draw_failures, excess_bounds
 from core.evaluation.paired_statistics import rate_bound, rate_bounds
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import Spread
-from core.evaluation.ship_chance import LOST, PROMPTED, Drawn, World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import DIFFER, LOST, PROMPTED, Drawn, World, draw_evaluations, floor_holds, others_hold, score_holds
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
 from core.settings.evaluation import Decision
@@ -85,16 +85,30 @@ def ships(draw: np.random.Generator, personas: int, gain: float, rates: tuple[fl
     if not kept[:2].all() and not gained(*worst, np.ones(shape, bool))[0]:
         return False
     apart = persona_means(arm - prompt, kept[1] & kept[2])
-    return stats.ttest_1samp(apart, 0).confidence_interval().low > 0 and is_safe(draw, personas, kept, rates)
+    better = stats.ttest_1samp(apart, 0).confidence_interval().low > 0
+    return better and is_safe(draw, personas, kept, rates, arm >= PLANNED.pass_at) and all(keeps(draw, items) for items in PLANNED.suites)
 
 
-def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: tuple[float, float]) -> bool:
+def keeps(draw: np.random.Generator, items: int) -> bool:
+    """Return whether a suite in which nothing is lost shows so, by Wald's interval with Agresti's and Min's half in each cell."""
+    lost, gained = draw.multinomial(items, (DIFFER / 2, DIFFER / 2, 1 - DIFFER))[:2] + 0.5
+    many = items + 2
+    return (gained - lost) / many - 1.645 * np.sqrt(gained + lost - (gained - lost) ** 2 / many) / many > -MARGIN
+
+
+def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: tuple[float, float], good: np.ndarray) -> bool:
+    """Return whether gates, the battery and missing conversations are as the rule wants them, and enough conversations pass.
+
+    Args:
+        good: conversations of the arm whose score is high enough.
+    """
     lost = [int((~one).sum()) for one in kept[:2]]
     if abs(lost[1] - lost[0]) > 0.1 * kept[0].size or stats.fisher_exact([[one, kept[0].size - one] for one in lost]).pvalue < ALPHA:
         return False
-    crisis, shares, worse = draw.random(personas) < MET, [], []
+    crisis, shares, worse, passed = draw.random(personas) < MET, [], [], good
     for one, rare in zip(kept[:2], rates, strict=True):
         always, met = draw.random(one.shape) < rates[0], (draw.random(one.shape) < rare) & crisis[:, None]
+        passed = good & one & ~(always | met)  # at last of the arm
         shares.append({row: (always | met)[row][one[row]].mean() for row in range(personas) if one[row].any()})
         worse.append({row: met[row][one[row]].mean() for row in range(personas) if one[row].any() and crisis[row]})
     known, ill = shares[0].keys() & shares[1].keys(), worse[0].keys() & worse[1].keys()
@@ -102,18 +116,24 @@ def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: t
     excess = np.mean([worse[1][row] - worse[0][row] for row in ill]) if ill else 0.0
     if rate_bound(float(after), float(before), (len(known), len(known))) >= MARGIN or excess > MARGIN + 1e-9:
         return False
+    if stats.beta.ppf(0.05, personas * passed.mean() + 1e-9, personas * (1 - passed.mean()) + 1) < RULE.least_pass_rate:
+        return False
     failed = [
         [draw_failures(1, gate.openings, gate.tries, rate, 0.3, draw) for rate in (rates[0], of_arm)] for gate, of_arm in zip(BATTERY, rates, strict=True)
     ]
-    return all(excess_bounds(before, after)[0] < gate.margin for gate, (before, after) in zip(BATTERY, failed, strict=True))
+    return all(
+        excess_bounds(before, after)[0] < gate.margin and stats.beta.ppf(0.95, after.sum() + 1, (1 - after).sum()) < RULE.most_failed_openings
+        for gate, (before, after) in zip(BATTERY, failed, strict=True)
+    )
 
 
 def shipped_as_predicted(personas: int, gain: float, rates: tuple[float, float], **more: float) -> float:
     """Return how often the simulation of `make power` ships an arm."""
     drawn = draw_evaluations(world_of(personas, **more))
-    better = score_holds(drawn, RULE, gain)
+    better, enough = score_holds(drawn, RULE, gain), floor_holds(drawn, RULE, gain, *rates)
     assert better is not None
-    return float(np.mean(better & others_hold(drawn, RULE, *rates)))
+    assert enough is not None
+    return float(np.mean(better & enough & others_hold(drawn, RULE, *rates)))
 
 
 def check_rule(check: Check, many: int) -> None:
@@ -124,11 +144,15 @@ def check_rule(check: Check, many: int) -> None:
     print("|---|---|---|---|---|")
     for personas, gain, rates in CELLS:
         predicted, simulated = shipped_as_predicted(personas, gain, rates), shipped_by_the_docs(personas, gain, rates, many)
-        print(f"| {personas} × {TRIALS} | {gain:.0%} | {rates[0]:.0%}, {rates[1]:.0%} | {predicted:.1%} | {simulated:.1%} |", flush=True)
+        print(
+            f"| {personas} × {TRIALS} | {100 * gain:.0f} % | {100 * rates[0]:.0f} %, {100 * rates[1]:.0f} % | {100 * predicted:.1f} % | "
+            f"{100 * simulated:.1f} % |",
+            flush=True,
+        )
         error = np.sqrt(0.25 / many + 0.25 / 2000) if 0.1 < predicted < 0.9 else np.sqrt(0.09 / many + 0.09 / 2000)
-        check(f"{personas}, gain {gain:.0%}, {rates}: shipped", abs(predicted - simulated) <= 3.5 * error)
+        check(f"{personas}, gain {100 * gain:.0f} %, {rates}: shipped", abs(predicted - simulated) <= 3.5 * error)
         if gain == 0 or rates[1] >= 0.2:
-            check(f"{personas}, gain {gain:.0%}, {rates}: shipped when it should not", simulated <= ALPHA)
+            check(f"{personas}, gain {100 * gain:.0f} %, {rates}: shipped when it should not", simulated <= ALPHA)
 
 
 def shipped_before(drawn: Drawn, gain: float, rates: tuple[float, float]) -> float:
@@ -157,17 +181,17 @@ def show_old_and_new() -> None:
     print(
         "\nThe earlier rule, then today's: shipped, with 1 % of occasions failed by both arms; at last by an arm with a gain of 15 % that fails the rare gate\n"
     )
-    print(f"| personas × trials | {' | '.join(f'gain {gain:.0%}' for gain in gains)} | fails 5% | fails 20% | fails 50% |\n|---|{'---|' * 7}")
+    print(f"| personas × trials | {' | '.join(f'gain {100 * gain:.0f} %' for gain in gains)} | fails 5% | fails 20% | fails 50% |\n|---|{'---|' * 7}")
     for personas in (30, 45, 60):
         drawn = draw_evaluations(world_of(personas))
         cells = [(gain, (0.01, 0.01)) for gain in gains] + [(0.15, (0.01, rare)) for rare in (0.05, 0.2, 0.5)]
-        row = [f"{shipped_before(drawn, *cell):.1%}, {shipped_as_predicted(personas, *cell):.1%}" for cell in cells]
+        row = [f"{100 * shipped_before(drawn, *cell):.1f} %, {100 * shipped_as_predicted(personas, *cell):.1f} %" for cell in cells]
         print(f"| {personas} × {TRIALS} | {' | '.join(row)} |", flush=True)
     print("\nToday's rule at 60 × 2, by what the base gains under another prompt\n")
-    print(f"| prompted base gains | {' | '.join(f'gain {gain:.0%}' for gain in (*gains, 0.2))} |\n|---|{'---|' * 5}")
+    print(f"| prompted base gains | {' | '.join(f'gain {100 * gain:.0f} %' for gain in (*gains, 0.2))} |\n|---|{'---|' * 5}")
     for prompted in (0.0, 0.05, 0.10):
-        row = [f"{shipped_as_predicted(60, gain, (0.01, 0.01), prompted=prompted):.1%}" for gain in (*gains, 0.2)]
-        print(f"| {prompted:.0%} | {' | '.join(row)} |", flush=True)
+        row = [f"{100 * shipped_as_predicted(60, gain, (0.01, 0.01), prompted=prompted):.1f} %" for gain in (*gains, 0.2)]
+        print(f"| {100 * prompted:.0f} % | {' | '.join(row)} |", flush=True)
 
 
 def attempts_shipped(gain: float, tries: int, simulations: int, personas: int = 60) -> tuple[float, float, float]:
@@ -201,8 +225,8 @@ def show_attempts(check: Check, many: int) -> None:
     print("| true gain | 1 try | 5 tries | 10 tries |\n|---|---|---|---|")
     for gain in (0.0, 0.05, 0.08):
         found = [attempts_shipped(gain, tries, many) for tries in (1, 5, 10)]
-        print(f"| {gain:.0%} | {' | '.join(', '.join(f'{one:.1%}' for one in each) for each in found)} |", flush=True)
-        check(f"tries at a gain of {gain:.0%}", gain > 0 or max(found[-1]) <= ALPHA)
+        print(f"| {100 * gain:.0f} % | {' | '.join(', '.join(f'{100 * one:.1f} %' for one in each) for each in found)} |", flush=True)
+        check(f"tries at a gain of {100 * gain:.0f} %", gain > 0 or max(found[-1]) <= ALPHA)
 
 
 def main(quick: bool) -> int:

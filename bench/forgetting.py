@@ -30,8 +30,8 @@ def chance_to_hold(items: int, lost: float, gained: float, margin: float = MARGI
 def rows() -> list[str]:
     """Return the table of docs/evaluation.md."""
     return [
-        f"| {items} | {' | '.join([f'{chance_to_hold(items, share, share):.0%}' for share in ALIKE])} | "
-        f"{' | '.join([f'{chance_to_hold(items, loss + 0.02, 0.02):.0%}' for loss in LOSSES])} |"
+        f"| {items} | {' | '.join([f'{100 * chance_to_hold(items, share, share):.0f} %' for share in ALIKE])} | "
+        f"{' | '.join([f'{100 * chance_to_hold(items, loss + 0.02, 0.02):.0f} %' for loss in LOSSES])} |"
         for items in ITEMS
     ]
 

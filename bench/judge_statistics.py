@@ -61,8 +61,11 @@ def check_kappa(check: Check, many: int) -> None:
                     continue
                 held.append([one is not None and one[0] - 1e-9 <= kappa <= one[1] + 1e-9 for one in (percentile(answers, draw), *both)])
             before, ours, alpha = np.mean(held, axis=0)
-            print(f"| {prevalence:.0%} | {kappa} | {before:.1%} | {ours:.1%} | {alpha:.1%} | {undefined / many:.1%} |", flush=True)
-            check(f"{prevalence:.0%}, kappa {kappa}: coverage", min(ours, alpha) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
+            print(
+                f"| {100 * prevalence:.0f} % | {kappa} | {100 * before:.1f} % | {100 * ours:.1f} % | {100 * alpha:.1f} % | {100 * (undefined / many):.1f} % |",
+                flush=True,
+            )
+            check(f"{100 * prevalence:.0f} %, kappa {kappa}: coverage", min(ours, alpha) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
 
 
 def lang_reiczigel(passed: int, judged: int, right: tuple[int, int], of: tuple[int, int]) -> tuple[float, float] | None:
@@ -101,9 +104,9 @@ def check_batch_rate(check: Check, many: int) -> None:
                 for column, one in zip(widths, found, strict=True):
                     column.extend([one[1] - one[0]] if one else [])
             shares, wide = np.mean(held, axis=0), [float(np.mean(column)) for column in widths]
-            cells = [f"{share:.1%}, {width:.2f}" for share, width in zip(shares, wide, strict=True)]
-            print(f"| {truth:.0%} | {labelled} | {cells[0]} | {none / many:.0%} | {cells[1]} | {cells[2]} |", flush=True)
-            check(f"{truth:.0%}, {labelled} labelled: coverage", min(shares[1:]) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
+            cells = [f"{100 * share:.1f} %, {width:.2f}" for share, width in zip(shares, wide, strict=True)]
+            print(f"| {100 * truth:.0f} % | {labelled} | {cells[0]} | {100 * (none / many):.0f} % | {cells[1]} | {cells[2]} |", flush=True)
+            check(f"{100 * truth:.0f} %, {labelled} labelled: coverage", min(shares[1:]) >= 0.93 - 3 * np.sqrt(0.05 * 0.95 / many))
 
 
 def play(draw: np.random.Generator, gain: float, leniency: float) -> tuple[np.ndarray, np.ndarray]:
@@ -142,12 +145,12 @@ def check_judge_error(check: Check, many: int) -> None:
             rows.append([pairs.difference / pairs.means[0], *held, shipped, shipped and above[2]])
             undone += [error.no_gain.logits] if error.no_gain else []
         seen, as_judged, golden, by_labels, ships, with_labels = np.mean(rows, axis=0)
-        cells = " | ".join(f"{share:.0%}" for share in (as_judged, golden, by_labels, ships, with_labels))
-        print(f"| {gain:.0%} | {leniency} logits | {seen:+.1%} | {cells} | {np.mean(undone):.1f} logits |", flush=True)
+        cells = " | ".join(f"{100 * share:.0f} %" for share in (as_judged, golden, by_labels, ships, with_labels))
+        print(f"| {100 * gain:.0f} % | {leniency} logits | {100 * seen:+.1f} % | {cells} | {np.mean(undone):.1f} logits |", flush=True)
         chance = 3 * np.sqrt(0.05 * 0.95 / many)
-        check(f"gain {gain:.0%}, leniency {leniency}: coverage by labels", by_labels >= 0.945 - chance)
-        check(f"gain {gain:.0%}, leniency {leniency}: coverage by golden conversations", leniency > 0 or golden >= 0.945 - chance)
-        check(f"gain {gain:.0%}, leniency {leniency}: shipped with labels", gain > 0 or with_labels <= 0.05)
+        check(f"gain {100 * gain:.0f} %, leniency {leniency}: coverage by labels", by_labels >= 0.945 - chance)
+        check(f"gain {100 * gain:.0f} %, leniency {leniency}: coverage by golden conversations", leniency > 0 or golden >= 0.945 - chance)
+        check(f"gain {100 * gain:.0f} %, leniency {leniency}: shipped with labels", gain > 0 or with_labels <= 0.05)
 
 
 def main(quick: bool) -> int:

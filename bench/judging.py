@@ -63,7 +63,7 @@ async def billed(transcripts: list[Transcript]) -> list[str]:
             for mode, stats in found.items():
                 share, read = stats["billed_input"] / uncached, stats["tokens"]["cache_read"] / stats["tokens"]["input"]
                 print(
-                    f"  {provider:<10} {mode:<10} calls {stats['calls']:>5}  sent {stats['tokens']['input']:>11,}  read from the cache {read:4.0%}  "
+                    f"  {provider:<10} {mode:<10} calls {stats['calls']:>5}  sent {stats['tokens']['input']:>11,}  read from the cache {100 * read:3.0f} %  "
                     f"billed {stats['billed_input']:>11,.0f}  of uncached {share:.3f}  incomplete {stats['incomplete']}",
                     flush=True,
                 )
@@ -97,7 +97,7 @@ async def kill(transcripts: list[Transcript]) -> list[str]:
         print(f"  uninterrupted: exit code {code}, {seconds:.0f} s, {needed} calls", flush=True)
         for share in KILLS:
             code, _ = run(root / "killed", config, int(needed * share))
-            print(f"  killed at {share:.0%} of the calls: exit code {code}, {calls(root / 'killed')} sent", flush=True)
+            print(f"  killed at {100 * share:.0f} % of the calls: exit code {code}, {calls(root / 'killed')} sent", flush=True)
         code, _ = run(root / "killed", config)
         sent, same = calls(root / "killed"), verdicts(root / "whole") == verdicts(root / "killed")
         left = list(root.glob("killed/judgements/*"))

@@ -140,7 +140,7 @@ async def limited(stub: Stub, folder: str, title: str, limits: ModelSettings, he
 
 def report(title: str, wall: float, used: float, stats: dict[str, Any], lost: int) -> None:
     refused = stats["status"].get("429", 0)
-    print(f"  {title} {wall:5.1f} s  use {used:6.1%}  429s {refused} of {stats['calls']} ({refused / stats['calls']:.1%})  lost {lost}")
+    print(f"  {title} {wall:5.1f} s  use {100 * used:4.1f} %  429s {refused} of {stats['calls']} ({100 * (refused / stats['calls']):.1f} %)  lost {lost}")
 
 
 async def known(stub: Stub, folder: str) -> None:

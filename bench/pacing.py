@@ -223,8 +223,12 @@ def main() -> None:
         for how in ("product", "aimd"):
             seen = play(scenario, how)
             back = "" if "back" not in seen else "never" if seen["back"] is None else str(seen["back"])
-            used = f"{seen['used']:.0%}" if "used" in seen else ""
-            cells += [f"{seen['refused']:.1%}", used + (" (" + ", ".join(f"{share:.0%}" for share in seen["shares"]) + ")" if "shares" in seen else ""), back]
+            used = f"{100 * seen['used']:.0f} %" if "used" in seen else ""
+            cells += [
+                f"{100 * seen['refused']:.1f} %",
+                used + (" (" + ", ".join(f"{100 * share:.0f} %" for share in seen["shares"]) + ")" if "shares" in seen else ""),
+                back,
+            ]
         print(f"| {scenario.name} | {' | '.join(cells)} |", flush=True)
 
 

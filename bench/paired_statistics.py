@@ -168,7 +168,7 @@ def called_safe(personas: int, failing: float, simulations: int) -> tuple[float,
 def check_battery(check: Callable[[str, bool], None], many: int) -> None:
     """Look how often the battery's bound holds, and how often an unsafe arm is called not less safe, by the correlation of an opening's tries."""
     chance = 3 * np.sqrt(0.05 * 0.95 / many)
-    print(f"\nThe safety battery: {OPENINGS} openings, 2 tries, margin {BATTERY_MARGIN:.0%}\n")
+    print(f"\nThe safety battery: {OPENINGS} openings, 2 tries, margin {100 * BATTERY_MARGIN:.0f} %\n")
     tries = "tries independent | correlation 0.3 | all alike"
     print(f"| base, arm fail | the bound holds: {tries} | called not less safe: {tries} |\n|---|---|---|---|---|---|---|")
     for base in (0.0, 0.01, 0.05, 0.3):
@@ -179,9 +179,13 @@ def check_battery(check: Callable[[str, bool], None], many: int) -> None:
                 found = [draw_failures(many, OPENINGS, 2, rate, alike, draw) for rate in (base, arm)]
                 held.append(float(np.mean(excess_bounds(found[0], found[1]) >= arm - base - 1e-12)))
                 passed.append(float(battery_holds(many, OPENINGS, 2, BATTERY_MARGIN, base, arm, alike).mean()))
-            print(f"| {base:.0%}, {arm:.0%} | {' | '.join(f'{one:.1%}' for one in held)} | {' | '.join(f'{one:.1%}' for one in passed)} |", flush=True)
-            check(f"battery, {base:.0%}, {arm:.0%}: bound", min(held) >= 0.95 - chance)
-            check(f"battery, {base:.0%}, {arm:.0%}: called safe", max(passed) <= (0.05 + chance if arm - base >= BATTERY_MARGIN - 1e-9 else 1))
+            print(
+                f"| {100 * base:.0f} %, {100 * arm:.0f} % | {' | '.join(f'{100 * one:.1f} %' for one in held)} | "
+                f"{' | '.join(f'{100 * one:.1f} %' for one in passed)} |",
+                flush=True,
+            )
+            check(f"battery, {100 * base:.0f} %, {100 * arm:.0f} %: bound", min(held) >= 0.95 - chance)
+            check(f"battery, {100 * base:.0f} %, {100 * arm:.0f} %: called safe", max(passed) <= (0.05 + chance if arm - base >= BATTERY_MARGIN - 1e-9 else 1))
 
 
 def main(quick: bool) -> int:
@@ -193,7 +197,7 @@ def main(quick: bool) -> int:
         if not holds:
             wrong.append(name)
 
-    print(f"{simulations} simulations a row, {TRIALS} trials, α = {ALPHA}; chance adds up to {chance:.1%} (3 standard errors)\n")
+    print(f"{simulations} simulations a row, {TRIALS} trials, α = {ALPHA}; chance adds up to {100 * chance:.1f} % (3 standard errors)\n")
     print("False positives without a true difference, and coverage of 95 % intervals with one\n")
     print("| scores | personas | naive t | t over personas | sign-flip | t-interval | bootstrap | pass rate |\n|---|---|---|---|---|---|---|---|")
     for world in WORLDS:
@@ -201,7 +205,11 @@ def main(quick: bool) -> int:
             naive, t, flip = false_positives(world, personas, simulations)
             held, bootstrap, passes = coverage(world, personas, simulations)
             mark = " **too often**" if naive > ALPHA + chance else ""
-            print(f"| {world.name} | {personas} | {naive:.1%}{mark} | {t:.1%} | {flip:.1%} | {held:.1%} | {bootstrap:.1%} | {passes:.1%} |", flush=True)
+            print(
+                f"| {world.name} | {personas} | {100 * naive:.1f} %{mark} | {100 * t:.1f} % | {100 * flip:.1f} % | {100 * held:.1f} % | "
+                f"{100 * bootstrap:.1f} % | {100 * passes:.1f} % |",
+                flush=True,
+            )
             check(f"{world.name}, {personas}: t over personas", t <= ALPHA + chance)
             check(f"{world.name}, {personas}: sign-flip", flip <= ALPHA + chance)
             check(f"{world.name}, {personas}: coverage", abs(held - 0.95) <= max(0.015, chance))
@@ -209,22 +217,22 @@ def main(quick: bool) -> int:
     for personas in (5, 6, 7, 8, 10, 15, 30):
         for share in (0.6, 1.0, 1.2):
             gain, predicted, power = predicted_power(personas, share, simulations)
-            print(f"| {personas} | {gain:.3f} | {predicted:.1%} | {power:.1%} |", flush=True)
+            print(f"| {personas} | {gain:.3f} | {100 * predicted:.1f} % | {100 * power:.1f} % |", flush=True)
             check(f"{personas}: power", abs(predicted - power) <= (0.05 + chance if quick else 0.05))
     print("\nFailed gates: how often the upper 95 % bound of arm − base is above the true difference\n")
     print("| personas | base, arm | conversations independent | correlation 0.3 | a persona's all alike |\n|---|---|---|---|---|")
     for personas in (10, 30, 60):
         for rates in ((0.01, 0.01), (0.05, 0.05), (0.0, 0.05), (0.05, 0.15), (0.0, 0.2)):
             held = [safety(personas, rates, alike, simulations) for alike in (0.0, 0.3, 1.0)]
-            print(f"| {personas} | {rates[0]:.0%}, {rates[1]:.0%} | {' | '.join(f'{one:.1%}' for one in held)} |", flush=True)
+            print(f"| {personas} | {100 * rates[0]:.0f} %, {100 * rates[1]:.0f} % | {' | '.join(f'{100 * one:.1f} %' for one in held)} |", flush=True)
             check(f"{personas}, {rates}: safety bound", min(held) >= 0.95 - chance)
-    print(f"\nAn arm that fails a share of the crises it meets ({MET:.1%} of personas bring one; the base fails none) is called not less safe\n")
+    print(f"\nAn arm that fails a share of the crises it meets ({100 * MET:.1f} % of personas bring one; the base fails none) is called not less safe\n")
     print("| personas | crises failed | by the bound over all conversations | by the rule |\n|---|---|---|---|")
     for personas in (30, 60, 100, 200):
         for failing in (0.0, 0.05, 0.2, 0.5):
             overall, by_rule = called_safe(personas, failing, simulations)
-            print(f"| {personas} | {failing:.0%} | {overall:.1%} | {by_rule:.1%} |", flush=True)
-            check(f"{personas}, {failing:.0%} of crises failed: called safe", by_rule <= (0.25 if failing == 0.2 else 0.05 if failing == 0.5 else 1))
+            print(f"| {personas} | {100 * failing:.0f} % | {100 * overall:.1f} % | {100 * by_rule:.1f} % |", flush=True)
+            check(f"{personas}, {100 * failing:.0f} % of crises failed: called safe", by_rule <= (0.25 if failing == 0.2 else 0.05 if failing == 0.5 else 1))
     check_battery(check, simulations)
     print(f"\nNot as it should be: {'; '.join(wrong)}" if wrong else "\nAll as it should be.")
     return 1 if wrong else 0

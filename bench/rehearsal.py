@@ -115,7 +115,10 @@ def compare(name: str, conversations: int, server: AbstractContextManager[Stub |
             print(f"  first to last call {max(spans):.1f} s; floor {bound:.1f} s; ratio {bound / max(spans):.3f}", flush=True)
         for share in KILLS:
             killed_at = run(killed, config, conversations, int(2 * exchanges * share))
-            print(f"  killed at {share:.0%} of the messages: exit code {killed_at['code']}, {messages(killed)} of {2 * exchanges} messages kept", flush=True)
+            print(
+                f"  killed at {100 * share:.0f} % of the messages: exit code {killed_at['code']}, {messages(killed)} of {2 * exchanges} messages kept",
+                flush=True,
+            )
         last = run(killed, config, conversations)
         (sent, unanswered), (needed, _) = calls(killed), calls(whole)
         same = made(whole) == made(killed)

@@ -189,4 +189,15 @@ _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=_is_page, finalize=_final
 )
 _TEMPLATES.filters["safe"] = pass_eval_context(lambda context, value: Markup(value) if context.autoescape else Markdown(value))
-add_filters(code=code, fenced=fenced, quoted=quoted, prose=prose, plain=plain)
+
+
+@pass_eval_context
+def _with_code(context: EvalContext, text: str) -> str:
+    """Return a sentence in which what stands between backticks is code, for a report or a page."""
+    parts = enumerate(text.split("`"))
+    if context.autoescape:
+        return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else Markup.escape(part) for place, part in parts)
+    return Markdown("".join(code(part) if place % 2 else _final(context, part) for place, part in parts))
+
+
+add_filters(with_code=_with_code, code=code, fenced=fenced, quoted=quoted, prose=prose, plain=plain)

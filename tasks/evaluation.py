@@ -13,7 +13,7 @@ from core.evaluation.battery_play import battery_outlook
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import PowerAnalysis
-from core.evaluation.record import EvaluationRecord
+from core.evaluation.record import EvaluationRecord, next_step_of
 from core.evaluation.schedule import Outcomes, Part, plan_parts
 from core.evaluation.sentences import power_sentence, safety_outlook
 from core.evaluation.ship_chance import CONVERSATIONS
@@ -116,17 +116,19 @@ async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[A
 
 def log_comparison(record: EvaluationRecord) -> None:
     """Log what came of each arm beside the base."""
+    arms = record.comparison.arms
     for arm, one in record.comparison.comparisons.items():
         figures = one.score
         interval = figures.interval
         get_run_logger().info(
-            "%s %.3f, %s %.3f: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
-            *(one.base, figures.base_mean, arm, figures.arm_mean, figures.difference),
+            "%s %.3f, passed %s conversations; %s %.3f, passed %s: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
+            *(one.base, figures.base_mean, arms[one.base].pass_count, arm, figures.arm_mean, arms[arm].pass_count, figures.difference),
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
-            *(figures.p_holm, figures.personas, one.decided.decision, one.decided.reason),
+            *(figures.p_holm, figures.personas, one.decided.verdict, one.decided.reason),
         )
         for beside in one.beside_prompts:
             get_run_logger().info("%s", prompt_sentence(arm, beside))
+        get_run_logger().info("%s: %s", arm, next_step_of(record, arm))
 
 
 async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> None:

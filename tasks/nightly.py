@@ -71,7 +71,7 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
 
     def should_stop() -> bool:
         if run.ledger.used >= share > 0 and state.stopped is None:
-            state.stopped = f"{share:.0%} of the budget was spent, and the rest is the judges' (nightly.for_judging)."
+            state.stopped = f"{100 * share:.0f} % of the budget was spent, and the rest is the judges' (nightly.for_judging)."
         return state.stopped is not None or state.should_stop()
 
     plans = plan_personas(run, [sample_persona(run.pack, seed, run.settings.generation.exchanges) for seed in state.seeds])

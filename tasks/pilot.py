@@ -88,7 +88,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str 
     page = store.write(f"{folder}/{number:03d}.md", text)
     await publish_report(text, key=f"pilot-{pack.name}", description=f"Round {number} of the pilot of {pack.name}")
     get_run_logger().info("Round %d: %d of %d pass. The report: %s/%s", number, this.passed, this.conversations, store.root, page)
-    rate = f" ({this.pass_rate:.0%})" if this.pass_rate is not None else ""
+    rate = f" ({100 * this.pass_rate:.0f} %)" if this.pass_rate is not None else ""
     summary = {
         "round": str(number),
         "passed": f"{this.passed} of {this.conversations}{rate}",

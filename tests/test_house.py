@@ -41,3 +41,12 @@ def test_every_variable_that_is_read_is_in_the_example():
 def test_the_job_scripts_are_what_their_parts_give():
     found = subprocess.run([sys.executable, "deployments/jobs/build.py", "--check"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+def test_percent_signs_are_written_one_way():
+    """ "95 %", in sentences, tables and pages: Python's own form leaves out the space."""
+    sources = [path for folder in ("core", "blocks", "tasks", "flows", "bench", "deployments") for path in (CHECKOUT / folder).rglob("*.py")]
+    formats = [str(path) for path in sources if re.search(r":[-+<> ]*[\d.]*%[})]", path.read_text(encoding="utf-8"))]
+    pages = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "core").rglob("*.md.j2")]
+    written = [f"{path}: {found}" for path in pages for found in re.findall(r".{0,20}\d%(?!\d)", path.read_text(encoding="utf-8"))]
+    assert formats + written == []

@@ -100,7 +100,9 @@ def _episodes(pack: Pack) -> list[str]:
     ]
     taken = sum(len(episode.beats) for persona in people for episode in persona.episodes) / sum(persona.exchanges for persona in people)
     if taken > rules.most_of_messages:
-        found.append(f"Episodes take {taken:.1%} of the messages, and episodes.yaml allows {rules.most_of_messages:.0%} (most_of_messages). Lower share.")
+        found.append(
+            f"Episodes take {100 * taken:.1f} % of the messages, and episodes.yaml allows {100 * rules.most_of_messages:.0f} % (most_of_messages). Lower share."
+        )
     return found
 
 
@@ -123,7 +125,7 @@ def _figures(pack: Pack) -> list[str]:
     ordinary = sentences(read_text(find_data(FILE), PackError))
     found = Counter(name for sentence in ordinary for name in pack.tics.search(sentence))
     return [
-        f"The pattern of {name} in tics.yaml finds {count / len(ordinary):.0%} of the sentences of ordinary English; make it narrower."
+        f"The pattern of {name} in tics.yaml finds {100 * (count / len(ordinary)):.0f} % of the sentences of ordinary English; make it narrower."
         for name, count in found.items()
         if count > ORDINARY_SHARE * len(ordinary)
     ]

@@ -96,7 +96,8 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
         criterion = pack.rubric.criteria[key]
         if 1 - passing >= FREQUENT_FAILURE_RATE - ROUNDING and not this.model:
             sentences.append(
-                f"{key} ({criterion.head.name}) fails in {1 - passing:.0%}: read three of its verdicts. Either {prompts}/assistant.md does not say it, or "
+                f"{key} ({criterion.head.name}) fails in {100 * (1 - passing):.0f} %: read three of its verdicts. Either "
+                f"{prompts}/assistant.md does not say it, or "
                 f"{prompts}/criteria/{key}-….md asks for more than is meant."
             )
     if this.gates_failed and not this.model:
@@ -107,7 +108,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
     earlier = [one for one in before if same_players(one, this)]
     if earlier:
         changed = {key: this.criteria[key] - earlier[-1].criteria[key] for key in this.criteria.keys() & earlier[-1].criteria.keys()}
-        worse = [f"{key} ({change:+.0%})" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= MIN_DROP - ROUNDING]
+        worse = [f"{key} ({100 * change:+.0f} %)" for key, change in sorted(changed.items(), key=lambda item: item[1]) if -change >= MIN_DROP - ROUNDING]
         sentences += [f"Lower than in round {earlier[-1].number}: {', '.join(worse)}. {_chance(this.passed + this.failed)}"] if worse else []
     return sentences
 
@@ -123,13 +124,16 @@ def _chance(conversations: int) -> str:
 
 def _of_pack(rate: float) -> str:
     if rate >= READY_PASS_RATE:
-        return f"{rate:.0%} pass, which is enough for a batch if a person who read them is content (make review)."
-    return f"{rate:.0%} pass; go on when {READY_PASS_RATE:.0%} do. Change one thing, and run the pilot again: it plays the same personas."
+        return f"{100 * rate:.0f} % pass, which is enough for a batch if a person who read them is content (make review)."
+    return f"{100 * rate:.0f} % pass; go on when {100 * READY_PASS_RATE:.0f} % do. Change one thing, and run the pilot again: it plays the same personas."
 
 
 def _of_model(rate: float, this: Round) -> str:
     low, high = wilson_interval(this.passed, this.passed + this.failed)
-    played = f"{this.model} under {this.prompt or SYSTEM} passes {this.passed} of {this.passed + this.failed} ({rate:.0%}, interval {low:.0%} to {high:.0%}) "
+    played = (
+        f"{this.model} under {this.prompt or SYSTEM} passes {this.passed} of {this.passed + this.failed} ({100 * rate:.0f} %, interval "
+        f"{100 * low:.0f} % to {100 * high:.0f} %) "
+    )
     if rate > READY_PASS_RATE:
         return f"{played}without any training: perhaps no fine-tune is needed, and a better system prompt does it."
     if rate >= MIN_BASE_PASS_RATE:
@@ -149,6 +153,7 @@ def prompting_alone(rounds: Sequence[Round]) -> str:
     best = max(judged, key=lambda one: one.pass_rate or 0.0)
     each = ", ".join(f"{one.prompt or SYSTEM}: {one.passed} of {one.passed + one.failed}" for one in judged)
     text = (
-        f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {best.pass_rate:.0%}. From {READY_PASS_RATE:.0%} on a training may not be needed."
+        f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {100 * (best.pass_rate or 0.0):.0f} %. From "
+        f"{100 * READY_PASS_RATE:.0f} % on a training may not be needed."
     )
     return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before one is paid for, look for a better prompt (make optimise-prompt)."

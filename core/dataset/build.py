@@ -210,7 +210,7 @@ def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:
 
 def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
     duplicates = near_duplicates((learnt(store.load(str(item.path), Transcript)), item.score or 0.0) for item in gathered.passing)
-    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({item.share:.0%} of the shorter one's exchanges)" for item in duplicates})
+    kept = gathered.without({item.dropped: f"near-duplicate of {item.kept} ({100 * item.share:.0f} % of the shorter one's exchanges)" for item in duplicates})
     if duplicates:
         check_enough(len(kept.passing), len(gathered.passing))
     return kept

@@ -107,7 +107,7 @@ def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
     mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
     others = len(gathered.passing) - len(mended)
     most = 0 if not allowed else len(mended) if share >= 1 else int(share * others / (1 - share) + 1e-9)
-    reason = f"mended: beyond {share:.0%} of the dataset" if allowed else "mended: left out by the settings"
+    reason = f"mended: beyond {100 * share:.0f} % of the dataset" if allowed else "mended: left out by the settings"
     return gathered.without({item.id: reason for item in mended[most:]})
 
 

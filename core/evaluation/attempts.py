@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import BaseModel, Field
 
 from core.errors import EvaluationError
-from core.evaluation.decision import Condition
+from core.evaluation.decision import Condition, verdict
 from core.records import Persona, Record
 from core.settings.arms import BASE, UNDER
 from core.storage.store import Store
@@ -40,6 +40,7 @@ class _Condition(BaseModel):
 class _Decided(BaseModel):
     decision: str
     conditions: list[_Condition] = Field(default_factory=list)
+    scripted: bool = False
 
 
 class _Arm(BaseModel):
@@ -95,7 +96,7 @@ def earlier_attempts(store: Store, domain: str, models: Mapping[str, str], perso
             folder=name.removesuffix(f"/{FILE}"),
             models=found.arms,
             personas=len(seeds & found.seeds),
-            decisions={arm: one.decided.decision for arm, one in found.comparison.comparisons.items()},
+            decisions={arm: verdict(one.decided.decision, one.decided.scripted) for arm, one in found.comparison.comparisons.items()},
         )
         for name, found in before.items()
         if not _candidates(found.arms) <= _candidates(models)
@@ -115,8 +116,8 @@ def confirmation_seed(store: Store, domain: str, models: Mapping[str, str], firs
     known = _known(store, domain).values()
     if not any(_candidates(models) <= _candidates(found.arms) for found in known if not found.confirm):
         raise EvaluationError(
-            f"Nothing to confirm: {', '.join(sorted(_candidates(models)))} of {domain} was not evaluated here before. Evaluate first (make evaluate), and "
-            "confirm what that finds."
+            f"Nothing to confirm: {', '.join(sorted(_candidates(models)))} of {domain} was not evaluated here before. Evaluate first (understudy evaluate), "
+            "and confirm what that finds."
         )
     met = set[int]().union(*(found.seeds for found in known if not (found.confirm and _same(found.arms, models))))
     return _unmet_block(met, first + personas, personas)
@@ -146,12 +147,12 @@ def look_conditions(store: Store, domain: str, models: Mapping[str, str], attemp
     """
     arms = [name for name in models if name != BASE]
     if not confirm:
-        found = f"number {len(attempts) + 1}, and the best of several is overstated: confirm it (make evaluate CONFIRM=true)" if attempts else "number 1"
-        return {name: [Condition(text=FIRST, figure=len(attempts) + 1, found=found, holds=not attempts)] for name in arms}
+        found = f"number {len(attempts) + 1}, and the best of several is overstated: confirm it (understudy evaluate --confirm)" if attempts else "number 1"
+        return {name: [Condition(text=FIRST, figure=len(attempts) + 1, found=found, holds=not attempts, helps="confirm")] for name in arms}
     known = [found for found in _known(store, domain).values() if not found.confirm and _candidates(models) <= _candidates(found.arms)]
     unmet = {name: min((_unmet(found, models[name]) for found in known), key=len) for name in arms}
     return {
-        name: [Condition(text=CONFIRMS, figure=None, found=f"not met there: {'; '.join(missed)}" if missed else "it did", holds=not missed)]
+        name: [Condition(text=CONFIRMS, figure=None, found=f"not met there: {'; '.join(missed)}" if missed else "it did", holds=not missed, helps="data")]
         for name, missed in unmet.items()
     }
 

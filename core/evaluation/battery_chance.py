@@ -61,16 +61,23 @@ def draw_failures(simulations: int, openings: int, tries: int, rate: float, alik
     return draw.binomial(tries, each) / tries
 
 
-def battery_holds(simulations: int, openings: int, tries: int, margin: float, base: float, arm: float, alike: float = ALIKE, seed: int = 0) -> np.ndarray:
+def battery_holds(
+    simulations: int, openings: int, tries: int, margin: float, base: float, arm: float, alike: float = ALIKE, seed: int = 0, most: float | None = None
+) -> np.ndarray:
     """Return in which simulated batteries of one gate the arm is called not less safe than the base within the margin.
 
     Args:
         base, arm: true shares of tries that fail.
         alike: correlation of an arm's tries of one opening.
+        most: share of the openings that the arm may fail, whatever the base does; none where nothing is asked of that.
     """
     draw = np.random.default_rng(seed)
     found = [draw_failures(simulations, openings, tries, rate, alike, draw) for rate in (base, arm)]
-    return excess_bounds(found[0], found[1]) < margin
+    holds = excess_bounds(found[0], found[1]) < margin
+    if most is None:
+        return holds
+    failed = found[1].mean(axis=-1)
+    return holds & (rate_bounds(failed, np.zeros_like(failed), np.array(float(openings))) < most)
 
 
 def margin_sentence(gate: str, openings: int, tries: int, margin: float) -> str:
@@ -79,5 +86,5 @@ def margin_sentence(gate: str, openings: int, tries: int, margin: float) -> str:
     needed = f"it takes {openings_for(margin)} openings without a failure, {openings_for(margin, 1)} with one and {openings_for(margin, 2)} with two"
     allowed = failures_allowed(openings, margin) if openings else None
     if allowed is None:
-        return f"{what} cannot show the margin of {margin:.0%}; {needed}."
-    return f"{what} show the margin of {margin:.0%} if the arm fails at most {allowed} of them more than the base; {needed}."
+        return f"{what} cannot show the margin of {100 * margin:.0f} %; {needed}."
+    return f"{what} show the margin of {100 * margin:.0f} % if the arm fails at most {allowed} of them more than the base; {needed}."

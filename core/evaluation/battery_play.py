@@ -108,7 +108,7 @@ def battery_gaps(pack: Pack) -> list[str]:
         if not openings:
             gaps.append(
                 f"battery.yaml has no openings for the gate {key}, so an evaluation tests it only where a persona happens to meet its occasion. "
-                f"{openings_for(USUAL_MARGIN)} openings without a failure show a margin of {USUAL_MARGIN:.0%}."
+                f"{openings_for(USUAL_MARGIN)} openings without a failure show a margin of {100 * USUAL_MARGIN:.0f} %."
             )
             continue
         if failures_allowed(len(openings), battery.margins[key]) is None:

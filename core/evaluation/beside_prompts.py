@@ -77,7 +77,7 @@ def prompt_conditions(arm: str, prompted: Sequence[str], found: Sequence[BesideP
 def _condition(prompted: str, one: BesidePrompt | None) -> Condition:
     text = f"better than {prompted}, which needs no training: lower end of the 95 % interval above 0"
     if one is None:
-        return Condition(text=text, figure=None, found="fewer than two personas have a conversation completed by both", holds=False)
+        return Condition(text=text, figure=None, found="fewer than two personas have a conversation completed by both", holds=False, helps="again")
     interval = f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else "no interval can be had"
     return Condition(
         text=text,
@@ -85,4 +85,5 @@ def _condition(prompted: str, one: BesidePrompt | None) -> Condition:
         found=f"{one.difference:+.3f} ({interval})" + (", and the prompt is no alternative: it fails safety gates too often" if one.found == "unsafe" else ""),
         holds=one.found in ("better", "unsafe"),
         forbids="A prompt does as well." if one.found == "no better" else None,
+        helps="prompt" if one.found == "no better" else "personas",
     )

@@ -21,6 +21,7 @@ from core.evaluation.mean_differences import (
 )
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, passed, points
 from core.evaluation.paired_statistics import holm, mean_of, sign_flip_p
+from core.evaluation.pass_floor import PassShare, pass_share
 from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
 from core.evaluation.sensitivity import Sensitivity, na_by_arm, sensitivities
 from core.packs.pack import Rubric
@@ -37,6 +38,7 @@ class ArmSummary(Record):
     Args:
         mean_score, passed: over all its completed conversations, paired or not.
         not_applicable: by criterion, in how many of these it was NA, which counts as met.
+        passing: how much of what it was to play passes; none in the record of an earlier version.
     """
 
     missing: Missing
@@ -44,6 +46,12 @@ class ArmSummary(Record):
     passed: int
     gates: GateFailures
     not_applicable: dict[str, int] = Field(default_factory=dict)
+    passing: PassShare | None = None
+
+    @property
+    def pass_count(self) -> str:
+        """How many of its completed conversations pass, to stand beside its score."""
+        return f"{self.passed} of {self.missing.completed}"
 
 
 class PersonaDifference(Record):
@@ -103,6 +111,7 @@ def compare_arms(
     personas: Sequence[Persona] = (),
     further: Mapping[str, Sequence[Condition]] | None = None,
     prompted: Sequence[str] = (),
+    scripted: bool = False,
 ) -> Comparison:
     """Compare each arm with the base.
 
@@ -118,6 +127,7 @@ def compare_arms(
         personas: of the conversations, where they are known.
         further: by arm, what came of the conditions that are not about these conversations.
         prompted: arms that are the base under another prompt: an arm of another model has to be better than each of them.
+        scripted: whether a scripted model plays, simulates or judges.
 
     Raises:
         EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
@@ -125,7 +135,7 @@ def compare_arms(
     by_name = by_arm(played, base)
     gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
     planned = sorted({key for conversations in by_name.values() for key in conversations})
-    arms = {name: _arm(conversations, len(planned), gates) for name, conversations in by_name.items()}
+    arms = {name: _arm(conversations, planned, gates) for name, conversations in by_name.items()}
     given = further or {}
     scores = _scores(by_name, base, arms, resamples, flips)
     safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in scores}
@@ -149,7 +159,12 @@ def compare_arms(
             if_missing_went_badly=worst,
             sensitivity=sensitivities(before, after, rubric, personas),
             beside_prompts=beside,
-            decided=decide_arm(score, safe[name], lost, worst, rule, [*given.get(name, ()), *prompt_conditions(name, prompted, beside)], name in prompted),
+            decided=decide_arm(
+                *(score, safe[name], lost, worst, rule, pass_share(after, planned)),
+                further=[*given.get(name, ()), *prompt_conditions(name, prompted, beside)],
+                untrained=name in prompted,
+                scripted=scripted,
+            ),
         )
     return Comparison(base=base, rule=rule, arms=arms, comparisons=comparisons)
 
@@ -172,14 +187,15 @@ def _parts(base: Conversations, arm: Conversations, flips: int) -> dict[str, Any
     return {"categories": categories, "criteria": criteria, "not_compared": few_categories | few_criteria}
 
 
-def _arm(conversations: Conversations, planned: int, gates: Sequence[str]) -> ArmSummary:
+def _arm(conversations: Conversations, planned: Sequence[tuple[int, int]], gates: Sequence[str]) -> ArmSummary:
     complete = [item for item in conversations.values() if item.complete]
     return ArmSummary(
-        missing=count_missing(conversations, planned),
+        missing=count_missing(conversations, len(planned)),
         mean_score=mean_of([value for item in complete if (value := points(item)) is not None]),
         passed=sum(passed(item) == 1 for item in complete),
         gates=gate_failures(list(conversations.values()), gates),
         not_applicable=na_by_arm(conversations),
+        passing=pass_share(conversations, planned),
     )
 
 

@@ -60,6 +60,7 @@ class EvaluationFacts:
 
     Args:
         models: by arm, the model's reference or another name for it; the base's is the first.
+        files: of the arms that are files, where they are below the data root.
         played: every conversation, those that were lost among them.
         conversations: those that can be read, in the order of personas, trials and arms; of a recorded evaluation there may be none.
         personas: by seed; of a recorded evaluation there are none.
@@ -86,6 +87,7 @@ class EvaluationFacts:
     comparison: Comparison
     models: Mapping[str, str]
     played: Sequence[Trial]
+    files: Mapping[str, str] = field(default_factory=dict)
     conversations: Sequence[Conversation] = ()
     personas: Mapping[int, Persona] = field(default_factory=dict)
     criteria: Mapping[str, str] = field(default_factory=dict)

@@ -197,7 +197,7 @@ def unmeasured_caveat(judges: Sequence[str]) -> str:
 def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
     """Say what a judge's errors mean for a difference, for its reader beside the decision."""
     rates = error.rates
-    known = f"The judge finds {rates.tpr.share:.0%} of failures and lets {rates.tnr.share:.0%} of passes pass ({rates.source})."
+    known = f"The judge finds {100 * rates.tpr.share:.0f} % of failures and lets {100 * rates.tnr.share:.0f} % of passes pass ({rates.source})."
     if error.difference is None or error.interval is None:
         return f"{known} That is too close to chance to correct the difference by it."
     corrected = (

@@ -13,6 +13,7 @@ from core.evaluation.blind_review import Coded
 from core.evaluation.comparison import ArmComparison
 from core.evaluation.decision import Condition, Decided
 from core.evaluation.judge_error import JudgeError, JudgeRates, Rate, judge_error
+from core.evaluation.next_step import model_named, next_step
 from core.evaluation.outcomes import Pairs, pair_up, points
 from core.evaluation.paired_statistics import Interval
 from core.evaluation.record import EvaluationRecord
@@ -51,7 +52,7 @@ class LabelledArm:
         before: its difference by the judge alone.
         failures: how many of 100 failures more the judge lets pass for the arm than for the base, and its interval; none where either arm has no failure.
         undone: what would undo the judge's difference, with the judge's rates by the labels of the base.
-        decided: the decision with the labels as a further condition.
+        decided: the decision with the labels as a further condition; next_step: what to do after it.
     """
 
     before: ArmComparison
@@ -59,6 +60,7 @@ class LabelledArm:
     failures: Estimate
     undone: JudgeError | None
     decided: Decided
+    next_step: str
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def by_labels(record: EvaluationRecord, folder: str, coded: Mapping[str, Coded],
         rectified = rectify(pairs, _labelled_pairs(coded, labels, rubric, base, arm))
         measured = _rates(found[base], folder)
         undone = judge_error(pairs, measured, before.decided.decision == "ship", record.comparison.rule.improvement) if measured else None
-        arms[arm] = LabelledArm(
-            before, rectified, failures_let_pass(found[base].tpr, found[arm].tpr), undone, decide_again(before.decided, condition(rectified))
-        )
+        decided = decide_again(before.decided, condition(rectified))
+        after = next_step(before, record.domain, model_named(record.models.get(base, base), record.files.get(base)), decided)
+        arms[arm] = LabelledArm(before, rectified, failures_let_pass(found[base].tpr, found[arm].tpr), undone, decided, after)
     return LabelledEvaluation(
         folder=folder,
         base=base,
@@ -160,6 +162,7 @@ def condition(rectified: Rectified) -> Condition:
         figure=interval[0] if interval else None,
         found=f"{found}, {rectified.pairs} pairs labelled",
         holds=interval is not None and interval[0] > 0,
+        helps="labels",
     )
 
 
@@ -170,7 +173,7 @@ def decide_again(decided: Decided, further: Condition) -> Decided:
         return decided.model_copy(update={"conditions": conditions})
     unmet = f"Not met: {further.text} ({further.found})."
     if decided.decision == "ship":
-        return Decided(decision="iterate", reason=unmet, conditions=conditions)
+        return decided.model_copy(update={"decision": "iterate", "reason": unmet, "conditions": conditions})
     return decided.model_copy(update={"conditions": conditions, "reason": f"{decided.reason} {unmet}"})
 
 

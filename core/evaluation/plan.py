@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from core.errors import EvaluationError
 from core.evaluation.battery_play import openings_played
 from core.evaluation.exposure import rarest_gate
+from core.evaluation.general_prompts import general_questions
 from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis, Spread, analyse_power, assumed_spread, pilot_spread
 from core.evaluation.record import read_pilot
+from core.evaluation.refusals import requests_of
 from core.evaluation.ship_chance import PROMPTED, GateOpenings, World
 from core.packs.pack import Pack
 from core.paths import project_path
@@ -41,8 +43,16 @@ def plan_world(pack: Pack, numbers: EvaluationSettings, planned: PowerAnalysis, 
         for gate, margin in sorted(pack.battery.margins.items(), key=lambda item: item[0] == rare)
         if openings[gate] and numbers.battery_tries
     ]
+    asked = Counter(item.wanted for item in requests_of(numbers))
     return World(
-        spread=planned.spread, personas=planned.personas, trials=planned.trials, met=met, battery=tuple(battery), prompted=PROMPTED if prompted else None
+        spread=planned.spread,
+        personas=planned.personas,
+        trials=planned.trials,
+        met=met,
+        battery=tuple(battery),
+        prompted=PROMPTED if prompted else None,
+        pass_at=pack.rubric.numbers.pass_at,
+        suites=tuple(many for many in (*asked.values(), len(general_questions(numbers))) if many),
     )
 
 

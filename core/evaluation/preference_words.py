@@ -11,7 +11,7 @@ def rate_sentence(found: Preferences, arm: str) -> str:
         return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
     return (
         f"Pairwise, {arm} served the person better in {rate.wins} of {rate.pairs} pairs, worse in {rate.losses}, and {rate.ties} are "
-        f"ties: a win rate of {rate.win_rate:.0%} (95 % interval {rate.interval[0]:.0%} to {rate.interval[1]:.0%}; "
+        f"ties: a win rate of {100 * rate.win_rate:.0f} % (95 % interval {100 * rate.interval[0]:.0f} % to {100 * rate.interval[1]:.0f} %; "
         f"ties count half), p {format_p(rate.p)} (sign test)."
     )
 
@@ -30,7 +30,8 @@ def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha
         return f"The score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement prefers neither."
     other, chance = "worse" if difference > 0 else "better", ", which may be chance" if rate.p >= alpha else ""
     return (
-        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {other} (win rate {rate.win_rate:.0%}, p "
+        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {other} (win rate "
+        f"{100 * rate.win_rate:.0f} %, p "
         f"{format_p(rate.p)}{chance}). Read conversations of both before you deploy."
     )
 
@@ -42,7 +43,7 @@ def position_sentence(found: Preferences) -> str:
         return ""
     said = (
         f"Position bias of {found.judge}: in {found.disagreed} of {n} pairs "
-        f"({found.disagreed / n:.0%}) the two orders gave different answers, which counts as a tie."
+        f"({100 * (found.disagreed / n):.0f} %) the two orders gave different answers, which counts as a tie."
     )
     if found.first or found.second:
         said += f" In {found.first} of them it preferred the conversation that stood first both times, in {found.second} the one that stood second."
@@ -58,10 +59,13 @@ def length_sentence(found: Preferences, base: str, arm: str) -> str:
         said += f" The longer one was preferred in {found.longer} of {found.decided} pairs with a preference."
     near = found.near
     if near is None:
-        return f"{said} No pair is of about equal length (the shorter at least {1 - NEAR:.0%} of the longer), so a taste for length cannot be ruled out."
+        return (
+            f"{said} No pair is of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of the longer), so a taste for length cannot be ruled out."
+        )
     return (
-        f"{said} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {1 - NEAR:.0%} of the longer) the win rate "
-        f"is {near.win_rate:.0%} (95 % interval {near.interval[0]:.0%} to {near.interval[1]:.0%})."
+        f"{said} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of "
+        "the longer) the win rate "
+        f"is {100 * near.win_rate:.0f} % (95 % interval {100 * near.interval[0]:.0f} % to {100 * near.interval[1]:.0f} %)."
     )
 
 

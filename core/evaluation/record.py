@@ -19,6 +19,7 @@ from core.evaluation.facts import Conversation, EvaluationFacts, HeldOutLoss
 from core.evaluation.forgetting import Forgetting
 from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.judge_error import JudgeError
+from core.evaluation.next_step import model_named, next_step
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.pairwise import ITEM as PAIR
@@ -86,6 +87,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
         domain=record.domain,
         comparison=record.comparison,
         models=record.models,
+        files=record.files,
         played=record.played,
         conversations=conversations,
         personas={persona.seed: persona for persona in record.personas},
@@ -127,15 +129,24 @@ def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
 
 def summary(record: EvaluationRecord) -> dict[str, str]:
     """Return the figures that matter, in words."""
-    figures = {f"{record.comparison.base} score": f"{record.comparison.arms[record.comparison.base].mean_score:.3f}"}
+    arms, base = record.comparison.arms, record.comparison.base
+    figures = {f"{base} score": f"{arms[base].mean_score:.3f}", f"{base} passed": f"{arms[base].pass_count} conversations"}
     for arm, one in record.comparison.comparisons.items():
-        score = one.score
+        score, several = one.score, len(record.comparison.comparisons) > 1
         interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
-        figures[f"{arm} score"] = f"{record.comparison.arms[arm].mean_score:.3f}"
+        figures[f"{arm} score"] = f"{arms[arm].mean_score:.3f}"
+        figures[f"{arm} passed"] = f"{arms[arm].pass_count} conversations"
         figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p_holm)})"
-        figures["decision" if len(record.comparison.comparisons) == 1 else f"decision on {arm}"] = f"{one.decided.decision}: {one.decided.reason}"
+        figures[f"decision on {arm}" if several else "decision"] = f"{one.decided.verdict}: {one.decided.reason}"
+        figures[f"next step, {arm}" if several else "next step"] = next_step_of(record, arm)
         figures |= {f"{arm} against {beside.prompted}": prompt_sentence(arm, beside) for beside in one.beside_prompts}
     return figures
+
+
+def next_step_of(record: EvaluationRecord | EvaluationFacts, arm: str) -> str:
+    """Say what to do after the decision on an arm."""
+    base = record.comparison.base
+    return next_step(record.comparison.comparisons[arm], record.domain, model_named(record.models.get(base, base), record.files.get(base)))
 
 
 class _Base(BaseModel):

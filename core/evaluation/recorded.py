@@ -44,6 +44,12 @@ def misnamed(folder: Path) -> list[str]:
     return [path.name for path in sorted(folder.glob("*.json")) if not NAME.fullmatch(path.stem)]
 
 
+def judges_recorded(folder: Path) -> set[str]:
+    """Return the judges that the files of a folder of recorded assessments name; a file that does not fit names none."""
+    paths = [path for path in folder.glob("*.json") if not isinstance(_read(path), str)]
+    return {judge for path in paths if (judge := Line.model_validate(read_json(path)).judge)}
+
+
 def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conversation], dict[str, str]]:
     """Read what was said in recorded conversations, with their verdicts.
 

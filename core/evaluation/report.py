@@ -11,6 +11,7 @@ from core.evaluation.facts import BatteryWords, EvaluationFacts
 from core.evaluation.judge_error import judge_error_sentence
 from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
+from core.evaluation.record import next_step_of
 from core.evaluation.refusals import Refusals, Verdict
 from core.evaluation.safety import GateFailures
 from core.evaluation.sentences import (
@@ -137,6 +138,7 @@ add_filters(
     points=lambda value, named=True: f"{100 * value:+.0f}{' points' if named else ''}",
     na_of=_na_of,
     why=lambda one: why(one.decided),
+    next_step=next_step_of,
     interval=_interval,
     # the sign of equality at the beginning is ours
     p=lambda value, equals="= ": Markdown(format_p(value, equals)),

@@ -7,7 +7,7 @@ from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.errors import PersonaError
 from core.evaluation.arms import Arm, by_model, identities, prompted
 from core.evaluation.attempts import Attempt, confirmation_seed, earlier_attempts, look_conditions
-from core.evaluation.battery import BatteryFigures, battery_conditions
+from core.evaluation.battery import BATTERY_SKIPPED, BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
 from core.evaluation.decision import Condition
@@ -27,6 +27,7 @@ from core.rehearsal.personas import check_seeds_apart, sample_batch
 from core.rehearsal.plan import FILE_PROMPT, RehearsalPlan
 from core.rehearsal.windows import in_window
 from core.settings.arms import BASE
+from core.settings.provider_options import SCRIPTED
 from core.storage.store import Store
 
 
@@ -181,6 +182,7 @@ def compare(
         personas=personas,
         further=_further(run, arms, battery, forgotten, attempts, confirm),
         prompted=prompted(arms),
+        scripted=_scripted(run, arms),
     )
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
@@ -216,13 +218,24 @@ def compare(
     )
 
 
+def _scripted(run: Run, arms: Sequence[Arm]) -> bool:
+    """Say whether a scripted model plays, simulates or judges: what comes of it is no figure of a model."""
+    asked = [run.model("user_simulator"), *run.models["judge"], *(arm.choice for arm in arms)]
+    return any(choice.reference.startswith(SCRIPTED) for choice in asked)
+
+
 def _further(
     run: Run, arms: Sequence[Arm], battery: BatteryFigures | None, forgotten: Mapping[str, Sequence[Forgetting]], attempts: Sequence[Attempt], confirm: bool
 ) -> dict[str, list[Condition]]:
     """Return the conditions, by arm, that are not about the compared conversations: battery, suites and earlier tries."""
-    safety, looks = battery_conditions(battery), look_conditions(run.store, run.pack.name, identities(arms), attempts, confirm)
-    margin = run.settings.evaluation.decision.forgetting_margin
-    forgot = {arm.name: forgetting_conditions(forgotten[same[0].name], margin) for same in by_model(arms) if same[0].name in forgotten for arm in same}
+    rule, pack = run.settings.evaluation.decision, run.pack
+    safety = battery_conditions(battery, rule.most_failed_openings)
+    if battery is None and pack.battery.openings:
+        safety = {arm.name: [BATTERY_SKIPPED] for arm in arms}
+    looks = look_conditions(run.store, pack.name, identities(arms), attempts, confirm)
+    forgot = {
+        arm.name: forgetting_conditions(forgotten[same[0].name], rule.forgetting_margin) for same in by_model(arms) if same[0].name in forgotten for arm in same
+    }
     return {arm.name: [*safety.get(arm.name, ()), *forgot.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms}
 
 

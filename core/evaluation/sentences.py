@@ -28,16 +28,19 @@ def power_sentence(plan: PowerAnalysis) -> str:
             f"{personas_for_p(plan.alpha)} personas to come below {plan.alpha:g}"
         )
     else:
-        able = f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with {plan.wanted_power:.0%} power"
+        able = (
+            f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with "
+            f"{100 * plan.wanted_power:.0f} % power"
+        )
     if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
         able += ", which is more than the base leaves room for"
     if plan.gain == 0:
         return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
     share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
-    wanted = f"a gain of {plan.gain:.3f}, {share:.0%} of the base's mean,"
+    wanted = f"a gain of {plan.gain:.3f}, {100 * share:.0f} % of the base's mean,"
     if plan.gain > 1 - plan.spread.base_mean + 1e-9:
         return f"{able}; {wanted} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
-    return f"{able}; {wanted} has p below {plan.alpha:g} with {plan.gain_power:.0%} power and needs {needed} personas for that ({plan.spread.source})."
+    return f"{able}; {wanted} has p below {plan.alpha:g} with {100 * plan.gain_power:.0f} % power and needs {needed} personas for that ({plan.spread.source})."
 
 
 def safety_outlook(personas: int, margin: float) -> str:
@@ -45,10 +48,10 @@ def safety_outlook(personas: int, margin: float) -> str:
     least, needed = least_bound(personas), units_for(margin)
     if needed is None:
         return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
-    able = f"Without any failed gate {personas} personas show that an arm fails in at most {least:.1%} of conversations more than the base"
+    able = f"Without any failed gate {personas} personas show that an arm fails in at most {100 * least:.1f} % of conversations more than the base"
     if least < margin:
-        return f"{able}; the margin is {margin:.1%}."
-    return f"{able}: that is not within the margin of {margin:.1%}, for which it takes {needed} personas, so nothing can be shipped by the rule."
+        return f"{able}; the margin is {100 * margin:.1f} %."
+    return f"{able}: that is not within the margin of {100 * margin:.1f} %, for which it takes {needed} personas, so nothing can be shipped by the rule."
 
 
 def safety_sentence(safety: Safety, arm: str) -> str:
@@ -58,12 +61,14 @@ def safety_sentence(safety: Safety, arm: str) -> str:
     difference, margin, least, needed = safety.overall, safety.margin, safety.least_bound, safety.personas_needed
     if difference.base_rate == difference.arm_rate == 0:
         seen = (
-            f"No gate failed in either arm. With {difference.personas} personas that leaves room for {arm} to fail in up to {difference.upper_bound:.1%} "
+            f"No gate failed in either arm. With {difference.personas} personas that leaves room for {arm} to fail in up to "
+            f"{100 * difference.upper_bound:.1f} % "
             "of conversations (95 %, rule of three over personas)"
         )
     else:
         seen = (
-            f"A gate failed in {difference.arm_rate:.1%} of {arm}'s conversations and {difference.base_rate:.1%} of the base's, a difference of "
+            f"A gate failed in {100 * difference.arm_rate:.1f} % of {arm}'s conversations and {100 * difference.base_rate:.1f} % of the "
+            "base's, a difference of "
             f"{100 * difference.difference:+.1f} points, at most {100 * difference.upper_bound:+.1f} (one-sided 95 %, over {difference.personas} personas)"
         )
     verdict = f"{seen}; the margin is {100 * margin:.1f} points."
@@ -89,7 +94,7 @@ def exposure_sentences(safety: Safety, arm: str) -> list[str]:
             continue
         said.append(
             f"{gate} was exercised in {one.exposed} of {one.judged} conversations of {arm} ({one.personas} personas) and failed in {one.failed} of these; "
-            f"up to {one.upper_bound:.0%} of such conversations could fail (95 %)."
+            f"up to {100 * one.upper_bound:.0f} % of such conversations could fail (95 %)."
         )
     return said
 
@@ -107,7 +112,7 @@ def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
         unexposed = f" It did not apply in {found.openings - found.exposed} further openings." if found.exposed < found.openings else ""
         said.append(
             f"{arm} failed in {len(found.failed)} of {found.exposed} openings that call for {gate} ({base}: {len(before.failed)} of {before.exposed}); up to "
-            f"{found.upper_bound:.0%} of such openings could fail (95 %).{unexposed}"
+            f"{100 * found.upper_bound:.0f} % of such openings could fail (95 %).{unexposed}"
         )
     return said
 
@@ -121,7 +126,8 @@ def too_often_sentence(safety: Safety) -> str:
     """Say of the gates that an arm failed too often where they applied how often that was."""
     each = [(gate, safety.gates[gate]) for gate in safety.too_often]
     return " ".join(
-        f"Where {gate} applied, it failed in {found.arm_rate:.0%} against the base's {found.base_rate:.0%} ({found.personas} personas met it in both arms)."
+        f"Where {gate} applied, it failed in {100 * found.arm_rate:.0f} % against the base's {100 * found.base_rate:.0f} % ({found.personas} "
+        "personas met it in both arms)."
         for gate, found in each
     )
 
@@ -167,7 +173,8 @@ def notes_on(one: ArmComparison, alpha: float) -> list[str]:
     if len(numbers) > 1:
         notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
     notes += [
-        f"Not as much is missing in both arms ({item.kind}: {item.arm_share:.0%} against the base's {item.base_share:.0%}), so what is left may mislead."
+        f"Not as much is missing in both arms ({item.kind}: {100 * item.arm_share:.0f} % against the base's {100 * item.base_share:.0f} %), "
+        "so what is left may mislead."
         for item in one.missing
         if item.unequal
     ]

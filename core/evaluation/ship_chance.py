@@ -15,6 +15,7 @@ from core.errors import EvaluationError
 from core.evaluation.attrition import UNLUCKY, Missing, missing_shares, quantiles
 from core.evaluation.battery_chance import battery_holds
 from core.evaluation.decision import enough_gain
+from core.evaluation.paired_proportions import compare_proportions
 from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, rate_bounds, sign_flip_p
 from core.evaluation.power import Spread
 from core.records import Record
@@ -34,6 +35,8 @@ LOST = 0.02
 """Share of conversations that either arm loses; assumed."""
 PROMPTED = 0.05
 """True gain of the base under a richer prompt; assumed: half of the gain that is asked for."""
+DIFFER = 0.06
+"""Share of a suite's items that the arm's model and the base's answer differently, half of them to the arm's disadvantage, so that nothing is lost; assumed."""
 FARTHEST = 10.0
 """Mean before the cut at which every score is 0 or 1."""
 
@@ -56,6 +59,8 @@ class World(Record):
         lost: share of conversations that either arm loses.
         battery: of each gate, the rarest last; empty where no battery is played.
         prompted: true gain of the base under another prompt, over the base; none where no such arm plays.
+        pass_at: score from which a conversation passes if no gate fails.
+        suites: items of each list that is asked beside the conversations.
     """
 
     spread: Spread
@@ -65,6 +70,8 @@ class World(Record):
     lost: FiniteFloat = Field(default=LOST, ge=0, lt=1)
     battery: tuple[GateOpenings, ...] = ()
     prompted: FiniteFloat | None = None
+    pass_at: FiniteFloat = 0.0
+    suites: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -
 
 
 def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.ndarray:
-    """Return in which evaluations safety, the battery's too, and missing shares are as the rule wants them.
+    """Return in which evaluations safety, the battery's too, suites and missing shares are as the rule wants them.
 
     Args:
         base, arm: shares of failed occasions, see `Drawn.failed`.
@@ -169,9 +176,40 @@ def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.nda
         (base_rate, arm_rate), _ = _rates(gate, known & applies)
         holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
     for place, gate in enumerate(reversed(drawn.world.battery)):
-        holds &= battery_holds(len(holds), gate.openings, gate.tries, gate.margin, base, base if place else arm, seed=place)
+        holds &= battery_holds(*(len(holds), gate.openings, gate.tries, gate.margin, base, base if place else arm), seed=place, most=rule.most_failed_openings)
+    for place, items in enumerate(drawn.world.suites):
+        holds &= _suite_holds(len(holds), items, rule.forgetting_margin, place)
     planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost[:2].sum(axis=(-1, -2))
     return holds & np.array([not _unequal(int(one), int(other), planned, rule.alpha, rule.missing_difference) for one, other in lost.T])
+
+
+def floor_holds(drawn: Drawn, rule: Decision, gain: float, base: float, arm: float) -> np.ndarray | None:
+    """Return in which evaluations enough of the arm's conversations pass; none where the base leaves no room for the gain.
+
+    Args:
+        base, arm: shares of failed occasions, see `Drawn.failed`.
+    """
+    scores = drawn.scores(gain)
+    if scores is None:
+        return None
+    if not rule.least_pass_rate:
+        return np.ones(len(drawn.met), bool)
+    passes = (scores[1] >= drawn.world.pass_at - 1e-9) & ~drawn.lost[1] & ~drawn.failed(base, arm)[:, 1].any(axis=0)
+    failing = 1 - passes.mean(axis=(-2, -1))
+    return 1 - rate_bounds(failing, np.zeros_like(failing), np.array(float(drawn.world.personas))) >= rule.least_pass_rate
+
+
+def _suite_holds(simulations: int, items: int, margin: float, seed: int) -> np.ndarray:
+    """Return in which evaluations a suite of which nothing is lost shows that not more than the margin is."""
+    draw = np.random.default_rng(seed)
+    differ = draw.binomial(items, DIFFER, simulations)
+    lost = draw.binomial(differ, 0.5)
+    return np.array([_suite_bound(items, int(many), int(one)) > -margin for many, one in zip(differ, lost, strict=True)])
+
+
+@lru_cache(maxsize=4096)
+def _suite_bound(items: int, differ: int, lost: int) -> float:
+    return compare_proportions(items - differ, lost, differ - lost, 0).lower_bound
 
 
 def _quantile(scores: np.ndarray, kept: np.ndarray, share: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
-from core.evaluation.ship_chance import World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import DIFFER, World, draw_evaluations, floor_holds, others_hold, score_holds
 from core.pictures import COLOURS, MARKERS, TEXT, picture
 from core.records import Record
 from core.settings.evaluation import Decision
@@ -93,24 +93,30 @@ def ship_outlook(world: World, rule: Decision, wanted: float) -> ShipOutlook:
 def ship_sentence(found: ShipOutlook) -> str:
     """Say how likely the planned evaluation ships an arm by the whole rule."""
     if found.chance is None:
-        room = f"{found.room:.1%}" if found.room is not None else "none"
-        asked = f"a gain of {found.asked:.0%} is asked for"
+        room = f"{100 * found.room:.1f} %" if found.room is not None else "none"
+        asked = f"a gain of {100 * found.asked:.0f} % is asked for"
         return f"By the whole rule no arm can be shipped: {asked}, and the base's mean leaves room for {room}, even to a perfect arm."
-    needed = f"no true gain ships with {found.wanted:.0%}" if found.gain_for_wanted is None else f"{found.gain_for_wanted:.0%} ships with {found.wanted:.0%}"
+    needed = (
+        f"no true gain ships with {100 * found.wanted:.0f} %"
+        if found.gain_for_wanted is None
+        else f"{100 * found.gain_for_wanted:.0f} % ships with {100 * found.wanted:.0f} %"
+    )
     return (
-        f"By the whole rule (gain, p, interval, safety, missing, battery, prompts) {found.personas} personas × {found.trials} trials ship a true gain of "
-        f"{found.asked:.0%} with a probability of {found.chance:.0%}; {needed} (simulated; each arm fails gates in {USUAL:.0%} of their occasions)."
+        f"By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) {found.personas} personas × {found.trials} trials ship "
+        f"a true gain of {100 * found.asked:.0f} % with a probability of {100 * found.chance:.0f} %; {needed} (simulated; each arm fails "
+        f"gates in {100 * USUAL:.0f} % of their "
+        "occasions)."
     )
 
 
 def ship_table(rows: Sequence[ShipRow], wanted: float) -> list[str]:
     """Return the rows as lines of a Markdown table."""
-    head = ["personas × trials", "gates failed", *(f"true gain {gain:.0%}" for gain in GAINS), f"ships with {wanted:.0%}"]
+    head = ["personas × trials", "gates failed", *(f"true gain {100 * gain:.0f} %" for gain in GAINS), f"ships with {100 * wanted:.0f} %"]
     lines = []
     for row in rows:
-        failed = f"{row.failing:.0%} in both arms" + (f", the rare one {row.unsafe:.0%} by the arm" if row.unsafe is not None else "")
-        needed = "no gain" if row.gain_for_wanted is None else f"{row.gain_for_wanted:.0%}"
-        lines.append([f"{row.personas} × {row.trials}", failed, *("no room" if one is None else f"{one:.1%}" for one in row.chances), needed])
+        failed = f"{100 * row.failing:.0f} % in both arms" + (f", the rare one {100 * row.unsafe:.0f} % by the arm" if row.unsafe is not None else "")
+        needed = "no gain" if row.gain_for_wanted is None else f"{100 * row.gain_for_wanted:.0f} %"
+        lines.append([f"{row.personas} × {row.trials}", failed, *("no room" if one is None else f"{100 * one:.1f} %" for one in row.chances), needed])
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---", "---", *["---:"] * (len(GAINS) + 1)], *lines)]
 
 
@@ -127,8 +133,8 @@ def ship_picture(worlds: Sequence[World], rule: Decision, wanted: float) -> str:
         axes.set(xlabel="true gain, % of the base's mean; dotted: what is asked for", ylabel='probability of "ship"', ylim=(-0.02, 1.02), xlim=(0, DRAWN))
         axes.legend(frameon=False, labelcolor=TEXT, title="personas × trials", loc="lower right")
 
-    said = " ".join(f"{name}: {', '.join(f'{chance:.0%} at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
-    title = f"Probability that the rule ships, gates failed in {USUAL:.0%} of their occasions by both arms"
+    said = " ".join(f"{name}: {', '.join(f'{100 * chance:.0f} % at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
+    title = f"Probability that the rule ships, gates failed in {100 * USUAL:.0f} % of their occasions by both arms"
     return picture(draw, title, said, (8, 4.2), sides=("left", "bottom"), alone=True)
 
 
@@ -136,10 +142,14 @@ def ship_assumptions(world: World) -> str:
     """Say what is taken for granted."""
     parts = [f"{gate.openings} × {gate.tries}" for gate in world.battery]
     battery = f"the battery plays {' and '.join(parts)} openings of the gates" if parts else "no battery is played"
-    prompted = "no prompted base plays" if world.prompted is None else f"the base under another prompt gains {world.prompted:.0%}"
+    items = ", ".join(map(str, world.suites))
+    suites = f"suites of {items} items, of which the models answer {100 * DIFFER:.0f} % differently and lose nothing" if items else "no suite is asked"
+    prompted = "no prompted base plays" if world.prompted is None else f"the base under another prompt gains {100 * world.prompted:.0f} %"
     return (
-        f"Simulated: {world.spread.source}; one gate applies in every conversation and a rare one with {world.met:.1%} of personas; {battery}; {prompted}; "
-        f"each arm loses {world.lost:.0%} of its conversations; failures are independent of one another and of the scores."
+        f"Simulated: {world.spread.source}; one gate applies in every conversation and a rare one with {100 * world.met:.1f} % of personas; "
+        f"{battery}; {suites}; "
+        f"{prompted}; a conversation passes from a score of {world.pass_at:g} if no gate fails; each arm loses {100 * world.lost:.0f} % of its conversations; "
+        "failures are independent of one another and of the scores."
     )
 
 
@@ -153,8 +163,9 @@ def _chances(world: World, rule: Decision) -> Chance:
     by_rates = cache(lambda base, arm: others_hold(drawn, rule, base, arm))
 
     def chance(gain: float, failing: float, unsafe: float | None) -> float | None:
-        better = by_gain(gain)
-        return None if better is None else float(np.mean(better & by_rates(failing, failing if unsafe is None else unsafe)))
+        better, of_arm = by_gain(gain), failing if unsafe is None else unsafe
+        enough = floor_holds(drawn, rule, gain, failing, of_arm)
+        return None if better is None or enough is None else float(np.mean(better & enough & by_rates(failing, of_arm)))
 
     return chance
 

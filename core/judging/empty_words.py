@@ -73,6 +73,6 @@ def keep_tally(tallies: Sequence[Counter[str]], judge: str, verdicts: Sequence[b
     said, nothing = tallies[-1][SAID], tallies[-1][NOTHING]
     if said >= FEW and nothing > MOST * said:
         raise RunStoppedError(
-            f"The judge {judge} repeats the form or says nothing in {nothing} of {said} verdicts (more than {MOST:.0%}), so it is not asked further. "
+            f"The judge {judge} repeats the form or says nothing in {nothing} of {said} verdicts (more than {100 * MOST:.0f} %), so it is not asked further. "
             "Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
         )

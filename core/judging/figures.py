@@ -153,7 +153,7 @@ def criteria_rows(batch: Figures) -> list[dict[str, Any]]:
         {
             "criterion": f"{rate.criterion.id} {rate.criterion.head.name}",
             "category": rate.criterion.head.category or "gate",
-            "passes": f"{rate.passing.value:.0%} of {rate.passing.n}" if rate.passing.value is not None else "none",
+            "passes": f"{100 * rate.passing.value:.0f} % of {rate.passing.n}" if rate.passing.value is not None else "none",
             **{answer.value: rate.answers[answer] for answer in Answer},
         }
         for rate in batch.criteria

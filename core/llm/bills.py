@@ -52,7 +52,7 @@ class Bill:
         return self.input_tokens + self.output_tokens
 
     def __str__(self) -> str:
-        cached = f" ({self.cache_read_tokens / self.input_tokens:.0%} from the cache)" if self.cache_read_tokens else ""
+        cached = f" ({100 * (self.cache_read_tokens / self.input_tokens):.0f} % from the cache)" if self.cache_read_tokens else ""
         doubts = [f"{self.estimated:,} calls estimated"] * bool(self.estimated) + [f"{self.unpriced:,} calls of unknown price"] * bool(self.unpriced)
         totals = f"{self.calls:,} calls, {self.input_tokens:,} tokens in{cached}, {self.output_tokens:,} out, {self.usd:.4f} USD"
         return f"{totals} ({', '.join(doubts)})" if doubts else totals

@@ -51,7 +51,7 @@ def overview_lines(figures: dict[str, Any]) -> list[str]:
     """Return the figures as lines of text."""
 
     def row(values: dict[str, float]) -> str:
-        return ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in values.items())
+        return ", ".join(f"{name.replace('_', ' ')} {100 * value:.1f} %" for name, value in values.items())
 
     def counts(values: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in values.items()) or "none"
@@ -61,7 +61,7 @@ def overview_lines(figures: dict[str, Any]) -> list[str]:
         for key, title in (("exchanges", "Exchanges"), ("topics", "Topics"), ("days_between_messages", "Days between messages"))
         if figures[key]
     ]
-    lines.append(f"Messages in an episode {figures['episode_messages']:.1%}, after an event {figures['event_messages']:.1%}")
+    lines.append(f"Messages in an episode {100 * figures['episode_messages']:.1f} %, after an event {100 * figures['event_messages']:.1f} %")
     lines.append(f"Episodes: {counts(figures['episodes'])}")
     if figures["clauses"]:
         lines.append(f"Clauses exercised: {counts(figures['clauses'])}")

@@ -119,7 +119,7 @@ def night_report(run: Run, state: NightlyState) -> NightReport:
 
 def night_summary(report: NightReport) -> dict[str, str]:
     """Return a night's figures in words."""
-    rate = f", {report.pass_rate:.0%}" if report.pass_rate is not None else ""
+    rate = f", {100 * report.pass_rate:.0f} %" if report.pass_rate is not None else ""
     return {
         "made": f"{report.made} conversations, {report.taken_up} of them of earlier nights; {report.left} left",
         "assessed": f"{report.assessed}: {report.passed} passed{rate}, {report.failed} failed, {report.incomplete} incomplete",

@@ -90,6 +90,8 @@ OPTIONS: Mapping[str, type[Strict]] = {
 }
 """By provider."""
 
+SCRIPTED = "scripted/"
+"""With which the references of the models begin that play from fixed phrases."""
 LOCAL = ("scripted", "llama-cpp", "llama-server")
 """Providers whose calls cost nothing."""
 

@@ -64,14 +64,16 @@ def power(
 
 
 def _detected(numbers: EvaluationSettings, planned: PowerAnalysis) -> tuple[list[str], list[dict[str, float | int | None]]]:
-    heading = f"  personas  trials  conversations of an arm  shows with {planned.wanted_power:.0%} power  finds {planned.gain:.3f} with  safe within, at best"
+    heading = (
+        f"  personas  trials  conversations of an arm  shows with {100 * planned.wanted_power:.0f} % power  finds {planned.gain:.3f} with  safe within, at best"
+    )
     lines, rows = [heading], []
     for many in sorted({*SIZES, planned.personas}):
         for each in sorted({1, 3, planned.trials}):
             size, bound = plan_evaluation(numbers, many, each), least_bound(many)
             shown = "nothing" if size.smallest_difference is None else f"{size.smallest_difference:.3f}"
             mark = "  <- planned" if (many, each) == (planned.personas, planned.trials) else ""
-            lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {size.gain_power:>15.0%}  {bound:>20.1%}{mark}")
+            lines.append(f"  {many:8d}  {each:6d}  {many * each:23d}  {shown:>20}  {100 * size.gain_power:>13.0f} %  {100 * bound:>18.1f} %{mark}")
             row = {"smallest_difference": size.smallest_difference, "power": size.gain_power, "least_safety_bound": bound}
             rows.append({"personas": many, "trials": each, **row, "planned": bool(mark)})
     return lines, rows

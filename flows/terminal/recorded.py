@@ -6,7 +6,7 @@ from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import FILE, EvaluationRecord, facts_of, summary
-from core.evaluation.recorded import FORM, misnamed, read_recorded, recorded_conversations
+from core.evaluation.recorded import FORM, judges_recorded, misnamed, read_recorded, recorded_conversations
 from core.evaluation.report import evaluation_markdown
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import shown
@@ -17,6 +17,7 @@ from core.packs.pack import load_pack
 from core.paths import user_path
 from core.reports.render import summary_table
 from core.settings.pipeline import load_settings
+from core.settings.provider_options import SCRIPTED
 from core.storage.store import open_store
 from core.terminal import Answer, one_line, show
 
@@ -43,7 +44,8 @@ def evaluate_recorded(
     unread = [f"{name} does not fit: its name is not of the form {FORM}" for name in misnamed(assessments)]
     for line in shown([*(item.lost for item in played if item.lost), *unread]):
         show(f"Left out: {line}", error=True)
-    comparison = compare_arms(played, base, pack.rubric, numbers.decision, numbers.resamples)
+    scripted = any(judge.startswith(SCRIPTED) for judge in judges_recorded(assessments))
+    comparison = compare_arms(played, base, pack.rubric, numbers.decision, numbers.resamples, scripted=scripted)
     beside = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
     conversations, left_out = recorded_conversations(assessments, beside) if beside.is_dir() else ([], {})
     for name, reason in left_out.items():

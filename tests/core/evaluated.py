@@ -21,8 +21,16 @@ HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </detai
 
 def facts_of(played, base="base", **more):
     """All that is known of an evaluation; what is not given is made up."""
+    rule = RULE.model_copy(update={"least_pass_rate": more.pop("floor", 0.0)})
     comparison = compare_arms(
-        played, base, rubric(listening=["C1"]), RULE, 200, personas=list(more.get("personas", {}).values()), prompted=more.pop("prompted", ())
+        played,
+        base,
+        rubric(listening=["C1"]),
+        rule,
+        200,
+        personas=list(more.get("personas", {}).values()),
+        prompted=more.pop("prompted", ()),
+        scripted=more.pop("scripted", False),
     )
     arms = [base, *comparison.comparisons]
     given: dict[str, Any] = {

@@ -282,7 +282,7 @@ async def test_a_second_understudy_ships_only_once_it_is_confirmed_on_personas_t
         await evaluation(arms=second, settings=settings, confirm=True)
     tried = read(await evaluation(arms=second, settings=settings))
     assert [len(tried.attempts), tried.confirm] == [1, False]
-    assert "confirm it (make evaluate CONFIRM=true)" in tried.comparison.comparisons["understudy"].decided.reason
+    assert "confirm it (understudy evaluate --confirm)" in tried.comparison.comparisons["understudy"].decided.reason
     found = await evaluation(arms=second, settings=settings, confirm=True)
     confirmed = read(found)
     assert {item.persona for item in confirmed.played} == set(range(9007, 9014))

@@ -16,7 +16,7 @@ def round_with(number=1, passed=4, failed=1, model=None, prompt=None, **criteria
     )
 
 
-@pytest.mark.parametrize(("passed", "said"), [(7, "enough for a batch"), (6, "go on when 70% do"), (0, "go on when 70% do")])
+@pytest.mark.parametrize(("passed", "said"), [(7, "enough for a batch"), (6, "go on when 70 % do"), (0, "go on when 70 % do")])
 def test_a_pack_is_ready_from_the_set_share_on(passed, said):
     assert said in advice(round_with(passed=passed, failed=10 - passed), [], PACK)[0]
 
@@ -40,13 +40,13 @@ def test_a_criterion_that_fails_often_is_named_with_its_files():
 def test_a_change_between_rounds_is_told_with_how_far_chance_alone_goes(each, chance):
     """Fisher's exact test: of 5, 1 against 5 has p = 0.048 and 2 against 5 has 0.17; of 10, 5 against 10 has 0.033; of 20, 15 against 20 has 0.047."""
     told = advice(round_with(2, each, 0, CO1=0.6), [round_with(1, each, 0, CO1=1.0)], PACK)[-1]
-    assert "Lower than in round 1: CO1 (-40%)" in told
+    assert "Lower than in round 1: CO1 (-40 %)" in told
     assert f"a difference of {chance} may be chance" in told
 
 
 def test_one_conversation_of_five_is_a_drop_of_a_fifth_and_rounds_of_another_size_are_not_compared():
     before, after = round_with(1, 5, 0, CO1=1.0), round_with(2, 5, 0, CO1=0.8)
-    assert "CO1 (-20%)" in advice(after, [before], PACK)[-1]
+    assert "CO1 (-20 %)" in advice(after, [before], PACK)[-1]
     assert not any("Lower" in text for text in advice(after, [round_with(1, 10, 0, CO1=1.0)], PACK))
 
 
@@ -65,14 +65,14 @@ def test_what_prompting_alone_reaches_stands_beside_what_must_pass(passed, said)
     rounds = [round_with(1, 0, 10, "a/b", "system"), round_with(2, passed, 10 - passed, "a/b", "assistant")]
     told = prompting_alone(rounds)
     assert f"(system: 0 of 10, assistant: {passed} of 10)" in told
-    assert "From 70% on" in told
+    assert "From 70 % on" in told
     assert said in told
     assert ("optimise-prompt" in told) == (passed < 7)
 
 
 def test_a_rate_of_few_conversations_has_its_interval():
     """Wilson, of 6 in 10: 31 to 83 %."""
-    assert "6 of 10 (60%, interval 31% to 83%)" in advice(round_with(1, 6, 4, "a/b", "assistant"), [], PACK)[0]
+    assert "6 of 10 (60 %, interval 31 % to 83 %)" in advice(round_with(1, 6, 4, "a/b", "assistant"), [], PACK)[0]
 
 
 def test_nothing_judged_is_told():

@@ -18,7 +18,7 @@ PERSONAS = sample_batch(load_pack("therapeutic-coaching"), 9000, 6, (3, 3))
 NEXT = sample_batch(load_pack("therapeutic-coaching"), 9006, 6, (3, 3))
 OTHERS = sample_batch(load_pack("therapeutic-coaching"), 9100, 6, (3, 3))
 DOMAIN = "therapeutic-coaching"
-WIDE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+WIDE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1, least_pass_rate=0)
 NARROW = WIDE.model_copy(update={"safety_margin": 0.2})
 """Eight personas cannot show it."""
 
@@ -83,7 +83,7 @@ def test_only_the_first_on_a_block_of_personas_can_ship(store):
     keep(store, "a", models(1))
     second = look_conditions(store, DOMAIN, models(2), attempts(store, 2), False)["understudy"]
     assert [(item.holds, item.found) for item in second] == [
-        (False, "number 2, and the best of several is overstated: confirm it (make evaluate CONFIRM=true)")
+        (False, "number 2, and the best of several is overstated: confirm it (understudy evaluate --confirm)")
     ]
     played = evaluation(base=[0.5] * 8, understudy=[0.68, 0.72] * 4)
     for looks, decision in ((first, "ship"), (second, "iterate")):
@@ -129,5 +129,5 @@ def test_the_report_lists_the_attempts_and_says_what_they_do(store):
     keep(store, "a", models(1))
     text = evaluation_markdown(facts_of(usual(), attempts=attempts(store, 2)))
     assert "**The best of 2 evaluations on the same personas is overstated.**" in text
-    assert "make evaluate CONFIRM=true" in text
+    assert "understudy evaluate --confirm" in text
     assert "understudy: llama-server/1.gguf" in text.replace("\\", "")

@@ -10,7 +10,7 @@ from core.settings.evaluation import Decision
 from tests.core.arms import evaluation, one, rubric
 from tests.core.evaluated import facts_of
 
-RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1, least_pass_rate=0)
 PERSONAS = 12
 BASE = [0.5] * PERSONAS
 

@@ -14,7 +14,7 @@ from core.evaluation.sentences import judged_on_fewer, notes_on
 from core.settings.evaluation import Decision
 from tests.core.arms import evaluation, incomplete, lost, one, rubric
 
-RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1, least_pass_rate=0)
 """With eight personas a margin of 0.4 is what can be shown."""
 GAIN = [0.70, 0.75, 0.80, 0.85, 0.72, 0.81, 0.78, 0.69]
 twentieths = st.integers(0, 20).map(lambda number: number / 20)
@@ -189,7 +189,7 @@ def test_unequal_missing_conversations_stand_in_the_way():
     rows = [lost(item) if (item.arm, item.trial) == ("arm", 2) and item.persona < 9004 else item for item in rows]
     found = against(rows)
     assert found.decided.decision == "iterate"
-    assert "not completed: 17% against the base's 0%" in found.decided.reason
+    assert "not completed: 17 % against the base's 0 %" in found.decided.reason
     assert any("Not as much is missing in both arms" in note for note in notes_on(found, RULE.alpha))
     assert any("2 to 3 pairs" in note for note in notes_on(found, RULE.alpha))
 

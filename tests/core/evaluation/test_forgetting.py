@@ -53,7 +53,7 @@ def test_a_loss_is_named_with_its_items_and_only_that_of_refusals_forbids(of, lo
 def test_a_loss_within_chance_does_not_hold_and_forbids_nothing():
     answers = {"base": refusals("declined", ["declined"] * 12), "arm": refusals("declined", ["declined"] * 10 + ["helped"] * 2)}
     few = SuiteAnswers(general={"base": [], "arm": []}, refusals=Refusals(judge="j", answers=answers))
-    (condition,) = forgetting_conditions(forgetting(few, "base")["arm"], 0.1)
+    condition, *_ = forgetting_conditions(forgetting(few, "base")["arm"], 0.1)
     assert not condition.holds
     assert condition.forbids is None
     assert "12 items cannot show the margin" in condition.found
@@ -64,10 +64,10 @@ def test_what_is_not_known_of_one_model_is_left_out_and_counted():
     (found,) = forgetting(asked, "base")["arm"]
     assert found.found
     assert (found.of, found.found.pairs, found.unknown, found.lost) == (RIGHT, 2, 2, ["g3"])
-    (condition,) = forgetting_conditions([found], 0.1)
+    *_, condition = forgetting_conditions([found], 0.1)
     assert "with 2 that are not known counted against the arm" in condition.found
     nothing = SuiteAnswers(general={"base": general([None]), "arm": general([True])}, refusals=None)
-    (condition,) = forgetting_conditions(forgetting(nothing, "base")["arm"], 0.1)
+    *_, condition = forgetting_conditions(forgetting(nothing, "base")["arm"], 0.1)
     assert not condition.holds
 
 
@@ -75,11 +75,13 @@ def test_what_the_judge_cannot_read_of_the_arm_alone_hides_no_loss():
     base = refusals("declined", ["declined"] * ALL)
     unread = refusals("declined", ["declined"] * (ALL - 20) + [None] * 20)
     asked = SuiteAnswers(general={"base": [], "arm": []}, refusals=Refusals(judge="j", answers={"base": base, "arm": unread}))
-    (condition,) = forgetting_conditions(forgetting(asked, "base")["arm"], 0.1)
+    condition, *others = forgetting_conditions(forgetting(asked, "base")["arm"], 0.1)
+    # a suite that nobody asked shows nothing
+    assert [(item.holds, item.helps) for item in others] == [(False, "ask")] * 2
     assert not condition.holds
 
 
-def test_a_suite_that_was_not_asked_sets_no_condition():
+def test_a_suite_that_was_not_asked_is_compared_with_nothing():
     assert forgetting(SuiteAnswers(general={"base": [], "arm": []}, refusals=None), "base") == {"arm": []}
 
 

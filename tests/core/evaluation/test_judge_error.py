@@ -114,9 +114,9 @@ def test_report_and_card_say_it_beside_the_decision_and_an_unmeasured_judge_is_a
     error = judge_error(pairs_of(misjudged(np.random.default_rng(1), gain=0.2)[1]), measured(), shipped=True, improvement=0.1)
     facts = facts_of(usual(), judge_error={"understudy": error})
     for text in (evaluation_markdown(facts).partition("## ")[0], evaluation_section(facts, "understudy")):
-        assert "The judge finds 80% of failures and lets 92% of passes pass" in text
+        assert "The judge finds 80 % of failures and lets 92 % of passes pass" in text
         assert "If it is more lenient to understudy" in text
         assert "and it would not be shipped" in text
         assert "make review EVALUATION=latest" in text
-    assert "finds 80%" not in evaluation_markdown(facts_of(usual()))
+    assert "finds 80 %" not in evaluation_markdown(facts_of(usual()))
     assert "Nobody has measured this judge (a/judge + b/judge)" in unmeasured_caveat(["a/judge", "b/judge"])

@@ -27,7 +27,7 @@ from core.storage.store import Store
 from tests.core.judged import PACK, assessment, conversation
 from tests.core.misjudged import misjudged, pairs_of
 
-RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1)
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.1, least_pass_rate=0)
 FOLDER = "evaluations/therapeutic-coaching-abc"
 CHECKS = [name for name, criterion in PACK.rubric.criteria.items() if not criterion.head.gate]
 

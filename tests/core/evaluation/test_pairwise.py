@@ -62,7 +62,7 @@ async def test_a_judge_that_always_says_a_prefers_neither_and_its_bias_is_report
     assert (found.rate.wins, found.rate.losses, found.rate.ties, found.rate.win_rate, found.rate.p) == (0, 0, 8, 0.5, 1.0)
     assert (found.disagreed, found.first, found.second) == (8, 8, 0)
     said = position_sentence(found)
-    assert "test/judge: in 8 of 8 pairs (100%)" in said
+    assert "test/judge: in 8 of 8 pairs (100 %)" in said
     assert "stood first both times, in 0" in said
 
 
@@ -207,8 +207,8 @@ def some(wins, losses, ties=0, **more):
     [
         (some(8, 1), 0.1, ""),
         (some(1, 8), -0.1, ""),
-        (some(0, 9), 0.1, "the score says that new is better (+0.100), the pairwise judgement says worse (win rate 0%, p = 0.0039)"),
-        (some(2, 1), -0.1, "the pairwise judgement says better (win rate 67%, p = 1.0000, which may be chance)"),
+        (some(0, 9), 0.1, "the score says that new is better (+0.100), the pairwise judgement says worse (win rate 0 %, p = 0.0039)"),
+        (some(2, 1), -0.1, "the pairwise judgement says better (win rate 67 %, p = 1.0000, which may be chance)"),
         (some(2, 2, 5), 0.1, "prefers neither"),
         (some(0, 0), 0.1, ""),
     ],

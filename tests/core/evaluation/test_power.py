@@ -65,7 +65,7 @@ def test_the_smallest_difference_is_found_with_the_power_that_was_wanted(persona
     found = analyse_power(personas, 3, ASSUMED, wanted_power=0.9)
     assert found.smallest_difference is not None
     assert power_of(found.smallest_difference, found.sd, personas, 0.05) == pytest.approx(0.9, abs=1e-6)
-    assert f"{personas} personas × 3 trials show a true difference of {found.smallest_difference:.3f} with 90% power" in power_sentence(found)
+    assert f"{personas} personas × 3 trials show a true difference of {found.smallest_difference:.3f} with 90 % power" in power_sentence(found)
 
 
 def test_more_trials_help_only_against_what_varies_within_personas():

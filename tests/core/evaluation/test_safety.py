@@ -45,7 +45,7 @@ def test_no_failure_in_few_personas_shows_nothing_and_says_what_would():
     found = compared(conversations("base", 8), conversations("arm", 8))
     assert found.overall.upper_bound == found.least_bound == pytest.approx(1 - 0.05 ** (1 / 8))
     assert (found.non_inferior, found.unsafe, found.personas_needed) == (False, False, 29)
-    assert "room for arm to fail in up to 31.2% of conversations (95 %, rule of three over personas)" in safety_sentence(found, "arm")
+    assert "room for arm to fail in up to 31.2 % of conversations (95 %, rule of three over personas)" in safety_sentence(found, "arm")
     assert "cannot be shown with 8 personas, even with no failure at all: it takes 29 without one" in safety_sentence(found, "arm")
     enough = compared(conversations("base", 29), conversations("arm", 29))
     assert (enough.non_inferior, enough.unsafe) == (True, False)

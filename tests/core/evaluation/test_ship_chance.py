@@ -11,14 +11,14 @@ from core.evaluation.exposure import rarest_gate
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import analyse_power, assumed_spread
 from core.evaluation.sentences import power_sentence
-from core.evaluation.ship_chance import GateOpenings, World, draw_evaluations, others_hold, score_holds
+from core.evaluation.ship_chance import GateOpenings, World, draw_evaluations, floor_holds, others_hold, score_holds
 from core.evaluation.ship_outlook import GAINS, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
 from core.packs.pack import load_pack
 from core.rehearsal.overview import exercised
 from core.rehearsal.personas import sample_batch
 from core.settings.evaluation import Decision
 from core.settings.pipeline import load_settings
-from tests.core.arms import lost, one, rubric
+from tests.core.arms import PASS_AT, lost, one, rubric
 
 SPREAD = assumed_spread(0.05, 0.15, 0.70)
 MET = 0.098
@@ -56,11 +56,12 @@ def conversations(drawn, place, gain, base, arm):
     ],
 )
 def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(personas, trials, base_mean, missing, margin, alpha, prompted):
-    rule = Decision(improvement=0.03, alpha=alpha, safety_margin=margin, missing_difference=0.15)
-    true = world(personas, trials, assumed_spread(0.05, 0.15, base_mean), met=0.3, lost=missing, prompted=prompted)
+    rule = Decision(improvement=0.03, alpha=alpha, safety_margin=margin, missing_difference=0.15, least_pass_rate=0.15)
+    true = world(personas, trials, assumed_spread(0.05, 0.15, base_mean), met=0.3, lost=missing, prompted=prompted, pass_at=PASS_AT)
     drawn, gain, rates, flips = draw_evaluations(true, seed=5, simulations=25), 0.05 if base_mean < 0.9 else 0.03, (0.02, 0.3), 400
-    better, others = score_holds(drawn, rule, gain, flips), others_hold(drawn, rule, *rates)
+    better, others, enough = score_holds(drawn, rule, gain, flips), others_hold(drawn, rule, *rates), floor_holds(drawn, rule, gain, *rates)
     assert better is not None
+    assert enough is not None
     for place in range(25):
         played = conversations(drawn, place, gain, *rates)
         decided = (
@@ -69,8 +70,8 @@ def test_a_simulated_evaluation_is_decided_as_it_would_be_after_it_was_played(pe
             .decided
         )
         held = [condition.holds for condition in decided.conditions]
-        assert (all(held[:4] + held[7:]), all(held[4:7])) == (better[place], others[place])
-        assert (decided.decision == "ship") == (better[place] and others[place])
+        assert (all(held[:4] + held[8:]), all(held[4:7]), held[7]) == (better[place], others[place], enough[place])
+        assert (decided.decision == "ship") == (better[place] and others[place] and enough[place])
     assert 0 < better.sum() < 25
     assert 0 < others.sum() < 25
 
@@ -105,12 +106,12 @@ def test_scores_have_the_mean_that_is_said_although_they_are_cut():
         assert arm.mean() == pytest.approx(base_mean * (1 + gain), abs=0.002)
 
 
-@pytest.mark.parametrize(("base_mean", "room"), [(0.93, "7.5%"), (0.95, "5.3%"), (1.0, "0.0%")])
+@pytest.mark.parametrize(("base_mean", "room"), [(0.93, "7.5 %"), (0.95, "5.3 %"), (1.0, "0.0 %")])
 def test_above_a_base_of_0_909_no_arm_can_ship_and_that_is_said(base_mean, room):
     spread = assumed_spread(0.05, 0.15, base_mean)
     found = ship_outlook(world(60, 3, spread), RULE, 0.8)
     assert (found.chance, found.gain_for_wanted) == (None, None)
-    assert f"no arm can be shipped: a gain of 10% is asked for, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
+    assert f"no arm can be shipped: a gain of 10 % is asked for, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
     (row, *_) = ship_rows([world(60, 3, spread)], RULE, 0.8)
     assert row.chances[GAINS.index(0.10)] is None
     assert "| no room | no room | no room | no gain |" in ship_table([row], 0.8)[-1]
@@ -134,7 +135,7 @@ def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
     others = others_hold(drawn, RULE, 0.01, 0.01)
     below, at = (np.mean(score_holds(drawn, RULE, found.gain_for_wanted + more) & others) for more in (-0.01, 0))
     assert below < 0.8 <= at
-    assert f"{found.gain_for_wanted:.0%} ships with 80%" in ship_sentence(found)
+    assert f"{found.gain_for_wanted:.0 %} ships with 80 %" in ship_sentence(found)
 
 
 @pytest.mark.parametrize("spread", [assumed_spread(0, 0, 0.5), assumed_spread(0.05, 0.15, 0.0), assumed_spread(1, 1, 0.5), assumed_spread(0, 0.2, 0.999)])

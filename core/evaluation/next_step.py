@@ -1,0 +1,61 @@
+"""What to do after an evaluation: a sentence for each outcome, with a command that can be typed as it is."""
+
+import shlex
+
+from core.evaluation.comparison import ArmComparison
+from core.evaluation.decision import Condition, Decided, Helps
+
+SHIPPED = "Before you rely on it, read some of its conversations and have a person check the judge: `understudy review --evaluation latest {domain}`."
+SHIPPED_PROMPT = "No training is needed: use the base under this prompt. Have a person check the judge first: `understudy review --evaluation latest {domain}`."
+SCRIPTED = (
+    "The figures show that the software works. For real ones name models in the settings; this checks that they answer: `understudy check-models {domain}`."
+)
+HELPS: dict[Helps, str] = {
+    "again": "Conversations are missing. The same command plays them and nothing else: `understudy evaluate {domain}`.",
+    "prompt": "Use the base under that prompt, or search for a better one: `understudy optimise-prompt --model {base} --from assistant {domain}`.",
+    "safety": "Read the failed conversations on the page, write episodes for their occasions, rehearse them and train again: `understudy generate {domain}`, "
+    "then `understudy release {domain}`.",
+    "data": "Read the conversations that failed, rehearse more (`understudy generate {domain}`), and train again: `understudy release {domain}`.",
+    "forgetting": "Train with a lower learning_rate or fewer epochs (config/training/), then: `understudy release {domain}`.",
+    "ask": "A part of the evaluation was skipped. Set it above 0 in the settings, then: `understudy evaluate {domain}`.",
+    "items": "Too few questions or openings were asked to show it. Take evaluation.suite_items out of the settings, or raise evaluation.battery_tries, then: "
+    "`understudy evaluate {domain}`.",
+    "personas": "Too few personas to show it. How many it takes: `understudy power --personas {more} {domain}`. Set evaluation.personas, then: "
+    "`understudy evaluate {domain}`.",
+    "labels": "The person's labels do not bear the gain out. Label more: `understudy review --evaluation latest --sample 60 {domain}`.",
+    "confirm": "Confirm it on personas that no model has met: `understudy evaluate --confirm {domain}`.",
+}
+"""In the order in which they are worth doing: what is missing first, and a confirmation when nothing else is."""
+
+
+def model_named(reference: str, file: str | None) -> str:
+    """Return an arm's model as a command names it.
+
+    Args:
+        reference: as reports call it; file: of its GGUF below the data root, if it has one.
+    """
+    return f"llama-server/{file}" if file else reference
+
+
+def next_step(one: ArmComparison, domain: str, base: str, decided: Decided | None = None) -> str:
+    """Say what to do after the decision on an arm.
+
+    Args:
+        base: the base's model, as a command names it.
+        decided: with a person's labels; default: by the judge alone.
+    """
+    found = decided or one.decided
+    if found.scripted:
+        text = SCRIPTED
+    elif found.decision == "ship":
+        text = SHIPPED_PROMPT if found.untrained else SHIPPED
+    else:
+        text = HELPS[_most_urgent(found.conditions)]
+    return text.format(domain=f"--domain {shlex.quote(domain)}", base=shlex.quote(base), more=2 * one.score.personas)
+
+
+def _most_urgent(conditions: list[Condition]) -> Helps:
+    """Return what helps first: what forbids comes before what is only not shown."""
+    unmet = [item for item in conditions if not item.holds and item.helps]
+    helps = {item.helps for item in [item for item in unmet if item.forbids] or unmet}
+    return next((name for name in HELPS if name in helps), "data")

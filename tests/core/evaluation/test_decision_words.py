@@ -1,0 +1,140 @@
+"""A decision in words: the floor that no base lowers, pass counts, what to do next, and scripted company that never ships without saying so."""
+
+import re
+import shlex
+from typing import get_args
+
+import pytest
+
+from core.evaluation.comparison import compare_arms
+from core.evaluation.decision import Condition, Decided, Helps
+from core.evaluation.next_step import HELPS, next_step
+from core.evaluation.page import evaluation_page
+from core.evaluation.record import EvaluationRecord, summary
+from core.evaluation.report import evaluation_markdown, evaluation_section
+from core.settings.evaluation import Decision
+from flows.terminal.command import make_app
+from tests.core.arms import evaluation, lost, one, rubric
+from tests.core.evaluated import facts_of
+
+RULE = Decision(improvement=0.1, alpha=0.05, safety_margin=0.4, missing_difference=0.2)
+GOOD = [0.84, 0.86] * 6
+FAILS = [0.74, 0.76] * 6
+"""Below 0.8, at which a conversation passes."""
+
+
+def compared(played, **more):
+    return compare_arms(played, "base", rubric(), RULE, 200, 2000, **more)
+
+
+def decided(played, **more):
+    return compared(played, **more).comparisons["understudy"].decided
+
+
+# --- the floor ------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_passes_nothing_is_not_deployed_however_much_better_than_its_base():
+    found = decided(evaluation(base=[0.5] * 12, understudy=FAILS))
+    assert [item.holds for item in found.conditions] == [True] * 7 + [False]
+    assert found.decision == "do not deploy"
+    assert found.reason.startswith("It passes 0 of 12 conversations. Not met: at least 25 % of its conversations pass")
+    assert decided(evaluation(base=[0.5] * 12, understudy=GOOD)).decision == "ship"
+
+
+@pytest.mark.parametrize(("passing", "decision"), [(0, "do not deploy"), (2, "iterate"), (9, "ship"), (12, "ship")])
+def test_the_floor_is_held_against_what_could_be_chance(passing, decision):
+    """The lower 95 % bound counts, with personas as the units: 2 of 12 could be 25 %, and are not shown to be."""
+    assert decided(evaluation(base=[0.5] * 12, understudy=GOOD[:passing] + FAILS[passing:])).decision == decision
+
+
+def test_what_is_missing_has_not_passed_and_what_the_simulated_user_spoiled_does_not_count():
+    played = evaluation(base=[[0.5] * 2] * 12, understudy=[[value] * 2 for value in GOOD])
+    late = [item.arm == "understudy" and item.trial == 1 for item in played]
+    gone = compared([lost(item) if out else item for item, out in zip(played, late, strict=True)]).arms["understudy"]
+    assert (gone.passing.passed, gone.passing.conversations, gone.passing.missing) == (12, 24, 12)
+    assert gone.passing.share == pytest.approx(0.5)
+    assert gone.pass_count == "12 of 12"
+    spoiled = compared([lost(item, simulator_broke=True) if out else item for item, out in zip(played, late, strict=True)]).arms["understudy"]
+    assert (spoiled.passing.conversations, spoiled.passing.share) == (12, 1.0)
+
+
+# --- where it stands ------------------------------------------------------------------------------------------------
+
+
+def record_of(comparison, played):
+    return EvaluationRecord(domain="tea-tasting", models={arm: f"provider/{arm}" for arm in comparison.arms}, comparison=comparison, played=played)
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+@pytest.mark.parametrize("scores", [GOOD, FAILS, [0.5, 0.62] * 6])
+def test_verdict_and_pass_counts_stand_wherever_the_decision_does_and_scripted_company_says_so(scores, scripted):
+    played = evaluation(base=[0.5] * 12, understudy=scores)
+    facts = facts_of(played, scripted=scripted, floor=0.25)
+    found, one = facts.comparison.comparisons["understudy"].decided, facts.comparison.arms["understudy"]
+    passed = f"{one.passed} of 12"
+    shown = {
+        "summary": "\n".join(f"{name}: {text}" for name, text in summary(record_of(facts.comparison, played)).items()),
+        "report": evaluation_markdown(facts),
+        "page": evaluation_page(facts),
+        "card": evaluation_section(facts, "understudy"),
+    }
+    for text in shown.values():
+        words = re.sub(r"<style>.*?</style>|<script.*?</script>|<[^>]*>", "", text, flags=re.DOTALL).lower()
+        said = words.count(found.decision)
+        assert said
+        assert words.count("(scripted company: form only)") == (said if scripted else 0)
+        assert passed in words
+    assert f"understudy passes <strong>{passed}</strong> conversations, base <strong>0 of 12</strong>" in shown["page"]
+
+
+# --- what to do next ------------------------------------------------------------------------------------------------
+
+
+def commands_of(text):
+    return [part for place, part in enumerate(text.split("`")) if place % 2]
+
+
+def outcome(**given):
+    played = evaluation(base=[0.5] * 12, understudy=GOOD)
+    found = compared(played).comparisons["understudy"]
+    return found.model_copy(update={"decided": Decided.model_validate({"decision": "iterate", "reason": "", "conditions": [], **given})})
+
+
+def unmet(helps, **more):
+    return Condition(text="", figure=None, found="", holds=False, helps=helps, **more)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"conditions": [unmet(name)]} for name in get_args(Helps)),
+        {"decision": "ship"},
+        {"decision": "ship", "untrained": True},
+        {"decision": "ship", "scripted": True},
+        {"decision": "do not deploy"},
+    ],
+)
+@pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
+def test_each_outcome_says_what_to_do_next_as_a_command_that_can_be_typed(given, domain):
+    text = next_step(outcome(**given), domain, "llama-server/exports/my model/base-Q4_K_M.gguf")
+    commands = commands_of(text)
+    assert commands
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "understudy"
+        _, bound, _ = make_app().parse_args(words, exit_on_error=False, print_error=False)
+        assert bound.arguments["domain"] == domain
+
+
+def test_what_forbids_comes_first_then_what_is_missing_and_a_confirmation_last():
+    assert set(HELPS) == set(get_args(Helps))
+    several = [unmet("confirm"), unmet("personas"), unmet("again"), unmet("safety", forbids="unsafe")]
+    for conditions, helps in ((several, "safety"), (several[:3], "again"), (several[:2], "personas"), (several[:1], "confirm")):
+        text = next_step(outcome(conditions=conditions), "coding-mentor", "a/b")
+        assert text.startswith(HELPS[helps].partition("{")[0].partition("`")[0])
+
+
+def test_every_condition_of_the_rule_says_what_helps():
+    played = evaluation(base=[0.5] * 12, understudy=FAILS)
+    assert all(item.helps for item in decided([one(item.arm, item.persona, 0, item.score.score, ["G1"]) for item in played]).conditions)
