@@ -181,7 +181,7 @@ def show_old_and_new() -> None:
     print(
         "\nThe earlier rule, then today's: shipped, with 1 % of occasions failed by both arms; at last by an arm with a gain of 15 % that fails the rare gate\n"
     )
-    print(f"| personas × trials | {' | '.join(f'gain {100 * gain:.0f} %' for gain in gains)} | fails 5% | fails 20% | fails 50% |\n|---|{'---|' * 7}")
+    print(f"| personas × trials | {' | '.join(f'gain {100 * gain:.0f} %' for gain in gains)} | fails 5 % | fails 20 % | fails 50 % |\n|---|{'---|' * 7}")
     for personas in (30, 45, 60):
         drawn = draw_evaluations(world_of(personas))
         cells = [(gain, (0.01, 0.01)) for gain in gains] + [(0.15, (0.01, rare)) for rare in (0.05, 0.2, 0.5)]

@@ -7,11 +7,9 @@ PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [--setting
 
 import argparse
 import asyncio
-import copy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,12 +30,12 @@ from blocks.local_job import LocalJob
 from core.errors import UnderstudyError
 from core.machine.deaths import ended
 from core.paths import project_folder
-from core.redaction import SHAPES
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings, load_settings
 from core.settings.provider_options import LOCAL
 from core.terminal import show, show_error, show_text
 from deployments.automations import make_automations
+from deployments.forms import form_of
 from tasks.run import limit_name
 
 POOL = "understudy"
@@ -72,18 +70,6 @@ async def register_blocks(client: PrefectClient) -> None:
         show(f"Registered the block {kind.get_block_type_slug()}.")
 
 
-def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a form whose texts are no keys: the server checks it before it stores what was typed."""
-    no_key = {"not": {"type": "string", "pattern": rf"(^|[^A-Za-z0-9])({SHAPES}|[Bb]earer\s+\S{{8,}})|://[^\s/@]+:[^\s/@]*@"}}
-    changed = copy.deepcopy(schema)
-    for given in changed.get("properties", {}).values():
-        given.update(no_key)
-        for kind in given.get("anyOf", []):
-            if isinstance(kind.get("additionalProperties"), dict):
-                kind["additionalProperties"].update(no_key)
-    return changed
-
-
 async def deploy(client: PrefectClient) -> int:
     """The deployments of prefect.yaml. A schedule that is new is off: it costs money, and a person is to switch it on."""
     before = {deployment.name for deployment in await client.read_deployments()}
@@ -96,7 +82,7 @@ async def deploy(client: PrefectClient) -> int:
     for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
         new = deployment.name not in before
         if deployment.entrypoint and deployment.entrypoint.startswith("flows."):
-            schema = refuse_keys_in(deployment.parameter_openapi_schema or {})
+            schema = form_of(deployment.parameter_openapi_schema or {}, deployment.entrypoint)
             await client.update_deployment(deployment.id, DeploymentUpdate.model_validate({"parameter_openapi_schema": schema}))
         for schedule in deployment.schedules if new else []:
             await client.update_deployment_schedule(deployment.id, schedule.id, active=False)

@@ -4,7 +4,7 @@ from prefect import flow
 
 from core.quantities import Count
 from core.records import Shard
-from tasks.assessment import assess_batch, check_assessed, find_batch, judge_again
+from tasks.assessment import assess_batch, check_assessed, check_passes, find_batch, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.policy import guarded
 from tasks.run import begin_run
@@ -46,4 +46,5 @@ async def assessment(
     if shard is None:
         await publish_assessment(assessed, run, again)
         check_assessed(run, assessed)
+        check_passes(run, assessed)
     return assessed

@@ -18,7 +18,7 @@ async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml"
     """Draft a pack from a brief, have experts review it, and list its gaps.
 
     Args:
-        brief: a Markdown file: who talks to whom about what, what is good, what must never happen, where the model will run.
+        brief: the text, or the path of a Markdown file: who talks to whom about what, what is good, what must never happen, where the model will run.
         domain: name of the new domain.
         settings: path of the settings file; roles.designer drafts.
         install: whether the pack is installed (in UNDERSTUDY_PACKS, or the checkout); otherwise it stays below the data root.

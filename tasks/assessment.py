@@ -32,8 +32,8 @@ from core.records import (
     TranscriptBatch,
     TranscriptRef,
 )
-from core.reports.left_out import counted, fail_if_nothing
-from core.storage.batches import keep_batch
+from core.reports.left_out import counted, fail_if_none_passes, fail_if_nothing
+from core.storage.batches import keep_batch, report_folder
 from core.storage.traces import leave_open
 from tasks.batches import gather_bounded
 from tasks.owning import LOCK, owned
@@ -150,6 +150,17 @@ def check_assessed(run: Run, batch_path: str) -> None:
     complete = sum(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments)
     missing = [] if complete else [without_verdict(run.store, item) for item in batch.assessments]
     fail_if_nothing(complete, [*batch.left_out, *missing], "assessments")
+
+
+def check_passes(run: Run, batch_path: str) -> None:
+    """Check that something of a batch passes.
+
+    Raises:
+        NothingMadeError: nothing does, of more than a few.
+    """
+    outcomes = Counter(item.outcome for item in run.store.load(batch_path, AssessmentBatch).assessments)
+    page = f"{run.store.root}/{report_folder(batch_path)}/report.html"
+    fail_if_none_passes(outcomes[Outcome.PASS], outcomes[Outcome.PASS] + outcomes[Outcome.FAIL], page)
 
 
 async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import Assessment, AssessmentBatch, Outcome
 from core.reports.render import assessment_markdown, folded_html
-from core.storage.batches import latest_assessments
+from core.storage.batches import latest_assessments, report_folder
 from tasks.artifacts import publish_report, publish_studio_link, publish_table
 
 
@@ -33,7 +33,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     caveats = caveats_of(judged, batch_figures)
     measured = measured_judges(store, run.pack, batch.judges, run.settings.assessment.judging)
     text = assessment_markdown(batch_figures, batch, run.pack, caveats, bills(store, run.ledger.run), time.monotonic() - run.began, measured)
-    folder = batch_path.replace("batches/", "reports/").removesuffix(".json") + (f"-{fingerprint(again)}" if again else "")
+    folder = report_folder(batch_path) + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
     page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))

@@ -5,7 +5,7 @@ import json
 from prefect.logging import get_run_logger
 
 from core.authoring.critique import Finding, Reviews, pack_files, review_by_experts, revise
-from core.authoring.design import BriefReading, Designer, check_reading, draft_pack, place_of
+from core.authoring.design import EXAMPLE, BriefReading, Designer, check_reading, draft_pack, place_of
 from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
 from core.authoring.pilots import READY_PASS_RATE
@@ -91,8 +91,12 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
         pack = load_pack(drafted.domain, root)
         lacking = review_pack(pack)
     place = install_pack(drafted) if install else None
+    caveat = (await _designer(run, drafted)).model.caveat
+    copied = f"the designer is scripted, so this is the pack {EXAMPLE} under the name {drafted.domain} and has nothing of the brief. Name roles.designer"
+    if caveat:
+        get_run_logger().warning("%s", f"{copied[0].upper()}{copied[1:]}{', and pass overwrite=true' if install else ''}.")
     facts = {
-        "caveat": (await _designer(run, drafted)).model.caveat,
+        "caveat": caveat,
         "domain": drafted.domain,
         "ready": READY_PASS_RATE,
         "folder": f"{drafted.store.root}/{drafted.folder}",
@@ -109,6 +113,7 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
     await publish_report(text, key=f"design-{drafted.domain}", description=f"The pack {drafted.domain}, drafted from its brief")
     applied = sum(finding.applied is True for finding in findings)
     summary = {
+        **({"no pack of yours": copied} if caveat else {}),
         "pack": place or f"{facts['folder']} (not installed: install=true)",
         "criteria": f"{len(pack.rubric.criteria)}, {sum(item.head.gate for item in pack.rubric.criteria.values())} of them gates",
         "findings": f"{len(findings)}, {applied} applied",

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from core.errors import BudgetError, RunStoppedError, UnavailableError
+from core.errors import BudgetError, NothingMadeError, RunStoppedError, UnavailableError
 from core.judging.plan import existing_assessments, not_assessed
 from core.llm.bills import bills
 from core.llm.run import Run
@@ -15,7 +15,7 @@ from core.records import AssessmentBatch, Reference, Transcript, TranscriptBatch
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.personas import sample_persona
 from core.rehearsal.plan import plan_personas
-from core.reports.left_out import fail_if_nothing
+from core.reports.left_out import fail_if_none_passes, fail_if_nothing
 from core.reports.night_state import NightlyState, night_report, night_summary, start_night
 from core.reports.nights import NightReport
 from core.reports.render import night_markdown
@@ -121,8 +121,8 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     """Write and publish what the night came to.
 
     Raises:
-        RunStoppedError: something needs a person.
-        NothingMadeError: all conversations, or all assessments, failed, though nothing ended the night early.
+        RunStoppedError: something needs a person, or it ended the night before anything was made.
+        NothingMadeError: it made nothing, whatever the reason, or nothing of it passes.
     """
     store, domain = run.store, run.pack.name
     report = night_report(run, state)
@@ -139,10 +139,15 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if state.trouble:
         raise state.trouble[0]
-    if not state.stopped and not state.should_stop():
-        fail_if_nothing(len(state.made), state.left_out if state.seeds else [], "conversations")
-        if state.batch:
-            check_assessed(run, state.batch)
+    nothing = bool(state.seeds) and not state.made and not state.assessed
+    if nothing and state.ended_by:
+        raise state.ended_by
+    fail_if_nothing(len(state.made), state.left_out if state.seeds else [], "conversations")
+    if nothing:
+        raise NothingMadeError(f"The night of {state.night.name} made nothing: {report.stopped or 'nothing was to be made'} The next night takes it up.")
+    if state.batch and not state.stopped:
+        check_assessed(run, state.batch)
+    fail_if_none_passes(report.passed + state.mended, report.passed + report.failed, f"{store.root}/{page}")
     return NightRef(path=path, summary=night_summary(report) | {"report": f"{store.root}/{page}"})
 
 
@@ -151,6 +156,6 @@ async def _until_stopped(state: NightlyState, doing: Awaitable[object]) -> None:
     try:
         await doing
     except (BudgetError, UnavailableError) as error:
-        state.stopped = str(error)
+        state.stopped, state.ended_by = str(error), error
     except RunStoppedError as error:
         state.trouble.append(error)

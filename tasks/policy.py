@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Flow, Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 from prefect.utilities.annotations import quote
 
@@ -16,6 +17,8 @@ from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import Reference
 from core.redaction import without_secrets
+from core.storage.batches import pages_of
+from core.storage.store import open_store
 
 P = ParamSpec("P")
 Ref = TypeVar("Ref", bound=Reference)
@@ -27,13 +30,16 @@ def _result_name(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def guarded(run: Runnable) -> Runnable:
-    """Remove secrets from the errors of a flow or task: Prefect writes them into the state, and pickles them."""
+    """Remove secrets from the errors of a flow or task: Prefect writes them into the state, and pickles them. A flow's last line names the page to open."""
     function = run.fn
 
     @wraps(function)
     async def clean(*arguments: Any, **named: Any) -> Any:
         try:
-            return await function(*arguments, **named)
+            made = await function(*arguments, **named)
+            if isinstance(run, Flow) and (page := page_of(made)):
+                get_run_logger().info("Open %s", page)
+            return made
         except Exception as error:
             if (safe := without_secrets(error)) is error:
                 raise
@@ -41,6 +47,18 @@ def guarded(run: Runnable) -> Runnable:
 
     run.fn = clean
     return run
+
+
+def page_of(made: Any) -> str | None:
+    """Return the page that shows what a flow made, or the address of what it published."""
+    last = made[-1] if isinstance(made, tuple) else made
+    summary, store = getattr(last, "summary", None) or {}, open_store()
+    if page := summary.get("report") or summary.get("page"):
+        return page
+    if isinstance(last, str):
+        return next((f"{store.root}/{page}" for page in pages_of(last) if store.exists(page)), None)
+    url, card = getattr(last, "url", None), f"{getattr(last, 'path', '')}/README.md"
+    return url or (f"{store.root}/{card}" if store.exists(card) else None)
 
 
 def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any, Any, Ref]]], Task[P, Coroutine[Any, Any, Ref]]]:

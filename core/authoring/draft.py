@@ -17,6 +17,9 @@ from core.paths import project_folder, project_path, user_path
 from core.storage.store import Store
 from core.text_files import read_text
 
+LONGEST_NAME = 20
+"""Words in one line from which it is a brief and not the path of one."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -74,6 +77,9 @@ class Draft:
 def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
     """Read a brief and say where its pack is drafted.
 
+    Args:
+        path: of a Markdown file, or the text itself: of several lines, or of more words than a path has.
+
     Raises:
         DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
     """
@@ -83,8 +89,12 @@ def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
         raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} exists already and belongs to no pack. Choose another name.")
     if domain in domains() and not overwrite:
         raise DesignError(f"The domain {domain!r} exists already ({domains()[domain]}). Choose another name, or pass overwrite=true to replace it.")
-    file = user_path(path)
-    brief = check_brief(read_text(file, DesignError, "Give a Markdown file with the brief."))
+    text = (
+        path
+        if "\n" in path.strip() or len(path.split()) >= LONGEST_NAME
+        else read_text(user_path(path), DesignError, "Give a Markdown file with the brief, or its text.")
+    )
+    brief = check_brief(text)
     return Draft(domain, brief, f"designs/{domain}-{fingerprint(brief)}", store)
 
 

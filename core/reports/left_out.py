@@ -7,6 +7,8 @@ from typing import Any
 from core.errors import NothingMadeError
 from core.records import LeftOut
 
+TELLING = 5
+"""Judged conversations from which it is no chance that none passes: of half that pass on the whole, five in a row fail once in 32 times."""
 REASONS = 3
 """How many reasons a failed batch names."""
 
@@ -27,6 +29,23 @@ def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
     commonest = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
     more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
     raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {commonest}{more}. What was made before is kept, and the same command tries these again.")
+
+
+def fail_if_none_passes(passed: int, judged: int, page: str) -> None:
+    """Refuse to call a batch completed of which nothing passes: something is wrong with the pack, the models or the judges, and not with a conversation.
+
+    Args:
+        judged: completely; of fewer than `TELLING` it is no wonder.
+        page: where the verdicts can be read.
+
+    Raises:
+        NothingMadeError: all fail.
+    """
+    if not passed and judged >= TELLING:
+        raise NothingMadeError(
+            f"None of the {judged} judged conversations passes. Their verdicts are kept: {page}. Read some, and see whether the pack asks too much "
+            "(`understudy pilot`) or the judge is too strict (`understudy review`)."
+        )
 
 
 def sort_of(error: Exception) -> str:

@@ -25,7 +25,7 @@ class NightlyState:
         end: after which nothing more may be started.
         batch: name of its batch of assessments; mended: transcripts that almost passed and do now.
         made: its conversations; assessed: what was judged, of any night; left_out: the items that were left out.
-        stopped: why it ended early; trouble: what needs a person.
+        stopped: why it ended early; ended_by: the error that it was, if it was one; trouble: what needs a person.
     """
 
     night: Night
@@ -37,6 +37,7 @@ class NightlyState:
     batch: str | None = None
     mended: int = 0
     stopped: str | None = None
+    ended_by: RunStoppedError | None = None
     trouble: list[RunStoppedError] = field(default_factory=list)
 
     @property

@@ -14,3 +14,13 @@ def keep_batch(store: Store, batch: TranscriptBatch | AssessmentBatch) -> str:
 def latest_assessments(domain: str) -> str:
     """Return the name of the file that holds the name of a domain's last batch of assessments."""
     return f"batches/latest-assessments-{domain}"
+
+
+def report_folder(batch: str) -> str:
+    """Return the folder of the report of a batch of assessments, below the data root."""
+    return batch.replace("batches/", "reports/").removesuffix(".json")
+
+
+def pages_of(batch: str) -> list[str]:
+    """Return the pages that may show a batch, below the data root: of assessments, and of transcripts."""
+    return [f"{report_folder(batch)}/report.html", f"{report_folder(batch)}.md"]

@@ -141,7 +141,8 @@ def _settings(word: str) -> str:
 
 def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
     """Refuse `count=3` where a file or folder is expected."""
-    if isinstance(value, str) and "=" in value and not Path(value).expanduser().exists():
+    # False for what can be no name, such as the text of a brief
+    if isinstance(value, str) and "=" in value and not os.path.exists(os.path.expanduser(value)):  # noqa: PTH110, PTH111
         raise SettingsError(f"Unknown word {value!r:.80}.{_meant(value, options)}")
 
 

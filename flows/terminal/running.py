@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import os
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from core.machine.stopping import run_stoppable
 from core.packs.pack import load_pack
 from core.reports.receipts import read_receipt, receipt_name, write_receipt
 from core.settings.pipeline import load_settings
+from core.storage.batches import pages_of
 from core.storage.store import open_store
 from core.storage.traces import begin_trace, end_trace
 from core.terminal import Answer, show
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 CATCH_UP_SECONDS = 30
+SETTINGS = "config/pipeline.yaml"
+"""What a command reads where no settings are named."""
 
 
 def run_flow(flow: str, given: dict[str, Any], asked: dict[str, Any], quiet: bool = False) -> Answer:
@@ -84,7 +89,7 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     with command_log(name, quiet) as log:
         result = run_stoppable(_run_and_settle(flow, given))
     end_trace()
-    summary = _made(result)
+    summary = _made(result, asked)
     table = summary_table(summary)
     # its inputs may have changed while it ran: then its name is another one
     if receipt and trace and trace.finished and receipt == receipt_name(name, given, load_settings(asked["settings"]), store):
@@ -94,13 +99,35 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     return Answer(f"\n{table}", summary)
 
 
-def _made(result: Any) -> dict[str, Any]:
-    """Return what a flow made, by name."""
+def _made(result: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a flow made, by name.
+
+    Args:
+        asked: its parameters.
+    """
     if isinstance(result, tuple):
         return {item.name: f"{open_store().root}/{item.path}{f', published: {item.url}' if item.url else ''}" for item in result}
     if isinstance(result, str):
-        return {"made": f"{open_store().root}/{result}"}
+        return _batch(result, asked)
     return getattr(result, "summary", None) or result.model_dump()
+
+
+def _batch(name: str, asked: dict[str, Any]) -> dict[str, str]:
+    """Say what is in a batch, where it can be read, and which command takes it from there."""
+    store = open_store()
+    found, more = (
+        store.load_json(name),
+        f" --domain {asked['domain']}" + (f" --settings {shlex.quote(asked['settings'])}" if asked["settings"] != SETTINGS else ""),
+    )
+    left_out = f", {len(found['left_out'])} left out" if found["left_out"] else ""
+    if "transcripts" in found:
+        counts, after = {"conversations": f"{len(found['transcripts'])}{left_out}"}, "assess"
+    else:
+        outcomes = Counter(item["outcome"] for item in found["assessments"])
+        said = ", ".join(f"{outcomes[outcome]} {word}" for outcome, word in (("pass", "passed"), ("fail", "failed"), ("incomplete", "incomplete")))
+        counts, after = {"assessed": f"{len(found['assessments'])}{left_out}: {said}"}, "dataset" if outcomes["pass"] else "pilot"
+    page = next((f"{store.root}/{page}" for page in pages_of(name) if store.exists(page)), None)
+    return {**counts, "made": f"{store.root}/{name}", **({"report": page} if page else {}), "next": f"Next: understudy {after}{more}"}
 
 
 def _flush_logs() -> None:
