@@ -115,10 +115,9 @@ def _made(result: Any, asked: dict[str, Any]) -> dict[str, Any]:
 def _batch(name: str, asked: dict[str, Any]) -> dict[str, str]:
     """Say what is in a batch, where it can be read, and which command takes it from there."""
     store = open_store()
-    found, more = (
-        store.load_json(name),
-        f" --domain {asked['domain']}" + (f" --settings {shlex.quote(asked['settings'])}" if asked["settings"] != SETTINGS else ""),
-    )
+    found, more = store.load_json(name), f" --domain {asked['domain']}"
+    if asked["settings"] != SETTINGS:
+        more += f" --settings {shlex.quote(asked['settings'])}"
     left_out = f", {len(found['left_out'])} left out" if found["left_out"] else ""
     if "transcripts" in found:
         counts, after = {"conversations": f"{len(found['transcripts'])}{left_out}"}, "assess"
