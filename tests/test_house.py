@@ -50,3 +50,11 @@ def test_percent_signs_are_written_one_way():
     pages = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "core").rglob("*.md.j2")]
     written = [f"{path}: {found}" for path in pages for found in re.findall(r".{0,20}\d%(?!\d)", path.read_text(encoding="utf-8"))]
     assert formats + written == []
+
+
+def test_no_template_prints_a_decision_without_what_it_says_of_scripted_company():
+    templates = [path for folder in ("core", "studio") for path in (CHECKOUT / folder).rglob("*.j2")]
+    bare = [
+        f"{path}: {found}" for path in templates for found in re.findall(r"\{\{ [\w.]+\.decision(?: \| capitalize)? \}\}", path.read_text(encoding="utf-8"))
+    ]
+    assert bare == []

@@ -29,6 +29,7 @@ def compared_of(path: str, record: EvaluationRecord, rubric: Rubric) -> Compared
         gain=found.score.difference,
         interval=found.score.interval,
         personas=found.score.personas,
+        scripted=found.decided.scripted,
         criteria={name: (share, failing[UNDERSTUDY][name]) for name, share in failing[BASE].items() if name in failing[UNDERSTUDY]},
     )
 
@@ -85,6 +86,6 @@ def changed_most(compared: Compared) -> list[tuple[str, float, float]]:
 
 
 def _in_words(one: Round) -> str:
-    gain = f"{100 * one.compared.gain:+.1f} points ({one.compared.decision})" if one.compared else "not evaluated"
+    gain = f"{100 * one.compared.gain:+.1f} points ({one.compared.verdict})" if one.compared else "not evaluated"
     loss = f"; loss on held-out corrections {one.heldout.before:.3f} before, {one.heldout.after:.3f} after" if one.heldout else ""
     return f"{one.corrections} corrections of {one.played} conversations, {gain}, {one.usd:.4f} USD{loss}"

@@ -8,6 +8,7 @@ from pydantic import Field, FiniteFloat
 from core.dataset.build import training_seeds
 from core.errors import PersonaError
 from core.evaluation.attempts import fresh_block
+from core.evaluation.decision import verdict
 from core.fingerprint import fingerprint
 from core.improvement.failures import Cell, draw_where_it_fails
 from core.llm.bills import bills
@@ -61,6 +62,7 @@ class Compared(Record):
 
     Args:
         path: of its figures.
+        scripted: whether a scripted model plays, simulates or judges in it.
         before, after: mean scores; gain: their difference.
         criteria: by criterion, the share of conversations that fail it, before and after.
     """
@@ -74,6 +76,12 @@ class Compared(Record):
     interval: tuple[FiniteFloat, FiniteFloat] | None
     personas: int
     criteria: dict[str, tuple[FiniteFloat, FiniteFloat]]
+    scripted: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """The decision as it is printed."""
+        return verdict(self.decision, self.scripted)
 
 
 class Round(Record):
@@ -201,7 +209,7 @@ def judge_round(compared: Compared, numbers: ImprovementSettings, number: int) -
     """
     if compared.decision == "ship" or not numbers.stop_without_gain:
         return True, None
-    return False, f"Round {number} gained less than it cost: {compared.decision}. {compared.reason} The understudy before it stays the latest."
+    return False, f"Round {number} gained less than it cost: {compared.verdict}. {compared.reason} The understudy before it stays the latest."
 
 
 def spent_on(store: Store, began: Began, spent: Mapping[str, float]) -> float:

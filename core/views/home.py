@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import StoreError
+from core.evaluation.decision import verdict
 from core.judging.labels import Sample, people, read_labels, samples
 from core.llm.bills import Bill
 from core.records import AssessmentBatch, Outcome, TranscriptBatch
@@ -223,8 +224,9 @@ def _evaluations(store: Store) -> list[Entry]:
 
 def _decision(one: Any) -> str:
     decided = one.get("decided") if isinstance(one, dict) else None
-    said = decided.get("decision") if isinstance(decided, dict) else None
-    return said if isinstance(said, str) else ""
+    if not isinstance(decided, dict) or not isinstance(said := decided.get("decision"), str):
+        return ""
+    return verdict(said, decided.get("scripted") is True)
 
 
 def _rounds(store: Store) -> list[Entry]:
@@ -232,7 +234,11 @@ def _rounds(store: Store) -> list[Entry]:
     for domain in store.names("rounds"):
         for name, modified, data in _objects(store, store.names(domain, ".json")):
             compared = data.get("compared")
-            said = f"{compared.get('decision')}: {compared.get('reason', '')}" if isinstance(compared, dict) else ""
+            said = (
+                f"{verdict(str(compared.get('decision')), compared.get('scripted') is True)}: {compared.get('reason', '')}"
+                if isinstance(compared, dict)
+                else ""
+            )
             made.append(
                 Entry(
                     "round",
