@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from core.errors import UnderstudyError
+from core.errors import UnderstudyError, nearest
 
 LARGEST_BYTES = 4_000_000
 """The largest shipped file has 60 thousand; a list of a hundred thousand seeds fits."""
@@ -29,7 +29,9 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
                 raise error(f"{path} is no file. Give the path of a text file.")
             data = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError as missing:
-        raise error(f"{path} does not exist. Allowed beside it: {_siblings(path)}. {remedy}") from missing
+        names = _siblings(path)
+        shown = f"{', '.join(names[:SIBLINGS])}{', …' if len(names) > SIBLINGS else ''}" or "nothing"
+        raise error(f"{path} does not exist.{nearest(path.name, names)} Allowed beside it: {shown}. {remedy}") from missing
     except (OSError, ValueError) as failed:  # ValueError: a NUL in the name
         reason = failed.strerror if isinstance(failed, OSError) else failed
         raise error(f"{path} cannot be read: {reason}. Give the path of a text file that may be read.") from failed
@@ -44,9 +46,9 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
     return text
 
 
-def _siblings(path: Path) -> str:
+def _siblings(path: Path) -> list[str]:
+    """Return the names of the files of the same kind in the folder of one that is missing."""
     try:
-        names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix and entry.is_file() and not entry.name.startswith("."))
     except OSError:
-        return "nothing"
-    return f"{', '.join(names[:SIBLINGS])}{', …' if len(names) > SIBLINGS else ''}" or "nothing"
+        return []
