@@ -7,8 +7,8 @@ from typing import Any
 from core.errors import NothingMadeError
 from core.records import LeftOut
 
-TELLING = 5
-"""Judged conversations from which it is no chance that none passes: of half that pass on the whole, five in a row fail once in 32 times."""
+TELLING = 10
+"""Judged conversations from which it is hardly chance that none passes: where a third pass on the whole, ten in a row fail once in 58 times."""
 REASONS = 3
 """How many reasons a failed batch names."""
 
