@@ -166,7 +166,7 @@ def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
         Condition(
             text=f"at least {100 * floor:g} % of its conversations pass, by the lower 95 % bound",
             figure=passing.low,
-            found=f"{passing.passed} of {passing.conversations} pass, at least {100 * passing.low:.0f} %{missing}",
+            found=f"{passing.passed} of {passing.conversations} pass, at least {100 * passing.low:.1f} %{missing}",
             holds=passing.low >= floor,
             forbids=f"It passes {passing.passed} of {passing.conversations} conversations." if passing.high < floor else None,
             helps="data",
