@@ -28,6 +28,7 @@ class ArmHead:
         passes: by arm, the base's too: how many conversations pass, and of how many.
         safety: sentences on what its gates met.
         preferences: sentences on who preferred it, the judge first.
+        following: what to do now, and the command for it.
     """
 
     arm: str
@@ -36,6 +37,7 @@ class ArmHead:
     passes: dict[str, tuple[int, int]]
     safety: list[str]
     preferences: list[str]
+    following: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,15 @@ def _head(store: Store, facts: EvaluationFacts, record: EvaluationRecord, folder
         passes[name] = (sum(item.score is not None and item.score.outcome is Outcome.PASS for item in completed), len(completed))
     said = [rate_sentence(facts.pairwise[arm], arm)] if arm in facts.pairwise else []
     said += [people_sentence(found, arm) for _, found in people_preferences(store, record, folder, arm)]
-    return ArmHead(arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], said)
+    return ArmHead(
+        arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], said, _following(one, record.domain)
+    )
+
+
+def _following(one: ArmComparison, domain: str) -> tuple[str, str]:
+    if one.decided.decision == "ship":
+        return "Have a person check the judge before you rely on it", f"understudy review --evaluation latest --domain {domain}"
+    return "Read the conversations that failed, rehearse more, and train again", f"understudy release --domain {domain}"
 
 
 def people_preferences(store: Store, record: EvaluationRecord, folder: str, arm: str) -> list[tuple[str, Preferences]]:

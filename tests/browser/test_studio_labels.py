@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from core.judging.labels import labels_of
@@ -39,6 +40,7 @@ def test_a_person_labels_a_conversation_without_a_mouse(browser, tmp_path, width
         for _ in DUE[1:]:
             page.keyboard.press("y")
         expect(page.locator("#count")).to_have_text(str(len(DUE)))
+        assert Axe().run(page).response["violations"] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.keyboard.press("Enter")
         expect(page).to_have_url(f"{studio}/labels/{name}/by/Anna/2")  # at once, while some answers are still under way
