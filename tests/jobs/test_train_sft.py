@@ -50,6 +50,7 @@ CHATML = (
 SCATTERED = CHATML.replace(
     "{{'<|im_start|>' +", "{% if message['role'] == 'tool' %}{{'<|im_start|>' + message['role'] + '\n' + 'x'}}{% endif %}<|im_start|>{{ '' +"
 )
+BY_LENGTH: list[object] = ["--batch-size", 2, "--gradient-accumulation", 2, "--save-steps", 4, "--max-steps", 10]
 FAST = ["--learning-rate", 1e-2, "--gradient-accumulation", 4]
 
 
@@ -102,6 +103,7 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
         **{name: (name, []) for name in ARCHITECTURES},
         "qwen3.5": ("qwen3.5", ["--chat-template", NO_THINK, "--target-modules", "all-linear"]),
         "every-2-steps": ("qwen3", ["--save-steps", 2]),
+        "by-length": ("qwen3", BY_LENGTH),
         "no-think": ("qwen3", ["--chat-template", NO_THINK]),
         **{f"{name}-loose": (name, together) for name in ("qwen3", "gemma3-vision")},
         **{f"{name}-packed": (name, [*together, "--packing"]) for name in ("qwen3", "gemma3-vision")},
@@ -319,6 +321,8 @@ def resumed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPat
     write_parquet(folder / "data" / "validation.parquet", chats(100))  # so that the last step is not at once followed by the end
     twice = call(data, bases["qwen3"], folder / "twice", "--save-steps", 2)
     ended = call(folder / "data", bases["qwen3"], folder / "ended", "--save-steps", 2, "--max-steps", 4, "--evaluate", "end")
+    by_length = call(data, bases["qwen3"], folder / "by-length", *BY_LENGTH)
+    kill(by_length, "checkpoint", 8)  # within the second epoch
     kill(ended, "checkpoint", 4)
     kill(twice, "checkpoint", 2)  # within an epoch
     for name in ("knob", "rows"):
@@ -332,8 +336,9 @@ def resumed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPat
         ended,
         call(data, bases["qwen3"], folder / "knob", "--save-steps", 2, "--max-steps", 4),
         call(folder / "data", bases["qwen3"], folder / "rows", "--save-steps", 2, "--max-steps", 4),
+        by_length,
     )
-    return {name: (folder / name, one) for name, one in zip(("twice", "ended", "knob", "rows"), told, strict=True)}
+    return {name: (folder / name, one) for name, one in zip(("twice", "ended", "knob", "rows", "by-length"), told, strict=True)}
 
 
 def assert_same(output: Path, whole: Path) -> None:
@@ -352,6 +357,12 @@ def test_killed_run_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) ->
     assert metrics["resumed_from"] == step
     assert_same(output, good(batch, "every-2-steps")[0])
     assert not list(output.glob("checkpoint-*"))
+
+
+def test_killed_run_in_batches_of_one_length_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) -> None:
+    output, _, told = good(resumed, "by-length")
+    assert told.named("resumed")[0]["step"] == 8
+    assert_same(output, good(batch, "by-length")[0])
 
 
 def test_run_killed_after_its_last_step_does_no_step_more(resumed: Batch) -> None:

@@ -42,7 +42,7 @@ import time
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import partial
@@ -839,6 +839,31 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     return checks[-1]["loss"]
 
 
+# --- deployments/jobs/train/sampling.py ---
+
+def grouped(lengths: list[int], batch: int, seed: int) -> Any:
+    """Returns a sampler in which the rows of a batch are about equally long, so that little is
+    padding.
+
+    transformers' own takes its order from the state of PyTorch's generator, which a resumed run
+    does not have at the beginning of an epoch.
+    """
+    import torch
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    class Grouped(LengthGroupedSampler):
+        epoch = 0
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            self.generator = torch.Generator().manual_seed(seed + self.epoch)
+            return super().__iter__()
+
+    return Grouped(batch, lengths=lengths)
+
+
 # --- deployments/jobs/train/weighting.py ---
 
 def trainer_of() -> Any:
@@ -852,6 +877,14 @@ def trainer_of() -> Any:
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
             return super().evaluate(*args, **kwargs)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            knobs: Any = self.args
+            if knobs.train_batch_size == 1 or knobs.padding_free:
+                return super()._get_train_sampler(train_dataset)
+            rows: Any = train_dataset or self.train_dataset
+            lengths = [len(ids) for ids in rows["input_ids"]]
+            return grouped(lengths, knobs.train_batch_size, knobs.seed)
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             return sum(batch["times"][..., 1:].sum() for batch in batch_samples).to(device)
@@ -1260,9 +1293,6 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
     }
-    if arguments.per_device_train_batch_size > 1 and not arguments.packing:
-        # Otherwise short examples would be padded to the length of long ones.
-        knobs["train_sampling_strategy"] = "group_by_length"
     if arguments.save_steps:
         knobs["save_steps"] = arguments.save_steps
     if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:

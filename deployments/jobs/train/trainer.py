@@ -67,9 +67,6 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
     }
-    if arguments.per_device_train_batch_size > 1 and not arguments.packing:
-        # Otherwise short examples would be padded to the length of long ones.
-        knobs["train_sampling_strategy"] = "group_by_length"
     if arguments.save_steps:
         knobs["save_steps"] = arguments.save_steps
     if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:

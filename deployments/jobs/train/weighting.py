@@ -5,6 +5,8 @@ from collections import defaultdict
 from importlib import import_module
 from typing import Any
 
+from .sampling import grouped
+
 
 def trainer_of() -> Any:
     """Returns the class of the trainer, which is TRL's with another weight for each token."""
@@ -17,6 +19,14 @@ def trainer_of() -> Any:
         def evaluate(self, *args: Any, **kwargs: Any) -> Any:
             self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
             return super().evaluate(*args, **kwargs)
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            knobs: Any = self.args
+            if knobs.train_batch_size == 1 or knobs.padding_free:
+                return super()._get_train_sampler(train_dataset)
+            rows: Any = train_dataset or self.train_dataset
+            lengths = [len(ids) for ids in rows["input_ids"]]
+            return grouped(lengths, knobs.train_batch_size, knobs.seed)
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             return sum(batch["times"][..., 1:].sum() for batch in batch_samples).to(device)
