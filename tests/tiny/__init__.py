@@ -75,7 +75,7 @@ def tiny_settings(base: Path | None = None) -> dict[str, Any]:
     return {
         "base": {"model": str(base or tiny_base()), "license": "cc0-1.0", "origin": "Made by the tests from random weights."},
         "train": {
-            **{"max-length": 1024, "allow-truncated": 1.0, "epochs": 2, "learning-rate": 0.005, "evaluate": "end"},
+            **{"max-length": 1024, "allow-truncated": 1.0, "epochs": 1, "learning-rate": 0.005, "evaluate": "end"},
             **{"batch-size": 4, "gradient-accumulation": 1, "no-gradient-checkpointing": True},
             **{"lora-r": 16, "lora-alpha": 32, "lora-dropout": 0.0, "target-modules": ["all-linear"]},
         },
