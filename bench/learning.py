@@ -40,6 +40,9 @@ from deployments.jobs.train.weighting import by_reply
 
 SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
 SYSTEM = "You are a coach. Listen, and answer briefly."
+TWICE = "each_reply_once, two passes"
+WAYS = (*LEARN, TWICE)
+"""What is compared: one pass in each way of learning, and two passes in the one that has the fewest tokens and the most even weights."""
 SEEDS, TRAINED, HELD_OUT = (0, 1, 2), 5, 2
 """Conversations that are trained on, in one pass with a step for each, and held out in each run."""
 MIDDLE = 3
@@ -88,7 +91,7 @@ def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer:
     return TRAINED, counted[0]
 
 
-def trained(base: Path, folder: Path, learn: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
+def trained(base: Path, folder: Path, way: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
     """Train by the job's own code; yield the held-out loss on the way and at the end, with tokens and CPU seconds of the training alone.
 
     Args:
@@ -96,14 +99,14 @@ def trained(base: Path, folder: Path, learn: str, seed: int, slices_a_step: int,
     """
     silence_libraries()
 
-    def arguments_of(way: str) -> Any:
-        name = "default" if way == "slices" else "conversations"
+    def arguments_of(learn: str) -> Any:
+        name = "default" if learn == "slices" else "conversations"
         files = ["--train", f"{folder}/{name}-train.parquet", "--validation", f"{folder}/{name}-validation.parquet"]
-        steps = ["--gradient-accumulation", str(slices_a_step if way == "slices" else 1), "--epochs", "1", "--seed", str(seed)]
-        length = ["--max-length", str(TOKENS), "--no-gradient-checkpointing", "--learn", way]
+        steps = ["--gradient-accumulation", str(slices_a_step if learn == "slices" else 1), "--epochs", "2" if way == TWICE else "1", "--seed", str(seed)]
+        length = ["--max-length", str(TOKENS), "--no-gradient-checkpointing", "--learn", learn]
         return parse_arguments([*files, "--base", str(base), "--output", str(folder / "out"), *length, *steps, *KNOBS], "")
 
-    arguments = arguments_of(learn)
+    arguments = arguments_of(LEARN[0] if way == TWICE else way)
     tokenizer, examples, _ = prepare(arguments)
     examples["validation"] = prepare(arguments_of("each_reply_once"))[1]["validation"]
     arithmetic = choose_arithmetic(arguments, examples["train"][0])
@@ -144,7 +147,7 @@ def run(base: Path, output: Path, corpora: dict[str, Path]) -> None:
         data = output / f"{corpus}-{seed}"
         data.mkdir(exist_ok=True)
         count, sliced = written(data, seed, conversations, tokenizer)
-        for learn in LEARN:
+        for learn in WAYS:
             if (corpus, learn, seed) not in done:
                 lines = [
                     {"corpus": corpus, "learn": learn, "seed": seed, **point}
@@ -160,6 +163,12 @@ def read(output: Path) -> list[Measured]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
+def comparable(found: list[Measured]) -> list[Measured]:
+    """Return what was measured of the seeds that are finished in each way of learning."""
+    there = {(one["corpus"], one["seed"], one["learn"]) for one in found if one["step"]}
+    return [one for one in found if all((one["corpus"], one["seed"], learn) in there for learn in LEARN)]
+
+
 def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
     """Return what was measured at each step, over the seeds that are finished; the base, which is the same for all ways, first."""
     mine = [one for one in found if one["corpus"] == corpus]
@@ -170,16 +179,16 @@ def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measu
 
 def report(output: Path) -> str:
     """Return the figures at the end of the pass as Markdown, means over the seeds."""
-    found = read(output)
+    found = comparable(read(output))
     groups = sorted({name for one in found for name in one["by_reply"]}, key=lambda name: int(name.split("-")[0]))
     lines = []
     for corpus in dict.fromkeys(one["corpus"] for one in found):
         parts = [name for name in groups if any(name in one["by_reply"] for one in found if one["corpus"] == corpus)]
         replies = " | ".join(f"reply {name}" for name in parts)
         lines += ["", f"| {corpus} | seeds | tokens | CPU s | loss (each seed) | {replies} |", f"|---|---:|---:|---:|---|{'---:|' * len(parts)}"]
-        for learn in ("before", *LEARN):
-            points = points_of(found, corpus, LEARN[0])[0] if learn == "before" else points_of(found, corpus, learn)[-1]
-            if points:
+        for learn in ("before", *WAYS):
+            steps = points_of(found, corpus, LEARN[0])[:1] if learn == "before" else points_of(found, corpus, learn)[1:]
+            if steps and (points := steps[-1]):
                 tokens, cpu, loss = (fmean(one[name] for one in points) for name in ("tokens", "cpu_seconds", "loss"))
                 each = ", ".join(f"{one['loss']:.3f}" for one in points)
                 by = " | ".join(f"{fmean(one['by_reply'][name] for one in points):.3f}" for name in parts)
@@ -188,12 +197,12 @@ def report(output: Path) -> str:
 
 
 def draw(output: Path, file: Path) -> None:
-    found = read(output)
+    found = comparable(read(output))
     corpora = list(dict.fromkeys(one["corpus"] for one in found))
 
     def curves(axes: Any) -> None:
         for corpus, dashes in zip(corpora, ("-", "--"), strict=False):
-            for learn, colour, marker in zip(LEARN, COLOURS[1:], MARKERS, strict=False):
+            for learn, colour, marker in zip(WAYS, COLOURS[1:], MARKERS, strict=False):
                 steps = [points for points in points_of(found, corpus, learn) if points]
                 tokens, losses = ([fmean(one[name] for one in points) for points in steps] for name in ("tokens", "loss"))
                 axes.plot([count / 1000 for count in tokens], losses, dashes, color=colour, marker=marker, markersize=5, label=f"{learn}, {corpus}")
