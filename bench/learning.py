@@ -204,13 +204,20 @@ def draw(output: Path, file: Path) -> None:
         for corpus, dashes in zip(corpora, ("-", "--"), strict=False):
             for learn, colour, marker in zip(WAYS, COLOURS[1:], MARKERS, strict=False):
                 steps = [points for points in points_of(found, corpus, learn) if points]
+                if len(steps) == 1:
+                    continue
                 tokens, losses = ([fmean(one[name] for one in points) for points in steps] for name in ("tokens", "loss"))
                 axes.plot([count / 1000 for count in tokens], losses, dashes, color=colour, marker=marker, markersize=5, label=f"{learn}, {corpus}")
         axes.set_xlabel("tokens trained, thousands")
         axes.set_ylabel("held-out loss")
         axes.legend(frameon=False, labelcolor=TEXT, fontsize=8)
 
-    said = f"Held-out loss of each reply once over tokens trained, mean of the seeds, one pass. {report(output)}"
+    ends = "; ".join(
+        f"{corpus}, {learn}: {fmean(one['loss'] for one in steps[-1]):.3f} after {fmean(one['tokens'] for one in steps[-1]):,.0f} tokens"
+        for corpus, learn in product(corpora, WAYS)
+        if len(steps := points_of(found, corpus, learn)) > 1
+    )
+    said = f"Held-out loss over tokens trained, mean of the seeds. {ends}."
     file.write_text(picture(curves, "Learning curves of the three ways of learning", said, (7, 4), sides=("bottom", "left"), alone=True), encoding="utf-8")
 
 
