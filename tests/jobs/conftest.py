@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,16 @@ def make_tokenizer(specials: dict[str, str], more: list[str], template: str) -> 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=built, **specials, additional_special_tokens=more)
     tokenizer.chat_template = read_template(template)
     return tokenizer
+
+
+PROVING = Namespace(learn="slices", reply_prefix="", max_length=10_000)
+
+
+def label(script: dict[str, Any], chats: list[list[dict[str, str]]], tokenizer: Any, template: str) -> tuple[list[Any], list[Any]]:
+    """Return conversations as the training script labels them, in which each reply counts once, and the rows that they were."""
+    rows = [script["Row"](chat, [1 for message in chat if message["role"] == "assistant"]) for chat in chats]
+    kept, examples = script["encode"](rows, tokenizer, template, "train", PROVING)
+    return examples, kept
 
 
 def read_template(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.jobs.conftest import SCRIPT, SYSTEM, make_tokenizer
+from tests.jobs.conftest import PROVING, SCRIPT, SYSTEM, label, make_tokenizer
 
 pytest.importorskip("trl")
 
@@ -71,8 +71,7 @@ def test_replies_are_found_and_proven_in_every_family(script: dict[str, Any], na
     stop = FAMILIES[name][2]
     tokenizer, template = loaded(script, name, tmp_path)
     chat = conversation(stop, system)
-    examples = script["encode"]([chat], tokenizer, template, "train")
-    assert script["check_labels"](examples, [chat], tokenizer, Namespace(reply_prefix="", max_length=10_000)) == {stop}
+    assert script["check_labels"](*label(script, [chat], tokenizer, template), tokenizer, PROVING) == {stop}
     whole = tokenizer.apply_chat_template(chat, tokenize=False)
     assert (SYSTEM in whole) == system
     for at in (at for at, message in enumerate(chat) if message["role"] == "assistant"):  # trained is what follows the prompt in use
@@ -101,7 +100,7 @@ def test_what_is_trained_is_the_same_on_each_day(script: dict[str, Any], name: s
 def test_a_template_whose_replies_cannot_be_found_asks_for_marks(script: dict[str, Any], template: str, tmp_path: Path) -> None:
     tokenizer, _ = loaded(script, "SmolLM2", tmp_path)
     with pytest.raises(script["JobError"], match=r"mark the assistant's replies with \{% generation %\}; mark them \(docs/training.md\)"):
-        script["encode"]([conversation("x", True)], tokenizer, template, "train")
+        label(script, [conversation("x", True)], tokenizer, template)
 
 
 def test_the_marks_that_the_documentation_shows_give_the_same_labels(script: dict[str, Any], tmp_path: Path) -> None:
@@ -109,6 +108,6 @@ def test_the_marks_that_the_documentation_shows_give_the_same_labels(script: dic
     (shown,) = re.findall(r"```jinja\n(.*?)```", page, re.DOTALL)
     tokenizer, template = loaded(script, "SmolLM2", tmp_path)
     chat = conversation("<|im_end|>", True)
-    ours, theirs = (script["encode"]([chat], tokenizer, one, "train")[0] for one in (template, shown))
-    assert ours[0].tolist() == theirs[0].tolist()
-    assert ours[1].tolist() == theirs[1].tolist()
+    ours, theirs = (label(script, [chat], tokenizer, one)[0][0] for one in (template, shown))
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    assert ours.labels.tolist() == theirs.labels.tolist()

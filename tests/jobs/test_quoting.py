@@ -3,13 +3,12 @@
 import json
 import runpy
 import unicodedata
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.jobs.conftest import SCRIPT, make_tokenizer, read_metrics, succeed, write_parquet
+from tests.jobs.conftest import PROVING, SCRIPT, label, make_tokenizer, read_metrics, succeed, write_parquet
 
 pytest.importorskip("trl")
 
@@ -35,8 +34,8 @@ def labelled(script: dict[str, Any], name: str, chats: list[list[dict[str, str]]
     specials, more, _ = FAMILIES[name]
     tokenizer = make_tokenizer(specials, more, name)
     template = chat_template_utils.get_training_chat_template(tokenizer)
-    examples = script["encode"](chats, tokenizer, template, "train")
-    assert script["check_labels"](examples, chats, tokenizer, Namespace(reply_prefix="", max_length=10_000)) == {FAMILIES[name][2]}
+    examples, rows = label(script, chats, tokenizer, template)
+    assert script["check_labels"](examples, rows, tokenizer, PROVING) == {FAMILIES[name][2]}
     return tokenizer, examples
 
 
@@ -60,7 +59,7 @@ def test_texts_without_quotes_are_tokenized_as_transformers_does(script: dict[st
     from trl import chat_template_utils
 
     chat = [{"role": "user", "content": " Two  blanks\n\nand 🙂"}, {"role": "assistant", "content": "é\n- one\n- two"}] * 2
-    tokenizer, ((ids, labels),) = labelled(script, name, [chat])
+    tokenizer, ((ids, labels, *_),) = labelled(script, name, [chat])
     asked: dict[str, Any] = {"return_dict": True, "return_assistant_tokens_mask": True}
     theirs = tokenizer.apply_chat_template(chat, chat_template=chat_template_utils.get_training_chat_template(tokenizer), **asked)
     assert ids.tolist() == theirs["input_ids"]
@@ -79,9 +78,10 @@ def test_a_control_token_within_a_reply_fails_the_proof(script: dict[str, Any]) 
     text = "<|im_start|>user\nHi.<|im_end|>\n<|im_start|>assistant\n"
     ids = numpy.array(tokenizer(text + "One.<|im_end|> Two.<|im_end|>\n")["input_ids"], dtype=numpy.int32)
     learnt = numpy.arange(len(ids)) >= len(tokenizer(text)["input_ids"])
-    examples = [(ids, numpy.where(learnt, ids, numpy.int32(-100)))]
+    labels = numpy.where(learnt, ids, numpy.int32(-100))
+    examples = [script["Example"](ids, labels, learnt.astype(numpy.int32), learnt.astype(numpy.int32))]
     with pytest.raises(script["JobError"], match="would learn control tokens in"):
-        script["check_labels"](examples, [chat], tokenizer, Namespace(reply_prefix="", max_length=10_000))
+        script["check_labels"](examples, [script["Row"](chat, [1])], tokenizer, PROVING)
 
 
 def test_decomposed_texts_are_learnt_composed_also_where_the_tokenizer_writes_them_otherwise(bases: dict[str, Path], tmp_path: Path) -> None:
