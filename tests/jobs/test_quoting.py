@@ -33,7 +33,7 @@ def labelled(script: dict[str, Any], name: str, chats: list[list[dict[str, str]]
 
     specials, more, _ = FAMILIES[name]
     tokenizer = make_tokenizer(specials, more, name)
-    template = chat_template_utils.get_training_chat_template(tokenizer)
+    template = str(chat_template_utils.get_training_chat_template(tokenizer))
     examples, rows = label(script, chats, tokenizer, template)
     assert script["check_labels"](examples, rows, tokenizer, PROVING) == {FAMILIES[name][2]}
     return tokenizer, examples
