@@ -12,7 +12,7 @@ from core.evaluation.page import Pair, conversation_pairs
 from core.evaluation.person_preferences import Reading, person_preferences, preferred, readings_of, who_preferred
 from core.evaluation.preference_words import length_sentence, position_sentence, rate_sentence
 from core.evaluation.preferences import Preferences
-from core.evaluation.record import EvaluationRecord, facts_of
+from core.evaluation.record import EvaluationRecord, facts_of, next_step_of
 from core.evaluation.report import evaluation_markdown
 from core.evaluation.sentences import battery_sentences, exposure_sentences, why
 from core.packs.pack import Pack, load_pack
@@ -28,7 +28,7 @@ class ArmHead:
         passes: by arm, the base's too: how many conversations pass, and of how many.
         safety: sentences on what its gates met.
         preferences: sentences on who preferred it, the judge first.
-        following: what to do now, and the command for it.
+        following: what to do now, with a command in backticks.
     """
 
     arm: str
@@ -37,7 +37,7 @@ class ArmHead:
     passes: dict[str, tuple[int, int]]
     safety: list[str]
     preferences: list[str]
-    following: tuple[str, str]
+    following: str
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,7 @@ def _head(store: Store, facts: EvaluationFacts, record: EvaluationRecord, folder
         passes[name] = (sum(item.score is not None and item.score.outcome is Outcome.PASS for item in completed), len(completed))
     said = [rate_sentence(facts.pairwise[arm], arm)] if arm in facts.pairwise else []
     said += [people_sentence(found, arm) for _, found in people_preferences(store, record, folder, arm)]
-    return ArmHead(
-        arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], said, _following(one, record.domain)
-    )
-
-
-def _following(one: ArmComparison, domain: str) -> tuple[str, str]:
-    if one.decided.decision == "ship":
-        return "Have a person check the judge before you rely on it", f"understudy review --evaluation latest --domain {domain}"
-    return "Read the conversations that failed, rehearse more, and train again", f"understudy release --domain {domain}"
+    return ArmHead(arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], said, next_step_of(record, arm))
 
 
 def people_preferences(store: Store, record: EvaluationRecord, folder: str, arm: str) -> list[tuple[str, Preferences]]:
