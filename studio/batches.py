@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from core.escaping import spreadsheet_cell
-from core.records import Assessment, Transcript
+from core.judging.page import assessment_page
+from core.judging.plan import read_judged
+from core.records import Assessment, AssessmentBatch, Transcript
 from core.views.batch_figures import figures_of, traits_in
-from core.views.batches import Batch, Row, open_batch
+from core.views.batches import Batch, Row, batch_path, open_batch
 from core.views.choosing import ANSWERS, ORDERS, OUTCOMES, Wanted, chosen, excerpt, view_of, wanted_of
 from studio.pages import number_of, page, query_of, store_of
 
@@ -83,6 +86,15 @@ def export_lines(request: Request) -> Response:
     return StreamingResponse(lines(), media_type="application/jsonl", headers=headers)
 
 
+def export_page(request: Request) -> Response:
+    """Return the whole batch as one file that is read without a server."""
+    store, batch = store_of(request), _asked(request)[0]
+    if batch.pack is None or not batch.by:
+        raise HTTPException(404)
+    judged = read_judged(store, store.load(batch_path(batch.name), AssessmentBatch))
+    return _download(assessment_page(batch.pack, judged, "").encode(), f"{batch.name}.html", "text/html; charset=utf-8")
+
+
 def _cell(value: Any) -> Any:
     return spreadsheet_cell(value) if isinstance(value, str) and value else value
 
@@ -110,4 +122,5 @@ routes = [
     Route("/batches/{name}", show_batch),
     Route("/batches/{name}/rows.csv", export_csv),
     Route("/batches/{name}/rows.jsonl", export_lines),
+    Route("/batches/{name}/page.html", export_page),
 ]

@@ -131,11 +131,12 @@ class Store:
         """Return the state of each of these files that is there; what is no name below the root, or a link, is left out."""
         fs, root = _filesystem(self.root)
         found: dict[str, FileState] = {}
+        is_local = self.is_local
         for name in names:
             if wrong_in(name):
                 continue
             try:
-                if self.is_local:
+                if is_local:
                     seen = os.lstat(f"{root}/{name}")
                     if stat.S_ISREG(seen.st_mode):
                         found[name] = FileState(seen.st_size, seen.st_mtime, f"{seen.st_ino}-{seen.st_mtime_ns}")

@@ -116,6 +116,12 @@ def test_exports_hold_what_was_asked_for_and_no_formula(client, store):
     assert lines[0]["assessment"]["score"]["failed_checks"] == ["MT1"]
 
 
+def test_the_whole_batch_can_be_taken_away_as_one_page(client, batch):
+    page = client.get(f"/batches/{batch}/page.html")
+    assert page.headers["content-disposition"].startswith("attachment")
+    assert all(f'"{item.transcript.id}"' in page.text for item in BATCH)
+
+
 def test_a_batch_is_read_once_and_again_where_a_file_has_changed(store):
     name = keep(store, BATCH)
     first = open_batch(store, name)
