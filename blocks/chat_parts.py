@@ -1,7 +1,9 @@
 """Who takes part in a chat: the GGUF of each, its system prompt, what is known of it, and how it is played. It needs no Prefect."""
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -106,9 +108,11 @@ def _from_file(name: str, path: Path, pack: Pack) -> Part:
 
 
 def _system(path: Path, pack: Pack) -> str:
-    """Return the prompt of the Modelfile that an export puts beside its files; a pack may have changed since."""
-    beside = path.parent / "Modelfile"
-    match = SYSTEM.search(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+    """Return the prompt that an export puts beside its files, in export.json and mostly in the Modelfile too; a pack may have changed since."""
+    report, modelfile = path.parent / "export.json", path.parent / "Modelfile"
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return str(json.loads(report.read_text(encoding="utf-8"))["system"])
+    match = SYSTEM.search(modelfile.read_text(encoding="utf-8")) if modelfile.is_file() else None
     return match[1].rstrip("\n") if match else pack.system()
 
 

@@ -111,9 +111,10 @@ def converter() -> Path:
     """It is in these sources alone; gguf on the registry is older and does not fit it. With it come the chat templates of many families."""
     version = pinned("llama-cpp-python")
     target = cache() / f"llama.cpp-{version}"
-    if not all((target / name).exists() for name in ("convert_hf_to_gguf.py", "models/templates")):
+    wanted = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "models/templates")
+    if not all((target / name).exists() for name in wanted):
         part, top = part_of(target), f"llama_cpp_python-{version}/vendor/llama.cpp"
-        wanted = tuple(f"{top}/{name}" for name in ("convert_hf_to_gguf.py", "conversion/", "gguf-py/", "models/templates/", "LICENSE"))
+        wanted = tuple(f"{top}/{name}" for name in (*wanted, "conversion/", "gguf-py/", "LICENSE"))
         with tarfile.open(sdist()) as tar:
             tar.extractall(part, members=[member for member in tar if member.name.startswith(wanted)], filter="data")
         shutil.rmtree(target, ignore_errors=True)

@@ -68,6 +68,8 @@ class JobEventLogger:
                 self._say(f"validation loss {event.get('loss')} after step {event.get('step')}")
             case "resumed":
                 self._say(f"resumes from its checkpoint at step {event.get('step')}")
+            case "ladder":
+                self._say(str(event.get("text")))
             case "fallback" | "warning":
                 self._logger.warning("%s: %s", self._name, event.get("text") or event)
 

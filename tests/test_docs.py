@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from core.packs.prompts import read_front_matter
-from core.settings.pipeline import Settings
+from core.settings.pipeline import Settings, load_training
 from core.settings.reference import setting_rows
 from flows.terminal.signatures import option_of, read_signature
 from flows.terminal.words import WORDS
@@ -178,6 +178,16 @@ def test_prose_wraps_at_100_characters(page):
     lines = text_of(page).splitlines()
     paragraphs = [token.map for token in MarkdownIt("commonmark").enable("table").parse(text_of(page)) if token.type == "paragraph_open" and token.map]
     assert [line for start, end in paragraphs for line in lines[start:end] if len(line) > 100 and not line.startswith("![")] == []
+
+
+def test_llama_server_gets_the_context_of_the_training_that_the_readme_shows():
+    texts = [path.read_text(encoding="utf-8") for path in (CHECKOUT / "README.md", CHECKOUT / "docs/training.md")]
+    training = re.search(r"^training: (\S+)", texts[0], re.MULTILINE)
+    assert training
+    context = load_training(training[1], CHECKOUT).train["max-length"]
+    figures = [re.findall(r"llama-server .*-c (\d+)", text) for text in texts]
+    assert all(figures)
+    assert {figure for found in figures for figure in found} == {str(context)}
 
 
 def test_the_readme_is_under_900_words_and_its_first_command_is_on_the_first_screen():

@@ -50,8 +50,7 @@ def _paid(store: Store, model: ModelRef) -> dict[str, Any]:
 
 def export_of(run: Run, gguf: ModelRef) -> ExportFacts:
     """Return what is known of GGUF files."""
-    length = load_training(run.settings.training).train["max-length"]
-    return export_facts(run.store.load_json(f"{gguf.path}/export.json"), int(length) if isinstance(length, int) else None, **_paid(run.store, gguf))
+    return export_facts(run.store.load_json(f"{gguf.path}/export.json"), **_paid(run.store, gguf))
 
 
 def source_of(model: ModelRef) -> Source:

@@ -88,6 +88,8 @@ class ConvertArguments(_Arguments):
     threads: Annotated[Count, Field(le=1024)] | None = None
     heldout_examples: Count | None = None
     heldout_tokens: Annotated[Count, Field(ge=2)] | None = None
+    calibration_tokens: Annotated[Count, Field(ge=512)] | None = None
+    kl_bound: Ratio | None = None
     reference_dtype: Literal["float32", "bfloat16"] | None = None
     logit_tolerance: Ratio | None = None
     min_agreement: Share | None = None

@@ -181,4 +181,8 @@ class Training(Strict):
     convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]
-    """GGUF files to make; the first one is evaluated."""
+    """GGUF files to make; the first one is evaluated. Each is measured, and the smallest close to
+    16 bits is named."""
+    imatrix: bool = False
+    """Whether quantising rounds less what the training conversations use more (importance
+    matrix)."""

@@ -81,7 +81,11 @@ def conversion_memory(shape: Shape, known: Estimate) -> float:
 
 
 def conversion_seconds(shape: Shape, quantisations: int, known: Estimate) -> float:
-    """Return how long a conversion takes, with its start."""
+    """Return how long a conversion takes, with its start.
+
+    Args:
+        quantisations: files made from the 16-bit one; the proof of the adapter's file and the importance matrix take as long as one each.
+    """
     weights = (shape.linear + shape.embedding) * 2 / GB
     return known.start_minutes * 60 + 60 * weights * (1 + quantisations / 2) / known.convert_gb_a_minute
 

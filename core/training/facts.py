@@ -39,6 +39,7 @@ class FileFacts(Record):
 
     Args:
         heldout_loss: mean over the held-out texts; loss_difference: how much higher that is than the 16-bit file's.
+        kl: mean Kullback-Leibler divergence from the 16-bit file on the held-out texts, in nats per token.
         ended: whether a short chat ended by itself.
         fallen_back: matrices that got another quantisation, by its name.
     """
@@ -48,6 +49,7 @@ class FileFacts(Record):
     sha256: str
     heldout_loss: float | None = None
     loss_difference: float | None = None
+    kl: float | None = None
     ended: bool | None = None
     fallen_back: dict[str, int] = Field(default_factory=dict)
 
@@ -176,6 +178,9 @@ class ExportFacts(Record):
         merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
         heldout: which texts these are.
         pre_tokenizer: given by hand, since llama.cpp does not know the tokenizer.
+        recommended: the smallest quantised file whose divergence is at most kl_bound; none where no file's is.
+        importance: what was read for the importance matrix: `conversations`, `tokens` and `matrices`.
+        lora: file of the adapter alone; lora_difference: as logit_difference, of the base with it.
     """
 
     files: list[FileFacts]
@@ -194,6 +199,11 @@ class ExportFacts(Record):
     heldout: str | None = None
     stop_token: str | None = None
     pre_tokenizer: str | None = None
+    recommended: str | None = None
+    kl_bound: float | None = None
+    importance: dict[str, int] | None = None
+    lora: str | None = None
+    lora_difference: float | None = None
     seconds: float | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     hardware: str | None = None
@@ -250,14 +260,15 @@ def pair_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd: flo
     return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, PairFacts, JobError, "metrics.json")
 
 
-def export_facts(export: Mapping[str, Any], context: int | None = None, hardware: str | None = None, usd: float | None = None) -> ExportFacts:
-    """Return what `export.json` says, with the context of the Modelfile, the machine and what it cost.
+def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> ExportFacts:
+    """Return what `export.json` says, with the machine and what it cost.
 
     Raises:
         JobError: something is missing in it.
     """
     checks, named, fallen = (export.get(part) or {} for part in ("checks", "files", "fallback_tensors"))
-    replies, losses, differences = (checks.get(part) or {} for part in ("replies", "heldout_loss", "heldout_loss_difference"))
+    parts = ("replies", "heldout_loss", "heldout_loss_difference", "kl_divergences", "lora")
+    replies, losses, differences, divergences, lora = (checks.get(part) or {} for part in parts)
     ggufs = [name for name in [*replies, *named] if name.endswith(".gguf")]
     found = {
         "files": [
@@ -267,12 +278,13 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
                 "fallen_back": Counter(fallen.get(name, {}).values()),
                 "heldout_loss": losses.get(name),
                 "loss_difference": differences.get(name),
+                "kl": divergences.get(name),
             }
             for name, known in named.items()
         ],
         # The Modelfile's is the first that was asked for, and replies are in that order.
         "main": next((name for name in ggufs if not name.endswith("-f16.gguf")), next(iter(ggufs), None)),
-        "context": context,
+        "context": export.get("context"),
         "template_identical": checks.get("chat_template_identical"),
         "texts_alike": checks.get("texts_tokenized_alike"),
         "positions": checks.get("positions_compared"),
@@ -286,6 +298,9 @@ def export_facts(export: Mapping[str, Any], context: int | None = None, hardware
         "heldout": _heldout(checks),
         "stop_token": checks.get("stop_token"),
         "pre_tokenizer": checks.get("fallback_pre_tokenizer"),
+        **{name: export.get(name) for name in ("recommended", "kl_bound", "importance")},
+        "lora": next((name for name in named if name.endswith("-lora-f16.gguf")), None),
+        "lora_difference": lora.get("logit_difference"),
         "seconds": export.get("seconds"),
         "versions": export.get("versions") or {},
         "hardware": hardware,

@@ -122,7 +122,7 @@ def plan_conversion(what: str, shape: Shape, training: Training, offered: Mappin
         BudgetError: it could exceed jobs.usd.
     """
     memory = {"weights, reference and llama.cpp": conversion_memory(shape, known)}
-    seconds = conversion_seconds(shape, len(training.quantisations), known)
+    seconds = conversion_seconds(shape, len(training.quantisations) + training.imatrix + 1, known)
     found = [Option(flavor, sum(memory.values()) <= flavor.ram_gb, seconds) for flavor in offered.values()]
     name = training.flavors.convert if training.flavors else ""
     return _plan(what, memory, found, name, "flavors.convert", jobs, spent, "set")

@@ -142,10 +142,12 @@ def export_spec(
     arguments: dict[str, Argument] = {
         "name": arm,
         "quantisations": list(training.quantisations),
+        "imatrix": training.imatrix,
         "context": training.train["max-length"],
         **training.convert,
     }
     name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script, *([place] if place else [])])
+    kept = f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}"
     return JobSpec(
         stage="convert",
         script="convert_gguf.py",
@@ -153,16 +155,9 @@ def export_spec(
         folder=f"models/gguf/{arm}-{name}",
         finished="export.json",
         arguments=arguments,
-        local={
-            **_base(store, base, here=True),
-            **(_adapter(store, adapter, here=True) if adapter else {}),
-            **llama,
-            "heldout": str(store.local(f"{dataset.path}/{folder_of(training)}validation.parquet")),
-            "keep": str(store.local(f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}")),
-        },
+        local={**_models(store, base, adapter, here=True), **llama, **_measured_on(store, dataset, training), "keep": str(store.local(kept))},
         remote={
-            **_base(store, base, here=False),
-            **(_adapter(store, adapter, here=False) if adapter else {}),
+            **_models(store, base, adapter, here=False),
             "dataset": dataset.repo,
             "dataset-revision": dataset.commit,
             **({"dataset-folder": folder} if (folder := folder_of(training)) else {}),
@@ -205,6 +200,16 @@ def _texts(training: Training, pack: Pack, template: bool) -> dict[str, tuple[st
     if template and training.chat_template:
         files["chat-template"] = ("chat_template.jinja", MARKERS.sub("", training.chat_template))
     return files
+
+
+def _measured_on(store: Store, dataset: DatasetRef, training: Training) -> dict[str, Argument]:
+    """Return the files on which GGUF files are measured, and those by which they are rounded."""
+    splits = {"heldout": "validation", **({"calibration": "train"} if training.imatrix else {})}
+    return {name: str(store.local(f"{dataset.path}/{folder_of(training)}{split}.parquet")) for name, split in splits.items()}
+
+
+def _models(store: Store, base: ModelRef, adapter: ModelRef | None, here: bool) -> dict[str, Argument]:
+    return {**_base(store, base, here), **(_adapter(store, adapter, here) if adapter else {})}
 
 
 def _base(store: Store, base: ModelRef, here: bool) -> dict[str, Argument]:

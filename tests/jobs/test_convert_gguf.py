@@ -362,8 +362,9 @@ def test_the_file_computes_what_was_trained(exported: Exported, architecture: st
 def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Exported, architecture: str) -> None:
     model, output, told = exported[architecture]
     report, files = export_of(output), {"coach-f16.gguf", "coach-q4_k_m.gguf"}
+    assert not told.named("warning")
     checks, tokenizer = report["checks"], read_tokenizer(model)
-    names = ["vocabulary", "texts", "ends", "prompts", "merge", "logits", "greedy replies", *["loss", "reply"] * 2]
+    names = ["vocabulary", "texts", "ends", "prompts", "merge", "logits", "greedy replies", "adapter", *["loss", "reply"] * 2]
     assert [event["name"] for event in told.named("check")] == names
     assert checks["special_tokens_alike"] == sum(token.special for token in tokenizer.added_tokens_decoder.values())
     assert checks["adds_bos"] == (not architecture.startswith("qwen3"))
@@ -380,7 +381,7 @@ def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Ex
     assert all(checks["heldout_loss_difference"][name] - checks["heldout_loss_interval"][name] <= checks["quantisation_tolerance"] for name in files)
     assert checks["heldout"] == "own replies"
     assert all(reply["reply"] for reply in checks["replies"].values())
-    assert set(report["files"]) == {*files, "Modelfile"}
+    assert set(report["files"]) == {*files, "coach-lora-f16.gguf", "Modelfile"}
     for name, known in report["files"].items():
         content = (output / name).read_bytes()
         assert known == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -435,10 +436,11 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
     rows = [CHAT, other, CHAT[1:3], other]
     path = write_parquet(tmp_path / "heldout.parquet", rows)
     calls = [
-        exporting(speaker, tmp_path / "all", "--heldout", path, "--quantisations", "q8_0", "q4_k_m"),
+        exporting(speaker, tmp_path / "all", "--heldout", path, "--quantisations", "q8_0", "q4_k_m", "--imatrix", "--calibration", path, "--kl-bound", 1e-9),
         exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-examples", 2, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
     ]
-    jobs.succeed(*calls)
+    told, _ = jobs.succeed(*calls)
+    assert "none is at most 1e-09 nats" in told.named("ladder")[0]["text"]
     report, few = export_of(tmp_path / "all"), export_of(tmp_path / "few")
     checks = report["checks"]
     assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == ("heldout.parquet", 4, "assistant replies")
@@ -448,8 +450,19 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
         assert loss == pytest.approx(expected, abs=0.05)
     assert list(checks["heldout_loss"]) == ["coach-f16.gguf", "coach-q8_0.gguf", "coach-q4_k_m.gguf"]
     assert few["checks"]["heldout_examples"] == 2
+    # Each file is measured, and the smallest that is close enough is named.
+    first, second = report["ladder"]
+    assert [rung["file"] for rung in (first, second)] == ["coach-q8_0.gguf", "coach-q4_k_m.gguf"]
+    assert first["kl_divergence"] < second["kl_divergence"]
+    assert all(rung["bytes"] == report["files"][rung["file"]]["bytes"] and rung["imatrix"] for rung in report["ladder"])
+    assert report["recommended"] is None
+    assert few["recommended"] == "coach-q8_0.gguf"
+    assert report["importance"]["conversations"] == len(rows)
+    assert few["importance"] is None
     assert 0 < few["checks"]["heldout_tokens"] < checks["heldout_tokens"]
-    assert set(few["files"]) == {"coach-q8_0.gguf", "Modelfile"} == {path.name for path in (tmp_path / "few").iterdir()} - {"export.json"}
+    assert (
+        set(few["files"]) == {"coach-q8_0.gguf", "coach-lora-f16.gguf", "Modelfile"} == {path.name for path in (tmp_path / "few").iterdir()} - {"export.json"}
+    )
 
 
 # --- replies, and Ollama's template ---
@@ -542,6 +555,17 @@ def test_a_model_that_ends_its_replies_is_exported_and_one_that_does_not_is_refu
     assert export_of(tmp_path / "endless")["checks"]["replies"]["coach-q4_k_m.gguf"]["ended_by_itself"] is False
     assert set(base.named("done")[0]["ended_by_itself"].values()) == {False}
     assert "adapter_loss" not in export_of(tmp_path / "base")["checks"]
+
+    # The adapter's own file beside the base's is the merged model.
+    ids = read_tokenizer(speaker)(SAYS * 8)["input_ids"]
+    merged, adapter, whole = (tmp_path / name for name in ("good/coach-f16.gguf", "good/coach-lora-f16.gguf", "base/coach-f16.gguf"))
+    models = [Llama(merged, 512, 1), Llama(whole, 512, 1, adapter=adapter), Llama(whole, 512, 1)]
+    wanted, found, untrained = (model.logits(ids) for model in models)
+    for model in models:
+        model.close()
+    assert abs(found - wanted).max() < abs(untrained - wanted).max() / 5
+    assert adapter.stat().st_size < merged.stat().st_size / 5
+    assert "lora" not in export_of(tmp_path / "base")["files"]
 
 
 # --- what is refused ---
@@ -648,7 +672,7 @@ def test_what_was_merged_and_measured_is_not_made_a_second_time(jobs: Jobs, spea
     (done,) = jobs.succeed(call)
     assert [event["step"] for event in done.named("progress")] == ["taking what was merged and measured before"]
     assert not any((tmp_path / "kept").iterdir())
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"coach-f16.gguf", "coach-q4_k_m.gguf", "Modelfile", "export.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"coach-f16.gguf", "coach-q4_k_m.gguf", "coach-lora-f16.gguf", "Modelfile", "export.json"}
     # Another model takes nothing from there.
     (other,) = jobs.succeed(exporting(speaker, tmp_path / "base", "--keep", tmp_path / "kept", adapter=None))
     assert "merging" not in [event["step"] for event in other.named("progress")]
@@ -694,6 +718,7 @@ def test_a_quantised_file_fails_only_when_it_surely_loses_more_than_is_allowed(j
         (["--loss-tolerance", "-1"], "0 or more"),
         (["--quantisations", "q9"], "q4_k_m"),
         (["--push-to", "me/coach"], "--push-tag"),
+        (["--imatrix"], "--calibration"),
         (["--heldout", "a.parquet", "--dataset", "me/rows"], "either --heldout or --dataset"),
     ],
 )
@@ -706,8 +731,6 @@ def test_arguments_that_cannot_be_meant_are_refused_at_once(given: list[str], wo
 
 
 def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
-    quoted = tmp_path / "quoted.md"
-    quoted.write_text('Say """.', encoding="utf-8")
     mute = write_parquet(tmp_path / "mute.parquet", [CHAT[:2]])
     (tmp_path / "text.parquet").write_text("no parquet", encoding="utf-8")
     bare = tmp_path / "bare"
@@ -715,13 +738,15 @@ def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, spea
     (bare / "adapter_config.json").write_text("{}", encoding="utf-8")
     told = jobs.refuse(
         tmp_path / "out",
-        exporting(speaker, tmp_path / "out", "--system-file", quoted),
         exporting(speaker, tmp_path / "out", "--heldout", mute),
         exporting(speaker, tmp_path / "out", "--heldout", tmp_path / "text.parquet"),
         exporting(speaker, tmp_path / "out", "--heldout", tmp_path / "gone.parquet"),
+        exporting(speaker, tmp_path / "out", "--imatrix", "--calibration", mute),
         exporting(speaker, tmp_path / "out", adapter=str(bare)),
     )
-    for one, words in zip(told, ['"""', "without an assistant reply", "cannot be read", "does not exist", "has no tokenizer"], strict=True):
+    for one, words in zip(
+        told, ["without an assistant reply", "cannot be read", "does not exist", "without an assistant reply", "has no tokenizer"], strict=True
+    ):
         assert words in one.error
         assert one.events == []
 
@@ -799,7 +824,12 @@ def test_a_job_reads_and_leaves_everything_on_the_hub(jobs: Jobs, hub: Hub, comm
     assert (pushed["repo"], pushed["tag"]) == ("me/coach-gguf", "run-1")
     info = json.loads(hub.get("/api/models/me/coach-gguf/revision/run-1"))
     assert (info["sha"], info["private"]) == (pushed["commit"], True)
-    assert {sibling["rfilename"] for sibling in info["siblings"]} - {".gitattributes"} == {"coach-q4_k_m.gguf", "Modelfile", "export.json"}
+    assert {sibling["rfilename"] for sibling in info["siblings"]} - {".gitattributes"} == {
+        "coach-q4_k_m.gguf",
+        "coach-lora-f16.gguf",
+        "Modelfile",
+        "export.json",
+    }
     report = json.loads(hub.get("/me/coach-gguf/resolve/run-1/export.json"))
     for name, known in report["files"].items():
         content = hub.get(f"/me/coach-gguf/resolve/run-1/{name}")

@@ -270,7 +270,7 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     succeed("convert_gguf", "--base", base, "--adapter", tmp_path / "adapter", "--name", "tuned", "--output", tmp_path / "tuned", *common)
     assert {path.name for path in (tmp_path / "base").iterdir()} == {"base-q4_k_m.gguf", "Modelfile", "export.json"}
     report = json.loads((tmp_path / "tuned" / "export.json").read_text(encoding="utf-8"))
-    assert set(report["files"]) == {"tuned-f16.gguf", "tuned-q4_k_m.gguf", "Modelfile"}
+    assert set(report["files"]) == {"tuned-f16.gguf", "tuned-q4_k_m.gguf", "tuned-lora-f16.gguf", "Modelfile"}
     assert report["checks"]["logit_difference"] < 0.02
     assert report["fallback_tensors"] == {"tuned-q4_k_m.gguf": {}}
 

@@ -101,19 +101,36 @@ def write_experts(path: Path) -> None:
     writer.close()
 
 
+def random_importance(path: Path) -> dict[str, Any]:
+    """Return an importance matrix for a model, with columns that matter much and others that do not."""
+    import gguf
+    import numpy
+
+    draw = numpy.random.default_rng(1)
+    names = {str(tensor.name): int(tensor.shape[0]) for tensor in gguf.GGUFReader(path).tensors if len(tensor.shape) > 1}
+    return {name: draw.lognormal(0, 3, width).astype(numpy.float32) for name, width in names.items() if name.startswith("blk.")}
+
+
 @pytest.mark.parametrize("shape", MODELS, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[3]}")
 def test_quantised_files_are_those_of_llama_cpps_own_quantiser(library: Any, tmp_path: Path, shape: tuple[Any, ...]) -> None:
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama_model_quantize is in llama-cpp-python: deployments/install.sh llama-cpp")
     source, ours, theirs = write_model(tmp_path / "f16.gguf", *shape), tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
     kinds = ("q3_k_m", "q4_k_m") if shape[3] > 20 else library.MIXTURES  # each file is read back, which takes as long as it has matrices
-    for kind in kinds:
+    importance = random_importance(source) if shape[3] == 11 else {}  # of one model is enough
+    for kind, weights in [*((kind, {}) for kind in kinds), *((kind, importance) for kind in ("q4_0", "q4_k_m", "q5_k_m") if importance)]:
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype, parameters.nthread = library.MIXTURES[kind], 2
+        # Its end is an entry without a name.
+        entries = (llama_cpp.llama_model_imatrix_data * (len(weights) + 1))()
+        for entry, (name, data) in zip(entries, weights.items(), strict=False):
+            entry.name, entry.data, entry.size = name.encode(), data.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), data.size
+        if weights:
+            parameters.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
         assert llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(theirs), ctypes.byref(parameters)) == 0
-        library.quantise(source, ours, kind, 2)
+        library.quantise(source, ours, kind, 2, importance=weights)
         found, wanted = contents(ours), contents(theirs)
         assert {name: tensor[0] for name, tensor in found[0].items()} == {name: tensor[0] for name, tensor in wanted[0].items()}, kind
-        assert found[1] == wanted[1], kind
+        assert found[1] == wanted[1] | ({"quantize.imatrix.entries_count": len(weights)} if weights else {}), kind
         for name, (_, data) in found[0].items():
             # two compilers may round a number in a thousand differently
             differing = sum(one != other for one, other in zip(data, wanted[0][name][1], strict=True))
@@ -180,3 +197,18 @@ def test_logits_do_not_depend_on_how_a_text_is_cut_into_batches(library: Any, tm
     llama.close()
     assert whole.shape == (700, 512)
     assert max(float(abs(whole[start : start + len(part)] - part).max()) for start, part in zip((0, 5, 600), parts, strict=True)) < 0.01
+
+
+def test_the_importance_of_a_column_is_the_mean_square_of_what_comes_into_it(library: Any, tmp_path: Path) -> None:
+    """Known of the first layer, whose input is the normalised embedding of each token."""
+    import gguf
+    import numpy
+
+    library.write_tiny(tmp_path / "f32.gguf")
+    texts = [[number * 37 % 500 for number in range(600)], [number * 11 % 500 for number in range(30)]]
+    found = library.importance(tmp_path / "f32.gguf", texts, 1024, 1)
+    embedding = next(tensor.data for tensor in gguf.GGUFReader(tmp_path / "f32.gguf").tensors if tensor.name == "token_embd.weight")
+    rows = numpy.concatenate([embedding[ids] for ids in texts]).astype(numpy.float64)
+    normalised = rows / numpy.sqrt((rows**2).mean(1, keepdims=True) + 1e-5)
+    assert numpy.allclose(found["blk.0.attn_q.weight"], (normalised**2).mean(0), rtol=1e-3)
+    assert set(found) == {f"blk.0.{name}.weight" for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}

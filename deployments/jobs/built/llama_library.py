@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import (
     POINTER, c_bool, c_char, c_char_p, c_float, c_int32, c_int64, c_int8, c_size_t, c_uint32,
@@ -32,7 +32,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, IO
+from typing import Any, IO, NamedTuple
 
 import numpy
 
@@ -70,12 +70,22 @@ class ContextParameters(ctypes.Structure):
         "n_outputs_max",
         "n_outputs_max_per_seq",
     )
+    _kinds = (
+        "ctx_type",
+        "rope_scaling_type",
+        "pooling_type",
+        "attention_type",
+        "flash_attn_type",
+    )
     _fields_ = (
         *((name, c_uint32) for name in _names),
         ("n_threads", c_int32),
         ("n_threads_batch", c_int32),
-        ("pad", c_int32),
-        ("rest", c_int64 * 64),
+        *((name, c_int32) for name in _kinds),
+        *(("rope", c_float * 6), ("yarn_orig_ctx", c_uint32), ("defrag_thold", c_float)),
+        *(("cb_eval", c_void_p), ("cb_eval_user_data", c_void_p)),
+        *(("type_k", c_int32), ("type_v", c_int32)),
+        ("rest", c_int64 * 56),
     )
 
 
@@ -105,6 +115,22 @@ class GgmlParameters(ctypes.Structure):
     _fields_ = (("mem_size", c_size_t), ("mem_buffer", c_void_p), ("no_alloc", c_bool))
 
 
+class Tensor(ctypes.Structure):
+    """struct ggml_tensor, as far as its data."""
+
+    _fields_ = (
+        *(("type", c_int32), ("buffer", c_void_p)),
+        *(("ne", c_int64 * 4), ("nb", c_size_t * 4)),
+        *(("op", c_int32), ("op_params", c_int32 * 16), ("flags", c_int32)),
+        *(("src", c_void_p * 10), ("view_src", c_void_p), ("view_offs", c_size_t)),
+        *(("data", c_void_p), ("name", c_char * 64)),
+    )
+
+
+EVALUATED = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
+"""ggml_backend_sched_eval_callback: asked before a tensor is computed, and called after it."""
+
+
 SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_backend_init": (None, ()),
     "llama_log_set": (None, (c_void_p, c_void_p)),
@@ -132,6 +158,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_batch_free": (None, (Batch,)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
+    "llama_adapter_lora_init": (c_void_p, (c_void_p, c_char_p)),
+    "llama_set_adapters_lora": (c_int32, (c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_float))),
     "ggml_init": (c_void_p, (GgmlParameters,)),
     "ggml_free": (None, (c_void_p,)),
     "ggml_new_tensor_1d": (c_void_p, (c_void_p, c_int32, c_int64)),
@@ -139,6 +167,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_set_name": (c_void_p, (c_void_p, c_char_p)),
     "ggml_get_tensor": (c_void_p, (c_void_p, c_char_p)),
     "ggml_get_data_f32": (c_void_p, (c_void_p,)),
+    "ggml_get_name": (c_char_p, (c_void_p,)),
+    "ggml_op_name": (c_char_p, (c_int32,)),
     "ggml_nelements": (c_int64, (c_void_p,)),
     "ggml_nrows": (c_int64, (c_void_p,)),
     "ggml_n_dims": (c_int32, (c_void_p,)),
@@ -219,6 +249,120 @@ def _bring_openmp() -> None:
             ctypes.CDLL(str(own), ctypes.RTLD_GLOBAL)
 
 
+# --- deployments/jobs/llama/types.py ---
+
+F32, F16, BF16 = 0, 1, 30
+TYPES = {
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "q2_k": 10,
+    "q3_k": 11,
+    "q4_k": 12,
+    "q5_k": 13,
+    "q6_k": 14,
+}
+"""Numbers of ggml's types (enum ggml_type)."""
+NAMES = {number: name for name, number in TYPES.items()} | {F32: "f32", F16: "f16", BF16: "bf16"}
+MIXTURES = {
+    "q2_k": 10,
+    "q3_k_m": 12,
+    "q4_0": 2,
+    "q4_k_s": 14,
+    "q4_k_m": 15,
+    "q5_k_m": 17,
+    "q6_k": 18,
+    "q8_0": 7,
+}
+"""Numbers of the files that can be made (enum llama_ftype)."""
+NARROWER = {"q2_k": "q4_0", "q3_k": "q4_0", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+"""What takes the place of a type whose blocks of 256 do not divide a matrix's rows: types with
+blocks of 32."""
+NEVER = (
+    "_norm.weight",
+    "ffn_gate_inp.weight",
+    "altup",
+    "laurel",
+    "per_layer_model_proj",
+    "ssm_conv1d",
+    "shortconv.conv.weight",
+    ".position_embd",
+)
+"""Parts of the names of matrices that stay as they are."""
+
+
+def choose_types(
+    kind: str, names: dict[str, int], layers: int, shared: int, large: bool, guided: bool = False
+) -> dict[str, str]:
+    """Return the type that llama.cpp means each matrix of a dense model to have.
+
+    Source: llama_tensor_get_type_impl in src/llama-quant.cpp.
+
+    Args:
+        names: the tensors' names with the number of their dimensions.
+        layers: blocks of the model.
+        shared: query heads that share one key head.
+        large: whether it is a model of about 70 billion parameters.
+        guided: whether there is an importance matrix.
+    """
+    plain = kind.removesuffix("_m").removesuffix("_s")
+    in_order = sorted(names, key=_place)
+    values = [name for name in in_order if "attn_v.weight" in name or "attn_qkv.weight" in name]
+    down = [name for name in in_order if "ffn_down" in name and names[name] > 1]
+    tied = "output.weight" not in names
+    chosen = {}
+    for name, dimensions in names.items():
+        if dimensions < 2 or not name.endswith("weight") or any(part in name for part in NEVER):
+            continue
+        is_embedding = name in ("token_embd.weight", "per_layer_token_embd.weight")
+        if name == "output.weight" or (tied and is_embedding):
+            chosen[name] = "q8_0" if kind == "q8_0" else "q6_k"
+        elif name in values:
+            chosen[name] = _value_type(kind, plain, values.index(name), len(values), shared)
+            if "attn_qkv" not in name and large and chosen[name] in ("q3_k", "q4_k"):
+                chosen[name] = "q5_k"
+        elif name in down:
+            chosen[name] = _down_type(kind, plain, down.index(name), layers, guided)
+        elif "attn_output.weight" in name:
+            chosen[name] = {"q2_k": "q3_k", "q3_k_m": "q4_k"}.get(kind, plain)
+        else:
+            chosen[name] = plain
+    return chosen
+
+
+def _place(name: str) -> tuple[int, str]:
+    parts = name.split(".")
+    return (int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1, name)
+
+
+def _more_bits(number: int, of: int) -> bool:
+    return number < of // 8 or number >= 7 * of // 8 or (number - of // 8) % 3 == 2
+
+
+def _value_type(kind: str, plain: str, number: int, of: int, shared: int) -> str:
+    if kind == "q2_k":
+        return "q4_k" if shared >= 4 else "q3_k"
+    if kind == "q3_k_m":
+        return "q5_k" if number < 2 else "q4_k"
+    if kind in ("q4_k_m", "q5_k_m") and _more_bits(number, of):
+        return "q6_k"
+    return "q5_k" if kind == "q4_k_s" and number < 4 else plain
+
+
+def _down_type(kind: str, plain: str, number: int, of: int, guided: bool) -> str:
+    if kind == "q4_0" and guided and number < of // 8:
+        return "q4_1"
+    if kind == "q2_k":
+        return "q3_k"
+    if kind == "q3_k_m":
+        return "q5_k" if number < of // 16 else "q4_k"
+    if kind in ("q4_k_m", "q5_k_m") and _more_bits(number, of):
+        return "q6_k"
+    return "q5_k" if kind == "q4_k_s" and number < of // 8 else plain
+
+
 # --- deployments/jobs/llama/model.py ---
 
 BATCH = 512
@@ -230,15 +374,25 @@ LIKELY = 40
 class Llama:
     """A GGUF file in memory."""
 
-    def __init__(self, path: Path, context: int, threads: int, library: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        threads: int,
+        library: Path | None = None,
+        adapter: Path | None = None,
+        watch: Any = None,
+    ) -> None:
         """Load it.
 
         Args:
             context: tokens that a prompt and what is written after it may take together; 0 loads
                 the vocabulary alone.
+            adapter: GGUF file of a LoRA that is applied beside the weights.
+            watch: an EVALUATED, called for each tensor that is computed; the caller keeps it alive.
 
         Raises:
-            LibraryError: the file cannot be loaded, or its context does not fit the memory.
+            LibraryError: a file cannot be loaded, or its context does not fit the memory.
         """
         self._library = lib = open_library(library)
         self._batch: Any = None
@@ -260,12 +414,28 @@ class Llama:
         settings.n_ctx = context
         settings.n_batch = settings.n_ubatch = settings.n_outputs_max = BATCH
         settings.n_threads = settings.n_threads_batch = threads
+        if watch:
+            if (settings.type_k, settings.type_v) != (F16, F16):
+                remedy = "use that of the pinned xllamacpp"
+                raise LibraryError(f"This llama.cpp cannot be watched while it computes; {remedy}.")
+            settings.cb_eval = ctypes.cast(watch, c_void_p)
         self._context = lib.llama_init_from_model(self._model, settings)
         if not self._context:
             lib.llama_model_free(self._model)
             wrong = f"llama.cpp cannot hold {context} tokens of {path.name} in memory"
             raise LibraryError(f"{wrong}; use shorter texts or a larger machine.")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        if adapter:
+            self._apply(adapter)
+
+    def _apply(self, adapter: Path) -> None:
+        lib = self._library
+        # Freed with the model.
+        loaded = (c_void_p * 1)(lib.llama_adapter_lora_init(self._model, os.fsencode(adapter)))
+        if not loaded[0] or lib.llama_set_adapters_lora(self._context, loaded, 1, (c_float * 1)(1)):
+            self.close()
+            wrong = f"llama.cpp cannot apply {adapter.name}"
+            raise LibraryError(f"{wrong}; see that the adapter belongs to this base.")
 
     def close(self) -> None:
         """Take it out of memory."""
@@ -289,7 +459,21 @@ class Llama:
         Raises:
             LibraryError: llama.cpp refuses them.
         """
-        parts, size, batch = [], (self.vocabulary_size,), self._batch
+        parts, size, logits_at = [], (self.vocabulary_size,), self._library.llama_get_logits_ith
+        for count in self._feed(ids):
+            rows = [logits_at(self._context, place) for place in range(count)]
+            parts.append(numpy.stack([numpy.ctypeslib.as_array(row, size).copy() for row in rows]))
+        return numpy.concatenate(parts)
+
+    def read(self, ids: list[int]) -> None:
+        """Decode a text, which nothing precedes, for what is seen of the computation."""
+        self.reset()
+        for _ in self._feed(ids):
+            pass
+
+    def _feed(self, ids: list[int]) -> Iterator[int]:
+        """Decode tokens in batches; yield how many each has."""
+        batch = self._batch
         for start in range(0, len(ids), BATCH):
             part = ids[start : start + BATCH]
             for place, token in enumerate(part):
@@ -299,11 +483,8 @@ class Llama:
             if code := self._library.llama_decode(self._context, batch):
                 wrong = f"llama.cpp cannot decode {len(part)} tokens after {self._length}"
                 raise LibraryError(f"{wrong} (code {code}); the context may be full.")
-            logits_at = self._library.llama_get_logits_ith
-            rows = [logits_at(self._context, place) for place in range(len(part))]
-            parts.append(numpy.stack([numpy.ctypeslib.as_array(row, size).copy() for row in rows]))
             self._length += len(part)
-        return numpy.concatenate(parts)
+            yield len(part)
 
     def logits(self, ids: list[int]) -> Any:
         """Return the logits after each token of a text, which nothing precedes."""
@@ -378,115 +559,89 @@ class Llama:
         return room.value.decode()
 
 
-# --- deployments/jobs/llama/types.py ---
+# --- deployments/jobs/llama/importance.py ---
 
-F32, F16, BF16 = 0, 1, 30
-TYPES = {
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 6,
-    "q5_1": 7,
-    "q8_0": 8,
-    "q2_k": 10,
-    "q3_k": 11,
-    "q4_k": 12,
-    "q5_k": 13,
-    "q6_k": 14,
-}
-"""Numbers of ggml's types (enum ggml_type)."""
-NAMES = {number: name for name, number in TYPES.items()} | {F32: "f32", F16: "f16", BF16: "bf16"}
-MIXTURES = {
-    "q2_k": 10,
-    "q3_k_m": 12,
-    "q4_0": 2,
-    "q4_k_s": 14,
-    "q4_k_m": 15,
-    "q5_k_m": 17,
-    "q6_k": 18,
-    "q8_0": 7,
-}
-"""Numbers of the files that can be made (enum llama_ftype)."""
-NARROWER = {"q2_k": "q4_0", "q3_k": "q4_0", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
-"""What takes the place of a type whose blocks of 256 do not divide a matrix's rows: types with
-blocks of 32."""
-NEVER = (
-    "_norm.weight",
-    "ffn_gate_inp.weight",
-    "altup",
-    "laurel",
-    "per_layer_model_proj",
-    "ssm_conv1d",
-    "shortconv.conv.weight",
-    ".position_embd",
-)
-"""Parts of the names of matrices that stay as they are."""
+LEAST_ROWS = 16
+"""Tokens below which a batch is not counted, as in llama.cpp."""
+LEAST_SHARE = 1e-6
+"""Share of a matrix's mean that each column's importance has at least; rounding divides by it."""
 
 
-def choose_types(
-    kind: str, names: dict[str, int], layers: int, shared: int, large: bool
-) -> dict[str, str]:
-    """Return the type that llama.cpp means each matrix of a dense model to have.
+class Importance:
+    """Mean square of what comes into each column of each matrix, by the matrix's name."""
 
-    Source: llama_tensor_get_type_impl in src/llama-quant.cpp.
+    def __init__(self, library: Path | None = None) -> None:
+        """Begin with nothing."""
+        self._library = open_library(library)
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+        self._wrong = ""
+        self.watch = EVALUATED(self._see)
+
+    def _see(self, address: int, asking: bool, _: Any) -> bool:
+        """Take what comes into a multiplication; nothing may be raised through llama.cpp."""
+        try:
+            tensor = Tensor.from_address(address)
+            if self._library.ggml_op_name(tensor.op) != b"MUL_MAT":
+                return not asking
+            weights, coming = (Tensor.from_address(source) for source in tensor.src[:2])
+            name = self._library.ggml_get_name(tensor.src[0])
+            if name != weights.name:
+                raise LibraryError("its tensors have another form")
+            wanted = name.startswith(b"blk.") and name.endswith(b".weight")
+            if not wanted or coming.type != F32 or coming.ne[1] < LEAST_ROWS or weights.ne[2] > 1:
+                return not asking
+            if not asking:
+                self._add(name.decode(), coming)
+        except Exception as error:
+            self._wrong = self._wrong or str(error)
+            return False
+        return True
+
+    def _add(self, name: str, coming: Any) -> None:
+        data = (c_char * (coming.nb[3] * coming.ne[3])).from_address(coming.data)
+        shape, strides = tuple(coming.ne)[::-1], tuple(coming.nb)[::-1]
+        rows = numpy.ndarray(shape, numpy.float32, data, strides=strides)
+        squares = numpy.square(rows, dtype=numpy.float64).sum((0, 1, 2))
+        self._sums[name] = self._sums.get(name, 0) + squares
+        self._counts[name] = self._counts.get(name, 0) + rows.size // rows.shape[-1]
+
+    def means(self) -> dict[str, Any]:
+        """Return the importance of each matrix's columns, as 32-bit floats.
+
+        Raises:
+            LibraryError: this build of llama.cpp does not show what it computes.
+        """
+        if self._wrong or not self._sums:
+            wrong = f"This llama.cpp does not show what it computes ({self._wrong or 'no matrix'})"
+            raise LibraryError(f"{wrong}; export without --imatrix.")
+        found = {}
+        for name, sums in self._sums.items():
+            mean = sums / self._counts[name]
+            found[name] = numpy.maximum(mean, LEAST_SHARE * mean.mean()).astype(numpy.float32)
+        return found
+
+
+def importance(
+    path: Path, texts: Iterable[list[int]], context: int, threads: int, library: Path | None = None
+) -> dict[str, Any]:
+    """Return the importance of the columns of a GGUF's matrices for some texts.
 
     Args:
-        names: the tensors' names with the number of their dimensions.
-        layers: blocks of the model.
-        shared: query heads that share one key head.
-        large: whether it is a model of about 70 billion parameters.
+        texts: as tokens; each is read from an empty context.
+        context: tokens of the longest.
+
+    Raises:
+        LibraryError: the file cannot be loaded, or this build does not show what it computes.
     """
-    plain = kind.removesuffix("_m").removesuffix("_s")
-    in_order = sorted(names, key=_place)
-    values = [name for name in in_order if "attn_v.weight" in name or "attn_qkv.weight" in name]
-    down = [name for name in in_order if "ffn_down" in name and names[name] > 1]
-    tied = "output.weight" not in names
-    chosen = {}
-    for name, dimensions in names.items():
-        if dimensions < 2 or not name.endswith("weight") or any(part in name for part in NEVER):
-            continue
-        is_embedding = name in ("token_embd.weight", "per_layer_token_embd.weight")
-        if name == "output.weight" or (tied and is_embedding):
-            chosen[name] = "q8_0" if kind == "q8_0" else "q6_k"
-        elif name in values:
-            chosen[name] = _value_type(kind, plain, values.index(name), len(values), shared)
-            if "attn_qkv" not in name and large and chosen[name] in ("q3_k", "q4_k"):
-                chosen[name] = "q5_k"
-        elif name in down:
-            chosen[name] = _down_type(kind, plain, down.index(name), layers)
-        elif "attn_output.weight" in name:
-            chosen[name] = {"q2_k": "q3_k", "q3_k_m": "q4_k"}.get(kind, plain)
-        else:
-            chosen[name] = plain
-    return chosen
-
-
-def _place(name: str) -> tuple[int, str]:
-    parts = name.split(".")
-    return (int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1, name)
-
-
-def _more_bits(number: int, of: int) -> bool:
-    return number < of // 8 or number >= 7 * of // 8 or (number - of // 8) % 3 == 2
-
-
-def _value_type(kind: str, plain: str, number: int, of: int, shared: int) -> str:
-    if kind == "q2_k":
-        return "q4_k" if shared >= 4 else "q3_k"
-    if kind == "q3_k_m":
-        return "q5_k" if number < 2 else "q4_k"
-    if kind in ("q4_k_m", "q5_k_m") and _more_bits(number, of):
-        return "q6_k"
-    return "q5_k" if kind == "q4_k_s" and number < 4 else plain
-
-
-def _down_type(kind: str, plain: str, number: int, of: int) -> str:
-    if kind == "q2_k":
-        return "q3_k"
-    if kind == "q3_k_m":
-        return "q5_k" if number < of // 16 else "q4_k"
-    if kind in ("q4_k_m", "q5_k_m") and _more_bits(number, of):
-        return "q6_k"
-    return "q5_k" if kind == "q4_k_s" and number < of // 8 else plain
+    seen = Importance(library)
+    llama = Llama(path, context, threads, library, watch=seen.watch)
+    try:
+        for ids in texts:
+            llama.read(ids)
+    finally:
+        llama.close()
+    return seen.means()
 
 
 # --- deployments/jobs/llama/quantising.py ---
@@ -498,12 +653,18 @@ CHUNK = 4 * 2**20
 
 
 def quantise(
-    source: Path, target: Path, kind: str, threads: int, library: Path | None = None
+    source: Path,
+    target: Path,
+    kind: str,
+    threads: int,
+    library: Path | None = None,
+    importance: Mapping[str, Any] | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Write a 16-bit or 32-bit GGUF again with smaller weights, by llama.cpp's own choice of types.
 
     Args:
         kind: one of MIXTURES.
+        importance: of the columns of each matrix, 32-bit floats; what matters more is rounded less.
 
     Returns:
         Name of each matrix with the type that it got and the one that was meant, where its rows do
@@ -519,47 +680,66 @@ def quantise(
     if not file:
         raise LibraryError(f"llama.cpp cannot read {source}; convert it again.")
     try:
-        found = {}
-        for number in range(lib.gguf_get_n_tensors(file)):
-            name = lib.gguf_get_tensor_name(file, number).decode()
-            tensor = lib.ggml_get_tensor(tensors, name.encode())
-            place = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, number)
-            rows, dimensions = lib.ggml_nrows(tensor), lib.ggml_n_dims(tensor)
-            columns, old = (
-                lib.ggml_nelements(tensor) // rows,
-                lib.gguf_get_tensor_type(file, number),
-            )
-            found[name] = (old, place, rows, columns, dimensions)
-        dimensions_of = {name: dimensions for name, (*_, dimensions) in found.items()}
-        meant = choose_types(kind, dimensions_of, **_shape(lib, file))
+        matrices = _read(lib, file, tensors)
+        dimensions = {matrix.name: matrix.dimensions for matrix in matrices}
+        meant = choose_types(kind, dimensions, guided=bool(importance), **_shape(lib, file))
         chosen = {
-            name: _fitting(lib, meant[name], columns) if name in meant else old
-            for name, (old, _, _, columns, _) in found.items()
+            matrix.name: _fitting(lib, meant[matrix.name], matrix.columns)
+            if matrix.name in meant
+            else matrix.old
+            for matrix in matrices
         }
-        lib.gguf_set_val_u32(file, b"general.quantization_version", 2)
-        lib.gguf_set_val_u32(file, b"general.file_type", MIXTURES[kind])
-        for name, new in chosen.items():
-            lib.gguf_set_tensor_type(file, name.encode(), new)
-        head = ctypes.create_string_buffer(lib.gguf_get_meta_size(file))
-        lib.gguf_get_meta_data(file, head)
-        alignment = lib.gguf_get_alignment(file)
-        with (
-            source.open("rb") as read,
-            target.open("wb") as write,
-            ThreadPoolExecutor(threads) as workers,
-        ):
-            write.write(head.raw)
-            for name, (old, place, rows, columns, _) in found.items():
-                read.seek(place)
-                new, size = chosen[name], 0
-                for piece in _convert(lib, read, old, new, rows, columns, workers, threads):
-                    size += write.write(piece)
-                write.write(b"\0" * (-size % alignment))
+        head, alignment = _head(lib, file, kind, chosen, importance), lib.gguf_get_alignment(file)
+        with source.open("rb") as read, target.open("wb") as write:
+            write.write(head)
+            with ThreadPoolExecutor(threads) as workers:
+                convert = _Converter(lib, read, workers, threads, importance or {})
+                for matrix in matrices:
+                    size = sum(map(write.write, convert.pieces(matrix, chosen[matrix.name])))
+                    write.write(b"\0" * (-size % alignment))
     finally:
         lib.gguf_free(file)
         lib.ggml_free(tensors)
     got = {name: NAMES[chosen[name]] for name in meant}
     return {name: (got[name], meant[name]) for name in meant if got[name] != meant[name]}
+
+
+class _Matrix(NamedTuple):
+    """A tensor of the source: its type, its place in the file and its form."""
+
+    name: str
+    old: int
+    place: int
+    rows: int
+    columns: int
+    dimensions: int
+
+
+def _read(lib: Any, file: Any, tensors: Any) -> list[_Matrix]:
+    found = []
+    for number in range(lib.gguf_get_n_tensors(file)):
+        name = lib.gguf_get_tensor_name(file, number).decode()
+        tensor = lib.ggml_get_tensor(tensors, name.encode())
+        place = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, number)
+        rows, old = lib.ggml_nrows(tensor), lib.gguf_get_tensor_type(file, number)
+        columns, dimensions = lib.ggml_nelements(tensor) // rows, lib.ggml_n_dims(tensor)
+        found.append(_Matrix(name, old, place, rows, columns, dimensions))
+    return found
+
+
+def _head(
+    lib: Any, file: Any, kind: str, chosen: dict[str, int], importance: Mapping[str, Any] | None
+) -> bytes:
+    """Return the metadata of the new file."""
+    lib.gguf_set_val_u32(file, b"general.quantization_version", 2)
+    lib.gguf_set_val_u32(file, b"general.file_type", MIXTURES[kind])
+    if importance:
+        lib.gguf_set_val_u32(file, b"quantize.imatrix.entries_count", len(importance))
+    for name, new in chosen.items():
+        lib.gguf_set_tensor_type(file, name.encode(), new)
+    head = ctypes.create_string_buffer(lib.gguf_get_meta_size(file))
+    lib.gguf_get_meta_data(file, head)
+    return head.raw
 
 
 def _shape(lib: Any, file: Any) -> dict[str, Any]:
@@ -591,48 +771,52 @@ def _fitting(lib: Any, kind: str, columns: int) -> int:
     return F16
 
 
-def _convert(
-    lib: Any,
-    read: IO[bytes],
-    old: int,
-    new: int,
-    rows: int,
-    columns: int,
-    workers: ThreadPoolExecutor,
-    threads: int,
-) -> Iterator[bytes]:
-    """Yield a tensor's bytes, a few rows at a time."""
-    width, at_once = lib.ggml_row_size(old, columns), max(1, CHUNK // columns)
-    if old == new:
-        for start in range(0, rows, at_once):
-            yield read.read(width * min(at_once, rows - start))
-        return
-    if old not in (F32, F16, BF16):
-        raise LibraryError("The file is quantised already; quantise the 16-bit one.")
+class _Converter(NamedTuple):
+    """Reads matrices and rounds them, a few rows at a time."""
 
-    def one(data: bytes) -> bytes:
-        count = len(data) // width
+    lib: Any
+    read: IO[bytes]
+    workers: ThreadPoolExecutor
+    threads: int
+    importance: Mapping[str, Any]
+
+    def pieces(self, matrix: _Matrix, new: int) -> Iterator[bytes]:
+        """Yield a matrix's bytes in another type."""
+        self.read.seek(matrix.place)
+        width = self.lib.ggml_row_size(matrix.old, matrix.columns)
+        rows, at_once = matrix.rows, max(1, CHUNK // matrix.columns)
+        if matrix.old == new:
+            for start in range(0, rows, at_once):
+                yield self.read.read(width * min(at_once, rows - start))
+            return
+        if matrix.old not in (F32, F16, BF16):
+            raise LibraryError("The file is quantised already; quantise the 16-bit one.")
+        self.lib.ggml_quantize_init(new)
+        for start in range(0, rows, at_once * self.threads):
+            begins = range(start, min(rows, start + at_once * self.threads), at_once)
+            counts = [min(at_once, rows - begin) for begin in begins]
+            parts = [self.read.read(width * count) for count in counts]
+            yield from self.workers.map(lambda part: self._one(matrix, new, part, width), parts)
+
+    def _one(self, matrix: _Matrix, new: int, data: bytes, width: int) -> bytes:
+        lib, columns, count = self.lib, matrix.columns, len(data) // width
         numbers = numpy.empty(count * columns, numpy.float32)
-        if old == F32:
+        if matrix.old == F32:
             numbers[:] = numpy.frombuffer(data, numpy.float32)
         else:
-            widen = lib.ggml_fp16_to_fp32_row if old == F16 else lib.ggml_bf16_to_fp32_row
+            widen = lib.ggml_fp16_to_fp32_row if matrix.old == F16 else lib.ggml_bf16_to_fp32_row
             widen(data, numbers.ctypes.data, numbers.size)
         made = ctypes.create_string_buffer(lib.ggml_row_size(new, columns) * count)
         if new == F16:
             lib.ggml_fp32_to_fp16_row(numbers.ctypes.data, made, numbers.size)
         else:
-            lib.ggml_quantize_chunk(new, numbers.ctypes.data, made, 0, count, columns, None)
+            weights = self.importance.get(matrix.name)
+            guide = weights.ctypes.data if weights is not None and weights.size == columns else None
+            lib.ggml_quantize_chunk(new, numbers.ctypes.data, made, 0, count, columns, guide)
         if not lib.ggml_validate_row_data(new, made, len(made)):
             wrong = "A quantised matrix has a number that is none"
             raise LibraryError(f"{wrong}; the model's weights are broken.")
         return made.raw
-
-    lib.ggml_quantize_init(new)
-    for start in range(0, rows, at_once * threads):
-        begins = range(start, min(rows, start + at_once * threads), at_once)
-        counts = [min(at_once, rows - begin) for begin in begins]
-        yield from workers.map(one, [read.read(width * count) for count in counts])
 
 
 # --- deployments/jobs/llama/probe.py ---
@@ -759,17 +943,23 @@ def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
 # --- deployments/jobs/llama/script.py ---
 
 def main(words: list[str] | None = None) -> int:
-    """Run the probe, or render the conversations on standard input; print one line of JSON."""
+    """Run the probe, render the conversations on standard input, or compute with an adapter."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     actions = parser.add_subparsers(dest="action", required=True)
     library = "shared library of llama.cpp; that of xllamacpp by default"
     actions.add_parser("probe").add_argument("--library", type=Path, help=library)
     file = "GGUF file; conversations come by standard input"
     actions.add_parser("render").add_argument("file", type=Path, help=file)
+    applied = actions.add_parser("apply")
+    applied.add_argument("file", type=Path, help="GGUF file of a base")
+    applied.add_argument("adapter", type=Path, help="GGUF file of a LoRA")
+    applied.add_argument("--library", type=Path, help=library)
     arguments = parser.parse_args(words)
     try:
         if arguments.action == "probe":
             print(json.dumps(probe(arguments.library)), flush=True)
+        elif arguments.action == "apply":
+            Llama(arguments.file, 64, 1, arguments.library, arguments.adapter).logits([0, 1])
         else:
             print(json.dumps(render(arguments.file, json.load(sys.stdin))), flush=True)
         if _SERVERS:

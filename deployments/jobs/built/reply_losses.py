@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 
@@ -93,8 +94,10 @@ def llama() -> Any:
     return import_module("llama_library")
 
 
-def load(path: Path, context: int, arguments: argparse.Namespace) -> Any:
-    return llama().Llama(path, context, arguments.threads, arguments.library)
+def load(
+    path: Path, context: int, arguments: argparse.Namespace, adapter: Path | None = None
+) -> Any:
+    return llama().Llama(path, context, arguments.threads, arguments.library, adapter)
 
 
 def run_converter(
@@ -162,16 +165,43 @@ def complete_config(path: Path) -> None:
         path.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
+def convert_adapter(folder: Path, base: Path, adapter: Path, target: Path) -> None:
+    """Runs llama.cpp's own converter of LoRA adapters in this process.
+
+    Raises:
+        JobError: it refuses the adapter.
+    """
+    script = folder / "convert_lora_to_gguf.py"
+    if not script.is_file():
+        raise JobError(f"{str(folder)!r} has no {script.name}; fetch the converter again.")
+    sys.argv = [script.name, "--base", str(base), "--outfile", str(target), "--outtype", "f16"]
+    sys.argv.append(str(adapter))
+    try:
+        # All of it is under `if __name__ == "__main__"`.
+        run_path(str(script), run_name="__main__")
+    except (Exception, SystemExit) as error:
+        wrong = f"llama.cpp's converter refuses it ({type(error).__name__}: {short(error)})"
+        raise JobError(wrong) from None
+
+
 def quantise(
-    source: Path, target: Path, kind: str, arguments: argparse.Namespace
+    source: Path,
+    target: Path,
+    kind: str,
+    arguments: argparse.Namespace,
+    importance: dict[str, Any] | None,
 ) -> dict[str, str]:
     """Writes a quantised file.
+
+    Args:
+        importance: of the matrices' columns.
 
     Returns:
         The matrices with another type than requested, because their rows do not divide by its
         blocks, and that type.
     """
-    made = llama().quantise(source, target, kind, arguments.threads, arguments.library)
+    machine = (arguments.threads, arguments.library)
+    made = llama().quantise(source, target, kind, *machine, importance)
     fallen = {name: found for name, (found, _) in made.items()}
     if fallen:
         others = ", ".join(sorted(set(fallen.values())))

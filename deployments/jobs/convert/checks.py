@@ -136,7 +136,7 @@ def check_rendering(
         emit("warning", text=unproven)
         return {"prompts_rendered_alike": None}
     if done.returncode:
-        raise JobError(f"{why_ended(done.returncode, done.stderr)}.")
+        raise JobError(f"{why_ended(done.returncode, done.stderr)}, or give another template.")
     for text, prompt in zip(texts, json.loads(done.stdout), strict=True):
         # As above.
         wanted = text.removeprefix(tokenizer.bos_token or "") if adds_bos else text
@@ -152,10 +152,9 @@ def why_ended(code: int, stderr: str) -> str:
     """Returns why a process did not do its work: what it said last, or the signal that ended it."""
     last = " | ".join(map(short, stderr.strip().splitlines()[-3:])) or "nothing"
     if code > 0:
-        return short((stderr.strip().splitlines() or [f"llama.cpp's server ended with {code}"])[-1])
+        return short((stderr.strip().splitlines() or [f"llama.cpp ended with {code}"])[-1])
     named = signal.Signals(-code).name
-    remedy = "try another llama.cpp with --library, or another template"
-    return f"llama.cpp's server died of {named} (its last lines: {last}); {remedy}"
+    return f"llama.cpp died of {named} (its last lines: {last}); try another one with --library"
 
 
 def first_difference(these: Sequence[Any], those: Sequence[Any]) -> int:

@@ -11,9 +11,11 @@ from typing import Any
 from ..common.dataset import Messages
 from ..common.events import emit
 from ..common.files import facts_of, write_json
+from .adapter import measure_adapter
 from .checks import begins_with_bos, check_reading, check_rendering, passed
-from .heldout import read_heldout
+from .heldout import read_calibration, read_heldout
 from .judging import judge
+from .ladder import find_importance, ladder
 from .llama_cpp import load, quantise, run_converter
 from .losses import token_losses
 from .measures import answer, measure_greedy, measure_logits, measure_quantised
@@ -21,6 +23,7 @@ from .merging import check_origin, merge
 from .modelfile import write_modelfile
 from .sources import fetch, fetch_converter
 from .texts import find_stop, load_tokenizer, make_chats, render, tokenize
+from .work import adapter_file, quantised_file, whole_file
 
 SAMPLES = 2
 """Held-out messages that each quantised file answers for the report."""
@@ -29,28 +32,19 @@ SAMPLES = 2
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Builds, measures and judges all files in the work folder; returns export.json's content."""
     measured = measure(arguments, work)
-    f16 = work / f"{arguments.name}-f16.gguf"
     loader = import_module("transformers").AutoTokenizer
     tokenizer = loader.from_pretrained(work / "tokenizer", trust_remote_code=False)
-    for kind in arguments.quantisations:
-        target = f16.with_name(f"{arguments.name}-{kind}.gguf")
-        if target.name in measured["replies"]:
-            continue
-        emit("progress", step=f"quantising to {kind}")
-        measured["fallen"][target.name] = quantise(f16, target, kind, arguments)
-        emit("progress", step=f"checking {target.name}")
-        figures = measure_quantised(target, f16, measured, tokenizer, arguments)
-        for name, value in figures.items():
-            measured[name][target.name] = value
-        write_json(work / "measured.json", measured, ensure_ascii=False)
+    quantise_all(arguments, work, measured, tokenizer)
     checks = judge(measured, arguments)
     done = work / "done"
     shutil.rmtree(done, ignore_errors=True)
     done.mkdir()
     write_modelfile(arguments, done, tokenizer, measured["chats"], checks["stop_tokens"])
-    wanted = [f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations]
-    for name in [*([f16.name] if arguments.keep_f16 else []), *wanted]:
-        (work / name).rename(done / name)
+    wanted = [quantised_file(arguments, work, kind) for kind in arguments.quantisations]
+    wanted += [whole_file(arguments, work)] if arguments.keep_f16 else []
+    wanted += [adapter_file(arguments, work)] if checks["lora"] else []
+    for path in wanted:
+        path.rename(done / path.name)
     files = {path.name: facts_of(path) for path in sorted(done.iterdir())}
     fallen = {name: there for name, there in measured["fallen"].items() if name in files}
     return {
@@ -58,7 +52,30 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         "checks": checks,
         "fallback_tensors": fallen,
         "fallback_counts": {name: len(there) for name, there in fallen.items()},
+        "system": arguments.system,
+        "importance": measured.get("importance"),
+        **ladder(arguments, files, checks),
     }
+
+
+def quantise_all(
+    arguments: argparse.Namespace, work: Path, measured: dict[str, Any], tokenizer: Any
+) -> None:
+    """Makes and measures the quantised files; what was measured before stays as it is."""
+    f16, weights = whole_file(arguments, work), None
+    for kind in arguments.quantisations:
+        target = quantised_file(arguments, work, kind)
+        if target.name in measured["replies"]:
+            continue
+        if arguments.imatrix and weights is None:
+            weights, measured["importance"] = find_importance(arguments, f16, tokenizer)
+        emit("progress", step=f"quantising to {kind}")
+        measured["fallen"][target.name] = quantise(f16, target, kind, arguments, weights)
+        emit("progress", step=f"checking {target.name}")
+        figures = measure_quantised(target, f16, measured, tokenizer, arguments)
+        for name, value in figures.items():
+            measured[name][target.name] = value
+        write_json(work / "measured.json", measured, ensure_ascii=False)
 
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -67,12 +84,14 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     Returns:
         What `judge` needs; it is also stored in the work folder.
     """
-    kept, f16 = work / "measured.json", work / f"{arguments.name}-f16.gguf"
+    kept, f16 = work / "measured.json", whole_file(arguments, work)
     if kept.is_file() and f16.is_file():
         emit("progress", step="taking what was merged and measured before")
         return json.loads(kept.read_text(encoding="utf-8"))
     # What is small and may be wrong comes first.
     where, heldout = read_heldout(arguments)
+    if arguments.imatrix:
+        read_calibration(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
     chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
@@ -108,6 +127,11 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
     rendering = check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])
     checks |= passed("prompts", **rendering)
+    if arguments.adapter:
+        source = (folders, tokenizer, converter, begins)
+        checks["lora"] = measure_adapter(
+            arguments, work, source, ids, references, examples, context
+        )
     measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": replies}
     measured |= {"examples": examples, "context": context}
     measured |= {"chats": chats, "asked": first_messages(heldout)}

@@ -1,7 +1,9 @@
 """Held-out conversations, and which of their tokens count in the loss."""
 
 import argparse
+import random
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..common.dataset import Messages, as_read, download_files, files_of, look_up_dataset
@@ -14,33 +16,47 @@ Example = tuple[list[int], list[bool]]
 
 def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
     """Returns the source of the held-out conversations, and some of them."""
-    paths, where = [arguments.heldout], arguments.heldout and arguments.heldout.name
-    if arguments.dataset:
-        info = look_up_dataset(arguments)
-        where = f"{arguments.dataset}@{info.sha[:12]}, validation"
-        paths = download_files(
-            arguments, info, files_of(info, "validation", arguments.dataset_folder)
-        )
-    elif not arguments.heldout:
+    if not (arguments.heldout or arguments.dataset):
         return "own replies", []
+    where, rows = read_split(arguments, "validation", arguments.heldout)
     count = arguments.heldout_examples
+    return where, rows[:: max(1, len(rows) // count)][:count]
+
+
+def read_calibration(arguments: argparse.Namespace) -> list[Messages]:
+    """Returns the conversations that were trained on, in random order."""
+    _, rows = read_split(arguments, "train", arguments.calibration)
+    return random.Random(0).sample(rows, len(rows))
+
+
+def read_split(
+    arguments: argparse.Namespace, split: str, path: Path | None
+) -> tuple[str, list[Messages]]:
+    """Returns the conversations of a file, or of the dataset's split, and where they are."""
+    paths, where, option = [path], path and path.name, "--heldout"
+    option = option if split == "validation" else "--calibration"
+    if not path:
+        info = look_up_dataset(arguments)
+        where = f"{arguments.dataset}@{info.sha[:12]}, {split}"
+        names = files_of(info, split, arguments.dataset_folder)
+        paths = download_files(arguments, info, names)
     try:
         # Not through datasets, which would keep a copy in the home folder.
         parquet = import_module("pyarrow.parquet")
         tables = [parquet.read_table(path, columns=["messages"]) for path in paths]
-        rows = [row for table in tables for row in table.column("messages").to_pylist()]
         chats = [
             [{"role": str(m["role"]), "content": as_read(m["content"])} for m in row]
-            for row in rows[:: max(1, len(rows) // count)][:count]
+            for table in tables
+            for row in table.column("messages").to_pylist()
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wrong = f"{arguments.heldout or where} cannot be read ({short(error)})"
+        wrong = f"{path or where} cannot be read ({short(error)})"
         wanted = "give a parquet file whose column 'messages' has role and content"
-        raise JobError(f"{wrong}; {wanted} with --heldout or --dataset.") from None
+        raise JobError(f"{wrong}; {wanted} with {option} or --dataset.") from None
     if not all(any(m["role"] == "assistant" for m in chat) for chat in chats) or not chats:
-        wrong = f"{arguments.heldout or where} has no rows, or one without an assistant reply"
-        raise JobError(f"{wrong}; give other ones with --heldout or --dataset.")
-    return where, chats
+        wrong = f"{path or where} has no rows, or one without an assistant reply"
+        raise JobError(f"{wrong}; give other ones with {option} or --dataset.")
+    return str(where), chats
 
 
 def encode(

@@ -6,12 +6,12 @@ from typing import Any
 
 from ..common.events import JobError, emit
 from .checks import passed
-from .losses import Losses, compare, mean
+from .losses import Losses, compare, interval, mean
 
 TOLERANCES = ("loss_tolerance", "logit_tolerance", "min_agreement", "min_greedy_agreement")
 TOLERANCES += ("quantisation_tolerance", "reply_tokens")
 BY_FILE = ("heldout_loss", "heldout_loss_difference", "heldout_loss_interval", "kl_divergences")
-BY_FILE += ("replies", "samples")
+BY_FILE += ("kl_intervals", "replies", "samples")
 LOGITS = ("positions_compared", "logit_difference", "kl_divergence", "argmax_agreement")
 GREEDY = ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")
 
@@ -33,9 +33,10 @@ def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, 
     if "adapter" in losses:
         judge_merge(losses, checks, arguments)
     passed("logits", **{name: checks[name] for name in LOGITS})
-    judge_logits(checks, arguments)
+    judge_logits("The f16 GGUF", checks, arguments)
     passed("greedy replies", **{name: checks[name] for name in GREEDY})
-    judge_greedy(checks, arguments)
+    judge_greedy("The f16 GGUF", checks, arguments)
+    checks["lora"] = judge_adapter(measured["checks"].get("lora"), losses["merged"], arguments)
     for file in (f16, *(f"{arguments.name}-{kind}.gguf" for kind in arguments.quantisations)):
         judge_file(file, f16, measured, checks, arguments)
     return checks
@@ -52,7 +53,30 @@ def judge_merge(
     checks |= passed("merge", **both, merged_loss_difference=difference)
 
 
-def judge_logits(checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+def judge_adapter(
+    figures: dict[str, Any] | None, merged: Losses, arguments: argparse.Namespace
+) -> dict[str, Any] | None:
+    """Returns the figures of the adapter's own file; none, with a warning, if it is not proven."""
+    if figures is None:
+        return None
+    what = "the base with the adapter's GGUF"
+    try:
+        if why := figures.get("why"):
+            raise JobError(why)
+        judge_logits(what, figures, arguments)
+        judge_greedy(what, figures, arguments)
+        theirs = ("the merged model", merged)
+        difference, _ = check_loss((what, figures["losses"]), theirs, "--loss-tolerance", arguments)
+    except JobError as error:
+        text = f"The adapter has no GGUF file of its own, which --lora would take: {error}"
+        emit("warning", text=text)
+        return None
+    shown = {name: figures[name] for name in (*LOGITS, "max_logit_difference", *GREEDY)}
+    shown |= {"heldout_loss": mean(figures["losses"]), "heldout_loss_difference": difference}
+    return passed("adapter", **shown)
+
+
+def judge_logits(what: str, checks: dict[str, Any], arguments: argparse.Namespace) -> None:
     difference, alike = checks["logit_difference"], checks["argmax_agreement"]
     tolerance, least = arguments.logit_tolerance, arguments.min_agreement
     if not (difference <= tolerance and alike >= least):
@@ -61,14 +85,14 @@ def judge_logits(checks: dict[str, Any], arguments: argparse.Namespace) -> None:
         )
         allowed = f"allowed are --logit-tolerance {tolerance:g} and --min-agreement {least:g}"
         safe = "raise the first only for a reference in 16-bit arithmetic, since rounding in 32"
-        wrong = "The f16 GGUF computes something else than the merged model"
+        wrong = f"{what} computes something else than the merged model"
         raise JobError(f"{wrong}: {found} tokens agree; {allowed}; {safe} bits stays below 0.02.")
 
 
-def judge_greedy(checks: dict[str, Any], arguments: argparse.Namespace) -> None:
+def judge_greedy(what: str, checks: dict[str, Any], arguments: argparse.Namespace) -> None:
     alike, least = checks["greedy_agreement"], arguments.min_greedy_agreement
     if alike < least:
-        wrong = "The f16 GGUF writes other replies than the merged model"
+        wrong = f"{what} writes other replies than the merged model"
         found = f"{alike:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
         safe = "a lower one is safe only where the logits agree and the replies are short"
         raise JobError(f"{wrong}: {found}; --min-greedy-agreement is {least:g}, and {safe}.")
@@ -91,7 +115,8 @@ def judge_file(
         theirs, option = ("the f16 GGUF", losses[f16]), "--quantisation-tolerance"
         lenient = {"rise": True, "warn": not arguments.adapter}
         difference, half = check_loss(ours, theirs, option, arguments, **lenient)
-        checks["kl_divergences"][file] = measured["kl"][file]
+        kl, either = interval(measured["kl"][file])
+        checks["kl_divergences"][file], checks["kl_intervals"][file] = kl, either
         checks["samples"][file] = measured["samples"][file]
     figures = {"loss": mean(losses[file]), "difference": difference, "interval": half}
     against, tolerance = theirs[0], tolerance_of(option, arguments)

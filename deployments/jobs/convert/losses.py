@@ -51,17 +51,19 @@ def mean(losses: Losses) -> float:
 
 
 def compare(these: Losses, those: Losses) -> tuple[float, float]:
-    """Returns the mean difference of paired losses, and half of its 95 % interval.
+    """Returns the mean difference of paired losses, and half of its 95 % interval."""
+    pairs = zip(these, those, strict=True)
+    return interval([[a - b for a, b in zip(this, that, strict=True)] for this, that in pairs])
+
+
+def interval(figures: list[list[float]]) -> tuple[float, float]:
+    """Returns the mean of each token's figure, and half of its 95 % interval.
 
     The interval is clustered by text, since the tokens of a text are not independent. With a single
     text, each token is its own cluster.
     """
-    apart = [
-        [a - b for a, b in zip(this, that, strict=True)]
-        for this, that in zip(these, those, strict=True)
-    ]
-    count = sum(map(len, apart))
-    centre = math.fsum(map(math.fsum, apart)) / count
-    groups = apart if len(apart) > 1 else [[one] for one in apart[0]]
+    count = sum(map(len, figures))
+    centre = math.fsum(map(math.fsum, figures)) / count
+    groups = figures if len(figures) > 1 else [[one] for one in figures[0]]
     squares = [math.fsum(one - centre for one in group) ** 2 for group in groups]
     return round(centre, 5), round(QUANTILE * math.sqrt(math.fsum(squares)) / count, 5)

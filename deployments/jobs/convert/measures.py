@@ -115,12 +115,13 @@ def measure_quantised(
     """Measures a quantised file: losses, divergence from the 16-bit file, replies."""
     examples: list[Example] = measured["examples"]
     exact, llm = (load(path, measured["context"], arguments) for path in (f16, small))
-    divergences, limit = [], arguments.reply_tokens
+    divergences, limit = list[list[float]](), arguments.reply_tokens
 
     def logits_of(ids: list[int]) -> Any:
         wanted, found = exact.logits(ids), llm.logits(ids)
         counts = next(counts for row, counts in examples if row == ids)
-        divergences.extend(divergence(wanted, found)[:-1][counts[1:]].tolist())
+        apart = divergence(wanted, found)[:-1][counts[1:]]
+        divergences.append([round(one, 8) for one in apart.tolist()])
         return import_module("torch").from_numpy(found)
 
     losses = token_losses(small.name, logits_of, examples)
@@ -131,5 +132,4 @@ def measure_quantised(
     ]
     exact.close()
     llm.close()
-    kl = round(math.fsum(divergences) / len(divergences), 6)
-    return {"losses": losses, "kl": kl, "replies": reply, "samples": samples}
+    return {"losses": losses, "kl": divergences, "replies": reply, "samples": samples}

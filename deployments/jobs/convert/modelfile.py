@@ -1,7 +1,11 @@
-"""The Modelfile for Ollama."""
+"""The Modelfile for Ollama.
+
+Source of its grammar: parser/parser.go of https://github.com/ollama/ollama.
+"""
 
 import argparse
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ from .texts import render, turns
 
 RECOGNISED = r"<start_of_turn>|<\|start_header_id\|>"
 """Matches the chat templates that Ollama recognises by itself: Gemma's and Llama's, not Qwen's."""
+ENDING = r'"""(?=\s*[\r\n])'
+"""Ends a text in a Modelfile wherever it ends a line; nothing escapes it."""
 
 
 def write_modelfile(
@@ -20,7 +26,13 @@ def write_modelfile(
     chats: list[Messages],
     stops: list[str],
 ) -> None:
-    template = ollama_template(tokenizer, chats)
+    """Writes the Modelfile.
+
+    A system prompt that SYSTEM cannot hold becomes the template's own default. Where Ollama knows
+    the template by itself, SYSTEM gets what comes nearest, with a warning.
+    """
+    system = arguments.system
+    template = ollama_template(tokenizer, chats, "" if holds(system) else system)
     if not template and not re.search(RECOGNISED, tokenizer.chat_template):
         wrong = "The Modelfile has no TEMPLATE: Ollama may not know this chat template."
         emit("warning", text=f"{wrong} Use llama.cpp, or write one.")
@@ -31,14 +43,51 @@ def write_modelfile(
     if arguments.temperature is not None:
         lines += [f"PARAMETER temperature {arguments.temperature:g}"]
     lines += [f'TEMPLATE """{template}"""'] if template else []
-    # A quotation mark at the end would be read as part of the closing three.
-    end = "\n" * arguments.system.endswith('"')
-    lines += [f'SYSTEM """{arguments.system}{end}"""'] if arguments.system else []
-    (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if not holds(system) and not template:
+        wrong = (
+            "The Modelfile's SYSTEM is not the whole system prompt: Ollama drops characters that"
+        )
+        emit(
+            "warning", text=f'{wrong} have no glyph, and ends a text at a line that ends with """.'
+        )
+        system = nearest(system)
+    lines += [f'SYSTEM """{system}"""'] if system and holds(system) else []
+    (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def ollama_template(tokenizer: Any, chats: list[Messages]) -> str | None:
-    """Returns ChatML in Ollama's template language, if it renders the same prompts."""
+def holds(text: str) -> bool:
+    """Returns whether Ollama reads a text from a Modelfile as it is."""
+    shown = all(character.isprintable() or character in "\t\r\n" for character in text)
+    return shown and not re.search(ENDING, text)
+
+
+def nearest(text: str) -> str:
+    """Returns a text that a Modelfile holds: other quotation marks, blanks and no hidden signs."""
+    kept = {
+        character: " " if unicodedata.category(character)[0] == "Z" else ""
+        for character in set(text)
+        if not character.isprintable() and character not in "\t\r\n"
+    }
+    return re.sub(ENDING, "'''", text.translate(str.maketrans(kept)))
+
+
+def go_string(text: str) -> str:
+    """Returns a text as a string of Go's template language, on one line."""
+    escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+    def spelt(character: str) -> str:
+        escape = f"\\U{ord(character):08x}"
+        return escapes.get(character) or (character if character.isprintable() else escape)
+
+    return f'"{"".join(map(spelt, text))}"'
+
+
+def ollama_template(tokenizer: Any, chats: list[Messages], system: str) -> str | None:
+    """Returns ChatML in Ollama's template language, if it renders the same prompts.
+
+    Args:
+        system: prompt where none is set.
+    """
     opening, closing = "<|im_start|>", "<|im_end|>\n"
     replying = f"{opening}assistant\n"
     first, _, rest = render(tokenizer, turns("A")).partition(f"{opening}user\nA{closing}")
@@ -58,6 +107,8 @@ def ollama_template(tokenizer: Any, chats: list[Messages]) -> str | None:
         return None
     if re.search(r'\{\{|"""', first + block + coming):
         return None
+    if system:
+        first = f"{opening}system\n{{{{ {go_string(system)} }}}}{closing}"
     otherwise = f"{{{{ else }}}}{first}" if first else ""
     before = f'{{{{ if eq .Role "assistant" }}}}{block}{{{{ end }}}}' if block else ""
     return (

@@ -42,6 +42,8 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
         parser.error(f"--name is {arguments.name!r}; give letters, digits, '.', '_' and '-'")
     if arguments.heldout and arguments.dataset:
         parser.error("give either --heldout or --dataset")
+    if arguments.imatrix and not (arguments.calibration or arguments.dataset):
+        parser.error("--imatrix needs --calibration or --dataset")
     repo, tag = arguments.push_to, arguments.push_tag
     if (repo is None) != (tag is None) or not re.fullmatch(WORD, tag or "x", re.ASCII):
         wanted = "give --push-to and --push-tag together, the tag of letters, digits, '.', '_'"
@@ -73,6 +75,8 @@ def add_files(add: Callable[..., Any]) -> None:
     add("--name", required=True, help="files are called NAME-f16.gguf, NAME-q4_k_m.gguf, ...")
     first = "the first one is the Modelfile's"
     add("--quantisations", nargs="+", default=["q4_k_m"], choices=KINDS, help=first)
+    weighed = "round less what the training conversations use more (importance matrix)"
+    add("--imatrix", action="store_true", help=weighed)
     keep_f16 = "keep the 16-bit GGUF in the output (so by default)"
     add("--keep-f16", action="store_true", default=True, help=keep_f16)
     discard = {"dest": "keep_f16", "action": "store_false", "default": argparse.SUPPRESS}
@@ -91,8 +95,12 @@ def add_files(add: Callable[..., Any]) -> None:
 def add_texts(add: Callable[..., Any]) -> None:
     rows = "parquet file with a 'messages' column, on which losses are compared"
     add("--heldout", type=Path, help=f"{rows}; the model's own replies without any")
-    dataset = "a dataset id on the Hub, of which split validation is taken"
-    add("--dataset", help=f"instead of that file: {dataset}")
+    trained = "parquet file like it with what was trained on, for --imatrix"
+    add("--calibration", type=Path, help=trained)
+    read = "tokens of it that are read, in whole conversations drawn at random"
+    add("--calibration-tokens", type=at_least(512), default=16_384, help=read)
+    dataset = "a dataset id on the Hub, of which splits validation and train are taken"
+    add("--dataset", help=f"instead of these files: {dataset}")
     add("--dataset-revision", help="its commit")
     folder = "folder in it that has the split, such as conversations/"
     add("--dataset-folder", default="", help=folder)
@@ -122,6 +130,14 @@ def add_tolerances(add: Callable[..., Any]) -> None:
     add("--min-greedy-agreement", type=number, default=0.98, help=equal)
     nats = "nats per token allowed between base with adapter, merged model and f16 GGUF"
     add("--loss-tolerance", type=number, default=0.05, help=nats)
+    bound = (
+        "divergence (KL) from the f16 GGUF, in nats per token, up to which a file counts as close"
+    )
+    bound = (
+        f"{bound}; the smallest of these is recommended. By Pinsker's inequality, at 0.02 a token"
+    )
+    bound = f"{bound} that is drawn differs in at most one place of ten"
+    add("--kl-bound", type=number, default=0.02, help=bound)
     rise = "nats per token that a quantised file may lose against the f16 GGUF; it fails when its"
     rise = f"{rise} whole 95 %% interval is above; of a base only a warning"
     add("--quantisation-tolerance", type=number, default=0.1, help=rise)
@@ -149,6 +165,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     files = {
         "--llama-cpp": converter,
         "--heldout": arguments.heldout,
+        "--calibration": arguments.calibration,
         "--chat-template": arguments.chat_template,
         "--system-file": arguments.system_file,
     }
@@ -157,5 +174,3 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise JobError(f"File {str(path)!r} does not exist; correct {option}.")
     system = arguments.system_file and arguments.system_file.read_text(encoding="utf-8")
     arguments.system = as_read(system or "")
-    if '"""' in arguments.system:
-        raise JobError('The system prompt contains """, which a Modelfile cannot hold; remove it.')

@@ -14,12 +14,13 @@
 #   "pip==25.3",
 # ]
 # ///
-"""Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, and proves
-that llama.cpp runs the same model.
+"""Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, with the
+adapter as a GGUF of its own, and proves that llama.cpp runs the same model.
 
 Without --adapter the base itself is exported in the same way. Files appear in --output, and on the
-Hub with --push-to, only when every check has passed; export.json is written last, and the tag
---push-tag is set last. Of the size of the 16-bit weights, it needs about 1.5 times as RAM with
+Hub with --push-to, only when every check has passed (without the adapter's own file, and with a
+warning, if that one is not proven); export.json is written last, and the tag --push-tag is set
+last. Of the size of the 16-bit weights, it needs about 1.5 times as RAM with
 --reference-dtype bfloat16, 2.5 times with float32, and 3 times as disk beside the base.
 
 With --preflight it proves template and tokenizer alone, which needs no weights and takes seconds:
@@ -48,7 +49,7 @@ from .preflight import preflight
 from .work import begin_work, keep
 
 REPORTED = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
-REPORTED += ("temperature", "reference_dtype")
+REPORTED += ("temperature", "reference_dtype", "imatrix")
 """Arguments that are written to export.json, besides the name."""
 PACKAGES = ("xllamacpp", "torch", "transformers", "peft")
 

@@ -47,7 +47,7 @@ def fetch_converter(folder: Path) -> Path:
         wrong = "The sources of llama-cpp-python cannot be downloaded"
         raise JobError(f"{wrong} ({done.stderr.strip()[-200:]!r}); give --llama-cpp.")
     top = f"{name}/vendor/llama.cpp/"
-    parts = tuple(top + part for part in ("convert_hf_", "conversion/", "gguf-py/"))
+    parts = tuple(top + part for part in ("convert_", "conversion/", "gguf-py/"))
     with tarfile.open(folder / f"{name}.tar.gz") as tar:
         members = [member for member in tar if member.name.startswith(parts)]
         tar.extractall(folder, members=members, filter="data")

@@ -9,13 +9,29 @@ from pathlib import Path
 
 MEASURED_WITH = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples")
 MEASURED_WITH += ("heldout_tokens", "greedy_tokens", "reply_tokens", "fallback_pre_tokenizer")
+MEASURED_WITH += ("imatrix", "calibration_tokens")
 """Arguments, besides files and models, that the measurements depend on."""
+
+
+def whole_file(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Returns the path of the model in 16 bits."""
+    return folder / f"{arguments.name}-f16.gguf"
+
+
+def adapter_file(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Returns the path of the adapter in 16 bits."""
+    return folder / f"{arguments.name}-lora-f16.gguf"
+
+
+def quantised_file(arguments: argparse.Namespace, folder: Path, kind: str) -> Path:
+    return folder / f"{arguments.name}-{kind}.gguf"
 
 
 def identify(arguments: argparse.Namespace) -> str:
     """Returns a hash of all that the measurements depend on, which excludes tolerances."""
     digest, script = hashlib.sha256(), Path(__file__)
     texts = (arguments.chat_template, arguments.system_file, arguments.heldout)
+    texts += (arguments.calibration,)
     for path in (script, script.with_name("llama_library.py"), *texts):
         digest.update(path.read_bytes() if path else b"-")
     for model in ("base", "adapter"):
@@ -31,8 +47,9 @@ def identify(arguments: argparse.Namespace) -> str:
 
 def begin_work(arguments: argparse.Namespace) -> Path:
     """Returns the work folder: what an earlier call kept of the same model, or an empty one."""
-    for stale in ("export.json", f"{arguments.name}-f16.gguf"):
-        (arguments.output / stale).unlink(missing_ok=True)
+    stale = (arguments.output / "export.json", whole_file(arguments, arguments.output))
+    for path in (*stale, adapter_file(arguments, arguments.output)):
+        path.unlink(missing_ok=True)
     # Within the output, so that each finished file is moved atomically.
     work = arguments.output / ".part"
     shutil.rmtree(work, ignore_errors=True)

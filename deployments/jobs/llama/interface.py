@@ -52,12 +52,22 @@ class ContextParameters(ctypes.Structure):
         "n_outputs_max",
         "n_outputs_max_per_seq",
     )
+    _kinds = (
+        "ctx_type",
+        "rope_scaling_type",
+        "pooling_type",
+        "attention_type",
+        "flash_attn_type",
+    )
     _fields_ = (
         *((name, c_uint32) for name in _names),
         ("n_threads", c_int32),
         ("n_threads_batch", c_int32),
-        ("pad", c_int32),
-        ("rest", c_int64 * 64),
+        *((name, c_int32) for name in _kinds),
+        *(("rope", c_float * 6), ("yarn_orig_ctx", c_uint32), ("defrag_thold", c_float)),
+        *(("cb_eval", c_void_p), ("cb_eval_user_data", c_void_p)),
+        *(("type_k", c_int32), ("type_v", c_int32)),
+        ("rest", c_int64 * 56),
     )
 
 
@@ -87,6 +97,22 @@ class GgmlParameters(ctypes.Structure):
     _fields_ = (("mem_size", c_size_t), ("mem_buffer", c_void_p), ("no_alloc", c_bool))
 
 
+class Tensor(ctypes.Structure):
+    """struct ggml_tensor, as far as its data."""
+
+    _fields_ = (
+        *(("type", c_int32), ("buffer", c_void_p)),
+        *(("ne", c_int64 * 4), ("nb", c_size_t * 4)),
+        *(("op", c_int32), ("op_params", c_int32 * 16), ("flags", c_int32)),
+        *(("src", c_void_p * 10), ("view_src", c_void_p), ("view_offs", c_size_t)),
+        *(("data", c_void_p), ("name", c_char * 64)),
+    )
+
+
+EVALUATED = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
+"""ggml_backend_sched_eval_callback: asked before a tensor is computed, and called after it."""
+
+
 SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_backend_init": (None, ()),
     "llama_log_set": (None, (c_void_p, c_void_p)),
@@ -114,6 +140,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_batch_free": (None, (Batch,)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
+    "llama_adapter_lora_init": (c_void_p, (c_void_p, c_char_p)),
+    "llama_set_adapters_lora": (c_int32, (c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_float))),
     "ggml_init": (c_void_p, (GgmlParameters,)),
     "ggml_free": (None, (c_void_p,)),
     "ggml_new_tensor_1d": (c_void_p, (c_void_p, c_int32, c_int64)),
@@ -121,6 +149,8 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_set_name": (c_void_p, (c_void_p, c_char_p)),
     "ggml_get_tensor": (c_void_p, (c_void_p, c_char_p)),
     "ggml_get_data_f32": (c_void_p, (c_void_p,)),
+    "ggml_get_name": (c_char_p, (c_void_p,)),
+    "ggml_op_name": (c_char_p, (c_int32,)),
     "ggml_nelements": (c_int64, (c_void_p,)),
     "ggml_nrows": (c_int64, (c_void_p,)),
     "ggml_n_dims": (c_int32, (c_void_p,)),

@@ -2,13 +2,15 @@
 
 import ctypes
 import os
-from ctypes import c_int32
+from collections.abc import Iterator
+from ctypes import c_float, c_int32, c_void_p
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from .interface import LibraryError, open_library
+from .types import F16
 
 BATCH = 512
 """Tokens that are decoded at once."""
@@ -19,15 +21,25 @@ LIKELY = 40
 class Llama:
     """A GGUF file in memory."""
 
-    def __init__(self, path: Path, context: int, threads: int, library: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        context: int,
+        threads: int,
+        library: Path | None = None,
+        adapter: Path | None = None,
+        watch: Any = None,
+    ) -> None:
         """Load it.
 
         Args:
             context: tokens that a prompt and what is written after it may take together; 0 loads
                 the vocabulary alone.
+            adapter: GGUF file of a LoRA that is applied beside the weights.
+            watch: an EVALUATED, called for each tensor that is computed; the caller keeps it alive.
 
         Raises:
-            LibraryError: the file cannot be loaded, or its context does not fit the memory.
+            LibraryError: a file cannot be loaded, or its context does not fit the memory.
         """
         self._library = lib = open_library(library)
         self._batch: Any = None
@@ -49,12 +61,28 @@ class Llama:
         settings.n_ctx = context
         settings.n_batch = settings.n_ubatch = settings.n_outputs_max = BATCH
         settings.n_threads = settings.n_threads_batch = threads
+        if watch:
+            if (settings.type_k, settings.type_v) != (F16, F16):
+                remedy = "use that of the pinned xllamacpp"
+                raise LibraryError(f"This llama.cpp cannot be watched while it computes; {remedy}.")
+            settings.cb_eval = ctypes.cast(watch, c_void_p)
         self._context = lib.llama_init_from_model(self._model, settings)
         if not self._context:
             lib.llama_model_free(self._model)
             wrong = f"llama.cpp cannot hold {context} tokens of {path.name} in memory"
             raise LibraryError(f"{wrong}; use shorter texts or a larger machine.")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        if adapter:
+            self._apply(adapter)
+
+    def _apply(self, adapter: Path) -> None:
+        lib = self._library
+        # Freed with the model.
+        loaded = (c_void_p * 1)(lib.llama_adapter_lora_init(self._model, os.fsencode(adapter)))
+        if not loaded[0] or lib.llama_set_adapters_lora(self._context, loaded, 1, (c_float * 1)(1)):
+            self.close()
+            wrong = f"llama.cpp cannot apply {adapter.name}"
+            raise LibraryError(f"{wrong}; see that the adapter belongs to this base.")
 
     def close(self) -> None:
         """Take it out of memory."""
@@ -78,7 +106,21 @@ class Llama:
         Raises:
             LibraryError: llama.cpp refuses them.
         """
-        parts, size, batch = [], (self.vocabulary_size,), self._batch
+        parts, size, logits_at = [], (self.vocabulary_size,), self._library.llama_get_logits_ith
+        for count in self._feed(ids):
+            rows = [logits_at(self._context, place) for place in range(count)]
+            parts.append(numpy.stack([numpy.ctypeslib.as_array(row, size).copy() for row in rows]))
+        return numpy.concatenate(parts)
+
+    def read(self, ids: list[int]) -> None:
+        """Decode a text, which nothing precedes, for what is seen of the computation."""
+        self.reset()
+        for _ in self._feed(ids):
+            pass
+
+    def _feed(self, ids: list[int]) -> Iterator[int]:
+        """Decode tokens in batches; yield how many each has."""
+        batch = self._batch
         for start in range(0, len(ids), BATCH):
             part = ids[start : start + BATCH]
             for place, token in enumerate(part):
@@ -88,11 +130,8 @@ class Llama:
             if code := self._library.llama_decode(self._context, batch):
                 wrong = f"llama.cpp cannot decode {len(part)} tokens after {self._length}"
                 raise LibraryError(f"{wrong} (code {code}); the context may be full.")
-            logits_at = self._library.llama_get_logits_ith
-            rows = [logits_at(self._context, place) for place in range(len(part))]
-            parts.append(numpy.stack([numpy.ctypeslib.as_array(row, size).copy() for row in rows]))
             self._length += len(part)
-        return numpy.concatenate(parts)
+            yield len(part)
 
     def logits(self, ids: list[int]) -> Any:
         """Return the logits after each token of a text, which nothing precedes."""

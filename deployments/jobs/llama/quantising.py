@@ -2,11 +2,11 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, c_uint32, c_void_p
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy
 
@@ -20,12 +20,18 @@ CHUNK = 4 * 2**20
 
 
 def quantise(
-    source: Path, target: Path, kind: str, threads: int, library: Path | None = None
+    source: Path,
+    target: Path,
+    kind: str,
+    threads: int,
+    library: Path | None = None,
+    importance: Mapping[str, Any] | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Write a 16-bit or 32-bit GGUF again with smaller weights, by llama.cpp's own choice of types.
 
     Args:
         kind: one of MIXTURES.
+        importance: of the columns of each matrix, 32-bit floats; what matters more is rounded less.
 
     Returns:
         Name of each matrix with the type that it got and the one that was meant, where its rows do
@@ -41,47 +47,66 @@ def quantise(
     if not file:
         raise LibraryError(f"llama.cpp cannot read {source}; convert it again.")
     try:
-        found = {}
-        for number in range(lib.gguf_get_n_tensors(file)):
-            name = lib.gguf_get_tensor_name(file, number).decode()
-            tensor = lib.ggml_get_tensor(tensors, name.encode())
-            place = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, number)
-            rows, dimensions = lib.ggml_nrows(tensor), lib.ggml_n_dims(tensor)
-            columns, old = (
-                lib.ggml_nelements(tensor) // rows,
-                lib.gguf_get_tensor_type(file, number),
-            )
-            found[name] = (old, place, rows, columns, dimensions)
-        dimensions_of = {name: dimensions for name, (*_, dimensions) in found.items()}
-        meant = choose_types(kind, dimensions_of, **_shape(lib, file))
+        matrices = _read(lib, file, tensors)
+        dimensions = {matrix.name: matrix.dimensions for matrix in matrices}
+        meant = choose_types(kind, dimensions, guided=bool(importance), **_shape(lib, file))
         chosen = {
-            name: _fitting(lib, meant[name], columns) if name in meant else old
-            for name, (old, _, _, columns, _) in found.items()
+            matrix.name: _fitting(lib, meant[matrix.name], matrix.columns)
+            if matrix.name in meant
+            else matrix.old
+            for matrix in matrices
         }
-        lib.gguf_set_val_u32(file, b"general.quantization_version", 2)
-        lib.gguf_set_val_u32(file, b"general.file_type", MIXTURES[kind])
-        for name, new in chosen.items():
-            lib.gguf_set_tensor_type(file, name.encode(), new)
-        head = ctypes.create_string_buffer(lib.gguf_get_meta_size(file))
-        lib.gguf_get_meta_data(file, head)
-        alignment = lib.gguf_get_alignment(file)
-        with (
-            source.open("rb") as read,
-            target.open("wb") as write,
-            ThreadPoolExecutor(threads) as workers,
-        ):
-            write.write(head.raw)
-            for name, (old, place, rows, columns, _) in found.items():
-                read.seek(place)
-                new, size = chosen[name], 0
-                for piece in _convert(lib, read, old, new, rows, columns, workers, threads):
-                    size += write.write(piece)
-                write.write(b"\0" * (-size % alignment))
+        head, alignment = _head(lib, file, kind, chosen, importance), lib.gguf_get_alignment(file)
+        with source.open("rb") as read, target.open("wb") as write:
+            write.write(head)
+            with ThreadPoolExecutor(threads) as workers:
+                convert = _Converter(lib, read, workers, threads, importance or {})
+                for matrix in matrices:
+                    size = sum(map(write.write, convert.pieces(matrix, chosen[matrix.name])))
+                    write.write(b"\0" * (-size % alignment))
     finally:
         lib.gguf_free(file)
         lib.ggml_free(tensors)
     got = {name: NAMES[chosen[name]] for name in meant}
     return {name: (got[name], meant[name]) for name in meant if got[name] != meant[name]}
+
+
+class _Matrix(NamedTuple):
+    """A tensor of the source: its type, its place in the file and its form."""
+
+    name: str
+    old: int
+    place: int
+    rows: int
+    columns: int
+    dimensions: int
+
+
+def _read(lib: Any, file: Any, tensors: Any) -> list[_Matrix]:
+    found = []
+    for number in range(lib.gguf_get_n_tensors(file)):
+        name = lib.gguf_get_tensor_name(file, number).decode()
+        tensor = lib.ggml_get_tensor(tensors, name.encode())
+        place = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, number)
+        rows, old = lib.ggml_nrows(tensor), lib.gguf_get_tensor_type(file, number)
+        columns, dimensions = lib.ggml_nelements(tensor) // rows, lib.ggml_n_dims(tensor)
+        found.append(_Matrix(name, old, place, rows, columns, dimensions))
+    return found
+
+
+def _head(
+    lib: Any, file: Any, kind: str, chosen: dict[str, int], importance: Mapping[str, Any] | None
+) -> bytes:
+    """Return the metadata of the new file."""
+    lib.gguf_set_val_u32(file, b"general.quantization_version", 2)
+    lib.gguf_set_val_u32(file, b"general.file_type", MIXTURES[kind])
+    if importance:
+        lib.gguf_set_val_u32(file, b"quantize.imatrix.entries_count", len(importance))
+    for name, new in chosen.items():
+        lib.gguf_set_tensor_type(file, name.encode(), new)
+    head = ctypes.create_string_buffer(lib.gguf_get_meta_size(file))
+    lib.gguf_get_meta_data(file, head)
+    return head.raw
 
 
 def _shape(lib: Any, file: Any) -> dict[str, Any]:
@@ -113,45 +138,49 @@ def _fitting(lib: Any, kind: str, columns: int) -> int:
     return F16
 
 
-def _convert(
-    lib: Any,
-    read: IO[bytes],
-    old: int,
-    new: int,
-    rows: int,
-    columns: int,
-    workers: ThreadPoolExecutor,
-    threads: int,
-) -> Iterator[bytes]:
-    """Yield a tensor's bytes, a few rows at a time."""
-    width, at_once = lib.ggml_row_size(old, columns), max(1, CHUNK // columns)
-    if old == new:
-        for start in range(0, rows, at_once):
-            yield read.read(width * min(at_once, rows - start))
-        return
-    if old not in (F32, F16, BF16):
-        raise LibraryError("The file is quantised already; quantise the 16-bit one.")
+class _Converter(NamedTuple):
+    """Reads matrices and rounds them, a few rows at a time."""
 
-    def one(data: bytes) -> bytes:
-        count = len(data) // width
+    lib: Any
+    read: IO[bytes]
+    workers: ThreadPoolExecutor
+    threads: int
+    importance: Mapping[str, Any]
+
+    def pieces(self, matrix: _Matrix, new: int) -> Iterator[bytes]:
+        """Yield a matrix's bytes in another type."""
+        self.read.seek(matrix.place)
+        width = self.lib.ggml_row_size(matrix.old, matrix.columns)
+        rows, at_once = matrix.rows, max(1, CHUNK // matrix.columns)
+        if matrix.old == new:
+            for start in range(0, rows, at_once):
+                yield self.read.read(width * min(at_once, rows - start))
+            return
+        if matrix.old not in (F32, F16, BF16):
+            raise LibraryError("The file is quantised already; quantise the 16-bit one.")
+        self.lib.ggml_quantize_init(new)
+        for start in range(0, rows, at_once * self.threads):
+            begins = range(start, min(rows, start + at_once * self.threads), at_once)
+            counts = [min(at_once, rows - begin) for begin in begins]
+            parts = [self.read.read(width * count) for count in counts]
+            yield from self.workers.map(lambda part: self._one(matrix, new, part, width), parts)
+
+    def _one(self, matrix: _Matrix, new: int, data: bytes, width: int) -> bytes:
+        lib, columns, count = self.lib, matrix.columns, len(data) // width
         numbers = numpy.empty(count * columns, numpy.float32)
-        if old == F32:
+        if matrix.old == F32:
             numbers[:] = numpy.frombuffer(data, numpy.float32)
         else:
-            widen = lib.ggml_fp16_to_fp32_row if old == F16 else lib.ggml_bf16_to_fp32_row
+            widen = lib.ggml_fp16_to_fp32_row if matrix.old == F16 else lib.ggml_bf16_to_fp32_row
             widen(data, numbers.ctypes.data, numbers.size)
         made = ctypes.create_string_buffer(lib.ggml_row_size(new, columns) * count)
         if new == F16:
             lib.ggml_fp32_to_fp16_row(numbers.ctypes.data, made, numbers.size)
         else:
-            lib.ggml_quantize_chunk(new, numbers.ctypes.data, made, 0, count, columns, None)
+            weights = self.importance.get(matrix.name)
+            guide = weights.ctypes.data if weights is not None and weights.size == columns else None
+            lib.ggml_quantize_chunk(new, numbers.ctypes.data, made, 0, count, columns, guide)
         if not lib.ggml_validate_row_data(new, made, len(made)):
             wrong = "A quantised matrix has a number that is none"
             raise LibraryError(f"{wrong}; the model's weights are broken.")
         return made.raw
-
-    lib.ggml_quantize_init(new)
-    for start in range(0, rows, at_once * threads):
-        begins = range(start, min(rows, start + at_once * threads), at_once)
-        counts = [min(at_once, rows - begin) for begin in begins]
-        yield from workers.map(one, [read.read(width * count) for count in counts])

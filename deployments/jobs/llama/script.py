@@ -17,23 +17,31 @@ import os
 import sys
 from pathlib import Path
 
+from .importance import importance  # noqa: F401 - for the scripts beside this one
 from .interface import LibraryError
+from .model import Llama
 from .probe import probe
 from .rendering import _SERVERS, render
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the probe, or render the conversations on standard input; print one line of JSON."""
+    """Run the probe, render the conversations on standard input, or compute with an adapter."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     actions = parser.add_subparsers(dest="action", required=True)
     library = "shared library of llama.cpp; that of xllamacpp by default"
     actions.add_parser("probe").add_argument("--library", type=Path, help=library)
     file = "GGUF file; conversations come by standard input"
     actions.add_parser("render").add_argument("file", type=Path, help=file)
+    applied = actions.add_parser("apply")
+    applied.add_argument("file", type=Path, help="GGUF file of a base")
+    applied.add_argument("adapter", type=Path, help="GGUF file of a LoRA")
+    applied.add_argument("--library", type=Path, help=library)
     arguments = parser.parse_args(words)
     try:
         if arguments.action == "probe":
             print(json.dumps(probe(arguments.library)), flush=True)
+        elif arguments.action == "apply":
+            Llama(arguments.file, 64, 1, arguments.library, arguments.adapter).logits([0, 1])
         else:
             print(json.dumps(render(arguments.file, json.load(sys.stdin))), flush=True)
         if _SERVERS:

@@ -43,7 +43,7 @@ NEVER = (
 
 
 def choose_types(
-    kind: str, names: dict[str, int], layers: int, shared: int, large: bool
+    kind: str, names: dict[str, int], layers: int, shared: int, large: bool, guided: bool = False
 ) -> dict[str, str]:
     """Return the type that llama.cpp means each matrix of a dense model to have.
 
@@ -54,6 +54,7 @@ def choose_types(
         layers: blocks of the model.
         shared: query heads that share one key head.
         large: whether it is a model of about 70 billion parameters.
+        guided: whether there is an importance matrix.
     """
     plain = kind.removesuffix("_m").removesuffix("_s")
     in_order = sorted(names, key=_place)
@@ -72,7 +73,7 @@ def choose_types(
             if "attn_qkv" not in name and large and chosen[name] in ("q3_k", "q4_k"):
                 chosen[name] = "q5_k"
         elif name in down:
-            chosen[name] = _down_type(kind, plain, down.index(name), layers)
+            chosen[name] = _down_type(kind, plain, down.index(name), layers, guided)
         elif "attn_output.weight" in name:
             chosen[name] = {"q2_k": "q3_k", "q3_k_m": "q4_k"}.get(kind, plain)
         else:
@@ -99,7 +100,9 @@ def _value_type(kind: str, plain: str, number: int, of: int, shared: int) -> str
     return "q5_k" if kind == "q4_k_s" and number < 4 else plain
 
 
-def _down_type(kind: str, plain: str, number: int, of: int) -> str:
+def _down_type(kind: str, plain: str, number: int, of: int, guided: bool) -> str:
+    if kind == "q4_0" and guided and number < of // 8:
+        return "q4_1"
     if kind == "q2_k":
         return "q3_k"
     if kind == "q3_k_m":

@@ -81,6 +81,7 @@ EXPORT: dict[str, Any] = {  # by the names that deployments/jobs/built/convert_g
         "replies": {"coach-q4_k_m.gguf": {"prompt": "Hi", "reply": "Hello.", "ended_by_itself": True}, "coach-q2_k.gguf": {"ended_by_itself": False}},
     },
     "fallback_tensors": {"coach-q4_k_m.gguf": {"a": "q5_0", "b": "q5_0", "c": "q8_0"}, "coach-q2_k.gguf": {}},
+    "context": 16_384,
     "seconds": 812.0,
     "versions": {"llama-cpp-python": "0.3.36"},
 }
@@ -106,7 +107,7 @@ def facts(**changes):
 
 def cards(**changes):
     given = facts(**changes)
-    return adapter_card(given), gguf_card(given, export_facts(EXPORT, 16_384), ADAPTER)
+    return adapter_card(given), gguf_card(given, export_facts(EXPORT), ADAPTER)
 
 
 def test_cards_say_what_whoever_writes_to_the_model_should_read_first():
@@ -307,7 +308,7 @@ def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measure
         files=files, main="coach-q4_k_m.gguf", merged_loss=0.7256, adapter_loss=0.7254, heldout="8 of validation.parquet", greedy_agreement=0.991
     )
     page = shown(gguf_card(facts(), export, ADAPTER))
-    assert page.columns[:4] == [5, 5, 5, 5]
+    assert page.columns[:4] == [6, 6, 6, 6]
     for told in ("4.00 kB 2 0.7281 +0.0027", "is 0.7256 of the merged model, and 0.7254 of the base", "8 of validation.parquet", "99.1 % of the tokens"):
         assert told in page.text
 
@@ -445,7 +446,7 @@ CHANGED = {name: EXPORT[name] for name in ("seconds", "versions")} | {"fallback_
 
 def one_file(name, sha256, stop):
     checks = {**EXPORT["checks"], "stop_token": stop, "replies": {}}
-    return export_facts(CHANGED | {"files": {name: {"bytes": 1, "sha256": sha256}}, "checks": checks}, 16_384)
+    return export_facts(CHANGED | {"files": {name: {"bytes": 1, "sha256": sha256}}, "checks": checks})
 
 
 FORMS = [shown(card).form for card in (adapter_card(facts()), gguf_card(facts(), one_file("a.gguf", "1", "<s>"), ADAPTER))]
