@@ -40,7 +40,7 @@ def measure_adapter(
         Its figures; only `why` if there is no such file, which does not fail the export.
     """
     folders, tokenizer, converter, begins = source
-    file, plain, base = adapter_file(arguments, work), work / "base", work / "base-f16.gguf"
+    file, plain, base = adapter_file(arguments, work), work / "base", work / "unmerged.gguf"
     emit("progress", step="converting the adapter")
     plain.mkdir(exist_ok=True)
     for path in folders[-1].resolve().iterdir():
@@ -51,24 +51,22 @@ def measure_adapter(
             shutil.copy(path, plain)
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, folders)
-    slack = 4 * arguments.logit_tolerance
+    slack, as_tensor = 4 * arguments.logit_tolerance, import_module("torch").from_numpy
     try:
         run_converter(converter, plain, base, arguments.fallback_pre_tokenizer, begins)
         convert_adapter(converter, plain, folders[0], file)
         check_application(arguments, base, file)
         llm = load(base, context, arguments, file)
+        figures = measure_logits(llm, ids, references, slack)
+        figures |= measure_greedy(llm, ids, references, slack)
+        losses = token_losses(file.name, lambda row: as_tensor(llm.logits(row)), examples)
+        llm.close()
     except (JobError, llama().LibraryError) as error:
-        for path in (file, base):
-            path.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         return {"why": str(error)}
     finally:
+        base.unlink(missing_ok=True)
         shutil.rmtree(plain)
-    figures = measure_logits(llm, ids, references, slack)
-    figures |= measure_greedy(llm, ids, references, slack)
-    as_tensor = import_module("torch").from_numpy
-    losses = token_losses(file.name, lambda row: as_tensor(llm.logits(row)), examples)
-    llm.close()
-    base.unlink()
     return figures | {"losses": losses}
 
 
