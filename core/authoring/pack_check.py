@@ -46,7 +46,7 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
         "user_simulator": brief_inputs(pack, persona),
         "user_steering": steering_inputs(pack, persona, steer(pack, persona, 2, 1)),
         "assessor": {"exchanges": plain, "facts": measure(said, pack.tics)},
-        "assessor_question": {"exchanges": plain, "criteria": criteria, "alone": False},
+        "assessor_question": {"exchanges": plain, "criteria": criteria, "alone": False, "listed": False},
     }
     found = {name: prompt.render(**given.get(name, {})) for name, prompt in pack.prompts.items() if name in given or not prompt.inputs}
     found |= {name: pack.instructions(name, persona.country) for name in ("assistant", "system")}
