@@ -151,7 +151,7 @@ def run(base: Path, output: Path, corpora: dict[str, Path]) -> None:
             if (corpus, learn, seed) not in done:
                 lines = [
                     {"corpus": corpus, "learn": learn, "seed": seed, **point}
-                    for point in trained(base, data, learn, seed, round(sliced / count), learn == LEARN[0])
+                    for point in trained(base, data, learn, seed, -(-sliced // count), learn == LEARN[0])
                 ]
                 with log.open("a") as out:
                     out.write("".join(json.dumps(line) + "\n" for line in lines))
