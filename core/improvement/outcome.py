@@ -80,8 +80,8 @@ def summary_of(rounds: Sequence[Round], why: str, report: str) -> dict[str, str]
 
 
 def changed_most(compared: Compared) -> list[tuple[str, float, float]]:
-    """Return criteria with their shares of failures before and after, those that changed most first."""
-    rows = [(name, before, after) for name, (before, after) in compared.criteria.items()]
+    """Return the criteria that failed before or after with their shares of failures, those that changed most first."""
+    rows = [(name, before, after) for name, (before, after) in compared.criteria.items() if before or after]
     return sorted(rows, key=lambda row: (-abs(row[2] - row[1]), row[0]))
 
 

@@ -1,0 +1,118 @@
+"""Rounds of improvement: what is corrected, what the next dataset has of it, and on whom the rounds are compared.
+
+Training, export and the arms of the evaluation stand for themselves elsewhere; here the understudy is a scripted model.
+"""
+
+import json
+
+import pytest
+
+import flows.improvement
+from core.errors import EvaluationError
+from core.evaluation.record import EvaluationRecord
+from core.improvement.rounds import Round
+from core.records import Assessment, ModelRef, Transcript
+from core.storage.json_lines import read_objects
+from core.storage.store import open_store
+from core.training.latest import keep_exports, latest_dataset
+from flows.assessment import assessment
+from flows.dataset import dataset
+from flows.evaluation import evaluation
+from flows.generation import generation
+from flows.improvement import improvement
+from tasks.evaluation import choose_arms
+from tests.flows.conftest import write_settings
+
+DOMAIN = "therapeutic-coaching"
+ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.3"}
+ROLES = {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"], "repairer": "scripted/repairer"}
+NUMBERS = {"conversations": 4, "corrections": 2, "floor": 0.5, "rounds": 2, "stop_without_gain": False}
+
+
+def settings_of(tmp_path, **improvement):
+    return write_settings(
+        tmp_path,
+        roles=ROLES,
+        improvement={**NUMBERS, **improvement},
+        generation={"conversations": 8, "exchanges": [3, 4]},
+        evaluation={"personas": 6, "suite_items": 1, "battery_tries": 0, "general_max_tokens": 0, "pairwise": False},
+    )
+
+
+@pytest.fixture
+async def understudy(tmp_path, data_root, monkeypatch):
+    """An understudy of poor quality, made of eight conversations; the next ones are no better. Returns the settings, and what is trained on."""
+    settings = settings_of(tmp_path)
+    made_of = await dataset(await assessment(batch=await generation(settings=settings), settings=settings), settings=settings)
+    trained = []
+
+    def model(name):
+        return ModelRef(path=f"models/{name}", name=name)
+
+    async def train(examples, domain, _settings):
+        trained.append(examples)
+        return model("base"), model(f"adapter-{len(trained)}")
+
+    async def make_gguf(base, adapter, examples, domain, _settings, exported_base):
+        return keep_exports(open_store(), domain, exported_base, model(adapter.name.replace("adapter", "understudy")), examples)
+
+    async def compare(before, after, examples, domain, settings, first_seed):
+        return await evaluation(domain=domain, settings=settings, arms=ARMS, first_seed=first_seed)
+
+    async def play(run, exported, named):
+        return await choose_arms(run, exported, ARMS)
+
+    for name, stand_in in (("training", train), ("export", make_gguf), ("evaluation", compare)):
+        monkeypatch.setattr(flows.improvement, name, stand_in)
+    monkeypatch.setattr("tasks.corrections.choose_arms", play)
+    monkeypatch.setattr("tasks.improvement.read_runtime", lambda: None)
+    keep_exports(open_store(), DOMAIN, model("base"), model("understudy-0"), made_of)
+    return settings, trained
+
+
+def rounds(data_root):
+    return [Round.model_validate_json(path.read_text(encoding="utf-8")) for path in sorted(data_root.glob(f"improvement/{DOMAIN}/*/*/round.json"))]
+
+
+async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside_all_earlier_data(understudy, data_root):
+    settings, trained = understudy
+    first = latest_dataset(open_store(), DOMAIN)
+    found = await improvement(settings=settings)
+    one, two = rounds(data_root)
+    assert (one.number, two.number, one.latest) == (1, 2, two.before)
+    assert not set(one.seeds) & set(two.seeds)
+    assert max(one.seeds + two.seeds) < 9000
+    assert "round 2" in found.summary
+
+    store, kept = open_store(), json.loads((data_root / first.path / "manifest.json").read_text(encoding="utf-8"))
+    manifest = store.load_json(f"{trained[1].path}/manifest.json")
+    assert {entry["id"] for entry in kept["transcripts"]} <= {entry["id"] for entry in manifest["transcripts"]}
+    corrections = [entry for entry in manifest["transcripts"] if entry.get("round")]
+    assert {entry["round"] for entry in corrections} == {1, 2}
+    for entry in corrections:
+        transcript, judged = store.load(entry["source_file"], Transcript), store.load(entry["assessment"], Assessment)
+        played = next(data_root.glob(f"practice/{DOMAIN}/{transcript.provenance['correction']['of']}.json"))
+        original = Transcript.model_validate_json(played.read_text(encoding="utf-8"))
+        assert transcript.exchanges[:-1] == original.exchanges[: len(transcript.exchanges) - 1]
+        assert transcript.exchanges[-1].assistant != original.exchanges[len(transcript.exchanges) - 1].assistant
+        assert judged.score.failed_gates == []
+    rows = list(read_objects(store.read_bytes(f"{trained[1].path}/conversations/rows.jsonl")))
+    sides = {}
+    for row in rows:
+        if row["round"]:
+            assert [times > 0 for times in row["slices"]] == [False] * (len(row["slices"]) - 1) + [True]
+            sides.setdefault(str(row["transcript_id"]).split("-corrected-")[0], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    assert {row["split"] for row in rows if row["round"] == 1} == {"train", "validation"}
+    assert not [row for row in read_objects(store.read_bytes(f"{trained[1].path}/rows.jsonl")) if "-corrected-" in str(row["transcript_id"])]
+
+    evaluated = [store.load(one.compared.path, EvaluationRecord) for one in (one, two) if one.compared]
+    blocks = [{persona.seed for persona in record.personas} for record in evaluated]
+    assert not blocks[0] & blocks[1]
+    assert min(min(block) for block in blocks) >= 9000 + 2 * 6  # neither the evaluation's own nor those that confirm it
+    assert [set(record.models) for record in evaluated] == [{"base", "understudy"}] * 2
+
+
+async def test_without_an_understudy_it_says_what_to_do(tmp_path, data_root):
+    with pytest.raises(EvaluationError, match="make run"):
+        await improvement(settings=settings_of(tmp_path))
