@@ -170,11 +170,11 @@ def comparable(found: list[Measured]) -> list[Measured]:
 
 
 def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
-    """Return what was measured at each step, over the seeds that are finished; the base, which is the same for all ways, first."""
+    """Return what was measured over the seeds: of the base, which is the same for all ways, in the middle, and at the end."""
     mine = [one for one in found if one["corpus"] == corpus]
-    before = [one for one in mine if one["step"] == 0]
-    steps = sorted({one["step"] for one in mine if one["learn"] == learn and one["step"]})
-    return [before, *([one for one in mine if one["learn"] == learn and one["step"] == step] for step in steps)]
+    later = [one for one in mine if one["learn"] == learn and one["step"]]
+    middle = [one for one in later if one["step"] == MIDDLE]
+    return [points for points in ([one for one in mine if not one["step"]], middle, [one for one in later if one not in middle]) if points]
 
 
 def report(output: Path) -> str:
