@@ -74,7 +74,8 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
     assert code == 0, output
     for name in ("cut.json", "twice.json"):
         assert re.search(rf"Left out: .*{name}", output), output
-    batch = json.loads(Path(output.split()[-1]).read_text(encoding="utf-8"))
+    (made,) = re.findall(r"^made\s+(\S+)$", output, re.MULTILINE)
+    batch = json.loads(Path(made).read_text(encoding="utf-8"))
     assert sorted(item["transcript"]["id"] for item in batch["assessments"]) == ["t0", "t1", "t2", "t3"]
     assert sorted(item["name"] for item in batch["left_out"]) == ["cut.json", "twice.json"]
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
@@ -83,7 +84,7 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
 def test_a_batch_in_which_nothing_passes_says_so_and_keeps_the_assessments(command, tmp_path, data_root):
     path = write_settings(tmp_path, roles={"assistant": "scripted/0"})
     code, output = finish(command("run", f"--settings={path}"))
-    assert_refused(code, output, "Too few transcripts passed: 0 of 10")
+    assert_refused(code, output, "None of the 10 judged conversations passes")
     assert len(list((data_root / "assessments").rglob("*.json"))) == 10
 
 

@@ -11,14 +11,15 @@ from tests.flows.test_commands import finish
 
 @pytest.fixture
 def alone(command, tmp_path):
-    """Run a command with a Prefect home of its own and no server; return its last lines and whether it started one."""
+    """Run a command with a Prefect home of its own and no server; return what it made or said last, and whether it started one."""
 
     def run(*words, code=0):
         for log in tmp_path.glob("prefect/temporary-server-*.log"):
             log.unlink()
         ended, output = finish(command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
         assert ended == code, output
-        return output.rstrip().splitlines()[-1], bool([*tmp_path.glob("prefect/temporary-server-*.log")])
+        lines = output.rstrip().splitlines()
+        return next((line for line in lines if line.startswith("made ")), lines[-1]), bool([*tmp_path.glob("prefect/temporary-server-*.log")])
 
     return run
 

@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from core.dataset.second_replies import SecondReply
+from core.evaluation.record import EvaluationRecord
 from core.records import Assessment, AssessmentBatch, Transcript
 from core.settings.pipeline import load_training
 from core.storage.store import open_store
 from core.training.preferred import preferred_of
 from flows.assessment import assessment
 from flows.dataset import dataset
+from flows.evaluation import evaluation
+from flows.export import export
 from flows.generation import generation
 from flows.preferences import preferences
 from flows.repair import repair
@@ -83,3 +86,11 @@ async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_t
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("models/preferred/*/*")}
     await training(settings=settings)
     assert {path: path.stat().st_mtime_ns for path in data_root.glob("models/preferred/*/*")} == before
+
+    await export(settings=settings)
+    compared = await evaluation(settings=settings)
+    record = store.load(compared.path, EvaluationRecord)
+    assert list(record.comparison.arms) == ["base", "understudy", "preferred"]
+    assert set(record.comparison.comparisons) == {"understudy", "preferred"}
+    assert record.files["preferred"] != record.files["understudy"]
+    assert "preferred" in compared.summary["result"]
