@@ -1,4 +1,4 @@
-"""Rounds of improvement: what is corrected, what the next dataset has of it, and on whom the rounds are compared.
+"""Rounds of improvement: what is corrected and learnt, that a resumed round pays for nothing twice, and when a series stops.
 
 Training, export and the arms of the evaluation stand for themselves elsewhere; here the understudy is a scripted model.
 """
@@ -6,15 +6,16 @@ Training, export and the arms of the evaluation stand for themselves elsewhere; 
 import json
 
 import pytest
+import yaml
 
 import flows.improvement
-from core.errors import EvaluationError
+from core.errors import EvaluationError, SettingsError
 from core.evaluation.record import EvaluationRecord
-from core.improvement.rounds import Round
-from core.records import Assessment, ModelRef, Transcript
+from core.improvement.rounds import Began, Round
+from core.records import Assessment, AssessmentBatch, ModelRef, Outcome, Transcript
 from core.storage.json_lines import read_objects
 from core.storage.store import open_store
-from core.training.latest import keep_exports, latest_dataset
+from core.training.latest import keep_exports, latest_dataset, latest_exports
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.evaluation import evaluation
@@ -113,6 +114,65 @@ async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside
     assert [set(record.models) for record in evaluated] == [{"base", "understudy"}] * 2
 
 
-async def test_without_an_understudy_it_says_what_to_do(tmp_path, data_root):
+async def test_the_same_command_again_makes_nothing_and_an_interrupted_round_continues(understudy, data_root, monkeypatch):
+    settings, trained = understudy
+
+    async def stop(*_):
+        raise KeyError("interrupted")
+
+    whole = flows.improvement.export
+    monkeypatch.setattr(flows.improvement, "export", stop)
+    with pytest.raises(KeyError):
+        await improvement(rounds=1, settings=settings)
+    made = {path: path.stat().st_mtime_ns for folder in ("practice", "corrections", "assessments") for path in data_root.glob(f"{folder}/**/*.json")}
+    assert made
+    began = Began.model_validate_json(next(data_root.glob(f"improvement/{DOMAIN}/*/001/began.json")).read_text(encoding="utf-8"))
+    assert began.dataset == latest_dataset(open_store(), DOMAIN)
+    monkeypatch.setattr(flows.improvement, "export", whole)
+    found = await improvement(rounds=1, settings=settings)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert trained[0] == trained[1]
+    count = len(trained)
+    again = await improvement(rounds=1, settings=settings)
+    assert (again.path, again.summary) == (found.path, found.summary)
+    assert len(trained) == count
+    assert (await improvement(settings=settings, show=True)).path == found.path
+
+
+async def test_a_round_that_does_not_ship_is_the_last_and_the_understudy_before_stays_the_latest(understudy, tmp_path, data_root):
+    settings, _ = understudy
+    before = latest_exports(open_store(), DOMAIN, None, None, None)
+    settings = settings_of(tmp_path, stop_without_gain=True)
+    found = await improvement(settings=settings)
+    (one,) = rounds(data_root)
+    assert one.compared
+    assert one.compared.decision != "ship"
+    assert (one.kept, one.latest) == (False, one.before)
+    assert "gained less than it cost" in found.summary["stopped"]
+    assert latest_exports(open_store(), DOMAIN, None, None, None) == before
+    assert before
+    assert latest_dataset(open_store(), DOMAIN) == before.dataset
+    await improvement(settings=settings)
+    assert len(rounds(data_root)) == 1
+    await improvement(settings=settings_of(tmp_path, stop_without_gain=True, corrections=1))  # another way is worth another round
+    assert [one.number for one in rounds(data_root)] == [1, 2]
+
+
+async def test_without_an_understudy_or_where_slices_are_learnt_it_says_what_to_do_before_anything_is_played(tmp_path, data_root):
+    settings = settings_of(tmp_path)
     with pytest.raises(EvaluationError, match="make run"):
-        await improvement(settings=settings_of(tmp_path))
+        await improvement(settings=settings)
+    training = yaml.safe_load((tmp_path / "tiny.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**training, "learn": "slices"}), encoding="utf-8")
+    with pytest.raises(SettingsError, match="each_reply_once"):
+        await improvement(settings=settings)
+
+
+async def test_practice_and_corrections_reach_no_other_dataset(understudy, data_root):
+    settings, _ = understudy
+    await improvement(rounds=1, settings=settings)
+    made_of = await dataset(settings=settings)
+    manifest = open_store().load_json(f"{made_of.path}/manifest.json")
+    assert not [entry for entry in manifest["transcripts"] if entry.get("round") or entry["source_file"].startswith("practice/")]
+    practice = AssessmentBatch.model_validate_json(next(data_root.glob(f"improvement/{DOMAIN}/*/001/practice.json")).read_text(encoding="utf-8"))
+    assert {item.outcome for item in practice.assessments} <= {Outcome.PASS, Outcome.FAIL}
