@@ -74,11 +74,12 @@ def answer_schema(criteria: Sequence[str], form: Form, lapses: bool = False) -> 
     verdict = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     if form == "alone":
         return verdict
+    whole: dict[str, Any] = {"type": "object", "properties": {}, "required": ["verdicts"], "additionalProperties": False}
     if form == "list":
-        verdicts: dict[str, Any] = {"type": "array", "items": verdict}
-    else:
-        verdicts = {"type": "object", "properties": dict.fromkeys(criteria, verdict), "required": list(criteria), "additionalProperties": False}
-    return {"type": "object", "properties": {"verdicts": verdicts}, "required": ["verdicts"], "additionalProperties": False}
+        return whole | {"properties": {"verdicts": {"type": "array", "items": verdict}}}
+    one = {"$ref": "#/$defs/verdict"}  # written once: a schema is billed as a part of the prompt
+    keyed = {"type": "object", "properties": dict.fromkeys(criteria, one), "required": list(criteria), "additionalProperties": False}
+    return whole | {"properties": {"verdicts": keyed}, "$defs": {"verdict": verdict}}
 
 
 def read_judgement(
