@@ -109,7 +109,9 @@ async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_roo
     told = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
     margin = next(place for place, line in enumerate(lines) if line.startswith("Without any failed gate 7 personas show"))
     shipped = next(
-        place for place, line in enumerate(lines) if line.startswith("By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) 7 pers")
+        place
+        for place, line in enumerate(lines)
+        if line.startswith("By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) 7 pers")
     )
     played = next(place for place, line in enumerate(lines) if "answered by" in line or "Played by" in line)
     assert max(told, margin, shipped, cut) < played
