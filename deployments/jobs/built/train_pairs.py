@@ -1641,7 +1641,6 @@ def check_labels(
         replies = [m["content"] for m in messages if m["role"] == "assistant"]
         learnt = [(reply, n) for reply, n in zip(replies, times, strict=True) if n]
         wanted = [arguments.reply_prefix + reply for reply, _ in learnt]
-        check_times(number + 1, examples[number], [n for _, n in learnt])
         cut = len(examples[number].ids) == arguments.max_length
         pairs = zip_longest(spans, wanted[: len(spans)] if cut else wanted)
         for position, (found, wished) in enumerate(pairs, 1):
@@ -1653,6 +1652,7 @@ def check_labels(
             # The last reply of a truncated example may be incomplete, even within a character.
             elif not (cut and position == len(spans) and reply.startswith(text.rstrip("\ufffd"))):
                 raise wrong_label(number + 1, text, reply)
+        check_times(number + 1, examples[number], [n for _, n in learnt])
     return stops
 
 
