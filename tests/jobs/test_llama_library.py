@@ -199,6 +199,15 @@ def test_logits_do_not_depend_on_how_a_text_is_cut_into_batches(library: Any, tm
     assert max(float(abs(whole[start : start + len(part)] - part).max()) for start, part in zip((0, 5, 600), parts, strict=True)) < 0.01
 
 
+def test_a_text_that_is_longer_than_the_context_is_refused_and_the_process_lives(library: Any, tmp_path: Path) -> None:
+    library.write_tiny(tmp_path / "f32.gguf")
+    llama = library.Llama(tmp_path / "f32.gguf", 256, 1)
+    assert len(llama.logits([1] * 256)) == 256
+    with pytest.raises(library.LibraryError, match="A text of 600 tokens does not fit the 256 that are loaded"):
+        llama.logits([1] * 600)
+    llama.close()
+
+
 def test_the_importance_of_a_column_is_the_mean_square_of_what_comes_into_it(library: Any, tmp_path: Path) -> None:
     """Known of the first layer, whose input is the normalised embedding of each token."""
     import gguf

@@ -140,6 +140,7 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_free": (None, (c_void_p,)),
     "llama_init_from_model": (c_void_p, (c_void_p, ContextParameters)),
     "llama_free": (None, (c_void_p,)),
+    "llama_n_ctx": (c_uint32, (c_void_p,)),
     "llama_model_get_vocab": (c_void_p, (c_void_p,)),
     "llama_model_meta_val_str": (c_int32, (c_void_p, c_char_p, c_char_p, c_size_t)),
     "llama_vocab_n_tokens": (c_int32, (c_void_p,)),
@@ -425,6 +426,7 @@ class Llama:
             wrong = f"llama.cpp cannot hold {context} tokens of {path.name} in memory"
             raise LibraryError(f"{wrong}; use shorter texts or a larger machine.")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        self._room: int = lib.llama_n_ctx(self._context)
         if adapter:
             self._apply(adapter)
 
@@ -473,9 +475,13 @@ class Llama:
 
     def _feed(self, ids: list[int]) -> Iterator[int]:
         """Decode tokens in batches; yield how many each has."""
-        batch = self._batch
-        for start in range(0, len(ids), BATCH):
-            part = ids[start : start + BATCH]
+        batch, most = self._batch, min(BATCH, self._room)
+        if self._length + len(ids) > self._room:
+            # llama.cpp would end the process.
+            wrong = f"A text of {self._length + len(ids)} tokens does not fit the {self._room}"
+            raise LibraryError(f"{wrong} that are loaded; raise --heldout-tokens or --context.")
+        for start in range(0, len(ids), most):
+            part = ids[start : start + most]
             for place, token in enumerate(part):
                 batch.token[place], batch.pos[place] = token, self._length + place
                 batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
