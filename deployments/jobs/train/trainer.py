@@ -92,14 +92,8 @@ def build_trainer(
 ) -> Any:
     import torch
     from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import PrinterCallback
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    names = arguments.target_modules
-    lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
-    lora["target_modules"] = names[0] if names == ["all-linear"] else names
-    lora["revision"] = arguments.base_revision
     if config.use_cpu:
         # TRL scores every position where a new number of positions means a new compilation; on a
         # CPU it does not, and the replies alone take a fifth less time.
@@ -107,12 +101,6 @@ def build_trainer(
         scoring._use_triton = lambda _: True
     try:
         model = load_model(arguments, cuda=not config.use_cpu)
-        if model.config.get_text_config() is not model.config:
-            # A vision model: the layers of its vision tower have the same names as those of its
-            # decoder.
-            parts = model.named_modules()
-            decoder = next(name for name, part in parts if part is model.get_decoder())
-            lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
         datasets = {
             split: Dataset.from_dict(
                 {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
@@ -131,7 +119,7 @@ def build_trainer(
             train_dataset=datasets["train"],
             eval_dataset=datasets["validation"],
             processing_class=tokenizer,
-            peft_config=LoraConfig(task_type="CAUSAL_LM", **lora),
+            peft_config=lora_of(model, arguments),
         )
     except torch.OutOfMemoryError:
         raise
@@ -140,6 +128,30 @@ def build_trainer(
         raise JobError(f"{wrong}: {short(error)}.") from None
     trainer.data_collator = Collator(trainer.data_collator)
     trainer._signature_columns = [*COLUMNS, "seq_lengths"]
+    adjust(trainer, arguments)
+    return trainer
+
+
+def lora_of(model: Any, arguments: argparse.Namespace) -> Any:
+    from peft import LoraConfig
+
+    names = arguments.target_modules
+    lora = {name: getattr(arguments, name) for name in ("r", "lora_alpha", "lora_dropout")}
+    lora["target_modules"] = names[0] if names == ["all-linear"] else names
+    lora["revision"] = arguments.base_revision
+    if model.config.get_text_config() is not model.config:
+        # A vision model: the layers of its vision tower have the same names as those of its
+        # decoder.
+        parts = model.named_modules()
+        decoder = next(name for name, part in parts if part is model.get_decoder())
+        lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
+    return LoraConfig(task_type="CAUSAL_LM", **lora)
+
+
+def adjust(trainer: Any, arguments: argparse.Namespace) -> None:
+    """Changes what TRL and PEFT would train and save otherwise than it is wanted."""
+    from transformers import PrinterCallback
+
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
@@ -153,7 +165,6 @@ def build_trainer(
     trainer.create_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
-    return trainer
 
 
 def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
