@@ -74,7 +74,7 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
     assert code == 0, output
     for name in ("cut.json", "twice.json"):
         assert re.search(rf"Left out: .*{name}", output), output
-    (made,) = re.findall(r"^made\s+(\S+)$", output, re.MULTILINE)
+    (made,) = re.findall(r"^  made +(\S+)$", output, re.MULTILINE)
     batch = json.loads(Path(made).read_text(encoding="utf-8"))
     assert sorted(item["transcript"]["id"] for item in batch["assessments"]) == ["t0", "t1", "t2", "t3"]
     assert sorted(item["name"] for item in batch["left_out"]) == ["cut.json", "twice.json"]

@@ -19,7 +19,7 @@ def alone(command, tmp_path):
         ended, output = finish(command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
         assert ended == code, output
         lines = output.rstrip().splitlines()
-        return next((line for line in lines if line.startswith("made ")), lines[-1]), bool([*tmp_path.glob("prefect/temporary-server-*.log")])
+        return next((line for line in lines if line.startswith("  made ")), lines[-1]), bool([*tmp_path.glob("prefect/temporary-server-*.log")])
 
     return run
 
