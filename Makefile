@@ -210,7 +210,7 @@ nightly:  ## Run a nightly batch now: new conversations, and assessments of all 
 
 .PHONY: improve
 improve: setup  ## Have a teacher correct what the latest understudy fails, and train the next one, in rounds [DOMAIN=… ROUNDS=2 LIST=true SETTINGS=file]
-	@$(UNDERSTUDY) improve $(COMMON) $(call option,ROUNDS,rounds) $(if $(filter true,$(LIST)),--list)
+	@$(UNDERSTUDY) improve $(COMMON) $(call option,ROUNDS,rounds) $(call flag,LIST,list)
 
 .PHONY: release-candidate
 release-candidate: setup  ## Dataset, training, export and evaluation from all transcripts that passed [DOMAIN=… SETTINGS=file]
