@@ -135,7 +135,7 @@ def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
     others = others_hold(drawn, RULE, 0.01, 0.01)
     below, at = (np.mean(score_holds(drawn, RULE, found.gain_for_wanted + more) & others) for more in (-0.01, 0))
     assert below < 0.8 <= at
-    assert f"{found.gain_for_wanted:.0 %} ships with 80 %" in ship_sentence(found)
+    assert f"{100 * found.gain_for_wanted:.0f} % ships with 80 %" in ship_sentence(found)
 
 
 @pytest.mark.parametrize("spread", [assumed_spread(0, 0, 0.5), assumed_spread(0.05, 0.15, 0.0), assumed_spread(1, 1, 0.5), assumed_spread(0, 0.2, 0.999)])
