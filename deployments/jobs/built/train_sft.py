@@ -373,8 +373,9 @@ def load_decoder(base: str | Path, revision: str | None = None, **options: Any) 
     """
     import transformers
 
-    safe: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
-    config = transformers.AutoConfig.from_pretrained(base, **safe)
+    config = transformers.AutoConfig.from_pretrained(
+        base, revision=revision, trust_remote_code=False
+    )
     kinds = {
         transformers.AutoModelForCausalLM: transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
         # transformers has no other name for a Mistral 3, whose text part is inside.
@@ -382,7 +383,9 @@ def load_decoder(base: str | Path, revision: str | None = None, **options: Any) 
     }
     for kind, known in kinds.items():
         if type(config) in known:
-            return kind.from_pretrained(base, use_safetensors=True, **safe, **options)
+            return kind.from_pretrained(
+                base, revision=revision, trust_remote_code=False, use_safetensors=True, **options
+            )
     wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
     raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
 
