@@ -11,7 +11,7 @@ from core.errors import BudgetError, SettingsError
 from core.settings.pipeline import load_settings, load_training
 from core.training.estimate import Load, conversion_memory, training_memory, training_seconds
 from core.training.hardware import flavors, load_hardware
-from core.training.plan import plan_conversion, plan_training
+from core.training.plan import plan_conversion, plan_pairs, plan_training
 from core.training.shapes import shape_of
 from tests.conftest import CHECKOUT
 
@@ -229,3 +229,15 @@ def test_examples_beyond_the_bases_context_are_refused_before_anything_is_paid()
         else:
             with pytest.raises(SettingsError, match=r"takes 32,768 tokens, and the base was made for 16,384. Lower max-length to 16384"):
                 plan_training("Training", shape, training, long, OFFERED, KNOWN, JOBS, 0.0)
+
+
+def test_preference_training_is_planned_with_both_replies_and_their_reference():
+    training = load_training("qwen3-14b").model_copy(update={"pairs": {"batch-size": 2, "epochs": 1.0}})
+    shape = shape_of(QWEN, "qwen")
+    once = training.model_copy(update={"train": training.train | {"batch-size": 4, "epochs": 1.0}})
+    load = dataclasses.replace(LOAD, longest=2000)
+    alone, pairs = (plan("Training", shape, given, load, OFFERED, KNOWN, JOBS, 0.0) for plan, given in ((plan_training, once), (plan_pairs, training)))
+    assert pairs.gb == alone.gb  # two pairs are four replies
+    assert alone.chosen.seconds < pairs.chosen.seconds < 2 * alone.chosen.seconds  # the reference has no gradient
+    with pytest.raises(BudgetError, match="Preference training"):
+        plan_pairs("Preference training", shape, training, load, OFFERED, KNOWN, JOBS.model_copy(update={"usd": 0.01}), 0.0)
