@@ -22,12 +22,25 @@ class Stub(Server):
         self.ask("POST", "/stub/reset", {})
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts by protocol: `anthropic`, `responses`, `chat`, `google`; one that was not called is missing."""
+        """Return the counts by protocol: `anthropic`, `responses`, `chat`, `google`, and with `.batch` behind the name what batches asked; one that was not
+        called is missing."""
         return self.ask("GET", "/stub/stats")
 
     def log(self) -> list[dict[str, Any]]:
         """Return what was asked, in order of arrival."""
         return self.ask("GET", "/stub/log")
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Return what became of each batch and of its requests, in order of creation."""
+        return self.ask("GET", "/stub/batches")
+
+    def served_twice(self) -> list[list[dict[str, Any]]]:
+        """Return the log's entries of each question that was answered more than once, live or in batches."""
+        answered: dict[Any, list[dict[str, Any]]] = {}
+        for entry in self.log():
+            if entry["status"] == 200 and "asks" in entry:
+                answered.setdefault(entry["asks"], []).append(entry)
+        return [entries for entries in answered.values() if len(entries) > 1]
 
 
 def start_stub(**settings: Any) -> Stub:

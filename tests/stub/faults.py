@@ -26,11 +26,17 @@ KINDS = frozenset(
         "usage",
         "raw",
         "mutate",
+        "lost",
+        "fails",
     }
 )
 REFUSING = frozenset({"error", "spend_limit", "context"})
 """Answered at once and not counted by any limit."""
-RULE_FIELDS = frozenset({"when", "protocol", "model", "times", "fault"})
+FATES = frozenset({"lost", "fails"})
+"""Of a batch that is made: a share of its requests expires or errs, or it fails as a whole."""
+PLACES = frozenset({"live", "batched", "upload", "create", "retrieve", "list", "cancel", "results", "delete"})
+"""Live calls, requests of batches, and the operations on batches; a rule that names none is for all requests, live and in batches."""
+RULE_FIELDS = frozenset({"when", "protocol", "model", "times", "fault", "at"})
 WHEN_FIELDS = frozenset({"contains", "calls", "from", "to"})
 
 
@@ -46,6 +52,7 @@ class Rule:
     """How often it is still met."""
     needles: tuple[bytes, ...]
     """What `contains` looks for, in each way JSON may write it."""
+    places: frozenset[str]
     seen: int = 0
     """Calls of this protocol and model so far."""
 
@@ -70,18 +77,19 @@ class Faults:
     def __init__(self, rules: Iterable[Json], now: float) -> None:
         self.rules, self.start = [_rule(rule) for rule in rules], now
 
-    def pick(self, protocol: str, model: str, body: bytes, now: float) -> Rule | None:
-        """Count a call and return the first rule that it meets.
+    def pick(self, protocol: str, model: str, body: bytes, now: float, place: str) -> Rule | None:
+        """Count a call or operation and return the first rule that it meets.
 
         Args:
             protocol: its name.
             model: its name.
             body: of the request.
             now: the time.
+            place: where it comes from or what it does, one of `PLACES`.
         """
         found = None
         for rule in self.rules:
-            if rule.protocol in (None, protocol) and rule.model in (None, model):
+            if place in rule.places and rule.protocol in (None, protocol) and rule.model in (None, model):
                 rule.seen += 1
                 if found is None and rule.left > 0 and rule.holds(body, now - self.start):
                     found = rule
@@ -106,8 +114,12 @@ def _rule(rule: Json) -> Rule:
     fault: Json = rule["fault"] | {"kind": rule["fault"].get("kind", "error")}
     if fault["kind"] not in KINDS or (fault["kind"] == "error" and "status" not in fault):
         raise ValueError(f"The fault {rule['fault']!r} needs a `status` or one of the kinds {sorted(KINDS)}.")
+    place = rule.get("at")
+    if (place and place not in PLACES) or (fault["kind"] in FATES and place != "create"):
+        raise ValueError(f"The fault rule {rule!r} needs an `at` of {sorted(PLACES)}; {sorted(FATES)} are for `create`.")
+    places = frozenset({place}) if place else frozenset({"live", "batched"})
     when, times = rule.get("when", {}), rule.get("times")
-    return Rule(fault, when, rule.get("protocol"), rule.get("model"), float("inf") if times is None else times, _needles(when.get("contains")))
+    return Rule(fault, when, rule.get("protocol"), rule.get("model"), float("inf") if times is None else times, _needles(when.get("contains")), places)
 
 
 def _needles(text: Any) -> tuple[bytes, ...]:

@@ -20,6 +20,7 @@ from tests.stub.wire import Answer, ApiError, Call, Json, Request, Usage, Wire, 
 JSON = "application/json"
 HELD_SECONDS = 0.02
 """Between two looks whether calls are still held."""
+UNLIMITED = Settings()
 Gone = Callable[[], Awaitable[Any]]
 """Waits until the client has closed the connection."""
 
@@ -64,22 +65,23 @@ class Service:
             self.limits = {}
         self.settings = settings
 
-    async def handle(self, wire: Wire, request: Request, gone: Gone) -> Reply:
+    async def handle(self, wire: Wire, request: Request, gone: Gone, batch: Json | None = None) -> Reply:
         """Answer a call in the shape of its protocol.
 
         Args:
             wire: the protocol.
             request: as it came.
             gone: waits until the client has closed the connection.
+            batch: for the log, if the call is a request of a batch; no limit, no latency and the lower price are for it.
         """
         self.number += 1
         identity = f"{self.number:024x}"
         books = self.books  # another one after a reset
-        entry = books.arrived(wire.name, request, self.settings)
+        entry = books.arrived(wire.name, request, self.settings, batch)
         try:
             reply = await self._serve(wire, request, entry, identity, gone)
         except ApiError as problem:
-            if self.settings.reject_latency_s:
+            if self.settings.reject_latency_s and not batch:
                 await asyncio.sleep(self.settings.reject_latency_s)
             reply = Reply(problem.status, json.dumps(wire.error(problem, identity)).encode(), headers=dict(problem.headers))
         reply.headers[wire.id_header] = f"req_{identity}"
@@ -87,34 +89,32 @@ class Service:
         return reply
 
     async def _serve(self, wire: Wire, request: Request, entry: Json, identity: str, gone: Gone) -> Reply:
-        settings, books, now = self.settings, self.books, time.monotonic()
-        _check_key(wire, request, settings)
+        settings, books, now, batched = self.settings, self.books, time.monotonic(), "batch" in entry
+        check_key(wire, request, settings)
         call = self._read(wire, request, entry)
-        rule = self.faults.pick(wire.name, call.model, request.body, now)
+        rule = self.faults.pick(wire.name, call.model, request.body, now, "batched" if batched else "live")
         fault = rule.fault if rule else None
         if rule and rule.fault["kind"] in REFUSING:
             rule.left -= 1
             raise _refusal(wire, call, rule, settings)
         use = self.cache.use(call.plan, settings, now)
-        limits = self.limits.get((wire.account, call.model)) or self.limits.setdefault((wire.account, call.model), Limits(settings, now))
+        limits = Limits(UNLIMITED, now) if batched else self._limits(wire, call, now)
         self._admit(wire, call, limits, call.tokens if wire.cached_input_counts else call.tokens - use.read)
         if rule:
             rule.left -= 1
-        tally = books.tallies[wire.name]
+        tally = books.tallies[entry["protocol"]]
         _enter(tally, limits)
         try:
             draw = answers.draw_for(call.model, call.texts)
-            if fault and fault["kind"] == "hang" and await _left(gone, fault.get("seconds", 3600)):
+            if fault and fault["kind"] == "hang" and await left(gone, fault.get("seconds", 3600)):
                 return Reply(200, sent=-1.0)
-            while self.settings.held:
-                await asyncio.sleep(HELD_SECONDS)
-            await asyncio.sleep(settings.latency_s + settings.latency_jitter_s * draw.random())
+            await self._wait(draw.random(), batched)
             self.cache.keep(use, settings, time.monotonic())
             thought = min(settings.thought_tokens, call.max_tokens or settings.thought_tokens) if wire.thinks and call.writes else 0
             said, output = _say(call, fault, settings, thought, draw)
             usage = Usage(call.tokens, use.read, use.written, use.written_long, output, thought)
             limits.settle(time.monotonic(), output)
-            books.used(wire.name, usage, settings)
+            books.used(entry["protocol"], usage, settings, settings.batch_price if batched else 1.0)
         finally:
             tally.in_flight -= 1
             limits.in_service -= 1
@@ -124,6 +124,16 @@ class Service:
         reply = _reply(call, message, fault)
         reply.headers = self._limit_headers(wire, limits) | reply.headers
         return reply
+
+    async def _wait(self, share: float, batched: bool) -> None:
+        """Take the time of a live call, of whose jitter a share counts; a batch's requests take none."""
+        settings = self.settings
+        while self.settings.held and not batched:
+            await asyncio.sleep(HELD_SECONDS)
+        await asyncio.sleep(0 if batched else settings.latency_s + settings.latency_jitter_s * share)
+
+    def _limits(self, wire: Wire, call: Call, now: float) -> Limits:
+        return self.limits.get((wire.account, call.model)) or self.limits.setdefault((wire.account, call.model), Limits(self.settings, now))
 
     def _read(self, wire: Wire, request: Request, entry: Json) -> Call:
         try:
@@ -139,7 +149,7 @@ class Service:
             call = wire.read(request, body, self.settings)
         except (AttributeError, IndexError, KeyError, TypeError) as problem:  # a shape that no check of ours names
             raise wire.refuse("not_json", problem=repr(problem)) from problem
-        entry["model"] = call.model
+        entry["model"], entry["asks"] = call.model, hash((call.model, *call.texts))
         if call.model.startswith("unknown"):
             raise wire.refuse("unknown_model", model=call.model)
         if self.settings.context_tokens is not None and call.tokens > self.settings.context_tokens:
@@ -166,7 +176,8 @@ class Service:
         return wire.limit_headers(limits.states(time.monotonic()), time.time())
 
 
-def _check_key(wire: Wire, request: Request, settings: Settings) -> None:
+def check_key(wire: Wire, request: Request, settings: Settings) -> None:
+    """Refuse a request without a key, or with one whose name says that it is no good."""
     key = key_of(wire, request)
     reason = "no_key" if not key else next((f"{word}_key" for word in ("bad", "expired") if word in key), "forbidden" if "forbidden" in key else None)
     if reason:
@@ -189,8 +200,13 @@ def _enter(tally: Tally, limits: Limits) -> None:
     limits.in_service += 1
 
 
-async def _left(gone: Gone, seconds: float) -> bool:
-    """Wait, and say whether the client left meanwhile."""
+async def left(gone: Gone, seconds: float) -> bool:
+    """Wait, and say whether the client left meanwhile.
+
+    Args:
+        gone: waits until the client has closed the connection.
+        seconds: to wait.
+    """
     try:
         await asyncio.wait_for(gone(), seconds)
     except TimeoutError:
@@ -214,18 +230,28 @@ def _say(call: Call, fault: Json | None, settings: Settings, thought: int, draw:
 
 def _reply(call: Call, message: Json, fault: Json | None) -> Reply:
     body, kind = (sse.events(message), "text/event-stream; charset=utf-8") if call.stream else (json.dumps(message).encode(), JSON)
-    match fault["kind"] if fault else None:
+    return spoiled(Reply(200, body, kind), fault) if fault else Reply(200, body, kind)
+
+
+def spoiled(reply: Reply, fault: Json) -> Reply:
+    """Return a reply as a fault of the connection or of its bytes leaves it.
+
+    Args:
+        reply: the good one.
+        fault: its kind, and what that kind needs.
+    """
+    match fault["kind"]:
         case "drop":
             return Reply(200, sent=-1.0)
         case "drop_mid":
-            return Reply(200, body, kind, sent=0.5)
+            return Reply(200, reply.body, reply.kind, sent=0.5)
         case "html":
             return Reply(200, b"<!doctype html><title>Sign in</title><p>Please sign in to the network.</p>", "text/html; charset=utf-8")
-        case "raw" if fault:
+        case "raw":
             text, headers, status = raw(fault)
-            return Reply(status, text, kind, headers, fault.get("sent", 1.0))
-        case "mutate" if fault:
-            return Reply(200, mutated(message, fault), kind, fault.get("headers", {}))
+            return Reply(status, text, reply.kind, headers, fault.get("sent", 1.0))
+        case "mutate":
+            return Reply(200, mutated(json.loads(reply.body), fault), reply.kind, fault.get("headers", {}))
         case "not_json":
             return Reply(200, b'{"id": "msg_1", "content": [')
-    return Reply(200, body, kind)
+    return reply

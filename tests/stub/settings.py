@@ -1,4 +1,4 @@
-"""What the stub can be told, at its start and while it runs."""
+"""What can be set in the stub, at its start and while it runs."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -61,6 +61,24 @@ class Settings:
     thought_tokens: int = 0
     """Reasoning tokens of OpenAI and Google, part of the output limit."""
     log_bodies: bool = True
+
+    batch_polls: int = 0
+    """So many retrievals find a batch unfinished."""
+    batch_s: float = 0.0
+    """A batch is unfinished for at least so long."""
+    batch_reversed: bool = False
+    """Results in another order than the requests; Google keeps the order."""
+    batch_others: int = 0
+    """Other people's batches in a list, before and after one's own."""
+    batch_most: int | None = None
+    """Requests in a batch, in place of the provider's limit."""
+    batch_most_bytes: int | None = None
+    """Bytes of a batch, or of OpenAI's file, in place of the provider's limit."""
+    batch_labels: bool = True
+    """Google: whether an answer carries the metadata of its request."""
+    batch_price: float = 0.5
+    """Of a request in a batch, as a share of a live call's."""
+
     faults: tuple[dict[str, Any], ...] = ()
 
     def changed(self, values: dict[str, Any]) -> "Settings":
