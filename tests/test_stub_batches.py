@@ -81,14 +81,15 @@ async def test_a_batch_answers_what_the_live_call_would_and_costs_half(batches, 
 @everywhere
 async def test_time_passes_in_seconds_too_and_a_batch_outlives_its_client(batches, stub, protocol):
     stub.set(batch_s=3600)
-    name = batches.name_of(await batches.create(QUESTIONS))
+    questions = {f"run-{number}": f"Question {number}." for number in range(200)}
+    name = batches.name_of(await batches.create(questions))
     await batches.clients.close()
     later = BatchClient(Clients(stub.url, "sk-test"), protocol)
     assert later.state_of(await later.retrieve(name)) in ("in_progress", "RUNNING")
     assert f"{protocol}.batch" not in stub.stats()
     stub.set(batch_s=0)
     await asyncio.gather(*(later.retrieve(name) for _ in range(3)))
-    assert stub.batches() == [{"id": name, "protocol": protocol, "ended": True, "requests": dict.fromkeys(QUESTIONS, "succeeded")}]
+    assert stub.batches() == [{"id": name, "protocol": protocol, "ended": True, "requests": dict.fromkeys(questions, "succeeded")}]
     assert not stub.served_twice()
     await later.clients.close()
 
