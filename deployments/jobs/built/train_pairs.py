@@ -141,6 +141,36 @@ def named(value: Any) -> Any:
     return Path(value).resolve().name if is_path else value
 
 
+# --- deployments/jobs/common/models.py ---
+
+def load_decoder(base: str | Path, revision: str | None = None, **options: Any) -> Any:
+    """Loads a model for text; of one that also sees, such as Ministral 3, all parts.
+
+    Args:
+        options: of transformers' `from_pretrained`.
+
+    Raises:
+        JobError: transformers knows no model of this kind that writes text.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        base, revision=revision, trust_remote_code=False
+    )
+    kinds = {
+        transformers.AutoModelForCausalLM: transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        # transformers has no other name for a Mistral 3, whose text part is inside.
+        transformers.AutoModelForImageTextToText: transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    }
+    for kind, known in kinds.items():
+        if type(config) in known:
+            return kind.from_pretrained(
+                base, revision=revision, trust_remote_code=False, use_safetensors=True, **options
+            )
+    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
+    raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
+
+
 # --- deployments/jobs/common/hub.py ---
 
 ATTEMPTS = 6
@@ -255,139 +285,6 @@ def bound_silence() -> None:
     set_client_factory(
         lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=bounds)
     )
-
-
-# --- deployments/jobs/common/repository.py ---
-
-def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
-    """Rejects a public repository, unless --public, and one that was renamed.
-
-    Returns:
-        Whether the repository exists.
-    """
-    try:
-        found = hub().repo_info(repo, repo_type=kind)
-    except import_module("huggingface_hub.errors").RepositoryNotFoundError:
-        return False
-    if found.id.lower() != repo.lower():
-        raise JobError(f"The {kind} {repo!r} is called {found.id!r} now; give that name.")
-    if not (found.private or arguments.public):
-        wrong = f"The {kind} {repo!r} is public, and nothing is pushed there"
-        raise JobError(f"{wrong}; make it private, or give --public.")
-    return True
-
-
-def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Creates the repository if it is missing and checks that the token may write to it.
-
-    Returns:
-        Its branches and its tags, with their commits.
-    """
-    api, repo = hub(), arguments.push_to
-    if not import_module("huggingface_hub").get_token():
-        remedy = "set HF_TOKEN to one that may write, or leave out --push-to"
-        raise JobError(f"There is no token for {repo!r}; {remedy}.")
-    if not patiently(arguments, f"looking at {repo!r}", lambda: refuse_public(arguments, repo)):
-        patiently(
-            arguments,
-            f"making {repo!r}",
-            lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True),
-        )
-    asking = f"asking whether the token may write to {repo!r}"
-    patiently(arguments, asking, lambda: api.auth_check(repo, write=True))
-    reading = f"reading the branches and tags of {repo!r}"
-    refs = patiently(arguments, reading, lambda: api.list_repo_refs(repo))
-    branches, tags = (
-        {ref.name: ref.target_commit for ref in found} for found in (refs.branches, refs.tags)
-    )
-    return branches, tags
-
-
-def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], title: str) -> str:
-    """Commits files under the given names and returns the commit's hash."""
-    api, repo = hub(), arguments.push_to
-    added = import_module("huggingface_hub").CommitOperationAdd
-
-    def attempt() -> str:
-        # New operations for each attempt: used ones remember what the Hub had, and a commit whose
-        # response was lost would be made twice.
-        operations = [added(name, str(path)) for name, path in sorted(files.items())]
-        head = api.repo_info(repo, revision=branch).sha
-        api.preupload_lfs_files(repo, operations, revision=branch)
-        refuse_public(arguments, repo)  # last, since the upload takes long
-        made = api.create_commit(
-            repo, operations, commit_message=title, revision=branch, parent_commit=head
-        )
-        return str(made.oid)
-
-    return patiently(arguments, f"pushing to {repo!r}, branch {branch!r}", attempt)
-
-
-def set_tag(arguments: argparse.Namespace, made: str) -> str:
-    """Tags the finished commit, unless another job has set the tag.
-
-    Returns:
-        The commit of the tag, as read back.
-    """
-    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
-    api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
-    there = [ref.target_commit for ref in api.list_repo_refs(repo).tags if ref.name == tag]
-    if not there:
-        raise JobError(f"{repo!r} has no tag {tag!r}, though it was made; look at the repository.")
-    return str(there[0])
-
-
-def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Commits the result, then tags it: the tag proves that it is complete."""
-    repo, tag = arguments.push_to, arguments.push_tag
-    files = {name: arguments.output / name for name in names}
-    try:
-        made = commit(arguments, "main", files, f"{kind} {tag}")
-        tagging = f"tagging {repo!r} with {tag!r}"
-        made = patiently(arguments, tagging, lambda: set_tag(arguments, made))
-    except JobError as error:
-        there = f"The result is finished in {str(arguments.output)!r}"
-        raise JobError(f"{error.args[0]} {there}; run the same again to push it.") from None
-    emit("pushed", repo=repo, commit=made, tag=tag)
-
-
-def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
-    """Returns whether the result already exists, and reports it."""
-    repo, tag = arguments.push_to, arguments.push_tag
-    if tag not in tags:
-        return False
-    emit("pushed", repo=repo, commit=tags[tag], tag=tag, already=True)
-    return True
-
-
-# --- deployments/jobs/common/models.py ---
-
-def load_decoder(base: str | Path, revision: str | None = None, **options: Any) -> Any:
-    """Loads a model for text; of one that also sees, such as Ministral 3, all parts.
-
-    Args:
-        options: of transformers' `from_pretrained`.
-
-    Raises:
-        JobError: transformers knows no model of this kind that writes text.
-    """
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(
-        base, revision=revision, trust_remote_code=False
-    )
-    kinds = {
-        transformers.AutoModelForCausalLM: transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
-        # transformers has no other name for a Mistral 3, whose text part is inside.
-        transformers.AutoModelForImageTextToText: transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    }
-    for kind, known in kinds.items():
-        if type(config) in known:
-            return kind.from_pretrained(
-                base, revision=revision, trust_remote_code=False, use_safetensors=True, **options
-            )
-    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
-    raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
 
 
 # --- deployments/jobs/common/dataset.py ---
@@ -604,6 +501,109 @@ def compare_arithmetic(model: Any, ids: Any) -> dict[str, Any]:
         "speedup": round(times[False] / times[True], 2),
         "loss_difference": round(losses[True] - losses[False], 4),
     }
+
+
+# --- deployments/jobs/common/repository.py ---
+
+def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model") -> bool:
+    """Rejects a public repository, unless --public, and one that was renamed.
+
+    Returns:
+        Whether the repository exists.
+    """
+    try:
+        found = hub().repo_info(repo, repo_type=kind)
+    except import_module("huggingface_hub.errors").RepositoryNotFoundError:
+        return False
+    if found.id.lower() != repo.lower():
+        raise JobError(f"The {kind} {repo!r} is called {found.id!r} now; give that name.")
+    if not (found.private or arguments.public):
+        wrong = f"The {kind} {repo!r} is public, and nothing is pushed there"
+        raise JobError(f"{wrong}; make it private, or give --public.")
+    return True
+
+
+def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    """Creates the repository if it is missing and checks that the token may write to it.
+
+    Returns:
+        Its branches and its tags, with their commits.
+    """
+    api, repo = hub(), arguments.push_to
+    if not import_module("huggingface_hub").get_token():
+        remedy = "set HF_TOKEN to one that may write, or leave out --push-to"
+        raise JobError(f"There is no token for {repo!r}; {remedy}.")
+    if not patiently(arguments, f"looking at {repo!r}", lambda: refuse_public(arguments, repo)):
+        patiently(
+            arguments,
+            f"making {repo!r}",
+            lambda: api.create_repo(repo, private=not arguments.public, exist_ok=True),
+        )
+    asking = f"asking whether the token may write to {repo!r}"
+    patiently(arguments, asking, lambda: api.auth_check(repo, write=True))
+    reading = f"reading the branches and tags of {repo!r}"
+    refs = patiently(arguments, reading, lambda: api.list_repo_refs(repo))
+    branches, tags = (
+        {ref.name: ref.target_commit for ref in found} for found in (refs.branches, refs.tags)
+    )
+    return branches, tags
+
+
+def commit(arguments: argparse.Namespace, branch: str, files: dict[str, Path], title: str) -> str:
+    """Commits files under the given names and returns the commit's hash."""
+    api, repo = hub(), arguments.push_to
+    added = import_module("huggingface_hub").CommitOperationAdd
+
+    def attempt() -> str:
+        # New operations for each attempt: used ones remember what the Hub had, and a commit whose
+        # response was lost would be made twice.
+        operations = [added(name, str(path)) for name, path in sorted(files.items())]
+        head = api.repo_info(repo, revision=branch).sha
+        api.preupload_lfs_files(repo, operations, revision=branch)
+        refuse_public(arguments, repo)  # last, since the upload takes long
+        made = api.create_commit(
+            repo, operations, commit_message=title, revision=branch, parent_commit=head
+        )
+        return str(made.oid)
+
+    return patiently(arguments, f"pushing to {repo!r}, branch {branch!r}", attempt)
+
+
+def set_tag(arguments: argparse.Namespace, made: str) -> str:
+    """Tags the finished commit, unless another job has set the tag.
+
+    Returns:
+        The commit of the tag, as read back.
+    """
+    api, repo, tag = hub(), arguments.push_to, arguments.push_tag
+    api.create_tag(repo, tag=tag, revision=made, exist_ok=True)
+    there = [ref.target_commit for ref in api.list_repo_refs(repo).tags if ref.name == tag]
+    if not there:
+        raise JobError(f"{repo!r} has no tag {tag!r}, though it was made; look at the repository.")
+    return str(there[0])
+
+
+def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
+    """Commits the result, then tags it: the tag proves that it is complete."""
+    repo, tag = arguments.push_to, arguments.push_tag
+    files = {name: arguments.output / name for name in names}
+    try:
+        made = commit(arguments, "main", files, f"{kind} {tag}")
+        tagging = f"tagging {repo!r} with {tag!r}"
+        made = patiently(arguments, tagging, lambda: set_tag(arguments, made))
+    except JobError as error:
+        there = f"The result is finished in {str(arguments.output)!r}"
+        raise JobError(f"{error.args[0]} {there}; run the same again to push it.") from None
+    emit("pushed", repo=repo, commit=made, tag=tag)
+
+
+def delivered(arguments: argparse.Namespace, tags: dict[str, str]) -> bool:
+    """Returns whether the result already exists, and reports it."""
+    repo, tag = arguments.push_to, arguments.push_tag
+    if tag not in tags:
+        return False
+    emit("pushed", repo=repo, commit=tags[tag], tag=tag, already=True)
+    return True
 
 
 # --- deployments/jobs/train/checkpoints.py ---
@@ -840,6 +840,64 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     }
     write_json(arguments.output / "metrics.json", metrics)
     return checks[-1]["loss"]
+
+
+# --- deployments/jobs/train/stages.py ---
+
+class Opened(NamedTuple):
+    """When the work began, and the branches of the repository, with their commits."""
+
+    started: float
+    branches: dict[str, str]
+
+
+def open_training(arguments: argparse.Namespace) -> Opened | None:
+    """Opens the repository; returns None if the result is there already."""
+    started = time.monotonic()
+    silence_libraries()
+    # Makes the memory that the 16-bit weights used before quantisation available to the training,
+    # which matters on a GPU of 24 GB.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    bound_silence()
+    if arguments.trackio_project and (space := arguments.trackio_space):
+        looking = f"looking at {space!r}"
+        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
+    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
+    if delivered(arguments, tags):
+        if branch_of(arguments) in branches:
+            remove_branch(arguments)
+        return None
+    return Opened(started, branches)
+
+
+def start_from(
+    arguments: argparse.Namespace, opened: Opened, identity: str
+) -> dict[str, Any] | None:
+    """Makes the output's folder and returns the checkpoint to resume from, if there is one."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "metrics.json").unlink(missing_ok=True)
+    branch = branch_of(arguments)
+    if branch in opened.branches:
+        fetch_checkpoint(arguments, opened.branches[branch])
+    return find_checkpoint(arguments, identity)
+
+
+def close_training(
+    arguments: argparse.Namespace, facts: dict[str, Any], loss: float, kind: str
+) -> None:
+    """Delivers the adapter and removes what only a run that resumes needs.
+
+    Args:
+        facts: `files` and `seconds` of it.
+        loss: on the validation data, at the end.
+        kind: what the commit calls the result.
+    """
+    if arguments.push_to:
+        deliver(arguments, [*facts["files"], "metrics.json"], kind)
+        remove_branch(arguments)
+    remove_checkpoints(arguments)
+    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
+    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
 
 
 # --- deployments/jobs/train/sampling.py ---
@@ -2526,18 +2584,8 @@ def kto_rows(pairs: list[Replies], arguments: argparse.Namespace) -> list[dict[s
 # --- deployments/jobs/pairs/script.py ---
 
 def train_pairs(arguments: argparse.Namespace) -> None:
-    started = time.monotonic()
-    silence_libraries()
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    bound_silence()
-    if arguments.trackio_project and (space := arguments.trackio_space):
-        looking = f"looking at {space!r}"
-        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
-    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
-    branch = branch_of(arguments)
-    if delivered(arguments, tags):
-        if branch in branches:
-            remove_branch(arguments)
+    opened = open_training(arguments)
+    if opened is None:
         return
     data, adapter = prepare_pairs(arguments), fetch_adapter(arguments)
     cuda = import_module("torch").cuda.is_available()
@@ -2550,11 +2598,7 @@ def train_pairs(arguments: argparse.Namespace) -> None:
     identity = identify_pairs(arguments, data, weights, cuda, arithmetic)
     facts = dict(data.facts)
     with failures_explained(arguments):
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "metrics.json").unlink(missing_ok=True)
-        if branch in branches:
-            fetch_checkpoint(arguments, branches[branch])
-        checkpoint = find_checkpoint(arguments, identity)
+        checkpoint = start_from(arguments, opened, identity)
         trainer = build_pair_trainer(config, data, arguments, adapter)
         # A checkpoint is loaded later: what is measured now is the adapter as it was given.
         before = look(trainer, data, arguments, "before")
@@ -2562,14 +2606,9 @@ def train_pairs(arguments: argparse.Namespace) -> None:
         after = look(trainer, data, arguments, "after")
         facts |= compare(data, before, after, arguments.loss == "dpo")
         facts["files"] = save(trainer, data.tokenizer, arguments.output)
-        facts["seconds"] = round(time.monotonic() - started, 1)
+        facts["seconds"] = round(time.monotonic() - opened.started, 1)
         loss = write_pair_metrics(trainer, arguments, facts)
-    if arguments.push_to:
-        deliver(arguments, [*facts["files"], "metrics.json"], "Preferred adapter")
-        remove_branch(arguments)
-    remove_checkpoints(arguments)
-    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
-    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+    close_training(arguments, facts, loss, "Preferred adapter")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,26 +28,17 @@ was stopped continues from its newest checkpoint. metrics.json is written last.
 """
 
 import argparse
-import os
 import sys
 import time
 from importlib import import_module
 
-from ..common.events import emit, exit_code, silence_libraries
+from ..common.events import exit_code
 from ..common.files import facts_of
-from ..common.hub import bound_silence, patiently
-from ..common.repository import deliver, delivered, open_repository, refuse_public
 from ..train.arithmetic import choose_arithmetic
-from ..train.checkpoints import (
-    branch_of,
-    fetch_checkpoint,
-    find_checkpoint,
-    remove_branch,
-    remove_checkpoints,
-)
 from ..train.data import Example
 from ..train.failures import failures_explained
 from ..train.result import save
+from ..train.stages import close_training, open_training, start_from
 from ..train.steps import run
 from ..train.trainer import check_tools
 from .data import identify_pairs, prepare_pairs
@@ -58,18 +49,8 @@ from .trainer import build_pair_trainer, configure_pairs, fetch_adapter
 
 
 def train_pairs(arguments: argparse.Namespace) -> None:
-    started = time.monotonic()
-    silence_libraries()
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    bound_silence()
-    if arguments.trackio_project and (space := arguments.trackio_space):
-        looking = f"looking at {space!r}"
-        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
-    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
-    branch = branch_of(arguments)
-    if delivered(arguments, tags):
-        if branch in branches:
-            remove_branch(arguments)
+    opened = open_training(arguments)
+    if opened is None:
         return
     data, adapter = prepare_pairs(arguments), fetch_adapter(arguments)
     cuda = import_module("torch").cuda.is_available()
@@ -82,11 +63,7 @@ def train_pairs(arguments: argparse.Namespace) -> None:
     identity = identify_pairs(arguments, data, weights, cuda, arithmetic)
     facts = dict(data.facts)
     with failures_explained(arguments):
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "metrics.json").unlink(missing_ok=True)
-        if branch in branches:
-            fetch_checkpoint(arguments, branches[branch])
-        checkpoint = find_checkpoint(arguments, identity)
+        checkpoint = start_from(arguments, opened, identity)
         trainer = build_pair_trainer(config, data, arguments, adapter)
         # A checkpoint is loaded later: what is measured now is the adapter as it was given.
         before = look(trainer, data, arguments, "before")
@@ -94,14 +71,9 @@ def train_pairs(arguments: argparse.Namespace) -> None:
         after = look(trainer, data, arguments, "after")
         facts |= compare(data, before, after, arguments.loss == "dpo")
         facts["files"] = save(trainer, data.tokenizer, arguments.output)
-        facts["seconds"] = round(time.monotonic() - started, 1)
+        facts["seconds"] = round(time.monotonic() - opened.started, 1)
         loss = write_pair_metrics(trainer, arguments, facts)
-    if arguments.push_to:
-        deliver(arguments, [*facts["files"], "metrics.json"], "Preferred adapter")
-        remove_branch(arguments)
-    remove_checkpoints(arguments)
-    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
-    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+    close_training(arguments, facts, loss, "Preferred adapter")
 
 
 def main(argv: list[str] | None = None) -> int:

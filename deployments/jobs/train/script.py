@@ -28,74 +28,43 @@ metrics.json is written last: an --output without it is not finished; a --push-t
 """
 
 import argparse
-import os
 import sys
 import time
 from importlib import import_module
 
-from ..common.events import emit, exit_code, silence_libraries
-from ..common.hub import bound_silence, patiently
-from ..common.repository import deliver, delivered, open_repository, refuse_public
+from ..common.events import exit_code
 from .arithmetic import choose_arithmetic
-from .checkpoints import (
-    branch_of,
-    fetch_checkpoint,
-    find_checkpoint,
-    identify,
-    remove_branch,
-    remove_checkpoints,
-)
+from .checkpoints import identify
 from .failures import failures_explained
 from .labels import prepare
 from .options import parse_arguments
 from .result import save, write_metrics
+from .stages import close_training, open_training, start_from
 from .steps import run
 from .trainer import build_trainer, check_prepared, check_tools, configure
 
 
 def train(arguments: argparse.Namespace) -> None:
-    started = time.monotonic()
-    silence_libraries()
-    # Makes the memory that the 16-bit weights used before quantisation available to the training,
-    # which matters on a GPU of 24 GB.
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    bound_silence()
-    if arguments.trackio_project and (space := arguments.trackio_space):
-        looking = f"looking at {space!r}"
-        patiently(arguments, looking, lambda: refuse_public(arguments, space, "space"))
-    branches, tags = open_repository(arguments) if arguments.push_to else ({}, {})
-    branch = branch_of(arguments)
-    if delivered(arguments, tags):
-        if branch in branches:
-            remove_branch(arguments)
+    opened = open_training(arguments)
+    if opened is None:
         return
     tokenizer, examples, facts = prepare(arguments)
-    torch = import_module("torch")
-    cuda = torch.cuda.is_available()
+    cuda = import_module("torch").cuda.is_available()
     check_tools(arguments, cuda)
     longest = max(examples["train"], key=lambda example: len(example.ids))
     arithmetic = "bfloat16" if cuda else choose_arithmetic(arguments, longest)
     config = configure(arguments, cuda, arithmetic)
     identity = identify(arguments, examples, cuda, arithmetic)
     with failures_explained(arguments):
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "metrics.json").unlink(missing_ok=True)
-        if branch in branches:
-            fetch_checkpoint(arguments, branches[branch])
-        checkpoint = find_checkpoint(arguments, identity)
+        checkpoint = start_from(arguments, opened, identity)
         trainer = build_trainer(config, examples, tokenizer, arguments)
         check_prepared(trainer.train_dataset, examples["train"])
         check_prepared(trainer.eval_dataset, examples["validation"])
         facts |= run(trainer, arguments, checkpoint, identity)
         facts["files"] = save(trainer, tokenizer, arguments.output)
-        facts["seconds"] = round(time.monotonic() - started, 1)
+        facts["seconds"] = round(time.monotonic() - opened.started, 1)
         loss = write_metrics(trainer, arguments, facts)
-    if arguments.push_to:
-        deliver(arguments, [*facts["files"], "metrics.json"], "Adapter")
-        remove_branch(arguments)
-    remove_checkpoints(arguments)
-    (arguments.output / "arithmetic.json").unlink(missing_ok=True)
-    emit("done", output=str(arguments.output), validation_loss=loss, seconds=facts["seconds"])
+    close_training(arguments, facts, loss, "Adapter")
 
 
 def main(argv: list[str] | None = None) -> int:
