@@ -4,32 +4,23 @@ A subset of Jinja2 (docs/domain-packs.md): output, `if`, `for`, `set`, operators
 `items`, `keys` and `values`, and no attribute but the keys of what it is given. Jinja's own sandbox is a second wall behind it.
 """
 
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, Undefined, meta, nodes, pass_context, pass_environment
-from jinja2.filters import FILTERS, do_round, make_attrgetter
+from jinja2 import StrictUndefined, Template, Undefined, meta, nodes, pass_context
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 from pydantic import BaseModel
 
 from core.errors import PackError
+from core.packs.template_filters import BOUNDS, FILTERS, join, metered, spend, text_of, timed_test
 
 LONGEST_TEMPLATE = 100_000
 """Characters; the longest shipped has a seventh of it."""
-LONGEST_TEXT = 20_000_000
-"""Characters that a template may make, those included that it throws away: five times what the largest context of a model holds."""
-SECONDS = 2.0
-"""Of the processor, for one text. A shipped prompt takes a few milliseconds."""
-ITEM = 64
-"""Characters that an item of a list counts as, which is what it takes in memory."""
 
 _NODES = frozenset(
     {
@@ -42,28 +33,8 @@ _NODES = frozenset(
 _VIEWS = frozenset({"items", "keys", "values"})
 _OF_A_LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
 _NAMES_OF_JINJA = frozenset({"self", "super", "caller", "varargs", "kwargs"})
-_FILTERS_OF_JINJA = (
-    *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "lower", "map", "max", "min"),
-    *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "unique", "upper"),
-)
-_WHOLE = frozenset(
-    {"capitalize", "count", "d", "default", "float", "format", "int", "length", "lower", "replace", "reverse", "round", "title", "trim", "upper"}
-)
-"""Filters that read a text as one value; the others take it apart."""
-_WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
 _BITS = 64
 _DOCS = "docs/domain-packs.md"
-
-
-@dataclass
-class _Work:
-    """What the text that is being made has cost so far."""
-
-    until: float
-    characters: int = 0
-
-
-_WORK: ContextVar[_Work] = ContextVar("_WORK")
 
 
 def inputs_of(text: str, where: str) -> frozenset[str]:
@@ -90,13 +61,11 @@ def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
     Raises:
         PackError: something in it cannot be calculated, is not there, or takes too long.
     """
-    spent = _WORK.set(_Work(time.thread_time() + SECONDS))
     try:
-        return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
+        with metered():
+            return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
     except Exception as wrong:  # whatever an expression can raise
         raise PackError(f"{where}: the template fails: {_reason(wrong)}. Correct it there, and check it with make check-domain.") from wrong
-    finally:
-        _WORK.reset(spent)
 
 
 def plain(value: Any) -> Any:
@@ -213,7 +182,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, or join two texts."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
-            return _join(self, [left, right])
+            return join(self, [left, right])
         if not (isinstance(left, int | float | Undefined) and isinstance(right, int | float | Undefined)):
             raise TypeError(f"`{operator}` takes two numbers, or `+` two texts")
         value = super().call_binop(context, operator, left, right)  # which raises what is undefined
@@ -224,116 +193,13 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _pieces(made: Iterable[str]) -> Iterator[str]:
     for piece in made:
-        _spend(len(piece))
+        spend(len(piece))
         yield piece
-
-
-def _spend(characters: int = 0) -> None:
-    work = _WORK.get()
-    work.characters += characters
-    if work.characters > LONGEST_TEXT:
-        raise OverflowError(f"it makes more than {LONGEST_TEXT:,} characters")
-    if time.thread_time() > work.until:
-        raise OverflowError(f"it takes more than {SECONDS:g} s")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str | int | float | Undefined | None):
-        raise TypeError(f"only texts and numbers can be written, and a {type(value).__name__} is neither")
-    return str(value)
 
 
 @pass_context
 def _written(_context: Context, value: Any) -> str:  # with the context among its arguments nothing is written while a template is compiled
-    return _text(value)
-
-
-def _counted(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        _spend()
-        yield value
-
-
-def _flat(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a list that a template writes out: with lists in lists a small template could make a value that takes for ever to compare."""
-    for value in values:
-        _text(value)
-    _spend(_size(values))
-    return values
-
-
-def _counted_whole(value: Any) -> Any:
-    _spend(_size(value))
-    return value
-
-
-def _timed(value: Any) -> Any:
-    _spend()
-    return value
-
-
-def _size(value: Any) -> int:
-    """Return how many characters a value counts as; a text that stands in a list several times counts each time, as what reads the list reads it."""
-    if isinstance(value, list | tuple):
-        return sum(ITEM + (len(item) if isinstance(item, str) else 0) for item in value)
-    return len(value) if isinstance(value, str) else 0
-
-
-@pass_environment
-def _join(environment: Any, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
-    texts = [_text(item) for item in items]
-    _spend(sum(map(len, texts)) + len(d) * len(texts))
-    return d.join(texts)
-
-
-def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
-    text = _text(value)
-    _spend(len(text) + text.count(old) * len(new))
-    return text.replace(old, new, count)
-
-
-def _format(pattern: str, *values: Any) -> str:
-    if not isinstance(pattern, str) or _WIDE.search(pattern):
-        raise ValueError("`format` takes a text with widths of at most two digits")
-    return pattern % tuple(_flat(values))
-
-
-def _round(value: float, precision: int = 0, method: Any = "common") -> float:
-    if abs(precision) > 15:
-        raise ValueError("`round` takes at most 15 digits")
-    return do_round(value, precision, method)
-
-
-def _trim(value: Any, chars: str | None = None) -> str:
-    if chars is not None and len(chars) > 100:
-        raise ValueError("`trim` takes at most 100 characters")
-    return _text(value).strip(chars)
-
-
-def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Count what a filter takes apart, and what it makes."""
-
-    @wraps(function)  # with the attribute by which Jinja passes it the environment
-    def filtered(*arguments: Any, **named: Any) -> Any:
-        _spend(0 if name in _WHOLE else sum(ITEM * len(value) for value in arguments if isinstance(value, str)))
-        result = function(*arguments, **named)
-        result = list(_counted(result)) if isinstance(result, Iterator) else result
-        _spend(_size(result))
-        return result
-
-    return filtered
-
-
-def _checked(made: Any) -> Any:
-    """Look at the clock at each test: `select` and its like tell nothing of items that they pass over."""
-
-    @wraps(made)
-    def tested(*given: Any) -> bool:
-        _spend()
-        return made(*given)
-
-    return tested
+    return text_of(value)
 
 
 def _reason(error: Exception) -> str:
@@ -344,10 +210,8 @@ def _reason(error: Exception) -> str:
 def _sandbox() -> _Sandbox:
     sandbox = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
     sandbox.globals.clear()
-    own = {"join": _join, "replace": _replace, "format": _format, "round": _round, "trim": _trim}
-    sandbox.filters = {name: _charged(name, does) for name, does in ({name: FILTERS[name] for name in _FILTERS_OF_JINJA} | own).items()}
-    sandbox.filters |= {"_counted": _counted, "_flat": _flat, "_counted_whole": _counted_whole, "_timed": _timed}
-    sandbox.tests = {name: _checked(does) for name, does in sandbox.tests.items()}
+    sandbox.filters = FILTERS | BOUNDS
+    sandbox.tests = {name: timed_test(does) for name, does in sandbox.tests.items()}
     return sandbox
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from core.errors import PackError
 from core.packs.prompts import check_prompt
-from core.packs.templates import LONGEST_TEXT, fill, inputs_of
+from core.packs.template_filters import LONGEST_TEXT
+from core.packs.templates import fill, inputs_of
 from core.records import Exchange
 
 GIVEN = {
@@ -189,19 +190,19 @@ def test_an_expression_gives_text_of_what_it_was_given_or_a_sentence(expression)
 
 
 @dataclass
-class Told:
+class Record:
     side: str
     word: StrEnum
 
 
 def test_records_are_given_as_plain_values():
     words = StrEnum("words", {"ONE": "one"})
-    told = fill(
+    filled = fill(
         "{{ a.side }} {{ a.word }} {{ b[0].user }} {{ b | length }}",
         "x.md",
-        {"a": Told("left", words.ONE), "b": (Exchange(exchange_number=1, user="u", assistant="a"),)},
+        {"a": Record("left", words.ONE), "b": (Exchange(exchange_number=1, user="u", assistant="a"),)},
     )
-    assert told == "left one u 1"
+    assert filled == "left one u 1"
     with pytest.raises(PackError, match="a function is no plain value"):
         fill("{{ a }}", "x.md", {"a": lambda: None})
 
@@ -230,6 +231,6 @@ def test_what_is_filled_in_is_not_a_template():
 
 
 @pytest.mark.parametrize("front", ["inputs: 3", "inputs: [[a]]", "inputs: {a: 1}", "inputs: [2024-01-01]", "1: 2\na: 3"])
-def test_inputs_that_are_no_list_of_names_are_told(tmp_path, front):
+def test_inputs_that_are_no_list_of_names_are_reported(tmp_path, front):
     with pytest.raises(PackError, match=r"system\.md"):
         check_prompt(tmp_path / "system.md", f"---\n{front}\n---\ntext")
