@@ -5,9 +5,10 @@ import json
 from prefect.logging import get_run_logger
 
 from core.authoring.critique import Finding, Reviews, pack_files, review_by_experts, revise
-from core.authoring.design import EXAMPLE, BriefReading, Designer, check_reading, draft_pack, place_of
+from core.authoring.design import EXAMPLE, BriefReading, Designer, check_reading, place_of
 from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
+from core.authoring.pack_files import draft_pack
 from core.authoring.pilots import READY_PASS_RATE
 from core.errors import SettingsError
 from core.llm.bills import bills

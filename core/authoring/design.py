@@ -1,24 +1,18 @@
-"""Writing a domain pack from a brief: file by file, each checked as the loader would."""
+"""The designer: a model that reads a brief and writes files for a domain pack, each returned to it until it is valid."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from core.errors import DesignError, PackError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
-from core.packs.episodes import Episodes
-from core.packs.pack import CriterionHead, Experts, RubricNumbers
-from core.packs.prompts import check_prompt, load_shared, shared_file
-from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
+from core.packs.prompts import load_shared, shared_file
 from core.paths import SHIPPED
-from core.records import Record, Slug
-from core.yaml_files import Model, Strict, check, load_yaml, parse_yaml
+from core.records import Record
+from core.yaml_files import Strict, load_yaml
 
 EXAMPLE = "coding-mentor"
 """The shipped pack whose files show the form."""
@@ -30,12 +24,6 @@ class DesignTexts(Strict):
     """`prompts/shared/design.yaml`."""
 
     files: dict[str, str]
-
-
-class FileName(Strict):
-    """The fields of a criterion's file that its author writes."""
-
-    slug: Slug
 
 
 class Contradiction(Record):
@@ -53,10 +41,6 @@ class BriefReading(Record):
     open: list[str]
 
 
-Save = Callable[[str, str], None]
-Read = Callable[[str], str | None]
-
-
 def json_object(**properties: Any) -> dict[str, Any]:
     """Return the schema of an object that has all of these."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -64,19 +48,6 @@ def json_object(**properties: Any) -> dict[str, Any]:
 
 TEXT, TRUTH = {"type": "string"}, {"type": "boolean"}
 FILE_SCHEMA = json_object(text=TEXT)
-CLAUSES = {"type": "array", "items": json_object(id=TEXT, meaning=TEXT)}
-CRITERION = json_object(
-    id=TEXT,
-    slug=TEXT,
-    name=TEXT,
-    category=TEXT,
-    gate=TRUTH,
-    na={"type": "string", "enum": ["never", "allowed"]},
-    from_exchange={"type": "integer"},
-    clauses=CLAUSES,
-    text=TEXT,
-)
-CRITERIA_SCHEMA = json_object(criteria={"type": "array", "items": CRITERION})
 BRIEF_SCHEMA = json_object(contradictions={"type": "array", "items": json_object(one=TEXT, other=TEXT, why=TEXT)}, open={"type": "array", "items": TEXT})
 
 
@@ -120,24 +91,6 @@ def place_of(file: str, domain: str) -> str:
     return f"prompts/{domain}/{file}" if file.endswith(".md") and file != "intended-use.md" else f"config/domains/{domain}/{file}"
 
 
-async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) -> None:
-    """Write every file of a pack that is not there yet; what is there is kept.
-
-    Args:
-        read: returns a file's text below the pack's root, or nothing; save: writes one.
-
-    Raises:
-        DesignError: a file stays invalid.
-        ModelError, RunStoppedError: the model cannot be asked.
-    """
-    for file in design_texts().files:
-        if file == "criteria":
-            if read(f"prompts/{domain}/criteria.done") is None:
-                await _draft_criteria(designer, read, save)
-        elif read(place_of(file, domain)) is None:
-            save(place_of(file, domain), await designer.write(file, _context(file, domain, read), lambda text, file=file: _check(file, text, domain, read)))
-
-
 class Designer:
     """A model that writes files; each is returned to it with its errors until it is valid."""
 
@@ -152,7 +105,7 @@ class Designer:
 
     async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
         """Have a file written."""
-        prompt = load_shared("design_step").render(file=file, guidance=design_texts().files[file], example=_example(file), drafted=drafted)
+        prompt = load_shared("design_step").render(file=file, guidance=design_texts().files[file], example=example_of(file), drafted=drafted)
 
         def take(answer: dict[str, Any]) -> str:
             text = str(answer["text"]).strip() + "\n"
@@ -206,114 +159,7 @@ async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take:
     )
 
 
-def check_file(file: str, text: str) -> None:
-    """Check that a file has the form that the loader wants.
-
-    Raises:
-        PackError: it has not.
-    """
-    models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "episodes.yaml": Episodes}
-    models |= {"rubric.yaml": RubricNumbers, "experts.yaml": Experts}
-    if file in models:
-        _parsed(file, text, models[file])
-    elif file.endswith(".md") and file != "intended-use.md" and not file.startswith("criteria/"):
-        check_prompt(Path(file), text)
-
-
-def _parsed(file: str, text: str, model: type[Model]) -> Model:
-    try:
-        return check(parse_yaml(text), model, PackError, file)
-    except ValueError as broken:
-        raise PackError(f"{file} is not YAML: {broken}.") from broken
-
-
-def _check(file: str, text: str, domain: str, read: Read) -> None:
-    """Check that a file has its form, and fits those before it."""
-    check_file(file, text)
-    if file == "flaw-taxonomy.yaml":
-        flaws = _parsed(file, text, Flaws)
-        taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
-        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
-    if file == "episodes.yaml":
-        taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
-        heads = [_head(criterion) for _, criterion in json.loads(read(f"prompts/{domain}/criteria.json") or "[]")]
-        _check_episodes(_parsed(file, text, Episodes), taxonomy, {f"{head['id']}.{clause}" for head in heads for clause in head.get("clauses", ())})
-
-
-def _check_episodes(episodes: Episodes, taxonomy: Taxonomy, known: set[str]) -> None:
-    """Check that each clause is exercised, and nothing that is none.
-
-    Args:
-        known: clauses of the criteria, such as GA1.exam.
-    """
-    check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
-    if lives := [name for name, kind in episodes.episodes.items() if kind.life]:
-        raise ValueError(f"episodes.{lives[0]} has `life`, which replaces facts of a life.yaml; this pack has none, so leave it out")
-    exercised = {clause for kind in episodes.episodes.values() for clause in kind.clauses}
-    if unknown := sorted(exercised - known):
-        raise ValueError(f"episodes.yaml exercises {', '.join(unknown)}; allowed are the clauses of the criteria: {', '.join(sorted(known)) or 'none'}")
-    if idle := sorted(known - exercised - {clause for item in taxonomy.subtopics.values() for clause in item.exercises}):
-        raise ValueError(f"no episode exercises {', '.join(idle)}; each clause of a gate needs an episode, or a variant of one, that does")
-
-
-async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
-    domain, guidance = designer.domain, design_texts().files["criteria"]
-    numbers = _parsed("rubric.yaml", read(place_of("rubric.yaml", domain)) or "", RubricNumbers)
-    prompt = load_shared("design_step").render(file="criteria", guidance=guidance, example=_example("criteria"), drafted=_context("criteria", domain, read))
-
-    def take(answer: dict[str, Any]) -> list[tuple[str, str]]:
-        written = [_criterion(item, numbers) for item in answer["criteria"]]
-        names = [name for name, _ in written]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two criteria have the same id: {', '.join(names)}")
-        heads = [_head(text) for _, text in written]
-        if empty := sorted(set(numbers.categories) - {head.get("category") for head in heads}):
-            raise ValueError(f"the categories {', '.join(empty)} of rubric.yaml have no criterion")
-        if not any(head.get("gate") for head in heads):
-            raise ValueError("no criterion is a gate, and the brief says what must never happen")
-        return written
-
-    # kept as one before the files are written, so that a stop between two of them does not leave those of two answers
-    kept = f"prompts/{domain}/criteria.json"
-    if (drafted := read(kept)) is None:
-        drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
-        save(kept, drafted)
-    for name, text in json.loads(drafted):
-        save(f"prompts/{domain}/criteria/{name}.md", text)
-    save(f"prompts/{domain}/criteria.done", "")
-
-
-def _head(text: str) -> dict[str, Any]:
-    """Return the front matter of a drafted criterion."""
-    return parse_yaml(text.split("---\n")[1])
-
-
-def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, str]:
-    """Return a criterion's file without its ending, and its text."""
-    head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
-    head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
-    head |= {"clauses": {clause["id"]: clause["meaning"] for clause in clauses}} if (clauses := item.get("clauses")) else {}
-    if item["gate"] and not clauses:
-        raise ValueError(f"the gate {item['id']} has no clauses; name each thing that a conversation may hit of it, so that episodes can exercise them")
-    try:
-        check(head, CriterionHead, PackError, f"criterion {item['id']}")
-        check({"slug": item["slug"]}, FileName, PackError, f"criterion {item['id']}")
-    except PackError as invalid:
-        raise ValueError(str(invalid)) from invalid
-    if not item["gate"] and item["category"] not in numbers.categories:
-        raise ValueError(f"criterion {item['id']} is of the category {item['category']!r}; rubric.yaml has {', '.join(numbers.categories)}")
-    return f"{item['id']}-{item['slug']}", f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{str(item['text']).strip()}\n"
-
-
-def _context(file: str, domain: str, read: Read) -> list[dict[str, str]]:
-    """Return the files that were written before, which this one must fit."""
-    before = list(design_texts().files)
-    wanted = before[: before.index(file)]
-    found = [{"name": name, "text": text} for name in wanted if (text := read(place_of(name, domain)))]
-    return found + ([{"name": "criteria", "text": text}] if (text := read(f"prompts/{domain}/criteria")) else [])
-
-
-def _example(file: str) -> str:
+def example_of(file: str) -> str:
     """Return the example's file; of the criteria two."""
     if file != "criteria":
         return (SHIPPED / place_of(file, EXAMPLE)).read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.authoring.design import check_brief, check_file, place_of
+from core.authoring.design import check_brief, place_of
+from core.authoring.pack_files import check_file
 from core.errors import DesignError
 from core.fingerprint import fingerprint
 from core.packs.pack import PACKS_VARIABLE, domains, load_pack, roots

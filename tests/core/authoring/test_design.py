@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from core.authoring.critique import pack_files, review_by_experts, revise
-from core.authoring.design import Designer, check_brief, check_file, check_reading, design_texts, draft_pack, place_of
+from core.authoring.design import Designer, check_brief, check_reading, design_texts, place_of
 from core.authoring.pack_check import review_pack
+from core.authoring.pack_files import check_file, draft_pack
 from core.errors import DesignError, PackError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import Experts, load_pack
@@ -21,7 +22,7 @@ BRIEF = "Home cooks write to a tutor about dishes that went wrong. " * 12
 
 
 class Scribe:
-    """A designer that writes what the scripted one does, but for what it is told to spoil."""
+    """A designer that writes what the scripted one does, but for what it is set to spoil."""
 
     reference, caveat = "scribe/one", None
 
@@ -79,7 +80,7 @@ async def test_a_draft_that_does_not_load_is_asked_for_again_with_what_the_loade
     assert len({request.seed for request in asked}) == 3
 
 
-async def test_what_never_comes_into_its_form_is_told_and_nothing_drafted_is_lost():
+async def test_what_never_comes_into_its_form_is_reported_and_nothing_drafted_is_lost():
     bad = json.dumps({"text": "topics: {}"})
     scribe = Scribe({"flaw-taxonomy.yaml": [bad] * 9})
     folder = Folder()
