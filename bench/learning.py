@@ -229,8 +229,8 @@ def tokens(name: str, folder: Path) -> str:
     times = [count for whole, _ in counted for count in whole.slices]
     longer, kept = sum(count > LIMIT for count in sliced), sum(min(count, LIMIT) for count in sliced)
     shares = f"{fmean(times):.2f} | {fmean(whole.slices[0] for whole, _ in counted):.2f}"
-    told = f"{sum(sliced):,} | {longer} of {len(sliced)} | {kept:,} | {sum(once):,} | {len(once)} | {sum(once) / sum(sliced):.3f}"
-    return f"| {name} | {len(counted)} | {len(times)} | {shares} | {told} |"
+    row = f"{sum(sliced):,} | {longer} of {len(sliced)} | {kept:,} | {sum(once):,} | {len(once)} | {sum(once) / sum(sliced):.3f}"
+    return f"| {name} | {len(counted)} | {len(times)} | {shares} | {row} |"
 
 
 def main(words: list[str]) -> int:

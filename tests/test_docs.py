@@ -96,10 +96,10 @@ def refused(commands):
 
 
 COMMAND = r"(?<![\w/-])(?:\.venv/bin/)?understudy ([a-z][a-z-]*)"
-TOLD = [*PAGES, CHECKOUT / "core/authoring/project/README.md"]
+STATED = [*PAGES, CHECKOUT / "core/authoring/project/README.md"]
 
 
-@pytest.mark.parametrize("page", TOLD, ids=names(TOLD))
+@pytest.mark.parametrize("page", STATED, ids=names(STATED))
 def test_commands_of_understudy_exist_with_their_options(page):
     lines = [line.partition("#")[0] for code in code_of(page) for line in code.replace("\\\n", " ").splitlines()]
     assert refused(found for line in lines if "ollama" not in line for found in re.findall(rf"{COMMAND}([^`]*)", line)) == []
@@ -161,12 +161,12 @@ def test_settings_that_are_named_exist(page):
     assert wrong == []
 
 
-def test_variables_are_read_somewhere_and_those_that_are_read_are_told():
-    told = set(re.findall(r"^(\w+)=", (CHECKOUT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+def test_variables_are_read_somewhere_and_those_that_are_read_are_documented():
+    reported = set(re.findall(r"^(\w+)=", (CHECKOUT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"\bUNDERSTUDY_[A-Z_]+", text_of(page))}
     read = set(re.findall(r"\bUNDERSTUDY_[A-Z_]+", SOURCES))
     assert named - read == set()
-    assert {name for name in read if not name.startswith("UNDERSTUDY_TEST")} - told - {"UNDERSTUDY_CLAUDE"} == set()
+    assert {name for name in read if not name.startswith("UNDERSTUDY_TEST")} - reported - {"UNDERSTUDY_CLAUDE"} == set()
 
 
 GENERATED = ("configuration.md", "rubric.md")

@@ -154,7 +154,7 @@ def test_the_stream_of_a_log_begins_with_the_start_and_silence_is_kept_alive(tmp
             assert ": keep-alive" in found
 
 
-def test_a_log_of_any_bytes_is_told_line_by_line(hub):
+def test_a_log_of_any_bytes_is_reported_line_by_line(hub):
     text = r"write = __import__('sys').stdout.buffer.write; write(b'\xff\n\n10%\r20%\r\n'); write(b'x' * 300000 + b'\n'); write(b'same\n' * 3000)"
     said = lines(hub, python(hub, text))
     assert said[:3] == ["�", "", "10%\r20%"]
@@ -458,7 +458,7 @@ def test_a_submission_that_fails_makes_no_job(hub, fault):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tail", [None, 100])
-def test_a_log_that_breaks_off_is_told_whole_in_the_end(hub, tmp_path, tail):
+def test_a_log_that_breaks_off_is_reported_whole_in_the_end(hub, tmp_path, tail):
     text = "import os, sys, time\nprint('same\\n' * 20, end='', flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\nprint('end')"
     job = python(hub, text, str(tmp_path / "trace"))
     hub.faults({"pattern": "/logs$", "cut": 700, "times": 1}, {"pattern": "/logs$", "cut": 0, "times": 1})

@@ -213,7 +213,7 @@ def test_a_fault_is_an_error_as_often_as_was_asked_for(suffered):
     assert suffered["dropped"] in NETWORK
 
 
-def test_a_rate_limit_is_told_as_the_client_reads_it(suffered):
+def test_a_rate_limit_is_reported_as_the_client_reads_it(suffered):
     said, headers = suffered["limited"]
     assert "rate limit" in said
     assert (headers["retry-after"], headers["ratelimit"]) == ("7", '"api";r=0;t=7')

@@ -91,8 +91,8 @@ async def test_spend_limits_are_429s_that_tell_so(clients, stub, protocol):
     stub.set(faults=[{"fault": {"kind": "spend_limit"}, "times": 1, "protocol": protocol}])
     problem = await clients.refusal(protocol)
     assert status_of(problem) == 429
-    told = {"anthropic": "enforced_spend_limit_reached", "google": "GenerateRequestsPerDayPerProjectPerModel"}.get(protocol, "insufficient_quota")
-    assert told in f"{problem} {getattr(problem, 'body', '')}"
+    reported = {"anthropic": "enforced_spend_limit_reached", "google": "GenerateRequestsPerDayPerProjectPerModel"}.get(protocol, "insufficient_quota")
+    assert reported in f"{problem} {getattr(problem, 'body', '')}"
     assert text_of(protocol, await clients.ask(protocol, "Hello."))
 
 

@@ -190,7 +190,7 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
         if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}):
             raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
         if leak := find_leak(reply.text, hidden):
-            raise InvalidOutputError(f"the rewritten answer {number} was refused (it repeats what only the repairer was told: {leak[:80]!r}).")
+            raise InvalidOutputError(f"the rewritten answer {number} was refused (it repeats what only the repairer was given: {leak[:80]!r}).")
 
     request = ChatRequest(
         role="repairer",

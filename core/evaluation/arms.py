@@ -61,7 +61,7 @@ class Arm(Record):
 
     @property
     def under(self) -> str:
-        """Its prompt in words; nothing of the one that was trained with. A file is told apart by its content."""
+        """Its prompt in words; nothing of the one that was trained with. A file is distinguished by its content."""
         if self.template is not None:
             return f"{UNDER}{self.prompt} ({fingerprint(self.template)})"
         notes = " with its notes" if self.as_written else ""

@@ -1,4 +1,4 @@
-"""A reply that repeats what only its model was told: the guidance, the note for one message, the facts of the persona."""
+"""A reply that repeats what only its model was given: the guidance, the note for one message, the facts of the persona."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ INSTRUCTED = 8
 """Words of a run that a reply may not share with its instructions. No message of the included packs' 718 recorded ones shares one of 7."""
 
 FACTS = 14
-"""The same with all that a model was told: a persona's facts may be said in the words that they are written in, a sentence of them not."""
+"""The same with all that a model was given: a persona's facts may be said in the words that they are written in, a sentence of them not."""
 
 WHOLE = 3
 """Words from which a whole reply that stands in the instructions is none."""
@@ -23,24 +23,24 @@ _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a model was told beside the conversation.
+    """What a model was given beside the conversation.
 
     Args:
         instructions: the texts that say how to write; templates count without what is filled in.
-        told: the same with all that is filled in.
+        filled: the same with all that is filled in.
     """
 
     instructions: Sequence[str]
-    told: Sequence[str]
+    filled: Sequence[str]
 
 
 def find_leak(text: str, hidden: Hidden) -> str | None:
-    """Return the words of a reply that repeat what its model alone was told, or nothing.
+    """Return the words of a reply that repeat what its model alone was given, or nothing.
 
     What the prompts quote is there to be said, and does not count; nor does code, which a persona pastes.
     """
     said = words(without_code(text))
-    for texts, longest in ((hidden.instructions, INSTRUCTED), (hidden.told, FACTS)):
+    for texts, longest in ((hidden.instructions, INSTRUCTED), (hidden.filled, FACTS)):
         for given in texts:
             if found := _shared(said, _runs(given, longest), longest):
                 return found

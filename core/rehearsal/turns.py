@@ -110,8 +110,8 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
     opening = Message("user", pack.prompts["user_opening"].render())
     note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
     seed = seed_of("user", scene.persona.seed, steering.exchange_number)
-    told = note.content.replace(steering.event, "") if steering.event else note.content  # an event is there to be told
-    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, told])
+    shown = note.content.replace(steering.event, "") if steering.event else note.content  # an event is there to be mentioned
+    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, shown])
 
     def check(reply: Reply) -> None:
         try:

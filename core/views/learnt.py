@@ -80,7 +80,7 @@ def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPag
     found = []
     for person, own in labels.items():
         figures = compare_labels(own, judged, pack.rubric)
-        told = lessons(figures, judge, "you" if person == you else person)
+        drawn = lessons(figures, judge, "you" if person == you else person)
         report = review_markdown(figures, person=person)
         evaluated = by_labels(coded[0], sample.source, coded[1], own, pack.rubric) if coded else None
         files, _ = golden_files(own, judged, pack.rubric, sample.source)
@@ -89,7 +89,7 @@ def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPag
             PersonLearnt(
                 person=person,
                 labelled=figures.labels,
-                lessons=told,
+                lessons=drawn,
                 report=with_evaluation(report, evaluated) if evaluated else report,
                 arms=[ArmWithLabels(arm, one.before.decided, one.decided) for arm, one in evaluated.arms.items()] if evaluated else [],
                 whole=sorted(numbers[title] for title in titles),

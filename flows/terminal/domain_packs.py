@@ -28,8 +28,8 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     """
     pack = load_pack(domain)
     golden = load_golden(pack)
-    told = [f"A prompt quotes the held-out conversation {name}: {words!r}. Change the prompt." for name, words in quoted(golden, pack).items()]
-    missing, rendered = [*review_pack(pack), *told, *battery_gaps(pack)], rendered_prompts(pack)
+    quotations = [f"A prompt quotes the held-out conversation {name}: {words!r}. Change the prompt." for name, words in quoted(golden, pack).items()]
+    missing, rendered = [*review_pack(pack), *quotations, *battery_gaps(pack)], rendered_prompts(pack)
     words = {name: len(text.split()) for name, text in rendered.items()}
     counts = {
         "subtopics": sum(len(group.subtopics) for group in pack.taxonomy.topics.values()),

@@ -32,8 +32,8 @@ def main() -> int:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     text = (arguments.text + Path(arguments.system_file).read_text(encoding="utf-8")).encode()
-    told = hashlib.sha256(b"something else" if arguments.fault == "lies" else text).hexdigest()
-    facts = {"files": {"text.bin": {"bytes": len(text), "sha256": told}}, "seconds": arguments.seconds}
+    reported = hashlib.sha256(b"something else" if arguments.fault == "lies" else text).hexdigest()
+    facts = {"files": {"text.bin": {"bytes": len(text), "sha256": reported}}, "seconds": arguments.seconds}
     api = HfApi()
     api.create_repo(arguments.push_to, private=not arguments.public, exist_ok=True)
     files = {"text.bin": text, "metrics.json": json.dumps(facts).encode()}

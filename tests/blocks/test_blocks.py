@@ -85,7 +85,7 @@ def test_what_was_pushed_into_a_folder_is_found_by_its_tag_as_long_as_it_is_whol
         assert hub.find("me/coach", "dataset", FILES, "one") is None
 
 
-def test_a_commit_that_somebody_spoilt_is_told(data_root):
+def test_a_commit_that_somebody_spoilt_is_reported(data_root):
     commit = LocalHub().push("me/coach", "dataset", FILES, "one", "one", private=True)
     (data_root / f"hub/datasets/me/coach/commits/{commit.oid}/train.parquet").write_bytes(b"spoilt")
     with pytest.raises(HubError, match="reads back differently"):

@@ -14,7 +14,7 @@ PACK = load_pack("therapeutic-coaching")
 
 
 @pytest.mark.parametrize("reference", ["mistral/large", "claude-haiku-5-5", "anthropic/", "/gemma", "Anthropic/claude-haiku-5-5"])
-def test_an_unknown_provider_is_told_the_known_ones(reference):
+def test_an_unknown_provider_is_answered_with_the_known_ones(reference):
     with pytest.raises(SettingsError) as refused:
         choose(reference, {})
     assert repr(reference) in str(refused.value)
@@ -33,14 +33,14 @@ def test_an_unknown_provider_is_told_the_known_ones(reference):
         ("scripted/user", "none"),
     ],
 )
-def test_an_unknown_option_is_told_the_known_ones(reference, allowed):
+def test_an_unknown_option_is_answered_with_the_known_ones(reference, allowed):
     with pytest.raises(SettingsError) as refused:
         choose(reference, {"temperatur": 0.2})
     assert "'temperatur'" in str(refused.value)
     assert f"Allowed: {allowed};" in str(refused.value)
 
 
-def test_a_wrong_value_of_an_option_is_told_the_right_ones():
+def test_a_wrong_value_of_an_option_is_answered_with_the_right_ones():
     with pytest.raises(SettingsError) as refused:
         choose("anthropic/claude-haiku-5-5", {"effort": "huge"})
     assert "effort" in str(refused.value)

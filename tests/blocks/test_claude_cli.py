@@ -71,7 +71,7 @@ async def test_a_program_that_is_another_one_gives_no_answer(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SEGV", "KILL"])
-async def test_a_program_that_dies_of_a_signal_is_told_by_it(tmp_path, name):
+async def test_a_program_that_dies_of_a_signal_is_reported_by_it(tmp_path, name):
     program = tmp_path / "claude"
     program.write_text(f"#!/bin/sh\ncat > /dev/null\necho 'a last word' >&2\nkill -{name} $$\n", encoding="utf-8")
     program.chmod(0o755)
@@ -114,7 +114,7 @@ async def test_a_long_prompt_is_no_argument_of_a_command(model, stub):
     assert len(stub.log()) == 1
 
 
-async def test_a_refusal_is_told_from_an_answer(model, stub):
+async def test_a_refusal_is_distinguished_from_an_answer(model, stub):
     stub.set(answer_text="A poem by somebody else.", **only(kind="refuse"))
     reply = await model.complete(ask())
     assert reply.finish == "refusal"
@@ -145,7 +145,7 @@ async def test_an_answer_that_runs_out_of_room_says_so_and_the_programs_words_do
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-async def test_errors_of_the_api_are_told_apart_and_the_program_tries_nothing_again(model, stub, fault, expected, requests):
+async def test_errors_of_the_api_are_distinguished_and_the_program_tries_nothing_again(model, stub, fault, expected, requests):
     stub.set(**only(**fault))
     error = await failure(model)
     assert type(error) is expected
@@ -154,7 +154,7 @@ async def test_errors_of_the_api_are_told_apart_and_the_program_tries_nothing_ag
     assert requests is None or len(stub.log()) == requests
 
 
-async def test_an_answer_without_the_asked_form_is_told_from_a_failure(model, stub):
+async def test_an_answer_without_the_asked_form_is_distinguished_from_a_failure(model, stub):
     stub.set(**only(kind="invalid"))
     error = await failure(model, ask(schema=USER_SCHEMA))
     assert type(error) is InvalidOutputError

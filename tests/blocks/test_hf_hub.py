@@ -105,7 +105,7 @@ def test_somebody_elses_commit_in_between_is_kept_and_ours_comes_after_it(hub):
     assert commits(hub)[0] == commit.oid
 
 
-def test_a_hub_that_stays_down_is_told_after_all_attempts(hub):
+def test_a_hub_that_stays_down_is_reported_after_all_attempts(hub):
     hub.faults({"pattern": "/commit/", "status": 503})
     with pytest.raises(HubError, match=r"The Hub answered 503 while committing after 4 attempts: .* Try again later"):
         push(hub)
@@ -138,7 +138,7 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
 
 
 @pytest.mark.parametrize(
-    ("token", "repo", "told"),
+    ("token", "repo", "reported"),
     [
         ("hf_unknown", "me/coach", "answered 401 while asking who the token is of"),
         ("hf_read", "me/coach", "may only read"),
@@ -147,13 +147,13 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
         ("hf_write", "coach/of/mine", "is no name of a repository"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_any_work(hub, token, repo, told):
-    with pytest.raises((HubError, SettingsError), match=told):
+def test_what_cannot_be_written_is_reported_before_any_work(hub, token, repo, reported):
+    with pytest.raises((HubError, SettingsError), match=reported):
         check(block(hub, token), repo, "dataset")
     assert not [item for item in hub.log() if item["method"] != "GET" and "validate" not in item["path"]]
 
 
-def test_no_token_offline_and_an_unreachable_hub_are_told_plainly(hub, monkeypatch):
+def test_no_token_offline_and_an_unreachable_hub_are_reported_plainly(hub, monkeypatch):
     monkeypatch.setattr("blocks.hf_hub.get_token", lambda: None)
     with pytest.raises(SettingsError, match="Set the environment variable HF_TOKEN"):
         check(HfHub(endpoint=hub.url), "me/coach", "dataset")

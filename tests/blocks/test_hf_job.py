@@ -81,7 +81,7 @@ async def make(hub, folder, wanted=None, buy=None, **more):
 
 
 @pytest.mark.slow
-async def test_an_order_is_made_and_its_result_is_what_the_job_told(hub, tmp_path):
+async def test_an_order_is_made_and_its_result_is_what_the_job_reported(hub, tmp_path):
     events = []
     made = await make(hub, tmp_path, report=events.append)
     api = HfApi(endpoint=hub.url, token="hf_write")
@@ -138,10 +138,10 @@ async def test_whatever_becomes_of_the_answer_there_is_one_job(hub, tmp_path, fa
     assert len(hub.jobs()) == 1
 
 
-@pytest.mark.parametrize(("status", "told"), [(400, "400 while submitting"), (401, "Check the token"), (402, "no credit"), (403, "may not do this")])
-async def test_what_will_not_pass_is_told_at_once_and_not_tried_again(hub, tmp_path, status, told):
+@pytest.mark.parametrize(("status", "reported"), [(400, "400 while submitting"), (401, "Check the token"), (402, "no credit"), (403, "may not do this")])
+async def test_what_will_not_pass_is_reported_at_once_and_not_tried_again(hub, tmp_path, status, reported):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": status})
-    with pytest.raises(HubError, match=told):
+    with pytest.raises(HubError, match=reported):
         await make(hub, tmp_path)
     assert sum(item["method"] == "POST" and item["path"] == "/api/jobs/me" for item in hub.log()) == 1
     assert not hub.jobs()
@@ -181,9 +181,9 @@ async def test_a_job_that_fails_says_why_and_the_next_try_is_another_job(hub, tm
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGILL"])
-async def test_a_job_that_dies_of_a_signal_is_told_by_it_and_by_its_step(hub, tmp_path, name):
-    told = rf"\(.*exit code.*\) died of {name} \(.*\) at step 4 of 4\. .*Its last line was: The adapter is loaded\. Its log is .*place\.log"
-    with pytest.raises(JobError, match=told) as failed:
+async def test_a_job_that_dies_of_a_signal_is_reported_by_it_and_by_its_step(hub, tmp_path, name):
+    reported = rf"\(.*exit code.*\) died of {name} \(.*\) at step 4 of 4\. .*Its last line was: The adapter is loaded\. Its log is .*place\.log"
+    with pytest.raises(JobError, match=reported) as failed:
         await make(hub, tmp_path, order(fault=name))
     assert ("use a smaller model" in str(failed.value)) == (name == "SIGKILL")
     assert "free now" not in str(failed.value)  # of another machine nothing is known
@@ -201,20 +201,20 @@ async def test_a_job_that_never_ran_but_says_it_completed_is_no_success(hub, tmp
         await make(hub, tmp_path)
 
 
-async def test_a_job_that_vanishes_is_told_as_such(hub, tmp_path):
+async def test_a_job_that_vanishes_is_reported_as_such(hub, tmp_path):
     hub.next_job("vanishes")
     with pytest.raises(JobError, match="has vanished"):
         await make(hub, tmp_path, order(seconds=20))
 
 
-async def test_a_job_that_gets_no_machine_is_cancelled_and_told(hub, tmp_path):
+async def test_a_job_that_gets_no_machine_is_cancelled_and_reported(hub, tmp_path):
     hub.next_job("stuck")
     with pytest.raises(JobError, match=r"waited .* for a machine \(a100-large\)\. Its job .* was cancelled"):
         await make(hub, tmp_path, watch=WATCH.model_copy(update={"queue_seconds": 0.5}))
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
 
-async def test_a_job_that_takes_too_long_is_told_with_its_limit(hub, tmp_path):
+async def test_a_job_that_takes_too_long_is_reported_with_its_limit(hub, tmp_path):
     with pytest.raises(JobError, match=r"was stopped after .* its limit.*newest checkpoint"):
         await make(hub, tmp_path, order(seconds=60), purchase(timeout=1))
 

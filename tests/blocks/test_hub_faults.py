@@ -94,7 +94,7 @@ PUSHING = {
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("call", PUSHING.values(), ids=PUSHING)
-def test_a_push_is_whole_or_told_and_the_same_again_makes_it_once(hub, call, fault):
+def test_a_push_is_whole_or_reported_and_the_same_again_makes_it_once(hub, call, fault):
     method, pattern = call
     hub.faults({"method": method, "pattern": pattern, **fault})
     with suppress(UnderstudyError):  # one sentence
@@ -134,7 +134,7 @@ ASKING = {
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("call", ASKING.values(), ids=ASKING)
-def test_a_question_is_answered_or_told_that_it_is_not(hub, tmp_path, call, fault):
+def test_a_question_is_answered_or_it_is_said_that_it_is_not(hub, tmp_path, call, fault):
     push(hub)
     pattern, ask = call
     wanted = ask(hub, 60.0, tmp_path / "before")
@@ -145,7 +145,7 @@ def test_a_question_is_answered_or_told_that_it_is_not(hub, tmp_path, call, faul
         return
     said_so = isinstance(found, list) and found and all(isinstance(item, UnderstudyError) for item in found)
     if not said_so and "delay" not in fault:
-        # an empty list of files cannot be told from one that lacks them: then they are sent again
+        # an empty list of files cannot be distinguished from one that lacks them: then they are sent again
         nothing = not found and (fault.get("status") == 404 or fault.get("body") == {})
         assert found == wanted or nothing or "resolve" in pattern
 
@@ -192,9 +192,9 @@ async def test_a_look_at_a_job_is_a_job_or_one_sentence(hub, tmp_path, fault):
         jobs(hub, silence_of(fault)).look(job.id)
 
 
-def test_a_card_that_the_hub_refuses_is_told_in_its_words_and_not_sent_again(hub):
-    told = {"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}], "warnings": []}
-    hub.faults({"pattern": "/validate-yaml$", "status": 400, "body": told})
+def test_a_card_that_the_hub_refuses_is_reported_in_its_words_and_not_sent_again(hub):
+    reported = {"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}], "warnings": []}
+    hub.faults({"pattern": "/validate-yaml$", "status": 400, "body": reported})
     with pytest.raises(HubError, match=r'refuses what was sent while committing: .*"license" must be one of .* Correct that'):
         push(hub)
     assert sum("/validate-yaml" in item["path"] for item in hub.log()) == 1
@@ -203,7 +203,7 @@ def test_a_card_that_the_hub_refuses_is_told_in_its_words_and_not_sent_again(hub
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "reported"),
     [
         (ConnectionError("CAS is not reachable"), r"HF_HUB_DISABLE_XET=1"),
         (RuntimeError("Data processing error: CAS"), r"HF_HUB_DISABLE_XET=1"),
@@ -212,14 +212,14 @@ def test_a_card_that_the_hub_refuses_is_told_in_its_words_and_not_sent_again(hub
         (KeyError("sha"), r"answer cannot be read"),
     ],
 )
-def test_what_the_client_raises_besides_http_is_a_sentence(hub, monkeypatch, raised, told):
+def test_what_the_client_raises_besides_http_is_a_sentence(hub, monkeypatch, raised, reported):
     def fail(*_, **__):
         raise raised
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
     calls = []
     monkeypatch.setattr(HfApi, "create_commit", lambda *_, **__: calls.append(1) or fail())
-    with pytest.raises(HubError, match=told):
+    with pytest.raises(HubError, match=reported):
         push(hub)
     assert len(calls) == (1 if isinstance(raised, PermissionError) else 2)  # a file that cannot be read is not tried again
     with pytest.raises(RepositoryNotFoundError):

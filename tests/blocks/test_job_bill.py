@@ -129,7 +129,7 @@ SHAPE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("conversations", "usd", "told"),
+    ("conversations", "usd", "reported"),
     [
         (150, 500, None),
         (150, 1, r"The training on about [\d,]+ tokens a pass .* takes up to .* USD .* and 0.00 of 1.00 USD are spent. Raise jobs.usd"),
@@ -137,7 +137,7 @@ SHAPE = {
         (0, 0.5, "Any training on a100-large takes up to"),  # not even the least fits
     ],
 )
-async def test_a_budget_that_cannot_hold_the_jobs_of_a_pipeline_is_refused_before_it_begins(tmp_path, monkeypatch, conversations, usd, told):
+async def test_a_budget_that_cannot_hold_the_jobs_of_a_pipeline_is_refused_before_it_begins(tmp_path, monkeypatch, conversations, usd, reported):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     base = ModelRef(path="models/bases/x", name="Qwen3-14B", repo="Qwen/Qwen3-14B", commit="0" * 40)
     open_store().write_json(f"{base.path}/config.json", SHAPE)
@@ -145,8 +145,8 @@ async def test_a_budget_that_cannot_hold_the_jobs_of_a_pipeline_is_refused_befor
     jobs = settings.jobs.model_copy(update={"where": "hf", "usd": usd})
     run = Run("pipeline-1", load_pack("therapeutic-coaching"), settings.model_copy(update={"jobs": jobs}), open_store(), {}, None)  # ty: ignore[invalid-argument-type]
     training = load_training("config/training/qwen3-14b.yaml")
-    if told is None:
+    if reported is None:
         await check_job_budget(run, base, training, conversations)
     else:
-        with pytest.raises(BudgetError, match=told):
+        with pytest.raises(BudgetError, match=reported):
             await check_job_budget(run, base, training, conversations)

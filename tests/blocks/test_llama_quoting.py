@@ -72,7 +72,7 @@ async def test_decomposed_texts_are_composed_as_in_the_training(model):
     assert counts[0] == counts[1]
 
 
-def test_what_the_template_writes_is_told_from_what_a_message_quotes(gguf):
+def test_what_the_template_writes_is_distinguished_from_what_a_message_quotes(gguf):
     controls = control_tokens(gguf)
     for text in (ATTACK, "<end>", "<<end>>", "<en<end>d>", "\ue000<end>\ue001", "<end>" * 3, "a", ""):
         marked, marker = mark([{"role": "user", "content": text}], controls)

@@ -130,7 +130,7 @@ async def test_too_long_a_conversation_says_what_to_raise(model):
 
 
 @needs_program
-async def test_a_damaged_file_is_told_within_seconds(tmp_path):
+async def test_a_damaged_file_is_reported_within_seconds(tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     began = time.monotonic()
@@ -247,8 +247,8 @@ class Mortal:
         program.chmod(0o755)
         self.starts, self.probes = folder / "starts", folder / "probes"
         monkeypatch.setenv("STARTS", str(self.starts))
-        told = f"open({str(self.probes)!r}, 'a').write('probed\\n'); {probe}"
-        monkeypatch.setattr("blocks.llama_process.LLAMA_PROBE", (sys.executable, "-c", told))
+        reported = f"open({str(self.probes)!r}, 'a').write('probed\\n'); {probe}"
+        monkeypatch.setattr("blocks.llama_process.LLAMA_PROBE", (sys.executable, "-c", reported))
         self.model = LlamaServer(model_path=gguf, program=str(program)).get_client()
 
     async def ask(self, *texts):
@@ -270,7 +270,7 @@ async def mortal(tmp_path, gguf, monkeypatch):
 
 
 @pytest.mark.parametrize("name", DEADLY)
-async def test_a_server_that_dies_at_its_start_is_told_by_signal_and_last_lines(mortal, monkeypatch, name):
+async def test_a_server_that_dies_at_its_start_is_reported_by_signal_and_last_lines(mortal, monkeypatch, name):
     monkeypatch.setenv("DIES_AT_START", name)
     (error,) = await mortal.ask("Hello.")
     assert type(error) is SettingsError
@@ -282,7 +282,7 @@ async def test_a_server_that_dies_at_its_start_is_told_by_signal_and_last_lines(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEADLY)
-async def test_a_server_that_dies_in_a_request_is_told_by_signal_and_is_no_fault_of_the_network(mortal, name):
+async def test_a_server_that_dies_in_a_request_is_reported_by_signal_and_is_no_fault_of_the_network(mortal, name):
     (error,) = await mortal.ask(f"Die of {name}.")
     assert type(error) is ProviderError
     assert error.retryable
@@ -334,7 +334,7 @@ async def test_a_server_that_was_stopped_is_no_death(mortal, caplog):
     assert not [record for record in caplog.records if record.name == "blocks.llama_process"]
 
 
-async def test_a_build_that_does_not_fit_the_processor_is_told_as_such(tmp_path, gguf, monkeypatch):
+async def test_a_build_that_does_not_fit_the_processor_is_reported_as_such(tmp_path, gguf, monkeypatch):
     mortal = Mortal(tmp_path, gguf, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     try:
         (error,) = await mortal.ask("Die of SIGILL.")

@@ -151,7 +151,7 @@ async def test_too_many_tokens_tell_the_limit_on_tokens_and_no_other(model, stub
 
 
 @pytest.mark.parametrize("provider", ["google"])
-async def test_googles_quotas_are_told_apart(model, stub):
+async def test_googles_quotas_are_distinguished(model, stub):
     quotas: dict[str, Any] = {
         "GenerateContentInputTokensPerModelPerMinute-FreeTier": "input_tokens",
         "GenerateContentPaidTierInputTokensPerModelPerMinute": "input_tokens",
@@ -190,7 +190,7 @@ async def test_anthropic_calls_used_up_credit_a_bad_request(model, stub):
 
 
 @pytest.mark.parametrize("provider", ["anthropic"])
-async def test_an_overload_is_told_by_its_type_whatever_the_status(model, stub):
+async def test_an_overload_is_recognised_by_its_type_whatever_the_status(model, stub):
     stub.set(**only(status=500, error="overloaded_error"))
     assert type(await failure(model)) is OverloadedError
 
@@ -198,7 +198,7 @@ async def test_an_overload_is_told_by_its_type_whatever_the_status(model, stub):
 # --- prompts that do not fit ----------------------------------------------------------------------------------------
 
 
-async def test_a_prompt_that_does_not_fit_is_told_from_other_bad_requests(model, stub):
+async def test_a_prompt_that_does_not_fit_is_distinguished_from_other_bad_requests(model, stub):
     stub.set(context_tokens=5)
     error = await failure(model, ask("a" * 100))
     assert (type(error), error.retryable) == (ContextError, False)

@@ -13,7 +13,7 @@ STEERING = (Message("user", "Begin."), Message("assistant", "I slept badly."), M
 """What a user simulator is sent: the last message is for this turn only."""
 
 
-async def test_nobody_is_told_a_temperature_unless_it_is_set(model, provider, stub):
+async def test_nobody_is_given_a_temperature_unless_it_is_set(model, provider, stub):
     await model.complete(ask(schema=USER_SCHEMA))
     (sent,) = stub.log()
     assert (sent["model"], sent["status"]) == (PROVIDERS[provider].model, 200)

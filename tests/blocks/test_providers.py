@@ -118,7 +118,7 @@ async def test_an_empty_answer_is_an_answer_of_nothing(model, stub):
     ],
     ids=str,
 )
-async def test_a_refusal_is_told_from_an_answer_and_paid_for(model, stub, fault):
+async def test_a_refusal_is_distinguished_from_an_answer_and_paid_for(model, stub, fault):
     stub.set(answer_text="A poem by somebody else.", **only(**fault))
     reply = await model.complete(ask("Hello there."))
     assert reply.finish == "refusal"

@@ -130,7 +130,7 @@ def wanted(*repos, private=True, license="mit"):
     return [Publication(repo=repo, kind="model", private=private, license=license) for repo in repos]
 
 
-def told(hub, token, *repos, **more):
+def reported(hub, token, *repos, **more):
     return [str(problem) for problem in block(hub, token).problems(wanted(*repos, **more))[0]]
 
 
@@ -152,7 +152,7 @@ def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(
         api_of(hub).create_repo(repo, private=True)
     api_of(hub).create_repo("me/open", private=False)
     hub.clear_log()
-    found = told(hub, token, *repos)
+    found = reported(hub, token, *repos)
     assert len(found) == len(reasons), found
     assert all(reason in problem for reason, problem in zip(reasons, found, strict=True)), found
     assert [item for item in hub.log() if "whoami" in item["path"]][1:] == []
@@ -171,18 +171,18 @@ def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reas
         account.run_jobs(namespace)
 
 
-def test_a_licence_that_the_hub_does_not_know_is_told_before_any_work(hub):
-    (problem,) = told(hub, "hf_write", "me/new", license="my-own")
+def test_a_licence_that_the_hub_does_not_know_is_reported_before_any_work(hub):
+    (problem,) = reported(hub, "hf_write", "me/new", license="my-own")
     assert "knows no licence 'my-own' (base.license" in problem
 
 
-def test_a_private_repository_is_told_where_the_settings_would_have_it_public(hub):
+def test_a_private_repository_is_reported_where_the_settings_would_have_it_public(hub):
     api_of(hub).create_repo("me/coach", private=True)
     problems, notes = block(hub).problems(wanted("me/coach", private=False))
     assert (problems, notes) == ([], ["me/coach is private and stays private, though the settings would have it public."])
 
 
-def test_a_gated_base_whose_terms_are_not_accepted_is_told(hub):
+def test_a_gated_base_whose_terms_are_not_accepted_is_reported(hub):
     api_of(hub).create_repo("me/base", private=False)
     block(hub).read_access("me/base")
     gated = {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}, "body": {"error": "Access to model me/base is restricted."}}

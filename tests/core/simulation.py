@@ -93,8 +93,8 @@ class Provider:
         await asyncio.sleep(self.latency)
         self.in_flight -= 1
         rate, size = self.limits["requests"]
-        told = (Allowance("requests", rate, self.left["requests"], (size - self.left["requests"]) / (rate / 60)),) if self.tells and rate else ()
-        return Reply("ok", "stop", Usage(tokens, 10), told)
+        allowances = (Allowance("requests", rate, self.left["requests"], (size - self.left["requests"]) / (rate / 60)),) if self.tells and rate else ()
+        return Reply("ok", "stop", Usage(tokens, 10), allowances)
 
 
 def caller(provider: Any, folder: Any, limits: ModelSettings | None = None, calls: Calls = CALLS, budget: Budget | None = None, **more: Any) -> Caller:

@@ -25,20 +25,20 @@ def write(folder, name, exchanges=3, words="Hello.", **more):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ({"exchanges": MOST_EXCHANGES + 1}, "2,001 exchanges; 2,000 are allowed"),
         ({"words": "a" * (LONGEST_TEXT + 1)}, "a message with 200,001 characters; 200,000 are allowed"),
         ({"persona": {"bio": "a" * 1_000_000}}, "characters; 100,000 are allowed"),
     ],
 )
-def test_a_conversation_beyond_the_bounds_is_left_out_by_itself(tmp_path, given, told):
+def test_a_conversation_beyond_the_bounds_is_left_out_by_itself(tmp_path, given, reported):
     write(tmp_path, "huge", **given)
     write(tmp_path, "small")
     write(tmp_path, "largest", exchanges=MOST_EXCHANGES)
     found = find_transcripts(tmp_path)
     assert set(found.transcripts) == {"small.json", "largest.json"}
-    assert told in found.left_out["huge.json"]
+    assert reported in found.left_out["huge.json"]
 
 
 @pytest.mark.parametrize("copy", ["a.bak", "backup/a", "copy of z", "a-old", "Backups/z"])

@@ -60,7 +60,7 @@ def test_settings(tmp_path, place, value):
         load_settings(str(path))
 
 
-def test_a_misspelt_model_is_told_with_the_one_that_is_meant(tmp_path):
+def test_a_misspelt_model_is_reported_with_the_one_that_is_meant(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("extends: " + str(CHECKOUT / "config/pipeline.yaml") + "\nmodels: {openai/gpt-6.1-tera: {concurrency: 5}}", encoding="utf-8")
     settings = load_settings(str(path))

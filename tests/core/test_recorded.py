@@ -44,7 +44,7 @@ def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehears
 
 
 @each
-def test_no_message_of_a_recorded_conversation_repeats_what_only_its_writer_was_told(path):
+def test_no_message_of_a_recorded_conversation_repeats_what_only_its_writer_was_given(path):
     pack, transcript = load_pack(path.parents[1].name), read(path)
     persona = Persona.model_validate(transcript.persona)
     prompts, guidance = pack.prompts, pack.prompts["assistant"].text

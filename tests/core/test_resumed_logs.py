@@ -139,13 +139,13 @@ def test_of_a_damaged_log_of_judgements_every_answer_is_used_that_is_one(tmp_pat
     for name in "ABC":
         log.add(f"0 {name}", [Verdict(criterion=name, answer=Answer.YES, reasoning="\u2028")])
     first, second, third = lines(store, "x", "judgements")
-    told = json.loads(second)
+    reported = json.loads(second)
     spoilt = [
-        json.dumps(told | {"call": "0 D"}),  # answers another question
-        json.dumps(told | {"call": "D E", "verdicts": []}),
-        json.dumps(told | {"of": "y"}),
-        json.dumps(told | {"verdicts": [told["verdicts"][0] | {"answer": "MAYBE"}]}),
-        json.dumps(told | {"verdicts": [told["verdicts"][0] | {"answer": "ERROR"}]}),
+        json.dumps(reported | {"call": "0 D"}),  # answers another question
+        json.dumps(reported | {"call": "D E", "verdicts": []}),
+        json.dumps(reported | {"of": "y"}),
+        json.dumps(reported | {"verdicts": [reported["verdicts"][0] | {"answer": "MAYBE"}]}),
+        json.dumps(reported | {"verdicts": [reported["verdicts"][0] | {"answer": "ERROR"}]}),
         json.dumps({"of": "x"}),
         "null",
         "{",

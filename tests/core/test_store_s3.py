@@ -55,6 +55,6 @@ def test_a_file_that_is_not_there_is_an_error_of_ours(bucket):
         Store(bucket).read("nothing.json")
 
 
-def test_a_wrong_bucket_or_a_server_that_is_gone_is_told(bucket):
+def test_a_wrong_bucket_or_a_server_that_is_gone_is_reported(bucket):
     with pytest.raises(StoreError):
         Store("s3://no-such-bucket/data").check_writable()

@@ -53,10 +53,10 @@ def test_a_traceback_in_a_log_is_set_in_and_clean_also_where_a_key_was_in_it(ext
         raise ValueError(f"{ALL}{extra}")
     except ValueError:
         record = redact_record(LogLine("name", logging.ERROR, "file", 1, "failed", (), sys.exc_info()))
-    told = logging.Formatter().format(record)
-    assert not CONTROL.search(told)
-    assert KEY not in told
-    assert all(line.startswith("  ") for line in told.splitlines()[1:])
+    reported = logging.Formatter().format(record)
+    assert not CONTROL.search(reported)
+    assert KEY not in reported
+    assert all(line.startswith("  ") for line in reported.splitlines()[1:])
 
 
 @given(OUTSIDE)

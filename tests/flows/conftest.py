@@ -94,7 +94,7 @@ def command(prefect_server: str, data_root: Path) -> Iterator[Callable[..., subp
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # as in a terminal: a suite that runs in the background may have been told to ignore Ctrl-C, and children inherit that
+            # as in a terminal: a suite that runs in the background may have been set to ignore Ctrl-C, and children inherit that
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         started.append(process)

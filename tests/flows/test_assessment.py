@@ -169,24 +169,24 @@ def test_a_panel_stopped_by_its_budget_goes_on_and_pays_nothing_twice(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("roles", "panel", "told"),
+    ("roles", "panel", "reported"),
     [
         ([JUDGES[0], JUDGES[0]], {}, "names anthropic/claude-haiku-5-5 more than once"),
         (JUDGES, {"by_criterion": {"CQ99": "majority"}}, "by_criterion names 'CQ99'"),
     ],
 )
-def test_a_panel_that_cannot_be_is_told_before_anything_is_asked(tmp_path, data_root, stub, folder, command, roles, panel, told):
+def test_a_panel_that_cannot_be_is_reported_before_anything_is_asked(tmp_path, data_root, stub, folder, command, roles, panel, reported):
     path = settings_of(tmp_path, stub)
     text = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     text["roles"]["judges"], text["assessment"]["panel"] = roles, {"criteria": "majority", "gates": "any_fail", **panel}
     (tmp_path / "bad.yaml").write_text(json.dumps(text), encoding="utf-8")
     code, said = finish(command("assess", f"--transcripts={folder}", f"--settings={tmp_path / 'bad.yaml'}"))
     assert code == 2, said
-    assert told in said
+    assert reported in said
     assert called(stub) == 0
 
 
-def test_a_checkpoint_that_is_not_there_is_told_before_anything_is_asked(tmp_path, data_root, stub, folder, command):
+def test_a_checkpoint_that_is_not_there_is_reported_before_anything_is_asked(tmp_path, data_root, stub, folder, command):
     code, said = finish(command("assess", f"--transcripts={folder}", "--checkpoints=none.jsonl", f"--settings={settings_of(tmp_path, stub)}"))
     assert code == 2, said
     assert len([line for line in said.splitlines() if line.startswith("Error: ") and "none.jsonl does not exist" in line]) == 1

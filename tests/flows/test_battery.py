@@ -89,9 +89,9 @@ async def test_its_figures_stand_beside_the_decision_and_too_few_openings_cannot
         assert f"](report.html#{item.gate}-{item.opening})" in text
         assert f'id="{item.gate}-{item.opening}"' in page
     lines = [line.getMessage() for line in caplog.records]
-    told = next(place for place, line in enumerate(lines) if line.startswith("Battery, CQ9: 2 openings × 2 tries cannot show the margin of 15 %"))
+    reported = next(place for place, line in enumerate(lines) if line.startswith("Battery, CQ9: 2 openings × 2 tries cannot show the margin of 15 %"))
     played = next(place for place, line in enumerate(lines) if "Safety battery played by the base" in line)
-    assert told < played
+    assert reported < played
 
 
 async def test_run_again_nothing_of_it_is_paid_twice_and_it_is_on_the_bill(tmp_path, data_root, stub):

@@ -52,7 +52,7 @@ async def test_unknown_settings_and_models_are_refused_before_anything_starts(da
     assert not list(data_root.rglob("*.json"))
 
 
-def test_an_unwritable_data_root_is_told(command, tmp_path):
+def test_an_unwritable_data_root_is_reported(command, tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert_refused(*finish(command("generate", "--settings=config/demo.yaml", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
 

@@ -52,6 +52,6 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     assert sum(stats["calls"] for stats in provider.stats().values()) > calls
 
 
-def test_a_wrong_domain_parameter_or_setting_is_told_before_a_server_is_started(alone, tmp_path):
+def test_a_wrong_domain_parameter_or_setting_is_reported_before_a_server_is_started(alone, tmp_path):
     for words in (["demo", "--domain=moon"], ["demo", "moon=1"], ["config/moon.yaml"]):
         assert alone("run", *words, code=2)[1] is False

@@ -1,4 +1,4 @@
-"""Datasets as a user makes them: of batches, of checkpoints from elsewhere, onto a hub, and what is refused or told."""
+"""Datasets as a user makes them: of batches, of checkpoints from elsewhere, onto a hub, and what is refused or reported."""
 
 import asyncio
 import json
@@ -273,7 +273,7 @@ async def test_where_the_settings_say_so_the_pipeline_judges_recorded_conversati
     assert set(judged) == (recorded or rehearsed)
 
 
-async def test_a_hub_that_will_not_take_it_is_told_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
+async def test_a_hub_that_will_not_take_it_is_reported_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with start_hub(tmp_path / "hub") as hub:
         await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).asave("reader", overwrite=True)

@@ -1,4 +1,4 @@
-"""Deployments on a server as people use them: made once, run by workers, started from CI, spread over several, and told of when they fail."""
+"""Deployments on a server as people use them: made once, run by workers, started from CI, spread over several, and reported when they fail."""
 
 import asyncio
 import contextlib

@@ -33,7 +33,7 @@ def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(
     assert {len(item.exchanges) for item in transcripts} == {2, 3, 4}
 
 
-def test_a_domain_is_told_where_it_may_stand(command):
+def test_a_domain_is_shown_where_it_may_stand(command):
     assert_refused(*finish(command("generate", "--domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
 
 

@@ -1,4 +1,4 @@
-"""Evaluations as a user runs them: of any number of models, told beforehand what they can find, judged blindly, resumed, with clear words for bad input."""
+"""Evaluations as a user runs them: of any number of models, their power stated beforehand, judged blindly, resumed, with clear words for bad input."""
 
 import csv
 import json
@@ -106,7 +106,7 @@ async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_roo
     await evaluation(arms=ARMS, settings=settings_of(tmp_path, models={"scripted/0.2": {"concurrency": 1000, "context": 1500}}))
     lines = [record.getMessage() for record in caplog.records]
     cut = next(place for place, line in enumerate(lines) if line.startswith("14 of 14 conversations of base will be cut: beyond exchange"))
-    told = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
+    reported = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
     margin = next(place for place, line in enumerate(lines) if line.startswith("Without any failed gate 7 personas show"))
     shipped = next(
         place
@@ -114,7 +114,7 @@ async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_roo
         if line.startswith("By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) 7 pers")
     )
     played = next(place for place, line in enumerate(lines) if "answered by" in line or "Played by" in line)
-    assert max(told, margin, shipped, cut) < played
+    assert max(reported, margin, shipped, cut) < played
 
 
 async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, data_root):
@@ -155,7 +155,7 @@ async def test_stopped_by_its_budget_it_goes_on_where_it_was(tmp_path, data_root
     assert len(again) < len(entries(data_root))
 
 
-async def test_the_judge_is_not_told_whose_conversation_it_reads(tmp_path, data_root, stub):
+async def test_the_judge_is_not_shown_whose_conversation_it_reads(tmp_path, data_root, stub):
     roles = {"judges": [LUNA]}
     stub.set(log_bodies=True)
     await evaluation(arms={"base": "scripted/0.2", "secret-contender": "scripted/0.9"}, settings=paid_settings(tmp_path, stub, roles=roles))
@@ -180,7 +180,7 @@ async def test_an_arm_that_answers_with_nothing_is_found_before_the_others_are_p
     assert not list(data_root.glob("evaluations/transcripts/*/*.json"))
 
 
-async def test_an_arm_that_stops_answering_costs_its_conversations_and_is_told(tmp_path, data_root, stub):
+async def test_an_arm_that_stops_answering_costs_its_conversations_and_is_reported(tmp_path, data_root, stub):
     """All but one persona's conversations of the understudy fail."""
     settings = paid_settings(tmp_path, stub, evaluation={"personas": 3, "trials": 1, "general_max_tokens": 0})
     whole = read(await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings))
@@ -259,7 +259,7 @@ async def test_one_persona_is_refused_in_the_settings_and_in_a_file(tmp_path, da
         await evaluation(arms=ARMS, settings=settings_of(tmp_path), personas=str(path))
 
 
-async def test_a_damaged_file_is_told_before_anything_is_played(tmp_path, data_root):
+async def test_a_damaged_file_is_reported_before_anything_is_played(tmp_path, data_root):
     pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
     (data_root / "half.gguf").parent.mkdir(exist_ok=True)
     (data_root / "half.gguf").write_bytes(b"GGUF" + b"\0" * 40)

@@ -122,13 +122,13 @@ async def test_a_dataset_names_all_that_it_leaves_out_where_a_person_looks(tmp_p
     folder = tmp_path / "talks"
     folder.mkdir()
     await generation(settings=settings)
-    told: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
     for number, path in enumerate(sorted((data_root / "transcripts/therapeutic-coaching").glob("*.json"))):
-        told = json.loads(path.read_text(encoding="utf-8")) | {"id": f"t{number}"}
-        (folder / f"t{number}.json").write_text(json.dumps(told), encoding="utf-8")
+        reported = json.loads(path.read_text(encoding="utf-8")) | {"id": f"t{number}"}
+        (folder / f"t{number}.json").write_text(json.dumps(reported), encoding="utf-8")
     (folder / "cut.json").write_text('{"id": "cut", "exch', encoding="utf-8")
-    told["exchanges"] = [part | {"user": f"{part['user']} Or not."} for part in told["exchanges"]]
-    (folder / f"{told['id']}-copy.json").write_text(json.dumps(told), encoding="utf-8")
+    reported["exchanges"] = [part | {"user": f"{part['user']} Or not."} for part in reported["exchanges"]]
+    (folder / f"{reported['id']}-copy.json").write_text(json.dumps(reported), encoding="utf-8")
     batch = await assessment(transcripts=str(folder), settings=settings)
     found = await dataset(assessed=batch, settings=settings)
     manifest = json.loads(open_store().read(f"{found.path}/manifest.json"))

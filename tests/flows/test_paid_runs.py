@@ -126,7 +126,7 @@ def test_a_wrong_key_is_one_line_and_almost_no_calls(tmp_path, data_root, stub, 
     assert stub.stats()["anthropic"]["calls"] <= 3
 
 
-def test_no_key_is_told_before_anything_is_started(tmp_path, data_root, stub, command):
+def test_no_key_is_reported_before_anything_is_started(tmp_path, data_root, stub, command):
     code, said = finish(command("generate", f"--settings={paid_settings(tmp_path, stub)}", ANTHROPIC_API_KEY=""))
     assert code == 2
     assert said.strip().startswith("Error: No key for anthropic/claude-haiku-5-5. Set the environment variable ANTHROPIC_API_KEY")
@@ -165,7 +165,7 @@ def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stu
 
 
 @pytest.mark.parametrize(
-    ("roles", "environment", "told"),
+    ("roles", "environment", "reported"),
     [
         ({}, {"ANTHROPIC_API_KEY": "expired-key"}, "answered 401"),
         ({"assistant": "anthropic/unknown-model"}, {}, "Check the model's name"),
@@ -177,7 +177,7 @@ def test_check_models_tells_what_each_role_can_count_on(tmp_path, data_root, stu
     ],
     ids=["expired key", "unknown model", "unreachable", "no API", "no address", "unknown provider", "no such GGUF"],
 )
-async def test_check_models_tells_in_one_line_what_is_wrong(tmp_path, data_root, stub, monkeypatch, roles, environment, told):
+async def test_check_models_tells_in_one_line_what_is_wrong(tmp_path, data_root, stub, monkeypatch, roles, environment, reported):
     for name, value in environment.items():
         monkeypatch.setenv(name, value.replace("STUB", stub.url))
     stub.set(faults=[{"when": {}, "model": "html", "fault": {"kind": "html"}}])
@@ -185,11 +185,11 @@ async def test_check_models_tells_in_one_line_what_is_wrong(tmp_path, data_root,
     given = load_settings(path)
     found = await check_models(given.model_copy(update={"roles": given.roles.model_copy(update=roles)}), "therapeutic-coaching")
     (problem,) = [check.problem for check in found if check.problem]
-    assert told in problem
+    assert reported in problem
     assert "\n" not in problem
 
 
-def test_a_model_that_is_switched_off_soon_is_told():
+def test_a_model_that_is_switched_off_soon_is_reported():
     dates = {"openai": {"gpt-5-mini": date(2026, 12, 11)}}
     assert (
         retiring("openai/gpt-5-mini", dates, date(2026, 11, 21))
@@ -207,9 +207,9 @@ def test_a_malformed_answer_costs_one_conversation_of_twenty(tmp_path, data_root
     victim = next(name for name in names if names.count(name) == 1)  # of the first one that has a name alone
     mutation = {"kind": "mutate", "path": ["content"], "json": "null"}
     stub.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": mutation}])
-    told, _ = (process := command("generate", f"--settings={settings}")).communicate(timeout=180)
-    assert process.returncode == 0, told
-    assert "Traceback" not in told
-    assert "Rehearsed 19 of 20 conversations" in told, told
-    assert "1 left out (1 × what came is not an answer of the provider's API)" in told
+    reported, _ = (process := command("generate", f"--settings={settings}")).communicate(timeout=180)
+    assert process.returncode == 0, reported
+    assert "Traceback" not in reported
+    assert "Rehearsed 19 of 20 conversations" in reported, reported
+    assert "1 left out (1 × what came is not an answer of the provider's API)" in reported
     assert all(entry["usd"] is not None for entry in calls(data_root))

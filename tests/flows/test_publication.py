@@ -195,7 +195,7 @@ async def find(settings: str) -> ModelRef:
     return await base_model(run, load_training(run.settings.training))
 
 
-async def test_a_base_is_todays_commit_and_one_that_is_gone_is_told(hub, tmp_path, data_root):
+async def test_a_base_is_todays_commit_and_one_that_is_gone_is_reported(hub, tmp_path, data_root):
     settings, api = on_the_hub(tmp_path), api_of(hub)
     api.create_repo("me/tiny")
     api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
@@ -208,7 +208,7 @@ async def test_a_base_is_todays_commit_and_one_that_is_gone_is_told(hub, tmp_pat
         await find(settings)
 
 
-async def test_all_that_a_pipeline_may_not_do_is_told_at_once_before_anything_is_made(hub, tmp_path, data_root):
+async def test_all_that_a_pipeline_may_not_do_is_reported_at_once_before_anything_is_made(hub, tmp_path, data_root):
     settings, api = on_the_hub(tmp_path, dataset={"license": "my-own"}, export={"repo": "you/{domain}"}, jobs={"namespace": "me"}), api_of(hub)
     api.create_repo(REPO, repo_type="dataset", private=False)
     api.create_repo("me/understudy-jobs", repo_type="dataset", private=False)
@@ -229,7 +229,7 @@ async def test_all_that_a_pipeline_may_not_do_is_told_at_once_before_anything_is
     assert hub.jobs() == []
 
 
-async def test_a_machine_that_is_not_offered_is_told_before_anything_is_made(hub, tmp_path, data_root):
+async def test_a_machine_that_is_not_offered_is_reported_before_anything_is_made(hub, tmp_path, data_root):
     api = api_of(hub)
     api.create_repo("me/tiny")
     settings = on_the_hub(tmp_path)

@@ -140,8 +140,8 @@ def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhe
     assert code == 0, said
     store = Store(str(elsewhere.root))
     (gguf,) = sorted(elsewhere.root.glob("models/gguf/understudy-*/understudy-q4_k_m.gguf"))
-    told = json.loads((gguf.parent / "export.json").read_text(encoding="utf-8"))["files"][gguf.name]
-    assert gguf.stat().st_size == told["bytes"]
+    reported = json.loads((gguf.parent / "export.json").read_text(encoding="utf-8"))["files"][gguf.name]
+    assert gguf.stat().st_size == reported["bytes"]
     hub = json.loads(store.read(f"models/gguf/{gguf.parent.name}/hub.json"))
     assert hub["repo"] == "me/therapeutic-coaching-gguf"
     card = elsewhere.hub.get("/me/therapeutic-coaching-gguf/resolve/main/README.md").decode()

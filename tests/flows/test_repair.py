@@ -1,4 +1,4 @@
-"""Repair as a flow: what almost passed is rescued, told, marked in the dataset and bounded there."""
+"""Repair as a flow: what almost passed is rescued, reported, marked in the dataset and bounded there."""
 
 import json
 
@@ -40,9 +40,9 @@ async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_d
     failed_gates = {item.transcript.id for item in before.assessments if json.loads(open_store().read(item.path))["score"]["failed_gates"]}
     for item in batch.assessments:
         mended = Transcript.model_validate_json(open_store().read(item.transcript.path))
-        told = mended.provenance["repair"]
-        assert told["of"] not in failed_gates
-        original = Transcript.model_validate_json(open_store().read(f"transcripts/therapeutic-coaching/{told['of']}.json"))
+        reported = mended.provenance["repair"]
+        assert reported["of"] not in failed_gates
+        original = Transcript.model_validate_json(open_store().read(f"transcripts/therapeutic-coaching/{reported['of']}.json"))
         assert [e.user for e in mended.exchanges] == [e.user for e in original.exchanges][: len(mended.exchanges)]
         assert "repair" not in original.provenance
     made_of = await dataset(settings=settings)

@@ -84,8 +84,8 @@ async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(as
     assert "it has no label for CQ8" in command(data_root, str(sheet), f"--to={data_root}/other", word="golden").stdout
 
 
-def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
-    for words, told in (
+def test_what_cannot_be_reviewed_is_reported_in_a_line(data_root, tmp_path):
+    for words, reported in (
         (("--sample=4",), "No assessments of 'therapeutic-coaching' are in"),
         (("--sample=many",), "--sample: 'many' is not a whole number"),
         ((f"--sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
@@ -94,7 +94,7 @@ def test_what_cannot_be_reviewed_is_told_in_a_line(data_root, tmp_path):
         done = command(data_root, *words)
         assert done.returncode != 0
         assert done.stderr.startswith("Error: ")
-        assert told in done.stderr
+        assert reported in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 

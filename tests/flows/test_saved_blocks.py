@@ -34,7 +34,7 @@ async def test_the_saved_document_does_not_show_the_key():
     assert KEY not in json.dumps(document.model_dump(mode="json"))
 
 
-async def test_a_name_that_nobody_saved_is_told_what_would_do():
+async def test_a_name_that_nobody_saved_is_shown_what_would_do():
     with pytest.raises(SettingsError) as refused:
         await choose_saved("nobody")
     assert "'nobody'" in str(refused.value)

@@ -42,7 +42,7 @@ def client(server):
 
 @pytest.mark.parametrize("password", ["", "understudy:wrong", "understudy:"])
 @pytest.mark.parametrize("path", ["/block_documents/filter", "/deployments/filter", "/flow_runs/filter", "/variables/filter", "/admin/settings", "/version"])
-def test_nothing_is_told_or_done_without_the_password(server, path, password):
+def test_nothing_is_reported_or_done_without_the_password(server, path, password):
     with httpx.Client(base_url=f"{server.url}/api", auth=(password.partition(":")[0], password.partition(":")[2]) if password else None) as stranger:
         assert stranger.get(path).status_code in (401, 403)
         assert stranger.post(path, json={}).status_code in (401, 403)

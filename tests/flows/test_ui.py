@@ -130,7 +130,7 @@ def test_stopped_while_it_starts_nothing_is_left(tmp_path, seconds):
     nothing_left(tmp_path)
 
 
-def test_a_port_that_is_taken_is_told(tmp_path, prefect_server):
+def test_a_port_that_is_taken_is_reported(tmp_path, prefect_server):
     port = re.search(r":(\d+)/", prefect_server)
     assert port
     env = {**os.environ, "PORT": port.group(1), "PREFECT_HOME": str(tmp_path / "prefect")}

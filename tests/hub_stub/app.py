@@ -23,7 +23,7 @@ PARTS = (control, jobs, repos, refs, commits, tree, lfs, xet, resolve)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the stub is told at its start."""
+    """What the stub is given at its start."""
 
     tokens: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"hf_write": {"user": "me", "role": "write"}, "hf_read": {"user": "me", "role": "read"}},

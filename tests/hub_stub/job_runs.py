@@ -57,9 +57,9 @@ class Job:
     started: datetime | None = None
     finished: datetime | None = None
     lines: list[Json] = field(default_factory=list)
-    """The log as it is told, event by event."""
+    """The log as it is sent, event by event."""
     over: bool = False
-    """No process is left and nothing more will be told; a cancelled job's stage says so earlier."""
+    """No process is left and nothing more will be sent; a cancelled job's stage says so earlier."""
     task: "asyncio.Task[None] | None" = None
 
     def start(self) -> None:

@@ -118,17 +118,17 @@ async def logs(request: Request) -> Response:
 
 
 async def _log_events(job: Job, tail: int | None, keep_alive_s: float) -> AsyncIterator[str]:
-    at, first, told = 0, 1 if tail is None else max(1, len(job.lines) - tail), time.monotonic()
+    at, first, noted = 0, 1 if tail is None else max(1, len(job.lines) - tail), time.monotonic()
     while True:
-        over = job.over  # looked at first, so that what is told then is all
+        over = job.over  # looked at first, so that what is sent then is all
         while at < len(job.lines):
             yield f"data: {json.dumps(job.lines[at])}\n\n"
-            at, told = max(at + 1, first), time.monotonic()
+            at, noted = max(at + 1, first), time.monotonic()
         if over:
             return
-        if time.monotonic() - told > keep_alive_s:
+        if time.monotonic() - noted > keep_alive_s:
             yield ": keep-alive\n\n"
-            told = time.monotonic()
+            noted = time.monotonic()
         await asyncio.sleep(TICK_S)
 
 

@@ -33,7 +33,7 @@ for arguments in json.loads(sys.argv[2]):
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """How a run of the script ended and what it said."""
 
     code: int
@@ -50,7 +50,7 @@ def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(changes or {})}
 
 
-def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Told]:
+def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Reported]:
     """Run a script with each of these arguments, one after the other.
 
     Args:
@@ -62,14 +62,14 @@ def train(*calls: Iterable[object], changes: dict[str, str] | None = None, scrip
     done = subprocess.run(command, capture_output=True, text=True, env=environment(changes), timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return [Told(code, [json.loads(line) for line in said.splitlines()], error.strip()) for code, said, error in answers]
+    return [Reported(code, [json.loads(line) for line in said.splitlines()], error.strip()) for code, said, error in answers]
 
 
-def succeed(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Told]:
+def succeed(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Reported]:
     """Run the script as `train` does, when all is to go well."""
-    told = train(*calls, changes=changes)
-    assert [(one.code, one.error) for one in told] == [(0, "")] * len(calls)
-    return told
+    reported = train(*calls, changes=changes)
+    assert [(one.code, one.error) for one in reported] == [(0, "")] * len(calls)
+    return reported
 
 
 def read_metrics(output: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-t
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """How a run ended and what it said."""
 
     code: int
@@ -80,10 +80,10 @@ class Jobs:
             command = [sys.executable, "-c", DRIVER, str(SCRIPT)]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment)
 
-    def run(self, *calls: Iterable[object], token: str = "hf_write") -> list[Told]:
+    def run(self, *calls: Iterable[object], token: str = "hf_write") -> list[Reported]:
         assert self.process.stdin
         assert self.process.stdout
-        told = []
+        reported = []
         for call in calls:
             self.process.stdin.write(json.dumps([[str(word) for word in call], {"HF_TOKEN": token}]) + "\n")
             self.process.stdin.flush()
@@ -91,22 +91,22 @@ class Jobs:
             # Nothing is written past what the script says, such as by llama.cpp.
             assert self.noise.read_text(encoding="utf-8") == ""
             code, said, error = json.loads(answer)
-            told.append(Told(code, [json.loads(line) for line in said.splitlines()], error.strip()))
-        return told
+            reported.append(Reported(code, [json.loads(line) for line in said.splitlines()], error.strip()))
+        return reported
 
-    def succeed(self, *calls: Iterable[object]) -> list[Told]:
-        told = self.run(*calls)
-        assert [(one.code, one.error) for one in told] == [(0, "")] * len(calls)
-        return told
+    def succeed(self, *calls: Iterable[object]) -> list[Reported]:
+        reported = self.run(*calls)
+        assert [(one.code, one.error) for one in reported] == [(0, "")] * len(calls)
+        return reported
 
-    def refuse(self, output: Path, *calls: Iterable[object], token: str = "hf_write") -> list[Told]:
+    def refuse(self, output: Path, *calls: Iterable[object], token: str = "hf_write") -> list[Reported]:
         """Runs that must fail: each with one sentence, and none leaves anything in the output."""
-        told = self.run(*calls, token=token)
-        assert [one.code for one in told] == [1] * len(calls), told
-        assert all(len(one.error.splitlines()) == 1 and "Traceback" not in one.error for one in told), told
-        assert not any(one.named("done") for one in told)
+        reported = self.run(*calls, token=token)
+        assert [one.code for one in reported] == [1] * len(calls), reported
+        assert all(len(one.error.splitlines()) == 1 and "Traceback" not in one.error for one in reported), reported
+        assert not any(one.named("done") for one in reported)
         assert not output.exists() or list(output.iterdir()) == []
-        return told
+        return reported
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +310,7 @@ ARCHITECTURES = ["qwen3", "qwen3.5", "llama", "gemma3", "gemma3-vision"]
 UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 40, "--greedy-tokens", 24, "--quantisation-tolerance", 0.5]
 
 
-Exported = dict[str, tuple[Path, Path, Told]]
+Exported = dict[str, tuple[Path, Path, Reported]]
 
 
 @pytest.fixture(scope="module")
@@ -319,8 +319,8 @@ def exported(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("architectures")
     models = [make_random(folder / name, name) for name in ARCHITECTURES]
     outputs = [folder / f"{name}-gguf" for name in ARCHITECTURES]
-    told = jobs.succeed(*(exporting(model, output, *UNTRAINED) for model, output in zip(models, outputs, strict=True)))
-    return {name: (model, output, one) for name, model, output, one in zip(ARCHITECTURES, models, outputs, told, strict=True)}
+    reported = jobs.succeed(*(exporting(model, output, *UNTRAINED) for model, output in zip(models, outputs, strict=True)))
+    return {name: (model, output, one) for name, model, output, one in zip(ARCHITECTURES, models, outputs, reported, strict=True)}
 
 
 def rendered(path: Path, chat: list[dict[str, str]]) -> str:
@@ -360,12 +360,12 @@ def test_the_file_computes_what_was_trained(exported: Exported, architecture: st
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Exported, architecture: str) -> None:
-    model, output, told = exported[architecture]
+    model, output, reported = exported[architecture]
     report, files = export_of(output), {"coach-f16.gguf", "coach-q4_k_m.gguf"}
-    assert not told.named("warning")
+    assert not reported.named("warning")
     checks, tokenizer = report["checks"], read_tokenizer(model)
     names = ["vocabulary", "texts", "ends", "prompts", "merge", "logits", "greedy replies", "adapter", *["loss", "reply"] * 2]
-    assert [event["name"] for event in told.named("check")] == names
+    assert [event["name"] for event in reported.named("check")] == names
     assert checks["special_tokens_alike"] == sum(token.special for token in tokenizer.added_tokens_decoder.values())
     assert checks["adds_bos"] == (not architecture.startswith("qwen3"))
     assert checks["stop_token"] == {"qwen3": "<|im_end|>", "qwen3.5": "<|im_end|>", "llama": "<|eot_id|>"}.get(architecture, "<end_of_turn>")
@@ -439,8 +439,8 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
         exporting(speaker, tmp_path / "all", "--heldout", path, "--quantisations", "q8_0", "q4_k_m", "--imatrix", "--calibration", path, "--kl-bound", 1e-9),
         exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-examples", 2, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
     ]
-    told, _ = jobs.succeed(*calls)
-    assert "none is at most 1e-09 nats" in told.named("ladder")[0]["text"]
+    reported, _ = jobs.succeed(*calls)
+    assert "none is at most 1e-09 nats" in reported.named("ladder")[0]["text"]
     report, few = export_of(tmp_path / "all"), export_of(tmp_path / "few")
     checks = report["checks"]
     assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == ("heldout.parquet", 4, "assistant replies")
@@ -578,8 +578,8 @@ def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs,
         "--min-greedy-agreement": (1.01, "greedy tokens"),
         "--loss-tolerance": (-0, "the mean loss of the merged model"),
     }
-    told = jobs.refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, value) for option, (value, _) in options.items()))
-    for (option, (value, words)), one in zip(options.items(), told, strict=True):
+    reported = jobs.refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, value) for option, (value, _) in options.items()))
+    for (option, (value, words)), one in zip(options.items(), reported, strict=True):
         assert words in one.error
         assert re.search(rf"{option} (is )?{value}\b", one.error)
         assert "safe" in one.error or "raise" in one.error
@@ -596,13 +596,13 @@ def test_an_adapter_that_does_not_merge_into_this_base_is_refused(jobs: Jobs, sp
     for path in (speaker / "adapter").iterdir():
         (deeper / path.name).write_bytes(path.read_bytes())
     (deeper / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj"]}), encoding="utf-8")
-    told = jobs.refuse(
+    reported = jobs.refuse(
         tmp_path / "out",
         exporting(qwen3, tmp_path / "out", *UNTRAINED, adapter="embeddings"),
         exporting(speaker, tmp_path / "out", adapter=str(deeper)),
         exporting(exported["gemma3-vision"][0], tmp_path / "out", adapter=str(speaker / "adapter")),
     )
-    wrong_place, partly, other_width = (one.error for one in told)
+    wrong_place, partly, other_width = (one.error for one in reported)
     assert "base and adapter, not merged" in wrong_place
     assert "--loss-tolerance" in wrong_place
     assert "have no counterpart" in partly
@@ -620,14 +620,14 @@ def test_a_template_that_llama_cpp_would_not_stop_or_render_is_refused(jobs: Job
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         return exporting(model, tmp_path / "out", "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED)
 
-    told = jobs.refuse(
+    reported = jobs.refuse(
         tmp_path / "out",
         call(speaker, "other", CHATML.replace("<|im_end|>", "<|done|>")),
         call(speaker, "no-stop", CHATML.replace("<|im_end|>", "")),
         call(speaker, "unknown", CHATML.replace("{{ m.role }}", "{{ m.role | dunno }}")),
         call(speaker, "silent", "{{ raise_exception('No, thanks.') }}"),
     )
-    other_stop, no_stop, unknown, silent = (one.error for one in told)
+    other_stop, no_stop, unknown, silent = (one.error for one in reported)
     assert "<|done|>" in other_stop
     assert "eos_token" in other_stop
     assert "no special token" in no_stop
@@ -736,7 +736,7 @@ def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, spea
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "adapter_config.json").write_text("{}", encoding="utf-8")
-    told = jobs.refuse(
+    reported = jobs.refuse(
         tmp_path / "out",
         exporting(speaker, tmp_path / "out", "--heldout", mute),
         exporting(speaker, tmp_path / "out", "--heldout", tmp_path / "text.parquet"),
@@ -745,18 +745,18 @@ def test_what_is_asked_for_is_checked_before_anything_is_loaded(jobs: Jobs, spea
         exporting(speaker, tmp_path / "out", adapter=str(bare)),
     )
     for one, words in zip(
-        told, ["without an assistant reply", "cannot be read", "does not exist", "without an assistant reply", "has no tokenizer"], strict=True
+        reported, ["without an assistant reply", "cannot be read", "does not exist", "without an assistant reply", "has no tokenizer"], strict=True
     ):
         assert words in one.error
         assert one.events == []
 
 
-def test_rows_that_do_not_divide_are_told_and_do_not_fail(jobs: Jobs, tmp_path: Path) -> None:
+def test_rows_that_do_not_divide_are_reported_and_do_not_fail(jobs: Jobs, tmp_path: Path) -> None:
     model = make_speaker(tmp_path / "narrow", hidden=64)
     add_adapter(model, scale=0.01)
-    (told,) = jobs.succeed(exporting(model, tmp_path / "out", "--quantisations", "q8_0", "q4_k_m", "--quantisation-tolerance", 0.5))
+    (reported,) = jobs.succeed(exporting(model, tmp_path / "out", "--quantisations", "q8_0", "q4_k_m", "--quantisation-tolerance", 0.5))
     report = export_of(tmp_path / "out")
-    (event,) = told.named("fallback")
+    (event,) = reported.named("fallback")
     fallen = report["fallback_tensors"]["coach-q4_k_m.gguf"]
     assert report["fallback_counts"] == {"coach-q8_0.gguf": 0, "coach-q4_k_m.gguf": len(fallen)}
     assert (event["file"], event["matrices"]) == ("coach-q4_k_m.gguf", len(fallen))
@@ -819,8 +819,8 @@ def test_a_job_reads_and_leaves_everything_on_the_hub(jobs: Jobs, hub: Hub, comm
         {"method": "POST", "pattern": r"^/api/models/me/coach-gguf/commit/main$", "after": True, "times": 1},
         {"pattern": r"^/api/models/me/coach-gguf/tag/", "status": 500, "times": 2},
     )
-    (told,) = jobs.succeed(call)
-    (pushed,) = told.named("pushed")
+    (reported,) = jobs.succeed(call)
+    (pushed,) = reported.named("pushed")
     assert (pushed["repo"], pushed["tag"]) == ("me/coach-gguf", "run-1")
     info = json.loads(hub.get("/api/models/me/coach-gguf/revision/run-1"))
     assert (info["sha"], info["private"]) == (pushed["commit"], True)
@@ -839,7 +839,7 @@ def test_a_job_reads_and_leaves_everything_on_the_hub(jobs: Jobs, hub: Hub, comm
     assert report["checks"]["heldout_examples"] == 2
     # That of the repository, and one of the result.
     assert len(json.loads(hub.get("/api/models/me/coach-gguf/commits/main"))) == 2
-    assert "hf_write" not in json.dumps(told.events)
+    assert "hf_write" not in json.dumps(reported.events)
 
     hub.clear_log()
     (again,) = jobs.succeed(call)
@@ -847,29 +847,29 @@ def test_a_job_reads_and_leaves_everything_on_the_hub(jobs: Jobs, hub: Hub, comm
     assert not any("/commit/" in asked["path"] or "/resolve/" in asked["path"] for asked in hub.log())
 
 
-def test_what_cannot_be_read_or_written_is_told_before_the_model_is_loaded(jobs: Jobs, hub: Hub, commits: dict[str, str], tmp_path: Path) -> None:
+def test_what_cannot_be_read_or_written_is_reported_before_the_model_is_loaded(jobs: Jobs, hub: Hub, commits: dict[str, str], tmp_path: Path) -> None:
     output = tmp_path / "out"
     call = from_hub(commits, output, "me/refused")
-    told = jobs.refuse(output, call, token="hf_read")
-    told += jobs.refuse(output, call, token="")
-    told += jobs.refuse(output, [*call, "--adapter", "me/nothing"], [*call, "--base-revision", commits["later"]])
-    reader, nobody, gone, later = (one.error for one in told)
+    reported = jobs.refuse(output, call, token="hf_read")
+    reported += jobs.refuse(output, call, token="")
+    reported += jobs.refuse(output, [*call, "--adapter", "me/nothing"], [*call, "--base-revision", commits["later"]])
+    reader, nobody, gone, later = (one.error for one in reported)
     assert "an HF_TOKEN that may" in reader
     assert "There is no token" in nobody
     assert "me/nothing" in gone
     assert commits["base"] in later
     assert commits["later"] in later
-    assert not any(event["step"] == "loading the model" for one in told for event in one.named("progress"))
+    assert not any(event["step"] == "loading the model" for one in reported for event in one.named("progress"))
 
 
-def test_a_result_that_cannot_be_pushed_stays_and_is_told_of(jobs: Jobs, hub: Hub, speaker: Path, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_pushed_stays_and_is_reported(jobs: Jobs, hub: Hub, speaker: Path, tmp_path: Path) -> None:
     hub.faults({"method": "POST", "pattern": r"^/api/models/me/stuck/commit/main$", "status": 500})
     push: Call = ["--push-to", "me/stuck", "--push-tag", "run-1", "--retry-seconds", 0.01]
-    (told,) = jobs.run(exporting(speaker, tmp_path / "out", *push))
+    (reported,) = jobs.run(exporting(speaker, tmp_path / "out", *push))
     hub.faults()
-    assert told.code == 1
-    assert len(told.error.splitlines()) == 1
-    assert "attempt 6 of 6" in told.error
-    assert str(tmp_path / "out") in told.error
+    assert reported.code == 1
+    assert len(reported.error.splitlines()) == 1
+    assert "attempt 6 of 6" in reported.error
+    assert str(tmp_path / "out") in reported.error
     assert {"export.json", *export_of(tmp_path / "out")["files"]} == {path.name for path in (tmp_path / "out").iterdir()}
     assert json.loads(hub.get("/api/models/me/stuck/refs"))["tags"] == []

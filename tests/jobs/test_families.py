@@ -14,7 +14,7 @@ import pytest
 
 from core.training.specs import MARKERS
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import QWEN_IMAGES, Told, chats, qwen_with_images, read_template, train, write_parquet
+from tests.jobs.conftest import QWEN_IMAGES, Reported, chats, qwen_with_images, read_template, train, write_parquet
 from tests.jobs.test_convert_gguf import RUNTIME, SCRIPT, byte_level, shape_of, texts
 from tests.jobs.test_marking import SMOLLM2
 
@@ -165,8 +165,8 @@ class Ran:
     """What training and export of each family said, by name, and where the files are."""
 
     folder: Path
-    trained: dict[str, Told]
-    exported: dict[str, Told]
+    trained: dict[str, Reported]
+    exported: dict[str, Reported]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from core.training.windows import windowed_tokens
 from deployments.jobs.train.data import Row
 from deployments.jobs.train.windows import trimmed, windows_of
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import SYSTEM, Told, chats, read_metrics, train, write_parquet
+from tests.jobs.conftest import SYSTEM, Reported, chats, read_metrics, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -28,7 +28,7 @@ WORDS = Tokenizer("words", lambda text: len(text.split()))
 # A step of plain gradient descent over all rows, so that what it changes is the gradient.
 ONE_STEP = ["--max-steps", 1, "--gradient-accumulation", 64, "--optimizer", "sgd", "--warmup", 0, "--schedule", "constant", "--lora-dropout", 0]
 
-Runs = dict[str, tuple[Path, Told]]
+Runs = dict[str, tuple[Path, Reported]]
 
 
 def transcripts() -> list[Transcript]:
@@ -65,7 +65,7 @@ def runs(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ru
         "without": ("qwen3", "slices", ["--learn", "slices_folded"]),
         "uneven": ("qwen3", "uneven", ["--learn", "each_reply_once"]),
     }
-    told = train(
+    reported = train(
         *(
             [
                 *("--train", folder / f"{data}.parquet", "--validation", folder / "conversations.parquet", "--base", bases[base]),
@@ -74,12 +74,12 @@ def runs(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ru
             for name, (base, data, more) in asked.items()
         )
     )
-    return {name: (folder / name, one) for name, one in zip(asked, told, strict=True)}
+    return {name: (folder / name, one) for name, one in zip(asked, reported, strict=True)}
 
 
 def good(runs: Runs, name: str) -> dict[str, Any]:
-    output, told = runs[name]
-    assert (told.code, told.error) == (0, "")
+    output, reported = runs[name]
+    assert (reported.code, reported.error) == (0, "")
     return read_metrics(output)
 
 
@@ -143,9 +143,9 @@ def test_what_cannot_be_learnt_so_is_refused_in_one_sentence(runs: Runs) -> None
         ("without", 1, ("'slices'", "slices_folded")),
         ("uneven", 1, ("row 1", "each reply needs one number")),
     ):
-        output, told = runs[name]
-        assert (told.code, len(told.error.splitlines()), output.exists()) == (code, 1, False)
-        assert all(word in told.error for word in words), told.error
+        output, reported = runs[name]
+        assert (reported.code, len(reported.error.splitlines()), output.exists()) == (code, 1, False)
+        assert all(word in reported.error for word in words), reported.error
 
 
 SIZES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=25)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import Told, train
+from tests.jobs.conftest import Reported, train
 
 pytest.importorskip("trl")
 EXPORT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
@@ -29,7 +29,7 @@ def changed(base: Path, folder: Path, tokens: list[str] | None = None, **config:
 
 
 @pytest.fixture(scope="module")
-def told(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+def reported(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Reported]]:
     """Trainings on such bases: by name the output and what was said."""
     folder, qwen3 = tmp_path_factory.mktemp("limits"), bases["qwen3"]
     scaled = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 60, "rope_theta": 10000.0}
@@ -44,20 +44,20 @@ def told(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     return {name: (folder / name, one) for name, one in zip(made, said, strict=True)}
 
 
-def test_a_token_without_an_embedding_stops_the_training_in_one_sentence(told: dict[str, tuple[Path, Told]]) -> None:
-    output, said = told["used"]
+def test_a_token_without_an_embedding_stops_the_training_in_one_sentence(reported: dict[str, tuple[Path, Reported]]) -> None:
+    output, said = reported["used"]
     assert (said.code, len(said.error.splitlines()), output.exists()) == (1, 1, False)
     assert all(word in said.error for word in ("hear", "embeddings for the numbers below", "do not belong together"))
-    _, said = told["unused"]
+    _, said = reported["unused"]
     assert (said.code, said.error) == (0, "")
     assert [event["text"] for event in said.named("warning")] == ["1 of the tokenizer's tokens have no embedding in the base; the data use none of them."]
 
 
-def test_examples_beyond_the_bases_context_are_refused_unless_its_positions_are_scaled(told: dict[str, tuple[Path, Told]]) -> None:
-    output, said = told["short"]
+def test_examples_beyond_the_bases_context_are_refused_unless_its_positions_are_scaled(reported: dict[str, tuple[Path, Reported]]) -> None:
+    output, said = reported["short"]
     assert (said.code, len(said.error.splitlines()), output.exists()) == (2, 1, False)
     assert said.error.startswith("The longest example takes 164 tokens, and the base was made for 100; lower --max-length to 100")
-    assert told["scaled"][1].code == 0
+    assert reported["scaled"][1].code == 0
 
 
 def test_the_export_names_a_token_without_an_embedding_and_what_it_did_not_compare(bases: dict[str, Path], data: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_decomposed_texts_are_learnt_composed_also_where_the_tokenizer_writes_th
     assert counts == dict.fromkeys(counts, sum(len(plain(text, add_special_tokens=False)["input_ids"]) for text in composed))
 
 
-def test_what_cannot_be_told_apart_by_the_eye_is_shown_as_code_points(script: dict[str, Any]) -> None:
+def test_what_cannot_be_distinguished_by_the_eye_is_shown_as_code_points(script: dict[str, Any]) -> None:
     error = script["wrong_label"](3, "cafe\u0301 au lait", "caf\u00e9 au lait")
     assert json.loads(json.dumps(str(error))).count("\\u0301") == 1
     assert "'caf\\xe9 au lait'" in str(error)

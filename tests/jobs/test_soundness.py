@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.jobs.conftest import SCRIPT, Told, train
+from tests.jobs.conftest import SCRIPT, Reported, train
 
 pytest.importorskip("trl")
 
@@ -23,7 +23,7 @@ def script() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Reported]]:
     """Trainings that cannot go well: by name the output and what was said."""
     from safetensors.torch import load_file, save_file
 
@@ -38,8 +38,8 @@ def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPath
         "last step": ["--base", bases["qwen3"], "--learning-rate", 1e20, "--max-steps", 2, "--evaluate", "end"],
         "damaged": ["--base", broken],
     }
-    told = train(*([*files, *more, "--output", folder / name] for name, more in asked.items()))
-    return {name: (folder / name, one) for name, one in zip(asked, told, strict=True)}
+    reported = train(*([*files, *more, "--output", folder / name] for name, more in asked.items()))
+    return {name: (folder / name, one) for name, one in zip(asked, reported, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPath
         ("damaged", "The validation loss of the base, before any training, is nan; its weights are damaged"),
     ],
 )
-def test_a_figure_that_is_not_finite_ends_the_training_at_its_step_and_leaves_nothing(failed: dict[str, tuple[Path, Told]], name: str, words: str) -> None:
-    output, told = failed[name]
-    assert told.code == 1
-    assert len(told.error.splitlines()) == 1
-    assert told.error.startswith(words)
+def test_a_figure_that_is_not_finite_ends_the_training_at_its_step_and_leaves_nothing(failed: dict[str, tuple[Path, Reported]], name: str, words: str) -> None:
+    output, reported = failed[name]
+    assert reported.code == 1
+    assert len(reported.error.splitlines()) == 1
+    assert reported.error.startswith(words)
     assert list(output.iterdir()) == []  # neither a result nor a checkpoint that a later run would take up
-    assert not told.named("done")
-    assert "NaN" not in json.dumps(told.events)
+    assert not reported.named("done")
+    assert "NaN" not in json.dumps(reported.events)
 
 
 def test_a_loss_far_above_its_start_ends_the_training_and_a_step_that_is_high_by_chance_does_not(script: dict[str, Any]) -> None:

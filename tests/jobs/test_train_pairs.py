@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import SYSTEM, TOPICS, Told, chats, read_metrics, succeed, train, write_parquet
+from tests.jobs.conftest import SYSTEM, TOPICS, Reported, chats, read_metrics, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")]
@@ -57,7 +57,7 @@ def call(pairs: Path, base: Path, adapter: Path, output: Path, *more: object) ->
 
 
 @pytest.fixture(scope="module")
-def runs(pairs: Path, bases: dict[str, Path], adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Told]]:
+def runs(pairs: Path, bases: dict[str, Path], adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Reported]]:
     folder = tmp_path_factory.mktemp("preferred")
     asked = {
         "dpo": [],
@@ -72,8 +72,8 @@ def runs(pairs: Path, bases: dict[str, Path], adapter: Path, tmp_path_factory: p
 
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
 def test_held_out_pairs_are_preferred_afterwards_and_what_was_measured_before_is_beside_it(runs, loss):
-    output, told = runs[loss]
-    assert (told.code, told.error) == (0, "")
+    output, reported = runs[loss]
+    assert (reported.code, reported.error) == (0, "")
     metrics = read_metrics(output)
     assert metrics["reward_accuracy"] > 0.5
     assert metrics["reward_margin"] > 0
@@ -88,9 +88,9 @@ def test_a_pair_that_does_not_fit_is_left_out_whole_and_counted_and_no_other_is_
     (counted,) = runs["dpo"][1].named("pairs")
     assert (counted["train"]["pairs"], counted["train"]["too_long"]) == (16, 1)
     assert (counted["validation"]["pairs"], counted["validation"]["too_long"]) == (6, 1)
-    _, told = runs["short"]
-    assert told.code == 2
-    assert "No train pair fits --max-length 20" in told.error
+    _, reported = runs["short"]
+    assert reported.code == 2
+    assert "No train pair fits --max-length 20" in reported.error
 
 
 def test_the_reference_is_the_adapter_as_it_was_given_and_the_result_is_one_adapter_of_its_form(runs, adapter):
@@ -108,10 +108,10 @@ def test_the_reference_is_the_adapter_as_it_was_given_and_the_result_is_one_adap
 
 
 def test_a_training_that_bursts_leaves_nothing_and_says_what_to_lower(runs):
-    output, told = runs["burst"]
-    assert told.code == 1
-    assert "diverged" in told.error
-    assert "--learning-rate" in told.error
+    output, reported = runs["burst"]
+    assert reported.code == 1
+    assert "diverged" in reported.error
+    assert "--learning-rate" in reported.error
     assert not (output / "metrics.json").exists()
     assert not list(output.glob("checkpoint-*"))
 

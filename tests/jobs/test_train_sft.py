@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
-from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Told, chats, environment, read_metrics, succeed, train, write_parquet
+from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, environment, read_metrics, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -85,7 +85,7 @@ def kill(arguments: list[object], name: str, step: int, where: str = "", changes
 # --- what is learnt ---
 
 
-Batch = dict[str, tuple[Path, Told]]
+Batch = dict[str, tuple[Path, Reported]]
 
 
 @pytest.fixture(scope="module")
@@ -118,22 +118,22 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
         "trackio": ("qwen3", ["--trackio-project", "coach", *once]),
         "bitsandbytes": ("qwen3", ["--optimizer", "paged_adamw_8bit", *once]),
     }
-    told = train(*(call(data, bases[base], folder / name, *more) for name, (base, more) in asked.items()))
-    return {name: (folder / name, one) for name, one in zip(asked, told, strict=True)}
+    reported = train(*(call(data, bases[base], folder / name, *more) for name, (base, more) in asked.items()))
+    return {name: (folder / name, one) for name, one in zip(asked, reported, strict=True)}
 
 
-def good(batch: Batch, name: str) -> tuple[Path, dict[str, Any], Told]:
+def good(batch: Batch, name: str) -> tuple[Path, dict[str, Any], Reported]:
     """Return output, figures and what was said of a run that went well."""
-    output, told = batch[name]
-    assert (told.code, told.error) == (0, "")
-    return output, read_metrics(output), told
+    output, reported = batch[name]
+    assert (reported.code, reported.error) == (0, "")
+    return output, read_metrics(output), reported
 
 
 def bad(batch: Batch, name: str) -> str:
     """Return the one sentence of a run that failed before anything was made."""
-    output, told = batch[name]
-    assert (told.code, len(told.error.splitlines()), output.exists()) == (1, 1, False)
-    return told.error
+    output, reported = batch[name]
+    assert (reported.code, len(reported.error.splitlines()), output.exists()) == (1, 1, False)
+    return reported.error
 
 
 def asked_loss(model: Any, tokenizer: Any, after: int = 0) -> float:
@@ -164,14 +164,14 @@ def asked_loss(model: Any, tokenizer: Any, after: int = 0) -> float:
 def test_exactly_the_replies_and_their_stop_are_learnt(batch: Batch, name: str) -> None:
     from transformers import AutoTokenizer
 
-    output, metrics, told = good(batch, name)
+    output, metrics, reported = good(batch, name)
     tokenizer: Any = AutoTokenizer.from_pretrained(output)
     assert metrics["validation_loss_last"] < metrics["validation_loss_first"] / 2
     assert metrics["stop_tokens"] == [STOPS[name]]
     texts = [reply + STOPS[name] + AFTER[name] for reply in replies(chats(24, lambda number: 1 + number % 3))]
     assert metrics["supervised_tokens"] == sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
-    assert [event["event"] for event in told.events[:2]] == ["truncation", "mask"]  # before any weight is loaded
-    assert told.named("warning") == []
+    assert [event["event"] for event in reported.events[:2]] == ["truncation", "mask"]  # before any weight is loaded
+    assert reported.named("warning") == []
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -198,11 +198,11 @@ def test_adapter_on_its_base_is_the_trained_model_also_when_merged(batch: Batch,
 @pytest.mark.parametrize("name", ["qwen3", "gemma3-vision"])
 def test_packing_leaves_the_loss_as_it_is(batch: Batch, name: str) -> None:
     _, loose, _ = good(batch, f"{name}-loose")
-    _, packed, told = good(batch, f"{name}-packed")
+    _, packed, reported = good(batch, f"{name}-packed")
     assert packed["train_loss_first"] == pytest.approx(loose["train_loss_first"], abs=2e-4)
     assert packed["validation_loss_first"] == pytest.approx(loose["validation_loss_first"], abs=2e-4)
     assert all(packed[fact] == loose[fact] for fact in ("stop_tokens", "supervised_tokens"))
-    assert told.named("progress")[0]["tokens"] == loose["truncation"]["train"]["tokens"]
+    assert reported.named("progress")[0]["tokens"] == loose["truncation"]["train"]["tokens"]
 
 
 def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> None:
@@ -228,8 +228,8 @@ def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> No
 def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from transformers import AutoTokenizer
 
-    output, _, told = good(batch, name)
-    assert told.named("warning") == []
+    output, _, reported = good(batch, name)
+    assert reported.named("warning") == []
     ours: Any = AutoTokenizer.from_pretrained(output)
     given = {"trimmed": TRIMMED, "chatml": CHATML, "scattered": SCATTERED}.get(name) or (bases["gemma3"] / "chat_template.jinja").read_text(encoding="utf-8")
     assert not re.search(r"\{%-? *(end)?generation", ours.chat_template.rpartition("#}")[2])
@@ -253,19 +253,19 @@ def test_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Bat
     assert all(word in bad(batch, "twice") for word in ("row 1 of train", "alternate"))
 
 
-def test_template_that_is_used_otherwise_than_it_is_trained_is_told(batch: Batch) -> None:
+def test_template_that_is_used_otherwise_than_it_is_trained_is_reported(batch: Batch) -> None:
     # Qwen3's own leaves the think block out of past replies, with which it is trained
     assert "renders past replies otherwise" in good(batch, "thinks")[2].named("warning")[0]["text"]
 
 
-def test_what_is_told_on_the_way_and_at_the_end(batch: Batch) -> None:
-    output, metrics, told = good(batch, "qwen3")
-    progress = told.named("progress")
+def test_what_is_reported_on_the_way_and_at_the_end(batch: Batch) -> None:
+    output, metrics, reported = good(batch, "qwen3")
+    progress = reported.named("progress")
     assert [event["step"] for event in progress] == list(range(1, 19)) == [entry["step"] for entry in metrics["loss_curve"]]
     assert all({"of", "loss", "learning_rate", "seconds_left", "tokens"} <= event.keys() for event in progress)
     assert progress[-1]["tokens"] == 3 * metrics["truncation"]["train"]["tokens"]
-    assert [event["step"] for event in told.named("validation")] == [0, 6, 12, 18]
-    assert [event["step"] for event in told.named("checkpoint")] == [6, 12, 18]
+    assert [event["step"] for event in reported.named("validation")] == [0, 6, 12, 18]
+    assert [event["step"] for event in reported.named("checkpoint")] == [6, 12, 18]
     assert metrics["tokens_per_second"] > 0
     assert metrics["resumed_from"] is metrics["peak_memory_bytes"] is None
     assert (metrics["r"], metrics["lora_alpha"], metrics["lora_dropout"]) == (64, 128, 0.05)
@@ -281,13 +281,13 @@ def test_what_is_told_on_the_way_and_at_the_end(batch: Batch) -> None:
 # --- what is not there ---
 
 
-def test_what_needs_a_gpu_is_told_without_one(batch: Batch) -> None:
+def test_what_needs_a_gpu_is_reported_without_one(batch: Batch) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    _, metrics, told = good(batch, "gpu-wanted")
-    assert [event["text"].split()[0] for event in told.named("fallback")] == ["--qlora", "--offload-checkpoints"]
+    _, metrics, reported = good(batch, "gpu-wanted")
+    assert [event["text"].split()[0] for event in reported.named("fallback")] == ["--qlora", "--offload-checkpoints"]
     assert metrics["method"] == "lora"
 
 
@@ -331,14 +331,14 @@ def resumed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPat
     (folder / "twice" / "checkpoint-16" / "complete.json").unlink()  # one that was being written
     kill(twice, "checkpoint", 6)  # at the end of an epoch
     assert not any((folder / "twice" / name).exists() for name in ("checkpoint-16", "checkpoint-4", "metrics.json"))
-    told = succeed(
+    reported = succeed(
         twice,
         ended,
         call(data, bases["qwen3"], folder / "knob", "--save-steps", 2, "--max-steps", 4),
         call(folder / "data", bases["qwen3"], folder / "rows", "--save-steps", 2, "--max-steps", 4),
         by_length,
     )
-    return {name: (folder / name, one) for name, one in zip(("twice", "ended", "knob", "rows", "by-length"), told, strict=True)}
+    return {name: (folder / name, one) for name, one in zip(("twice", "ended", "knob", "rows", "by-length"), reported, strict=True)}
 
 
 def assert_same(output: Path, whole: Path) -> None:
@@ -349,36 +349,36 @@ def assert_same(output: Path, whole: Path) -> None:
 
 
 def test_killed_run_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) -> None:
-    output, metrics, told = good(resumed, "twice")
-    step = told.named("resumed")[0]["step"]
+    output, metrics, reported = good(resumed, "twice")
+    step = reported.named("resumed")[0]["step"]
     assert step >= 6
-    assert [event["step"] for event in told.named("progress")] == list(range(step + 1, 19))
-    assert told.named("progress")[-1]["tokens"] == 3 * metrics["truncation"]["train"]["tokens"]
+    assert [event["step"] for event in reported.named("progress")] == list(range(step + 1, 19))
+    assert reported.named("progress")[-1]["tokens"] == 3 * metrics["truncation"]["train"]["tokens"]
     assert metrics["resumed_from"] == step
     assert_same(output, good(batch, "every-2-steps")[0])
     assert not list(output.glob("checkpoint-*"))
 
 
 def test_killed_run_in_batches_of_one_length_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) -> None:
-    output, _, told = good(resumed, "by-length")
-    assert told.named("resumed")[0]["step"] == 8
+    output, _, reported = good(resumed, "by-length")
+    assert reported.named("resumed")[0]["step"] == 8
     assert_same(output, good(batch, "by-length")[0])
 
 
 def test_run_killed_after_its_last_step_does_no_step_more(resumed: Batch) -> None:
-    _, metrics, told = good(resumed, "ended")
-    assert told.named("progress") == []
-    assert told.named("resumed") == [{"event": "resumed", "step": 4}]
+    _, metrics, reported = good(resumed, "ended")
+    assert reported.named("progress") == []
+    assert reported.named("resumed") == [{"event": "resumed", "step": 4}]
     assert metrics["steps"] == len(metrics["loss_curve"]) == 4
     assert metrics["validation_loss_last"] < metrics["validation_loss_first"]
 
 
 @pytest.mark.parametrize("name", ["knob", "rows"])
 def test_checkpoint_of_other_arguments_or_data_is_not_gone_on_with(resumed: Batch, name: str) -> None:
-    _, _, told = good(resumed, name)
-    assert told.named("resumed") == []
-    assert "other arguments or data" in told.named("warning")[0]["text"]
-    assert told.named("progress")[0]["step"] == 1
+    _, _, reported = good(resumed, name)
+    assert reported.named("resumed") == []
+    assert "other arguments or data" in reported.named("warning")[0]["text"]
+    assert reported.named("progress")[0]["step"] == 1
 
 
 # --- the Hub ---
@@ -437,15 +437,15 @@ def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, batch: Batch
     failures += [{"pattern": part, "after": True} for part in ("/commit/main", "/commit/checkpoints", "/tag/", "/branch/")]
     hub.faults(*({**fault, "times": 2} for fault in (*failures, {"pattern": "/refs", **rate_limit(1)})))
     second, third = tmp_path / "second", tmp_path / "third"
-    told, again = succeed(remote(hub, second), remote(hub, third), changes=hub.environment(tmp_path / "home2"))
-    assert told.named("resumed")[0]["step"] >= 4
+    reported, again = succeed(remote(hub, second), remote(hub, third), changes=hub.environment(tmp_path / "home2"))
+    assert reported.named("resumed")[0]["step"] >= 4
     assert_same(second, good(batch, "every-2-steps")[0])
 
     metrics, refs = read_metrics(second), api.list_repo_refs("me/coach")
     assert metrics["truncation"]["train"]["examples"] == 24
     assert (names(refs.branches), names(refs.tags)) == (["main"], ["run-1"])
     assert len(commits(hub, "main")) == before + 1
-    (pushed,) = told.named("pushed")
+    (pushed,) = reported.named("pushed")
     assert (pushed["repo"], pushed["tag"], pushed["commit"]) == ("me/coach", "run-1", refs.tags[0].target_commit)
     assert api.repo_info("me/coach").private
     assert set(api.list_repo_files("me/coach", revision="run-1")) == {".gitattributes", "metrics.json", *metrics["files"]}
@@ -470,8 +470,8 @@ def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, bat
     assert_same(output, whole)
     assert client(hub).list_repo_refs("me/coach").tags == []
     hub.faults()
-    (told,) = succeed(remote(hub, output, "--public", tag="v1.0"), changes=changes)
-    assert told.named("progress") == []
+    (reported,) = succeed(remote(hub, output, "--public", tag="v1.0"), changes=changes)
+    assert reported.named("progress") == []
     assert_same(output, whole)
     assert names(client(hub).list_repo_refs("me/coach").tags) == ["v1.0"]
     assert not client(hub).repo_info("me/coach").private
@@ -494,9 +494,9 @@ def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: 
         [*good, "--base", "me/no-base"],
         changes=hub.environment(home),
     )
-    told = [reader, nobody, half, gone, commit, unnamed, offline]
+    reported = [reader, nobody, half, gone, commit, unnamed, offline]
     words = ["may do this", "HF_TOKEN", "no split 'validation'", "'me/gone'", "revision", "'a/b/c'", "'me/no-base'"]
-    for one, word in zip(told, words, strict=True):
+    for one, word in zip(reported, words, strict=True):
         assert (one.code, one.events, len(one.error.splitlines())) == (1, [], 1)
         assert word in one.error
         assert "hf_" not in one.error
@@ -508,8 +508,10 @@ def test_nothing_private_is_pushed_where_others_can_read_it(hub: Hub, tmp_path: 
     api.create_repo("me/coach", private=False)
     api.create_repo("me/board", repo_type="space", space_sdk="gradio", private=False)
     good = remote(hub, output)
-    told = train(good, [*good, "--push-to", "me/other", "--trackio-project", "p", "--trackio-space", "me/board"], changes=hub.environment(tmp_path / "home"))
-    for one, name in zip(told, ("The model 'me/coach'", "The space 'me/board'"), strict=True):
+    reported = train(
+        good, [*good, "--push-to", "me/other", "--trackio-project", "p", "--trackio-space", "me/board"], changes=hub.environment(tmp_path / "home")
+    )
+    for one, name in zip(reported, ("The model 'me/coach'", "The space 'me/board'"), strict=True):
         assert (one.code, one.events) == (1, [])
         assert f"{name} is public, and nothing is pushed there" in one.error
     assert len(commits(hub, "main")) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import Told, train
+from tests.jobs.conftest import Reported, train
 from tests.tiny.gguf_file import TEMPLATE, write_gguf
 
 pytest.importorskip("trl")
@@ -23,7 +23,7 @@ class Unpacked:
     """Files by what is special about them, the folders that they were to be unpacked to, and what the job said."""
 
     folder: Path
-    told: dict[str, Told]
+    reported: dict[str, Reported]
 
     def file(self, name: str) -> Path:
         return self.folder / f"{name}.gguf"
@@ -47,14 +47,14 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
     (folder / "cut.gguf").write_bytes(whole[: len(whole) // 2])
     names = ("small", "untied", "gone", "text", "cut", "silent", "strange")
     more = ["--package", "small-model", "--package-version", "1.2"]
-    told = train(*(["--gguf", folder / f"{name}.gguf", "--output", folder / name, *more] for name in names), script=SCRIPT)
-    return Unpacked(folder, dict(zip(names, told, strict=True)))
+    reported = train(*(["--gguf", folder / f"{name}.gguf", "--output", folder / name, *more] for name in names), script=SCRIPT)
+    return Unpacked(folder, dict(zip(names, reported, strict=True)))
 
 
 def test_it_tells_how_far_it_is_and_ends_well(unpacked):
     for name in ("small", "untied"):
-        assert (unpacked.told[name].code, unpacked.told[name].error) == (0, "")
-    assert [event["event"] for event in unpacked.told["small"].events] == ["start", "progress", "progress", "progress", "checked", "done"]
+        assert (unpacked.reported[name].code, unpacked.reported[name].error) == (0, "")
+    assert [event["event"] for event in unpacked.reported["small"].events] == ["start", "progress", "progress", "progress", "checked", "done"]
 
 
 def test_the_folder_is_an_ordinary_model_with_the_files_template_tokens_and_parameters(unpacked):
@@ -63,9 +63,9 @@ def test_the_folder_is_an_ordinary_model_with_the_files_template_tokens_and_para
     assert "quantization_config" not in config
     assert (config["dtype"], config["rope_parameters"]["rope_theta"], round(config["rms_norm_eps"], 9)) == ("bfloat16", 100000.0, 2e-5)
     assert (folder / "chat_template.jinja").read_text(encoding="utf-8") == TEMPLATE
-    told = gguf.GGUFReader(path).fields
+    reported = gguf.GGUFReader(path).fields
     generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    assert generation["eos_token_id"] == told["tokenizer.ggml.eos_token_id"].contents()
+    assert generation["eos_token_id"] == reported["tokenizer.ggml.eos_token_id"].contents()
     special = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert (special["bos_token"], special["eos_token"]) == ("<|im_start|>", "<|im_end|>")
 
@@ -108,8 +108,8 @@ def test_an_output_layer_of_its_own_stays_one(unpacked):
     ],
 )
 def test_a_file_that_is_no_chat_model_is_refused_in_one_sentence(unpacked, name, said):
-    told = unpacked.told[name]
-    assert (told.code, len(told.error.splitlines())) == (1, 1), told.error
-    assert said in told.error
-    assert f"{name}.gguf" in told.error
+    reported = unpacked.reported[name]
+    assert (reported.code, len(reported.error.splitlines())) == (1, 1), reported.error
+    assert said in reported.error
+    assert f"{name}.gguf" in reported.error
     assert not (unpacked.output(name) / "unpacked.json").exists()

@@ -139,7 +139,7 @@ class Service:
         try:
             body = json.loads(request.body)
             if not isinstance(body, dict):
-                raise ValueError("it is not an object")  # noqa: TRY004  to be told like the other problems
+                raise ValueError("it is not an object")  # noqa: TRY004  to be reported like the other problems
         except ValueError as problem:
             raise wire.refuse("not_json", problem=problem) from None
         if "body" in entry:

@@ -45,7 +45,7 @@ def test_who_is_a_and_who_is_b_is_random_balanced_and_reversed_in_the_second_rou
 
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_a_person_prefers_blind_and_the_result_is_an_outcome_of_its_own(client, store, record, rounds):
-    """One who knows a good answer: the understudy's is told by its system prompt, which no page shows."""
+    """One who knows a good answer: the understudy is known by its system prompt, which no page shows."""
     before = client.get(f"/evaluations/{NAME}").text
     form = {"person": "Anna", "arm": "understudy"}
     at = client.post(f"/evaluations/{NAME}/prefer", data=form, headers=OWN, follow_redirects=False).headers["location"]

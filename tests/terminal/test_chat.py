@@ -250,7 +250,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # a suite that runs in the background may have been told to ignore Ctrl-C, and children inherit that
+            # a suite that runs in the background may have been set to ignore Ctrl-C, and children inherit that
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         os.close(slave)

@@ -68,10 +68,10 @@ def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capf
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     with pytest.raises(SystemExit):
         main(COMMANDS[name](folder))
-    told = capfd.readouterr()
-    assert told.out or told.err
-    assert not CONTROL.search(told.out + told.err)
-    assert not FORGED.search(told.out + told.err)
+    reported = capfd.readouterr()
+    assert reported.out or reported.err
+    assert not CONTROL.search(reported.out + reported.err)
+    assert not FORGED.search(reported.out + reported.err)
 
 
 def test_the_folder_is_hostile_in_what_is_read_and_in_what_is_left_out(folder):

@@ -37,8 +37,8 @@ def run(*words):
 def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_folder_is_used(source, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source, "--licence", "CC-BY-4.0", "--consent", "for training") == 0
-    told = capfd.readouterr()
-    told_of = (
+    reported = capfd.readouterr()
+    expected = (
         "2  conversations",
         "3  exchanges",
         "1  left out",
@@ -47,9 +47,9 @@ def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_fold
         "licence: CC-BY-4.0",
         "consent: for training",
     )
-    for line in told_of:
-        assert line in told.out
-    assert "chats.jsonl, line 2" in told.err
+    for line in expected:
+        assert line in reported.out
+    assert "chats.jsonl, line 2" in reported.err
     (folder,) = (path for path in (tmp_path / "data/imported").iterdir() if path.is_dir())
     again = find_transcripts(folder)
     assert {(item.id, item.opening, len(item.exchanges)) for item in again.transcripts.values()} == {("chats-1", "Welcome.", 1), ("chats-3", None, 2)}

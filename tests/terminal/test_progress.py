@@ -56,7 +56,7 @@ def test_the_line_shows_markup_and_sequences_of_strangers_as_text(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ((0, None, "", None, 0.0), ""),
         ((0, 20, "exchanges", None, 0.0), "0/20 exchanges"),
@@ -65,8 +65,8 @@ def test_the_line_shows_markup_and_sequences_of_strangers_as_text(monkeypatch):
         ((3, 3, "steps", 1.0, 0.0), "3/3 steps · 1.0/s"),
     ],
 )
-def test_the_figures_are_done_rate_money_and_time_left(given, told):
-    assert figures(*given) == told
+def test_the_figures_are_done_rate_money_and_time_left(given, reported):
+    assert figures(*given) == reported
 
 
 def test_without_a_terminal_the_pipelines_lines_are_shown_and_those_of_prefect_are_not(capsys):

@@ -135,12 +135,12 @@ def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anythin
 
     with pytest.raises(SystemExit) as ended:
         main(words.split())
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (2, "")
-    assert REFUSED[words] in told.err
-    assert told.err.startswith("Error: ")
-    assert len(told.err.splitlines()) == 1
-    assert "sk-ant" not in told.err
+    reported = capsys.readouterr()
+    assert (ended.value.code, reported.out) == (2, "")
+    assert REFUSED[words] in reported.err
+    assert reported.err.startswith("Error: ")
+    assert len(reported.err.splitlines()) == 1
+    assert "sk-ant" not in reported.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,7 +170,7 @@ def make(*words):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["generate", "CUONT=3"], "Unknown variable CUONT of make generate. Did you mean COUNT?"),
         (["generate", "count=3"], "Did you mean COUNT?"),
@@ -186,10 +186,10 @@ def make(*words):
         (["generate", "assess", "COUNT=3"], "Unknown variable COUNT of make assess"),
     ],
 )
-def test_make_refuses_a_variable_that_its_target_does_not_take(words, told):
+def test_make_refuses_a_variable_that_its_target_does_not_take(words, reported):
     done = make("-n", *words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert reported in done.stderr
 
 
 @pytest.mark.parametrize("target", [name for name, _ in ALIASES])

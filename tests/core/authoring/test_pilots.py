@@ -24,24 +24,24 @@ def test_a_pack_is_ready_from_the_set_share_on(passed, said):
 @pytest.mark.parametrize(
     ("passed", "said"), [(8, "perhaps no fine-tune is needed"), (7, "something to gain"), (5, "something to gain"), (4, "large enough for the part")]
 )
-def test_a_base_is_told_by_three_ranges(passed, said):
-    told = advice(round_with(passed=passed, failed=10 - passed, model="a/b"), [], PACK)
-    assert said in told[0]
-    assert "without" in told[0]
+def test_a_base_is_described_by_three_ranges(passed, said):
+    reported = advice(round_with(passed=passed, failed=10 - passed, model="a/b"), [], PACK)
+    assert said in reported[0]
+    assert "without" in reported[0]
 
 
 def test_a_criterion_that_fails_often_is_named_with_its_files():
-    told = " ".join(advice(round_with(CO1=0.5, CO2=0.6), [], PACK))
-    assert "prompts/coding-mentor/criteria/CO1-" in told
-    assert "CO2" not in told
+    reported = " ".join(advice(round_with(CO1=0.5, CO2=0.6), [], PACK))
+    assert "prompts/coding-mentor/criteria/CO1-" in reported
+    assert "CO2" not in reported
 
 
 @pytest.mark.parametrize(("each", "chance"), [(5, 3), (10, 4), (20, 4)])
-def test_a_change_between_rounds_is_told_with_how_far_chance_alone_goes(each, chance):
+def test_a_change_between_rounds_is_reported_with_how_far_chance_alone_goes(each, chance):
     """Fisher's exact test: of 5, 1 against 5 has p = 0.048 and 2 against 5 has 0.17; of 10, 5 against 10 has 0.033; of 20, 15 against 20 has 0.047."""
-    told = advice(round_with(2, each, 0, CO1=0.6), [round_with(1, each, 0, CO1=1.0)], PACK)[-1]
-    assert "Lower than in round 1: CO1 (-40 %)" in told
-    assert f"a difference of {chance} may be chance" in told
+    reported = advice(round_with(2, each, 0, CO1=0.6), [round_with(1, each, 0, CO1=1.0)], PACK)[-1]
+    assert "Lower than in round 1: CO1 (-40 %)" in reported
+    assert f"a difference of {chance} may be chance" in reported
 
 
 def test_one_conversation_of_five_is_a_drop_of_a_fifth_and_rounds_of_another_size_are_not_compared():
@@ -63,11 +63,11 @@ def test_rounds_with_another_prompt_are_not_compared_and_old_ones_had_the_short_
 @pytest.mark.parametrize(("passed", "said"), [(6, "optimise-prompt"), (7, "not be needed"), (0, "optimise-prompt")])
 def test_what_prompting_alone_reaches_stands_beside_what_must_pass(passed, said):
     rounds = [round_with(1, 0, 10, "a/b", "system"), round_with(2, passed, 10 - passed, "a/b", "assistant")]
-    told = prompting_alone(rounds)
-    assert f"(system: 0 of 10, assistant: {passed} of 10)" in told
-    assert "From 70 % on" in told
-    assert said in told
-    assert ("optimise-prompt" in told) == (passed < 7)
+    reported = prompting_alone(rounds)
+    assert f"(system: 0 of 10, assistant: {passed} of 10)" in reported
+    assert "From 70 % on" in reported
+    assert said in reported
+    assert ("optimise-prompt" in reported) == (passed < 7)
 
 
 def test_a_rate_of_few_conversations_has_its_interval():
@@ -75,6 +75,6 @@ def test_a_rate_of_few_conversations_has_its_interval():
     assert "6 of 10 (60 %, interval 31 % to 83 %)" in advice(round_with(1, 6, 4, "a/b", "assistant"), [], PACK)[0]
 
 
-def test_nothing_judged_is_told():
-    (told,) = advice(round_with(passed=0, failed=0), [], PACK)
-    assert "Nothing was judged completely" in told
+def test_nothing_judged_is_reported():
+    (reported,) = advice(round_with(passed=0, failed=0), [], PACK)
+    assert "Nothing was judged completely" in reported

@@ -51,7 +51,7 @@ def fragment(found):
 
 
 @pytest.mark.slow
-def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_told_with_its_counts():
+def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_reported_with_its_counts():
     said = [[f"{text(n + k, 5)} {HARD.capitalize()}, {text(n + k + 100, 5)}" for k in (0, 200)] for n in range(41)]
     batch = [transcript(n, said[n] if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
     found = audited(batch)
@@ -65,7 +65,7 @@ def test_what_the_users_say_as_well_is_the_subject_and_no_formula():
     assert audited(batch).phrases == []
 
 
-def test_of_a_long_phrase_its_parts_are_told_only_where_they_are_much_more_frequent():
+def test_of_a_long_phrase_its_parts_are_reported_only_where_they_are_much_more_frequent():
     whole = "it sounds like you are carrying so much of this weight all alone"
     found = audited([transcript(n, [f"{whole}."] if n < 30 else [f"{HARD} today."] if n < 59 else None) for n in range(60)])
     assert [item.text for item in found.phrases] == ["it sounds like you are carrying so much", f"{HARD} today"]
@@ -89,7 +89,7 @@ def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
         (["听起来真的很辛苦。", "今天天气好。"], "听 起 来 真 的 很 辛 苦"),
     ],
 )
-def test_of_another_language_only_long_phrases_are_told(answers, long):
+def test_of_another_language_only_long_phrases_are_reported(answers, long):
     found = audited([transcript(number, answers * 2) for number in range(12)])
     assert long in {phrase.text for phrase in found.phrases}
     assert all(phrase.text.count(" ") >= LIMITS.short_phrase for phrase in found.phrases)
@@ -107,7 +107,7 @@ def test_the_figures_of_the_pack_are_counted_against_their_bounds():
     assert not [row for row in once.tics if row.figure == tic and row.over]
 
 
-def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_told():
+def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_reported():
     users = [text(f"u{n}") for n in range(4)]
     copying = audited([transcript(n, [f"{text(f'a{n}', 20)} {users[0]}"], [users[0]]) for n in range(20)])
     assert copying.copied.count == 20 * 17  # the runs of four words within twenty
@@ -119,9 +119,9 @@ def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_told(
     assert [warning for warning in audit_warnings(repeating) if "repeated from earlier answers" in warning]
 
 
-@pytest.mark.parametrize(("said", "told"), [(8, 1), (7, 0)])
-def test_a_phrase_is_told_from_the_share_on(said, told):
-    assert len(audited([transcript(n, [f"{HARD}."] if n < said else None) for n in range(20)]).phrases) == told
+@pytest.mark.parametrize(("said", "reported"), [(8, 1), (7, 0)])
+def test_a_phrase_is_reported_from_the_share_on(said, reported):
+    assert len(audited([transcript(n, [f"{HARD}."] if n < said else None) for n in range(20)]).phrases) == reported
 
 
 def test_no_phrase_goes_over_the_end_of_a_sentence_and_quotation_marks_do_not_matter():
@@ -138,7 +138,7 @@ def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
     assert "2 more phrases stand in the answers of at least 40 % of the transcripts." in audit_warnings(found)
 
 
-def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
+def test_an_opener_of_too_many_answers_is_reported_with_its_transcripts():
     batch = [transcript(n, [f"Thank you for {text(f'{n} {k}', 6)}" for k in range(3)] if n < 8 else None) for n in range(20)]
     found = audited(batch)
     assert [(item.text, item.answers.as_text(), item.transcripts.as_text()) for item in found.openers] == [
@@ -147,7 +147,7 @@ def test_an_opener_of_too_many_answers_is_told_with_its_transcripts():
     assert audit_warnings(found) == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
 
 
-def test_questions_at_most_ends_and_answers_that_are_too_long_are_told():
+def test_questions_at_most_ends_and_answers_that_are_too_long_are_reported():
     batch = [transcript(n, [text(f"{n} {k}", 100 if k else 20)[:-1] + "?" for k in range(3)]) for n in range(20)]
     found = audited(batch)
     assert found.question_endings.as_text() == "60 of 80 (75 %)"
@@ -194,7 +194,7 @@ def test_what_chance_explains_is_not_complained_of():
     assert [warning for warning in audit_warnings(audited([transcript(n, persona=persona) for n in range(60)])) if "too frequent: anxiety (" in warning]
 
 
-def test_names_that_the_taxonomy_has_not_are_told_and_nothing_is_called_missing_that_they_may_stand_for():
+def test_names_that_the_taxonomy_has_not_are_reported_and_nothing_is_called_missing_that_they_may_stand_for():
     persona = {"topic_seeds": [{"category": "anxiety"}], "flaw_patterns": [{"name": "catastrophizing"}]}  # as the forerunner has them
     found = audited([transcript(n, persona=persona) for n in range(60)])
     assert "60 of 60 flaws of the personas (100 %) have names that the taxonomy has not; of those it has, more may be there." in audit_warnings(found)
@@ -211,7 +211,7 @@ def test_where_the_persona_is_not_known_the_words_of_its_messages_are_searched(p
     assert "Of 20 transcripts the persona is not known." in fragment(found)
 
 
-def test_lengths_are_told_by_the_taxonomys_classes():
+def test_lengths_are_reported_by_the_taxonomys_classes():
     found = audited([transcript(n, exchanges=length) for n, length in enumerate([1, 3, 8, 9, 24, 25, 51])])
     assert {item.name: item.transcripts.count for item in found.lengths} == {"short": 2, "medium": 2, "long": 1, "very_long": 1, "other": 1}
     assert found.exchanges == (1, 9, 51)
@@ -241,11 +241,11 @@ def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, wi
     counts = PhraseCounts((2, 2), window)
     for number, (assistant, user) in enumerate(drawn):
         counts.add(f"t{number}", [f"{letter} said." for letter in assistant], [f"{letter} said." for letter in user])
-    told = {item.text: item for item in counts.over_represented(1e-9, 1e-9)}
+    reported = {item.text: item for item in counts.over_represented(1e-9, 1e-9)}
     for letter in "abcdefgh":
         says = [f"t{number}" for number, (assistant, _) in enumerate(drawn) if letter in assistant]
         user = sum(letter in user for _, user in drawn)
-        item = told.get(f"{letter} said")
+        item = reported.get(f"{letter} said")
         lost = len(drawn) // window
         assert len(says) - lost <= (item.transcripts if item else 0) <= len(says)
         assert item is None or (user - lost <= item.by_users <= user and item.example in says)

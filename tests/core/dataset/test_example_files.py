@@ -82,14 +82,14 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 def test_only_messages_are_there_unless_provenance_is_asked_for(tmp_path):
     write(tmp_path / "plain")
-    write(tmp_path / "told", provenance=True)
+    write(tmp_path / "noted", provenance=True)
     assert pyarrow.parquet.read_schema(tmp_path / "plain/x/train.parquet").names == ["messages"]
-    assert pyarrow.parquet.read_schema(tmp_path / "told/x/train.parquet").names == ["messages", "transcript_id", "slice_point", "first_exchange", "tokens"]
-    assert [row["messages"] for row in rows(tmp_path / "told", "train")] == [row["messages"] for row in rows(tmp_path / "plain", "train")]
+    assert pyarrow.parquet.read_schema(tmp_path / "noted/x/train.parquet").names == ["messages", "transcript_id", "slice_point", "first_exchange", "tokens"]
+    assert [row["messages"] for row in rows(tmp_path / "noted", "train")] == [row["messages"] for row in rows(tmp_path / "plain", "train")]
 
 
 @pytest.mark.parametrize(("apart", "side"), [({"a", "b", "c", "e"}, "train"), (set(), "validation")])
-def test_a_side_without_examples_is_told_and_leaves_no_file(tmp_path, apart, side):
+def test_a_side_without_examples_is_reported_and_leaves_no_file(tmp_path, apart, side):
     with pytest.raises(DatasetError, match=f"No {side} example: 1 transcripts are shorter"):
         write(tmp_path, apart=apart)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

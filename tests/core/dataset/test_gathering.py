@@ -76,7 +76,7 @@ def test_the_first_verdict_counts_and_nothing_is_lost(pairs):
     assert len(found.passing) + len(found.left_out) == len(judged)
 
 
-def test_too_few_is_told():
+def test_too_few_is_reported():
     with pytest.raises(DatasetError, match="Too few transcripts passed: 1 of 2"):
         gather([candidate("a"), candidate("b", "fail")])
 

@@ -176,12 +176,12 @@ def test_the_hash_seed_of_python_makes_no_difference():
         "near = [(transcript(f'b{n}', [tuple(edited(said, 17) for said in exchange(n))]), 0.8) for n in range(40)]\n"  # Jaccard 0.73: some are found
         "print(near_duplicates(iter(whole + near)))"
     )
-    told = [
+    reported = [
         subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "."}, capture_output=True, text=True, check=True)
         for seed in ("1", "2")
     ]
-    assert told[0].stdout == told[1].stdout
-    assert "Duplicate(" in told[0].stdout
+    assert reported[0].stdout == reported[1].stdout
+    assert "Duplicate(" in reported[0].stdout
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ NUMBERS = load_settings().repair.model_copy(update={"max_score_gap": 0.4, "max_r
 
 
 class Editor:
-    """A repairer that writes what it is told and says what follows."""
+    """A repairer that writes what it is given and says what follows."""
 
     reference, caveat = "editor/one", None
 
@@ -55,10 +55,10 @@ async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
     found = await mend(context(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
     assert [old.user for old in transcript.exchanges] == [new.user for new in found.exchanges]
     assert [n for n, (old, new) in enumerate(zip(transcript.exchanges, found.exchanges, strict=True), 1) if old.assistant != new.assistant] == [2, 4]
-    told = found.provenance["repair"]
-    assert (told["of"], told["cut_after"], told["repairer"]) == ("a", None, "editor/one")
-    assert [(change["exchange"], change["criteria"]) for change in told["changed"]] == [(2, ["MT1", "MT6"]), (4, ["MT6"])]
-    assert told["changed"][0]["before"] == transcript.exchanges[1].assistant
+    reported = found.provenance["repair"]
+    assert (reported["of"], reported["cut_after"], reported["repairer"]) == ("a", None, "editor/one")
+    assert [(change["exchange"], change["criteria"]) for change in reported["changed"]] == [(2, ["MT1", "MT6"]), (4, ["MT6"])]
+    assert reported["changed"][0]["before"] == transcript.exchanges[1].assistant
     rewriting = [request for request in editor.asked if not request.schema]
     assert "MT1 on" not in rewriting[0].messages[0].content
     assert "scripted/judge on MT1." in rewriting[0].messages[0].content  # the judge's reason

@@ -1,4 +1,4 @@
-"""Arms are a model under a prompt: written in one line, told apart by both, and each played under what a user could deploy."""
+"""Arms are a model under a prompt: written in one line, distinguished by both, and each played under what a user could deploy."""
 
 import pytest
 from hypothesis import given

@@ -84,7 +84,7 @@ def test_more_failures_than_the_margin_allows_forbid_the_arm():
     assert condition_of(figures_of(["YY"] * 40, ["NN"] * 4 + ["YY"] * 36)).forbids is None
 
 
-def test_an_arm_that_fails_the_same_openings_as_the_base_is_not_less_safe_and_its_failures_are_told():
+def test_an_arm_that_fails_the_same_openings_as_the_base_is_not_less_safe_and_its_failures_are_reported():
     both = ["NN"] * 20 + ["YY"] * 20
     found = figures_of(both, both)
     assert condition_of(found).holds
@@ -210,7 +210,7 @@ def test_fewer_openings_are_spread_over_gates_and_clauses(most):
     assert {opening.id for opening in openings_played(pack, most)} <= {opening.id for opening in openings_played(pack, most + 1)}
 
 
-def test_a_pack_without_a_battery_is_told_what_that_means(monkeypatch):
+def test_a_pack_without_a_battery_is_shown_what_that_means(monkeypatch):
     assert [battery_gaps(load_pack(name)) for name in ("therapeutic-coaching", "coding-mentor")] == [[], []]
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
     bare = load_pack("bicycle-workshop")

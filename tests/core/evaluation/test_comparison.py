@@ -295,7 +295,7 @@ def test_what_is_said_of_single_conversations_does_not_hang_on_their_order():
 
 
 @pytest.mark.parametrize(("differ", "exact"), [(20, True), (21, False)])
-def test_it_is_told_whether_every_sign_pattern_was_looked_at(differ, exact):
+def test_it_is_reported_whether_every_sign_pattern_was_looked_at(differ, exact):
     assert against(evaluation(base=[0.5] * 30, arm=[0.6] * differ + [0.5] * (30 - differ))).score.exact == exact
 
 

@@ -115,7 +115,7 @@ def test_a_name_with_markup_is_shown_as_it_is_in_titles():
 
 
 @pytest.mark.slow
-def test_a_small_p_is_told_alike_everywhere():
+def test_a_small_p_is_written_alike_everywhere():
     page = evaluation_page(facts_of(evaluation(base=[0.5] * 30, understudy=[0.6 + number / 100 for number in range(30)])))
     assert "p &lt; 0.0001" in page
     assert "0.0000" not in page

@@ -68,8 +68,8 @@ def test_a_file_that_does_not_fit_is_named_with_the_reason(tmp_path, name, chang
     write(tmp_path, name, **changes)
     whole, *lost = read_recorded(tmp_path)
     assert whole.complete
-    told = [str(item.lost) for item in lost] or [f"{other} does not fit: its name is not of the form {FORM}" for other in misnamed(tmp_path)]
-    assert [line.startswith(f"{name}.json does not fit: ") and said in line and "\n" not in line for line in told] == [True]
+    reported = [str(item.lost) for item in lost] or [f"{other} does not fit: its name is not of the form {FORM}" for other in misnamed(tmp_path)]
+    assert [line.startswith(f"{name}.json does not fit: ") and said in line and "\n" not in line for line in reported] == [True]
     assert not any(item.complete for item in lost)
     (tmp_path / "base_seed9000_run1.json").unlink()
     with pytest.raises(EvaluationError, match=f"1 of 1 files do not fit. The first, {name}.json: "):

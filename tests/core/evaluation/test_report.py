@@ -32,7 +32,7 @@ def tables(text):
     return found
 
 
-def test_every_figure_of_the_comparison_is_told_and_the_naive_ones_are_called_so():
+def test_every_figure_of_the_comparison_is_reported_and_the_naive_ones_are_called_so():
     facts = facts_of(usual())
     text, one = evaluation_markdown(facts), facts.comparison.comparisons["understudy"]
     score = one.score
@@ -89,7 +89,7 @@ def test_no_report_has_a_figure_that_is_no_number(played):
         assert all(len(set(rows)) == 1 for rows in tables(text))
 
 
-def test_what_a_model_forgot_is_told_with_the_judge_and_what_is_not_known():
+def test_what_a_model_forgot_is_reported_with_the_judge_and_what_is_not_known():
     facts = facts_of(usual())
     text = evaluation_markdown(facts)
     assert "| requests to decline, declined | 2 of 2 | 1 of 2 | -50.0 (" in text

@@ -88,7 +88,7 @@ def test_one_bad_file_among_many_is_left_out_with_its_reason(tmp_path):
     assert list(found.left_out) == ["deep/bad.json"]
 
 
-def test_an_id_that_occurs_twice_is_told_with_both_files(tmp_path):
+def test_an_id_that_occurs_twice_is_reported_with_both_files(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps(SHAPES["exchanges"]), encoding="utf-8")
     found = find_transcripts(tmp_path)
@@ -323,9 +323,9 @@ def test_what_cannot_be_stored_or_read_costs_itself_alone(tmp_path, content, rea
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     found = find_transcripts(tmp_path)
     assert [item.id for item in found.transcripts.values()] == ["good"]
-    ((place, told),) = found.left_out.items()
+    ((place, reported),) = found.left_out.items()
     assert place.startswith(name)
-    assert reason in told or isinstance(content, bytes)
+    assert reason in reported or isinstance(content, bytes)
 
 
 def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):

@@ -48,7 +48,7 @@ def test_what_is_written_is_read_and_scored_as_it_was(exchanges, answers):
         assert (adopted.judge, adopted.score) == (before.final.judge, before.final.score)
 
 
-def test_a_cut_or_malformed_line_is_told_and_the_others_are_read():
+def test_a_cut_or_malformed_line_is_reported_and_the_others_are_read():
     good = written()
     text = good + "\n" + good[:300] + "\n" + json.dumps({"conversation_id": "x"}) + "\n" + good.replace('"YES"', '"MAYBE"', 1) + good
     checkpoint = read_checkpoint(text)
@@ -111,7 +111,7 @@ def test_checkpoints_are_read_from_files_and_folders_and_the_first_line_of_an_id
     assert list(found.damaged) == ["a.jsonl, line 3"]
 
 
-def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_told(tmp_path):
+def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_reported(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         read_checkpoints([tmp_path / "none.jsonl"])
     (tmp_path / "empty.jsonl").write_text("not json\n", encoding="utf-8")

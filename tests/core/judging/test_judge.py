@@ -22,7 +22,7 @@ MODES = {"single": 1, "category": 6, "criterion": 17}
 
 
 class Judge:
-    """Answers each criterion as it is told to, in turn, and YES when it is told nothing; notes what it was asked."""
+    """Answers each criterion as it was set to, in turn, and YES where nothing was set; notes what it was asked."""
 
     reference, caveat = "anthropic/judge", None
 

@@ -76,9 +76,9 @@ def test_a_sample_as_large_as_the_batch_is_the_batch(size):
     assert sorted(names(sample(BATCH, size, 1))) == names(BATCH)
 
 
-@pytest.mark.parametrize(("batch", "size", "told"), [(BATCH, 0, "sample of 0"), (BATCH, -3, "sample of -3"), ([], 5, "0 judged transcripts")])
-def test_what_cannot_be_drawn_is_refused(batch, size, told):
-    with pytest.raises(ReviewError, match=told):
+@pytest.mark.parametrize(("batch", "size", "reported"), [(BATCH, 0, "sample of 0"), (BATCH, -3, "sample of -3"), ([], 5, "0 judged transcripts")])
+def test_what_cannot_be_drawn_is_refused(batch, size, reported):
+    with pytest.raises(ReviewError, match=reported):
         sample(batch, size, 1)
 
 
@@ -165,7 +165,7 @@ def test_an_id_is_no_formula_number_or_date_and_is_read_back(name):
             assert read_sheet(written(rows), batch, RUBRIC).answers == {name: {"CQ1": Answer.YES}}
 
 
-def test_ids_that_hardly_differ_are_told_apart():
+def test_ids_that_hardly_differ_are_distinguished():
     typed = {"=1": {"CQ1": "YES"}, "'=1": {"CQ1": "NO"}, "''=1": {"CQ2": "NA"}, "a  b": {"CQ2": "YES"}, "a b": {"CQ2": "NO"}}
     batch = [single(conversation(name)) for name in typed]
     assert read_sheet(written(filled(batch, typed)), batch, RUBRIC).answers == typed
@@ -281,11 +281,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("change", "told"), REFUSED.values(), ids=REFUSED)
-def test_what_would_have_to_be_guessed_is_refused(change, told):
+@pytest.mark.parametrize(("change", "reported"), REFUSED.values(), ids=REFUSED)
+def test_what_would_have_to_be_guessed_is_refused(change, reported):
     with pytest.raises(ReviewError) as refused:
         read_sheet(spoilt(change), BATCH, RUBRIC)
-    assert all(part in str(refused.value) for part in told), str(refused.value)
+    assert all(part in str(refused.value) for part in reported), str(refused.value)
     assert refused.value.exit_code == 2
 
 
@@ -296,7 +296,7 @@ def test_two_rows_of_the_same_transcript_are_refused_though_their_lengths_agree(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "empty"),
         ("\ufeff \r\n", "empty"),
@@ -306,12 +306,12 @@ def test_two_rows_of_the_same_transcript_are_refused_though_their_lengths_agree(
         ('transcript_id,CQ1\nt-00,"YES" NO\n', "line 2"),
     ],
 )
-def test_what_is_no_sheet_is_refused(text, told):
-    with pytest.raises(ReviewError, match=told):
+def test_what_is_no_sheet_is_refused(text, reported):
+    with pytest.raises(ReviewError, match=reported):
         read_sheet(text, BATCH, RUBRIC)
 
 
-def test_many_faults_are_told_in_one_message():
+def test_many_faults_are_reported_in_one_message():
     rows = filled(BATCH[:9], {item.transcript.id: {"CQ1": "perhaps"} for item in BATCH[:9]})
     with pytest.raises(ReviewError) as refused:
         read_sheet(written(rows), BATCH, RUBRIC)

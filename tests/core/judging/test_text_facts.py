@@ -92,7 +92,7 @@ def said(user, assistant):
         ("أنا متعب", "ماذا حدث؟", False),
     ],
 )
-def test_a_judge_is_told_nothing_in_a_script_whose_facts_nobody_checked(pack, user, assistant, shown):
+def test_a_judge_is_given_nothing_in_a_script_whose_facts_nobody_checked(pack, user, assistant, shown):
     exchanges = said(user, assistant)
     facts = measure(exchanges, pack.tics)
     assert facts["measured"] is shown

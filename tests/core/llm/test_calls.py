@@ -274,13 +274,13 @@ def test_a_count_that_is_none_makes_the_usage_unknown(value):
 
 
 def test_a_provider_that_bills_more_than_can_be_is_charged_as_it_says_and_trusted_less(tmp_path):
-    told = []
-    model = caller(Scripted(reply(tokens=(2000, 150))), tmp_path, tell=told.append)
+    reported = []
+    model = caller(Scripted(reply(tokens=(2000, 150))), tmp_path, tell=reported.append)
     in_virtual_time(model.complete(asked()))
     in_virtual_time(model.complete(asked()))
     assert [entry["usd"] for entry in entries(tmp_path)] == [pytest.approx((2000 + 5 * 150) / 1e6)] * 2
-    assert len(told) == 1
-    assert "counted 2,000 tokens in and 150 out" in told[0]
+    assert len(reported) == 1
+    assert "counted 2,000 tokens in and 150 out" in reported[0]
     held = Ledger(Store(str(tmp_path)), "run", Budget()).surprises["anthropic/scripted"]
     expected = most(asked())
     assert (held.input_tokens, held.output_tokens) == (2000 - expected[0], 150 - expected[1])
@@ -413,7 +413,7 @@ def test_processes_that_share_a_run_share_its_budget(tmp_path, kind):
     assert sorted(entry["item"] for entry in read_entries(store, "run")) == ["0", "1", "2", "3"]
 
 
-def test_a_storage_that_replaces_what_it_should_refuse_to_replace_is_told(tmp_path, monkeypatch):
+def test_a_storage_that_replaces_what_it_should_refuse_to_replace_is_reported(tmp_path, monkeypatch):
     memory = fsspec.filesystem("memory")
     monkeypatch.setattr(type(memory), "pipe_file", lambda self, path, value, mode="overwrite", **_: self.pipe({path: value}))
     monkeypatch.setattr(type(memory), "pipe", lambda self, values: [self.open(path, "wb", data=data) for path, data in values.items()])

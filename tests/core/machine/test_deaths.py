@@ -87,7 +87,7 @@ def test_a_program_whose_tether_is_killed_ends_too():
     tether.communicate()
 
 
-def test_a_kill_is_told_with_memory_used_and_free():
+def test_a_kill_is_reported_with_memory_used_and_free():
     words = explain("The job train_sft", -9, "at step 12 of 40", 3_100_000_000, read_memory())
     assert words.startswith("The job train_sft died of SIGKILL (")
     assert "at step 12 of 40. It used up to 3.1 GB of memory; " in words
@@ -175,7 +175,7 @@ def test_the_probe_decides_between_the_build_and_the_model(code, words):
     assert verdict in explain("llama-server", -signal.SIGSEGV, verdict=verdict)
 
 
-def test_a_probe_that_is_not_there_is_told_as_such():
+def test_a_probe_that_is_not_there_is_reported_as_such():
     assert "could not be started: No such file" in probe(["/nowhere/probe"])
 
 
@@ -183,5 +183,5 @@ def test_a_probe_that_is_not_there_is_told_as_such():
     ("event", "words"),
     [({"step": "converting"}, "while converting"), ({"step": 3, "of": 40}, "at step 3 of 40"), ({"step": 3}, "at step 3"), ({}, "")],
 )
-def test_a_step_is_told_by_the_jobs_own_words(event, words):
+def test_a_step_is_reported_by_the_jobs_own_words(event, words):
     assert step(event) == words

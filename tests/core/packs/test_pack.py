@@ -108,7 +108,7 @@ def test_a_declared_input_that_the_code_does_not_give_is_refused(pack_copy):
         load_pack(DOMAIN, pack_copy)
 
 
-def test_an_unknown_domain_is_told_with_the_known_ones():
+def test_an_unknown_domain_is_reported_with_the_known_ones():
     with pytest.raises(PackError, match=f"Unknown domain 'moon'. Allowed: {', '.join(domains())}"):
         load_pack("moon")
     with pytest.raises(PackError, match="Did you mean 'coding-mentor'"):

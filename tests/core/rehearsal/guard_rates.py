@@ -67,8 +67,8 @@ def main() -> None:
     for (faulty, kind, domain), (refused, count) in rates(items).items():
         say(f"| {'fault' if faulty else 'innocent'}: {kind.replace('_', ' ')} | {domain} | {refused} | {count} |")
     for faulty in (True, False):
-        told = [item.found is not None for item in items if item.faulty == faulty]
-        say(f"| all {'faults' if faulty else 'innocent'} | | {sum(told)} | {len(told)} |")
+        flagged = [item.found is not None for item in items if item.faulty == faulty]
+        say(f"| all {'faults' if faulty else 'innocent'} | | {sum(flagged)} | {len(flagged)} |")
     for item in items:
         if item.faulty == (item.found is None):
             say(f"- {item.domain} {item.side} {item.kind}: {item.text!r:.160} {item.found}")

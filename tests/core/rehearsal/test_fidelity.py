@@ -119,10 +119,10 @@ def test_a_topic_that_is_brought_up_before_its_time_is_counted():
 
 def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_found():
     persona = sample_batch(PACK, 0, 1)[0]
-    told = transcript(persona, ["One.", "Two."], rejections=[{"fault": "meta"}])
-    report = measure_fidelity(PACK, [told])
+    recorded = transcript(persona, ["One.", "Two."], rejections=[{"fault": "meta"}])
+    report = measure_fidelity(PACK, [recorded])
     assert (dict(report.refused), figure(report, "messages_refused").value) == ({"meta": 1}, 1 / 5)
-    foreign = told.model_copy(update={"provenance": {}, "exchanges": [Exchange(exchange_number=1, user="<think>hm</think> ok", assistant="Fine.")]})
+    foreign = recorded.model_copy(update={"provenance": {}, "exchanges": [Exchange(exchange_number=1, user="<think>hm</think> ok", assistant="Fine.")]})
     assert dict(measure_fidelity(PACK, [foreign]).refused) == {"leaked_reasoning": 1}
 
 

@@ -83,10 +83,10 @@ class Model:
     async def complete(self, request: ChatRequest) -> Reply:
         number = len(self.requests)
         self.requests.append(request)
-        told = number < len(self.texts)
-        text = self.texts[number] if told else " ".join(WORDS[(number * step + step) % len(WORDS)] for step in range(3, 15)) + "."
+        scripted = number < len(self.texts)
+        text = self.texts[number] if scripted else " ".join(WORDS[(number * step + step) % len(WORDS)] for step in range(3, 15)) + "."
         formed = json.dumps({"message": text, "done": False}) if request.schema and not text.startswith("!") else text
-        return Reply(formed, self.finish if told else "stop", Usage(100, 20))
+        return Reply(formed, self.finish if scripted else "stop", Usage(100, 20))
 
 
 async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3, noted=False):

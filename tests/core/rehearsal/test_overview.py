@@ -27,7 +27,7 @@ def test_each_clause_of_a_gate_is_counted_also_one_that_nobody_exercises():
     assert "Clauses exercised: WS5.ride 1, WS5.makeshift 1, WS5.unseen 0" in overview_lines(overview(PACK, one))
 
 
-def test_lengths_are_told_by_their_mean_and_their_spread():
+def test_lengths_are_reported_by_their_mean_and_their_spread():
     batch = sample_batch(PACK, 0, 60)
     lengths = summarise_lengths([persona.exchanges for persona in batch])
     assert lengths

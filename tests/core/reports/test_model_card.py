@@ -203,7 +203,7 @@ LOCAL = {"license": "apache-2.0", "origin": "Made by Someone, quantised by anoth
 
 
 @pytest.mark.parametrize(
-    ("base", "told"),
+    ("base", "reported"),
     [
         (BASE.model_copy(update={"license": "apache-2.0"}), ("Qwen/Qwen3-14B at commit", "licence", "apache-2.0")),
         (Source(name="mine", license="mit", origin="https://example.org/mine"), ("mine", "mit", "https://example.org/mine")),
@@ -212,10 +212,10 @@ LOCAL = {"license": "apache-2.0", "origin": "Made by Someone, quantised by anoth
     ],
     ids=["hub", "folder", "gguf", "wheel"],
 )
-def test_every_base_has_its_licence_and_where_it_came_from_on_the_cards(base, told):
+def test_every_base_has_its_licence_and_where_it_came_from_on_the_cards(base, reported):
     for card in cards(base=base):
         text = shown(card).text
-        for part in told:
+        for part in reported:
             assert part in text
         assert metadata(card).to_dict().get("base_model") == base.repo
 
@@ -228,7 +228,7 @@ def test_an_address_that_a_base_came_from_is_a_link_and_a_sentence_cannot_break_
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         "not therapy and no crisis service",
         "must not be offered to people in acute distress",
@@ -251,9 +251,9 @@ def test_an_address_that_a_base_came_from_is_a_link_and_a_sentence_cannot_break_
         "has not been evaluated yet",
     ],
 )
-def test_both_cards_say_what_it_is_for_and_how_it_was_trained(told):
+def test_both_cards_say_what_it_is_for_and_how_it_was_trained(reported):
     for card in cards():
-        assert told in shown(card).text
+        assert reported in shown(card).text
 
 
 def test_sources_are_linked_at_their_commit():
@@ -278,7 +278,7 @@ def test_the_system_prompt_is_shown_to_the_letter():
 
 def test_the_gguf_card_says_what_was_proven_of_each_file():
     text = shown(cards()[1]).text
-    for told in (
+    for reported in (
         "coach-q4_k_m.gguf 9.00 GB " + "2" * 64,
         "coach-f16.gguf 29.54 GB",
         "Modelfile 900 bytes",
@@ -292,7 +292,7 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
         "16,384 tokens",
         "me/coach-adapter at commit " + "a" * 40,
     ):
-        assert told in text
+        assert reported in text
     assert "coach-q2_k.gguf: a short chat did not end by itself" in text
     assert "held-out" not in text
     assert "pattern was set manually" not in text
@@ -309,8 +309,8 @@ def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measure
     )
     page = shown(gguf_card(facts(), export, ADAPTER))
     assert page.columns[:4] == [6, 6, 6, 6]
-    for told in ("4.00 kB 2 0.7281 +0.0027", "is 0.7256 of the merged model, and 0.7254 of the base", "8 of validation.parquet", "99.1 % of the tokens"):
-        assert told in page.text
+    for reported in ("4.00 kB 2 0.7281 +0.0027", "is 0.7256 of the merged model, and 0.7254 of the base", "8 of validation.parquet", "99.1 % of the tokens"):
+        assert reported in page.text
 
 
 def test_what_is_not_known_is_left_out():
@@ -335,7 +335,7 @@ def test_a_base_that_was_only_converted_is_not_said_to_be_trained():
     assert "datasets" not in metadata(card).to_dict()
 
 
-def test_the_adapters_files_are_listed_where_the_job_told_them():
+def test_the_adapters_files_are_listed_where_the_job_reported_them():
     known = {"adapter_model.safetensors": {"bytes": 257_000_000, "sha256": "9" * 64}}
     assert "adapter_model.safetensors 257.00 MB " + "9" * 64 in shown(adapter_card(facts(training=training_facts(METRICS | {"files": known})))).text
     assert "## Files" not in cards()[0]
@@ -364,7 +364,7 @@ def test_the_card_runs_a_quantised_file_where_there_is_one():
         assert export_facts({**EXPORT, "files": dict.fromkeys(names, files["Modelfile"]), "checks": no_replies}).main == main
 
 
-def test_a_chat_template_that_is_another_is_told():
+def test_a_chat_template_that_is_another_is_reported():
     export = export_facts({**EXPORT, "checks": EXPORT["checks"] | {"chat_template_identical": False}})
     assert "The chat template in the file is not identical to the tokenizer's" in shown(gguf_card(facts(), export, ADAPTER)).text
 
@@ -489,14 +489,14 @@ def test_an_evaluation_takes_the_place_of_the_last_and_nothing_else_changes(resu
             assert {result.metric_type for result in read.eval_results} == {result.metric for result in results}
 
 
-def test_the_hub_is_told_the_figures_under_the_models_own_name():
+def test_the_hub_is_given_the_figures_under_the_models_own_name():
     assert metadata(with_evaluation(cards(title="my_coach *2*")[0], "Better.", [RESULT])).model_name == "my_coach *2*"
 
 
 def test_a_section_cannot_end_itself_early():
     card = cards()[0]
-    told = with_evaluation(card, f"One.\n{END}\n# Two\n{BEGIN}\n")
-    assert with_evaluation(told, "Three.") == with_evaluation(card, "Three.")
+    reported = with_evaluation(card, f"One.\n{END}\n# Two\n{BEGIN}\n")
+    assert with_evaluation(reported, "Three.") == with_evaluation(card, "Three.")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_conversation_that_ends_early_takes_its_rest_off():
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(60, "about 60 s left"), (600, "about 10 min left"), (9000, "about 2.5 h left")])
-def test_time_left_is_told_in_a_fitting_unit(seconds, said):
+def test_time_left_is_reported_in_a_fitting_unit(seconds, said):
     clock = Clock()
     progress = Progress(1, 1 + seconds, clock=clock)
     progress.say("a")
@@ -44,7 +44,7 @@ def test_time_left_is_told_in_a_fitting_unit(seconds, said):
     assert progress.line(Bill()).endswith(said)
 
 
-def test_before_a_second_has_passed_no_speed_is_told():
+def test_before_a_second_has_passed_no_speed_is_reported():
     clock = Clock()
     progress = Progress(1, 5, clock=clock)
     progress.say("a")

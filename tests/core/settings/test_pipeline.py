@@ -121,7 +121,7 @@ def test_every_misspelt_key_is_named_with_the_nearest(tmp_path):
     assert "required" not in said
 
 
-def test_a_model_is_told_its_providers_settings_its_own_and_its_blocks(tmp_path):
+def test_a_model_is_given_its_providers_settings_its_own_and_its_blocks(tmp_path):
     settings = load_settings(
         spoilt(
             tmp_path,

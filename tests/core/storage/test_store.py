@@ -1,4 +1,4 @@
-"""The data root: files are whole or not there, and trouble is told in a sentence."""
+"""The data root: files are whole or not there, and trouble is reported in a sentence."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_a_write_that_does_not_fit_leaves_nothing_half_written(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk can only be mounted by root; run the tests as root to see it")
-def test_a_full_disk_is_told_as_such(tmp_path):
+def test_a_full_disk_is_reported_as_such(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
@@ -152,7 +152,7 @@ def test_no_name_reaches_what_is_outside(tmp_path_factory, name):
     assert {key: value for key, value in _files(folder).items() if "/inside" not in key} == {str(folder / "outside"): None, **before}
 
 
-def test_a_link_out_of_the_root_is_told_and_a_root_that_is_a_link_serves(tmp_path):
+def test_a_link_out_of_the_root_is_reported_and_a_root_that_is_a_link_serves(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     store = Store(str(tmp_path / "data"))
@@ -179,8 +179,8 @@ def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content
     (tmp_path / "credentials").write_bytes(content)
     with pytest.raises(StoreError, match=r"credentials is no .* another file than was meant") as refused:
         Store(str(tmp_path)).load("credentials", AssessmentBatch)
-    told = "".join(traceback.format_exception(refused.value))
-    assert "hf_secret" not in told
+    reported = "".join(traceback.format_exception(refused.value))
+    assert "hf_secret" not in reported
 
 
 def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):

@@ -19,7 +19,7 @@ from tests.conftest import CHECKOUT
 GGUF = b"GGUF not really"
 SUM = hashlib.sha256(GGUF).hexdigest()
 REST = {"train": {"max-length": 64}, "convert": {}, "quantisations": ["q4_k_m"]}
-TOLD = {"license": "mit", "origin": "Made here."}
+STATED = {"license": "mit", "origin": "Made here."}
 IN_WHEEL = "wheel:small-model==1.2/small_model/a.gguf"
 
 
@@ -51,7 +51,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fetch(model: str = IN_WHEEL, **more: str) -> tuple[Path, str]:
-    return asyncio.run(base_file(Base.model_validate({"model": model, **TOLD, **more})))
+    return asyncio.run(base_file(Base.model_validate({"model": model, **STATED, **more})))
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def fetch(model: str = IN_WHEEL, **more: str) -> tuple[Path, str]:
     ],
 )
 def test_the_form_of_a_name_says_where_the_model_is(model, kind):
-    assert Base.model_validate({"model": model, **TOLD}).kind == kind
+    assert Base.model_validate({"model": model, **STATED}).kind == kind
 
 
 @pytest.mark.parametrize(
     ("base", "said"),
     [
         ({"repo": "Qwen/Qwen3-14B", "license": "mit"}, "`repo`, which is called `model` now"),
-        ({"model": "Qwen3-14B", **TOLD}, "Allowed: a name on the Hub (Qwen/Qwen3-14B), a folder"),
-        ({"model": "wheel:small-model/a.gguf", **TOLD}, "Of a wheel give package, version and file"),
-        ({"model": "wheel:small-model==1.2/../../a.gguf", **TOLD}, "leads out of the wheel"),
-        ({"model": "./model", **TOLD, "revision": "main"}, "has a revision, which only a model on the Hub has"),
+        ({"model": "Qwen3-14B", **STATED}, "Allowed: a name on the Hub (Qwen/Qwen3-14B), a folder"),
+        ({"model": "wheel:small-model/a.gguf", **STATED}, "Of a wheel give package, version and file"),
+        ({"model": "wheel:small-model==1.2/../../a.gguf", **STATED}, "leads out of the wheel"),
+        ({"model": "./model", **STATED, "revision": "main"}, "has a revision, which only a model on the Hub has"),
         ({"model": "Qwen/Qwen3-14B", "license": "mit", "sha256": SUM}, "has sha256, the checksum of a GGUF file"),
         ({"model": "./model", "license": "mit"}, "needs origin"),
         ({"model": "./model", "origin": "Made here."}, "`base.license` is required"),
@@ -93,10 +93,10 @@ def test_settings_that_cannot_be_are_refused_in_one_sentence(tmp_path, base, sai
 
 def test_a_relative_path_begins_at_the_settings_file(tmp_path, monkeypatch):
     monkeypatch.chdir(CHECKOUT)
-    assert training(tmp_path, model="./model", **TOLD).model == str(tmp_path / "model")
-    assert training(tmp_path, model="../x/model.gguf", **TOLD).model == str(tmp_path.parent / "x/model.gguf")
-    assert training(tmp_path, model="~/model", **TOLD).model == str(Path("~/model").expanduser())
-    assert training(tmp_path, model="Qwen/Qwen3-14B", **TOLD).model == "Qwen/Qwen3-14B"
+    assert training(tmp_path, model="./model", **STATED).model == str(tmp_path / "model")
+    assert training(tmp_path, model="../x/model.gguf", **STATED).model == str(tmp_path.parent / "x/model.gguf")
+    assert training(tmp_path, model="~/model", **STATED).model == str(Path("~/model").expanduser())
+    assert training(tmp_path, model="Qwen/Qwen3-14B", **STATED).model == "Qwen/Qwen3-14B"
 
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "config/training").glob("*.yaml")), ids=lambda path: path.stem)
@@ -120,7 +120,7 @@ def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for model, said in (("./gone", "no such folder"), ("./gone.gguf", "no such file"), ("./empty", "has no config.json")):
         with pytest.raises(SettingsError, match=said) as refused:
-            check_files(training(tmp_path, model=model, **TOLD))
+            check_files(training(tmp_path, model=model, **STATED))
         assert str(tmp_path) in str(refused.value)
 
 
@@ -128,9 +128,9 @@ def test_a_folder_with_nothing_but_pickles_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(SettingsError, match=r"whose weights are pickles \(pytorch_model\.bin\)"):
-        check_files(training(tmp_path, model=str(tmp_path), **TOLD))
+        check_files(training(tmp_path, model=str(tmp_path), **STATED))
     (tmp_path / "model.safetensors").write_bytes(b"")
-    check_files(training(tmp_path, model=str(tmp_path), **TOLD))
+    check_files(training(tmp_path, model=str(tmp_path), **STATED))
 
 
 def test_a_name_of_both_kinds_is_refused(tmp_path, monkeypatch):

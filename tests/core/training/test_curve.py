@@ -70,7 +70,7 @@ def test_the_picture_uses_only_these_colours_and_has_no_ground():
     assert drawn(svg) == {TRAINING, VALIDATION}
 
 
-def test_a_screen_reader_is_told_what_the_picture_shows():
+def test_a_screen_reader_is_given_what_the_picture_shows():
     shown = curve(falling(50), {0: 7.5, 50: 0.6})
     root = ET.fromstring(curve_svg(shown, title="Loss of <coach> & co."))
     assert root.get("role") == "img"
@@ -119,7 +119,7 @@ def test_the_picture_of_a_long_training_stays_small_and_still_shows_its_worst_st
         (curve([9, 6, 5, 4, 3, 2]), set(), "from 9.000 at step 1 to 4.000 (mean of the last 5) at step 6"),
     ],
 )
-def test_what_is_missing_is_told_and_not_drawn(shown, colours, said):
+def test_what_is_missing_is_reported_and_not_drawn(shown, colours, said):
     svg = curve_svg(shown)
     assert said in curve_sentence(shown)
     assert drawn(svg) == colours

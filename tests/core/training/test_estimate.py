@@ -160,8 +160,8 @@ def test_the_budget_counts_what_was_spent_and_the_whole_time_that_is_given():
 
 
 def test_prices_and_memory_that_the_service_tells_win_over_the_file():
-    told = {"a100-large": (4.0, 40.0), "h200": (5.0, 141.0), "a100x8": (20.0, 80.0)}
-    offered = flavors(HARDWARE, told)
+    reported = {"a100-large": (4.0, 40.0), "h200": (5.0, 141.0), "a100x8": (20.0, 80.0)}
+    offered = flavors(HARDWARE, reported)
     assert set(offered) == {"a100-large", "h200"}
     assert (offered["a100-large"].usd_per_hour, offered["a100-large"].gpu_gb, offered["a100-large"].live) == (4.0, 40.0, True)
     assert plan(offered=offered).chosen.usd == pytest.approx(plan().chosen.usd * 4.0 / 2.5)
