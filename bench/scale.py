@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from core.llm.bills import read_entries
 from core.machine.deaths import ended
 from core.settings.pipeline import load_settings
 from core.storage.store import Store
+from tests.postgresql import PostgreSQL, free_port
 from tests.stub.client import Stub, start_stub
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -38,51 +38,12 @@ EXCHANGES, LATENCY, AT_ONCE = 3, 0.2, 10
 CALLS = 2 * EXCHANGES
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-class Postgres:
-    """A database of its own, which is gone with the folder; PostgreSQL does not run as root."""
-
-    def __init__(self, folder: Path) -> None:
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-        found = str(programs[-1]) if programs else shutil.which("pg_ctl")
-        if found is None:
-            sys.exit("PostgreSQL's programs are not here. Install them (Debian: apt-get install postgresql).")
-        self.programs, self.folder, self.port = Path(found).parent, folder / "postgres", free_port()
-        self.folder.mkdir()
-        self.who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        if self.who:
-            folder.chmod(0o755)
-            shutil.chown(self.folder, "postgres")
-        self._run("initdb", "-D", str(self.folder / "data"), "-U", "understudy", "--auth=trust", "--no-sync")
-        self.start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "understudy", "prefect")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+asyncpg://understudy@127.0.0.1:{self.port}/prefect"
-
-    def start(self) -> None:
-        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c fsync=off"
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
-
-    def _run(self, program: str, *words: str) -> None:
-        subprocess.run([*self.who, str(self.programs / program), *words], check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
 class Fleet:
     """A database, a server, and workers with one data root."""
 
     def __init__(self, folder: Path, stub: Stub) -> None:
         self.folder, self.stub, self.port, self.workers = folder, stub, free_port(), []
-        self.database = Postgres(folder)
+        self.database = PostgreSQL(folder)
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(folder / "prefect"),

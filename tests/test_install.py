@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,10 @@ import pytest
 from tests.conftest import CHECKOUT
 
 LOCK = CHECKOUT / "deployments/lock.py"
+IN_THE_IMAGE = re.findall(
+    r"^COPY --chown=\w+ (.+) \S+$", (CHECKOUT / "deployments/Dockerfile").read_text(encoding="utf-8").partition("RUN deployments/install.sh")[0], re.M
+)
+"""What deployments/Dockerfile copies before it installs: the installation has these files alone."""
 BACKEND = """
 from pathlib import Path
 
@@ -28,12 +33,12 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
 
 
 class Place:
-    """A checkout with nothing but what installs llama.cpp, an environment that has this one's packages, and a cache."""
+    """A checkout with nothing but what an image has when it installs, an environment that has this one's packages, and a cache."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout, self.cache = folder / "checkout", folder / "cache"
         self.prefix = self.checkout / ".venv"
-        for name in ("deployments/llama.py", "deployments/llama_build.py", "deployments/jobs/built/llama_library.py", "pyproject.toml"):
+        for name in " ".join(IN_THE_IMAGE).split():
             (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, self.checkout / name)
         (self.checkout / "blocks").mkdir()
