@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +13,11 @@ from tests.postgresql import PostgreSQL
 
 
 @pytest.fixture
-def database(tmp_path_factory):
-    database = PostgreSQL(tmp_path_factory.mktemp("database"))
-    yield database
-    database.stop()
+def database():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to the user that PostgreSQL runs as
+        database = PostgreSQL(Path(folder))
+        yield database
+        database.stop()
 
 
 @pytest.mark.e2e
