@@ -48,8 +48,8 @@ import tarfile
 import time
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache
 from importlib import import_module
@@ -839,6 +839,24 @@ def find_stop(tokenizer: Any) -> tuple[str, int]:
     return stop, known[stop]
 
 
+class Prompts(NamedTuple):
+    """What the merged model and its file are both given: chats, as text and as tokens.
+
+    `stop` is the token with which a reply ends, and its number.
+    """
+
+    chats: list[Messages]
+    texts: list[str]
+    ids: list[list[int]]
+    stop: tuple[str, int]
+
+
+def make_prompts(tokenizer: Any, system: str) -> Prompts:
+    chats, stop = make_chats(tokenizer, system), find_stop(tokenizer)
+    encoded = [tokenize(tokenizer, chat) for chat in chats]
+    return Prompts(chats, [one.text for one in encoded], [one.ids for one in encoded], stop)
+
+
 # --- deployments/jobs/convert/heldout.py ---
 
 Example = tuple[list[int], list[bool]]
@@ -956,9 +974,31 @@ def run_converter(
     """
     complete_config(merged / "config.json")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
-    text_model = import_module("conversion.base").TextModel
     converter = import_module("convert_hf_to_gguf")
-    original, used = text_model.get_vocab_base_pre, []
+    # transformers neither loads nor saves the layers that predict further tokens.
+    import_module("conversion.base").ModelBase.no_mtp = True
+    words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
+    sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
+    with vocabulary_adapted(fallback, begins) as used:
+        try:
+            converter.main()
+        except (Exception, SystemExit) as error:
+            reason = f"({type(error).__name__}: {short(error)})"
+            wrong = f"llama.cpp's converter refuses the model {reason}"
+            advice = "if its tokenizer is of your own making, name its pattern"
+            raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
+    return used[0] if used else None
+
+
+@contextmanager
+def vocabulary_adapted(fallback: str | None, begins: bool) -> Generator[list[str]]:
+    """Replaces what the converter writes of a vocabulary, as `run_converter` describes it.
+
+    Returns:
+        A list that holds the fallback as soon as it was used.
+    """
+    text_model = import_module("conversion.base").TextModel
+    original, used = text_model.get_vocab_base_pre, list[str]()
     special = import_module("gguf").SpecialVocab
     adding = special.add_to_gguf
 
@@ -977,19 +1017,10 @@ def run_converter(
             return fallback
 
     text_model.get_vocab_base_pre, special.add_to_gguf = with_fallback, with_bos
-    # transformers neither loads nor saves the layers that predict further tokens.
-    import_module("conversion.base").ModelBase.no_mtp = True
-    words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
-    sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
     try:
-        converter.main()
-    except (Exception, SystemExit) as error:
-        wrong = f"llama.cpp's converter refuses the model ({type(error).__name__}: {short(error)})"
-        advice = "if its tokenizer is of your own making, name its pattern"
-        raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
+        yield used
     finally:
         text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
-    return used[0] if used else None
 
 
 def complete_config(path: Path) -> None:
@@ -2069,20 +2100,19 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         read_calibration(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
-    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
-    texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    given = make_prompts(tokenizer, arguments.system)
+    ids = given.ids
     if arguments.adapter:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])
     converter, merged = arguments.llama_cpp or fetch_converter(work), work / "merged"
     references, examples, checks, losses = merge(
-        arguments, folders, tokenizer, chats, ids, heldout, stop, merged
+        arguments, folders, tokenizer, given.chats, ids, heldout, given.stop, merged
     )
     # Frees the merged model before llama.cpp loads its own.
     gc.collect()
     emit("progress", step="converting")
-    begins, fallback = begins_with_bos(tokenizer, texts), arguments.fallback_pre_tokenizer
+    begins, fallback = begins_with_bos(tokenizer, given.texts), arguments.fallback_pre_tokenizer
     checks["fallback_pre_tokenizer"] = run_converter(converter, merged, f16, fallback, begins)
     checks["heldout"] = where
     shutil.rmtree(merged)
@@ -2090,29 +2120,55 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     emit("progress", step="checking")
     context = max(*map(len, ids), *(len(row) for row, _ in examples))
     context += max(arguments.greedy_tokens, arguments.reply_tokens)
-    llm = load(f16, context, arguments)
-    # Two tokens whose logits differ by no more than rounding may count as equally likely.
-    slack = 4 * arguments.logit_tolerance
-    checks |= measure_logits(llm, ids, references, slack)
-    checks |= measure_greedy(llm, ids, references, slack)
-    as_tensor = import_module("torch").from_numpy
-    losses[f16.name] = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
-    replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
-    llm.close()
-    checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
-    rendering = check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])
+    figures, losses[f16.name], reply = measure_whole(
+        arguments, f16, tokenizer, given, references, examples, context
+    )
+    checks |= figures
+    rendering = check_rendering(f16, tokenizer, given.chats, given.texts, checks["adds_bos"])
     checks |= passed("prompts", **rendering)
     if arguments.adapter:
         source = (folders, tokenizer, converter, begins)
         checks["lora"] = measure_adapter(
             arguments, work, source, ids, references, examples, context
         )
-    measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": replies}
+    measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": {f16.name: reply}}
     measured |= {"examples": examples, "context": context}
-    measured |= {"chats": chats, "asked": first_messages(heldout)}
+    measured |= {"chats": given.chats, "asked": first_messages(heldout)}
     measured |= {"kl": {}, "samples": {}, "fallen": {}}
     write_json(kept, measured, ensure_ascii=False)
     return measured
+
+
+def measure_whole(
+    arguments: argparse.Namespace,
+    f16: Path,
+    tokenizer: Any,
+    given: Prompts,
+    references: list[Written],
+    examples: list[Example],
+    context: int,
+) -> tuple[dict[str, Any], list[list[float]], dict[str, Any]]:
+    """Measures the 16-bit file against the merged model.
+
+    Args:
+        references: what the merged model wrote greedily for the prompts.
+        examples: held-out ones.
+        context: tokens that the longest of them takes, with what is written after it.
+
+    Returns:
+        Its figures, its losses of the examples, and its reply to the first chat.
+    """
+    llm = load(f16, context, arguments)
+    # Two tokens whose logits differ by no more than rounding may count as equally likely.
+    slack = 4 * arguments.logit_tolerance
+    checks = measure_logits(llm, given.ids, references, slack)
+    checks |= measure_greedy(llm, given.ids, references, slack)
+    as_tensor = import_module("torch").from_numpy
+    losses = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
+    reply = answer(llm, tokenizer, given.chats[0], arguments.reply_tokens)
+    llm.close()
+    reading = check_reading(load(f16, 0, arguments), tokenizer, given.stop, given.texts)
+    return checks | reading, losses, reply
 
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
@@ -2297,12 +2353,10 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Proves without weights that llama.cpp reads template and tokenizer as the training does."""
     folder = fetch(arguments, "base", weights=False)
     tokenizer = load_tokenizer(arguments, folder)
-    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
-    texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    given = make_prompts(tokenizer, arguments.system)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     check_kind(config, arguments.base)
-    check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
+    check_tokens(tokenizer, given.ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, [folder])
@@ -2311,9 +2365,9 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         arguments.llama_cpp or fetch_converter(work),
         arguments.fallback_pre_tokenizer,
     )
-    begins = begins_with_bos(tokenizer, texts)
+    begins = begins_with_bos(tokenizer, given.texts)
     run_converter(converter, plain, target, fallback, begins, vocabulary_only=True)
-    return check_reading(load(target, 0, arguments), tokenizer, stop, texts)
+    return check_reading(load(target, 0, arguments), tokenizer, given.stop, given.texts)
 
 
 # --- deployments/jobs/convert/script.py ---

@@ -13,16 +13,16 @@ from ..common.events import emit
 from ..common.files import facts_of, write_json
 from .adapter import measure_adapter
 from .checks import begins_with_bos, check_reading, check_rendering, passed
-from .heldout import read_calibration, read_heldout
+from .heldout import Example, read_calibration, read_heldout
 from .judging import judge
 from .ladder import find_importance, ladder
 from .llama_cpp import load, quantise, run_converter
 from .losses import token_losses
 from .measures import answer, measure_greedy, measure_logits, measure_quantised
-from .merging import check_origin, merge
+from .merging import Written, check_origin, merge
 from .modelfile import write_modelfile
 from .sources import fetch, fetch_converter
-from .texts import find_stop, load_tokenizer, make_chats, render, tokenize
+from .texts import Prompts, load_tokenizer, make_prompts
 from .work import adapter_file, quantised_file, whole_file
 
 SAMPLES = 2
@@ -94,20 +94,19 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         read_calibration(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
-    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
-    texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    given = make_prompts(tokenizer, arguments.system)
+    ids = given.ids
     if arguments.adapter:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])
     converter, merged = arguments.llama_cpp or fetch_converter(work), work / "merged"
     references, examples, checks, losses = merge(
-        arguments, folders, tokenizer, chats, ids, heldout, stop, merged
+        arguments, folders, tokenizer, given.chats, ids, heldout, given.stop, merged
     )
     # Frees the merged model before llama.cpp loads its own.
     gc.collect()
     emit("progress", step="converting")
-    begins, fallback = begins_with_bos(tokenizer, texts), arguments.fallback_pre_tokenizer
+    begins, fallback = begins_with_bos(tokenizer, given.texts), arguments.fallback_pre_tokenizer
     checks["fallback_pre_tokenizer"] = run_converter(converter, merged, f16, fallback, begins)
     checks["heldout"] = where
     shutil.rmtree(merged)
@@ -115,29 +114,55 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     emit("progress", step="checking")
     context = max(*map(len, ids), *(len(row) for row, _ in examples))
     context += max(arguments.greedy_tokens, arguments.reply_tokens)
-    llm = load(f16, context, arguments)
-    # Two tokens whose logits differ by no more than rounding may count as equally likely.
-    slack = 4 * arguments.logit_tolerance
-    checks |= measure_logits(llm, ids, references, slack)
-    checks |= measure_greedy(llm, ids, references, slack)
-    as_tensor = import_module("torch").from_numpy
-    losses[f16.name] = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
-    replies = {f16.name: answer(llm, tokenizer, chats[0], arguments.reply_tokens)}
-    llm.close()
-    checks |= check_reading(load(f16, 0, arguments), tokenizer, stop, texts)
-    rendering = check_rendering(f16, tokenizer, chats, texts, checks["adds_bos"])
+    figures, losses[f16.name], reply = measure_whole(
+        arguments, f16, tokenizer, given, references, examples, context
+    )
+    checks |= figures
+    rendering = check_rendering(f16, tokenizer, given.chats, given.texts, checks["adds_bos"])
     checks |= passed("prompts", **rendering)
     if arguments.adapter:
         source = (folders, tokenizer, converter, begins)
         checks["lora"] = measure_adapter(
             arguments, work, source, ids, references, examples, context
         )
-    measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": replies}
+    measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": {f16.name: reply}}
     measured |= {"examples": examples, "context": context}
-    measured |= {"chats": chats, "asked": first_messages(heldout)}
+    measured |= {"chats": given.chats, "asked": first_messages(heldout)}
     measured |= {"kl": {}, "samples": {}, "fallen": {}}
     write_json(kept, measured, ensure_ascii=False)
     return measured
+
+
+def measure_whole(
+    arguments: argparse.Namespace,
+    f16: Path,
+    tokenizer: Any,
+    given: Prompts,
+    references: list[Written],
+    examples: list[Example],
+    context: int,
+) -> tuple[dict[str, Any], list[list[float]], dict[str, Any]]:
+    """Measures the 16-bit file against the merged model.
+
+    Args:
+        references: what the merged model wrote greedily for the prompts.
+        examples: held-out ones.
+        context: tokens that the longest of them takes, with what is written after it.
+
+    Returns:
+        Its figures, its losses of the examples, and its reply to the first chat.
+    """
+    llm = load(f16, context, arguments)
+    # Two tokens whose logits differ by no more than rounding may count as equally likely.
+    slack = 4 * arguments.logit_tolerance
+    checks = measure_logits(llm, given.ids, references, slack)
+    checks |= measure_greedy(llm, given.ids, references, slack)
+    as_tensor = import_module("torch").from_numpy
+    losses = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
+    reply = answer(llm, tokenizer, given.chats[0], arguments.reply_tokens)
+    llm.close()
+    reading = check_reading(load(f16, 0, arguments), tokenizer, given.stop, given.texts)
+    return checks | reading, losses, reply
 
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:

@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -45,9 +47,31 @@ def run_converter(
     """
     complete_config(merged / "config.json")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
-    text_model = import_module("conversion.base").TextModel
     converter = import_module("convert_hf_to_gguf")
-    original, used = text_model.get_vocab_base_pre, []
+    # transformers neither loads nor saves the layers that predict further tokens.
+    import_module("conversion.base").ModelBase.no_mtp = True
+    words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
+    sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
+    with vocabulary_adapted(fallback, begins) as used:
+        try:
+            converter.main()
+        except (Exception, SystemExit) as error:
+            reason = f"({type(error).__name__}: {short(error)})"
+            wrong = f"llama.cpp's converter refuses the model {reason}"
+            advice = "if its tokenizer is of your own making, name its pattern"
+            raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
+    return used[0] if used else None
+
+
+@contextmanager
+def vocabulary_adapted(fallback: str | None, begins: bool) -> Generator[list[str]]:
+    """Replaces what the converter writes of a vocabulary, as `run_converter` describes it.
+
+    Returns:
+        A list that holds the fallback as soon as it was used.
+    """
+    text_model = import_module("conversion.base").TextModel
+    original, used = text_model.get_vocab_base_pre, list[str]()
     special = import_module("gguf").SpecialVocab
     adding = special.add_to_gguf
 
@@ -66,19 +90,10 @@ def run_converter(
             return fallback
 
     text_model.get_vocab_base_pre, special.add_to_gguf = with_fallback, with_bos
-    # transformers neither loads nor saves the layers that predict further tokens.
-    import_module("conversion.base").ModelBase.no_mtp = True
-    words = [str(merged), "--outfile", str(target), "--outtype", "f16"]
-    sys.argv = ["convert_hf_to_gguf.py", *words, *(["--vocab-only"] if vocabulary_only else [])]
     try:
-        converter.main()
-    except (Exception, SystemExit) as error:
-        wrong = f"llama.cpp's converter refuses the model ({type(error).__name__}: {short(error)})"
-        advice = "if its tokenizer is of your own making, name its pattern"
-        raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
+        yield used
     finally:
         text_model.get_vocab_base_pre, special.add_to_gguf = original, adding
-    return used[0] if used else None
 
 
 def complete_config(path: Path) -> None:

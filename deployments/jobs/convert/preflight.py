@@ -11,19 +11,17 @@ from .checks import begins_with_bos, check_reading
 from .llama_cpp import load, run_converter
 from .merging import keep_pieces
 from .sources import fetch, fetch_converter
-from .texts import find_stop, load_tokenizer, make_chats, render, tokenize
+from .texts import load_tokenizer, make_prompts
 
 
 def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Proves without weights that llama.cpp reads template and tokenizer as the training does."""
     folder = fetch(arguments, "base", weights=False)
     tokenizer = load_tokenizer(arguments, folder)
-    chats, stop = make_chats(tokenizer, arguments.system), find_stop(tokenizer)
-    texts = [render(tokenizer, chat) for chat in chats]
-    ids = [tokenize(tokenizer, chat).ids for chat in chats]
+    given = make_prompts(tokenizer, arguments.system)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     check_kind(config, arguments.base)
-    check_tokens(tokenizer, ids, text_part(config).get("vocab_size"))
+    check_tokens(tokenizer, given.ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, [folder])
@@ -32,6 +30,6 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         arguments.llama_cpp or fetch_converter(work),
         arguments.fallback_pre_tokenizer,
     )
-    begins = begins_with_bos(tokenizer, texts)
+    begins = begins_with_bos(tokenizer, given.texts)
     run_converter(converter, plain, target, fallback, begins, vocabulary_only=True)
-    return check_reading(load(target, 0, arguments), tokenizer, stop, texts)
+    return check_reading(load(target, 0, arguments), tokenizer, given.stop, given.texts)

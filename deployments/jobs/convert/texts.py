@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..common.chat_template import fold_system, without_clock, without_markers
 from ..common.dataset import Messages
@@ -86,3 +86,21 @@ def find_stop(tokenizer: Any) -> tuple[str, int]:
         wrong = f"The chat template ends a reply with {after[:20]!r}, which is no special token"
         raise JobError(f"{wrong}; give another --chat-template.")
     return stop, known[stop]
+
+
+class Prompts(NamedTuple):
+    """What the merged model and its file are both given: chats, as text and as tokens.
+
+    `stop` is the token with which a reply ends, and its number.
+    """
+
+    chats: list[Messages]
+    texts: list[str]
+    ids: list[list[int]]
+    stop: tuple[str, int]
+
+
+def make_prompts(tokenizer: Any, system: str) -> Prompts:
+    chats, stop = make_chats(tokenizer, system), find_stop(tokenizer)
+    encoded = [tokenize(tokenizer, chat) for chat in chats]
+    return Prompts(chats, [one.text for one in encoded], [one.ids for one in encoded], stop)
