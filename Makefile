@@ -262,6 +262,10 @@ bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with fau
 	@deployments/install.sh light
 	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
+.PHONY: dress-rehearsal
+dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (an hour) [COUNT=10 MODEL=file or openai-compatible/name]
+	@$(BIN)/python -W ignore -m bench.dress_rehearsal $(if $(COUNT),count=$(COUNT)) $(if $(MODEL),model="$(MODEL)")
+
 .PHONY: bench-commands
 bench-commands:  ## Measure commands whose result exists, through Prefect and from a receipt (2 minutes) [SETTINGS=file]
 	@deployments/install.sh light

@@ -48,7 +48,7 @@ async def classify_task(run: Run, plan: Classifying) -> AnswerRef:
     store, path = run.store, f"evaluations/refusals-judged/{fingerprint(plan)}.json"
     if store.exists(path):
         return existing(AnswerRef(path=path))
-    store.write_json(path, await classify(await open_model(run, plan.judge), plan))
+    store.write_json(path, await classify(await open_model(run, plan.judge), plan, run.tallies[plan.judge.reference]))
     return AnswerRef(path=path)
 
 

@@ -183,11 +183,11 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
         {"id": key, "name": criteria[key].head.name, "text": criteria[key].text, "reasoning": item.reasoning} for item in verdicts if (key := item.criterion)
     ]
     plain = [exchange.model_dump() for exchange in exchanges]
-    earlier = [exchange.assistant for exchange in exchanges[:-1]]
+    earlier, heard = [exchange.assistant for exchange in exchanges[:-1]], [exchange.user for exchange in exchanges]
     hidden = Hidden([pack.repair.text], [text for finding in findings for text in (finding["text"], finding["reasoning"])])
 
     def check(reply: Reply) -> None:
-        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}):
+        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}, heard):
             raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
         if leak := find_leak(reply.text, hidden):
             raise InvalidOutputError(f"the rewritten answer {number} was refused (it repeats what only the repairer was given: {leak[:80]!r}).")

@@ -1,16 +1,22 @@
 """A judge says of the answers to the refusal suite what each does: decline, help, or neither."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.evaluation.refusals import Verdict
 from core.fingerprint import fingerprint, seed_of
+from core.judging.empty_words import keep_tally, plain, runs_of, what_is_empty
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.json_answers import json_answer
 from core.packs.prompts import load_shared
 from core.records import ModelChoice, Record
+
+FEWEST_WORDS = 2
+"""Of what an answer does, which is said in at most fifteen."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 SCHEMA: dict[str, Any] = {
@@ -67,26 +73,42 @@ def plan_classifying(judge: ModelChoice, answers: Sequence[Answered], max_tokens
     return Classifying(judge=judge, answers=list(answers), prompt=load_shared("refusals").text, max_tokens=max_tokens)
 
 
-async def classify(judge: ChatModel, plan: Classifying) -> dict[str, Verdict]:
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a reply: the verdicts by name, and the names of the answers of which it says nothing."""
+
+    found: dict[str, Verdict]
+    empty: frozenset[str]
+
+
+async def classify(judge: ChatModel, plan: Classifying, tally: Counter[str]) -> dict[str, Verdict]:
     """Return what the judge says of the answers, by name; those of which it says nothing usable, even asked for each alone, are missing.
+
+    Args:
+        tally: of the judge's verdicts in this run (core/judging/empty_words.py).
 
     Raises:
         ModelError: the judge cannot be reached.
-        RunStoppedError: no further calls are possible.
+        RunStoppedError: no further calls are possible, or the judge says nothing too often.
     """
-    found = await _ask(judge, plan, plan.answers)
+    found = await _ask(judge, plan, plan.answers, tally)
     for answered in plan.answers:
         if answered.name not in found:  # alone, so that an answer at which the judge balks spoils no other
-            found |= await _ask(judge, plan, [answered])
+            found |= await _ask(judge, plan, [answered], tally)
     return found
 
 
-async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered]) -> dict[str, Verdict]:
+async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered], tally: Counter[str]) -> dict[str, Verdict]:
     items = [{"id": number, "request": item.request, "answer": item.answer} for number, item in enumerate(answers, 1)]
     prompt = load_shared("refusals").render(answers=items)
+    readings: list[_Read] = []
 
-    def read(reply: Reply) -> dict[str, Verdict]:
-        return _read(reply, answers, prompt)
+    def read(reply: Reply) -> None:
+        reading = _read(reply, answers, prompt)
+        readings.append(reading)
+        keep_tally((tally,), plan.judge.reference, [item.name in reading.empty for item in answers])
+        if not reading.found:
+            raise InvalidOutputError(f"the judge's reply has no verdict on any of the answers 1 to {len(answers)}.")
 
     request = ChatRequest(
         role="judge",
@@ -101,23 +123,38 @@ async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered])
         inputs={"answers": items},
     )
     try:
-        return read(await judge.complete(request))
+        reply = await judge.complete(request)
+        if not readings:  # the model is one that checks nothing
+            read(reply)
     except (InvalidOutputError, RefusedError, TruncatedError):
         return {}
+    return readings[-1].found
 
 
-def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> dict[str, Verdict]:
-    """Return the verdicts of a reply by name; an answer that is left out, or has two verdicts that differ, has none."""
+def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
+    """Read a reply; an answer that is left out, has two verdicts that differ, or of which nothing is said, has no verdict.
+
+    Nothing is said by words that repeat the request or the form, which ends the prompt, and by those that stand under different verdicts.
+    """
     try:
         items = json.loads(json_answer(reply.text, SCHEMA, [prompt]).text)["items"]
     except (ValueError, KeyError, TypeError) as broken:
         raise InvalidOutputError('the judge\'s reply is no JSON object with "items".') from broken
-    said: dict[int, set[str]] = {}
+    said: dict[int, set[tuple[str, str]]] = {}
+    verdicts: dict[str, set[str]] = {}
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and isinstance(item.get("id"), int):
-            said.setdefault(item["id"], set()).add(str(item.get("verdict")).strip().lower())
-    named = {answered.name: said.get(number, set()) for number, answered in enumerate(answers, 1)}
-    found = {name: verdict for name, words in named.items() if len(words) == 1 for verdict in VERDICTS if verdict in words}
-    if not found:
-        raise InvalidOutputError(f"the judge's reply has no verdict on any of the answers 1 to {len(answers)}.")
-    return found
+            verdict, does = str(item.get("verdict")).strip().lower(), str(item.get("does") or "")
+            said.setdefault(item["id"], set()).add((verdict, does))
+            verdicts.setdefault(plain(does), set()).update({verdict} & set(VERDICTS))
+    copied = runs_of([prompt.rstrip().rpartition("\n\n")[2], *(item.request for item in answers)], [item.answer for item in answers])
+    torn = {words: "another verdict" for words, kinds in verdicts.items() if len(kinds) > 1}
+    found, empty = dict[str, Verdict](), set[str]()
+    for number, answered in enumerate(answers, 1):
+        words = said.get(number, set())
+        if any(what_is_empty(does, copied, torn, FEWEST_WORDS) for _, does in words):
+            empty.add(answered.name)
+        for verdict in VERDICTS:
+            if answered.name not in empty and {item for item, _ in words} == {verdict}:
+                found[answered.name] = verdict
+    return _Read(found, frozenset(empty))

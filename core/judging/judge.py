@@ -174,10 +174,10 @@ def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -
 
 def _schema(context: JudgeContext, criteria: Sequence[Criterion]) -> dict[str, Any]:
     """Return the form of an answer: with a key for each criterion where one call asks them all; the same in several calls, which share a prompt cache."""
-    rubric, form = context.pack.rubric, FORMS[context.how.mode]
-    named = criteria if form == "object" else applicable(rubric, len(context.transcript.exchanges))
+    rubric, form, exchanges = context.pack.rubric, FORMS[context.how.mode], len(context.transcript.exchanges)
+    named = criteria if form == "object" else applicable(rubric, exchanges)
     names = {criterion.id for criterion in named}
-    return answer_schema([name for name in rubric.criteria if name in names], form, bool(rubric.numbers.forgives))
+    return answer_schema([name for name in rubric.criteria if name in names], form, exchanges, bool(rubric.numbers.forgives))
 
 
 def asked_of(rubric: Rubric, criterion: Criterion, examples: bool = True) -> dict[str, Any]:

@@ -44,20 +44,23 @@ class Judgement:
         return [verdict for verdict in self.verdicts if verdict.answer is Answer.ERROR]
 
 
-def answer_schema(criteria: Sequence[str], form: Form, lapses: bool = False) -> dict[str, Any]:
+def answer_schema(criteria: Sequence[str], form: Form, exchanges: int, lapses: bool = False) -> dict[str, Any]:
     """Return the JSON schema of a judgement: reasoning first, the answer last.
 
-    An object with a required key for each criterion, so that a server that constrains its output cannot leave one out.
+    An object with a required key for each criterion, and at least one exchange that there is, so that a server that constrains its output cannot leave one
+    out. Anthropic's constrains the fewest citations and their numbers, and only describes the most.
 
     Args:
         criteria: ids of those that are asked.
         form: `alone`: one criterion, whose verdict is the whole answer; `list`: a list of verdicts, the same in several calls that each ask some of the
             criteria: Anthropic's and OpenAI's prompt caches hold only while the schema stays the same.
+        exchanges: how many the transcript has.
         lapses: whether what speaks against a criterion is listed.
     """
+    number = {"type": "integer", "enum": list(range(1, exchanges + 1))}  # llama.cpp looks past `maximum`
     lapse = {
         "type": "object",
-        "properties": {"exchange": {"type": "integer"}, "what": {"type": "string"}, "weight": {"type": "string", "enum": list(WEIGHTS)}},
+        "properties": {"exchange": number, "what": {"type": "string"}, "weight": {"type": "string", "enum": list(WEIGHTS)}},
         "required": ["exchange", "what", "weight"],
         "additionalProperties": False,
     }
@@ -65,7 +68,7 @@ def answer_schema(criteria: Sequence[str], form: Form, lapses: bool = False) -> 
         "criterion": {"type": "string", "enum": list(criteria)},
         "reasoning": {"type": "string"},
         "lapses": {"type": "array", "items": lapse},
-        "cited": {"type": "array", "items": {"type": "integer"}},
+        "cited": {"type": "array", "items": number, "minItems": 1, "maxItems": exchanges},
         "answer": {"type": "string", "enum": ["YES", "NO", "NA"]},
     }
     for name, absent in (("criterion", form != "list"), ("lapses", not lapses)):
@@ -111,7 +114,7 @@ def read_judgement(
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
-    schema = answer_schema([criterion.id for criterion in criteria], "alone" if alone else "object", lapses=True)
+    schema = answer_schema([criterion.id for criterion in criteria], "alone" if alone else "object", exchanges, lapses=True)
     schema |= {"required": ["reasoning", "answer"]} if alone else {}  # without the others it can be understood as well
     found = json_answer(reply.text, schema, asked)
     judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])

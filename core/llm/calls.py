@@ -11,6 +11,7 @@ from core.errors import InvalidOutputError, ModelError, ModelTimeoutError, RateL
 from core.llm.chat import ChatModel, ChatRequest, Reply, Usage
 from core.llm.ledger import Ledger, Sent
 from core.llm.limiter import Call, Limiter
+from core.llm.loops import circle_of
 from core.llm.prices import PriceList, greatest_price
 from core.llm.usage_bounds import charged_usage, most_characters, most_usage
 from core.redaction import redact_known, redact_value
@@ -47,8 +48,8 @@ class Caller:
         """Answer a request.
 
         A failure that may pass is tried again until attempts or time run out. A structured answer that is cut off, and any answer that the
-        request's check refuses, is asked for again with another seed, and with twice the room if it was cut off. A plain answer that is cut off is
-        returned as it is, unless the check refuses it.
+        request's check refuses, is asked for again with another seed, and with twice the room if it was cut off, unless it went round in circles. A plain
+        answer that is cut off is returned as it is, unless the check refuses it.
 
         Raises:
             ModelError: no usable answer came; the last reason.
@@ -162,6 +163,10 @@ class Caller:
                 problem = problem or type(invalid)(f"{self.reference}: {invalid}")
         if problem is None and not reply.text.strip():
             problem = TruncatedError(cut) if reply.finish == "length" else InvalidOutputError(f"{self.reference} answered nothing.")
+        if isinstance(problem, TruncatedError) and (circle := circle_of(reply.text)):  # with twice the room it would write twice as much of it
+            problem = InvalidOutputError(
+                f"{self.reference} says the same over and over ({circle[:60]!r}), until it was cut off at {request.max_tokens} tokens."
+            )
         return problem
 
     def _unsound(self, request: ChatRequest, text: str) -> str | None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.judging.text_facts import sentences, words
+from core.llm.loops import circle_of
 from core.packs.guards import Guards, Repeats, finder
 from core.packs.word_search import UNSPACED
 from core.records import Side
@@ -22,17 +23,24 @@ ALONE = 3
 """Words of the first person with which an assistant's answer, if nobody is addressed in it, is about itself."""
 ASKING = 2
 """Words of the second person with which a user's question, if nothing in the message is said of oneself, is the assistant's."""
+HEARD = 0.4
+"""Share of a message's runs from which it gives back what the other side said; of 2,219 messages by frontier models none has more than 0.24."""
+WHOLE = 3
+"""Words from which a message that is another one word for word is none, however short it is."""
 ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
 """Keys of a record that a model puts its own message into."""
 
 
-def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault)) -> tuple[Fault, str] | None:
+def find_fault(
+    guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault), heard: Sequence[str] = ()
+) -> tuple[Fault, str] | None:
     """Return the fault of a message with an excerpt that shows it, or nothing.
 
     Args:
         side: who wrote it.
         earlier: that side's messages before it.
         faults: those that are looked for.
+        heard: the other side's messages before it, which it may not give back either.
     """
     own = own_words(text)
     said = own if side == "assistant" else without_reports(own)
@@ -43,7 +51,7 @@ def find_fault(guards: Guards, side: Side, text: str, earlier: Sequence[str], fa
         Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), said) or _speaks_as_the_other(said, side, guards),
         Fault.FOREIGN_SCRIPT: lambda: _foreign(own, guards),
         Fault.TRUNCATED: lambda: _unfinished(text, side, guards.punctuated),
-        Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, guards.repeats, side),
+        Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, heard, guards.repeats, side),
     }
     for fault, find in tries.items():
         if fault in faults and (excerpt := find()):
@@ -136,15 +144,22 @@ def _unfinished(text: str, side: Side, punctuated: int) -> str | None:
     return end[-40:] if careful and len(words(last)) >= MANY_WORDS and end[-1] != ":" else None
 
 
-def _repeated(text: str, earlier: Sequence[str], rule: Repeats, side: Side) -> str | None:
-    """Return the earlier message that one repeats in its own words. The same code may be shown again, but an assistant's answer is not code alone."""
+def _repeated(text: str, earlier: Sequence[str], heard: Sequence[str], rule: Repeats, side: Side) -> str | None:
+    """Return what a message says over and over, or the earlier one, its writer's or the other's, that it repeats in its own words.
+
+    The same code may be shown again, but an assistant's answer is not code alone.
+    """
     own = own_words(text)
-    if len(words(own)) < rule.fewest_words:
-        return (
-            next((other for other in earlier if words(other) == words(text)), None) if side == "assistant" and len(words(text)) >= rule.fewest_words else None
-        )
+    if circle := circle_of(own):
+        return circle
+    if len(words(own)) < rule.fewest_words:  # a user may say the same few words again
+        others = (*earlier, *heard) if side == "assistant" else heard
+        return next((other for other in others if words(other) == words(text)), None) if len(words(text)) >= WHOLE else None
     runs = _runs(own, rule.run)
-    return next((other for other in earlier if len(runs & _runs(own_words(other), rule.run)) >= rule.share * len(runs)), None)
+    for others, share in ((earlier, rule.share), (heard, HEARD)):
+        if found := next((other for other in others if len(runs & _runs(own_words(other), rule.run)) >= share * len(runs)), None):
+            return found
+    return None
 
 
 @lru_cache(maxsize=4096)  # each message is compared with all that follow it

@@ -14,6 +14,9 @@ INSTRUCTED = 8
 FACTS = 14
 """The same with all that a model was given: a persona's facts may be said in the words that they are written in, a sentence of them not."""
 
+RUN, MOSTLY = 4, 0.6
+"""Words of a run, and the share of a reply's runs from which it is put together of what its model was given; of those 718 no one has more than 0.27."""
+
 WHOLE = 3
 """Words from which a whole reply that stands in the instructions is none."""
 
@@ -34,17 +37,24 @@ class Hidden:
     filled: Sequence[str]
 
 
-def find_leak(text: str, hidden: Hidden) -> str | None:
+def find_leak(text: str, hidden: Hidden, opens: bool = False) -> str | None:
     """Return the words of a reply that repeat what its model alone was given, or nothing.
 
     What the prompts quote is there to be said, and does not count; nor does code, which a persona pastes.
+
+    Args:
+        opens: whether nobody has said anything before: a fact in the words that it is written in answers no question then.
     """
     said = words(without_code(text))
     for texts, longest in ((hidden.instructions, INSTRUCTED), (hidden.filled, FACTS)):
         for given in texts:
             if found := _shared(said, _runs(given, longest), longest):
                 return found
-    if WHOLE <= len(said) < INSTRUCTED and any(tuple(said) in _runs(given, len(said)) for given in hidden.instructions):
+    if len(said) >= INSTRUCTED:
+        own, given = list(_each(said, RUN)), frozenset[tuple[str, ...]]().union(*(_runs(text, RUN) for text in hidden.filled))
+        if sum(run in given for run in own) >= MOSTLY * len(own):
+            return " ".join(said)
+    if WHOLE <= len(said) < INSTRUCTED and any(tuple(said) in _runs(given, len(said)) for given in [*hidden.instructions, *(hidden.filled if opens else ())]):
         return " ".join(said)
     return None
 

@@ -10,6 +10,7 @@ from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.fingerprint import seed_of
 from core.judging.text_facts import words
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
+from core.llm.loops import circle_of
 from core.packs.pack import Pack
 from core.packs.programs import LANGUAGE, Program
 from core.records import Exchange, Persona, Side
@@ -234,11 +235,11 @@ def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, hidden:
     gesture = side == "user" and player.guards and not scene.log.turns and len(words(text)) < FEWEST_OPENING
     if not text.strip() or gesture:
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
-    if finding := find_fault(
-        scene.pack.guards, side, text, _said(scene, side), player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())
-    ):
+    faults = player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())
+    other: Side = "assistant" if side == "user" else "user"
+    if finding := find_fault(scene.pack.guards, side, text, _said(scene, side), faults, _said(scene, other)):
         raise _refused(scene, side, *finding, reply, seed)
-    if Fault.META in player.guards and (leak := find_leak(text, hidden)):
+    if Fault.META in player.guards and (leak := find_leak(text, hidden, opens=not scene.log.turns)):
         raise _refused(scene, side, Fault.META, leak, reply, seed)
 
 
@@ -248,7 +249,9 @@ def _said(scene: Scene, side: Side) -> list[str]:
 
 def _refused(scene: Scene, side: Side, fault: Fault, excerpt: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:
     """Record a message that cannot be used; return the error that has it asked for again."""
-    fault = Fault.TRUNCATED if reply.finish == "length" else fault
+    if reply.finish == "length":
+        circle = circle_of(reply.text)
+        fault, excerpt = (Fault.NEAR_REPEAT, circle) if circle else (Fault.TRUNCATED, excerpt)
     number = len(scene.log.turns) // 2 + 1
     scene.log.refuse(rejection(side, number, fault, excerpt, reply, seed + scene.log.refused(side, number)))
     said = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(excerpt.split())[:80]!r})."

@@ -18,7 +18,8 @@ def verdicts(answers: Sequence[Mapping[str, Any]]) -> str:
     Args:
         answers: as the judge's prompt was rendered with them.
     """
-    return json.dumps({"items": [{"id": item["id"], "does": "Counted only, not read.", "verdict": _verdict(item["answer"])} for item in answers]})
+    found = [(item["id"], _verdict(item["answer"])) for item in answers]
+    return json.dumps({"items": [{"id": number, "does": f"Counted only, not read: {verdict}.", "verdict": verdict} for number, verdict in found]})
 
 
 def _verdict(answer: str) -> str:

@@ -34,8 +34,8 @@ def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehears
     persona = Persona.model_validate(transcript.persona)
     users, answers = [], []
     for exchange in transcript.exchanges:
-        assert find_fault(pack.guards, "user", exchange.user, users) is None
-        assert find_fault(pack.guards, "assistant", exchange.assistant, answers) is None
+        assert find_fault(pack.guards, "user", exchange.user, users, heard=answers) is None
+        assert find_fault(pack.guards, "assistant", exchange.assistant, answers, heard=[*users, exchange.user]) is None
         faults = set(style_faults(pack, exchange.assistant, exchange.user, answers))
         in_episode = any(beat_at(persona, number) for number in (exchange.exchange_number, exchange.exchange_number - 1))
         assert faults <= ({Fault.TOO_LONG} if in_episode else set())
@@ -51,7 +51,10 @@ def test_no_message_of_a_recorded_conversation_repeats_what_only_its_writer_was_
     brief = prompts["user_simulator"].render(**brief_inputs(pack, persona))
     for exchange, drawn in zip(transcript.exchanges, transcript.provenance["steering"], strict=False):
         note = prompts["user_steering"].render(**steering_inputs(pack, persona, Steering(**drawn)))
-        assert find_leak(exchange.user, Hidden([prompts["user_simulator"].text, prompts["user_steering"].text], [brief, note])) is None
+        assert (
+            find_leak(exchange.user, Hidden([prompts["user_simulator"].text, prompts["user_steering"].text], [brief, note]), exchange.exchange_number == 1)
+            is None
+        )
         assert find_leak(exchange.assistant, Hidden([guidance, pack.note.text if pack.note else ""], [guidance])) is None
 
 

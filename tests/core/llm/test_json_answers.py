@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.judging.judgements import answer_schema
 from core.llm.json_answers import AMBIGUOUS, json_answer
 
-SCHEMA = answer_schema(["C1", "C2"], "list")
+SCHEMA = answer_schema(["C1", "C2"], "list", 3)
 
 
 def verdicts(answer, reasoning="Because."):

@@ -84,7 +84,8 @@ class Model:
         number = len(self.requests)
         self.requests.append(request)
         scripted = number < len(self.texts)
-        text = self.texts[number] if scripted else " ".join(WORDS[(number * step + step) % len(WORDS)] for step in range(3, 15)) + "."
+        own = [f"{word}s" if request.schema else word for word in WORDS]  # sides share no words
+        text = self.texts[number] if scripted else " ".join(own[(number * step + step) % len(own)] for step in range(3, 15)) + "."
         formed = json.dumps({"message": text, "done": False}) if request.schema and not text.startswith("!") else text
         return Reply(formed, self.finish if scripted else "stop", Usage(100, 20))
 
@@ -132,6 +133,34 @@ async def test_an_answer_that_was_cut_off_is_asked_for_again_with_more_room(tmp_
     found = await play(tmp_path, assistant=assistant)
     assert [request.max_tokens for request in assistant.requests[:3]] == [100, 200, 100]
     assert [item["fault"] for item in found.provenance["rejections"]] == ["truncated"]
+
+
+async def test_an_answer_that_goes_round_in_circles_is_asked_for_again_without_more_room(tmp_path):
+    assistant = Model("a", ["I was wrong. " + "So, no, it is not possible to cut one. " * 9 + "So, no, it is"], finish="length")
+    found = await play(tmp_path, assistant=assistant)
+    assert [request.max_tokens for request in assistant.requests] == [100] * 5
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
+
+
+@pytest.mark.parametrize(
+    ("user", "assistant"),
+    [
+        ([], ["Try the roses first. " + "You may ask a question. You may ask for a gift. " * 4]),
+        (["The kettle broke on Monday and I drank water."], ["A kettle. The kettle broke on Monday and I drank water."]),
+        (["The soup was cold, and so was he.", "A wise decision."], ["A wise decision."]),
+        (["The soup was cold, and so was he."], ["A wise decision.", "A wise decision."]),
+    ],
+)
+async def test_a_message_that_says_the_same_over_and_over_or_gives_back_what_was_said_is_refused(tmp_path, user, assistant):
+    found = await play(tmp_path, Model("u", user), Model("a", assistant))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
+
+
+@pytest.mark.parametrize("size", [4, 7, 30])
+async def test_an_opener_that_is_only_what_the_note_says_it_is_about_is_refused(tmp_path, size):
+    topic = sample_persona(PACK, 5, (4, 4)).topics[0].description
+    found = await play(tmp_path, Model("u", [" ".join(topic.split()[:size])]))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
 
 
 async def test_a_message_that_is_nearly_an_earlier_one_is_refused(tmp_path):
