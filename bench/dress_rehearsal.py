@@ -30,6 +30,8 @@ STAGES = {
     **{"evaluation": ("evaluate",), "improvement": ("improve", "--rounds", "1")},
 }
 CONTEXT, SLOTS = 4096, 4
+STOPPED, AGAIN = 3, 8
+"""Exit code of a stage that was stopped, such as by the bound on judges that say nothing, and how often it is repeated: each time it gets a little further."""
 BASE = "smollm2-135m"
 SECOND = "-second"
 """Of the name under which the same model sits on the panel a second time."""
@@ -43,7 +45,7 @@ def settings(folder: Path, model: str, count: int) -> Path:
         "roles": {"user_simulator": model, "assistant": model, "judges": [model, model + SECOND], "repairer": model, "designer": model},
         "models": {
             "openai-compatible": {"concurrency": SLOTS, "context": CONTEXT, "options": {"temperature": 0.7}, "price": {"input": 0, "output": 0}},
-            model + SECOND: {"options": {"temperature": 0.3}},
+            model + SECOND: {"options": {"temperature": 1.0}},
             "llama-server": {"concurrency": 2, "options": {"slots": 2, "threads": 1, "temperature": 0.7}},
         },
         "calls": {"timeout_seconds": 900, "total_seconds": 1800, "unusable_answers": 8},  # most answers of so small a model are none
@@ -114,9 +116,12 @@ def main(arguments: list[str]) -> int:
         config = settings(data, model, count)
         for stage, words in STAGES.items():
             proxy.stage = stage
-            ended = play(stage, words, config, environment)
-            with stages.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(ended) + "\n")
+            for _ in range(AGAIN):
+                ended = play(stage, words, config, environment)
+                with stages.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(ended) + "\n")
+                if ended["code"] != STOPPED:
+                    break
             write_report(data, model, count)
     if server:
         server.stop()

@@ -15,7 +15,9 @@ OWN = "openai-compatible/"
 
 def write_report(data: Path, model: str, count: int) -> Path:
     """Write `report.md` from what is in the data root, and return it."""
-    stages = {line["stage"]: line for line in _lines(data / "stages.jsonl")}
+    every = _lines(data / "stages.jsonl")
+    stages = {line["stage"]: line for line in every}
+    times, minutes = Counter(line["stage"] for line in every), {name: sum(line["seconds"] for line in every if line["stage"] == name) / 60 for name in stages}
     text = [
         f"# Dress rehearsal: {model} in every role, {count} personas",
         "",
@@ -24,7 +26,10 @@ def write_report(data: Path, model: str, count: int) -> Path:
         "| stage | exit code | minutes | its last line |",
         "|---|---:|---:|---|",
     ]
-    text += [f"| {name} | {line['code']} | {line['seconds'] / 60:.1f} | {_cell(line['lines'][-1] if line['lines'] else '')} |" for name, line in stages.items()]
+    text += [
+        f"| {name} | {times[name]} | {line['code']} | {minutes[name]:.1f} | {_cell(line['lines'][-1] if line['lines'] else '')} |"
+        for name, line in stages.items()
+    ]
     for part in (_costs(data), _refusals(data), _losses(data), _verdicts(data), _results(stages), _conversations(data)):
         text += ["", *part]
     path = data / "report.md"

@@ -147,7 +147,8 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
             verdict, does = str(item.get("verdict")).strip().lower(), str(item.get("does") or "")
             said.setdefault(item["id"], set()).add((verdict, does))
             verdicts.setdefault(plain(does), set()).update({verdict} & set(VERDICTS))
-    copied = runs_of([prompt.rstrip().rpartition("\n\n")[2], *(item.request for item in answers)], [item.answer for item in answers])
+    form = prompt.rstrip().rpartition("\n\n")[2]
+    copied = runs_of([form, *(item.request for item in answers)], [item.answer for item in answers])
     torn = {words: "another verdict" for words, kinds in verdicts.items() if len(kinds) > 1}
     found, empty = dict[str, Verdict](), set[str]()
     for number, answered in enumerate(answers, 1):

@@ -1,4 +1,4 @@
-"""Verdicts that say nothing: reasoning that is hardly there, repeats the prompt, or stands word for word under another criterion."""
+"""Verdicts that say nothing: reasoning that is hardly there, goes round in circles, repeats the prompt, or stands word for word under another criterion."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.errors import RunStoppedError
 from core.judging.echo import Gram, grams
 from core.judging.text_facts import words
+from core.llm.loops import circle_of
 
 FEWEST_WORDS = 5
 """Of a reasoning; the shortest of 602 by two frontier judges has more than 30."""
 
 COPIED = 0.75
-"""Share of a reasoning's runs of four words from which it is the prompt's and not the judge's; of those 602 no one has more than 0.03."""
+"""Share of a reasoning's runs of four words from which it is the prompt's, transcript included, and not the judge's. Of those 602 no one has more than 0.33,
+nearly all of it quoted from the transcript."""
 
 FEW = 16
 """Verdicts of a judge before its share is trusted: about as many as a rubric has criteria."""
@@ -23,14 +25,13 @@ SAID, NOTHING = "verdicts", "said nothing"
 """What a tally counts of a judge: the verdicts in all its replies, those that were asked for again too, and those of them that say nothing."""
 
 
-def runs_of(asked: Iterable[str], transcript: Iterable[str]) -> set[Gram]:
-    """Return the runs of words of a prompt that are not the transcript's: a judge may quote that.
+def runs_of(asked: Iterable[str], quotable: Iterable[str] = ()) -> set[Gram]:
+    """Return the runs of words of a prompt that are not those of texts that may be quoted whole.
 
     Args:
         asked: the texts of the prompt.
-        transcript: the messages that are judged.
     """
-    said = {gram for text in transcript for gram in grams(words(text))}
+    said = {gram for text in quotable for gram in grams(words(text))}
     return {gram for text in asked for gram in grams(words(text))} - said
 
 
@@ -45,6 +46,8 @@ def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], 
     said = words(reasoning)
     if len(said) < fewest:
         return f"is {' '.join(said)!r}; at least {fewest} words are needed" if said else "is empty"
+    if circle := circle_of(reasoning):
+        return f"goes round in circles: {circle!r}"
     own = list(grams(said))
     if own and sum(gram in prompt for gram in own) >= COPIED * len(own):
         return f"repeats the prompt: {' '.join(said)[:60]!r}"

@@ -121,11 +121,10 @@ async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int)
     judgements: list[Judgement] = []
     request = _request(context, criteria, again)
     exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
-    said = [text for exchange in context.transcript.exchanges for text in (exchange.user, exchange.assistant)]
 
     def read(reply: Reply) -> None:
         others = context.log.said_of_others(criteria)
-        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric, said, others)
+        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric, others)
         judgements.append(judgement)
         keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:

@@ -92,7 +92,6 @@ def read_judgement(
     alone: bool = False,
     asked: Sequence[str] = (),
     rubric: Rubric | None = None,
-    transcript: Sequence[str] = (),
     others: Mapping[str, str] | None = None,
 ) -> Judgement:
     """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
@@ -106,7 +105,6 @@ def read_judgement(
         alone: whether one criterion was asked and its verdict is the whole reply.
         asked: the texts of the prompt.
         rubric: what is forgiven; none leaves every answer as the judge gave it.
-        transcript: the messages that are judged, which the prompt holds too.
         others: what the judge said of other criteria before, as `plain` has it, each with its criterion.
 
     Raises:
@@ -120,7 +118,7 @@ def read_judgement(
     judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])
     items = judgement.items(found.text, schema, criteria[0].id if alone else None)
     verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
-    empty = _empty(verdicts, runs_of(asked, transcript), others or {})
+    empty = _empty(verdicts, runs_of(asked), others or {})
     verdicts = [unusable(item.criterion, f"The judge's reasoning {empty[item.criterion]}.") if item.criterion in empty else item for item in verdicts]
     if rubric:
         verdicts = [_decided(rubric, criterion, verdict, exchanges) for criterion, verdict in zip(criteria, verdicts, strict=True)]

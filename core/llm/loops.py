@@ -6,11 +6,12 @@ RUN = 4
 LATEST = 240
 """Words that are looked at, from the end: a text may begin well and then turn in circles."""
 
-FEWEST = 16
+FEWEST = 10
 """Words from which a text can be a circle."""
 
 MOST = 0.3
-"""Share of runs that were said before in the same text from which it is a circle. Of 2,220 messages by frontier models none has more than 0.06."""
+"""Share of runs that were said before in the same text from which it is a circle. Of 2,220 messages by frontier
+models none has more than 0.06, of 602 reasonings of judges none more than 0.17."""
 
 
 def circle_of(text: str) -> str | None:

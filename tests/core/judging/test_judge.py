@@ -5,10 +5,11 @@ import json
 from collections import Counter
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from core.errors import BudgetError, ModelError, RunStoppedError
 from core.judging.call_log import JudgementLog
-from core.judging.judge import assess
+from core.judging.judge import FORMS, assess
 from core.judging.scoring import applicable
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.records import Answer, Exchange, Outcome, Transcript
@@ -52,6 +53,17 @@ class Judge:
     @property
     def asked(self):
         return [[item["id"] for item in request.inputs["criteria"]] for request in self.requests]
+
+
+@pytest.mark.parametrize(("cited", "allowed"), [([1], True), ([2, 5], True), ([], False), ([6], False), ([0], False), ([1] * 6, False)])
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_output_that_is_held_to_the_form_rests_on_exchanges_that_there_are(mode, cited, allowed):
+    judge = Judge()
+    await assess(sitting(judge, talk(5), mode))
+    asked = [item["id"] for item in judge.requests[0].inputs["criteria"]]
+    said = {"reasoning": "It says so.", "lapses": [], "cited": cited, "answer": "YES"}
+    form = {"alone": said, "list": {"verdicts": [{"criterion": asked[0], **said}]}, "object": {"verdicts": dict.fromkeys(asked, said)}}[FORMS[mode]]
+    assert Draft202012Validator(dict(judge.requests[0].schema or {})).is_valid(form) == allowed
 
 
 def answers(assessment):

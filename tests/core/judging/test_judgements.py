@@ -94,7 +94,11 @@ PROMPT = "What counts is whether the assistant names what the person feels. Give
 
 @pytest.mark.parametrize(
     "reasoning",
-    ["", "loses", "It is fine.", "the reasons in two to four sentences", "What counts is whether the assistant names what the person feels.", "好的"],
+    [
+        *("", "loses", "It is fine.", "好的"),
+        *("the reasons in two to four sentences", "What counts is whether the assistant names what the person feels.", "They said: I slept badly again."),
+        "It is a very difficult one. " * 5,
+    ],
 )
 @pytest.mark.parametrize("answer", ["YES", "NO", "NA"])
 def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
@@ -108,13 +112,12 @@ def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
     "reasoning",
     [
         "In exchange 2 the person says “I slept badly again”, and the assistant names what the person feels.",
-        "They said: I slept badly again.",
         "第二次交流中没有提到睡眠",
     ],
 )
 def test_a_reasoning_may_quote_the_transcript_and_a_few_words_of_the_criterion(reasoning):
     said = reply([verdict("CQ1", reasoning=reasoning)])
-    (found,) = read_judgement(said, CRITERIA[:1], 3, asked=[PROMPT], transcript=["They said: I slept badly again."]).verdicts
+    (found,) = read_judgement(said, CRITERIA[:1], 3, asked=[PROMPT]).verdicts
     assert found.answer is Answer.YES
 
 

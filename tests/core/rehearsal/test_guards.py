@@ -24,7 +24,7 @@ from tests.core.simulation import caller
 PACK = load_pack("therapeutic-coaching")
 CORPUS, SIDES = corpus(), get_args(Side)
 FAULTY, INNOCENT = [item for item in CORPUS if item.faulty], [item for item in CORPUS if not item.faulty]
-WORDS = "garden letter kettle sister Tuesday bus window parcel soup neighbour invoice piano drawer raincoat ladder stairs".split()  # noqa: SIM905
+WORDS = "garden letter kettle sister Tuesday bus window parcel soup neighbour invoice piano drawer raincoat ladder stairs cellar".split()  # noqa: SIM905
 
 
 def test_the_corpus_is_large_and_no_message_stands_in_it_twice():

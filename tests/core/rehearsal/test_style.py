@@ -16,7 +16,10 @@ from tests.core.simulation import caller
 
 PACK = load_pack("therapeutic-coaching")
 NEVER, SELDOM = "I hear you.", "What if the list could wait?"
-LONG = "Rain fell on the roofs and gardens. " * 10
+LONG = (
+    "Rain fell on roofs and gardens while somebody counted the buckets under each window. Nobody had expected so much water before noon, least of all the "
+    "postman, whose bag was open. Later a neighbour came over with towels, tea and a long story about her uncle's boat. "
+)
 
 
 def persona(exchanges=3, **more):
@@ -61,7 +64,7 @@ async def test_after_its_rewrites_an_answer_is_taken_as_it_is(tmp_path, text, fa
 async def test_where_safety_comes_first_an_answer_may_have_any_length_on_that_day_and_the_next(tmp_path, name, free):
     kind = PACK.episodes.episodes[name]
     episode = Episode(name=name, variant=next(iter(kind.variants)), beats=[Beat(exchange_number=1, part="arrives", direction="Say it.")])
-    buses = [sentence * 10 for sentence in ("The bus came late and nobody minded. ", "Wet coats dry slowly by a stove. ", "Nine lamps stood along the quay. ")]
+    buses = [" ".join(f"{word}{number}" for number in range(60)) + "." for word in ("bus", "coat", "lamp")]
     found, _ = await play(tmp_path, [*buses[:free], buses[2], "Rain, then."], who=persona(episodes=[episode]))
     assert [exchange.assistant for exchange in found.exchanges[: free + 1]] == [*(bus.strip() for bus in buses[:free]), "Rain, then."]
     assert faults(found) == [(free + 1, "too_long")]
