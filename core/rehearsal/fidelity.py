@@ -7,19 +7,16 @@ part; they do not show that it plays well.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from core.judging.ordinary_english import ENGLISH, ordinary_english
 from core.judging.text_facts import ends_with_question, opener, sentences, words
 from core.packs.pack import Pack
 from core.packs.word_search import TopicSearch, pattern, plain
-from core.records import Exchange, Persona, Side, Transcript
-from core.rehearsal.course import beat_at
+from core.records import Side, Transcript
 from core.rehearsal.guards import find_fault
+from core.rehearsal.played_messages import PlayedMessage, drawn_persona, played_messages, recorded
 from core.rehearsal.style import REWRITES
 
 SIDES: tuple[Side, Side] = ("user", "assistant")
@@ -127,28 +124,12 @@ class Report:
         return [figure.name for figure in self.figures if figure.out]
 
 
-@dataclass(frozen=True)
-class _Message:
-    text: str
-    answer_before: str | None
-    style: str | None
-    flaws: frozenset[str]
-    due: frozenset[str]
-    topics_due: frozenset[str]
-    part: str
-    episode: str
-    event: str
-    early: frozenset[str]
-    cooperation: str
-
-
 def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     """Measure a batch of transcripts, of this product or of the forerunner's form.
 
     Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
-
     """
-    messages = [message for transcript in transcripts for message in _messages(transcript)]
+    messages = [message for transcript in transcripts for message in played_messages(transcript)]
     topic_search = TopicSearch(pack.taxonomy)
     topics = [set(topic_search.find(message.text)) for message in messages]
     flaws, styles = _flaws(pack, messages), _styles(pack, messages)
@@ -192,65 +173,16 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
     )
 
 
-def _messages(transcript: Transcript) -> Iterator[_Message]:
-    flaws, style = _played(transcript.persona or {})
-    drawn = _drawn(transcript.persona)
-    steering = _recorded(transcript, "steering")
-    before: Exchange | None = None
-    for number, exchange in enumerate(transcript.exchanges):
-        steered = steering[number] if number < len(steering) and {"flaws", "topics"} <= steering[number].keys() else None
-        yield _Message(
-            text=exchange.user,
-            answer_before=before.assistant if before else None,
-            style=style,
-            flaws=flaws,
-            due=_names(steered["flaws"]) if steered else flaws,
-            topics_due=_names(steered["topics"]) if steered else frozenset(),
-            part=beat.part if (beat := beat_at(drawn, number + 1) if drawn else None) else "",
-            episode=next((item.name for item in drawn.episodes if beat in item.beats), "") if drawn and beat else "",
-            early=frozenset(topic.subtopic for topic in drawn.topics if number + 1 < topic.arrives) if drawn else frozenset(),
-            cooperation=str(steered["cooperation"]) if steered and "cooperation" in steered else "",
-            event=next((item.text for item in drawn.events if item.exchange_number == number + 1), "") if drawn else "",
-        )
-        before = exchange
-
-
-def _drawn(persona: Mapping[str, Any] | None) -> Persona | None:
-    """Return a transcript's persona as it was drawn here; none where it comes from elsewhere."""
-    try:
-        return Persona.model_validate(persona)
-    except ValidationError:
-        return None
-
-
-def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
-    """Return the flaws and the writing style of a persona, by the forerunner's names too; one from elsewhere may hold anything in their places."""
-    listed, dimensions = persona.get("flaws") or persona.get("flaw_patterns"), persona.get("dimensions")
-    names = (flaw.get("name") for flaw in (listed if isinstance(listed, list) else ()) if isinstance(flaw, dict))
-    style = (dimensions if isinstance(dimensions, dict) else persona).get("writing_style")
-    return frozenset(name for name in names if isinstance(name, str)), style.replace("-", "_") if isinstance(style, str) and style else None
-
-
-def _recorded(transcript: Transcript, name: str) -> list[Mapping[str, Any]]:
-    """Return a list of the record of how a transcript was made; a person may have edited it, and what is of another kind tells nothing."""
-    listed = transcript.provenance.get(name)
-    return [item if isinstance(item, dict) else {} for item in listed] if isinstance(listed, list) else []
-
-
-def _names(listed: Any) -> frozenset[str]:
-    return frozenset(name for name in listed if isinstance(name, str)) if isinstance(listed, list | tuple) else frozenset()
-
-
 def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
     if "rejections" in transcript.provenance:
-        yield from (str(item["fault"]) for item in _recorded(transcript, "rejections") if "fault" in item)
+        yield from (str(item["fault"]) for item in recorded(transcript, "rejections") if "fault" in item)
         return
     for side in SIDES:
         texts = [getattr(exchange, side) for exchange in transcript.exchanges]
         yield from (fault[0].value for number, text in enumerate(texts) if (fault := find_fault(pack.guards, side, text, texts[:number])))
 
 
-def _flaws(pack: Pack, messages: Sequence[_Message]) -> list[FlawFigure]:
+def _flaws(pack: Pack, messages: Sequence[PlayedMessage]) -> list[FlawFigure]:
     figures = []
     for name, kind in pack.flaws.kinds.items():
         if kind.words:
@@ -262,7 +194,7 @@ def _flaws(pack: Pack, messages: Sequence[_Message]) -> list[FlawFigure]:
     return figures
 
 
-def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
+def _styles(pack: Pack, messages: Sequence[PlayedMessage]) -> list[StyleFigure]:
     lengths: dict[str, list[int]] = defaultdict(list)
     for message in messages:
         if message.style:
@@ -271,14 +203,14 @@ def _styles(pack: Pack, messages: Sequence[_Message]) -> list[StyleFigure]:
     return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
 
 
-def _topics_in_time(messages: Sequence[_Message], topics: Sequence[set[str]]) -> tuple[float, int]:
+def _topics_in_time(messages: Sequence[PlayedMessage], topics: Sequence[set[str]]) -> tuple[float, int]:
     """Return how many mentions of topics that arrive late are not too early, and of how many."""
     late = frozenset(name for message in messages for name in message.early)
     mentions = [(name in message.early) for message, found in zip(messages, topics, strict=True) for name in found & late]
     return sum(not early for early in mentions), len(mentions)
 
 
-def _cooperation(messages: Sequence[_Message]) -> tuple[float, int]:
+def _cooperation(messages: Sequence[PlayedMessage]) -> tuple[float, int]:
     """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
     measured = [message for message in messages if _beginnings(message.answer_before or "")]
     engaged, ignored = ([_uses(message) for message in measured if message.cooperation == kind] for kind in ("engage", "ignore"))
@@ -288,7 +220,7 @@ def _cooperation(messages: Sequence[_Message]) -> tuple[float, int]:
     return count * (sum(engaged) / len(engaged) - sum(ignored) / len(ignored)), count
 
 
-def _uses(message: _Message) -> bool:
+def _uses(message: PlayedMessage) -> bool:
     return len(_beginnings(message.answer_before or "") & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
 
 
@@ -297,7 +229,7 @@ def _places(pack: Pack, transcripts: Sequence[Transcript]) -> tuple[float, int]:
     words_of = {country.name: pattern(tuple(country.words)) for country in pack.life.countries.values() if country.words}
     shown = []
     for transcript in transcripts:
-        drawn = _drawn(transcript.persona)
+        drawn = drawn_persona(transcript.persona)
         shows = words_of.get(drawn.life.get("place", "").rpartition(", ")[2]) if drawn else None
         if shows:
             shown.append(any(shows.search(plain(exchange.user)) for exchange in transcript.exchanges))
@@ -309,7 +241,7 @@ def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:
     return tuple(kind.words) if kind else ()
 
 
-def _mentions(message: _Message) -> bool:
+def _mentions(message: PlayedMessage) -> bool:
     """Say whether a message holds a word of what happened before it, by the beginnings of the long words."""
     return bool(_beginnings(message.event) & {word[:CONTENT_LETTERS] for word in words(message.text)})
 
@@ -319,12 +251,12 @@ def _beginnings(text: str) -> set[str]:
     return {word[:CONTENT_LETTERS] for word in words(text) if len(word) >= CONTENT_LETTERS}
 
 
-def _in_english(messages: Sequence[_Message]) -> bool:
+def _in_english(messages: Sequence[PlayedMessage]) -> bool:
     said = [word for message in messages for word in words(message.text.replace("’", "'"))]
     return ordinary_english().known(said) >= ENGLISH * len(said)
 
 
-def _answers(message: _Message) -> bool:
+def _answers(message: PlayedMessage) -> bool:
     """Say whether a message takes up a question directly: it begins with a word of answer, or its first sentences use two of a question's own words."""
     first = sentences(message.text)[:2]
     if re.match(r"\W*(" + "|".join(re.escape(word) for word in ANSWER_WORDS) + r")\b", message.text.lower()):
