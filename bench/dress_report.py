@@ -42,22 +42,22 @@ def _costs(data: Path) -> Iterator[str]:
     yield from ("## Calls", "", "Asked again: calls whose answer could not be used. `in` holds what was read from the cache, too.", "")
     yield from ("| stage | role | model | calls | asked again | in | cached | out | seconds | USD |", "|---|---|---|---:|---:|---:|---:|---:|---:|---:|")
     store, sums = Store(str(data)), Counter[str]()
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for folder in sorted(data.glob("ledger/*")):
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         for entry in read_entries(store, folder.name):
-            groups[entry["role"], entry["model"]].append(entry)
+            groups[folder.name.partition("-")[0], entry["role"], entry["model"]].append(entry)
             if entry["model"].startswith(OWN) and entry.get("request_id"):  # that was answered
                 sums.update({"calls": 1, "input": entry["input_tokens"], "cached": entry["cache_read_tokens"], "output": entry["output_tokens"]})
-        for (role, model), entries in sorted(groups.items()):
-            bill, again = Bill(), Counter(entry["outcome"] for entry in entries if entry["outcome"] != "ok")
-            for entry in entries:
-                bill.add(entry)
-            seconds = sum(entry.get("seconds") or 0 for entry in entries)
-            refused = f"{again.total()} ({', '.join(f'{name} {number}' for name, number in again.most_common())})" if again else "0"
-            yield (
-                f"| {folder.name.partition('-')[0]} | {role} | {model.rpartition('/')[2]} | {bill.calls} | {refused} | {bill.input_tokens:,} "
-                f"| {bill.cache_read_tokens:,} | {bill.output_tokens:,} | {seconds:.0f} | {bill.usd:.2f} |"
-            )
+    for (stage, role, model), entries in sorted(groups.items()):
+        bill, again = Bill(), Counter(entry["outcome"] for entry in entries if entry["outcome"] != "ok")
+        for entry in entries:
+            bill.add(entry)
+        seconds = sum(entry.get("seconds") or 0 for entry in entries)
+        refused = f"{again.total()} ({', '.join(f'{name} {number}' for name, number in again.most_common())})" if again else "0"
+        yield (
+            f"| {stage} | {role} | {model.rpartition('/')[2]} | {bill.calls} | {refused} | {bill.input_tokens:,} | {bill.cache_read_tokens:,} "
+            f"| {bill.output_tokens:,} | {seconds:.0f} | {bill.usd:.2f} |"
+        )
     counted = [line for line in _lines(data / "server.jsonl") if line["status"] == 200]
     server = {"calls": len(counted), **{name: sum(line[name] or 0 for line in counted) for name in ("input", "cached", "output")}}
     yield from ("", "| behind the proxy | calls | in | cached | out |", "|---|---:|---:|---:|---:|")

@@ -13,6 +13,11 @@ from urllib.parse import urlsplit
 PASSED_ON = ("authorization", "content-type", "accept")
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that was killed and takes no answer."""
+
+
 class RecordingProxy:
     """A proxy that runs in threads of this process.
 
@@ -52,7 +57,7 @@ class RecordingProxy:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

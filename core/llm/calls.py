@@ -122,6 +122,9 @@ class Caller:
             self._limiter.done(call, reply)
             problem = self._problem(sent.request, reply)
             outcome = type(problem).__name__ if problem else "ok"
+        except RunStoppedError as error:  # such as a judge that is not asked further
+            outcome = type(error).__name__
+            raise
         finally:
             record(outcome, reply.usage, usd, reply.request_id, reply.reported)
         return reply, problem

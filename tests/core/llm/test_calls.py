@@ -28,6 +28,7 @@ from core.errors import (
     SettingsError,
     StoreError,
     TruncatedError,
+    UnavailableError,
     UnknownModelError,
 )
 from core.llm.bills import bills, read_entries
@@ -151,6 +152,27 @@ def test_an_answer_that_the_check_refuses_is_asked_for_again_with_another_seed(t
     assert len({request.seed for request in model.requests}) == 3
     with pytest.raises(InvalidOutputError, match="anthropic/scripted: not good: bad"):
         ask(Scripted(reply("bad")), tmp_path, asked(check=check))
+
+
+@pytest.mark.parametrize("more", [{"schema": SCHEMA}, {}])
+def test_an_answer_that_goes_round_in_circles_gets_no_more_room(tmp_path, more):
+    def check(answer):
+        if answer.finish == "length":
+            raise TruncatedError("cut off")
+
+    model = Scripted(reply("You may ask. " + "It is a very difficult one to handle. " * 9, "length"), reply('{"a": 1}'))
+    assert ask(model, tmp_path, asked(check=check, **more)).text == '{"a": 1}'
+    assert [request.max_tokens for request in model.requests] == [100, 100]
+    assert len({request.seed for request in model.requests}) == 2
+
+
+def test_an_answer_after_which_nothing_more_is_asked_is_on_the_bill_by_the_reason(tmp_path):
+    def check(answer):
+        raise UnavailableError("This judge is not asked further.")
+
+    with pytest.raises(UnavailableError):
+        ask(Scripted(reply()), tmp_path, asked(check=check))
+    assert [(entry["outcome"], entry["output_tokens"]) for entry in entries(tmp_path)] == [("UnavailableError", 10)]
 
 
 def test_a_refusal_is_paid_for_and_not_repeated(tmp_path):
