@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.errors import PackError
 from core.judging.facts import measure
@@ -12,7 +12,7 @@ from core.judging.text_facts import sentences
 from core.packs.pack import Pack
 from core.packs.prompts import NOTE, SUPPLIED
 from core.paths import find_data
-from core.records import Exchange
+from core.records import Exchange, Persona
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_persona
@@ -32,7 +32,9 @@ EXAMPLE = re.compile(r"^- ", re.MULTILINE)
 
 def review_pack(pack: Pack) -> list[str]:
     """Return what a person should look at, each as a sentence with the file; nothing for a pack that lacks nothing."""
-    return [*_criteria(pack), *_topics(pack), *_flaws(pack), *_episodes(pack), *_gates(pack), *_figures(pack), *_prompts(pack)]
+    people = [sample_persona(pack, seed) for seed in range(MEETING_EPISODES)]
+    some = people[:PERSONAS]
+    return [*_criteria(pack), *_topics(pack, some), *_flaws(pack, some), *_episodes(pack, people), *_gates(pack), *_figures(pack), *_prompts(pack)]
 
 
 def rendered_prompts(pack: Pack) -> dict[str, str]:
@@ -73,25 +75,20 @@ def _criteria(pack: Pack) -> list[str]:
     return faults
 
 
-def _topics(pack: Pack) -> list[str]:
-    met: Counter[str] = Counter()
-    for seed in range(PERSONAS):
-        met.update({topic.subtopic for topic in sample_persona(pack, seed).topics})
-    groups = pack.taxonomy.topics
-    unmet = [name for group in groups.values() for name in group.subtopics if not met[name]]
+def _topics(pack: Pack, people: Sequence[Persona]) -> list[str]:
+    met = {topic.subtopic for persona in people for topic in persona.topics}
+    unmet = [name for group in pack.taxonomy.topics.values() for name in group.subtopics if name not in met]
     return [f"Topic {name} is met by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in unmet]
 
 
-def _flaws(pack: Pack) -> list[str]:
-    met: Counter[str] = Counter()
-    for seed in range(PERSONAS):
-        met.update({flaw.name for flaw in sample_persona(pack, seed).flaws})
-    return [f"Flaw {name} is had by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in pack.flaws.kinds if not met[name]]
+def _flaws(pack: Pack, people: Sequence[Persona]) -> list[str]:
+    met = {flaw.name for persona in people for flaw in persona.flaws}
+    return [f"Flaw {name} is had by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in pack.flaws.kinds if name not in met]
 
 
-def _episodes(pack: Pack) -> list[str]:
+def _episodes(pack: Pack, people: Sequence[Persona]) -> list[str]:
     """Look whether each episode is met, and whether the episodes take no more of the messages than the pack allows."""
-    rules, people = pack.episodes, [sample_persona(pack, seed) for seed in range(MEETING_EPISODES)]
+    rules = pack.episodes
     met = {episode.name for persona in people for episode in persona.episodes}
     found = [
         f"Episode {name} is met by none of {MEETING_EPISODES:,} personas; raise its weight or look at its not_with."

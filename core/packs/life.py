@@ -43,7 +43,7 @@ class Detail(Strict):
 
     def suits(self, drawn: Mapping[str, str], topics: Collection[str]) -> bool:
         """Say whether it goes together with what a persona has of the dimensions, and with its subtopics."""
-        return goes_with(self.not_with, drawn) and not set(topics) & set(self.not_with.get(TOPIC, ()))
+        return not self.not_with or (goes_with(self.not_with, drawn) and not set(topics) & set(self.not_with.get(TOPIC, ())))
 
 
 def _detail(given: object) -> object:

@@ -24,7 +24,7 @@ def spread(seed: int, *purpose: object) -> float:
         purpose: names the sequence.
     """
     shuffle, scramble = _keys(purpose)
-    return _scrambled(_reversed(_scrambled(seed & MASK, shuffle)), scramble) / 2**BITS
+    return _reversed(_mixed(_reversed(_mixed(_reversed(seed & MASK), shuffle)), scramble)) / 2**BITS
 
 
 def at(weights: Mapping[Name, float], place: float) -> Name:
@@ -52,15 +52,13 @@ def _keys(purpose: tuple[object, ...]) -> tuple[int, int]:
     return seed_of("shuffle", *purpose), seed_of("scramble", *purpose)
 
 
-def _scrambled(value: int, key: int) -> int:
-    """Permute the halves of the interval, the quarters of each half, and so on."""
-    bits = _reversed(value)
+def _mixed(bits: int, key: int) -> int:
+    """Permute the halves of the interval, the quarters of each half, and so on, of a number whose bits are in reverse."""
     bits = (bits + key) & MASK
     bits ^= (bits * 0x6C50B47C) & MASK
     bits ^= (bits * 0xB82F1E52) & MASK
     bits ^= (bits * 0xC7AFE638) & MASK
-    bits ^= (bits * 0x8D22F6E6) & MASK
-    return _reversed(bits)
+    return bits ^ ((bits * 0x8D22F6E6) & MASK)
 
 
 def _reversed(bits: int) -> int:

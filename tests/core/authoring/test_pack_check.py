@@ -24,41 +24,35 @@ def test_shipped_packs_lack_nothing_and_their_prompts_render(name):
 def spoil(root, file, change):
     path = root / file
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    return review_pack(load_pack("therapeutic-coaching", root))
 
 
 @pytest.mark.slow
-def test_a_criterion_without_an_example_that_fails_is_named(pack_copy):
-    file = "prompts/therapeutic-coaching/criteria/MT7-follow-up.md"
-    found = spoil(pack_copy, file, lambda text: "\n".join(line for line in text.splitlines() if not (line.startswith("- ") and "NO" in line)))
-    assert any("Criterion MT7 has no example that fails" in item for item in found)
+def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
+    prompts = "prompts/therapeutic-coaching"
+    mt7, tics = f"{prompts}/criteria/MT7-follow-up.md", "config/domains/therapeutic-coaching/tics.yaml"
 
+    def without_examples_that_fail(text):
+        return "\n".join(line for line in text.splitlines() if not (line.startswith("- ") and "NO" in line)).replace("**NA**", "Otherwise")
 
-@pytest.mark.slow
-def test_na_without_a_rule_is_named(pack_copy):
-    found = spoil(pack_copy, "prompts/therapeutic-coaching/criteria/MT7-follow-up.md", lambda text: text.replace("**NA**", "Otherwise"))
-    assert any("Criterion MT7 allows NA and does not say when" in item for item in found)
-
-
-@pytest.mark.slow
-def test_a_prompt_that_leaves_out_what_it_needs_is_named(pack_copy):
-    def change(text):
+    def without_flaws_and_episodes(text):
         head, _, body = text.partition("\n---\n")
-        declared = head.replace("flaws, ", "")
         start, _, rest = body.partition("{% if flaws %}")
-        return f"{declared}\n---\n{start}{rest.partition('{% endif %}')[2]}"
+        text = f"{head.replace('flaws, ', '')}\n---\n{start}{rest.partition('{% endif %}')[2]}"
+        return text.replace("episode", "event").replace("event, event", "event")
 
-    found = spoil(pack_copy, "prompts/therapeutic-coaching/user_steering.md", change)
-    assert any("user_steering.md does not use flaws" in item for item in found)
-
-
-@pytest.mark.slow
-def test_a_prompt_that_does_not_use_what_a_file_of_the_pack_is_for_is_named(pack_copy):
-    file = pack_copy / "prompts/therapeutic-coaching/user_steering.md"
-    file.write_text(file.read_text(encoding="utf-8").replace("episode", "event").replace("event, event", "event"), encoding="utf-8")
-    found = spoil(pack_copy, "prompts/therapeutic-coaching/system.md", lambda _: "---\ninputs: []\n---\nYou are a coach.\n")
-    assert any("user_steering.md does not use episode" in item for item in found)
-    assert any("system.md does not use services" in item for item in found)
+    spoil(pack_copy, mt7, without_examples_that_fail)
+    spoil(pack_copy, f"{prompts}/user_steering.md", without_flaws_and_episodes)
+    spoil(pack_copy, f"{prompts}/system.md", lambda _: "---\ninputs: []\n---\nYou are a coach.\n")
+    spoil(pack_copy, tics, lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]")
+    found = review_pack(load_pack("therapeutic-coaching", pack_copy))
+    for said in (
+        "Criterion MT7 has no example that fails",
+        "Criterion MT7 allows NA and does not say when",
+        "user_steering.md does not use episode, flaws",
+        "system.md does not use services",
+        "pattern of any in tics.yaml finds 100 %",
+    ):
+        assert any(said in item for item in found), said
 
 
 @pytest.mark.slow
@@ -68,16 +62,6 @@ def test_a_prompt_that_names_services_of_a_pack_without_them_is_named(pack_copy)
     assert [item.split()[0] for item in found if "nothing stands in that place" in item] == [
         f"prompts/therapeutic-coaching/{name}.md" for name in ("assistant", "system")
     ]
-
-
-@pytest.mark.slow
-def test_a_figure_of_speech_that_every_message_has_is_named(pack_copy):
-    found = spoil(
-        pack_copy,
-        "config/domains/therapeutic-coaching/tics.yaml",
-        lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]",
-    )
-    assert any("pattern of any in tics.yaml finds 100 %" in item for item in found)
 
 
 @pytest.mark.slow

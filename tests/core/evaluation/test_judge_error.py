@@ -49,7 +49,7 @@ def test_a_judge_near_chance_corrects_nothing_and_that_is_said():
 @pytest.mark.parametrize("gain", [0.0, 0.1])
 def test_the_corrected_interval_covers_where_the_judge_errs_alike_in_both_arms(gain):
     draw, held, as_judged = np.random.default_rng(4), [], []
-    for _ in range(250):
+    for _ in range(120):
         pairs = pairs_of(misjudged(draw, gain)[1])
         found = measured(draw.binomial(200, TPR) / 200, draw.binomial(200, TNR) / 200, 200)
         held.append(inside(judge_error(pairs, found).interval, gain))

@@ -368,10 +368,10 @@ def test_a_judge_of_known_errors_gets_its_rates_and_the_true_pass_rate_back():
 @pytest.mark.slow
 def test_the_drawn_sample_gives_the_true_pass_rate_on_average():
     corrected = []
-    for seed in range(60):
+    for seed in range(25):
         drawn = sample(KNOWN_BATCH, 60, seed)
         corrected.append(reviewed(known_labels(drawn), KNOWN_BATCH, resamples=1).decision.outcome.agreement.corrected_pass_rate.value)
-    assert mean(corrected) == pytest.approx(0.7, abs=0.02)
+    assert mean(corrected) == pytest.approx(0.7, abs=0.03)
 
 
 def test_an_error_is_no_no_and_no_disagreement():

@@ -25,7 +25,7 @@ def drive(provider, tmp_path, count, limits=None, characters=400, at_once=200):
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(per_minute=st.integers(30, 6000), latency=st.floats(0.01, 5), burst=st.integers(2, 100))
 def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, per_minute, latency, burst):
     count = max(60, per_minute // 2)
@@ -37,7 +37,7 @@ def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(tokens_per_minute=st.integers(20_000, 2_000_000), characters=st.integers(400, 8000))
 def test_a_known_token_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, tokens_per_minute, characters):
     tokens, per_second = characters // 4, tokens_per_minute / 60

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -17,6 +18,11 @@ from core.rehearsal.personas import check_seeds_apart, sample_batch, sample_pers
 from tests.conftest import CHECKOUT
 
 PACK = load_pack("therapeutic-coaching")
+
+
+@cache
+def large_batch():
+    return sample_batch(PACK, 0, 2000)
 
 
 @pytest.mark.slow
@@ -47,7 +53,7 @@ def test_personas_keep_the_taxonomys_bounds():
 
 @pytest.mark.slow
 def test_a_large_batch_meets_the_weights():
-    batch = sample_batch(PACK, 0, 2000)
+    batch = large_batch()
     trajectories = Counter(persona.trajectory for persona in batch)
     for name, value in PACK.taxonomy.dimensions["trajectory"].items():
         assert trajectories[name] / 2000 == pytest.approx(value.weight, abs=0.04)
@@ -77,7 +83,7 @@ def test_a_batch_covers_the_topics(first, count):
 
 @pytest.mark.slow
 def test_dimensions_have_nothing_to_do_with_each_other():
-    batch = sample_batch(PACK, 0, 1024)
+    batch = large_batch()[:1024]
     volatile = [persona.trajectory == "volatile" for persona in batch]
     flawless = [not persona.flaws for persona in batch]
     both = sum(a and b for a, b in zip(volatile, flawless, strict=True)) / 1024
@@ -96,7 +102,7 @@ def test_names_come_again_only_after_all_the_others():
 @pytest.mark.slow
 def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_everybodys():
     used: dict[str, Counter[str]] = {}
-    for persona in sample_batch(PACK, 0, 2000):
+    for persona in large_batch():
         country = next(item for item in PACK.life.countries.values() if persona.life["place"].endswith(item.name))
         assert persona.name in country.names
         used.setdefault(country.name, Counter())[persona.name] += 1
