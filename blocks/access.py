@@ -5,10 +5,7 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
-from blocks.hf_hub import HfHub
-from blocks.hf_job import FILES, JOB_TOKEN
 from blocks.hub import load_hub
-from blocks.jobs import load_jobs
 from core.errors import HubError, SettingsError, UnderstudyError, together
 from core.records import Publication
 from core.settings.jobs import Training
@@ -66,6 +63,8 @@ async def _problems(hub: str, wanted: Sequence[Publication]) -> list[UnderstudyE
 
 
 async def _problems_of_base(settings: Settings, training: Training) -> list[UnderstudyError]:
+    from blocks.hf_hub import HfHub
+
     hub = await load_hub(settings.export.hub)
     try:
         await asyncio.to_thread((hub if isinstance(hub, HfHub) else HfHub()).read_access, training.base.model)
@@ -80,6 +79,9 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     Args:
         pushed: what the jobs publish.
     """
+    from blocks.hf_job import FILES, JOB_TOKEN
+    from blocks.jobs import load_jobs
+
     block = await load_jobs(settings.jobs.where, settings.jobs.namespace or settings.export.repo.partition("/")[0])
     hub, problems = await load_hub(settings.export.hub), list[UnderstudyError]()
     if hub.where() != block.hub.where():

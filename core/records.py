@@ -32,7 +32,7 @@ class Record(BaseModel):
     An error does not repeat what was given, which may be a file that nobody was to see.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, defer_build=True)
 
 
 class ModelChoice(Record):

@@ -49,7 +49,7 @@ WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 class Strict(BaseModel):
     """A part of a file; a key that nothing reads is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)

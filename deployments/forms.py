@@ -5,7 +5,7 @@ from typing import Any
 
 from core.errors import UnderstudyError
 from core.judging.judge import FORMS
-from core.packs.pack import domains
+from core.packs.places import domains
 from core.paths import project_folder
 from core.records import DOMAIN
 from core.redaction import SHAPES

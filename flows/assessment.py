@@ -6,9 +6,9 @@ from core.quantities import Count
 from core.records import Shard
 from tasks.assessment import assess_batch, check_assessed, check_passes, find_batch, judge_again
 from tasks.assessment_report import publish_assessment
+from tasks.judging_shards import judging
 from tasks.policy import guarded
 from tasks.run import begin_run
-from tasks.shards import judging
 
 
 @guarded

@@ -14,8 +14,8 @@ from flows.training import training
 from tasks.job_forecast import check_job_budget
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import guarded
-from tasks.reporting import ReportRef, publish_run
 from tasks.run import begin_run
+from tasks.run_report import ReportRef, publish_run
 from tasks.training import base_model
 
 

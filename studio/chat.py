@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from core.errors import TranscriptError, UnderstudyError
 from core.imports.chats import FOLDER, Chat, Said, begin_chat, chats, keep_for_training, keep_reply, mark, read_chat, say, transcript_of, turns
-from core.packs.pack import domains, load_pack
+from core.packs.pack import load_pack
+from core.packs.places import domains
 from studio.chat_models import Company, reason_of
 from studio.forms import form_of
 from studio.pages import page, store_of

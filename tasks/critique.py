@@ -8,7 +8,7 @@ from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.llm.bills import bills
 from core.llm.run import Run
-from core.packs.pack import domains
+from core.packs.places import domains
 from core.records import Reference
 from core.reports.render import markdown
 from tasks.artifacts import publish_report

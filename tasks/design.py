@@ -13,7 +13,8 @@ from core.authoring.pilots import READY_PASS_RATE
 from core.errors import SettingsError
 from core.llm.bills import bills
 from core.llm.run import Run
-from core.packs.pack import PACKS_VARIABLE, load_pack
+from core.packs.pack import load_pack
+from core.packs.places import PACKS_VARIABLE
 from core.records import Reference
 from core.reports.render import markdown
 from tasks.artifacts import publish_report

@@ -1,23 +1,11 @@
-"""Publishing a report: into the run's folder and as a Prefect artifact."""
+"""Publishing how a batch of conversations was played: beside the batch and as a Prefect artifact."""
 
 from prefect.logging import get_run_logger
 
-from core.escaping import Markdown
-from core.evaluation.page import evaluation_page
-from core.evaluation.record import EvaluationRecord, facts_of_run
-from core.evaluation.report import evaluation_markdown
-from core.fingerprint import fingerprint
 from core.llm.run import Run
-from core.records import DatasetRef, EvaluationRef, ModelRef, Reference, TranscriptBatch
-from core.reports.render import fidelity_markdown, markdown
-from core.reports.run_report import fidelity_of, lengths_beside_evaluation, run_facts, run_summary
+from core.records import TranscriptBatch
+from core.reports.rehearsals import fidelity_markdown, fidelity_of, lengths_beside_evaluation
 from tasks.artifacts import publish_report, publish_studio_link
-
-
-class ReportRef(Reference):
-    """A run's folder, and the figures that a run ends with."""
-
-    summary: dict[str, str]
 
 
 async def publish_rehearsals(batch_path: str, run: Run) -> None:
@@ -29,19 +17,3 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
     await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
     await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "conversations", "The conversations")
-
-
-async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
-    """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
-    store, facts = run.store, run_facts(run, assessed, dataset, adapter, models)
-    domain, evaluated = facts["domain"], facts_of_run(run, store.load(evaluation.path, EvaluationRecord))
-    folder = f"runs/{domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"
-    run_report = markdown("report", facts=facts)
-    text = Markdown(f"{evaluation_markdown(evaluated).rstrip()}\n\n{run_report}")
-    store.write(f"{folder}/report.md", text)
-    store.write(f"{folder}/report.html", evaluation_page(evaluated, run_report))
-    summary = run_summary(facts, evaluation.summary, str(store.root), f"{folder}/report.html")
-    store.write_json(f"{folder}/summary.json", summary)
-    await publish_report(text, key=f"run-{domain}", description="Report of a run of the pipeline")
-    get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
-    return ReportRef(path=folder, summary=summary)

@@ -16,12 +16,10 @@ from prefect.logging import get_run_logger
 from prefect.states import State
 
 from core.errors import ServerError, SettingsError
-from core.judging.plan import existing_assessments, not_assessed
 from core.llm.run import Run
-from core.records import AssessmentRef, LeftOut, Shard, TranscriptBatch, TranscriptRef
+from core.records import Shard
 from core.rehearsal.plan import RehearsalPlan, collect_batch
 from core.storage.batches import keep_batch
-from tasks.assessment import Judge, judge_transcripts
 
 ATTEMPTS = 3
 """Runs of a part; each resumes where the one before it stopped."""
@@ -41,30 +39,13 @@ async def rehearse_in_shards(plans: Sequence[RehearsalPlan], run: Run, shards: i
     """
     parts = []
     for begin, size in split(len(plans), shards):
-        parts.append({**_common(run, settings), "conversations": size, "first_seed": plans[begin].persona.seed})
+        parts.append({**common_parameters(run, settings), "conversations": size, "first_seed": plans[begin].persona.seed})
     await run_shards("generation/generation-shard", parts)
     return keep_batch(run.store, collect_batch(run.store, plans))
 
 
-def judging(shards: int, settings: str) -> Judge:
-    """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment-shard`."""
-
-    async def judge(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
-        waiting, parts = not_assessed(transcripts, run), []
-        for begin, size in split(len(waiting), shards):
-            part = TranscriptBatch(domain=run.pack.name, transcripts=waiting[begin : begin + size], left_out=[])
-            parts.append({**_common(run, settings), "batch": keep_batch(run.store, part)})
-        if parts:
-            await run_shards("assessment/assessment-shard", parts)
-        refs = existing_assessments(transcripts, run)
-        assessed = {item.transcript.id for item in refs}
-        reason = "its shard did not judge it; the log of that run says why"
-        return refs, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in assessed]
-
-    return judge if shards > 1 else judge_transcripts
-
-
-def _common(run: Run, settings: str) -> dict[str, Any]:
+def common_parameters(run: Run, settings: str) -> dict[str, Any]:
+    """Return the parameters of every part of a run."""
     return {"domain": run.pack.name, "settings": settings, "shard": Shard(run=run.name).model_dump()}
 
 

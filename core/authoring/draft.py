@@ -13,7 +13,8 @@ from core.authoring.design import check_brief, place_of
 from core.authoring.pack_files import check_file
 from core.errors import DesignError
 from core.fingerprint import fingerprint
-from core.packs.pack import PACKS_VARIABLE, domains, load_pack, roots
+from core.packs.pack import load_pack
+from core.packs.places import PACKS_VARIABLE, domains, roots
 from core.paths import project_folder, project_path, user_path
 from core.storage.store import Store
 from core.text_files import read_text

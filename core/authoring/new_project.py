@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from core.errors import SettingsError
-from core.packs.pack import DEFAULT_DOMAIN, domains, load_pack
+from core.packs.pack import DEFAULT_DOMAIN, load_pack
+from core.packs.places import domains
 from core.paths import MARKS, SHIPPED, user_path
 
 OWN = Path(__file__).with_name("project")

@@ -7,7 +7,8 @@ from pydantic import FiniteFloat
 
 from core.judging.figures import Figures
 from core.judging.intervals import wilson_interval
-from core.packs.pack import Pack, domains
+from core.packs.pack import Pack
+from core.packs.places import domains
 from core.packs.programs import FOLDER
 from core.records import Record
 from core.settings.arms import SYSTEM

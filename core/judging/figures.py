@@ -16,8 +16,6 @@ from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 MIN_RANK_CORRELATION = 0.5
 """A judge whose ranks correlate less with the other judges' is named."""
-REPEATED = 20
-"""Transcripts that are judged again when repeats are asked for without a number."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
-from core.judging.figures import REPEATED
 from core.judging.panel import combine_judges
 from core.llm.run import Run
 from core.packs.pack import Pack, Rubric, judge_hash_of, load_pack
@@ -27,6 +26,9 @@ from core.records import (
 )
 from core.settings.assessment import Judging
 from core.storage.store import Store
+
+REPEATED = 20
+"""Transcripts that are judged again when repeats are asked for without a number."""
 
 Key = tuple[str, str, int]
 """A transcript's id, a judge, and which of its assessments of the transcript."""

@@ -1,7 +1,5 @@
 """Domain packs: the files that make a domain, checked against one another when they are loaded."""
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,19 +17,19 @@ from core.packs.help import Help
 from core.packs.life import Life, Services
 from core.packs.pack_checks import check_clauses, check_cooperation, check_people, check_reached
 from core.packs.phrases import ScriptedPhrases
+from core.packs.places import domains, find_pack
 from core.packs.programs import Program, load_programs
 from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
 from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
 from core.packs.tics import Tics
-from core.paths import SHIPPED, find_data, find_project, project_path
+from core.paths import find_data
 from core.quantities import Exchanges, Part, Share
-from core.records import DOMAIN, Transcript
+from core.records import Transcript
 from core.terminal import printable
 from core.text_files import read_text
 from core.yaml_files import Strict, check, load_yaml
 
 Optional = TypeVar("Optional", bound=Strict)
-PACKS_VARIABLE = "UNDERSTUDY_PACKS"
 DEFAULT_DOMAIN = "therapeutic-coaching"
 LONGEST_NOTICE = 1000
 """Characters."""
@@ -199,18 +197,6 @@ class Pack:
         return self.system(country if isinstance(country, str) else None)
 
 
-def roots() -> list[Path]:
-    """Return the folders that hold `config/domains/` and `prompts/`: what is shipped, the project, and `$UNDERSTUDY_PACKS` for packs of several projects."""
-    own, project = os.environ.get(PACKS_VARIABLE), find_project()
-    return list(dict.fromkeys([SHIPPED, *([project] if project else []), *([project_path(own)] if own else [])]))
-
-
-def domains() -> dict[str, Path]:
-    """Return the packs that there are, each with the folder it stands below; one's own come before those that are shipped."""
-    entries = [(entry, root) for root in roots() for entry in sorted((root / "config/domains").glob("*"))]
-    return {entry.name: root for entry, root in entries if re.fullmatch(DOMAIN, entry.name) and entry.is_dir()}
-
-
 def recorded_conversations(name: str) -> Path | None:
     """Return the folder with a pack's recorded conversations; none where it has none."""
     folder = domains()[name] / "config/domains" / name / "recorded"
@@ -227,14 +213,8 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
     Raises:
         PackError: an unknown domain, or the first thing found wrong in its files.
     """
-    known = domains() if root is None else {name: root}
-    if name not in known or not (known[name] / "config/domains" / name).is_dir():
-        places = " or ".join(str(folder / "config/domains") for folder in (roots() if root is None else [root]))
-        raise PackError(
-            f"Unknown domain {name!r:.80}.{nearest(name, known)} Allowed: {', '.join(sorted(domains()))}. "
-            f"A domain is a folder below {places} ({PACKS_VARIABLE} adds a place)."
-        )
-    config, prompts = known[name] / "config/domains" / name, known[name] / "prompts" / name
+    folder = find_pack(name, root)
+    config, prompts = folder / "config/domains" / name, folder / "prompts" / name
     files = sorted([*config.rglob("*"), *prompts.rglob("*")])
     inside = [folder.resolve() for folder in (config, prompts)]
     for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model

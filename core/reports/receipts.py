@@ -13,7 +13,7 @@ from typing import Any
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint
-from core.packs.pack import roots
+from core.packs.places import roots
 from core.paths import CODE, SHIPPED, project_path, user_path
 from core.settings.pipeline import Settings, load_training
 from core.storage.store import Store

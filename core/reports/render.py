@@ -10,9 +10,8 @@ from core.judging.figures import Figures
 from core.judging.review import ReviewFigures
 from core.llm.bills import Bill
 from core.packs.pack import Pack
-from core.records import AssessmentBatch, LeftOut
+from core.records import AssessmentBatch
 from core.rehearsal.fidelity import Report
-from core.rehearsal.lengths import Lengths
 from core.reports.learnt import Lesson
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
@@ -122,15 +121,6 @@ def folded_html(markdown: str) -> str:
     render = MarkdownIt("js-default", {"linkify": False}).render
     lines = "\n".join(line for line in head.splitlines() if not line.startswith("# "))
     return f"{render(lines)}<details><summary>All figures</summary>\n{render(f'## {rest}')}</details>\n"
-
-
-def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = (), lengths: Mapping[str, Lengths] | None = None) -> Markdown:
-    """Return how much of the personas shows in a batch of rehearsals, as Markdown.
-
-    Args:
-        lengths: how long its conversations are, and others beside them, by name.
-    """
-    return render_markdown("reports/rehearsal", fidelity=fidelity, left_out=left_out, lengths=lengths or {})
 
 
 def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> Markdown:

@@ -1,6 +1,5 @@
 """What a run of the pipeline made, collected for its report and for the few lines that it ends with."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from core.imports.taking_in import RECORDED
@@ -9,9 +8,8 @@ from core.judging.gather_rule import gather_rule
 from core.judging.plan import read_judged
 from core.llm.bills import bills
 from core.llm.run import Run
-from core.records import AssessmentBatch, DatasetRef, ModelRef, Transcript, TranscriptRef
-from core.rehearsal.fidelity import Report, measure_fidelity
-from core.rehearsal.lengths import Lengths, planned_evaluation_lengths, summarise_lengths
+from core.records import AssessmentBatch, DatasetRef, ModelRef
+from core.reports.rehearsals import fidelity_of
 from core.settings.pipeline import load_training
 from core.terminal import printable
 
@@ -52,18 +50,6 @@ def run_facts(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, m
         "bills": bills(store, run.ledger.run),
         "bill": run.ledger.bill,
     }
-
-
-def fidelity_of(run: Run, transcripts: Sequence[TranscriptRef]) -> Report:
-    """Return how much of the personas shows in transcripts."""
-    read = [run.store.load(item.path, Transcript) for item in transcripts]
-    return measure_fidelity(run.pack, read)
-
-
-def lengths_beside_evaluation(run: Run, batch: Sequence[TranscriptRef]) -> dict[str, Lengths]:
-    """Return how long the conversations of a batch are, beside those that the evaluation will play."""
-    sets = {"this batch": [item.exchanges for item in batch], "evaluation, as planned": planned_evaluation_lengths(run.pack, run.settings)}
-    return {name: lengths for name, exchanges in sets.items() if (lengths := summarise_lengths(exchanges))}
 
 
 def run_summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, report: str) -> dict[str, str]:

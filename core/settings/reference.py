@@ -1,8 +1,11 @@
 """The reference of all settings, from the typed settings themselves: name, type, value and meaning of each."""
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -27,9 +30,9 @@ class Row:
 
 def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
     """Return every setting of a file, sections in their order; the parts of a mapping stand for each of its entries."""
-    rows, properties = [], model.model_json_schema()
+    rows, properties, meanings = [], model.model_json_schema(), _meanings(model)
     for name, field in model.model_fields.items():
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join((field.description or meanings.get(name, "")).split())
         part, many = _part(field.annotation)
         if part is None:
             rows.append(Row(f"{prefix}{name}", _kind(properties["properties"][name], properties), meaning))
@@ -51,6 +54,18 @@ def value_of(data: Any, name: str) -> str:
     if isinstance(data, bool) or data is None:
         return str(data).lower().replace("none", "null")
     return ", ".join(map(str, data)) if isinstance(data, list) else str(data)
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Return what stands below each field in the source. pydantic could read it too, but whenever the class is imported."""
+    found: dict[str, str] = {}
+    for kind in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # ty: ignore[missing-attribute]
+        for field, below in pairwise(body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = inspect.cleandoc(text)
+    return found
 
 
 def _part(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

@@ -8,7 +8,8 @@ from core.evaluation.attempts import FOLDER as EVALUATIONS
 from core.judging.golden import golden_folder
 from core.judging.labels import Given, Progress, Sample, allowed, conversation, people, progress, read_labels, read_sample, samples
 from core.judging.scoring import applicable
-from core.packs.pack import Pack, domains, load_pack
+from core.packs.pack import Pack, load_pack
+from core.packs.places import domains
 from core.records import AssessmentBatch, Exchange
 from core.storage.store import Store
 

@@ -32,6 +32,8 @@ For bash, put `eval "$(understudy completion bash)"` into ~/.bashrc. For zsh and
 """
 SHIPPED = {"demo": "config/demo.yaml", "full": "config/pipeline.yaml"}
 """Names of the settings files that come with Understudy."""
+MAKES_DOMAIN = ("flows.design:design", "flows.terminal.project:init")
+"""What a command runs whose domain need not exist yet."""
 
 
 AS_JSON = inspect.Parameter(
@@ -104,11 +106,18 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
     options = dict(word.names)
     values = {item.name: item.default for item in signature.parameters if item.name == "domain" and item.default is not inspect.Parameter.empty} | values
     _refuse_assignment(values.get(word.positional), [options.get(item.name, item.name) for item in signature.parameters])
+    if "domain" in values and word.target not in MAKES_DOMAIN:
+        from core.packs.places import find_pack
+
+        find_pack(values["domain"])
     if "settings" in values:
         from core.settings.trust import ask_to_trust, find_settings
+        from core.text_files import read_text
 
         values["settings"] = _settings(values["settings"])
-        ask_to_trust(find_settings(values["settings"]))
+        file = find_settings(values["settings"])
+        ask_to_trust(file)
+        read_text(file, SettingsError)  # one that is not there is refused before anything is loaded for what would read it
     typed = typed_values(signature, {key: value for key, value in values.items() if value is not None}, options)
     if word.flow:
         from flows.terminal.running import run_flow

@@ -13,7 +13,7 @@ from core.paths import user_path
 from core.records import Transcript
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.lengths import summarise_lengths
-from core.reports.render import fidelity_markdown
+from core.reports.rehearsals import fidelity_markdown
 from core.settings.pipeline import load_settings, load_training
 from core.storage.store import open_store
 from core.terminal import Answer, one_line, show

@@ -29,7 +29,8 @@ from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.lengths import Lengths
 from core.reports.calibration import Measured, calibration_markdown
 from core.reports.nights import Night, NightReport
-from core.reports.render import assessment_markdown, fidelity_markdown, folded_html, markdown, night_markdown, review_markdown
+from core.reports.rehearsals import fidelity_markdown
+from core.reports.render import assessment_markdown, folded_html, markdown, night_markdown, review_markdown
 from core.settings.assessment import CalibrationSettings, Judging
 from core.settings.pipeline import load_settings
 from core.storage.store import Store

@@ -8,7 +8,8 @@ import pytest
 from core import paths
 from core.errors import SettingsError
 from core.llm.families import family
-from core.packs.pack import domains, load_pack
+from core.packs.pack import load_pack
+from core.packs.places import domains
 from core.packs.prompts import load_shared
 from core.paths import find_data, project_folder, user_path
 from core.settings.pipeline import load_settings, load_training

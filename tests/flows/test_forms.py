@@ -8,7 +8,7 @@ from prefect.utilities.schema_tools.validation import validate
 
 from core.authoring.draft import read_brief
 from core.errors import DesignError
-from core.packs.pack import domains
+from core.packs.places import domains
 from core.storage.store import Store
 from deployments.forms import form_of
 

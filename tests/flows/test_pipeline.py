@@ -17,7 +17,7 @@ from core.llm.chat import ChatRequest, Message
 from core.records import Transcript
 from core.reports.render import summary_table
 from flows.pipeline import pipeline
-from tasks.reporting import ReportRef
+from tasks.run_report import ReportRef
 from tests.browser.conftest import browser  # noqa: F401  # a fixture
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings

@@ -77,6 +77,37 @@ finally:
     assert understudy(*words, script=script).stderr.splitlines()[-1] == "[]"
 
 
+def test_a_wrong_domain_or_setting_is_refused_by_every_command_before_prefect_is_loaded(tmp_path):
+    (tmp_path / "mine.yaml").write_text("generation:\n  conversatons: 3\n", encoding="utf-8")
+    script = """
+import json, sys
+from flows.terminal.command import _ended, make_app
+app = make_app()
+codes = [_ended(app, words) for words in json.loads(sys.argv[1])]
+print(json.dumps([codes, [name for name in sys.modules if name.partition(".")[0] in ("prefect", "openai", "torch", "numpy", "huggingface_hub")]]))
+"""
+    needed = {name: [item.name for item in read_signature(word.target).parameters if item.default is inspect.Parameter.empty] for name, word in WORDS.items()}
+    taking = {
+        option: [name for name, word in WORDS.items() if option in {item.name for item in read_signature(word.target).parameters}]
+        for option in ("domain", "settings")
+    }
+    wrong = [
+        [name, "--domain=moon", *(f"--{item}=x" for item in needed[name] if item != "settings"), *(["demo"] if name == "run" else [])]
+        for name in taking["domain"]
+    ]
+    wrong += [[name, *(f"--{item}=x" for item in needed[name] if item != "settings"), f"--settings={tmp_path}/none.yaml"] for name in taking["settings"]]
+    wrong += [["generate", f"--settings={tmp_path}/mine.yaml"], ["generate", "--count=0"]]
+    wrong = [words for words in wrong if words[0] not in ("design", "init")]  # whose domain is made
+    ended = understudy(json.dumps(wrong), folder=tmp_path / "data", script=script)
+    assert json.loads(ended.stdout.splitlines()[-1]) == [[2] * len(wrong), []], ended.stderr
+    refused = ended.stderr.splitlines()
+    assert len(refused) == len(wrong) > 40
+    assert all(
+        ("Unknown domain 'moon'" if "--domain=moon" in words else ".yaml" if "--count=0" not in words else "--count") in said
+        for words, said in zip(wrong, refused, strict=True)
+    )
+
+
 REFUSED = {
     "genrate": 'Did you mean "generate"?',
     "generate --cuont 3": "Did you mean --count?",

@@ -8,7 +8,8 @@ import pytest
 from core.errors import PackError
 from core.judging import text_facts
 from core.judging.facts import measure
-from core.packs.pack import domains, load_pack
+from core.packs.pack import load_pack
+from core.packs.places import domains
 from core.records import Exchange
 from core.reports.render import rubric_markdown
 from tests.conftest import CHECKOUT

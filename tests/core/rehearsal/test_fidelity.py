@@ -12,7 +12,7 @@ from core.rehearsal.course import steer
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.turns import Cast, Player
-from core.reports.render import fidelity_markdown
+from core.reports.rehearsals import fidelity_markdown
 from core.scripted.chat import ScriptedChat
 
 PACK = load_pack("therapeutic-coaching")

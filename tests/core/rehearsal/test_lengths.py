@@ -9,7 +9,7 @@ from core.packs.pack import load_pack
 from core.rehearsal.fidelity import measure_fidelity
 from core.rehearsal.lengths import Lengths, planned_evaluation_lengths, summarise_lengths
 from core.rehearsal.personas import sample_batch
-from core.reports.render import fidelity_markdown
+from core.reports.rehearsals import fidelity_markdown
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 

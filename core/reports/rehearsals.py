@@ -1,0 +1,30 @@
+"""How the simulated users of a batch played: figures, and the report of them."""
+
+from collections.abc import Mapping, Sequence
+
+from core.escaping import Markdown, render_markdown
+from core.llm.run import Run
+from core.records import LeftOut, Transcript, TranscriptRef
+from core.rehearsal.fidelity import Report, measure_fidelity
+from core.rehearsal.lengths import Lengths, planned_evaluation_lengths, summarise_lengths
+
+
+def fidelity_of(run: Run, transcripts: Sequence[TranscriptRef]) -> Report:
+    """Return how much of the personas shows in transcripts."""
+    read = [run.store.load(item.path, Transcript) for item in transcripts]
+    return measure_fidelity(run.pack, read)
+
+
+def lengths_beside_evaluation(run: Run, batch: Sequence[TranscriptRef]) -> dict[str, Lengths]:
+    """Return how long the conversations of a batch are, beside those that the evaluation will play."""
+    sets = {"this batch": [item.exchanges for item in batch], "evaluation, as planned": planned_evaluation_lengths(run.pack, run.settings)}
+    return {name: lengths for name, exchanges in sets.items() if (lengths := summarise_lengths(exchanges))}
+
+
+def fidelity_markdown(fidelity: Report, left_out: Sequence[LeftOut] = (), lengths: Mapping[str, Lengths] | None = None) -> Markdown:
+    """Return how much of the personas shows in a batch of rehearsals, as Markdown.
+
+    Args:
+        lengths: how long its conversations are, and others beside them, by name.
+    """
+    return render_markdown("reports/rehearsal", fidelity=fidelity, left_out=left_out, lengths=lengths or {})
