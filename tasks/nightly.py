@@ -8,6 +8,7 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
 from core.errors import BudgetError, NothingMadeError, RunStoppedError, UnavailableError
+from core.imports.rehearsed import Rehearsed, rehearsed
 from core.judging.plan import existing_assessments, not_assessed
 from core.llm.bills import bills
 from core.llm.run import Run
@@ -80,14 +81,20 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
         state.left_out += run.store.load(await rehearse_batch(plans, run, should_stop), TranscriptBatch).left_out
 
     await _until_stopped(state, rehearse())
-    paths = [plan.path for plan in plans if run.store.exists(plan.path)]
-    state.made = state.refs(run.store, paths, get_run_logger().warning)
+    paths = {plan.path for plan in plans}
+    state.made = [ref for ref in _rehearsed(run, state).refs if ref.path in paths]
+
+
+def _rehearsed(run: Run, state: NightlyState) -> Rehearsed:
+    found = rehearsed(run.store, run.pack.name)
+    state.leave_out(found.damaged, get_run_logger().warning)
+    return found
 
 
 async def assess_night(run: Run, state: NightlyState) -> None:
     """Judge every conversation of the domain that is not yet judged, whichever night made it."""
-    names = run.store.names(f"transcripts/{run.pack.name}", ".json")
-    waiting = not_assessed(state.refs(run.store, names, get_run_logger().warning), run)
+    there = _rehearsed(run, state)
+    waiting = not_assessed(there.refs, run, there.states)
 
     async def judge() -> None:
         _, left_out = await judge_transcripts(waiting, run, state.should_stop)
@@ -128,10 +135,9 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     report = night_report(run, state)
     path = store.write_json(f"nights/{domain}/reports/{state.night.name}.json", report)
     names = store.names(f"nights/{domain}/reports", ".json")
-    before = [store.load(name, NightReport) for name in names if name < path]
+    earlier = [store.load(name, NightReport) for name in [name for name in names if name < path][::-1][: run.settings.nightly.nights]]
     read = [store.load(ref.path, Transcript) for ref in state.made]
     fidelity = measure_fidelity(run.pack, read) if read else None
-    earlier = before[::-1][: run.settings.nightly.nights]
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
     await publish_report(text, key=f"nightly-{domain}", description=f"The night of {state.night.name}")

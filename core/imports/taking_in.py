@@ -7,6 +7,7 @@ from typing import Any
 from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.message_shapes import KEPT_SYSTEM
+from core.imports.rehearsed import rehearsed
 from core.imports.transcript_files import find_transcripts
 from core.paths import user_path
 from core.records import LeftOut, Transcript, TranscriptBatch, TranscriptRef
@@ -52,14 +53,13 @@ def all_rehearsed(store: Store, domain: str, warn: Callable[[str], object]) -> s
     Raises:
         TranscriptError: there is none.
     """
-    transcripts, damaged = store.load_all(store.names(f"transcripts/{domain}", ".json"), Transcript)
-    for reason in damaged.values():
+    found = rehearsed(store, domain)
+    for reason in found.damaged.values():
         warn(f"Left out: {reason}")
-    if not transcripts:
+    if not found.refs:
         raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (make generate), or name a folder.")
-    refs = [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts.items()]
-    left_out = [LeftOut(name=path, reason=reason) for path, reason in damaged.items()]
-    return keep_batch(store, TranscriptBatch(domain=domain, transcripts=refs, left_out=left_out))
+    left_out = [LeftOut(name=path, reason=reason) for path, reason in found.damaged.items()]
+    return keep_batch(store, TranscriptBatch(domain=domain, transcripts=found.refs, left_out=left_out))
 
 
 def taken_in(store: Store, transcript: Transcript, terms: dict[str, Any] | None = None) -> str:

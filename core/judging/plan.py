@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.errors import DamagedError
 from core.fingerprint import fingerprint, seed_of
+from core.imports.rehearsed import AT_ONCE
 from core.judging.panel import combine_judges
 from core.llm.run import Run
 from core.packs.pack import Pack, Rubric, judge_hash_of, load_pack
@@ -25,6 +26,8 @@ from core.records import (
     TranscriptRef,
 )
 from core.settings.assessment import Judging
+from core.storage.file_states import FileState
+from core.storage.index import known_facts
 from core.storage.store import Store
 
 REPEATED = 20
@@ -137,15 +140,44 @@ def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | No
     return [plan_assessment(run, item.transcript, judge, number) for item in chosen for judge in run.models["judge"] for number in range(repeat)]
 
 
-def not_assessed(transcripts: Sequence[TranscriptRef], run: Run) -> list[TranscriptRef]:
-    """Return the transcripts of which one of the run's judges has no complete assessment."""
+def not_assessed(transcripts: Sequence[TranscriptRef], run: Run, states: Mapping[str, FileState] | None = None) -> list[TranscriptRef]:
+    """Return the transcripts of which one of the run's judges has no complete assessment.
 
-    def is_complete(item: TranscriptRef, judge: ModelChoice) -> bool:
-        assessment = plan_assessment(run, item, judge).existing(run.store)
-        return assessment is not None and assessment.outcome is not Outcome.INCOMPLETE
+    Args:
+        states: of the transcripts' files, where they are known.
+    """
+    if states is None:
+        folders = {item.path.rpartition("/")[0] for item in transcripts}
+        states = {path: state for folder in folders for path, state in run.store.states_in(folder, ".json").items()}
+    done = [_assessed_by(run, judge, [item for item in transcripts if item.path in states], states) for judge in run.models["judge"]]
+    return [item for item in transcripts if not all(item.path in paths for paths in done)]
 
-    judges = run.models["judge"]
-    return [item for item in transcripts if not all(is_complete(item, judge) for judge in judges)]
+
+def _assessed_by(run: Run, judge: ModelChoice, transcripts: Sequence[TranscriptRef], states: Mapping[str, FileState]) -> set[str]:
+    """Return the paths of the transcripts of which a judge has a complete assessment.
+
+    Args:
+        states: of the transcripts' files.
+    """
+    store, refs = run.store, {item.path: item for item in transcripts}
+    folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}"
+    made = store.states_in(folder, ".json")
+
+    def read(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        facts: dict[str, tuple[str, str]] = {}
+        for begin in range(0, len(names) if made else 0, AT_ONCE):
+            said, _ = store.load_all(names[begin : begin + AT_ONCE], Transcript)
+            places = {name: plan_assessment(run, refs[name], judge).place(transcript)[1] for name, transcript in said.items()}
+            found, _ = store.load_all([path for path in places.values() if path in made], Assessment)
+            complete = {path for path, item in found.items() if item.score.outcome is not Outcome.INCOMPLETE}
+            facts |= {name: (path, made[path].version) for name, path in places.items() if path in complete}
+        return facts
+
+    def is_there(fact: tuple[str, str]) -> bool:
+        return fact[0] in made and made[fact[0]].version == fact[1]
+
+    what = fingerprint([judge, judge_hash(run.pack, judge.reference), run.settings.assessment.judging, run.pack.rubric.hash])
+    return set(known_facts(store, f"assessed/{run.pack.name}-{what}", tuple[str, str], {path: states[path] for path in refs}, read, is_there))
 
 
 def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:

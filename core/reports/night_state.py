@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,7 +12,6 @@ from core.llm.run import Run
 from core.records import Assessment, AssessmentRef, LeftOut, Outcome, Transcript, TranscriptRef
 from core.rehearsal.fidelity import measure_fidelity
 from core.reports.nights import Night, NightReport, ends_at, left_by, plan_night
-from core.storage.store import Store
 
 
 @dataclass
@@ -49,15 +48,17 @@ class NightlyState:
         """Say whether nothing more may be started."""
         return datetime.now(UTC) >= self.end
 
-    def refs(self, store: Store, paths: Sequence[str], warn: Callable[[str], object]) -> list[TranscriptRef]:
-        """Return the transcripts of files; those that cannot be read are left out."""
-        found, damaged = store.load_all(paths, Transcript)
+    def leave_out(self, damaged: Mapping[str, str], warn: Callable[[str], object]) -> None:
+        """Leave out files that cannot be read.
+
+        Args:
+            damaged: by name, why.
+        """
         known = {item.name for item in self.left_out}
         for path, reason in damaged.items():
             if path not in known:
                 warn(f"Left out: {reason}")
                 self.left_out.append(LeftOut(name=path, reason=reason))
-        return [TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in found.items()]
 
 
 def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:

@@ -17,24 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
+from core.storage.file_states import FileState, object_state
 from core.storage.traces import trace
 from core.storage.whole_files import ROOT_VARIABLE, explain_failure, holds, open_to_append, part_of, replace_file, wrong_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class FileState:
-    """What tells one version of a file from another.
-
-    Args:
-        size: bytes; modified: seconds since 1970.
-        mark: of the version; of a local file, its inode and the time of the last change in nanoseconds.
-    """
-
-    size: int
-    modified: float
-    mark: str
 
 
 @dataclass(frozen=True)
@@ -55,8 +42,11 @@ class Store:
         Raises:
             StoreError: it is not there, cannot be read, or is no text.
         """
+        return self._text(name, self.read_bytes(name))
+
+    def _text(self, name: str, content: bytes) -> str:
         try:
-            return self.read_bytes(name).decode()
+            return content.decode()
         except UnicodeDecodeError as error:
             what = f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant"
             raise DamagedError(f"{what}. Name another, or remove it.") from error
@@ -68,21 +58,29 @@ class Store:
             StoreError: it is not there.
             DamagedError: it is no such record.
         """
-        try:
-            return kind.model_validate_json(self.read(name))
-        except ValidationError as error:
-            what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
-            raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
+        return self._record(name, self.read_bytes(name), kind)
 
     def load_all(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
-        """Return the records of files by their names, and by name why others cannot be read."""
-        found, damaged = dict[str, Kind](), dict[str, str]()
-        for name in names:
+        """Return the records of files by their names, and by name why others cannot be read.
+
+        Raises:
+            StoreError: one is not there.
+        """
+        found, damaged, wanted = dict[str, Kind](), dict[str, str](), sorted(names)
+        contents = map(self.read_bytes, wanted) if self.is_local else self.read_many(wanted)
+        for name, content in zip(wanted, contents, strict=True):
             try:
-                found[name] = self.load(name, kind)
+                found[name] = self._record(name, content, kind)
             except DamagedError as error:
                 damaged[name] = str(error)
         return found, damaged
+
+    def _record(self, name: str, content: bytes, kind: type[Kind]) -> Kind:
+        try:
+            return kind.model_validate_json(self._text(name, content))
+        except ValidationError as error:
+            what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
+            raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
     def load_json(self, name: str) -> dict[str, Any]:
         """Return the JSON object of a file.
@@ -143,10 +141,25 @@ class Store:
                 else:
                     info = fs.info(f"{root}/{name}")
                     if info.get("type") == "file":
-                        found[name] = FileState(int(info["size"]), fs.modified(f"{root}/{name}").timestamp(), str(info.get("ETag", "")))
+                        found[name] = object_state(info)
             except OSError:
                 continue
         return found
+
+    def states_in(self, folder: str, ending: str = "") -> dict[str, FileState]:
+        """Return the state of each file in a folder, in the order of their names. An object store tells a thousand with one request."""
+        if self.is_local:
+            names = self.names(folder, ending)
+            for name in names:
+                self._saw(name)
+            return self.states(names)
+        fs, place = self._place(folder)
+        try:
+            entries = sorted(fs.ls(place, detail=True), key=lambda info: info["name"])
+        except FileNotFoundError:
+            return {}
+        named = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
+        return {name: object_state(info) for name, info in named if name.endswith(ending) and not wrong_in(name)}
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""

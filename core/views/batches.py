@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from core.errors import PackError, StoreError
 from core.packs.pack import Pack, load_pack
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Outcome, Transcript, TranscriptBatch
-from core.storage.store import FileState, Store
+from core.storage.file_states import FileState
+from core.storage.store import Store
 
 KEPT_BATCHES = 4
 """Batches whose conversations are kept in memory."""

@@ -18,8 +18,9 @@ from core.rehearsal.turn_log import FOLDER as TURNS
 from core.rehearsal.turn_log import SIDES, Rejection, Turn
 from core.rehearsal.turns import steering_inputs
 from core.reports.under_way import SILENT_SECONDS, UnderWay, records_under_way
+from core.storage.file_states import FileState
 from core.storage.json_lines import read_objects
-from core.storage.store import FileState, Store
+from core.storage.store import Store
 from core.views.personas import Card, card_of
 from core.views.records import read_all
 

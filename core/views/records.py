@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from core.errors import StoreError
 from core.records import AssessmentBatch
-from core.storage.store import FileState, Store
+from core.storage.file_states import FileState
+from core.storage.store import Store
 
 Kind = TypeVar("Kind", bound=BaseModel)
 MOST = 2000

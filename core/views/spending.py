@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from core.llm.bills import SENT, Bill, charged, is_entry
+from core.storage.file_states import FileState
 from core.storage.json_lines import read_objects
 from core.storage.shared_log import Line
-from core.storage.store import FileState, Store
+from core.storage.store import Store
 
 KEPT = ("call", "role", "item", "model", "outcome", "usd", "estimated", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 """Fields of a call that a bill needs."""

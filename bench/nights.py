@@ -1,0 +1,94 @@
+"""What a night asks an object store for to find the conversations that are not judged yet: without an index, with one, and after a night's work.
+
+    python bench/nights.py [conversations=20000]        (make bench-nights)
+
+moto's S3 server answers on loopback, in this process: its own time is in the seconds, and the network's is not.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+from moto.moto_server import threaded_moto_server
+from moto.s3.models import s3_backends
+
+from core.imports.rehearsed import rehearsed
+from core.judging.plan import not_assessed, plan_assessment
+from core.llm.ledger import Ledger
+from core.llm.run import Run
+from core.records import ModelChoice, TranscriptRef
+from core.settings.pipeline import load_settings
+from core.storage.store import Store
+from tests.core.judged import PACK, assessment, conversation
+
+NIGHT = 50
+"""Conversations of a night."""
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+ASKED: Counter[str] = Counter()
+
+
+class Counted(threaded_moto_server.DomainDispatcherApplication):
+    """Counts requests by what they ask for."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        ASKED["list" if "list-type" in environ.get("QUERY_STRING", "") else environ["REQUEST_METHOD"].lower()] += 1
+        return super().__call__(environ, start_response)
+
+
+def fill(run: Run, numbers: Sequence[int], judged: bool) -> None:
+    """Put conversations into the bucket, and their verdicts, without a request for each."""
+    bucket = s3_backends["123456789012"]["aws"]
+    for number in numbers:
+        transcript = conversation(f"{number:05d}-0123456789ab", exchanges=10, user="I slept badly again. " * 10, assistant="What kept you awake? " * 20)
+        path = f"transcripts/{PACK.name}/{transcript.id}.json"
+        bucket.put_object("nights", f"data/{path}", transcript.model_dump_json().encode())
+        if judged:
+            plan = plan_assessment(run, TranscriptRef(id=transcript.id, path=path, exchanges=10), run.models["judge"][0])
+            bucket.put_object("nights", f"data/{plan.place(transcript)[1]}", assessment(transcript, "scripted/judge", {}).model_dump_json().encode())
+
+
+def measure(what: str, run: Run, waiting: int) -> None:
+    """Find what waits, and print what that took."""
+    ASKED.clear()
+    started, cpu = time.monotonic(), time.process_time()
+    there = rehearsed(run.store, PACK.name)
+    found = not_assessed(there.refs, run, there.states)
+    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    if len(found) != waiting:
+        sys.exit(f"{len(found)} wait, and {waiting} should")
+    print(f"{what:<44} {seconds:8.1f} {cpu:8.1f} {ASKED.total():9,}   {', '.join(f'{count:,} {kind}' for kind, count in ASKED.most_common())}", flush=True)
+
+
+def main() -> None:
+    count = next((int(word.removeprefix("conversations=")) for word in sys.argv[1:] if word.startswith("conversations=")), 20_000)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    threaded_moto_server.DomainDispatcherApplication = Counted  # ty: ignore[invalid-assignment]
+    server = threaded_moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    os.environ |= {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.get_host_and_port()[1]}"}
+    s3_backends["123456789012"]["aws"].create_bucket("nights", "us-east-1")
+    settings, store = load_settings("config/demo.yaml"), Store("s3://nights/data")
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run("night", PACK, settings, store, {"judge": [ModelChoice(reference="scripted/judge")]}, Ledger(Store(folder), "night", settings.budget))
+        fill(run, range(count), judged=True)
+        fill(run, range(count, count + NIGHT), judged=False)
+        print(f"{f'{count:,} conversations judged, {NIGHT} not':<44} {'seconds':>8} {'CPU s':>8} {'requests':>9}")
+        measure("without an index", run, NIGHT)
+        measure("with it", run, NIGHT)
+        fill(run, range(count, count + NIGHT), judged=True)
+        measure(f"after {NIGHT} more were judged", run, 0)
+        measure("and again", run, 0)
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
