@@ -83,7 +83,10 @@ def redact(text: str) -> str:
 
 def redact_known(text: str) -> str:
     """Return text without the secrets that are known: as they are, cut at either end, and in base64, hexadecimal, URL, JSON or HTML encoding."""
-    forms = _forms(_known())
+    return _without_all(text, _forms(_known()))
+
+
+def _without_all(text: str, forms: tuple[str, ...]) -> str:
     if _hidden(text, forms):
         text = " ".join(REDACTED if _hidden(word, forms) else word for word in text.split(" "))
     for form in forms:
@@ -99,11 +102,16 @@ def holds_key(text: str) -> bool:
 
 def redact_value(value: Any) -> Any:
     """Return plain data whose texts are without known secrets."""
-    if isinstance(value, str):
-        return redact_known(value)
-    if isinstance(value, dict):
-        return {redact_value(key): redact_value(item) for key, item in value.items()}
-    return [redact_value(item) for item in value] if isinstance(value, list | tuple) else value
+    forms = _forms(_known())
+
+    def clean(part: Any) -> Any:
+        if isinstance(part, str):
+            return _without_all(part, forms)
+        if isinstance(part, dict):
+            return {clean(key): clean(item) for key, item in part.items()}
+        return [clean(item) for item in part] if isinstance(part, list | tuple) else part
+
+    return clean(value)
 
 
 def without_secrets(error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from core.packs.word_search import UNSPACED
 from core.records import Exchange
@@ -13,6 +14,10 @@ OPENER_WORDS = 3
 MEASURED = 0.9
 """Share of Latin letters from which a side's messages are counted for judges: counts were checked in languages of this script."""
 
+KEPT = 4000
+"""Characters of the longest text whose words are kept in memory."""
+
+_WORD = re.compile(r"[\w'’]+")
 _MARKUP = re.compile(r"[*_#>`]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
@@ -29,8 +34,17 @@ _NOTHING_SAID = ("Z", "So", "Sk", "Cf", "Cc", "Co", "Cn", "Mn", "Me", "Pe", "Pf"
 
 def words(text: str) -> list[str]:
     """Return a text's words, lower case, without punctuation or Markdown; where a script puts no spaces between words, each letter counts as one."""
+    return list(_kept_words(text) if len(text) <= KEPT else _split(text))
+
+
+@lru_cache(maxsize=4096)  # what was said before is read again with each message
+def _kept_words(text: str) -> tuple[str, ...]:
+    return tuple(_split(text))
+
+
+def _split(text: str) -> list[str]:
     plain = _MARKUP.sub(" ", text.lower())
-    return _words_beyond(plain) if _BEYOND.search(plain) else re.findall(r"[\w'’]+", plain)
+    return _words_beyond(plain) if _BEYOND.search(plain) else _WORD.findall(plain)
 
 
 def _words_beyond(text: str) -> list[str]:

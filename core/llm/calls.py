@@ -14,7 +14,7 @@ from core.llm.limiter import Call, Limiter
 from core.llm.loops import circle_of
 from core.llm.prices import PriceList, greatest_price
 from core.llm.usage_bounds import charged_usage, most_characters, most_usage
-from core.redaction import redact_known, redact_value
+from core.redaction import redact_value
 from core.settings.models import Calls
 from core.thinking import without_thinking
 
@@ -194,14 +194,12 @@ class Caller:
 
 def _clean(reply: Reply, request: ChatRequest) -> Reply:
     """Return a reply without thoughts that stand in its text, and without our own secrets: what answers may be a proxy that repeats what it was sent."""
-    usage = replace(reply.usage, raw=redact_value(dict(reply.usage.raw)))
     # a structured answer was read from among its thoughts, and its strings may quote their marks
     text, thought = (reply.text, False) if request.schema else without_thinking(reply.text, cut=reply.finish == "length")
-    return replace(
-        reply, text=redact_known(text), thought=reply.thought or thought, usage=usage, request_id=_named(reply.request_id), reported=_named(reply.reported)
-    )
+    text, request_id, reported, raw = redact_value([text, _named(reply.request_id), _named(reply.reported), dict(reply.usage.raw)])
+    return replace(reply, text=text, thought=reply.thought or thought, usage=replace(reply.usage, raw=raw), request_id=request_id, reported=reported)
 
 
 def _named(said: object) -> str | None:
     """Return a name that a provider gave; none where it gave none."""
-    return redact_known(said[:LONGEST_NAME].encode(errors="replace").decode()) or None if isinstance(said, str) else None
+    return said[:LONGEST_NAME].encode(errors="replace").decode() or None if isinstance(said, str) else None

@@ -16,6 +16,8 @@ LONGEST_TEXT = 20_000_000
 """Characters that a template may make, those included that it throws away: five times what the largest context of a model holds."""
 SECONDS = 2.0
 """Of the processor, for one text. A shipped prompt takes a few milliseconds."""
+STEPS = 32
+"""Items of a loop and pieces of text between two looks at the clock."""
 ITEM = 64
 """Characters that an item of a list counts as, which is what it takes in memory."""
 
@@ -36,6 +38,7 @@ class _Work:
 
     until: float
     characters: int = 0
+    steps: int = 0
 
 
 _WORK: ContextVar[_Work] = ContextVar("_WORK")
@@ -65,6 +68,19 @@ def spend(characters: int = 0) -> None:
         raise OverflowError(f"it takes more than {SECONDS:g} s")
 
 
+def step(characters: int = 0) -> None:
+    """Count a small step; the clock, which costs more than most of them, is looked at with every `STEPS`th.
+
+    Raises:
+        OverflowError: as `spend` does.
+    """
+    work = _WORK.get()
+    work.steps += 1
+    work.characters += characters
+    if work.characters > LONGEST_TEXT or work.steps % STEPS == 0:
+        spend()
+
+
 def text_of(value: Any) -> str:
     """Return what is written of a text or a number; anything else is a `TypeError`."""
     if not isinstance(value, str | int | float | Undefined | None):
@@ -74,7 +90,7 @@ def text_of(value: Any) -> str:
 
 def _counted(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
-        spend()
+        step()
         yield value
 
 

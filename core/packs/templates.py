@@ -17,7 +17,7 @@ from jinja2.visitor import NodeTransformer
 from pydantic import BaseModel
 
 from core.errors import PackError
-from core.packs.template_filters import BOUNDS, FILTERS, join, metered, spend, text_of, timed_test
+from core.packs.template_filters import BOUNDS, FILTERS, join, metered, step, text_of, timed_test
 
 LONGEST_TEMPLATE = 100_000
 """Characters; the longest shipped has a seventh of it."""
@@ -193,7 +193,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _pieces(made: Iterable[str]) -> Iterator[str]:
     for piece in made:
-        spend(len(piece))
+        step(len(piece))
         yield piece
 
 

@@ -112,8 +112,9 @@ def _help(assistance: Help, answers: Sequence[str]) -> dict[str, Any]:
     names = [name for text in answers[-KINDS:] if (name := assistance.kind_of(text))]
     labels = [assistance.kinds[name].label for name in names]
     again = labels[-1] if len(names) > 1 and names[-1] == names[-2] else ""
-    unused = [kind.label for name, kind in assistance.kinds.items() if name not in {assistance.kind_of(text) for text in answers}]
-    return {"lately": labels, "again": again, "unused": unused if again else []}
+    used = {assistance.kind_of(text) for text in answers} if again else set[str | None]()
+    unused = [kind.label for name, kind in assistance.kinds.items() if name not in used] if again else []
+    return {"lately": labels, "again": again, "unused": unused}
 
 
 def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) -> list[dict[str, Any]]:
