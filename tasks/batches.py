@@ -58,18 +58,19 @@ async def gather_bounded(
     slots, batch = asyncio.Semaphore(limit), _Batch[Ref](names, doing, how_far, count_items)
 
     async def one(number: int) -> None:
-        settled = False
+        try:
+            settled = batch.begin(number) or should_stop() or await batch.settle(number, make(items[number]))
+        finally:
+            slots.release()
         while not settled:
+            await asyncio.sleep(pause(run.store))
             async with slots:
-                if batch.begin(number) or should_stop():
-                    return
-                settled = await batch.settle(number, make(items[number]))
-            if not settled:
-                await asyncio.sleep(pause(run.store))
+                settled = batch.begin(number) or should_stop() or await batch.settle(number, make(items[number]))
 
     try:
         async with shown_under_way(run, doing, batch.counts, how_far), asyncio.TaskGroup() as group:
             for number in range(len(items)):
+                await slots.acquire()  # a task is made when its turn comes: thousands that wait take memory
                 group.create_task(one(number))
     except* UnderstudyError as errors:
         raise first_of(errors) from None

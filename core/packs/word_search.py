@@ -9,6 +9,10 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u30
 """A letter of a script that puts no spaces between words: Thai, Lao, Burmese, Khmer, Chinese and Japanese."""
 
 
+KEPT = 4096
+"""Texts whose topics are kept in memory."""
+
+
 def plain(text: str) -> str:
     """Return a text as the lists are searched in it."""
     return text.lower().replace("’", "").replace("'", "")  # people leave them out
@@ -25,7 +29,7 @@ def pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 class TopicSearch:
-    """Finds the subtopics of a taxonomy in texts, by their words; it keeps what it found, as a text is often searched again."""
+    """Finds the subtopics of a taxonomy in texts, by their words; it keeps what it found in the last texts, as a text is often searched again."""
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         """Take the subtopics' words."""
@@ -35,6 +39,8 @@ class TopicSearch:
     def find(self, text: str) -> dict[str, int]:
         """Return the subtopics that a text touches and the position where each first shows, in order of appearance."""
         if text not in self._positions:
+            if len(self._positions) >= KEPT:
+                self._positions.clear()
             searched = plain(text)
             positions = {name: match.start() for name, words in self._patterns.items() if (match := words.search(searched))}
             self._positions[text] = dict(sorted(positions.items(), key=lambda item: item[1]))

@@ -7,7 +7,7 @@ part; they do not show that it plays well.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core.judging.ordinary_english import ENGLISH, ordinary_english
@@ -124,20 +124,24 @@ class Report:
         return [figure.name for figure in self.figures if figure.out]
 
 
-def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
-    """Measure a batch of transcripts, of this product or of the forerunner's form.
+def measure_fidelity(pack: Pack, transcripts: Iterable[Transcript]) -> Report:
+    """Measure a batch of transcripts, of this product or of the forerunner's form; each is read once, and only its users' messages are kept.
 
     Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
     """
-    messages = [message for transcript in transcripts for message in played_messages(transcript)]
+    messages, openers, refused, ends, places = list[PlayedMessage](), list[int](), Counter[str](), Counter[str](), list[bool]()
+    for transcript in transcripts:
+        messages += played_messages(transcript)
+        openers.append(len({opener(exchange.user) for exchange in transcript.exchanges}))
+        refused.update(_faults(pack, transcript))
+        ends[str(transcript.end_reason or "not stated")] += 1
+        places += _place_shows(pack, transcript)
     topic_search = TopicSearch(pack.taxonomy)
     topics = [set(topic_search.find(message.text)) for message in messages]
     flaws, styles = _flaws(pack, messages), _styles(pack, messages)
     # what a direct answer starts with is known of English alone
     asked = [message for message in messages if message.answer_before and "?" in message.answer_before] if _in_english(messages) else []
     scheduled = [(message.topics_due, sums) for message, sums in zip(messages, topics, strict=True) if message.topics_due]
-    openers = [[opener(exchange.user) for exchange in transcript.exchanges] for transcript in transcripts]
-    refused = Counter(fault for transcript in transcripts for fault in _faults(pack, transcript))
     unusable = sum(count for fault, count in refused.items() if fault not in REWRITES)  # a fault of style says nothing of who played what
     due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
     answered = sum(_answers(message) for message in asked)
@@ -151,24 +155,24 @@ def measure_fidelity(pack: Pack, transcripts: Sequence[Transcript]) -> Report:
         "question_endings": (sum(ends_with_question(message.text) for message in messages), len(messages)),
         "topics_per_message": (sum(map(len, topics)), len(messages)),
         "topics_kept": (sum(len(due & sums) for due, sums in scheduled), kept),
-        "distinct_openers": (sum(len(set(items)) for items in openers), len(messages)),
+        "distinct_openers": (sum(openers), len(messages)),
         "messages_refused": (unusable, unusable + 2 * len(messages)),
         "episodes_recognised": (sum(bool(shows.search(plain(message.text))) for message, shows in arrived), len(arrived)),
         "episode_messages": (sum(bool(message.part) for message in messages), len(messages)),
         "episode_answered": (sum(_answers(message) for message in played), len(played)),
         "topics_in_time": _topics_in_time(messages, topics),
         "cooperation_lift": _cooperation(messages),
-        "place_shows": _places(pack, transcripts),
+        "place_shows": (sum(places), len(places)),
         "events_mentioned": (sum(_mentions(message) for message in after), len(after)),
     }
     ranges = RANGES | {"episode_messages": (0, pack.episodes.most_of_messages)}
     return Report(
-        conversations=len(transcripts),
+        conversations=len(openers),
         messages=len(messages),
         figures=[Figure(name, total / of if of else None, of, *ranges[name]) for name, (total, of) in sums.items()],
         flaws=flaws,
         styles=styles,
-        ends=Counter(str(transcript.end_reason or "not stated") for transcript in transcripts),
+        ends=ends,
         refused=refused,
     )
 
@@ -224,16 +228,15 @@ def _uses(message: PlayedMessage) -> bool:
     return len(_beginnings(message.answer_before or "") & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
 
 
-def _places(pack: Pack, transcripts: Sequence[Transcript]) -> tuple[float, int]:
-    """Return in how many conversations a word of the persona's country shows, and of how many."""
-    words_of = {country.name: pattern(tuple(country.words)) for country in pack.life.countries.values() if country.words}
-    shown = []
-    for transcript in transcripts:
-        drawn = drawn_persona(transcript.persona)
-        shows = words_of.get(drawn.life.get("place", "").rpartition(", ")[2]) if drawn else None
-        if shows:
-            shown.append(any(shows.search(plain(exchange.user)) for exchange in transcript.exchanges))
-    return sum(shown), len(shown)
+def _place_shows(pack: Pack, transcript: Transcript) -> list[bool]:
+    """Return whether a word of the persona's country shows; nothing where the country has none."""
+    drawn = drawn_persona(transcript.persona)
+    place = drawn.life.get("place", "").rpartition(", ")[2] if drawn else ""
+    country = next((one for one in pack.life.countries.values() if one.name == place and one.words), None)
+    if country is None:
+        return []
+    shows = pattern(tuple(country.words))
+    return [any(shows.search(plain(exchange.user)) for exchange in transcript.exchanges)]
 
 
 def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:

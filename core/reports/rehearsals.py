@@ -11,8 +11,7 @@ from core.rehearsal.lengths import Lengths, planned_evaluation_lengths, summaris
 
 def fidelity_of(run: Run, transcripts: Sequence[TranscriptRef]) -> Report:
     """Return how much of the personas shows in transcripts."""
-    read = [run.store.load(item.path, Transcript) for item in transcripts]
-    return measure_fidelity(run.pack, read)
+    return measure_fidelity(run.pack, (run.store.load(item.path, Transcript) for item in transcripts))
 
 
 def lengths_beside_evaluation(run: Run, batch: Sequence[TranscriptRef]) -> dict[str, Lengths]:
