@@ -266,8 +266,13 @@ bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with fau
 dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (an hour) [COUNT=10 MODEL=file or openai-compatible/name]
 	@$(BIN)/python -W ignore -m bench.dress_rehearsal $(if $(COUNT),count=$(COUNT)) $(if $(MODEL),model="$(MODEL)")
 
+.PHONY: bench-nights
+bench-nights:  ## Measure how a night finds what is not judged yet on an object store (10 minutes) [COUNT=20000]
+	@deployments/install.sh light
+	@$(BIN)/python -W ignore bench/nights.py $(if $(COUNT),conversations=$(COUNT))
+
 .PHONY: bench-commands
-bench-commands:  ## Measure commands whose result exists, through Prefect and from a receipt (2 minutes) [SETTINGS=file]
+bench-commands:  ## Measure the start of commands, refusals, and results that exist, through Prefect and from a receipt (2 minutes) [SETTINGS=file]
 	@deployments/install.sh light
 	@$(BIN)/python bench/commands.py $(SETTINGS)
 

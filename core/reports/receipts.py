@@ -21,7 +21,7 @@ from core.storage.traces import Trace, stamp
 
 PACKAGES = ("flows", "tasks", "blocks", "core")
 DATA = ("deployments", "config", "prompts", "pyproject.toml", "uv.lock")
-REPEATABLE = ("pipeline", "generation", "assessment", "dataset", "training", "export", "evaluation")
+REPEATABLE = ["pipeline", "release", "generation", "assessment", "repair", "preferences", "calibration", "dataset", "training", "export", "evaluation"]
 """Flows that make nothing when they are run again; a night, say, makes new conversations."""
 
 
