@@ -145,6 +145,7 @@ def _count(value: Any) -> int | None:
     return int(value)
 
 
+@lru_cache(maxsize=1024)
 def _size(text: str) -> int:
     """Return the bytes of a text, or those of its compatibility form, which some tokenizers make first, if that has more."""
     if text.isascii():
@@ -152,6 +153,6 @@ def _size(text: str) -> int:
     return max(len(form.encode("utf-8", "surrogatepass")) for form in (text, unicodedata.normalize("NFKC", text)))
 
 
-@lru_cache(maxsize=2048)  # a conversation is sent again with each message
+@lru_cache(maxsize=1024)  # a conversation is sent again with each message
 def _words(text: str) -> int:
     return len(WORD.findall(text))

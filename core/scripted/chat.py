@@ -1,6 +1,7 @@
 """The `scripted` provider: plays every role deterministically by seed, with no network. The company of the demo and the tests."""
 
 import re
+from functools import lru_cache
 
 from core.errors import SettingsError
 from core.judging.text_facts import words
@@ -74,5 +75,10 @@ class ScriptedDesigner:
 
 
 def _reply(request: ChatRequest, text: str) -> Reply:
-    read = sum(len(words(message.content)) for message in request.messages) + len(words(request.system))
+    read = sum(_word_count(message.content) for message in request.messages) + _word_count(request.system)
     return Reply(text=text, finish="stop", usage=Usage(input_tokens=read, output_tokens=len(words(text))))
+
+
+@lru_cache(maxsize=1024)  # a conversation is sent again with each message
+def _word_count(text: str) -> int:
+    return len(words(text))
