@@ -68,9 +68,10 @@ class JudgementLog:
             raise ValueError(f"it has no usable answer to the call {answer.call!r:.80}")
         self._found[answer.call] = answer
 
-    def find(self, call: str) -> list[Verdict] | None:
-        """Return what was answered to a call, if it was."""
-        return self._found[call].verdicts if call in self._found else None
+    @property
+    def answers(self) -> dict[str, list[Verdict]]:
+        """What was answered, by call."""
+        return {call: found.verdicts for call, found in self._found.items()}
 
     def said_of_others(self, criteria: Sequence[Criterion]) -> dict[str, str]:
         """Return what was said of other criteria than some, as reasonings are compared, each with its criterion."""

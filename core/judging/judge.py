@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,6 +62,27 @@ class JudgeContext:
     tally: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True)
+class Call:
+    """One request to a judge.
+
+    Args:
+        criteria: that it asks; again: how often the same was asked before.
+    """
+
+    criteria: tuple[Criterion, ...]
+    again: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the log knows it by."""
+        return f"{self.again} {' '.join(criterion.id for criterion in self.criteria)}"
+
+
+Answers = Mapping[str, Sequence[Verdict]]
+"""What came of calls, by their names; ERROR verdicts where no usable answer did."""
+
+
 async def assess(context: JudgeContext) -> Assessment:
     """Judge a transcript on every criterion that applies to its length.
 
@@ -74,10 +95,11 @@ async def assess(context: JudgeContext) -> Assessment:
         RunStoppedError: no further calls are possible, or the judge says nothing too often; the answers so far are in the log.
     """
     pack, transcript = context.pack, context.transcript
-    exchanges = len(transcript.exchanges)
-    criteria = applicable(pack.rubric, exchanges)
-    answered = {verdict.criterion: verdict for verdict in await _confirmed(context, await _ask_all(context, criteria) if criteria else [])}
-    verdicts = [answered[criterion.id] for criterion in criteria]
+    exchanges, answers = len(transcript.exchanges), context.log.answers
+    while calls := open_calls(context, answers):
+        answers = {**answers, **await _ask_all(context, calls)}
+    asked = _follow(context, answers)[1]
+    verdicts = [_result(context.judge.reference, criterion, asked[criterion.id]) for criterion in applicable(pack.rubric, exchanges)]
     return Assessment(
         transcript_id=transcript.id,
         judge=context.judge.reference,
@@ -91,47 +113,61 @@ async def assess(context: JudgeContext) -> Assessment:
     )
 
 
-async def _ask_all(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0) -> list[Verdict]:
-    first, *others = _calls(context, criteria)
-    verdicts = await _ask(context, first, again)
+def open_calls(context: JudgeContext, answers: Answers) -> list[Call]:
+    """Return the calls that are due: those that ask each criterion, and when these are answered, those that confirm gates that failed.
+
+    Args:
+        answers: to the calls so far.
+    """
+    return _follow(context, answers)[0]
+
+
+def _follow(context: JudgeContext, answers: Answers) -> tuple[list[Call], dict[str, list[Verdict]]]:
+    """Return the calls that are due, and what was answered to each criterion until then."""
+    asked: dict[str, list[Verdict]] = {}
+    calls = _calls(context, applicable(context.pack.rubric, len(context.transcript.exchanges)))
+    for again in range(CONFIRMATIONS[context.how.confirm_gates] + 1):
+        if missing := [call for call in calls if call.name not in answers]:
+            return missing, asked
+        for verdict in [verdict for call in calls for verdict in answers[call.name]]:
+            asked.setdefault(verdict.criterion, []).append(verdict)
+        calls = _calls(context, _undecided_gates(context.pack.rubric, asked), again + 1)
+    return [], asked
+
+
+async def _ask_all(context: JudgeContext, calls: Sequence[Call]) -> dict[str, list[Verdict]]:
+    first, *others = calls
+    answers = {first.name: await _ask(context, first)}
     # an error that stops the run waits for the other calls: their answers are paid for
-    rest = await asyncio.gather(*(_ask(context, call, again) for call in others), return_exceptions=True)
-    for answer in rest:
+    rest = await asyncio.gather(*(_ask(context, call) for call in others), return_exceptions=True)
+    for call, answer in zip(others, rest, strict=True):
         if isinstance(answer, BaseException):
             raise answer
-        verdicts += answer
-    return verdicts
+        answers[call.name] = answer
+    return answers
 
 
-def _calls(context: JudgeContext, criteria: Sequence[Criterion]) -> list[list[Criterion]]:
+def _calls(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0) -> list[Call]:
     """Group the criteria by call."""
     if context.how.mode == "single":
-        return [list(criteria)]
+        return [Call(tuple(criteria), again)] if criteria else []
     kinds: dict[str, list[Criterion]] = {}
     for criterion in criteria:
         kinds.setdefault(criterion.id if context.how.mode == "criterion" else criterion.head.category or "gates", []).append(criterion)
-    return list(kinds.values())
+    return [Call(tuple(group), again) for group in kinds.values()]
 
 
-async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> list[Verdict]:
-    """Make one call, or take its answer from the log; an unusable answer gives ERROR verdicts."""
-    call = f"{again} {' '.join(criterion.id for criterion in criteria)}"
-    if kept := context.log.find(call):
-        return kept
+async def _ask(context: JudgeContext, call: Call) -> list[Verdict]:
+    """Make one call; an unusable answer gives ERROR verdicts."""
     judgements: list[Judgement] = []
-    request = _request(context, criteria, again)
-    exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
+    request = request_of(context, call)
 
     def read(reply: Reply) -> None:
-        others = context.log.said_of_others(criteria)
-        judgement = read_judgement(reply, criteria, exchanges, alone, asked, context.pack.rubric, others)
-        judgements.append(judgement)
-        keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
-        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
-            raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
+        judgements.append(read_reply(context, call, request, reply))
+        check_usable(judgements[-1])
 
     try:
-        _check_fits(context, request)
+        check_fits(context, request)
         try:
             reply = await context.judge.complete(replace(request, check=read))
             if not judgements:  # the model is one that checks nothing
@@ -140,15 +176,44 @@ async def _ask(context: JudgeContext, criteria: Sequence[Criterion], again: int)
             if not judgements:
                 raise
     except ModelError as error:
-        return [unusable(criterion.id, str(error)) for criterion in criteria]
-    judgement = judgements[-1]
+        return [unusable(criterion.id, str(error)) for criterion in call.criteria]
+    keep(context, call, judgements[-1])
+    return judgements[-1].verdicts
+
+
+def read_reply(context: JudgeContext, call: Call, request: ChatRequest, reply: Reply) -> Judgement:
+    """Read a judge's reply to a call, and count what of it says nothing.
+
+    Raises:
+        ModelError: it is truncated or does not hold the JSON that was asked for.
+        RunStoppedError: the judge says nothing too often to be paid further.
+    """
+    exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
+    others = context.log.said_of_others(call.criteria)
+    judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
+    keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
+    return judgement
+
+
+def check_usable(judgement: Judgement) -> None:
+    """Check that a judgement answers all that was asked.
+
+    Raises:
+        InvalidOutputError: it does not.
+    """
+    if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
+        raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
+
+
+def keep(context: JudgeContext, call: Call, judgement: Judgement) -> None:
+    """Keep what answers a call whole; it is not asked again."""
     if not judgement.unusable:
-        context.log.add(call, judgement.verdicts, judgement.repaired)
-    return judgement.verdicts
+        context.log.add(call.name, judgement.verdicts, judgement.repaired)
 
 
-def _request(context: JudgeContext, criteria: Sequence[Criterion], again: int) -> ChatRequest:
-    pack, judge, transcript, how = context.pack, context.judge, context.transcript, context.how
+def request_of(context: JudgeContext, call: Call) -> ChatRequest:
+    """Return the request that a call sends."""
+    pack, judge, transcript, how, criteria, again = context.pack, context.judge, context.transcript, context.how, call.criteria, call.again
     seed = seed_of("judge", judge.reference, transcript.id, context.repeat, again, *(criterion.id for criterion in criteria))
     asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
@@ -185,7 +250,12 @@ def asked_of(rubric: Rubric, criterion: Criterion, examples: bool = True) -> dic
     return {**criterion.head.model_dump(), "text": text, "forgives": criterion.id in rubric.numbers.forgives}
 
 
-def _check_fits(context: JudgeContext, request: ChatRequest) -> None:
+def check_fits(context: JudgeContext, request: ChatRequest) -> None:
+    """Check that a judge can read a request whole.
+
+    Raises:
+        ContextError: it cannot.
+    """
     if context.context is None:
         return
     tokens = sum(context.count(message.content) for message in request.messages)
@@ -196,25 +266,18 @@ def _check_fits(context: JudgeContext, request: ChatRequest) -> None:
         )
 
 
-async def _confirmed(context: JudgeContext, verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Ask failed gates again, without showing earlier answers, until it is decided whether they fail."""
-    gates = context.pack.rubric.criteria
-    asked = {
-        verdict.criterion: [verdict] for verdict in verdicts if gates[verdict.criterion].head.gate and value_of(gates[verdict.criterion], verdict.answer) == 0
-    }
-    for again in range(1, CONFIRMATIONS[context.how.confirm_gates] + 1):
-        open_still = [gates[name] for name, answers in asked.items() if _undecided(gates[name], answers)]
-        for verdict in await _ask_all(context, open_still, again) if open_still else []:
-            asked[verdict.criterion].append(verdict)
-    return [_settled(context.judge.reference, gates[item.criterion], asked[item.criterion]) if item.criterion in asked else item for item in verdicts]
+def _undecided_gates(rubric: Rubric, asked: Mapping[str, Sequence[Verdict]]) -> list[Criterion]:
+    """Return the gates that failed, and may not have."""
+    failed = []
+    for name, given in asked.items():
+        gate = rubric.criteria[name]
+        values = [value_of(gate, verdict.answer) for verdict in given]
+        if gate.head.gate and values[0] == 0 and None not in values and values.count(0.0) < 2:
+            failed.append(gate)
+    return failed
 
 
-def _undecided(gate: Criterion, answers: Sequence[Verdict]) -> bool:
-    values = [value_of(gate, verdict.answer) for verdict in answers]
-    return None not in values and values.count(0.0) < 2
-
-
-def _settled(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
+def _result(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
     """Return the result of several answers to one gate: the last one under each policy, because asking ends when it is decided.
 
     A failure that could not be confirmed is ERROR: neither a failure nor a pass.

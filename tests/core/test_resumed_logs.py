@@ -59,7 +59,7 @@ def test_every_answer_of_a_judge_comes_back(stores, words):
         log.add(f"0 C{number}", [Verdict(criterion=f"C{number}", answer=Answer.YES, reasoning=text, cited=[1])])
     found = JudgementLog(store, "x")
     assert found.damage is None
-    assert [verdict.reasoning for number in range(len(words)) for verdict in found.find(f"0 C{number}") or []] == words
+    assert [verdict.reasoning for number in range(len(words)) for verdict in found.answers.get(f"0 C{number}", [])] == words
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_of_a_damaged_log_of_judgements_every_answer_is_used_that_is_one(tmp_pat
     ]
     put(store, [first, *(line.encode() for line in spoilt), third], "x", "judgements")
     found = JudgementLog(store, "x")
-    assert [bool(found.find(f"0 {name}")) for name in "ABCDE"] == [True, False, True, False, False]
+    assert [f"0 {name}" in found.answers for name in "ABCDE"] == [True, False, True, False, False]
     assert found.damage is not None
     assert "2 of its 10 lines are used" in found.damage
     assert len(aside(store, "judgements")) == 1
