@@ -20,6 +20,7 @@
     │   │   └── ContextError    the prompt is longer than the model can read
     │   ├── RefusedError        the model declines to answer
     │   ├── TruncatedError      the answer was cut off; retried with more room
+    │   ├── UnansweredError     a batch ended without an answer to the request; costs nothing
     │   └── InvalidOutputError  the answer has not the asked form; retried with more room
     ├── RunStoppedError         nothing more is asked of a model; ends a batch, what was made is kept
     │   ├── AuthError           the key is missing, wrong, expired or not allowed to
@@ -192,6 +193,12 @@ class RefusedError(ModelError):
 
 class TruncatedError(ModelError):
     """The answer was cut off."""
+
+
+class UnansweredError(ModelError):
+    """A batch ended without an answer to the request."""
+
+    unbilled = True
 
 
 class InvalidOutputError(ModelError):

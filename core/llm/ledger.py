@@ -89,12 +89,14 @@ class Ledger:
         limits = [(bill.usd, self.budget.usd), (bill.tokens, self.budget.tokens)]
         return max((spent / limit if limit else float(spent > 0) for spent, limit in limits if limit is not None), default=0.0)
 
-    async def reserve(self, request: ChatRequest, model: str, most: Usage, usd: float | None, seconds: float) -> Sent:
+    async def reserve(self, request: ChatRequest, model: str, most: Usage, usd: float | None, seconds: float | None, name: str | None = None) -> Sent:
         """Set the most that a call can cost aside and write down that it is sent; wait where calls under way hold what is left of the budget.
 
         Args:
             most: tokens; usd: their price.
-            seconds: after which the call is given up.
+            seconds: after which the call is given up; none for one that outlives the process: it counts as spent until it is recorded, and no other waits
+                for it.
+            name: of the call; by default one that no other has.
 
         Raises:
             BudgetError: the call could exceed the budget.
@@ -104,12 +106,12 @@ class Ledger:
         if usd is None and self.budget.usd is not None:
             raise SettingsError("The model has no known price, so budget.usd cannot be kept. Give models.<model>.price, or set budget.tokens instead.")
         self._count += 1
-        sent = Sent(f"{self._writer}-{self._count}", request, model, most, usd)
+        sent = Sent(name or f"{self._writer}-{self._count}", request, model, most, usd)
         line = self._line(sent, SENT) | {
             "most": {"input_tokens": most.input_tokens, "output_tokens": most.output_tokens, "usd": usd},
             "beyond": self._beyond(model),
             "process": PROCESS,
-            "until": round(time.time() + seconds + GRACE_SECONDS),
+            "until": 0 if seconds is None else round(time.time() + seconds + GRACE_SECONDS),
         }
         while not self._exchange(line, lambda: self._fits(sent, self._open.values())):
             if not self._fits(sent, [held for held in self._open.values() if not self._is_under_way(held)]):
@@ -120,6 +122,11 @@ class Ledger:
                     await self._changed.wait()
         self._mine.add(sent.call)
         return sent
+
+    def open_calls(self) -> frozenset[str]:
+        """Return the calls that were sent, by whichever process, and of which nothing is known yet."""
+        self._exchange(None)
+        return frozenset(self._open)
 
     def record(
         self,

@@ -37,13 +37,14 @@ def with_judges(settings: Settings, asked: Mapping[str, Any]) -> Settings:
     return settings.model_copy(update={"roles": settings.roles.model_copy(update={"judges": judges})}) if judges else settings
 
 
-def prices_of(settings: Settings, reference: str, block: str | None = None) -> PriceList:
+def prices_of(settings: Settings, reference: str, block: str | None = None, batch: bool = False) -> PriceList:
     """Return the prices of a model.
 
     Args:
         reference: `provider/model`; block: the saved block that it is, if it is one.
+        batch: whether its calls are in a batch.
     """
-    return price_list(reference, model_settings(settings, reference, block).price, reference.partition("/")[0] in LOCAL)
+    return price_list(reference, model_settings(settings, reference, block).price, reference.partition("/")[0] in LOCAL, batch)
 
 
 def check_price(settings: Settings, reference: str, block: str | None = None) -> None:

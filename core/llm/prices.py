@@ -18,6 +18,16 @@ DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
 CACHE_WRITE = 1.25
 """Times the price of input that Anthropic and OpenAI take for a token that is put into their cache."""
 
+CACHE_WRITE_HOUR = 2.0
+"""The same at Anthropic for an entry that is kept for an hour (platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
+
+BATCH = {"processing": "batch"}
+"""How the price data tells the prices of a batch."""
+
+BATCH_SHARE = 0.5
+"""Of the price of a call, for one in a batch: Anthropic's, OpenAI's and Google's discount (platform.claude.com/docs/en/build-with-claude/batch-processing,
+developers.openai.com/api/docs/guides/batch, ai.google.dev/gemini-api/docs/batch-api)."""
+
 FLAT_SECONDS = 600
 """How long prices are kept before the date is looked at again."""
 
@@ -65,8 +75,11 @@ class Given:
 class Listed:
     """A price from the price data, at the time of the call."""
 
-    def __init__(self, provider: str, model: str) -> None:
+    def __init__(self, provider: str, model: str, batch: bool = False) -> None:
         """Find a model.
+
+        Args:
+            batch: whether its calls are in a batch. Where the data has no price of that, the usual one is taken, which is more, and `version` says so.
 
         Raises:
             LookupError: the data has no such model. Its prefix match is not trusted: it prices a model as its neighbour.
@@ -77,7 +90,11 @@ class Listed:
         if not re.fullmatch(re.escape(self._info.id) + DATED, model):
             raise LookupError(model)
         self._usage = genai_prices.Usage
-        self.version: str | None = f"genai-prices {genai_prices.__version__}"
+        version = f"genai-prices {genai_prices.__version__}"
+        # of a model without a variant the package returns the usual prices, and says nothing
+        self._context = BATCH if batch and self._has_batch_price() else None
+        self.version: str | None = version if not batch else f"{version}, batch" if self._context else f"{version}, no batch price known"
+        self._hour = bool(self._context) and provider == "anthropic"  # as blocks/anthropic_batches.py asks the cache to keep it
         self._flat: tuple[float, Given, float] | None = None
 
     def price(self, usage: Usage) -> float | None:
@@ -88,6 +105,11 @@ class Listed:
         _, flat, upto = self._flat
         return flat.price(usage) if usage.input_tokens < upto else self._exact(usage)
 
+    def _has_batch_price(self) -> bool:
+        now = datetime.now(UTC)
+        variants = [variant for variant in self._info.price_variants or () if variant.when == BATCH]
+        return any(variant.constraint is None or variant.constraint.active(now) for variant in variants)
+
     def _exact(self, usage: Usage) -> float:
         counts = {
             "input_tokens": usage.input_tokens,
@@ -95,14 +117,18 @@ class Listed:
             "cache_read_tokens": usage.cache_read_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
         }
-        total: Decimal = self._info.get_prices(datetime.now(UTC)).calc_price(self._usage(**counts))["total_price"]
+        if self._hour:
+            counts["cache_write_1h_tokens"] = usage.cache_write_tokens
+        total: Decimal = self._info.get_prices(datetime.now(UTC), self._context).calc_price(self._usage(**counts))["total_price"]
         return float(total)
 
     def _flattened(self) -> tuple[Given, float]:
         """Return today's prices, and the prompt length from which others hold: the package takes a tenth of a millisecond for each call."""
-        prices = self._info.get_prices(datetime.now(UTC))
+        prices = self._info.get_prices(datetime.now(UTC), self._context)
         starts = [
-            tier.start for name in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok") for tier in getattr(getattr(prices, name), "tiers", ())
+            tier.start
+            for name in ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok")
+            for tier in getattr(getattr(prices, name), "tiers", ())
         ]
         n = min(1000, *starts) if starts else 1000
         units = [Usage(n), Usage(0, n), Usage(n, 0, n), Usage(n, 0, 0, n)]
@@ -122,23 +148,30 @@ def greatest_price(prices: PriceList, most: Usage) -> float | None:
     return max(known) if len(known) == len(costs) else None
 
 
-def price_list(reference: str, given: Price | None, free: bool) -> PriceList:
+def price_list(reference: str, given: Price | None, free: bool, batch: bool = False) -> PriceList:
     """Return the prices of a model.
 
     Args:
         reference: `provider/model`.
         given: the settings' price.
         free: whether it runs on this machine.
+        batch: whether its calls are in a batch.
     """
+    provider, _, model = reference.partition("/")
     if given:
-        return Given(given)
+        return Given(_of_batch(given, provider), "settings, batch") if batch else Given(given)
     if free:
         return Given(FREE, "free: runs here")
-    provider, _, model = reference.partition("/")
     try:
-        return Listed(LISTED[provider], model)
+        return Listed(LISTED[provider], model, batch)
     except LookupError:
         return Unknown()
+
+
+def _of_batch(given: Price, provider: str) -> Price:
+    write = CACHE_WRITE_HOUR * given.input if provider == "anthropic" else given.cache_write
+    read, write = (None if price is None else BATCH_SHARE * price for price in (given.cache_read, write))
+    return Price(input=BATCH_SHARE * given.input, output=BATCH_SHARE * given.output, cache_read=read, cache_write=write)
 
 
 def context_window(reference: str) -> int | None:
