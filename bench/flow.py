@@ -80,7 +80,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
             async def complete(self, request: ChatRequest) -> Reply:
                 system = [{"type": "text", "text": request.system, "cache_control": CACHED}]
                 form = {"format": {"type": "json_schema", "schema": dict(request.schema)}} if request.schema else {}
-                arguments = {"model": MODEL, "max_tokens": request.max_tokens, "system": system, "messages": _messages(request)}
+                arguments = {"model": MODEL, "max_tokens": request.max_tokens, "system": system, "messages": _messages(request, CACHED)}
                 requests.append(arguments | {"output_config": {"effort": "low", **form}})
                 return await client.complete(request)
 

@@ -10,7 +10,8 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.answers import Endpoint, http_client
-from blocks.http import allowances, clean_key, read_refusal, seconds_to_wait, status_error
+from blocks.anthropic_batches import AnthropicBatches
+from blocks.http import NO_HEADERS, allowances, clean_key, read_refusal, seconds_to_wait, status_error
 from core.errors import ContextError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest, Reply
 from core.llm.usage_bounds import all_written, read_usage, total
@@ -89,7 +90,7 @@ class AnthropicChat:
     def __init__(self, block: Anthropic, key: str) -> None:
         """Make the client, which is shared by all calls."""
         self.reference = f"anthropic/{block.model}"
-        self._client = anthropic.AsyncAnthropic(
+        self.client = anthropic.AsyncAnthropic(
             api_key=key,
             base_url=given_address(block.base_url, "ANTHROPIC_BASE_URL"),
             max_retries=0,
@@ -97,7 +98,7 @@ class AnthropicChat:
             timeout=None,
             open_telemetry=False,
         )
-        self._endpoint = Endpoint(self.reference, str(self._client.base_url), "Anthropic's Messages API")
+        self.endpoint = Endpoint(self.reference, str(self.client.base_url), "Anthropic's Messages API")
         self._model = block.model
         self._options: dict[str, Any] = {"thinking": {"type": block.thinking}} if block.thinking else {}
         self._output: dict[str, Any] = {"effort": block.effort} if block.effort else {}
@@ -108,19 +109,39 @@ class AnthropicChat:
         Raises:
             ModelError, RunStoppedError: what the API said instead.
         """
-        options: dict[str, Any] = {"messages": _messages(request), **self._options}
+        # as extra_body the request is sent as it is; as arguments the SDK copies it along its type hints
+        sending = self.client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=(), extra_body=self.body(request))
+        raw = await self.endpoint.ask(request, sending, self.refused)
+        return self.read(request, raw.http_response.content, raw.headers)
+
+    def batches(self) -> AnthropicBatches:
+        """Return the batches of the model."""
+        return AnthropicBatches(self)
+
+    def body(self, request: ChatRequest, cached: Mapping[str, Any] = CACHED) -> dict[str, Any]:
+        """Return what is sent for a request.
+
+        Args:
+            cached: the mark of what will be sent again.
+        """
+        options: dict[str, Any] = {"model": self._model, "max_tokens": request.max_tokens, "messages": _messages(request, cached), **self._options}
         if output := self._output | ({"format": self._format(request.schema)} if request.schema else {}):
             options["output_config"] = output
         if request.system:
-            options["system"] = [{"type": "text", "text": request.system, "cache_control": CACHED}]
-        # as extra_body the request is sent as it is; as arguments the SDK copies it along its type hints
-        sending = self._client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=(), extra_body=options)
-        raw = await self._endpoint.ask(request, sending, self._refused)
-        message = self._endpoint.read(request, raw.http_response.content, _Message)
+            options["system"] = [{"type": "text", "text": request.system, "cache_control": cached}]
+        return options
+
+    def read(self, request: ChatRequest, content: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+        """Read an answer.
+
+        Raises:
+            ModelError: it is none.
+        """
+        message = self.endpoint.read(request, content, _Message)
         if message.stop_reason == "model_context_window_exceeded":
             raise ContextError(f"{self.reference}: the answer ran into the end of the context window. Choose a model with a larger context.")
         thinks = self._options.get("thinking") != {"type": "disabled"}
-        return _reply(message, thinks, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("request-id"))
+        return _reply(message, thinks, allowances(headers, LIMIT_HEADERS), headers.get("request-id"))
 
     def _format(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -130,7 +151,8 @@ class AnthropicChat:
             refused.unbilled = True
             raise refused from error
 
-    def _refused(self, error: Exception) -> UnderstudyError | None:
+    def refused(self, error: Exception) -> UnderstudyError | None:
+        """Turn the SDK's error for a status into ours; none for any other error."""
         if not isinstance(error, anthropic.APIStatusError) or error.status_code < 400:
             return None
         said, headers = read_refusal(error.response.content), error.response.headers
@@ -141,14 +163,14 @@ class AnthropicChat:
         return status_error(self.reference, status, said.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
 
 
-def _messages(request: ChatRequest) -> list[Any]:
+def _messages(request: ChatRequest, cached: Mapping[str, Any]) -> list[Any]:
     """Return the history, with a cache breakpoint after the last message that will be sent again."""
     stable = len(request.messages) - request.volatile
     messages: list[Any] = []
     for number, message in enumerate(request.messages, start=1):
         block: dict[str, Any] = {"type": "text", "text": message.content}
         if number == stable:
-            block["cache_control"] = CACHED
+            block["cache_control"] = cached
         if messages and messages[-1]["role"] == message.role:
             messages[-1]["content"].append(block)
         else:

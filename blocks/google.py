@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from pydantic.alias_generators import to_camel
 
 from blocks.answers import Endpoint, http_client
+from blocks.google_batches import GoogleBatches
 from blocks.http import alternating, as_wait, clean_key, read_number, read_refusal, seconds_to_wait, status_error
 from core.errors import SettingsError, UnderstudyError
 from core.llm.chat import Allowance, ChatRequest, Reply
@@ -20,6 +21,8 @@ from core.settings.addresses import Address, given_address
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"
+ONE_CALL: dict[str, Any] = {"automatic_continuation": False, "should_return_http_response": True}
+"""Else one call could become several, and the SDK would read the answer."""
 BROKEN_OFF = ("OTHER", "MALFORMED_RESPONSE", "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
 DECLINED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR")
 
@@ -97,13 +100,11 @@ class GoogleChat:
         """Make the client, which is shared by all calls."""
         self.reference = f"google/{block.model}"
         address = given_address(block.base_url, "GOOGLE_GEMINI_BASE_URL")
-        self._model = block.model
-        self._endpoint = Endpoint(self.reference, address or ADDRESS, API)
+        self.model = block.model
+        self.endpoint = Endpoint(self.reference, address or ADDRESS, API)
         options = types.HttpOptions(base_url=address, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client())
-        self._models = genai.Client(api_key=key, http_options=options).aio.models
-        # else one call could become several, and the SDK would read the answer
-        self._options: dict[str, Any] = {"automatic_continuation": False, "should_return_http_response": True}
-        self._options |= {"thinking_config": types.ThinkingConfig(thinking_level=types.ThinkingLevel(block.thinking))} if block.thinking else {}
+        self.client = genai.Client(api_key=key, http_options=options).aio
+        self._options: dict[str, Any] = {"thinking_config": types.ThinkingConfig(thinking_level=types.ThinkingLevel(block.thinking))} if block.thinking else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}
 
     async def complete(self, request: ChatRequest) -> Reply:
@@ -112,27 +113,45 @@ class GoogleChat:
         Raises:
             ModelError, RunStoppedError: what the API said instead.
         """
+        contents, options = self.body(request)
+        config = types.GenerateContentConfig(**ONE_CALL, **options)
+        response = await self.endpoint.ask(request, self.client.models.generate_content(model=self.model, contents=contents, config=config), self.refused)
+        body = response.sdk_http_response.body if response.sdk_http_response else None
+        return self.read(request, body or "")
+
+    def batches(self) -> GoogleBatches:
+        """Return the batches of the model."""
+        return GoogleBatches(self)
+
+    def body(self, request: ChatRequest) -> tuple[list[Any], dict[str, Any]]:
+        """Return what is sent for a request: the contents, and the options."""
         options: dict[str, Any] = self._options | {"max_output_tokens": request.max_tokens, "seed": request.seed % 2**31}
         options |= {"system_instruction": request.system} if request.system else {}
         options |= {"response_mime_type": "application/json", "response_json_schema": dict(request.schema)} if request.schema else {}
-        contents = [
+        contents: list[Any] = [
             types.Content(role="model" if message.role == "assistant" else "user", parts=[types.Part(text=message.content)])
             for message in alternating(request.messages)
         ]
-        sending = self._models.generate_content(model=self._model, contents=contents, config=types.GenerateContentConfig(**options))
-        response = await self._endpoint.ask(request, sending, self._refused)
-        body = response.sdk_http_response.body if response.sdk_http_response else None
-        answer = self._endpoint.read(request, body or "", _Answer)
+        return contents, options
+
+    def read(self, request: ChatRequest, content: bytes | str) -> Reply:
+        """Read an answer.
+
+        Raises:
+            ModelError: it is none.
+        """
+        answer = self.endpoint.read(request, content, _Answer)
         if not answer.candidates and not isinstance(answer.prompt_feedback, dict):
-            raise self._endpoint.malformed(request, "neither candidates nor a promptFeedback")
+            raise self.endpoint.malformed(request, "neither candidates nor a promptFeedback")
         return _reply(answer)
 
-    def _refused(self, error: Exception) -> UnderstudyError | None:
+    def refused(self, error: Exception) -> UnderstudyError | None:
+        """Turn the SDK's error for a status into ours; none for any other error."""
         if not isinstance(error, errors.APIError) or not isinstance(error.response, httpx2.Response) or error.response.status_code < 400:
             return None
         said, status = read_refusal(error.response.content), error.response.status_code
         if status == 404 and "json" not in error.response.headers.get("content-type", ""):
-            return self._endpoint.nothing_there()
+            return self.endpoint.nothing_there()
         details = [item for item in said.details if isinstance(item, dict)]
         wait = _retry_delay(details) or seconds_to_wait(error.response.headers)
         status = 401 if "API key not valid" in said.message or "API_KEY_INVALID" in str(details) else status  # the API answers 400 for a wrong key

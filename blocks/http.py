@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -58,6 +59,9 @@ def clean_key(key: str | None, reference: str) -> str:
         raise SettingsError(f"The key for {reference} has a blank, a line break or a letter that no key has. Copy it once more.")
     return key
 
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+"""Of an answer that came in a file."""
 
 GATEWAY = (408, 502, 504, *range(520, 529))
 """Statuses of what stands before the API: behind it the answer may have been written, and billed."""

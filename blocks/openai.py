@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import openai
@@ -9,7 +10,8 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 
 from blocks.answers import Endpoint, http_client
-from blocks.http import allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
+from blocks.http import NO_HEADERS, allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
+from blocks.openai_batches import OpenAIBatches
 from core.errors import BadRequestError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError
 from core.llm.chat import Allowance, ChatRequest, Reply
 from core.llm.usage_bounds import all_written, read_usage
@@ -100,10 +102,10 @@ class OpenAIChat:
     def __init__(self, block: OpenAI, key: str) -> None:
         """Make the client, which is shared by all calls."""
         self.reference = f"openai/{block.model}"
-        self._client = openai.AsyncOpenAI(
+        self.client = openai.AsyncOpenAI(
             api_key=key, base_url=given_address(block.base_url, "OPENAI_BASE_URL"), max_retries=0, http_client=http_client(), timeout=None
         )
-        self._endpoint = Endpoint(self.reference, str(self._client.base_url), "OpenAI's Responses API")
+        self.endpoint = Endpoint(self.reference, str(self.client.base_url), "OpenAI's Responses API")
         self._options: dict[str, Any] = {"model": block.model, "store": False}
         self._options |= {"reasoning": {"effort": block.effort}} if block.effort else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}
@@ -115,6 +117,21 @@ class OpenAIChat:
         Raises:
             ModelError, RunStoppedError: what the API said instead.
         """
+        # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
+        sending = self.client.responses.with_raw_response.create(extra_body=self.body(request))
+        raw = await self.endpoint.ask(request, sending, self.refused)
+        return self.read(request, raw.http_response.content, raw.headers)
+
+    def batches(self) -> OpenAIBatches:
+        """Return the batches of the model."""
+        return OpenAIBatches(self)
+
+    def refused(self, error: Exception) -> UnderstudyError | None:
+        """Turn the SDK's error for a status into ours; none for any other error."""
+        return openai_error(self.endpoint, error)
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return what is sent for a request."""
         options = dict(self._options)
         if request.schema:
             options["text"] = {"format": {"type": "json_schema", "name": request.role, "strict": True, "schema": dict(request.schema)}}
@@ -122,15 +139,19 @@ class OpenAIChat:
             options["prompt_cache_key"] = f"{request.item}-{request.role}"[-64:]
         if self._explicit:
             options["prompt_cache_options"] = BREAKPOINT
-        # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
-        body = {"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
-        sending = self._client.responses.with_raw_response.create(extra_body=body)
-        raw = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
-        response = self._endpoint.read(request, raw.http_response.content, _Response)
+        return {"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
+
+    def read(self, request: ChatRequest, content: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+        """Read an answer.
+
+        Raises:
+            ModelError: it is none, or says that it failed.
+        """
+        response = self.endpoint.read(request, content, _Response)
         if response.status == "failed":
             raise _failed(self.reference, response.error or _Error())
         thinks = self._options.get("reasoning") != {"effort": "none"}
-        return _reply(response, allowances(raw.headers, LIMIT_HEADERS), raw.headers.get("x-request-id"), thinks)
+        return _reply(response, allowances(headers, LIMIT_HEADERS), headers.get("x-request-id"), thinks)
 
 
 def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str | None, thinks: bool) -> Reply:

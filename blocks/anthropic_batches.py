@@ -1,0 +1,134 @@
+"""Anthropic's Message Batches (https://platform.claude.com/docs/en/build-with-claude/batch-processing)."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from pydantic import BaseModel
+
+from blocks.batch_calls import ABOUT_A_BATCH, SLACK_SECONDS, lines, words_of
+from blocks.http import quoted
+from core.errors import MalformedError, ModelError, UnansweredError
+from core.llm.batches import Progress, Result
+from core.llm.chat import ChatRequest
+
+if TYPE_CHECKING:
+    from blocks.anthropic import AnthropicChat
+
+PATH = "/v1/messages/batches"
+LISTED = 100
+"""Batches on a page of the list."""
+CACHED_FOR_AN_HOUR = {"type": "ephemeral", "ttl": "1h"}
+"""A batch takes longer than the five minutes for which an entry is kept otherwise."""
+
+
+class _Counts(BaseModel):
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+    @property
+    def over(self) -> int:
+        return self.succeeded + self.errored + self.canceled + self.expired
+
+
+class _Batch(BaseModel):
+    id: str
+    processing_status: str
+    request_counts: _Counts
+    created_at: datetime
+    results_url: str | None = None
+
+
+class _Page(BaseModel):
+    data: list[_Batch]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+class AnthropicBatches:
+    """The batches of a model of Anthropic's, whose requests alone carry the label: a batch has no name of its own."""
+
+    most_requests, most_bytes = 100_000, 256_000_000
+
+    def __init__(self, chat: "AnthropicChat") -> None:
+        """Share the client of the live calls."""
+        self.reference, self._chat = chat.reference, chat
+
+    def entry(self, name: str, request: ChatRequest) -> bytes:
+        """Return a request as a batch holds it."""
+        return json.dumps({"custom_id": name, "params": self._chat.body(request, CACHED_FOR_AN_HOUR)}, ensure_ascii=False).encode()
+
+    async def submit(self, label: str, entries: Sequence[bytes]) -> str:  # noqa: ARG002  the names of the requests have it
+        """Submit a batch; return its id."""
+        content = b'{"requests":[' + b",".join(entries) + b"]}"
+        return self._read(await self._ask("post", PATH, content=content, options={"headers": {"content-type": "application/json"}})).id
+
+    async def find(self, label: str, requests: int, since: float) -> list[str]:
+        """Return the batch whose requests have a label, if it has ended; else those under way that may be it: only results have names."""
+        may_be, after = [], None
+        while True:
+            query = {"limit": LISTED, "after_id": after} if after else {"limit": LISTED}
+            page = self._chat.endpoint.read(ABOUT_A_BATCH, await self._ask("get", PATH, options={"params": query}), _Page)
+            for batch in page.data:
+                if batch.created_at.timestamp() < since - SLACK_SECONDS:
+                    return may_be
+                if batch.request_counts.over + batch.request_counts.processing != requests:
+                    continue
+                if batch.processing_status != "ended":
+                    may_be.append(batch.id)
+                elif batch.results_url and await self._is_of(batch.results_url, label):
+                    return [batch.id]
+            if not page.has_more or not page.last_id:
+                return may_be
+            after = page.last_id
+
+    async def _is_of(self, results: str, label: str) -> bool:
+        first = next(lines(await self._ask("get", results), self.reference), {})
+        return str(first.get("custom_id")).startswith(label)
+
+    async def look(self, batch: str) -> Progress:
+        """Return how far a batch is; the provider counts only when it has ended."""
+        found = self._read(await self._ask("get", f"{PATH}/{batch}"))
+        counts = found.request_counts
+        return Progress(found.processing_status == "ended", counts.over, counts.over + counts.processing)
+
+    async def results(self, batch: str) -> AsyncIterator[Result]:
+        """Return what came of each request."""
+        found = self._read(await self._ask("get", f"{PATH}/{batch}"))
+        if found.results_url is None:
+            raise MalformedError(f"{self.reference}: batch {batch} has ended, and has no results.")
+        read = list(lines(await self._ask("get", found.results_url), self.reference))
+        if len(read) < found.request_counts.over:
+            raise MalformedError(f"{self.reference}: {len(read)} of {found.request_counts.over} results of batch {batch} came.")
+        for line in read:
+            yield self._result(line)
+
+    def _result(self, line: dict[str, Any]) -> Result:
+        name, result = str(line.get("custom_id")), line.get("result")
+        result = result if isinstance(result, dict) else {}
+        kind = result.get("type")
+        if kind != "succeeded":
+            why = f"errored: {quoted(words_of(result.get('error')))}" if kind == "errored" else str(kind)
+            return Result(name, error=UnansweredError(why))
+        try:
+            return Result(name, self._chat.read(ABOUT_A_BATCH, json.dumps(result.get("message")).encode()))
+        except ModelError as error:
+            return Result(name, error=error)
+
+    async def cancel(self, batch: str) -> None:
+        """Have the provider stop a batch."""
+        await self._ask("post", f"{PATH}/{batch}/cancel")
+
+    async def _ask(self, method: str, path: str, **more: Any) -> bytes:
+        # the SDK's own reading of an answer is not used (blocks/answers.py)
+        sending = getattr(self._chat.client, method)(path, cast_to=httpx2.Response, **more)
+        response: httpx2.Response = await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
+        return response.content
+
+    def _read(self, content: bytes) -> _Batch:
+        return self._chat.endpoint.read(ABOUT_A_BATCH, content, _Batch)

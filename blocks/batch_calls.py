@@ -1,0 +1,44 @@
+"""What the adapters of the providers' batches share."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from blocks.answers import BYTES_PER_TOKEN
+from core.errors import MalformedError
+from core.llm.chat import ChatRequest
+
+LARGEST_ANSWER = 256_000_000
+"""Bytes of the results of a batch; those of the largest that is submitted are a tenth of it."""
+
+ABOUT_A_BATCH = ChatRequest("judge", "", (), max_tokens=LARGEST_ANSWER // BYTES_PER_TOKEN, seed=0, item="a batch")
+"""What stands for the request where a call is about a batch."""
+
+SLACK_SECONDS = 600.0
+"""By which a provider's clock may differ from ours."""
+
+NAME_IN_METADATA = "understudy"
+
+
+def lines(content: bytes, reference: str) -> Iterator[dict[str, Any]]:
+    """Return the objects of a file of JSON lines.
+
+    Raises:
+        MalformedError: a line is none: the file came only in part.
+    """
+    for line in content.splitlines():
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as broken:
+            raise MalformedError(f"{reference}: the results of a batch came only in part.") from broken
+        if not isinstance(value, dict):
+            raise MalformedError(f"{reference}: a line of the results of a batch is no JSON object.")
+        yield value
+
+
+def words_of(error: Any) -> str:
+    """Return what a provider says of an error within a batch."""
+    said = error.get("error", error) if isinstance(error, dict) else error
+    return str(said.get("message") or said.get("code") or said.get("type") or "no reason given") if isinstance(said, dict) else "no reason given"

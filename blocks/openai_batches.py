@@ -1,0 +1,139 @@
+"""OpenAI's batches of Responses (https://developers.openai.com/api/docs/guides/batch): a file of requests, and a file of results."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from pydantic import BaseModel
+
+from blocks.batch_calls import ABOUT_A_BATCH, NAME_IN_METADATA, SLACK_SECONDS, lines, words_of
+from blocks.http import quoted
+from core.errors import MalformedError, ModelError, UnansweredError
+from core.llm.batches import Progress, Result
+from core.llm.chat import ChatRequest
+
+if TYPE_CHECKING:
+    from blocks.openai import OpenAIChat
+
+LISTED = 100
+"""Batches on a page of the list."""
+OVER = ("completed", "failed", "expired", "cancelled")
+
+
+class _File(BaseModel):
+    id: str
+
+
+class _Problem(BaseModel):
+    code: str | None = None
+    message: str | None = None
+
+
+class _Problems(BaseModel):
+    data: list[_Problem] | None = None
+
+
+class _Counts(BaseModel):
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class _Batch(BaseModel):
+    id: str
+    status: str
+    created_at: int
+    metadata: dict[str, str] | None = None
+    request_counts: _Counts | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _Problems | None = None
+
+
+class _Page(BaseModel):
+    data: list[_Batch]
+    has_more: bool = False
+
+
+class OpenAIBatches:
+    """The batches of a model of OpenAI's."""
+
+    most_requests, most_bytes = 50_000, 200_000_000
+
+    def __init__(self, chat: "OpenAIChat") -> None:
+        """Share the client of the live calls."""
+        self.reference, self._chat = chat.reference, chat
+
+    def entry(self, name: str, request: ChatRequest) -> bytes:
+        """Return a request as a line of the file."""
+        line = {"custom_id": name, "method": "POST", "url": "/v1/responses", "body": self._chat.body(request)}
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+    async def submit(self, label: str, entries: Sequence[bytes]) -> str:
+        """Upload the requests and submit them; return the batch's id."""
+        raw = self._chat.client.with_raw_response
+        sending = raw.files.create(file=(f"{label}.jsonl", b"".join(entries), "application/jsonl"), purpose="batch")
+        file = self._chat.endpoint.read(ABOUT_A_BATCH, await self._ask(sending), _File)
+        named = {NAME_IN_METADATA: label}
+        sending = raw.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h", metadata=named)
+        return self._read(await self._ask(sending)).id
+
+    async def find(self, label: str, requests: int, since: float) -> list[str]:  # noqa: ARG002  the label is enough
+        """Return the id of the batch of a label."""
+        query: dict[str, Any] = {"limit": LISTED}
+        while True:
+            content = await self._ask(self._chat.client.get("/batches", cast_to=httpx2.Response, options={"params": query}))
+            page = self._chat.endpoint.read(ABOUT_A_BATCH, content, _Page)
+            for batch in page.data:
+                if (batch.metadata or {}).get(NAME_IN_METADATA) == label:
+                    return [batch.id]
+            if not page.has_more or not page.data or page.data[-1].created_at < since - SLACK_SECONDS:
+                return []
+            query["after"] = page.data[-1].id
+
+    async def look(self, batch: str) -> Progress:
+        """Return how far a batch is."""
+        found = await self._retrieve(batch)
+        counts = found.request_counts or _Counts()
+        problems = [f"{problem.code}: {problem.message}" for problem in (found.errors.data or [] if found.errors else [])]
+        refused = quoted("; ".join(problems[:3]) or "no reason given") if found.status == "failed" else ""
+        return Progress(found.status in OVER, counts.completed + counts.failed, counts.total, refused)
+
+    async def results(self, batch: str) -> AsyncIterator[Result]:
+        """Return what came of the requests; those that the batch left out when it was stopped have no line."""
+        found = await self._retrieve(batch)
+        read = []
+        for file in filter(None, (found.output_file_id, found.error_file_id)):
+            read += lines(await self._ask(self._chat.client.get(f"/files/{file}/content", cast_to=httpx2.Response)), self.reference)
+        counts = found.request_counts or _Counts()
+        if len(read) < counts.completed + counts.failed:
+            raise MalformedError(f"{self.reference}: {len(read)} of {counts.completed + counts.failed} results of batch {batch} came.")
+        for line in read:
+            yield self._result(line)
+
+    def _result(self, line: dict[str, Any]) -> Result:
+        name, response, error = str(line.get("custom_id")), line.get("response"), line.get("error")
+        if not isinstance(response, dict) or response.get("status_code") != 200:
+            said = error or (response.get("body") if isinstance(response, dict) else None)
+            expired = isinstance(error, dict) and error.get("code") == "batch_expired"
+            return Result(name, error=UnansweredError("expired" if expired else f"errored: {quoted(words_of(said))}"))
+        try:
+            return Result(name, self._chat.read(ABOUT_A_BATCH, json.dumps(response.get("body")).encode(), {"x-request-id": str(response.get("request_id"))}))
+        except ModelError as failed:
+            return Result(name, error=failed)
+
+    async def cancel(self, batch: str) -> None:
+        """Have the provider stop a batch."""
+        await self._ask(self._chat.client.post(f"/batches/{batch}/cancel", cast_to=httpx2.Response))
+
+    async def _retrieve(self, batch: str) -> _Batch:
+        return self._read(await self._ask(self._chat.client.get(f"/batches/{batch}", cast_to=httpx2.Response)))
+
+    async def _ask(self, sending: Any) -> bytes:
+        # the SDK's own reading of an answer is not used (blocks/answers.py)
+        answer = await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
+        return getattr(answer, "http_response", answer).content
+
+    def _read(self, content: bytes) -> _Batch:
+        return self._chat.endpoint.read(ABOUT_A_BATCH, content, _Batch)
