@@ -9,16 +9,16 @@ from blocks.tokens import count_tokens
 from core.imports.taking_in import all_rehearsed, read_folder
 from core.judging.adoption import adopt_checkpoints
 from core.judging.call_log import FOLDER, JudgementLog
-from core.judging.judge import JudgeContext, assess
+from core.judging.judge import assess
 from core.judging.plan import (
     AssessmentPlan,
     Key,
     decide_all,
-    narrowed,
     plan_assessment,
     plan_repeats,
     without_verdict,
 )
+from core.judging.sitting import open_sitting
 from core.llm.run import Run
 from core.packs.pack import recorded_conversations
 from core.paths import user_path
@@ -60,10 +60,7 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     if log.damage:
         get_run_logger().warning(log.damage)
     shown = store.write_json(f"{FOLDER}/{name}.json", plan)  # whose answers stand in the log, for those who watch
-    room = (plan.judging, plan.max_tokens, plan.context, count_tokens, plan.repeat)
-    model = await open_model(run, plan.judge)
-    item = f"{transcript.id} {name}" if plan.golden else ""
-    assessment = await assess(JudgeContext(narrowed(run.pack, plan.only), model, transcript, *room, log, item, run.tallies[plan.judge.reference]))
+    assessment = await assess(open_sitting(run, plan, await open_model(run, plan.judge), transcript, count_tokens, log, name))
     if lock := LOCK.get():
         lock.check()
     store.write_json(path, assessment)

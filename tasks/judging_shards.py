@@ -6,7 +6,8 @@ from core.judging.plan import existing_assessments, not_assessed
 from core.llm.run import Run
 from core.records import AssessmentRef, LeftOut, TranscriptBatch, TranscriptRef
 from core.storage.batches import keep_batch
-from tasks.assessment import Judge, judge_transcripts
+from tasks.assessment import Judge
+from tasks.judging_batches import judge_as_set
 from tasks.shards import common_parameters, run_shards, split
 
 
@@ -25,4 +26,4 @@ def judging(shards: int, settings: str) -> Judge:
         reason = "its shard did not judge it; the log of that run says why"
         return refs, [LeftOut(name=item.id, reason=reason) for item in transcripts if item.id not in assessed]
 
-    return judge if shards > 1 else judge_transcripts
+    return judge if shards > 1 else judge_as_set

@@ -23,9 +23,10 @@ from core.reports.render import night_markdown
 from core.settings.pipeline import load_settings
 from core.storage.batches import keep_batch
 from tasks.artifacts import publish_report, publish_studio_link
-from tasks.assessment import assess_batch, check_assessed, judge_transcripts
+from tasks.assessment import assess_batch, check_assessed
 from tasks.assessment_report import publish_assessment
 from tasks.generation import rehearse_batch
+from tasks.judging_batches import judge_as_set
 from tasks.repair import publish_repairs, repair_batch
 
 
@@ -97,7 +98,7 @@ async def assess_night(run: Run, state: NightlyState) -> None:
     waiting = not_assessed(there.refs, run, there.states)
 
     async def judge() -> None:
-        _, left_out = await judge_transcripts(waiting, run, state.should_stop)
+        _, left_out = await judge_as_set(waiting, run, state.should_stop)
         state.left_out += left_out
 
     if waiting and not state.trouble:

@@ -41,6 +41,9 @@ LEASE_SECONDS = 60.0
 GARBAGE = 20_000
 """New objects after which Python's collector looks for cycles."""
 
+MAY_CHANGE: dict[str, Any] = dict.fromkeys(("budget", "calls", "models", "jobs", "nightly", "costs", "calibration"), True) | {"assessment": {"batch"}}
+"""Settings that may change between attempts of one run."""
+
 _RUN: ContextVar[Run] = ContextVar("run")
 
 
@@ -71,8 +74,7 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     models = await choose_models(asking, flow, pack)
     config.check_entries(models_named(config, flow, asked))
     await check_access(flow, domain, config)
-    # these may change between attempts of one run
-    stable = asking.model_dump(exclude={"budget", "calls", "models", "jobs", "nightly", "costs", "calibration"})
+    stable = asking.model_dump(exclude=MAY_CHANGE)
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
     ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill

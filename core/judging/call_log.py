@@ -29,6 +29,16 @@ class Answered(Record):
     repaired: list[str] = Field(default_factory=list)
 
 
+class Heard(Record):
+    """What was counted of replies that are not kept.
+
+    Args:
+        heard: verdicts, and those that say nothing (core/judging/empty_words.py).
+    """
+
+    heard: dict[str, int]
+
+
 class JudgementLog:
     """What a judge has answered about a transcript so far; an assessment that was stopped, or stayed incomplete, continues after it.
 
@@ -40,12 +50,14 @@ class JudgementLog:
         lock: of the run that makes the assessment.
 
     Attributes:
-        heard: since it was opened, verdicts in all replies and those that say nothing (core/judging/empty_words.py).
+        heard: verdicts in all replies since it was opened, or since they are kept by `keep_heard`, and those that say nothing
+            (core/judging/empty_words.py).
     """
 
     def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
         """Read what is there."""
         self.heard: Counter[str] = Counter()
+        self._heard_before: Counter[str] = Counter()
         self._found: dict[str, Answered] = {}
         self._log = LineLog(store, FOLDER, name, self._take, in_order=False, lock=lock)
 
@@ -60,6 +72,11 @@ class JudgementLog:
         Raises:
             ValueError: it is no answer to a call.
         """
+        if "heard" in line:
+            counted = Heard.model_validate(line).heard
+            self.heard.update(counted)
+            self._heard_before.update(counted)
+            return
         answer = Answered.model_validate(line)
         again, *asked = answer.call.split(" ")
         if not again.isdecimal() or sorted(verdict.criterion for verdict in answer.verdicts) != sorted(asked):
@@ -92,6 +109,17 @@ class JudgementLog:
         answer = Answered(call=call, verdicts=list(verdicts), repaired=list(repaired))
         self._log.add(answer.model_dump(mode="json"))
         self._found[call] = answer
+
+    def keep_heard(self) -> None:
+        """Keep what was counted since it was opened: the assessment is completed by another process.
+
+        Raises:
+            StoreError: the data root cannot be written, or another run has taken the assessment over.
+        """
+        counted = {name: count - self._heard_before[name] for name, count in self.heard.items()}
+        if any(counted.values()):
+            self._log.add(Heard(heard=counted).model_dump(mode="json"))
+            self._heard_before = self.heard.copy()
 
     def remove(self) -> None:
         """Delete the log of an assessment that is complete and stored."""

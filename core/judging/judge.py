@@ -159,19 +159,13 @@ def _calls(context: JudgeContext, criteria: Sequence[Criterion], again: int = 0)
 
 async def _ask(context: JudgeContext, call: Call) -> list[Verdict]:
     """Make one call; an unusable answer gives ERROR verdicts."""
-    judgements: list[Judgement] = []
-    request = request_of(context, call)
-
-    def read(reply: Reply) -> None:
-        judgements.append(read_reply(context, call, request, reply))
-        check_usable(judgements[-1])
-
+    request, judgements = reading_request(context, call)
     try:
         check_fits(context, request)
         try:
-            reply = await context.judge.complete(replace(request, check=read))
-            if not judgements:  # the model is one that checks nothing
-                read(reply)
+            reply = await context.judge.complete(request)
+            if not judgements and request.check:  # the model is one that checks nothing
+                request.check(reply)
         except InvalidOutputError:
             if not judgements:
                 raise
@@ -181,28 +175,21 @@ async def _ask(context: JudgeContext, call: Call) -> list[Verdict]:
     return judgements[-1].verdicts
 
 
-def read_reply(context: JudgeContext, call: Call, request: ChatRequest, reply: Reply) -> Judgement:
-    """Read a judge's reply to a call, and count what of it says nothing.
-
-    Raises:
-        ModelError: it is truncated or does not hold the JSON that was asked for.
-        RunStoppedError: the judge says nothing too often to be paid further.
-    """
+def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, list[Judgement]]:
+    """Return the request that a call sends, whose check reads each reply, and the list in which what it reads is found."""
+    judgements: list[Judgement] = []
+    request = request_of(context, call)
     exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
-    others = context.log.said_of_others(call.criteria)
-    judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
-    keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
-    return judgement
 
+    def read(reply: Reply) -> None:
+        others = context.log.said_of_others(call.criteria)
+        judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
+        judgements.append(judgement)
+        keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
+        if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
+            raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
 
-def check_usable(judgement: Judgement) -> None:
-    """Check that a judgement answers all that was asked.
-
-    Raises:
-        InvalidOutputError: it does not.
-    """
-    if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
-        raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
+    return replace(request, check=read), judgements
 
 
 def keep(context: JudgeContext, call: Call, judgement: Judgement) -> None:

@@ -12,6 +12,7 @@ from core.evaluation.refusals import ANSWERS_A_CALL, requests_of
 from core.judging.facts import measure
 from core.judging.golden import Golden
 from core.judging.golden_judging import Sitting, is_made
+from core.llm.batches import WITH_BATCHES
 from core.llm.chat import Usage
 from core.llm.models_asked import prices_of
 from core.llm.prices import PriceList
@@ -239,7 +240,7 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
     return [
         cost_of("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
         cost_of("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
-        *(cost_of("assessment", JUDGE, name, share, judge(sizes.lengths), prices) for name in roles.judges),
+        *assessment_costs(pack, settings, transcripts, prices, sizes),
         cost_of("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
         *(cost_of("evaluation", f"arm {name}", model, trials, arm(words, evaluated), prices) for name, (model, words) in asked.items()),
         *(cost_of("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
@@ -249,6 +250,14 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         *(cost_of("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()),
         cost_of("evaluation", "judge of refusals", roles.judges_of("evaluation")[0], len(models), refusal_calls(settings, count), prices),
     ]
+
+
+def assessment_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], sizes: Sizes) -> list[Cost]:
+    """Return what judging a batch costs, at the price of the providers' batches where the settings say so; arguments as for `run_costs`."""
+    batched = [name for name in settings.roles.judges if settings.assessment.batch and name.partition("/")[0] in WITH_BATCHES]
+    prices = {**prices, **{name: prices_of(settings, name, batch=True) for name in batched}}
+    calls = [call for n in sizes.lengths for call in judging_calls(pack, settings, sizes, n)]
+    return [cost_of("assessment", JUDGE, name, transcripts / len(sizes.lengths), calls, prices) for name in settings.roles.judges]
 
 
 def suite_calls(settings: Settings, count: Count) -> list[Usage]:

@@ -62,4 +62,7 @@ class AssessmentSettings(Strict):
     max_tokens: Tokens
     """Maximum length of the answer of one call, including thinking."""
     judging: Judging
+    batch: bool = False
+    """Whether `assess` and `nightly` judge through the batches of Anthropic, OpenAI and Google: at
+    half the price, within 24 hours instead of minutes."""
     panel: PanelSettings

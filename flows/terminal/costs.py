@@ -1,20 +1,21 @@
 """What a run will cost, before anything is asked of a model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blocks.tokens import count_tokens
 from core.errors import SettingsError
 from core.llm.models_asked import prices_of
-from core.packs.pack import load_pack
+from core.llm.prices import PriceList
+from core.packs.pack import Pack, load_pack
 from core.paths import user_path
-from core.reports.costs import ASSUMPTIONS, RunCost, arm_model, measure_prompts, optimise_costs, preference_costs, run_cost
+from core.reports.costs import ASSUMPTIONS, RunCost, Sizes, arm_model, assessment_costs, measure_prompts, optimise_costs, preference_costs, run_cost
 from core.reports.improvement_costs import improvement_costs
 from core.reports.render import markdown
 from core.reports.training_costs import training_costs
 from core.settings.arms import read_arms
-from core.settings.pipeline import load_settings, load_training
+from core.settings.pipeline import Settings, load_settings, load_training
 from core.terminal import Answer
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
@@ -48,6 +49,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     improved = RunCost(config.improvement.conversations, improvement_costs(pack, config, prices, count_tokens, measured), 0)
     trained = training_costs(pack, config, config.generation.conversations, count_tokens, measured)
     learn = load_training(config.training).learn
+    halved = [_assessment(pack, config, run.transcripts, prices, measured) for run in runs]
     versions = sorted({price.version for price in prices.values() if price.version})
     page = markdown(
         "costs",
@@ -56,6 +58,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         domain=domain,
         exchanges=measured.exchanges,
         runs=runs,
+        halved=halved,
         prompt=prompt,
         pairs=pairs,
         improved=improved,
@@ -76,6 +79,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "preferences_usd": pairs.usd(),
         "improvement_round_usd": improved.usd(),
         "runs": runs,
+        "assessment_usd_live_and_in_batches": halved,
         "trained": trained,
         "page": page,
     }
@@ -83,11 +87,19 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     lines.append(f"make optimise-prompt, not among it, plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
     lines.append(f"make preferences, not among it, costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
     lines.append(f"A round of make improve, not among it, costs at most {_usd(improved.usd())}, without its training.")
+    if config.assessment.batch:
+        lines.append("Assessment is at the price of the providers' batches (assessment.batch).")
     lines += [
         _against_budget(runs, config.budget.usd),
         f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",
     ]
     return Answer("\n".join(lines), data)
+
+
+def _assessment(pack: Pack, config: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[float | None]:
+    """Return what judging costs by ordinary calls, and in the providers' batches."""
+    both = [config.model_copy(update={"assessment": config.assessment.model_copy(update={"batch": batch})}) for batch in (False, True)]
+    return [RunCost(transcripts, assessment_costs(pack, one, transcripts, prices, measured), 0).usd() for one in both]
 
 
 def _numbers(sizes: str | None, of_settings: int) -> list[int]:

@@ -5,6 +5,7 @@ import pytest
 from core.judging.golden_judging import modes_of, plan_sittings
 from core.llm.chat import Usage
 from core.llm.ledger import Ledger
+from core.llm.models_asked import prices_of
 from core.llm.prices import Given, Unknown
 from core.llm.run import Run
 from core.packs.pack import load_pack
@@ -112,6 +113,19 @@ def test_what_a_panel_costs_stands_beside_what_each_of_its_judges_costs_alone(pa
     alone = {name: settings.model_copy(update={"roles": roles.model_copy(update={"judges": [name]})}) for name in roles.judges}
     assert both.usd_by_single_judge() == {name: pytest.approx(run_cost(pack, one, 10, prices, words, sizes).usd()) for name, one in alone.items()}
     assert run_cost(pack, alone["a/dear"], 10, prices, words, sizes).usd_by_single_judge() == {}
+
+
+OTHERS = ("generation", "evaluation", "safety battery")
+
+
+def test_in_batches_judging_costs_half_and_nothing_else_changes(pack, settings):
+    names = [settings.roles.user_simulator, settings.roles.assistant, *settings.roles.judges]
+    prices, sizes = {name: prices_of(settings, name) for name in names}, measure_prompts(pack, settings, words)
+    batch = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"batch": True})})
+    live, halved = (run_cost(pack, one, 10, prices, words, sizes) for one in (settings, batch))
+    assert live.usd("assessment")
+    assert halved.usd("assessment") == pytest.approx((live.usd("assessment") or 0) / 2)
+    assert [live.usd(stage) for stage in OTHERS] == [halved.usd(stage) for stage in OTHERS]
 
 
 def test_the_price_of_a_calibration_is_of_the_assessments_that_are_missing(tmp_path):

@@ -1,0 +1,139 @@
+"""Waiting for a judge's batch, and taking its answers into the logs of the assessments."""
+
+import asyncio
+import time
+from collections import Counter
+
+from core.errors import ModelError, ModelTimeoutError, RunStoppedError, UnansweredError, UnavailableError, UnknownModelError
+from core.judging.batch_desk import BatchDesk
+from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
+from core.judging.judge import keep, open_calls, reading_request
+from core.llm.batches import FIRST_PAUSE, LONGEST_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, patiently, refused
+from core.llm.till import Till, clean
+from core.storage.locks import owning
+
+CANCEL_SECONDS = 900.0
+"""For which a batch that is stopped at the deadline may take to end."""
+
+
+async def finish(desk: BatchDesk, record: BatchRecord, wait: bool = True) -> None:
+    """Wait for a batch and take its answers; without `wait`, take them if it has ended.
+
+    Raises:
+        HeldError: another run waits for it, and this one is not to wait.
+        RunStoppedError: the provider took none of it, or the judge says nothing too often.
+        UnavailableError: it has not ended, and `should_stop` says so.
+        ModelError: the provider does not answer.
+    """
+    store, path, lock = desk.run.store, path_of(desk.run.pack.name, record.label), f"{FOLDER}/{record.label}"
+    async with desk.hold(lock, f"Batch {record.ids[0]}") if wait else owning(store, lock):
+        if not store.exists(path):
+            return  # another run has taken its answers
+        for batch in record.ids:
+            progress = await _end_of(desk, record, batch, wait)
+            if progress is None:
+                return
+            if progress.refused:
+                desk.give_back(record)
+                if not wait:
+                    return
+                raise refused(desk.choice.reference, progress.refused)
+            if await _take(desk, record, batch):
+                return
+        desk.give_back(record)
+
+
+async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) -> Progress | None:
+    """Wait until a batch has ended; none if it has not, or nobody knows what became of it."""
+    pause, deadline, stopping, reference = FIRST_PAUSE, record.at + desk.deadline_seconds, False, desk.choice.reference
+    while True:
+        try:
+            progress = await in_time(desk.batches.look(batch), desk.run.settings.calls.timeout_seconds)
+        except UnknownModelError as error:  # there is no such batch
+            desk.tell(f"{reference}: batch {batch} is gone ({error}). What it asked is charged with the most that it can have cost, and asked again.")
+            desk.settle_all(record, ModelError("The provider has no such batch."))
+            return None
+        except ModelError as error:
+            if not error.retryable or not wait:
+                raise
+            progress = Progress(False, 0, len(record.asked))  # it goes on whether it can be seen or not
+        desk.show(progress.done, len(record.asked))
+        if progress.ended:
+            return progress
+        if not wait:
+            return None
+        if desk.should_stop():
+            raise UnavailableError(
+                f"Batch {batch} of {reference} has not ended ({progress.done} of {len(record.asked)} answered). The next night, or the same command, "
+                "takes its answers; nothing is asked or paid twice."
+            )
+        if time.time() > deadline and not stopping:
+            desk.tell(f"{reference}: batch {batch} is stopped, {desk.deadline_seconds / 3600:.0f} hours old; what it has not answered is asked live.")
+            await patiently(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
+            stopping, deadline = True, time.time() + CANCEL_SECONDS
+        elif time.time() > deadline:
+            desk.settle_all(record, ModelTimeoutError(f"Batch {batch} does not end."))
+            return None
+        try:
+            await asyncio.sleep(pause)
+        except asyncio.CancelledError:
+            desk.tell(f"{reference}: batch {batch} stays with the provider. The same command takes its answers.")
+            raise
+        pause = min(LONGEST_PAUSE, 1.5 * pause)
+
+
+async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
+    """Charge and take the answers of a batch; return false if it is not the one of the record."""
+
+    async def read() -> list[Result]:
+        return [result async for result in desk.batches.results(batch)]
+
+    results = await patiently(read, SUBMIT_SECONDS)
+    found = {result.name: result for result in results if result.name in record.asked}
+    if results and not found:
+        return False
+    ledger = desk.ledger(record)
+    still_open, till = ledger.open_calls(), desk.till(ledger)
+    why, stopped = Counter[str](), list[RunStoppedError]()
+    for name in record.asked:
+        result = found.get(name) or Result(name, error=UnansweredError("no answer"))
+        try:
+            problem = await _take_one(desk, record, result, till, name in still_open)
+        except RunStoppedError as error:  # the others are paid for, too
+            stopped.append(error)
+            continue
+        why.update([str(problem)[:100]] if problem else [])
+    desk.run.store.remove(path_of(desk.run.pack.name, record.label))
+    lost = f"; {why.total()} are asked live ({', '.join(f'{count} {reason}' for reason, count in why.most_common(3))})" if why else ""
+    desk.tell(f"{desk.choice.reference}: {len(record.asked) - why.total() - len(stopped)} answers of batch {batch} are taken{lost}.")
+    if stopped:
+        raise stopped[0]
+    return True
+
+
+async def _take_one(desk: BatchDesk, record: BatchRecord, result: Result, till: Till, charge: bool) -> ModelError | None:
+    """Take one answer, through the same checks as a live one; return why it cannot be used.
+
+    Args:
+        charge: whether it is not yet on the ledger.
+    """
+    asked = record.asked[result.name]
+    if result.reply is None:
+        error = result.error or UnansweredError("no answer")
+        if charge:
+            till.settle_failure(record.sent(result.name), error, 0.0)
+        return error
+    async with desk.opened(record.plans[asked.assessment], asked.assessment) as context:
+        call = next((call for call in open_calls(context, context.log.answers) if call.name == asked.call), None) if context else None
+        request, judgements = reading_request(context, call) if context and call else (record.sent(result.name).request, [])
+        if request_print(request) != asked.request:  # it is answered already, or the pack has changed
+            call, request = None, record.sent(result.name).request
+        reply = clean(result.reply, request)
+        try:
+            problem = till.settle(record.sent(result.name, request), reply, 0.0)[1] if charge else till.problem(request, reply)
+        finally:
+            if context:
+                context.log.keep_heard()
+        if context and call and problem is None:
+            keep(context, call, judgements[-1])
+    return problem

@@ -1,0 +1,19 @@
+"""From the plan of an assessment to a judge with the transcript before it."""
+
+from core.judging.call_log import JudgementLog
+from core.judging.judge import Count, JudgeContext
+from core.judging.plan import AssessmentPlan, narrowed
+from core.llm.chat import ChatModel
+from core.llm.run import Run
+from core.records import Transcript
+
+
+def open_sitting(run: Run, plan: AssessmentPlan, judge: ChatModel, transcript: Transcript, count: Count, log: JudgementLog, name: str) -> JudgeContext:
+    """Return a judge with a transcript before it, as planned.
+
+    Args:
+        count: counts a text's tokens; name: of the assessment.
+    """
+    room = (plan.judging, plan.max_tokens, plan.context, count, plan.repeat)
+    item = f"{transcript.id} {name}" if plan.golden else ""
+    return JudgeContext(narrowed(run.pack, plan.only), judge, transcript, *room, log, item, run.tallies[plan.judge.reference])

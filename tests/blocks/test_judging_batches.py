@@ -1,0 +1,235 @@
+"""A judge that is asked in batches: the same assessments at half the price, whatever becomes of a batch, of the connection or of the process."""
+
+import asyncio
+import json
+from dataclasses import asdict
+
+import pytest
+
+from core.errors import RunStoppedError, UnavailableError
+from core.llm import batches as waiting
+from core.llm.till import Till
+from core.settings.assessment import Judging
+from core.settings.models import Budget
+from core.storage.store import Store
+from tests.blocks.batch_judging import Court
+from tests.stub.client import start_stub
+from tests.stub.settings import Settings
+
+PROVIDERS = ("anthropic", "openai", "google")
+everywhere = pytest.mark.parametrize("provider", PROVIDERS)
+ACCOUNTS = {"anthropic": "anthropic", "openai": "responses", "google": "google"}
+
+
+class KilledError(BaseException):
+    """Ends a process where nothing can catch it."""
+
+
+@pytest.fixture(scope="module")
+def running():
+    with start_stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def stub(running, monkeypatch):
+    running.set(**asdict(Settings()) | {"cache_enabled": False})
+    running.reset()
+    for name in ("core.llm.batches", "core.judging.batch_answers"):
+        monkeypatch.setattr(f"{name}.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(waiting, "LISTED_SECONDS", 0.3)
+    return running
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "batch"))
+
+
+def calls(stub, provider, kind=""):
+    return stub.stats().get(ACCOUNTS[provider] + kind, {}).get("calls", 0)
+
+
+def usd(court):
+    return sum(entry["usd"] or 0.0 for entry in court.paid)
+
+
+def at(place, times=1, **fault):
+    return {"faults": [{"at": place, "times": times, "fault": fault}]}
+
+
+@everywhere
+async def test_a_batch_gives_the_same_assessments_as_live_calls_at_half_the_price(tmp_path, store, stub, provider):
+    live = Court(Store(str(tmp_path / "live")), provider, stub.url)
+    said = await live.judge()
+    stub.reset()
+    stub.set(batch_polls=2, batch_reversed=True, batch_labels=False)
+    court = Court(store, provider, stub.url)
+    court.batches.most_requests = 3  # of four: two batches
+    assert await court.ask() == set()
+    assert await court.judge() == said
+    assert calls(stub, provider) == 0
+    assert calls(stub, provider, ".batch") == 4 == len(court.paid)
+    assert len(stub.batches()) == 2
+    assert usd(court) == pytest.approx(usd(live) / 2)
+    assert {entry["outcome"] for entry in court.paid} == {"ok"}
+    assert court.records == []
+
+
+@everywhere
+async def test_what_a_batch_leaves_unanswered_costs_nothing_and_is_asked_live(store, stub, provider):
+    stub.set(
+        faults=[{"at": "create", "fault": {"kind": "lost", "expired": 0.25, "errored": 0.25}}, {"at": "batched", "times": 1, "fault": {"kind": "invalid"}}]
+    )
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    assert calls(stub, provider, ".batch") == 2  # one of which cannot be used, and is billed
+    assert sum(entry["usd"] > 0 for entry in court.paid) == 2
+    assert len(await court.judge()) == 4
+    assert calls(stub, provider) == 3
+    assert len(stub.batches()) == 1
+    assert court.records == []
+
+
+@everywhere
+@pytest.mark.parametrize("moment", ["before it is sent", "before its name is written", "while it is awaited", "while its answers are taken"])
+async def test_a_process_that_is_killed_pays_for_nothing_twice(store, stub, provider, moment, monkeypatch):
+    stub.set(batch_polls=3, batch_others=4)
+    killed = Court(store, provider, stub.url)
+    submit, settle = killed.batches.submit, Till.settle
+
+    async def submit_and_die(label, entries):
+        if moment == "before its name is written":
+            await submit(label, entries)
+        raise KilledError
+
+    async def die(batch):
+        raise KilledError
+
+    def settle_once(till, sent, *given):
+        if any(entry["outcome"] == "ok" for entry in killed.paid):
+            raise KilledError
+        return settle(till, sent, *given)
+
+    match moment:
+        case "before it is sent" | "before its name is written":
+            killed.batches.submit = submit_and_die
+        case "while it is awaited":
+            killed.batches.look = die
+        case _:
+            monkeypatch.setattr(Till, "settle", settle_once)
+    with pytest.raises(KilledError):
+        await killed.ask()
+    monkeypatch.setattr(Till, "settle", settle)
+    assert len(killed.records) == 1
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    await court.judge()
+    assert len(stub.batches()) == 1
+    assert stub.served_twice() == []
+    assert calls(stub, provider) == 0
+    assert len([entry for entry in court.paid if entry["usd"]]) == 4
+    assert not any(entry.get("estimated") for entry in court.paid)
+    assert court.records == []
+
+
+@everywhere
+async def test_a_submission_whose_connection_breaks_is_found_by_its_label(store, stub, provider):
+    stub.set(batch_s=0.5, **at("create", kind="drop"))
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    await court.judge()
+    assert len(stub.batches()) == 1
+    assert stub.served_twice() == []
+    assert calls(stub, provider) == 0
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_results_that_come_in_part_are_read_again(store, stub, provider):
+    stub.set(**at("results", kind="truncate", times=1))
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    await court.judge()
+    assert calls(stub, provider) == 0
+    assert len([entry for entry in court.paid if entry["outcome"] == "ok"]) == 4
+
+
+# a batch of Anthropic's cannot fail as a whole
+@pytest.mark.parametrize(("provider", "how"), [*((name, "refused") for name in PROVIDERS), ("openai", "failed"), ("google", "failed")])
+async def test_a_batch_that_is_not_taken_ends_the_run_with_advice_and_is_not_asked_live(store, stub, provider, how):
+    stub.set(**at("create", **({"status": 403, "message": "No batches for this account"} if how == "refused" else {"kind": "fails"})))
+    court = Court(store, provider, stub.url)
+    with pytest.raises(RunStoppedError, match=r"did not take the batch.*assessment\.batch: false"):
+        await court.ask()
+    assert calls(stub, provider) == calls(stub, provider, ".batch") == 0
+    assert usd(court) == 0
+    assert court.records == []
+
+
+async def test_a_budget_that_holds_a_part_submits_that_part_and_then_what_the_answers_leave(store, stub):
+    whole = Court(store, "openai", stub.url)
+    await whole.ask()
+    paid = usd(whole)
+    most = max(line["most"]["usd"] for line in map(json.loads, store.read("ledger/run/calls.jsonl").splitlines()) if line["outcome"] == "sent")
+    small = Court(Store(store.root + "-small"), "openai", stub.url, count=6, budget=Budget(usd=2.5 * most))
+    assert most > paid / 4
+    unasked = await small.ask()
+    assert usd(small) <= 2.5 * most
+    assert len(unasked) < 4
+    assert len(small.told) >= 4  # two batches, one after the other
+    assert len([entry for entry in small.paid if entry["outcome"] == "ok"]) == 6 - len(unasked)
+
+
+async def test_a_night_that_ends_before_its_batch_leaves_it_to_the_next(store, stub):
+    stub.set(batch_s=3600)
+    night = Court(store, "anthropic", stub.url, name="night-1")
+    waits = asyncio.create_task(night.ask())
+    while not stub.batches():
+        await asyncio.sleep(0.02)
+    night.stop = True
+    with pytest.raises(UnavailableError, match=r"msgbatch_\w+ of anthropic/claude-haiku-5-5 has not ended .* The next night, or the same command"):
+        await waits
+    other = Court(store, "anthropic", stub.url, count=0)
+    await other.ask()  # of another command, which has no part in it and does not wait
+    assert len(other.records) == 1
+    stub.set(batch_s=0)
+    later = Court(store, "anthropic", stub.url, name="night-2")
+    await later.ask()
+    await later.judge()
+    assert len(stub.batches()) == 1
+    assert calls(stub, "anthropic") == 0
+    assert (len(night.paid), len(later.paid)) == (4, 0)  # the night that submitted it pays
+
+
+async def test_a_batch_that_does_not_end_is_stopped_and_asked_live(store, stub):
+    stub.set(batch_s=3600)
+    court = Court(store, "openai", stub.url, deadline_seconds=0.2)
+    await court.ask()
+    await court.judge()
+    assert calls(stub, "openai", ".batch") == 0
+    assert calls(stub, "openai") == 4
+    assert [request for batch in stub.batches() for request in batch["requests"].values()] == ["canceled"] * 4
+
+
+async def test_two_runs_submit_the_same_once(store, stub):
+    stub.set(batch_polls=3)
+    both = [Court(store, "google", stub.url, name=name) for name in ("one", "other")]
+    await asyncio.gather(*(court.ask() for court in both))
+    for court in both:
+        await court.judge()
+    assert len(stub.batches()) == 1
+    assert calls(stub, "google") == 0
+
+
+async def test_in_a_batch_anthropics_cache_is_to_keep_a_transcript_for_an_hour(store, stub):
+    stub.set(cache_enabled=True)
+    court = Court(store, "anthropic", stub.url, count=1, judging=Judging(mode="category", shuffle=False, confirm_gates="never"))
+    await court.ask()
+    sent = [entry["body"]["messages"][0]["content"] for entry in stub.log() if "messages" in (entry.get("body") or {})]
+    assert len(sent) == 6
+    assert all(blocks[0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"} for blocks in sent)
+    billed = stub.stats()["anthropic.batch"]["tokens"]
+    assert billed["cache_write"] > 0
+    # haiku 5.5: 0.10 and 0.50 USD a million; an hour in the cache is twice the price of input, what is read there a tenth
+    usual = billed["uncached"] + 2 * billed["cache_write"] + 0.1 * billed["cache_read"] + 5 * billed["output"]
+    assert usd(court) == pytest.approx(usual * 0.1e-6 / 2)
