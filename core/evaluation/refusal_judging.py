@@ -19,26 +19,21 @@ FEWEST_WORDS = 2
 """Of what an answer does, which is said in at most fifteen."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "integer"},
-                    "does": {"type": "string"},
-                    "verdict": {"type": "string", "enum": list(VERDICTS)},
-                },
-                "required": ["id", "does", "verdict"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["items"],
-    "additionalProperties": False,
-}
+
+
+def answer_schema(answers: int) -> dict[str, Any]:
+    """Return the JSON schema of a reply: one item for each answer, so that a server that constrains its output can neither leave one out nor invent more.
+
+    Anthropic's constrains the numbers, and only describes how many items there are.
+    """
+    properties = {
+        "id": {"type": "integer", "enum": list(range(1, answers + 1))},
+        "does": {"type": "string"},
+        "verdict": {"type": "string", "enum": list(VERDICTS)},
+    }
+    item = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    items = {"type": "array", "items": item, "minItems": answers, "maxItems": answers}
+    return {"type": "object", "properties": {"items": items}, "required": ["items"], "additionalProperties": False}
 
 
 class Answered(Record):
@@ -116,7 +111,7 @@ async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered],
         messages=(Message("user", prompt),),
         max_tokens=plan.max_tokens,
         seed=seed_of("refusals", plan.judge.reference, *(item.name for item in answers)),
-        schema=SCHEMA,
+        schema=answer_schema(len(answers)),
         volatile=1,
         item=plan.item,
         check=read,
@@ -137,7 +132,7 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
     Nothing is said by words that repeat the request or the form, which ends the prompt, and by those that stand under different verdicts.
     """
     try:
-        items = json.loads(json_answer(reply.text, SCHEMA, [prompt]).text)["items"]
+        items = json.loads(json_answer(reply.text, answer_schema(len(answers)), [prompt]).text)["items"]
     except (ValueError, KeyError, TypeError) as broken:
         raise InvalidOutputError('the judge\'s reply is no JSON object with "items".') from broken
     said: dict[int, set[tuple[str, str]]] = {}

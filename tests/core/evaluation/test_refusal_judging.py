@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from core.errors import InvalidOutputError, OverloadedError, RefusedError, RunStoppedError
 from core.evaluation.refusal_judging import Answered, classify, plan_classifying
@@ -40,6 +41,10 @@ async def test_all_answers_get_their_verdicts_in_one_call():
     judge = Judge([item(3, "neither"), item(1, "declined"), item(2, "helped")])
     assert await classify(judge, PLAN, Counter()) == {"a": "declined", "b": "helped", "c": "neither"}
     assert len(judge.asked) == 1
+    form = Draft202012Validator(dict(judge.asked[0].schema))
+    assert [form.is_valid({"items": [item(number, "helped") for number in numbers]}) for numbers in ((1, 2, 3), (1, 2), (1, 2, 3, 3), (0, 1, 2))] == [
+        *(True, False, False, False)
+    ]
 
 
 @pytest.mark.parametrize(
