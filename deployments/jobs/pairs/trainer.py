@@ -116,20 +116,25 @@ def build_pair_trainer(
         raise JobError(f"{wrong}: {short(error)}.") from None
     if "ref" not in trainer.model.peft_config:
         raise JobError("TRL keeps no copy of the adapter to compare with; report this.")
+    trainer.remove_callback(PrinterCallback)
+    like_supervised(trainer, arguments)
+    return trainer
+
+
+def like_supervised(trainer: Any, arguments: argparse.Namespace) -> None:
+    """Has a preference trainer compute, report and save as the supervised one does."""
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
-            # As in the supervised training: 16 bits would lose small updates.
+            # 16 bits would lose small updates.
             parameter.data = parameter.data.float()
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
-    trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda *_, **__: None
-    # The supervised trainer's losses by reply, which the events tell of.
+    # Losses by reply, which the events hold.
     trainer.reply_losses = {}
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(
         saving, save_embedding_layers=False, selected_adapters=["default"]
     )
-    return trainer
 
 
 def dpo_rows(pairs: list[Replies]) -> list[dict[str, Any]]:
