@@ -1,0 +1,164 @@
+"""A real small model, SmolLM2-135M behind llama.cpp's server, plays and judges: what must hold for any model, however little it understands."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from blocks.llama_launch import Launch, find_program
+from blocks.llama_process import LlamaProcess
+from blocks.openai_compatible import OpenAICompatible
+from core.errors import ContextError, HubError, NothingMadeError
+from core.judging.empty_words import FEWEST_WORDS
+from core.judging.scoring import applicable
+from core.judging.text_facts import words
+from core.llm.bills import SENT, read_entries
+from core.llm.chat import ChatRequest, Message
+from core.packs.pack import load_pack
+from core.records import Answer, Assessment, Persona, Transcript, TranscriptBatch
+from core.rehearsal.guards import find_fault
+from core.rehearsal.prompt_leak import Hidden, find_leak
+from core.rehearsal.style import REWRITES
+from core.rehearsal.turns import FEWEST_OPENING, brief_inputs
+from core.settings.faults import Fault
+from core.settings.pipeline import load_training
+from core.storage.store import Store
+from core.training.bases import base_file
+from flows.assessment import assessment
+from flows.generation import generation
+from tests.conftest import CHECKOUT
+from tests.recording_proxy import RecordingProxy
+
+PACK, MODEL, CONTEXT, SLOTS = "garden-talk", "openai-compatible/smollm2", 1536, 2
+GUARDS = [fault.value for fault in Fault if fault not in (Fault.FORM, Fault.EMPTY, *REWRITES)]
+"""Those without which a message could not be used."""
+AT_ONCE = 2
+"""Calls that a kill can lose."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Address and key of a llama-server that serves SmolLM2-135M."""
+    try:
+        path, _ = asyncio.run(base_file(load_training("smollm2-135m").base))
+    except HubError as error:
+        pytest.skip(f"SmolLM2 is not in the cache, and {error}")
+    process = LlamaProcess(Launch(path, context=CONTEXT, slots=SLOTS, threads=1), find_program())
+    yield asyncio.run(process.start())
+    process.stop()
+
+
+@pytest.fixture
+def proxy(server, tmp_path, monkeypatch):
+    """What stands between the product and the server, and counts by itself."""
+    with RecordingProxy(f"{server.address}/v1", tmp_path / "server.jsonl") as found:
+        for name, value in (("API_KEY", server.key), ("BASE_URL", found.url)):
+            monkeypatch.setenv(f"OPENAI_COMPATIBLE_{name}", value)
+        monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+        yield found
+
+
+def settings(folder, tries):
+    """Return the path of settings in which the model plays everybody.
+
+    Args:
+        tries: answers to one call that may be unusable; most of so small a model are.
+    """
+    given = {
+        "extends": str(CHECKOUT / "config/pipeline.yaml"),
+        "roles": {"user_simulator": MODEL, "assistant": MODEL, "judges": [MODEL]},
+        "models": {"openai-compatible": {"concurrency": AT_ONCE, "context": CONTEXT, "options": {"temperature": 0.8}, "price": {"input": 0, "output": 0}}},
+        "calls": {"unusable_answers": tries},
+        "budget": {"usd": 0},
+        "generation": {"conversations": 2, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": AT_ONCE, "max_tokens": 48, "guards": GUARDS},
+        "assessment": {"max_tokens": 80, "judging": {"mode": "criterion", "confirm_gates": "never"}},
+    }
+    path = folder / f"settings-{tries}.yaml"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return str(path)
+
+
+def wait_for(proxy, process, answers):
+    until = time.monotonic() + 240
+    while len(proxy.lines()) < answers:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < until, "the model did not answer in time"
+        time.sleep(0.05)
+
+
+async def test_two_conversations_and_their_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
+    play = settings(tmp_path, 30)
+    started = command("generate", "--domain", PACK, "--settings", play)
+    wait_for(proxy, started, 4)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    rehearsed = await generation(PACK, settings=play)
+    with contextlib.suppress(NothingMadeError):  # it judges in words that say nothing
+        await assessment(PACK, None, rehearsed, settings=settings(tmp_path, 1))
+
+    store, pack = Store(str(data_root)), load_pack(PACK)
+    transcripts = [store.load(item.path, Transcript) for item in store.load(rehearsed, TranscriptBatch).transcripts]
+    assert transcripts
+    for transcript in transcripts:
+        check_guarded(pack, transcript)
+    verdicts = [store.load(str(path.relative_to(data_root)), Assessment) for path in data_root.glob("assessments/*/*/*.json")]
+    assert len(verdicts) == len(transcripts)
+    for item in verdicts:
+        check_verdicts(pack, item)
+    check_bill(store, data_root, proxy, transcripts)
+
+
+def check_guarded(pack, transcript):
+    """Nothing that a guard forbids stands in a stored conversation."""
+    persona, users, answers = Persona.model_validate(transcript.persona), [], []
+    hidden = Hidden(
+        [pack.prompts[name].text for name in ("user_simulator", "user_steering")], [pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))]
+    )
+    for exchange in transcript.exchanges:
+        assert len(words(exchange.user)) >= (1 if users else FEWEST_OPENING)
+        assert find_fault(pack.guards, "user", exchange.user, users, heard=answers) is None
+        assert find_leak(exchange.user, hidden, opens=not users) is None
+        users.append(exchange.user)
+        assert find_fault(pack.guards, "assistant", exchange.assistant, answers, heard=users) is None
+        answers.append(exchange.assistant)
+
+
+def check_verdicts(pack, assessed):
+    """Every criterion has one verdict, which says something and cites what there is, or is ERROR."""
+    assert [item.criterion for item in assessed.verdicts] == [item.id for item in applicable(pack.rubric, 2)]
+    for verdict in assessed.verdicts:
+        if verdict.answer is not Answer.ERROR:
+            assert len(words(verdict.reasoning)) >= FEWEST_WORDS
+            assert set(verdict.cited) <= {1, 2}
+            assert verdict.cited
+
+
+def check_bill(store, root, proxy, transcripts):
+    """The ledger has what the server says that each answer took; what was answered before the kill was not asked again."""
+    entries = [entry for folder in root.glob("ledger/*") for entry in read_entries(store, folder.name)]
+    answered = {entry["request_id"]: entry for entry in entries if entry["outcome"] != SENT}
+    counted = {line["id"]: line for line in proxy.lines()}
+    lost = set(counted) - set(answered)
+    assert len(lost) <= AT_ONCE
+    for name, entry in answered.items():
+        assert [entry["input_tokens"], entry["cache_read_tokens"], entry["output_tokens"]] == [counted[name][key] for key in ("input", "cached", "output")]
+    assert sum(entry["cache_read_tokens"] for entry in answered.values()) > 0
+    kept = Counter()
+    for transcript in transcripts:
+        for role, spent in transcript.provenance["usage"].items():
+            kept[role] += spent["calls"]
+    played = Counter(entry["role"] for entry in answered.values() if entry["role"] != "judge")
+    if len(transcripts) == 2:
+        assert (played - kept).total() <= AT_ONCE  # a message whose answer was on the way to the disk when the kill came
+
+
+async def test_a_prompt_that_the_model_cannot_hold_is_one_sentence(proxy):
+    model = OpenAICompatible(model="smollm2").get_client()
+    with pytest.raises(ContextError) as refused:
+        await model.complete(ChatRequest("assistant", "", (Message("user", "The roses have spots. " * 800),), 32, 1, item="long"))
+    assert "\n" not in str(refused.value)
