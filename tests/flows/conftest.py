@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,9 +20,11 @@ from prefect.testing.utilities import prefect_test_harness
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 from tests.flows.secured import new_database, new_home
+from tests.nursery import Forked, Nursery
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
 
+OUTSIDE = ("anthropic", "openai", "google.genai", "matplotlib.pyplot", "scipy.stats", "datasketch", "datasets", "flows.terminal.running", "flows.terminal.logs")
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
@@ -77,26 +79,27 @@ def settings(tmp_path: Path) -> str:
     return write_settings(tmp_path)
 
 
-@pytest.fixture
-def command(prefect_server: str, data_root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `understudy …` as a user would, against the session's server; what a failed test leaves running ends with it."""
-    started: list[subprocess.Popen[str]] = []
+@pytest.fixture(scope="session")
+def nursery(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """What commands are forked from, against the session's server."""
+    # what a command needs sooner or later, without what comes with an extra
+    own = [f"{path.parent.name}.{path.stem}" for room in ("flows", "blocks") for path in sorted((CHECKOUT / room).glob("*.py"))]
+    modules = [*OUTSIDE, *(name for name in own if name.split(".")[1] not in ("__init__", "personal_data", "llama_cpp", "prebuilt_server"))]
+    found = Nursery(tmp_path_factory.mktemp("nursery"), modules, {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"})
+    yield found
+    found.close()
 
-    def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+
+@pytest.fixture
+def command(nursery: Nursery, prefect_server: str, data_root: Path) -> Iterator[Callable[..., Forked | subprocess.Popen[str]]]:
+    """Start `understudy …` as a user would, against the session's server; what a failed test leaves running ends with it."""
+    started: list[Forked | subprocess.Popen[str]] = []
+
+    def start(*words: str, **environment: str) -> Forked | subprocess.Popen[str]:
         if (home := environment.get("PREFECT_HOME")) and not Path(home).exists():
             new_home(Path(home))
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.terminal", *words],
-            cwd=CHECKOUT,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # as in a terminal: a suite that runs in the background may have been set to ignore Ctrl-C, and children inherit that
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
+        process = nursery.start(["-m", "flows.terminal", *words], env) if nursery.fits(env) else start_program(words, env)
         started.append(process)
         return process
 
@@ -105,3 +108,18 @@ def command(prefect_server: str, data_root: Path) -> Iterator[Callable[..., subp
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def start_program(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start `understudy …` by itself."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.terminal", *words],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # as in a terminal: a suite that runs in the background may have been set to ignore Ctrl-C, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )

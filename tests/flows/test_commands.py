@@ -110,7 +110,7 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
     assert 0 < len(made) < 1500
     for path in made:
         json.loads(path.read_text(encoding="utf-8"))
-    code, output = finish(command("generate", f"--settings={write_settings(tmp_path, generation={'conversations': 40, 'exchanges': [6, 6]})}"))
+    code, output = finish(command("generate", f"--settings={write_settings(tmp_path, generation={'conversations': 12, 'exchanges': [6, 6]})}"))
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in made} == made
 

@@ -1,19 +1,24 @@
 """Tiny models of the architectures that are trained, with tokenizers of their own, and the training script run on them as a process."""
 
+import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from blocks.llama_runtime import read_runtime
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, SHARED
+from tests.nursery import Forked, Nursery
 
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "train_sft.py"
 SYSTEM = "You are a coach."
@@ -47,7 +52,7 @@ class Reported:
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
     """Return what a run of the script finds in its environment."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(changes or {})}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **(changes or {})}
 
 
 def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Reported]:
@@ -58,11 +63,58 @@ def train(*calls: Iterable[object], changes: dict[str, str] | None = None, scrip
         script: by default the training's.
     """
     arguments = json.dumps([[str(word) for word in call] for call in calls])
-    command = [sys.executable, "-c", DRIVER, str(script), arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(changes), timeout=300, check=False)
+    done = run("-c", DRIVER, str(script), arguments, changes=changes)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     return [Reported(code, [json.loads(line) for line in said.splitlines()], error.strip()) for code, said, error in answers]
+
+
+LIBRARIES = ("torch", "datasets", "peft", "trl.trainer.sft_trainer", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto")
+
+
+@cache
+def nursery() -> Nursery:
+    """Return the process with the libraries of trainings; it ends with this one."""
+    found = Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, environment({"TQDM_DISABLE": "1"}))  # the scripts set this before they import
+    atexit.register(found.close)
+    return found
+
+
+def start(*words: str, changes: dict[str, str] | None, errors: IO[str] | None) -> "Forked | subprocess.Popen[str]":
+    """Start `python` with words; where its environment allows, forked from a process that has the libraries.
+
+    Args:
+        words: a script and its words, or code behind `-c`.
+        changes: to the environment.
+        errors: file for stderr; none throws it away.
+    """
+    given = environment(changes)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        place = errors or nowhere
+        if nursery().fits(given):
+            return nursery().start(words, given, place.fileno())
+        return subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=place, text=True, env=given)
+
+
+def run(*words: str, changes: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python` with words, as `start` does, to its end."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = start(*words, changes=changes, errors=errors)
+        said, _ = process.communicate(timeout=300)
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, process.wait(), said, errors.read())
+
+
+def kill_when(wanted: Callable[[dict[str, Any]], bool], *words: str, changes: dict[str, str] | None = None) -> None:
+    """Start a script and kill it, as a machine that is lost does, when it tells such an event."""
+    job = start(*words, changes=changes, errors=None)
+    for line in job.stdout or ():
+        if wanted(json.loads(line)):
+            break
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    if job.stdout:
+        job.stdout.close()
 
 
 def succeed(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Reported]:

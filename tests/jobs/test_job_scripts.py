@@ -1,8 +1,6 @@
 """The job scripts, run as they are run in earnest: as processes of their own, with arguments and files."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import tomllib
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 
 from blocks.llama_runtime import read_runtime
+from tests.jobs.conftest import kill_when, run
 from tests.tiny import tiny_base
 
 ROOT = Path(__file__).parents[2]
@@ -21,19 +20,13 @@ JOBS = ROOT / "deployments" / "jobs" / "built"
 SCRIPTS = ["unpack_gguf", "train_sft", "convert_gguf"]
 sys.path.insert(0, str(JOBS))
 llama_library = import_module("llama_library")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 SYSTEM = "You are a coach."
 DULL = ["That sounds like a lot. It will be fine.", "Try to rest. It will be fine.", "I see. Try to rest."]
 TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}
 
 
-def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(JOBS / f"{script}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
-
-
 def succeed(script: str, *arguments: object) -> list[dict[str, Any]]:
-    done = run(script, *arguments)
+    done = run(str(JOBS / f"{script}.py"), *map(str, arguments))
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -52,8 +45,7 @@ for arguments in json.loads(sys.argv[2]):
 def run_all(script: str, *calls: list[object]) -> list[tuple[int, str]]:
     """Runs a job several times; returns exit codes and what was said on stderr."""
     arguments = json.dumps([[str(argument) for argument in call] for call in calls])
-    command = [sys.executable, "-c", DRIVER, str(JOBS / f"{script}.py"), arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
+    done = run("-c", DRIVER, str(JOBS / f"{script}.py"), arguments)
     assert done.returncode == 0, done.stderr
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
@@ -236,14 +228,7 @@ def test_killed_training_does_not_look_finished(base: Path, data: Path, tmp_path
     output = tmp_path / "out"
     output.mkdir()
     (output / "metrics.json").write_text("{}", encoding="utf-8")  # of an earlier run
-    command = [sys.executable, str(JOBS / "train_sft.py"), *map(str, training(base, data, output, "--epochs", 500))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT) as job:
-        assert job.stdout
-        for line in job.stdout:
-            if json.loads(line)["event"] == "progress":
-                break
-        job.send_signal(signal.SIGKILL)
-    assert job.returncode == -signal.SIGKILL
+    kill_when(lambda event: event["event"] == "progress", str(JOBS / "train_sft.py"), *map(str, training(base, data, output, "--epochs", 500)))
     assert not (output / "metrics.json").exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.jobs.conftest import SYSTEM, TOPICS, Reported, chats, read_metrics, succeed, train, write_parquet
+from tests.jobs.conftest import SYSTEM, TOPICS, Reported, chats, kill_when, read_metrics, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")]
@@ -133,16 +133,4 @@ def test_a_stopped_training_continues_from_its_checkpoint_to_the_same_weights(ru
 
 def stop_at(arguments: list[object], step: int) -> None:
     """Start a run and kill it once it has a checkpoint of this step."""
-    import subprocess
-    import sys
-
-    from tests.jobs.conftest import environment
-
-    command = [sys.executable, str(PAIRS), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()) as job:
-        for line in job.stdout or ():
-            event = json.loads(line)
-            if event["event"] == "checkpoint" and event["step"] >= step:
-                break
-        job.kill()
-    assert job.returncode == -9, "the run ended before it could be killed"
+    kill_when(lambda event: event["event"] == "checkpoint" and event["step"] >= step, str(PAIRS), *map(str, arguments))

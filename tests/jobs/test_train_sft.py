@@ -4,8 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
-from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, environment, read_metrics, succeed, train, write_parquet
+from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, kill_when, read_metrics, run, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -72,14 +70,9 @@ def digest(path: Path) -> str:
 
 def kill(arguments: list[object], name: str, step: int, where: str = "", changes: dict[str, str] | None = None) -> None:
     """Start a run and kill it, as a machine that is lost does, when it tells this event."""
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(changes)) as job:
-        for line in job.stdout or ():
-            event = json.loads(line)
-            if event["event"] == name and event["step"] >= step and where in event.get("where", ""):
-                break
-        job.kill()
-    assert job.returncode == -9, "the run ended before it could be killed"
+    kill_when(
+        lambda event: event["event"] == name and event["step"] >= step and where in event.get("where", ""), str(SCRIPT), *map(str, arguments), changes=changes
+    )
 
 
 # --- what is learnt ---
@@ -303,7 +296,7 @@ def test_too_little_gpu_memory_is_one_sentence_with_remedies(data: Path, bases: 
     full = "import json, runpy, sys\ndef fail(*_, **__):\n    import torch\n    raise torch.cuda.OutOfMemoryError('CUDA out of memory')\n"
     code = f"{full}names = runpy.run_path(sys.argv[1])\nnames['main'].__globals__['run'] = fail\nsys.exit(names['main'](json.loads(sys.argv[2])))"
     arguments = json.dumps([str(word) for word in call(data, bases["qwen3"], tmp_path / "out")])
-    done = subprocess.run([sys.executable, "-c", code, str(SCRIPT), arguments], capture_output=True, text=True, env=environment(), check=False)
+    done = run("-c", code, str(SCRIPT), arguments)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert all(remedy in done.stderr for remedy in ("--max-length", "--offload-checkpoints", "--lora-dropout 0", "larger GPU"))
