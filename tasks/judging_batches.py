@@ -9,6 +9,7 @@ from blocks.chat import load_chat_model
 from blocks.tokens import count_tokens
 from core.errors import UnderstudyError
 from core.judging.batch_desk import BatchDesk
+from core.judging.batch_records import FOLDER
 from core.judging.batches import ask_in_batches
 from core.judging.plan import plan_assessment
 from core.llm.batches import Batching
@@ -29,7 +30,12 @@ async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_st
     Raises:
         UnavailableError: a batch has not ended, and `should_stop` says so; the same command takes its answers.
     """
-    unasked = await _ask(transcripts, run, should_stop) if run.settings.assessment.batch else set()
+    unasked = set[str]()
+    if run.settings.assessment.batch:
+        unasked = await _ask(transcripts, run, should_stop)
+    elif pending := run.store.names(f"{FOLDER}/{run.pack.name}", ".json"):
+        said = "%d batches are still with the providers, and are paid for. With assessment.batch: true their answers are taken, and not asked again."
+        get_run_logger().warning(said, len(pending))
     refs, left_out = await judge_transcripts([item for item in transcripts if item.id not in unasked], run, should_stop)
     if unasked:  # their turn comes last, because the budget ends here
         beyond = [item for item in transcripts if item.id in unasked]
