@@ -25,8 +25,11 @@ ASKING = 2
 """Words of the second person with which a user's question, if nothing in the message is said of oneself, is the assistant's."""
 HEARD = 0.4
 """Share of a message's runs from which it gives back what the other side said; of 2,219 messages by frontier models none has more than 0.24."""
+GIVEN_BACK = 20
+"""Words in a row of the other side's that a user does not repeat; of 1,100 messages by frontier models none repeats more than 15."""
 WHOLE = 3
 """Words from which a message that is another one word for word is none, however short it is."""
+_NOTHING = re.compile(r"\[\]|\(\)|\{\}")
 ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
 """Keys of a record that a model puts its own message into."""
 
@@ -62,7 +65,7 @@ def find_fault(
 def _says_something(text: str, side: Side) -> bool:
     if re.search(r"[^\W_]", text):
         return True
-    return side == "user" and any(unicodedata.category(character) in ("So", "Ps") for character in text)  # an emoji, or a program's []
+    return side == "user" and (any(unicodedata.category(character) == "So" for character in text) or bool(_NOTHING.search(text)))  # an emoji, or a program's []
 
 
 def _envelope(text: str) -> str | None:
@@ -159,6 +162,8 @@ def _repeated(text: str, earlier: Sequence[str], heard: Sequence[str], rule: Rep
     for others, share in ((earlier, rule.share), (heard, HEARD)):
         if found := next((other for other in others if len(runs & _runs(own_words(other), rule.run)) >= share * len(runs)), None):
             return found
+    if side == "user" and len(words(own)) >= GIVEN_BACK:
+        return next((other for other in heard if _runs(own, GIVEN_BACK) & _runs(own_words(other), GIVEN_BACK)), None)
     return None
 
 

@@ -114,6 +114,7 @@ async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_ref
         (["! no JSON"], [], Fault.FORM),
         (["   "], [], Fault.EMPTY),
         (["done"], [], Fault.EMPTY),
+        (["]["], [], Fault.EMPTY),
         (["Ok, thanks."], [], Fault.EMPTY),
         (['The conversation continues: "done" is false, and you do not say goodbye.'], [], Fault.META),
         ([], ["Answer their last message above, and neither answer nor mention this note."], Fault.META),
@@ -142,6 +143,12 @@ async def test_an_answer_that_goes_round_in_circles_is_asked_for_again_without_m
     assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
 
 
+LONG = "The cold soup stands for an evening that you had looked forward to, and nobody asked you how the day had been before."
+LATER = (
+    "And on Tuesday it was the same again: I came home late, the kitchen was dark, and in the pan was what they had left me of the rice. I ate it at the sink."
+)
+
+
 @pytest.mark.parametrize(
     ("user", "assistant"),
     [
@@ -149,6 +156,7 @@ async def test_an_answer_that_goes_round_in_circles_is_asked_for_again_without_m
         (["The kettle broke on Monday and I drank water."], ["A kettle. The kettle broke on Monday and I drank water."]),
         (["The soup was cold, and so was he.", "A wise decision."], ["A wise decision."]),
         (["The soup was cold, and so was he."], ["A wise decision.", "A wise decision."]),
+        (["The soup was cold, and so was he.", f"{LONG} {LATER}"], [LONG]),
     ],
 )
 async def test_a_message_that_says_the_same_over_and_over_or_gives_back_what_was_said_is_refused(tmp_path, user, assistant):
