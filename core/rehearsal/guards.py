@@ -25,7 +25,7 @@ ASKING = 2
 """Words of the second person with which a user's question, if nothing in the message is said of oneself, is the assistant's."""
 HEARD = 0.4
 """Share of a message's runs from which it gives back what the other side said; of 2,219 messages by frontier models none has more than 0.24."""
-GIVEN_BACK = 20
+GIVEN_BACK = 18
 """Words in a row of the other side's that a user does not repeat; of 1,100 messages by frontier models none repeats more than 15."""
 WHOLE = 3
 """Words from which a message that is another one word for word is none, however short it is."""
