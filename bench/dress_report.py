@@ -23,8 +23,8 @@ def write_report(data: Path, model: str, count: int) -> Path:
         "",
         "## Stages",
         "",
-        "| stage | exit code | minutes | its last line |",
-        "|---|---:|---:|---|",
+        "| stage | runs | exit code | minutes | its last line |",
+        "|---|---:|---:|---:|---|",
     ]
     text += [
         f"| {name} | {times[name]} | {line['code']} | {minutes[name]:.1f} | {_cell(line['lines'][-1] if line['lines'] else '')} |"
