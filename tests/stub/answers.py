@@ -64,6 +64,13 @@ def sentence(draw: random.Random) -> str:
     return f"{opener} {claim} {subject}, {ending}."
 
 
+def grounds(draw: random.Random) -> str:
+    """Write a judge's reason, most of which no conversation of the stub's sentences has in these words."""
+    pick = draw.random
+    opener, heard, subject, ending = (options[int(pick() * len(options))] for options in (OPENERS, SUBJECTS, SUBJECTS, ENDINGS))
+    return f"{opener}, the answer to what was said of {heard} takes up {subject} and leaves the choice to the person who asks, {ending}."
+
+
 OWN: dict[str, list[int]] = {"cited": [1], "lapses": []}
 """Lists of a judge's answer: what is cited exists in every transcript, and nothing speaks against what the answer says."""
 
@@ -89,7 +96,7 @@ def instance(schema: Json, root: Json, draw: random.Random, name: str = "") -> A
         case "array":
             return OWN[name] if name in OWN else _items(schema, root, draw)
         case "string":
-            text = prose(draw, draw.randint(35, 60)) if name == "message" else sentence(draw)
+            text = prose(draw, draw.randint(35, 60)) if name == "message" else grounds(draw) if name == "reasoning" else sentence(draw)
             return text[: schema.get("maxLength", len(text))]
         case "integer":
             return int(min(max(draw.randint(1, 3), schema.get("minimum", 1)), schema.get("maximum", 3)))
