@@ -51,17 +51,24 @@ async def prefect(stub: Stub, folder: str) -> None:
         "extends": str(CHECKOUT / "config/pipeline.yaml"),
         "roles": {"user_simulator": f"anthropic/{MODEL}", "assistant": f"anthropic/{MODEL}"},
         "models": {"anthropic": {"concurrency": AT_ONCE, "options": {"base_url": stub.url}}},
-        "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE},
+        "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE, "guards": []},  # the loops check nothing
     }
     settings.write_text(json.dumps(given), encoding="utf-8")
     stub.reset()
-    environment = {**os.environ, "UNDERSTUDY_DATA": folder, "PREFECT_HOME": f"{folder}/prefect", "ANTHROPIC_API_KEY": "good"}
+    environment = {
+        **os.environ,
+        "UNDERSTUDY_DATA": folder,
+        "PREFECT_HOME": f"{folder}/prefect",
+        "ANTHROPIC_API_KEY": "good",
+        "UNDERSTUDY_TRUST_SETTINGS": folder,
+    }
     command = [sys.executable, "-m", "flows.terminal", "generate", f"--count={conversations}", f"--settings={settings}"]
     process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, env=environment, stdout=asyncio.subprocess.DEVNULL)
-    await process.wait()
+    if code := await process.wait():
+        sys.exit(f"{' '.join(command)} ended with exit code {code}.")
     (stats,) = stub.stats().values()
     span = stats["last"] - stats["first"] + LATENCY
-    print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once, exit code {process.returncode}")
+    print(f"\nPrefect: {conversations} conversations of {exchanges[0]} to {exchanges[1]} exchanges, {AT_ONCE} at once")
     sent = sum(map(len, chains))
     print(f"  {stats['ok']} calls of the flow in {span:.1f} s; the same {sent} requests in bare loops {wall:.1f} s; ratio {wall / span:.3f}")
     print(f"  CPU of a bare call {1000 * cpu / sent:.2f} ms; without any CPU it would take {floor(map(len, chains)):.1f} s")
