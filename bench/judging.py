@@ -122,6 +122,7 @@ def settings(root: Path, stub: Stub) -> Path:
 def run(data: Path, config: Path, until: int | None = None) -> tuple[int, float]:
     """Run the flow to its end, or until this many calls were sent and it is killed."""
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data), "PREFECT_HOME": f"{data}-prefect", "ANTHROPIC_API_KEY": "good", "OPENAI_API_KEY": "good"}
+    environment["UNDERSTUDY_TRUST_SETTINGS"] = str(config.parent)
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "flows.terminal", "assess", f"--transcripts={config.parent / 'transcripts'}", f"--settings={config}"]
     process, started = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic()

@@ -63,6 +63,7 @@ def run(root: Path, config: Path, conversations: int, until: int | None = None) 
     environment = {
         **os.environ,
         "UNDERSTUDY_DATA": str(root / "data"),
+        "UNDERSTUDY_TRUST_SETTINGS": str(config.parent),
         "PREFECT_HOME": str(root / "prefect"),
         "ANTHROPIC_API_KEY": "good",
         "OPENAI_API_KEY": "good",

@@ -53,6 +53,7 @@ class Fleet:
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_LOGGING_LEVEL": "INFO",
             "UNDERSTUDY_DATA": str(folder / "data"),
+            "UNDERSTUDY_TRUST_SETTINGS": str(folder),
             "ANTHROPIC_API_KEY": "good",
             "DO_NOT_TRACK": "1",
         }
