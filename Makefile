@@ -263,7 +263,7 @@ bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with fau
 	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: dress-rehearsal
-dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (an hour) [COUNT=10 MODEL=file or openai-compatible/name]
+dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (77 minutes) [COUNT=10 MODEL=file or openai-compatible/name]
 	@$(BIN)/python -W ignore -m bench.dress_rehearsal $(if $(COUNT),count=$(COUNT)) $(if $(MODEL),model="$(MODEL)")
 
 .PHONY: bench-nights

@@ -14,15 +14,21 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def postgresql_programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest if there are several; none where it is not installed."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    found = str(installed[-1]) if installed else shutil.which("pg_ctl")
+    return Path(found).parent if found else None
+
+
 class PostgreSQL:
     """A database of its own, which is gone with the folder; PostgreSQL does not run as root."""
 
     def __init__(self, folder: Path) -> None:
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-        found = str(programs[-1]) if programs else shutil.which("pg_ctl")
-        if found is None:
+        programs = postgresql_programs()
+        if programs is None:
             raise RuntimeError("PostgreSQL's programs are not here. Install them (Debian: apt-get install postgresql).")
-        self.programs, self.folder, self.port = Path(found).parent, folder / "postgres", free_port()
+        self.programs, self.folder, self.port = programs, folder / "postgres", free_port()
         self.folder.mkdir()
         self.who = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
         if self.who:

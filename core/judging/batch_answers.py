@@ -56,7 +56,7 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
         except ModelError as error:
             if not error.retryable or not wait:
                 raise
-            progress = Progress(False, 0, len(record.asked))  # it goes on whether it can be seen or not
+            progress = Progress(False, 0, len(record.asked))  # the provider continues whether it can be seen or not
         desk.show(progress.done, len(record.asked))
         if progress.ended:
             return progress

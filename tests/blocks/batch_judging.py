@@ -51,7 +51,7 @@ class Court:
         settings = settings.model_copy(update={"assessment": assessment, "budget": self.budget})
         self.run = Run(self.name, PACK, settings, self.store, {"judge": [self.choice]}, self.ledger)
         self.chat = make_block(self.provider, self.url).get_client()
-        self.told: list[str] = []
+        self.said: list[str] = []
         self.batches = self.chat.batches()
         prices = prices_of(settings, self.choice.reference, batch=True)
         self.caller = Caller(self.chat, self.run.limiter(self.choice), settings.calls, prices_of(settings, self.choice.reference), self.ledger)
@@ -63,7 +63,7 @@ class Court:
             lambda ledger: Till(self.choice.reference, prices, ledger),
             len,
             self._hold,
-            self.told.append,
+            self.said.append,
             should_stop=lambda: self.stop,
             deadline_seconds=self.deadline_seconds,
         )

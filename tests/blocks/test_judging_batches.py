@@ -176,7 +176,7 @@ async def test_a_budget_that_holds_a_part_submits_that_part_and_then_what_the_an
     unasked = await small.ask()
     assert usd(small) <= 2.5 * most
     assert len(unasked) < 4
-    assert len(small.told) >= 4  # two batches, one after the other
+    assert len(small.said) >= 4  # two batches, one after the other
     assert len([entry for entry in small.paid if entry["outcome"] == "ok"]) == 6 - len(unasked)
 
 

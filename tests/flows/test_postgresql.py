@@ -9,11 +9,13 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.flows.secured import secured_server
-from tests.postgresql import PostgreSQL
+from tests.postgresql import PostgreSQL, postgresql_programs
 
 
 @pytest.fixture
 def database():
+    if not postgresql_programs():
+        pytest.skip("PostgreSQL is not installed. Install it (Debian: apt-get install postgresql) to test a server with it.")
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to the user that PostgreSQL runs as
         database = PostgreSQL(Path(folder))
         yield database

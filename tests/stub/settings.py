@@ -63,7 +63,7 @@ class Settings:
     log_bodies: bool = True
 
     batch_polls: int = 0
-    """So many retrievals find a batch unfinished."""
+    """Retrievals that find a batch unfinished."""
     batch_s: float = 0.0
     """A batch is unfinished for at least so long."""
     batch_reversed: bool = False
