@@ -91,7 +91,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
                 requests.append(arguments | {"output_config": {"effort": "low", **form}})
                 return await client.complete(request)
 
-        player = Player(Recording(), generation.max_tokens, generation.most_tokens)
+        player = Player(Recording(), generation.max_tokens, generation.most_tokens, guards=())  # as the flow below: nothing is asked for twice
         await rehearse(pack, persona, Cast(player, player, pack.instructions("assistant"), exchanges[1]), persona.id)
         return requests
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -66,6 +66,7 @@ class Ledger:
         self._log = open_shared_log(self.store, f"ledger/{self.run}/{LOG}")
         self._settled = Bill()
         self._open: dict[str, Line] = {}
+        self._held: dict[str, tuple[float, int]] = {}  # USD and tokens of the open ones, which each new call adds up
         self._mine: set[str] = set()
         self._done: set[str] = set()
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'-'.join(map(str, PROCESS))}-{time.monotonic_ns() % 10**6:06d}"
@@ -113,8 +114,8 @@ class Ledger:
             "process": PROCESS,
             "until": 0 if seconds is None else round(time.time() + seconds + GRACE_SECONDS),
         }
-        while not self._exchange(line, lambda: self._fits(sent, self._open.values())):
-            if not self._fits(sent, [held for held in self._open.values() if not self._is_under_way(held)]):
+        while not self._exchange(line, lambda: self._fits(sent, self._held.values())):
+            if not self._fits(sent, [self._held[call] for call, held in self._open.items() if not self._is_under_way(held)]):
                 raise BudgetError(self._spent(sent))
             self._changed.clear()
             with suppress(TimeoutError):
@@ -191,10 +192,14 @@ class Ledger:
             return
         if line["outcome"] == SENT:
             self._open[line["call"]] = line
+            bill = Bill()
+            bill.add(charged(line))
+            self._held[line["call"]] = bill.usd, bill.tokens
             return
         self._done.add(line["call"])
         self._settled.add(line)
         sent = self._open.pop(line["call"], None)
+        self._held.pop(line["call"], None)
         if sent and line.get("estimated") is not True:
             self._learn(charged(sent), line)
 
@@ -209,13 +214,10 @@ class Ledger:
         known = self.surprises.get(model, Usage())
         return known.input_tokens, known.output_tokens
 
-    def _fits(self, sent: Sent, held: Iterable[Line]) -> bool:
-        bill = replace(self._settled)
-        for line in held:
-            bill.add(charged(line))
-        in_usd = self.budget.usd is None or bill.usd + (sent.usd or 0.0) <= self.budget.usd
-        in_tokens = self.budget.tokens is None or bill.tokens + sent.most.input_tokens + sent.most.output_tokens <= self.budget.tokens
-        return in_usd and in_tokens
+    def _fits(self, sent: Sent, held: Collection[tuple[float, int]]) -> bool:
+        usd = self._settled.usd + sum(usd for usd, _ in held) + (sent.usd or 0.0)
+        tokens = self._settled.tokens + sum(tokens for _, tokens in held) + sent.most.input_tokens + sent.most.output_tokens
+        return (self.budget.usd is None or usd <= self.budget.usd) and (self.budget.tokens is None or tokens <= self.budget.tokens)
 
     def _is_under_way(self, line: Line) -> bool:
         """Say whether an answer to a call may still come."""

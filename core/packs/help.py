@@ -1,5 +1,6 @@
 """`help.yaml`: the kinds of help that an assistant gives, by the words that give them away, and how long its answers are."""
 
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -61,9 +62,11 @@ class Help(Strict):
 
     def kind_of(self, answer: str) -> str | None:
         """Return the name of an answer's kind; none where none is found."""
-        searched = plain(answer)
-        named = (name for name, kind in self.kinds.items() if kind.words and pattern(kind.words).search(searched))
-        return next(named, next((name for name, kind in self.kinds.items() if not kind.words), None))
+        return _kind_of(self._words, answer)
+
+    @cached_property
+    def _words(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return tuple((name, kind.words) for name, kind in self.kinds.items())
 
     def comes_back(self, sentence: str) -> bool:
         """Say whether a user's sentence has words with which one comes back to a suggestion."""
@@ -77,3 +80,10 @@ class Help(Strict):
         """Say whether a sentence suggests something to do."""
         searched = plain(sentence)
         return any(kind.suggests and pattern(kind.words).search(searched) for kind in self.kinds.values())
+
+
+@lru_cache(maxsize=4096)  # each answer is read again for every later one of its conversation
+def _kind_of(kinds: tuple[tuple[str, tuple[str, ...]], ...], answer: str) -> str | None:
+    searched = plain(answer)
+    named = (name for name, words in kinds if words and pattern(words).search(searched))
+    return next(named, next((name for name, words in kinds if not words), None))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -63,13 +63,17 @@ class Tics(Strict):
 
     def search(self, text: str) -> dict[str, str]:
         """Return the figures of a message by name, each with the words that show it."""
-        return dict(_search(self.figures, text))
+        return dict(_search(self._patterns, text))
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, str], ...]:
+        return tuple((figure.name, figure.pattern) for figure in self.figures)
 
 
 @lru_cache(maxsize=4096)  # each answer is searched again for every later one of its conversation
-def _search(figures: tuple[Figure, ...], text: str) -> tuple[tuple[str, str], ...]:
+def _search(patterns: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:
     said = spoken_part(text)
-    matches = ((figure.name, _compiled(figure.pattern).search(said)) for figure in figures)
+    matches = ((name, _compiled(pattern).search(said)) for name, pattern in patterns)
     return tuple((name, " ".join(match.group().split())) for name, match in matches if match)
 
 

@@ -5,6 +5,7 @@ It is made from the conversation alone, so that a resume makes the same.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from core.judging.ordinary_english import ENGLISH, GRAM, ordinary_english, runs
@@ -82,22 +83,17 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     In another language nothing says what is ordinary, and there are none.
     """
     ordinary, common = ordinary_english().grams, ordinary_english().words
-    said = [word for exchange in exchanges for word in words(exchange.assistant.replace("’", "'"))]
-    if ordinary_english().known(said) < ENGLISH * len(said):
+    shares = [_known_words(exchange.assistant) for exchange in exchanges]
+    if len(exchanges) < REPEATED_IN or sum(known for known, _ in shares) < ENGLISH * sum(said for _, said in shares):
         return []
-    services = [pack.services.unknown, *pack.services.countries.values()] if pack.services else []
-    help_at_hand = {gram for text in services for gram in runs(text, GRAM)}  # whom to call in danger is said as often as it has to be
-    theirs = {gram for exchange in exchanges for gram in runs(exchange.user, GRAM)}
-    counts = Counter(gram for exchange in exchanges for gram in set(runs(exchange.assistant, GRAM)))
+    counts = Counter(gram for exchange in exchanges for gram in _grams(exchange.assistant))
+    repeated = {gram: count for gram, count in counts.items() if count >= REPEATED_IN}
+    services = [pack.services.unknown, *pack.services.countries.values()] if pack.services else []  # whom to call in danger is said as often as it has to be
+    free = repeated.keys() & frozenset[str]().union(*map(_grams, [*services, *(exchange.user for exchange in exchanges)]))
     liked = [
         (gram, count)
-        for gram, count in counts.items()
-        if count >= REPEATED_IN
-        and not any(letter.isdigit() for letter in gram)
-        and gram not in help_at_hand
-        and gram not in ordinary
-        and gram not in theirs
-        and any(common[word] < PLAIN for word in gram.split())
+        for gram, count in repeated.items()
+        if gram not in free and gram not in ordinary and not any(letter.isdigit() for letter in gram) and any(common[word] < PLAIN for word in gram.split())
     ]
     listed: list[str] = []
     for gram, _ in sorted(liked, key=lambda item: (-item[1], item[0])):
@@ -105,6 +101,18 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
         if len(listed) < PHRASES and not overlaps and not pack.tics.search(gram):
             listed.append(gram)
     return listed
+
+
+@lru_cache(maxsize=4096)  # what was said before is read again for each answer
+def _grams(text: str) -> frozenset[str]:
+    return frozenset(runs(text, GRAM))
+
+
+@lru_cache(maxsize=4096)
+def _known_words(text: str) -> tuple[int, int]:
+    """Return how many words of a text stand in the reference of ordinary English, and how many it has."""
+    said = words(text.replace("’", "'"))
+    return ordinary_english().known(said), len(said)
 
 
 def _help(assistance: Help, answers: Sequence[str]) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) 
         made = next((part for part in sentences(exchange.assistant) if assistance.suggests(part) and _stems(part)), None)
         if made is None:
             continue
-        stems, known = _stems(made), set[str]().union(*(_stems(text) for text in said[: place + 1]))
+        stems, known = _stems(made), frozenset[str]().union(*(_stems(text) for text in said[: place + 1]))
         around = next((text for text in exchange.assistant.split("\n\n") if made in text), made)
         came_back = _mention(assistance, said[place + 1 :], stems, known, _plain_words(around))
         asked = any(_takes_up(other.assistant, stems, known) for other in exchanges[place + 1 :])
@@ -134,7 +142,7 @@ def _suggestions(assistance: Help, exchanges: Sequence[Exchange], message: str) 
     return found[-SUGGESTIONS:]
 
 
-def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: set[str], around: set[str]) -> tuple[int, str] | None:
+def _mention(assistance: Help, messages: Sequence[str], stems: frozenset[str], known: frozenset[str], around: frozenset[str]) -> tuple[int, str] | None:
     """Return the last sentence that takes something up, and the place of its message."""
     mentions = [
         (place, part)
@@ -147,17 +155,21 @@ def _mention(assistance: Help, messages: Sequence[str], stems: set[str], known: 
     return mentions[-1] if mentions else None
 
 
-def _takes_up(text: str, stems: set[str], known: set[str]) -> bool:
+def _takes_up(text: str, stems: frozenset[str], known: frozenset[str]) -> bool:
     """Say whether a text has two content words of a suggestion, one of them new to the conversation with it."""
     shared = stems & _stems(text)
     return len(shared) >= min(2, len(stems)) and bool(shared - known)
 
 
-def _plain_words(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def _plain_words(text: str) -> frozenset[str]:
     common = ordinary_english().words
-    return {word[:STEM] for word in words(text.lower()) if len(word) >= REPORT_LETTERS and "'" not in word and "’" not in word and common[word] < PLAIN}
+    return frozenset(
+        word[:STEM] for word in words(text.lower()) if len(word) >= REPORT_LETTERS and "'" not in word and "’" not in word and common[word] < PLAIN
+    )
 
 
-def _stems(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def _stems(text: str) -> frozenset[str]:
     common = ordinary_english().words
-    return {word[:STEM] for word in words(text) if len(word) >= CONTENT_LETTERS and "'" not in word and "’" not in word and common[word] < COMMON}
+    return frozenset(word[:STEM] for word in words(text) if len(word) >= CONTENT_LETTERS and "'" not in word and "’" not in word and common[word] < COMMON)

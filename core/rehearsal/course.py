@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
@@ -146,5 +147,9 @@ def _days(pack: Pack, persona: Persona, exchange_number: int) -> int:
     if exchange_number == 1:
         return 0
     ranges = [pack.taxonomy.dimensions[dimension][value].days for dimension, value in persona.dimensions.items()]
-    low, high = next((days for days in ranges if days), (1, 1))
-    return random.Random(seed_of("days", pack.name, persona.seed, exchange_number)).randint(low, high)
+    return _drawn_days(pack.name, persona.seed, exchange_number, *next((days for days in ranges if days), (1, 1)))
+
+
+@lru_cache(maxsize=4096)  # each message's date adds up those of all before it
+def _drawn_days(domain: str, seed: int, exchange_number: int, low: int, high: int) -> int:
+    return random.Random(seed_of("days", domain, seed, exchange_number)).randint(low, high)

@@ -1,6 +1,7 @@
 """Which conversations are rehearsed: each one's plan, its name and its place, and the batch that comes of them."""
 
 from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from core.errors import DamagedError, PersonaError
@@ -48,7 +49,7 @@ class RehearsalPlan(Record):
     folder: str
     template: str | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The id of the transcript that it makes."""
         fields = self.model_dump(exclude={"folder", "template"})
@@ -59,13 +60,10 @@ class RehearsalPlan(Record):
         """Where the transcript is put, below the data root."""
         return f"{self.folder}/{self.name}.json"
 
-    @property
+    @cached_property
     def guidance_text(self) -> str:
         """The prompt that the assistant is given."""
-        pack, country = load_pack(self.domain), self.persona.country
-        if self.template is None:
-            return pack.instructions(self.guidance, country)
-        return pack.fill(check_prompt(Path(self.guidance), self.template, "assistant"), country)
+        return _guidance(self.domain, self.pack_hash, self.guidance, self.template, self.persona.country)
 
     def cast(self, user: ChatModel, assistant: ChatModel, window: int | None = None) -> Cast:
         """Return the players of the conversation.
@@ -93,6 +91,12 @@ class RehearsalPlan(Record):
             return None
         exchanges = len(store.load(self.path, Transcript).exchanges)
         return TranscriptRef(id=self.name, path=self.path, exchanges=exchanges)
+
+
+@lru_cache(maxsize=512)  # one for each country that personas of a batch live in, and each prompt that is compared
+def _guidance(domain: str, _pack_hash: str, prompt: str, template: str | None, country: str | None) -> str:
+    pack = load_pack(domain)
+    return pack.instructions(prompt, country) if template is None else pack.fill(check_prompt(Path(prompt), template, "assistant"), country)
 
 
 def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[RehearsalPlan]:
