@@ -45,13 +45,13 @@ def port():
 
 
 @contextmanager
-def serving(path: Path, port: int, *words: str, **environment: str) -> Generator[subprocess.Popen[str]]:
-    process = start(path, port, *words, **environment)
+def serving(path: Path, port: int, *words: str, prefix: str = "", **environment: str) -> Generator[subprocess.Popen[str]]:
+    process = start(path, port, "--api-prefix", prefix, *words, **environment)
     try:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             with contextlib.suppress(OSError):
-                if get(port, "/health").status == 200:
+                if get(port, f"{prefix}/health").status == 200:
                     break
             time.sleep(0.1)
         yield process
@@ -99,7 +99,7 @@ def test_it_listens_here_alone_and_lets_pages_of_other_sites_read_nothing(gguf, 
 
 @pytest.mark.slow
 def test_its_page_has_the_system_prompt_and_slots_have_their_share_of_the_context(gguf, port):
-    with serving(gguf, port, "--alias", "coach", "--api-prefix", "/hidden", "--ctx-size", "512", "--parallel", "2", "--ui-config", json.dumps(PAGE)):
+    with serving(gguf, port, "--alias", "coach", "--ctx-size", "512", "--parallel", "2", "--ui-config", json.dumps(PAGE), prefix="/hidden"):
         assert json.load(get(port, "/hidden/props"))["ui_settings"] == PAGE
         assert [slot["n_ctx"] for slot in json.load(get(port, "/hidden/slots"))] == [256, 256]
         assert json.load(get(port, "/hidden/v1/models"))["data"][0]["id"] == "coach"
