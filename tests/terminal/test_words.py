@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from core.authoring.new_project import make_project
-from flows.terminal.command import make_app
+from flows.terminal.command import main, make_app
 from flows.terminal.signatures import option_of, read_signature
 from flows.terminal.words import TALKS, WORDS
 from tests.conftest import CHECKOUT
@@ -162,8 +163,6 @@ def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anythin
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     monkeypatch.setattr("flows.terminal.running.temporary_server", lambda: pytest.fail("a server was started"))
-    from flows.terminal.command import main
-
     with pytest.raises(SystemExit) as ended:
         main(words.split())
     reported = capsys.readouterr()
@@ -175,14 +174,28 @@ def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anythin
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "words", ["personas --count 2", "costs", "power", "check-domain", "check-domain --prompts", "rubric", "check-models --settings demo"], ids=str
-)
-def test_a_script_gets_one_object_and_nothing_else(words, tmp_path):
-    done = understudy(*words.split(), "--json", folder=tmp_path)
+def test_a_script_gets_one_object_and_nothing_else(tmp_path):
+    done = understudy("rubric", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert isinstance(json.loads(done.stdout), dict)
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["personas --count 2", "costs", "power --personas 6 --trials 1", "check-domain", "check-domain --prompts", "check-models --settings demo"]
+)
+def test_whatever_a_word_shows_is_one_object_for_a_script(words, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
+    monkeypatch.setattr("flows.terminal.power.SIMULATED", ())  # the planned number alone
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.raises(SystemExit) as ended:
+        main([*words.split(), "--json"])
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    said = capfd.readouterr()
+    assert ended.value.code == 0, said.err
+    assert isinstance(json.loads(said.out), dict)
+    assert len(said.out.splitlines()) == 1
 
 
 def test_shells_complete_words_and_options(capsys, tmp_path):
