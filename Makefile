@@ -266,6 +266,11 @@ bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with fau
 dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (77 minutes) [COUNT=10 MODEL=file or openai-compatible/name]
 	@$(BIN)/python -W ignore -m bench.dress_rehearsal $(if $(COUNT),count=$(COUNT)) $(if $(MODEL),model="$(MODEL)")
 
+.PHONY: bench-served
+bench-served:  ## Compare conversations with two served GGUFs of a billion weights with llama.cpp by itself (8 minutes) [MODELS="base.gguf understudy.gguf"]
+	@deployments/install.sh
+	@$(BIN)/python -W ignore bench/served.py $(MODELS)
+
 .PHONY: bench-nights
 bench-nights:  ## Measure how a night finds what is not judged yet on an object store (10 minutes) [COUNT=20000]
 	@deployments/install.sh light
