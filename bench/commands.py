@@ -3,7 +3,8 @@
     python bench/commands.py [settings]        (make bench-commands)
 
 Wall and CPU seconds, the CPU with all that the command started. Each line is one process; the imports are the best of `TRIES`, the others are run once.
-The machine should do nothing else. A goal stands beside what has one, in seconds of the processor, which a busy machine changes less.
+The base that is trained is the tests', of a few hundred thousand parameters. The machine should do nothing else. A goal stands beside what has one, in
+seconds of the processor, which a busy machine changes less.
 """
 
 import os
@@ -13,6 +14,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import yaml
+
+from core.settings.trust import trust
+from tests.tiny import tiny_settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SERVER = """
@@ -25,6 +31,18 @@ with temporary_server() as wait:
 TRIES = 5
 MORE = 0.5
 """Seconds that a flow's import may take beyond Prefect's own."""
+STAGES = (
+    ("generate", "--count=10"),
+    ("assess",),
+    *(("repair",), ("preferences",), ("dataset",), ("train",), ("export",), ("evaluate",), ("release",)),
+    *(("pilot", "--count=2"), ("critique",), ("calibrate",), ("optimise-prompt", "--model=scripted/mixed")),
+)
+SMALL = {
+    "dataset": {"recorded": False},
+    "evaluation": {"personas": 3, "max_tokens": 60, "suite_items": 3, "resamples": 500},
+    "optimise": {"personas": 4, "conversations": 12},
+}
+"""What makes the stages quick."""
 WRONG = {
     "a domain that there is not": "run demo --domain=moon",
     "a settings file that there is not": "generate --settings=moon.yaml",
@@ -53,6 +71,15 @@ def run(words: list[str], environment: dict[str, str], code: int) -> tuple[str, 
     return output, wall, used.ru_utime + used.ru_stime
 
 
+def written(folder: Path, settings: str) -> Path:
+    """Write settings that extend others, with small numbers and a training of a few seconds; return their path."""
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump({"extends": Path(settings).name, "training": str(folder / "tiny.yaml"), **SMALL}), encoding="utf-8")
+    trust(folder)
+    return path
+
+
 def main() -> int:
     settings = sys.argv[1] if len(sys.argv) > 1 else "config/demo.yaml"
     with tempfile.TemporaryDirectory(prefix="understudy-commands-") as folder:
@@ -68,8 +95,9 @@ def main() -> int:
         measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
         for what, wrong in WRONG.items():
             measured(what, [sys.executable, "-m", "flows.terminal", *wrong.split()], environment, code=2, goal=1.0)
-        for flow, *words in (("generate", "--count=3"), ("assess",)):
-            command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={settings}"]
+        small = written(Path(folder), settings)
+        for flow, *words in (*STAGES, ("run",)):
+            command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={small}"]
             said = [measured(f"{flow}: first", command, environment)[0]]
             shutil.rmtree(Path(folder) / "data/receipts")
             said.append(measured(f"{flow}: again, through Prefect", command, environment)[0])

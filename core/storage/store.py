@@ -314,6 +314,7 @@ class Store:
             StoreError: the root is remote, or the folder cannot be made.
         """
         path = Path(self._place(name)[1])
+        self._saw(name)
         if not self.is_local:
             raise StoreError(f"{self.root} is not a local folder; training and export run on local files. Set {ROOT_VARIABLE} to a folder.")
         try:
@@ -321,6 +322,12 @@ class Store:
         except OSError as error:
             raise StoreError(explain_failure("make", str(path.parent), error)) from error
         return path
+
+    def made(self, folder: str) -> None:
+        """Note a folder that a program of this run has made, with its files."""
+        if noted := trace():
+            for name in (folder, *self.names(folder)):
+                noted.wrote(name)
 
     def check_writable(self) -> None:
         """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""

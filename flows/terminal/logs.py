@@ -68,7 +68,7 @@ def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
 def _new_file(flow: str) -> Path:
     """Return the file of a log: below the data root where that is a folder here, else beside Prefect's database."""
     store = open_store()
-    folder = store.local("logs") if store.is_local else home() / "logs"
+    folder = store.local("logs/x").parent if store.is_local else home() / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
         old.unlink(missing_ok=True)

@@ -28,8 +28,6 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     judge = {"judges": ["anthropic/claude-haiku-5-5"]}
     models = {"anthropic": {"concurrency": 10, "options": {"base_url": provider.url}}}
     settings = write_settings(tmp_path, roles=judge, models=models, budget={"usd": 5}, calls={"attempts": 1}, generation={"conversations": 2})
-    # a base that is a folder rests on more than the checkout, and leaves no receipt
-    Path(settings).write_text(Path(settings).read_text(encoding="utf-8").replace(str(tmp_path / "tiny.yaml"), "smollm2-135m"), encoding="utf-8")
     words = ("assess", f"--settings={settings}")
     made, started = alone("generate", f"--settings={settings}")
     assert started
@@ -45,6 +43,10 @@ def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_t
     (batch,) = re.findall(r"batches/\S+", assessed)
     assert "incomplete" not in (data_root / batch).read_text(encoding="utf-8")
     calls = sum(stats["calls"] for stats in provider.stats().values())
+    assert alone(*words) == (assessed, False)
+
+    Path(settings).write_text(Path(settings).read_text(encoding="utf-8").replace("usd: 5", "usd: 6"), encoding="utf-8")
+    assert alone(*words) == (assessed, True)
     assert alone(*words) == (assessed, False)
 
     next(data_root.rglob("assessments/therapeutic-coaching/*/*.json")).unlink()

@@ -15,7 +15,11 @@ import pytest
 from blocks.llama_server import LlamaServer
 from core.llm.chat import ChatRequest, Message
 from core.records import Transcript
+from core.reports.receipts import receipt_name, write_receipt
 from core.reports.render import summary_table
+from core.settings.pipeline import load_settings
+from core.storage.store import open_store
+from core.storage.traces import begin_trace, end_trace
 from flows.pipeline import pipeline
 from tasks.run_report import ReportRef
 from tests.browser.conftest import browser  # noqa: F401  # a fixture
@@ -43,7 +47,13 @@ def ran(tmp_path_factory, prefect_server):
     settings = write_settings(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        seen = begin_trace(folder / "data")
         report = asyncio.run(pipeline(settings=settings))
+        end_trace()
+        name = receipt_name("pipeline", {"domain": "therapeutic-coaching", "settings": settings}, load_settings(settings), open_store())
+        assert name  # the base is a folder
+        said = {"at": "just now", "warnings": [], "table": "Made before.", "summary": report.summary}
+        write_receipt(open_store(), name, seen, said)
         yield Ran(folder / "data", settings, report)
 
 
@@ -57,6 +67,19 @@ def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
     for name in ("report", "dataset", "model"):
         assert Path(ran.report.summary[name]).exists()
     assert "no measure of real quality" in ran.files("hub/datasets/*/*/commits/*/README.md")[0].read_text(encoding="utf-8")
+
+
+def test_the_same_command_is_answered_without_a_server_as_long_as_all_that_was_made_is_there(ran, command, tmp_path):
+    again = command("run", ran.settings, UNDERSTUDY_DATA=str(ran.root), PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
+    assert "Made before." in again.communicate(timeout=60)[0]
+    assert again.returncode == 0
+    assert not list(tmp_path.glob("prefect/temporary-server-*.log"))
+    (receipt,) = ran.files("receipts/*.json")
+    files = json.loads(receipt.read_text(encoding="utf-8"))["files"]
+    made = ("transcripts/*/*.json", "assessments/*/*/*.json", "datasets/*/*.parquet", "hub/**/*.parquet", "models/adapters/*/adapter_model.safetensors")
+    for pattern in (*made, "models/gguf/*/*.gguf", "hub/models/**/*.gguf", "evaluations/*/comparison.json", "runs/*/report.html"):
+        assert ran.files(pattern)
+        assert {str(path.relative_to(ran.root)) for path in ran.files(pattern)} <= files.keys(), pattern
 
 
 def test_it_ends_with_replies_of_both_models_to_messages_that_neither_has_seen(ran):

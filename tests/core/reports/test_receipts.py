@@ -33,6 +33,10 @@ def command(store: Store) -> None:
     if not store.exists("made/one.json"):
         store.appender("ledger/run/1.jsonl")("a call\n")
         store.write("made/one.json", " ".join(words))
+    if not store.exists("made/model/weights"):  # by a program
+        store.local("made/model").mkdir(exist_ok=True)
+        (store.local("made/model") / "weights").write_text("1 2 3", encoding="utf-8")
+        store.made("made/model")
     store.write("made/latest", "made/one.json")
     assert bill in ([], ["ledger/run"])
     assert all(store.read(name) for name in store.names("ledger/run", ".jsonl"))
@@ -71,6 +75,8 @@ def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
         lambda store: store.remove("made/one.json"),
         lambda store: store.write("made/latest", "made/two.json"),
         lambda store: store.remove("made/latest"),
+        lambda store: store.remove("made/model/weights"),
+        lambda store: store.local("made/model/weights").write_text("3 2 1", encoding="utf-8"),
         lambda store: store.appender("ledger/run/2.jsonl")("a call of another process\n"),
         lambda store: store.appender("ledger/run/1.jsonl")("a line more\n"),
         lambda store: store.write(NAME, "{"),
@@ -135,14 +141,62 @@ def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of
     assert len({name, *others}) == len(others) + 1
 
 
-def test_no_receipt_where_the_answer_rests_on_more_than_files_here(store, tmp_path):
-    def name(flow="generation", given=None, **changes):
-        return receipt_name(flow, given or {}, _settings(tmp_path, **changes), store)
+@pytest.fixture
+def name(store, tmp_path, monkeypatch):
+    """Return the name of a receipt: of a command with parameters, and with settings and training settings that differ from the demo's."""
+    for places in ("PACKAGES", "DATA"):  # to read all the code takes a third of a second
+        monkeypatch.setattr(receipts, places, ())
 
+    def of(flow="generation", given=None, training=None, **changes):
+        if training:
+            base = {"license": "mit", "origin": "A test."} | training
+            demo = yaml.safe_load((CHECKOUT / "config/training/smollm2-135m.yaml").read_text(encoding="utf-8"))
+            (tmp_path / "training.yaml").write_text(yaml.safe_dump({**demo, "base": base}), encoding="utf-8")
+        settings = _settings(tmp_path, **changes)
+        return receipt_name(flow, given or {}, settings.model_copy(update={"training": str(tmp_path / "training.yaml")}) if training else settings, store)
+
+    return of
+
+
+def test_a_receipt_is_named_for_the_files_that_parameters_and_settings_name(name, tmp_path, monkeypatch):
+    folder = tmp_path / "outside"
+    (folder / "deep").mkdir(parents=True)
+    file = folder / "deep/mine.md"
+    file.write_text("Be kind.", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    asked = {
+        "a folder": lambda: name("assessment", {"transcripts": str(folder)}),
+        "a file from here": lambda: name("evaluation", {"personas": "deep/mine.md"}),
+        "several": lambda: name("dataset", {"checkpoints": f"nowhere.jsonl, {folder}"}),
+        "the prompt of an arm": lambda: name("evaluation", {"arms": {"mine": "base under deep/mine.md"}}),
+        "an arm of the settings": lambda: name("evaluation", evaluation={"arms": {"mine": f"base under {file}"}}),
+        "a tokenizer": lambda: name("dataset", dataset={"tokenizer": f"hf:{folder}"}),
+        "a model's file": lambda: name("pilot", {"model": f"llama-server/{file}"}),
+        "the base": lambda: name("training", training={"model": str(folder)}),
+    }
+    before = {what: receipt() for what, receipt in asked.items()}
+    assert None not in before.values()
+    assert {what: receipt() for what, receipt in asked.items()} == before
+    file.write_text("Be brief", encoding="utf-8")
+    assert [what for what, receipt in asked.items() if receipt() in (None, before[what])] == []
+
+
+def test_no_receipt_where_the_answer_rests_on_more_than_files_here(name, store, tmp_path):
     assert name()
     assert name("nightly") is None  # it makes something new each time
-    assert name("assessment", {"transcripts": str(tmp_path)}) is None
-    assert name("dataset", {"checkpoints": f"nowhere.jsonl, {tmp_path / 'settings.yaml'}"}) is None
     assert name(roles={"assistant": "a-saved-block"}) is None
-    assert name(dataset={"hub": "a-saved-hub"}) is None
+    assert name("evaluation", {"arms": {"mine": "a-saved-block"}}) is None
     assert receipt_name("generation", {}, _settings(tmp_path), Store("memory://rehearsals")) is None
+    for elsewhere in ({"dataset": {"hub": "hf"}}, {"export": {"hub": "a-saved-hub"}}, {"dataset": {"tokenizer": "hf:Qwen/Qwen3-14B"}}):
+        assert name("dataset", **elsewhere) is None
+        assert name("assessment", **elsewhere)  # which publishes nothing
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/elsewhere").symlink_to(CHECKOUT)
+    assert name("assessment", {"transcripts": str(tmp_path / "linked")}) is None
+
+
+def test_a_base_on_the_hub_is_known_by_its_commit_alone(name):
+    hub = {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+    assert name("training", training=hub) is None  # its branch may have moved
+    assert name("training", training={**hub, "revision": "0" * 40})
+    assert name("assessment", training=hub)
