@@ -28,6 +28,8 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HOME": f"{_HOME}/huggingface",
     "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads of llama.cpp that wait for each other leave the core to other tests
+    "PIP_INDEX_URL": "http://127.0.0.1:9/",  # where nobody listens: a test that would have pip fetch something fails
 }
 # Containers often forbid compiled modules to be kept. The 150 processes that the tests start would then compile all of Prefect each: 5 s instead of 2.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

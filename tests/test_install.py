@@ -82,8 +82,9 @@ class Place:
 
     def have_converter(self) -> None:
         folder = self.cache / f"llama.cpp-{self.version}"
-        folder.mkdir(parents=True)
-        (folder / "convert_hf_to_gguf.py").touch()
+        (folder / "models/templates").mkdir(parents=True)
+        for script in ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py"):
+            (folder / script).touch()
 
     def have_build(self, flags: str = "portable_flags()") -> Path:
         """A build of the cache, whose library is the prebuilt one: what counts here is which one is taken."""
