@@ -19,6 +19,7 @@ from typing import Any
 from bench.dress_report import write_report
 from blocks.llama_launch import Launch, find_program
 from blocks.llama_process import LlamaProcess
+from core.processes import die_with_parent
 from core.settings.pipeline import load_training
 from core.training.bases import base_file
 from tests.recording_proxy import RecordingProxy
@@ -79,7 +80,8 @@ def play(stage: str, words: tuple[str, ...], config: Path, environment: dict[str
     command = [sys.executable, "-m", "flows.terminal", *words, "--domain", DOMAIN, "--settings", str(config)]
     print(f"== {stage}: understudy {' '.join(words)}", flush=True)
     started, lines = time.monotonic(), []
-    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    dying = die_with_parent()  # a stage that outlives this program would spend what nobody reports
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=dying)  # noqa: PLW1509
     assert process.stdout is not None
     for line in process.stdout:
         print(line, end="", flush=True)

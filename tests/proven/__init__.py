@@ -1,5 +1,6 @@
 """What was tried of everything outside this repository, as a page."""
 
+import textwrap
 import tomllib
 from collections.abc import Sequence
 from datetime import date
@@ -16,8 +17,8 @@ LIST = Path(__file__).with_name("proven.yaml")
 INTRODUCTION = """# What was tried
 
 Understudy depends on services, libraries and machines. This page says how each was tried, at which
-version, and what was not tried. "At every test run" means that `make test` tries it; the files are
-named. Versions of packages are those of `uv.lock`. The page is generated from
+version, and what was not tried. "At every test run" means that `make test` tries it; the files
+stand below each table. Versions of packages are those of `uv.lock`. The page is generated from
 `tests/proven/proven.yaml`.
 """
 
@@ -54,7 +55,9 @@ def proven_page(found: Sequence[Group] | None = None) -> str:
         parts.append(f"\n## {group.about}\n\n| what | version | how | when | not tried |\n|---|---|---|---|---|\n")
         for row in group.rows:
             version = f"{row.package} {locked[row.package]}" if row.package else row.version
-            files = ", ".join(f"`{name}`" for name in row.tests)
-            when = f"at every test run: {files}" if row.tests else f"{row.on:%Y-%m-%d}" if row.on else ""
+            when = "at every test run" if row.tests else f"{row.on:%Y-%m-%d}" if row.on else ""
             parts.append(f"| {row.thing} | {version} | {row.how} | {when} | {row.without} |\n")
+        tried = [f"- {row.thing}: {', '.join(f'`{name}`' for name in row.tests)}" for row in group.rows if row.tests]
+        wrapped = [textwrap.fill(line, 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in tried]
+        parts.append("\n".join(["", "Tests:", "", *wrapped, ""]) if tried else "")
     return "".join(parts)
