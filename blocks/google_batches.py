@@ -34,10 +34,10 @@ class GoogleBatches:
         self.reference, self._chat = chat.reference, chat
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
-        """Return a request as the SDK takes it."""
+        """Return a request as the SDK takes it, as long as the SDK sends it: what is not ASCII is escaped."""
         contents, options = self._chat.body(request)
         asked = types.InlinedRequest(contents=contents, config=types.GenerateContentConfig(**options), metadata={KEY: name})
-        return asked.model_dump_json(exclude_none=True).encode()
+        return json.dumps(asked.model_dump(mode="json", exclude_none=True)).encode()
 
     async def submit(self, label: str, entries: Sequence[bytes]) -> str:
         """Submit a batch; return its name."""

@@ -34,7 +34,7 @@ async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_st
     if run.settings.assessment.batch:
         unasked = await _ask(transcripts, run, should_stop)
     elif pending := run.store.names(f"{FOLDER}/{run.pack.name}", ".json"):
-        said = "%d batches are still with the providers, and are paid for. With assessment.batch: true their answers are taken, and not asked again."
+        said = "Batches that are still with the providers, and are paid for: %d. With assessment.batch: true their answers are taken, and not asked again."
         get_run_logger().warning(said, len(pending))
     refs, left_out = await judge_transcripts([item for item in transcripts if item.id not in unasked], run, should_stop)
     if unasked:  # their turn comes last, because the budget ends here

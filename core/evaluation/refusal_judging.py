@@ -99,9 +99,14 @@ async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered],
     readings: list[_Read] = []
 
     def read(reply: Reply) -> None:
-        reading = _read(reply, answers, prompt)
+        try:
+            reading = _read(reply, answers, prompt)
+        except InvalidOutputError:
+            keep_tally((tally,), plan.judge.reference, [True])
+            raise
         readings.append(reading)
-        keep_tally((tally,), plan.judge.reference, [item.name in reading.empty for item in answers])
+        given = [item.name in reading.empty for item in answers if item.name in reading.empty or item.name in reading.found]
+        keep_tally((tally,), plan.judge.reference, given or [True])
         if not reading.found:
             raise InvalidOutputError(f"the judge's reply has no verdict on any of the answers 1 to {len(answers)}.")
 

@@ -84,6 +84,6 @@ def read_records(store: Store, domain: str, judge: ModelChoice) -> list[BatchRec
 
 
 def request_print(request: ChatRequest) -> str:
-    """Return the fingerprint of what a request sends."""
+    """Return the fingerprint of what a request asks; its seed is another once an answer could not be used."""
     said = [[message.role, message.content] for message in request.messages]
-    return fingerprint([request.system, said, request.schema, request.max_tokens, request.seed])
+    return fingerprint([request.system, said, request.schema, request.max_tokens])

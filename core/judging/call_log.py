@@ -39,6 +39,16 @@ class Heard(Record):
     heard: dict[str, int]
 
 
+class Refused(Record):
+    """A reply to a call that could not be used whole.
+
+    Args:
+        refused: the call.
+    """
+
+    refused: str
+
+
 class JudgementLog:
     """What a judge has answered about a transcript so far; an assessment that was stopped, or stayed incomplete, continues after it.
 
@@ -52,13 +62,16 @@ class JudgementLog:
     Attributes:
         heard: verdicts in all replies since it was opened, or since they are kept by `keep_heard`, and those that say nothing
             (core/judging/empty_words.py).
+        without_verdict: whether a reply since it was opened had no verdict at all.
     """
 
     def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
         """Read what is there."""
         self.heard: Counter[str] = Counter()
         self._heard_before: Counter[str] = Counter()
+        self.without_verdict = False
         self._found: dict[str, Answered] = {}
+        self._refused: Counter[str] = Counter()
         self._log = LineLog(store, FOLDER, name, self._take, in_order=False, lock=lock)
 
     @property
@@ -76,6 +89,9 @@ class JudgementLog:
             counted = Heard.model_validate(line).heard
             self.heard.update(counted)
             self._heard_before.update(counted)
+            return
+        if "refused" in line:
+            self._refused[Refused.model_validate(line).refused] += 1
             return
         answer = Answered.model_validate(line)
         again, *asked = answer.call.split(" ")
@@ -109,6 +125,19 @@ class JudgementLog:
         answer = Answered(call=call, verdicts=list(verdicts), repaired=list(repaired))
         self._log.add(answer.model_dump(mode="json"))
         self._found[call] = answer
+
+    def refused(self, call: str) -> int:
+        """Return how many replies to a call could not be used."""
+        return self._refused[call]
+
+    def refuse(self, call: str) -> None:
+        """Count a reply that cannot be used, so that no later one is asked for with the same seed.
+
+        Raises:
+            StoreError: the data root cannot be written, or another run has taken the assessment over.
+        """
+        self._log.add(Refused(refused=call).model_dump(mode="json"))
+        self._refused[call] += 1
 
     def keep_heard(self) -> None:
         """Keep what was counted since it was opened: the assessment is completed by another process.

@@ -22,7 +22,8 @@ MOST = 0.5
 """Share of verdicts that say nothing from which a judge is not asked further."""
 
 SAID, NOTHING = "verdicts", "said nothing"
-"""What a tally counts of a judge: the verdicts in all its replies, those that were asked for again too, and those of them that say nothing."""
+"""What a tally counts of a judge: the verdicts in all its replies, those that were asked for again too, and those of them that say nothing. In a run's tally an
+assessment with a reply without any verdict counts as one that says nothing."""
 
 
 def runs_of(asked: Iterable[str], quotable: Iterable[str] = ()) -> set[Gram]:
@@ -76,6 +77,6 @@ def keep_tally(tallies: Sequence[Counter[str]], judge: str, verdicts: Sequence[b
     said, nothing = tallies[-1][SAID], tallies[-1][NOTHING]
     if said >= FEW and nothing > MOST * said:
         raise RunStoppedError(
-            f"The judge {judge} repeats the form or says nothing in {nothing} of {said} verdicts (more than {100 * MOST:.0f} %), so it is not asked further. "
-            "Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
+            f"The judge {judge} repeats the form, gives no verdict or says nothing in {nothing} of {said} verdicts (more than {100 * MOST:.0f} %), so it is "
+            "not asked further. Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
         )

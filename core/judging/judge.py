@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.errors import ContextError, InvalidOutputError, ModelError
+from core.errors import ContextError, InvalidOutputError, ModelError, TruncatedError
 from core.fingerprint import seed_of
 from core.judging.call_log import JudgementLog
 from core.judging.empty_words import keep_tally
@@ -183,13 +183,33 @@ def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, lis
 
     def read(reply: Reply) -> None:
         others = context.log.said_of_others(call.criteria)
-        judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
+        try:
+            judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
+        except (InvalidOutputError, TruncatedError):
+            context.log.refuse(call.name)
+            _tally(context, [])
+            raise
         judgements.append(judgement)
-        keep_tally((context.log.heard, context.tally), context.judge.reference, [verdict.criterion in judgement.empty for verdict in judgement.verdicts])
+        if judgement.unusable:
+            context.log.refuse(call.name)
+        _tally(context, [verdict.criterion in judgement.empty for verdict in judgement.given])
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
             raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
 
     return replace(request, check=read), judgements
+
+
+def _tally(context: JudgeContext, empty: Sequence[bool]) -> None:
+    """Count the verdicts of a reply; replies without any count once for an assessment, so that no transcript that spoils them ends a batch alone.
+
+    Args:
+        empty: of each verdict, whether it says nothing.
+    """
+    if empty:
+        keep_tally((context.log.heard, context.tally), context.judge.reference, empty)
+    elif not context.log.without_verdict:
+        context.log.without_verdict = True
+        keep_tally((context.tally,), context.judge.reference, [True])
 
 
 def keep(context: JudgeContext, call: Call, judgement: Judgement) -> None:
@@ -201,6 +221,7 @@ def keep(context: JudgeContext, call: Call, judgement: Judgement) -> None:
 def request_of(context: JudgeContext, call: Call) -> ChatRequest:
     """Return the request that a call sends."""
     pack, judge, transcript, how, criteria, again = context.pack, context.judge, context.transcript, context.how, call.criteria, call.again
+    refused = context.log.refused(call.name)
     seed = seed_of("judge", judge.reference, transcript.id, context.repeat, again, *(criterion.id for criterion in criteria))
     asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
@@ -215,10 +236,11 @@ def request_of(context: JudgeContext, call: Call) -> ChatRequest:
         system="",
         messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
         max_tokens=context.max_tokens,
-        seed=seed,
+        seed=seed + refused,  # a judge that draws nothing but by its seed would say the same again
         schema=_schema(context, criteria),
         volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
         item=context.item or transcript.id,
+        refused=refused,
         inputs=inputs,
     )
 

@@ -39,6 +39,11 @@ class Judgement:
     empty: frozenset[str] = frozenset()
 
     @property
+    def given(self) -> list[Verdict]:
+        """The verdicts that the reply has, those that say nothing among them."""
+        return [verdict for verdict in self.verdicts if verdict.answer is not Answer.ERROR or verdict.criterion in self.empty]
+
+    @property
     def unusable(self) -> list[Verdict]:
         """The verdicts that are ERROR."""
         return [verdict for verdict in self.verdicts if verdict.answer is Answer.ERROR]

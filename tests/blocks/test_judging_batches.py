@@ -9,6 +9,7 @@ import pytest
 from core.errors import RunStoppedError, UnavailableError
 from core.llm import batches as waiting
 from core.llm.till import Till
+from core.records import Exchange, Transcript
 from core.settings.assessment import Judging
 from core.settings.models import Budget
 from core.storage.store import Store
@@ -218,6 +219,20 @@ async def test_two_runs_submit_the_same_once(store, stub):
     for court in both:
         await court.judge()
     assert len(stub.batches()) == 1
+    assert calls(stub, "google") == 0
+
+
+async def test_more_than_google_takes_at_once_becomes_several_batches_whatever_the_alphabet(store, stub):
+    court = Court(store, "google", stub.url)
+    for plan in court.plans:
+        said = [Exchange(exchange_number=n, user="Мне не спится. " * 300, assistant="Что было потом?") for n in range(1, 6)]
+        store.write_json(plan.transcript.path, Transcript(id=plan.transcript.id, exchanges=said))
+    court.batches.most_bytes = 400_000
+    await court.ask()
+    sent = [len(json.dumps(entry["body"])) for entry in stub.log() if "contents" in (entry.get("body") or {})]
+    assert 2 * max(sent) < court.batches.most_bytes < 3 * min(sent)
+    assert [len(batch["requests"]) for batch in stub.batches()] == [2, 2]
+    assert len(await court.judge()) == 4
     assert calls(stub, "google") == 0
 
 

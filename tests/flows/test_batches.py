@@ -11,6 +11,7 @@ from core.records import AssessmentBatch
 from core.reports.night_state import NightlyState
 from core.reports.nights import NightReport
 from core.storage.store import Store, open_store
+from flows.assessment import assessment
 from flows.generation import generation
 from flows.nightly import nightly
 from tests.flows.conftest import write_settings
@@ -39,7 +40,7 @@ def batched(folder, stub, **changes):
     )
 
 
-async def test_a_night_that_ends_before_its_batch_is_completed_and_the_next_takes_the_answers(tmp_path, data_root, stub, monkeypatch):
+async def test_a_night_that_ends_before_its_batch_is_completed_and_the_next_takes_the_answers(tmp_path, data_root, stub, monkeypatch, caplog):
     settings = batched(tmp_path, stub, nightly={"conversations": 2, "budget": {"usd": 5, "tokens": None}})
     stub.set(batch_s=3600)
     with monkeypatch.context() as hour:
@@ -48,6 +49,10 @@ async def test_a_night_that_ends_before_its_batch_is_completed_and_the_next_take
     assert (first.made, first.assessed, first.trouble) == (2, 0, [])
     assert first.stopped
     assert f"Batch {stub.batches()[0]['id']} of {JUDGE} has not ended" in first.stopped
+    assert "Batches that are still with the providers" not in caplog.text
+    (tmp_path / "off").mkdir()
+    await assessment(settings=write_settings(tmp_path / "off"))  # where batches are off, nothing takes their answers
+    assert "Batches that are still with the providers, and are paid for: 1." in caplog.text
     stub.set(batch_s=0)
     second = await report(nightly(night="2026-11-02", settings=settings))
     assert (second.made, second.assessed, second.stopped) == (2, 4, None)

@@ -389,3 +389,33 @@ async def test_a_scripted_judgement_of_a_bad_conversation_stays_a_failure_whatev
     bad = [Exchange(exchange_number=n, user=f"I slept badly. {HOSTILE[0]} {FAKE}", assistant="You will be cured soon, I promise.") for n in (1, 2, 3)]
     found = await assess(sitting(ScriptedChat("judge", PACK), Transcript(id="t", exchanges=bad), confirm="majority"))
     assert found.score.outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("reply", ["I would rather not say.", '{"verdicts": {}}', '{"verdicts": "YES"}'])
+async def test_a_judge_that_gives_no_verdict_at_all_is_not_asked_further(tmp_path, reply):
+    class Mute(Judge):
+        async def complete(self, request):
+            await super().complete(request)
+            return Reply(reply, "stop", Usage())
+
+    judge, tally = Mute(), Counter()
+    for number in range(15):
+        found = await assess(sitting(caller(judge, tmp_path), talk(5, name=f"t{number}"), tally=tally))
+        assert found.score.outcome is Outcome.INCOMPLETE
+    with pytest.raises(RunStoppedError, match="gives no verdict or says nothing in 16 of 16 verdicts"):
+        await assess(sitting(caller(judge, tmp_path), talk(5, name="t15"), tally=tally))
+
+
+async def test_a_reply_that_could_not_be_used_is_asked_for_with_another_seed_by_the_next_command_too(tmp_path):
+    class Deterministic(Judge):
+        def says(self, criterion):
+            return super().says(criterion) | ({} if len({request.seed for request in self.requests}) > 4 else {"cited": [99]})
+
+    judge, name = Deterministic(), "an-assessment"
+    for outcome in (Outcome.INCOMPLETE, Outcome.PASS):
+        log = JudgementLog(Store(str(tmp_path / "data")), name)
+        found = await assess(sitting(caller(judge, tmp_path), talk(5), log=log))
+        assert found.score.outcome is outcome
+    seeds = [request.seed for request in judge.requests]
+    assert len(set(seeds)) == len(seeds)
+    assert {tuple(item["id"] for item in request.inputs["criteria"]) for request in judge.requests} == {tuple(ALL)}
