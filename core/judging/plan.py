@@ -144,7 +144,7 @@ def not_assessed(transcripts: Sequence[TranscriptRef], run: Run, states: Mapping
     """Return the transcripts of which one of the run's judges has no complete assessment.
 
     Args:
-        states: of the transcripts' files, where they are known.
+        states: of all files of their folders, where they are known.
     """
     if states is None:
         folders = {item.path.rpartition("/")[0] for item in transcripts}
@@ -157,7 +157,7 @@ def _assessed_by(run: Run, judge: ModelChoice, transcripts: Sequence[TranscriptR
     """Return the paths of the transcripts of which a judge has a complete assessment.
 
     Args:
-        states: of the transcripts' files.
+        states: of all files of the transcripts' folders.
     """
     store, refs = run.store, {item.path: item for item in transcripts}
     folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}"
@@ -177,7 +177,7 @@ def _assessed_by(run: Run, judge: ModelChoice, transcripts: Sequence[TranscriptR
         return fact[0] in made and made[fact[0]].version == fact[1]
 
     what = fingerprint([judge, judge_hash(run.pack, judge.reference), run.settings.assessment.judging, run.pack.rubric.hash])
-    return set(known_facts(store, f"assessed/{run.pack.name}-{what}", tuple[str, str], {path: states[path] for path in refs}, read, is_there))
+    return set(known_facts(store, f"assessed/{run.pack.name}-{what}", tuple[str, str], {path: states[path] for path in refs}, read, is_there, states))
 
 
 def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:

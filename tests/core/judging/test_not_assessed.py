@@ -99,3 +99,26 @@ def test_an_incomplete_assessment_waits_for_the_next_night(run):
     assert waiting(run) == waiting(run) == (["a"], [])
     judge(run, "a")
     assert waiting(run) == ([], [])
+
+
+def test_an_index_forgets_what_is_gone_and_nothing_that_another_run_has_just_made(run):
+    def known():
+        places = [name for folder in (".index/transcripts", ".index/assessed") for name in run.store.names(folder)]
+        return [{file.rpartition("/")[2][0] for file in run.store.load_json(name)} for name in places]
+
+    rehearse(run, "a", "b", "c")
+    judge(run, "a", "b")
+    waiting(run)
+    earlier = rehearsed(run.store, PACK.name)
+    rehearse(run, "d")
+    judge(run, "d")
+    waiting(run)
+    judge(run, "c")
+    assert not_assessed(earlier.refs, run, earlier.states) == []
+    assert known() == [{"a", "b", "c", "d"}] * 2
+    run.store.remove(f"{FOLDER}/b.json")
+    rehearse(run, "e")
+    judge(run, "e")
+    assert not_assessed(rehearsed(run.store, PACK.name).refs[:1], run) == []  # a part of them
+    assert waiting(run) == ([], [])
+    assert known() == [{"a", "c", "d", "e"}] * 2
