@@ -55,7 +55,7 @@ for line in sys.stdin:
 """
 
 Call = list[object]
-COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-tokens", 12]
+COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-tokens", 4, "--threads", 1]
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def make_random(folder: Path, architecture: str) -> Path:
     else:
         tokenizer = sentence_pieces(folder / "base")
         # Seven layers: the sixth sees everything, the others 64 tokens. The vocabulary is padded, as Gemma's is.
-        longer = shape_of(tokenizer, hidden_size=512, num_hidden_layers=7, vocab_size=len(tokenizer) + 7)
+        longer = shape_of(tokenizer, num_hidden_layers=7, vocab_size=len(tokenizer) + 7)
         text = transformers.Gemma3TextConfig(**longer, sliding_window=64, query_pre_attn_scalar=64)
         sight = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
         config = transformers.Gemma3Config(
@@ -307,7 +307,8 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARCHITECTURES = ["qwen3", "qwen3.5", "llama", "gemma3", "gemma3-vision"]
 # What random models say does not end, and quantising noise costs them more than it costs a trained one.
-UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 40, "--greedy-tokens", 24, "--quantisation-tolerance", 0.5]
+UNTRAINED: Call = ["--allow-endless", "--reply-tokens", 12, "--greedy-tokens", 12, "--quantisation-tolerance", 0.5]
+BRIEF: Call = ["--allow-endless", "--reply-tokens", 4, "--greedy-tokens", 2, "--quantisation-tolerance", 0.5]
 
 
 Exported = dict[str, tuple[Path, Path, Reported]]
@@ -375,7 +376,7 @@ def test_the_report_has_every_check_with_its_figures_and_tolerances(exported: Ex
     assert 0 <= checks["kl_divergence"] < checks["kl_divergences"]["coach-q4_k_m.gguf"]
     assert 1 >= checks["argmax_agreement"] >= checks["min_agreement"]
     assert 1 >= checks["greedy_agreement"] >= checks["min_greedy_agreement"]
-    assert checks["greedy_tokens_compared"] > 100
+    assert checks["greedy_tokens_compared"] > 60
     assert abs(checks["adapter_loss"] - checks["merged_loss"]) <= checks["loss_tolerance"]
     assert set(checks["heldout_loss"]) == set(checks["replies"]) == files
     assert all(checks["heldout_loss_difference"][name] - checks["heldout_loss_interval"][name] <= checks["quantisation_tolerance"] for name in files)
@@ -518,7 +519,7 @@ def test_ollama_renders_what_the_model_was_trained_on(jobs: Jobs, speaker: Path,
     for name, template in templates.items():
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         more: Call = ["--chat-template", tmp_path / f"{name}.jinja", "--system-file", system, "--context", 512, "--temperature", 0.7]
-        calls.append(exporting(speaker, tmp_path / name, *more, "--allow-endless"))
+        calls.append(exporting(speaker, tmp_path / name, *more, *BRIEF))
     jobs.succeed(*calls)
     tokenizer = read_tokenizer(speaker)
     for name, template in templates.items():
@@ -578,7 +579,8 @@ def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs,
         "--min-greedy-agreement": (1.01, "greedy tokens"),
         "--loss-tolerance": (-0, "the mean loss of the merged model"),
     }
-    reported = jobs.refuse(tmp_path / "out", *(exporting(speaker, tmp_path / "out", option, value) for option, (value, _) in options.items()))
+    call = exporting(speaker, tmp_path / "out", "--keep", tmp_path / "kept")  # so it is measured once
+    reported = jobs.refuse(tmp_path / "out", *([*call, option, value] for option, (value, _) in options.items()))
     for (option, (value, words)), one in zip(options.items(), reported, strict=True):
         assert words in one.error
         assert re.search(rf"{option} (is )?{value}\b", one.error)
@@ -598,7 +600,7 @@ def test_an_adapter_that_does_not_merge_into_this_base_is_refused(jobs: Jobs, sp
     (deeper / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj"]}), encoding="utf-8")
     reported = jobs.refuse(
         tmp_path / "out",
-        exporting(qwen3, tmp_path / "out", *UNTRAINED, adapter="embeddings"),
+        exporting(qwen3, tmp_path / "out", *BRIEF, adapter="embeddings"),
         exporting(speaker, tmp_path / "out", adapter=str(deeper)),
         exporting(exported["gemma3-vision"][0], tmp_path / "out", adapter=str(speaker / "adapter")),
     )
@@ -618,7 +620,7 @@ CHATML = (
 def test_a_template_that_llama_cpp_would_not_stop_or_render_is_refused(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     def call(model: Path, name: str, template: str) -> Call:
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
-        return exporting(model, tmp_path / "out", "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED)
+        return exporting(model, tmp_path / "out", "--chat-template", tmp_path / f"{name}.jinja", *BRIEF)
 
     reported = jobs.refuse(
         tmp_path / "out",
@@ -644,14 +646,14 @@ def test_llama_cpp_reads_a_prompt_as_it_was_trained_whatever_it_begins_with(jobs
         "two": llama3.replace("bos_token + c", "bos_token + bos_token + c"),
     }.items():
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
-        calls.append(exporting(llama, tmp_path / name, "--chat-template", tmp_path / f"{name}.jinja", *UNTRAINED))
+        calls.append(exporting(llama, tmp_path / name, "--chat-template", tmp_path / f"{name}.jinja", *BRIEF))
     opener = tmp_path / "opener"
     shutil.copytree(exported["qwen3"][0], opener)
     for part in ("base", "adapter"):
         tokenizer = read_tokenizer(opener, part)
         tokenizer.bos_token = "<|im_start|>"
         tokenizer.save_pretrained(opener / part)
-    jobs.succeed(*calls, exporting(opener, tmp_path / "im_start", *UNTRAINED))
+    jobs.succeed(*calls, exporting(opener, tmp_path / "im_start", *BRIEF))
     added = {name: export_of(tmp_path / name)["checks"]["adds_bos"] for name in ("none", "two", "im_start")}
     assert added == {"none": False, "two": True, "im_start": False}
     asked = [{"role": "user", "content": "Hello."}]
