@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol
 
 from core.llm.chat import Usage
@@ -163,9 +164,14 @@ def price_list(reference: str, given: Price | None, free: bool, batch: bool = Fa
     if free:
         return Given(FREE, "free: runs here")
     try:
-        return Listed(LISTED[provider], model, batch)
+        return _listed(LISTED[provider], model, batch)
     except LookupError:
         return Unknown()
+
+
+@lru_cache(maxsize=64)  # each conversation opens its models, and today's prices take the package a millisecond
+def _listed(provider: str, model: str, batch: bool) -> Listed:
+    return Listed(provider, model, batch)
 
 
 def _of_batch(given: Price, provider: str) -> Price:

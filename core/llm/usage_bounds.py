@@ -39,6 +39,9 @@ WORDS_PER_TOKEN = 2
 
 WORD = re.compile(r"\w+")
 
+KEPT = 8192
+"""Texts whose sizes are kept: the messages of a few hundred conversations that are under way at once."""
+
 
 def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
     """Return the most tokens that a request can be billed for.
@@ -145,7 +148,7 @@ def _count(value: Any) -> int | None:
     return int(value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT)
 def _size(text: str) -> int:
     """Return the bytes of a text, or those of its compatibility form, which some tokenizers make first, if that has more."""
     if text.isascii():
@@ -153,6 +156,6 @@ def _size(text: str) -> int:
     return max(len(form.encode("utf-8", "surrogatepass")) for form in (text, unicodedata.normalize("NFKC", text)))
 
 
-@lru_cache(maxsize=1024)  # a conversation is sent again with each message
+@lru_cache(maxsize=KEPT)  # a conversation is sent again with each message
 def _words(text: str) -> int:
     return len(WORD.findall(text))
