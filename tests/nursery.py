@@ -1,4 +1,7 @@
-"""Processes that are forked from one which has imported large libraries: torch and its trainers take eight seconds of a core, Prefect and the SDKs five."""
+"""Processes that are forked from one which has imported large libraries: torch and its trainers take eight seconds of a core, Prefect and the SDKs five.
+
+A test starts them by `Nursery.start`. What the project itself starts by `sys.executable` is forked too while that is a `forked_python`.
+"""
 
 import gc
 import importlib
@@ -12,15 +15,24 @@ import struct
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from core.processes import die_with_parent
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # tests/conftest.py sets variables that a command is not to have
-AT_IMPORT = ("PREFECT_", "HF_", "PYTHON", "OMP_")
+AT_IMPORT = ("PREFECT_LOGGING_", "HF_", "PYTHON", "OMP_")
 """How variables begin that libraries read when they are imported."""
+LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_TOKEN")
+"""Those that are read at each use, or set in the forked process."""
+REFUSED = 0
+"""In place of the number of a process: it would not be as if it had been started by itself."""
+REAL_PYTHON = sys.executable
 READY = "ready\n"
 NUMBER = struct.Struct("i")
 
@@ -34,8 +46,10 @@ class Forked:
         self.args, self.stdout, self.returncode = words, os.fdopen(read, encoding="utf-8"), None
         self._nursery = socket.socket(socket.AF_UNIX)
         self._nursery.connect(address)
-        asked = json.dumps({"words": words, "environment": dict(environment)}).encode() + b"\n"
-        socket.send_fds(self._nursery, [asked[:1]], [write, write if errors is None else errors])
+        given = {"words": words, "environment": dict(environment), "folder": str(CHECKOUT), "python": sys.executable, "any": True}
+        asked = json.dumps(given).encode() + b"\n"
+        with Path(os.devnull).open() as nothing:
+            socket.send_fds(self._nursery, [asked[:1]], [nothing.fileno(), write, write if errors is None else errors])
         self._nursery.sendall(asked[1:])
         os.close(write)
         (self.pid,) = NUMBER.unpack(self._nursery.recv(NUMBER.size))
@@ -78,17 +92,19 @@ class Forked:
 class Nursery:
     """The process of which others are forked."""
 
-    def __init__(self, folder: Path, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, modules: Sequence[str], environment: Mapping[str, str], programs: Sequence[str] = ()) -> None:
         """Start it; it ends with this process.
 
         Args:
             folder: for its socket.
             modules: that it imports.
             environment: in which it does.
+            programs: with which words begin that the folder's `forked_python` has forked here.
         """
-        self.address, self._environment = str(folder / "nursery"), dict(environment)
+        folder.mkdir(exist_ok=True)
+        self.address, self._environment = f"{folder}/{uuid4().hex[:8]}.socket", dict(environment)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.nursery", self.address, *modules],
+            [REAL_PYTHON, "-m", "tests.nursery", self.address, json.dumps([modules, programs])],
             cwd=CHECKOUT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -103,8 +119,7 @@ class Nursery:
 
     def fits(self, environment: Mapping[str, str]) -> bool:
         """Return whether what was imported here would have been the same with other variables."""
-        names = {name for name in {*environment, *self._environment} if name.startswith(AT_IMPORT)}
-        return all(environment.get(name) == self._environment.get(name) for name in names)
+        return alike(self._environment, environment)
 
     def start(self, words: Sequence[str], environment: Mapping[str, str], errors: int | None = None) -> Forked:
         """Start `python` with words.
@@ -120,56 +135,121 @@ class Nursery:
         """End it."""
         self._process.kill()
         self._process.communicate()
+        Path(self.address).unlink()
 
 
-def serve(address: str) -> list[str]:
+def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Return whether libraries that are imported find the same in two environments."""
+    names = {name for name in {*one, *other} if name.startswith(AT_IMPORT) and name not in LATER}
+    return all(one.get(name) == other.get(name) for name in names)
+
+
+def forked_python(folder: Path) -> str:
+    """Return the path of a program that does as `python`, faster: it has done what it can by the nurseries of a folder.
+
+    What it starts is not below it in the tree of processes. It passes signals on, ends as that does, and that is killed when it is.
+    """
+    folder.mkdir(exist_ok=True)
+    path = folder / "python"
+    path.write_text(f"#!{REAL_PYTHON} -IS\n{Path(__file__).with_name('forked_python.py').read_text(encoding='utf-8')}", encoding="utf-8")
+    path.chmod(0o700)
+    return str(path)
+
+
+@dataclass
+class Child:
+    """A process that was forked, and who asked for it."""
+
+    pid: int
+    caller: socket.socket
+    ended: int
+
+    def end(self) -> None:
+        """Tell the caller how it ended."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.ended)
+        with self.caller, suppress(OSError):
+            self.caller.sendall(NUMBER.pack(code))
+
+    def kill(self) -> None:
+        """End it and its group, since its caller is gone."""
+        for kill in (os.killpg, os.kill):
+            with suppress(OSError):
+                kill(self.pid, signal.SIGKILL)
+
+
+def serve(address: str, programs: Sequence[str]) -> list[str]:
     """Fork whatever is asked for; return, in each child, the words of its command line."""
-    running: dict[int, tuple[int, socket.socket]] = {}
+    running: list[Child] = []
+    own = dict(os.environ)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
         sys.stdout.write(READY)
         sys.stdout.flush()
         while True:
-            for found in select.select([listener.fileno(), *running], [], [])[0]:
-                if found != listener.fileno():
-                    pid, caller = running.pop(found)
-                    os.close(found)
-                    with caller, suppress(OSError):
-                        caller.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
-                    continue
-                caller = listener.accept()[0]
-                text, streams, _, _ = socket.recv_fds(caller, 1, 2)
-                while not text.endswith(b"\n"):
-                    text += caller.recv(1 << 16)
-                if (pid := os.fork()) == 0:
-                    for descriptor in running:
-                        os.close(descriptor)
-                    for _, other in running.values():
-                        other.close()
-                    caller.close()
-                    asked = json.loads(text)
-                    return begin((streams[0], streams[1]), asked["words"], asked["environment"])
-                for stream in streams:
-                    os.close(stream)
-                caller.sendall(NUMBER.pack(pid))
-                running[os.pidfd_open(pid)] = pid, caller
+            found = select.select([listener, *(child.ended for child in running), *(child.caller for child in running)], [], [])[0]
+            for child in [child for child in running if child.ended in found]:
+                running.remove(child)
+                child.end()
+            for child in [child for child in running if child.caller in found]:
+                child.kill()
+            if listener not in found:
+                continue
+            caller = listener.accept()[0]
+            text, streams, _, _ = socket.recv_fds(caller, 1, 3)
+            while text and not text.endswith(b"\n"):
+                text += caller.recv(1 << 16)
+            asked = json.loads(text or "null")
+            if not asked or not (asked["any"] or (alike(own, asked["environment"]) and " ".join(asked["words"]).startswith(tuple(programs)))):
+                with caller, suppress(OSError):
+                    caller.sendall(NUMBER.pack(REFUSED))
+            elif (pid := os.fork()) == 0:
+                for child in running:
+                    os.close(child.ended)
+                    child.caller.close()
+                caller.close()
+                return begin(streams, **asked)
+            else:
+                running.append(Child(pid, caller, os.pidfd_open(pid)))
+                with suppress(OSError):
+                    caller.sendall(NUMBER.pack(pid))
+            for stream in streams:
+                os.close(stream)
 
 
-def begin(streams: tuple[int, int], words: list[str], environment: dict[str, str]) -> list[str]:
+def begin(streams: list[int], words: list[str], environment: dict[str, str], folder: str, python: str, **_: Any) -> list[str]:
     """Make of a forked process what a shell would have started."""
     os.setsid()
+    os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that runs in the background may have been set to ignore Ctrl-C
-    for place, stream in enumerate(streams, 1):
+    for place, stream in enumerate(streams):
         os.dup2(stream, place)
         os.close(stream)
     os.environ.clear()
     os.environ |= environment
+    sys.executable = python
+    if "PYTHONUNBUFFERED" in environment:
+        sys.stdout.reconfigure(line_buffering=True)  # ty: ignore[missing-union-attribute]
+    if environment.get("PYTHONWARNINGS") == "ignore":
+        warnings.simplefilter("ignore")
     if "prefect" in sys.modules:
-        from prefect.context import refresh_global_settings_context
+        import prefect.context
 
-        refresh_global_settings_context()
+        prefect.context.GLOBAL_SETTINGS_CONTEXT = Unread()  # ty: ignore[invalid-assignment]
     return words
+
+
+class Unread:
+    """Prefect's settings, which are read at their first use here: commands set variables before they import it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Read them."""
+        import prefect.context
+
+        prefect.context.GLOBAL_SETTINGS_CONTEXT = None  # ty: ignore[invalid-assignment]  as while it is imported
+        prefect.context.refresh_global_settings_context()
+        return getattr(prefect.context.GLOBAL_SETTINGS_CONTEXT, name)
 
 
 def run(words: list[str]) -> None:
@@ -187,8 +267,9 @@ def run(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
+    modules, programs = json.loads(sys.argv[2])
+    for name in modules:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    run(serve(sys.argv[1]))
+    run(serve(sys.argv[1], programs))

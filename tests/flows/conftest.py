@@ -17,14 +17,20 @@ from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
+from blocks.local_job import ENVIRONMENT, THREADS
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 from tests.flows.secured import new_database, new_home
-from tests.nursery import Forked, Nursery
+from tests.jobs.conftest import LIBRARIES
+from tests.nursery import Forked, Nursery, forked_python
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
 
-OUTSIDE = ("anthropic", "openai", "google.genai", "matplotlib.pyplot", "scipy.stats", "datasketch", "datasets", "flows.terminal.running", "flows.terminal.logs")
+OUTSIDE = (
+    *("anthropic", "openai", "google.genai", "matplotlib.pyplot", "scipy.stats", "datasketch", "datasets", "flows.terminal.running", "flows.terminal.logs"),
+    *("prefect.cli", "prefect.cli.deploy", "prefect.cli.deployment", "prefect.cli.flow_run", "prefect.flow_engine"),
+    *("prefect.workers.process", "prefect.runner._flow_run_executor", "prefect.runner._starter_engine", "prefect.server.api.server"),
+)
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
@@ -85,21 +91,44 @@ def nursery(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> It
     # what a command needs sooner or later, without what comes with an extra
     own = [f"{path.parent.name}.{path.stem}" for room in ("flows", "blocks") for path in sorted((CHECKOUT / room).glob("*.py"))]
     modules = [*OUTSIDE, *(name for name in own if name.split(".")[1] not in ("__init__", "personal_data", "llama_cpp", "prebuilt_server"))]
-    found = Nursery(tmp_path_factory.mktemp("nursery"), modules, {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"})
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
+    scripts = [f"{folder}deployments/{name}.py" for name in ("server", "setup", "worker") for folder in ("", f"{CHECKOUT}/")]
+    found = Nursery(tmp_path_factory.getbasetemp() / "python", modules, environment, ("-m flows.terminal", "-m prefect", *scripts))
     yield found
     found.close()
 
 
+@pytest.fixture(scope="session")
+def trainers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """What trainings and conversions are forked from."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**THREADS, **own, **ENVIRONMENT, "TQDM_DISABLE": "1"}
+    found = Nursery(tmp_path_factory.getbasetemp() / "python", LIBRARIES, environment, (str(CHECKOUT / "deployments/jobs/"),))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def forked(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have the processes that flows, commands and workers start forked from those that have the libraries; the jobs too, where `trainers` is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", forked_python(tmp_path_factory.getbasetemp() / "python"))
+        yield
+
+
 @pytest.fixture
 def command(nursery: Nursery, prefect_server: str, data_root: Path) -> Iterator[Callable[..., Forked | subprocess.Popen[str]]]:
-    """Start `understudy …` as a user would, against the session's server; what a failed test leaves running ends with it."""
+    """Start `understudy …` as a user would, against the session's server; what a failed test leaves running ends with it.
+
+    With `forks=False` it is started by itself, for tests of what comes of processes.
+    """
     started: list[Forked | subprocess.Popen[str]] = []
 
-    def start(*words: str, **environment: str) -> Forked | subprocess.Popen[str]:
+    def start(*words: str, forks: bool = True, **environment: str) -> Forked | subprocess.Popen[str]:
         if (home := environment.get("PREFECT_HOME")) and not Path(home).exists():
             new_home(Path(home))
         env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO", **environment}
-        process = nursery.start(["-m", "flows.terminal", *words], env) if nursery.fits(env) else start_program(words, env)
+        process = nursery.start(["-m", "flows.terminal", *words], env) if forks and nursery.fits(env) else start_program(words, env)
         started.append(process)
         return process
 

@@ -100,7 +100,7 @@ def secured_server(root: Path, **environment: str) -> Generator[Secured]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url, password = f"http://127.0.0.1:{port}", new_password()
-    env = {**{name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}, **server_environment(password, port)}
+    env = {**os.environ, **server_environment(password, port), "PREFECT_LOGGING_LEVEL": "INFO"}
     env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
     server = Secured(url, env, root, password)
 

@@ -14,6 +14,8 @@ from tasks.training import base_model
 from tests.flows.conftest import write_settings
 from tests.tiny import tiny_base, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("forked", "trainers")
+
 
 @flow
 async def find(settings: str) -> ModelRef:

@@ -8,6 +8,8 @@ import pytest
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import finish
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 @pytest.fixture
 def alone(command, tmp_path):

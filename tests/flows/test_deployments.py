@@ -27,11 +27,13 @@ from tests.flows.conftest import write_settings
 from tests.flows.secured import until
 from tests.flows.test_paid_runs import paid_settings
 
-PREFECT = Path(sys.executable).with_name("prefect")
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 def run(words, **environment):
-    return subprocess.run(words, cwd=CHECKOUT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        words, cwd=CHECKOUT, env={**os.environ, "PREFECT_LOGGING_LEVEL": "INFO", **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,15 @@ def deployed(prefect_server):
     return done.stdout
 
 
-def watch(server, *words, **environment):
-    return run(["deployments/run_and_watch.sh", *words], PREFECT_API_URL=server, PREFECT=str(PREFECT), INTERVAL="1", **environment)
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    """Runs a deployment as CI does."""
+    prefect = tmp_path_factory.mktemp("bin") / "prefect"
+    prefect.write_text(f'#!/bin/sh\nexec {sys.executable} -m prefect "$@"\n', encoding="utf-8")
+    prefect.chmod(0o700)
+    return lambda *words, **environment: run(
+        ["deployments/run_and_watch.sh", *words], PREFECT_API_URL=prefect_server, PREFECT=str(prefect), INTERVAL="1", **environment
+    )
 
 
 async def test_the_nightly_is_never_run_twice_at_once_and_its_schedule_is_off(deployed):
@@ -151,7 +160,7 @@ async def test_deployed_again_what_is_gone_is_made_and_what_somebody_switched_on
 def workers(deployed_again, prefect_server, tmp_path_factory):
     """Two workers with one data root; returns that."""
     root = tmp_path_factory.mktemp("workers")
-    env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(root / "data"), "ANTHROPIC_API_KEY": "good"}
+    env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(root / "data"), "ANTHROPIC_API_KEY": "good", "PREFECT_LOGGING_LEVEL": "INFO"}
     started = []
     for name in ("one", "two"):
         log = (root / f"{name}.log").open("w", encoding="utf-8")
@@ -164,26 +173,28 @@ def workers(deployed_again, prefect_server, tmp_path_factory):
         process.wait(timeout=240)
 
 
-def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, prefect_server, tmp_path):
+def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, watch, tmp_path):
     settings = write_settings(tmp_path)
-    good = watch(prefect_server, "generation/generation", "-p", "conversations=1", "-p", f"settings={settings}")
+    good = watch("generation/generation", "-p", "conversations=1", "-p", f"settings={settings}")
     assert good.returncode == 0, good.stdout + good.stderr
     assert "Completed" in good.stdout
-    bad = watch(prefect_server, "generation/generation", "-p", "domain=nowhere", "-p", f"settings={settings}")
+    bad = watch("generation/generation", "-p", "domain=nowhere", "-p", f"settings={settings}")
     assert bad.returncode == 1
     assert "nowhere" in bad.stdout
     assert any("nowhere" in text and "Failed" in text for text in until(lambda: list(HEARD), 60))  # and so does whoever is notified
-    assert watch(prefect_server, "generation/none").returncode == 1
-    assert watch(prefect_server, "generation/generation", "-p", "conversations=many").returncode == 1
+    assert watch("generation/none").returncode == 1
+    assert watch("generation/generation", "-p", "conversations=many").returncode == 1
 
 
-def test_ci_cancels_a_run_that_does_not_end_in_time(workers, prefect_server, tmp_path):
-    late = watch(prefect_server, "generation/generation", "-p", "conversations=300", "-p", f"settings={write_settings(tmp_path)}", LIMIT="6")
+def test_ci_cancels_a_run_that_does_not_end_in_time(workers, watch, prefect_server, tmp_path):
+    late = watch("generation/generation", "-p", "conversations=300", "-p", f"settings={write_settings(tmp_path)}", LIMIT="6")
     assert late.returncode == 2, late.stdout
     name = next(line.split()[-1] for line in late.stdout.splitlines() if "UUID" in line)
 
     def state():
-        return json.loads(run([PREFECT, "flow-run", "inspect", name, "--output", "json"], PREFECT_API_URL=prefect_server).stdout)["state"]["type"]
+        return json.loads(run([sys.executable, "-m", "prefect", "flow-run", "inspect", name, "--output", "json"], PREFECT_API_URL=prefect_server).stdout)[
+            "state"
+        ]["type"]
 
     def ended():
         return (found := state()) in ("CANCELLED", "CRASHED") and found

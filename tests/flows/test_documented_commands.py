@@ -19,6 +19,8 @@ from tests.test_docs import COMMAND, PAGES, code_of
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
 
+pytestmark = pytest.mark.usefixtures("forked", "trainers")
+
 IN_ORDER = {
     "generate": "generate",
     "assess": "assess",
@@ -94,7 +96,13 @@ def test_a_command_of_the_docs_does_its_work_on_what_those_before_it_made(word, 
     words = [part.format(**places) for part in IN_ORDER[word].split()]
     if WORDS[word].flow:
         words.append(f"--settings={write_settings(folder, evaluation={'personas': 2})}")
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(folder / "data"), "UNDERSTUDY_TRUST_SETTINGS": str(folder)}
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": prefect_server,
+        "PREFECT_LOGGING_LEVEL": "INFO",
+        "UNDERSTUDY_DATA": str(folder / "data"),
+        "UNDERSTUDY_TRUST_SETTINGS": str(folder),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "flows.terminal", *words], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -30,6 +30,8 @@ from tests.flows.secured import secured_server, until
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
 
+pytestmark = pytest.mark.usefixtures("forked", "trainers")
+
 
 @dataclass
 class Ran:

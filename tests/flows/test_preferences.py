@@ -24,6 +24,8 @@ from flows.training import training
 from tests.flows.conftest import write_settings
 from tests.tiny import tiny_settings
 
+pytestmark = pytest.mark.usefixtures("forked", "trainers")
+
 
 def calls(data_root):
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in data_root.glob("ledger/**/*.jsonl"))

@@ -18,6 +18,8 @@ from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import secured_server, until
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

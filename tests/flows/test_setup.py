@@ -19,6 +19,8 @@ from tests.conftest import CHECKOUT
 from tests.flows.test_paid_runs import paid_settings
 from tests.stub.client import start_stub
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 def set_up(server, settings):
     env = {**os.environ, "PREFECT_API_URL": server}

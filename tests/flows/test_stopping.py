@@ -44,7 +44,7 @@ def nothing_left(folder, seconds=6):
 @pytest.fixture
 def alone(command, tmp_path):
     """Start a command with a temporary server of its own."""
-    return lambda *words, **environment: command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **environment)
+    return lambda *words, **environment: command(*words, forks=False, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **environment)
 
 
 def wait_until_it_hears(process):
