@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 NUMBER = struct.Struct("i")
+ONLY = ("",)
 
 
 def ask(address: Path) -> tuple[int, socket.socket] | None:
@@ -53,7 +54,8 @@ def accompany(pid: int, caller: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    plain = len(sys.argv) > 1 and (sys.argv[1] == "-m" or not sys.argv[1].startswith("-"))
+    words = " ".join(sys.argv[1:])
+    plain = words.startswith(ONLY) and (words.startswith("-m ") or not words.startswith("-"))
     for place in sorted(Path(sys.argv[0]).parent.glob("*.socket")) if plain else ():
         if forked := ask(place):
             accompany(*forked)

@@ -23,16 +23,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from core.fingerprint import fingerprint
 from core.processes import die_with_parent
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # tests/conftest.py sets variables that a command is not to have
 AT_IMPORT = ("PREFECT_LOGGING_", "HF_", "PYTHON", "OMP_")
 """How variables begin that libraries read when they are imported."""
-LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_TOKEN")
+LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_HOME", "HF_TOKEN")
 """Those that are read at each use, or set in the forked process."""
 REFUSED = 0
 """In place of the number of a process: it would not be as if it had been started by itself."""
 REAL_PYTHON = sys.executable
+ONLY = 'ONLY = ("",)'
+"""A line of forked_python.py."""
 READY = "ready\n"
 NUMBER = struct.Struct("i")
 
@@ -144,14 +147,19 @@ def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     return all(one.get(name) == other.get(name) for name in names)
 
 
-def forked_python(folder: Path) -> str:
+def forked_python(folder: Path, only: Sequence[str] = ("",)) -> str:
     """Return the path of a program that does as `python`, faster: it has done what it can by the nurseries of a folder.
 
     What it starts is not below it in the tree of processes. It passes signals on, ends as that does, and that is killed when it is.
+
+    Args:
+        folder: with their sockets.
+        only: with which words begin that are forked; others are run by Python itself, even if a nursery would.
     """
     folder.mkdir(exist_ok=True)
-    path = folder / "python"
-    path.write_text(f"#!{REAL_PYTHON} -IS\n{Path(__file__).with_name('forked_python.py').read_text(encoding='utf-8')}", encoding="utf-8")
+    path = folder / f"python-{fingerprint(only)[:8]}"
+    body = Path(__file__).with_name("forked_python.py").read_text(encoding="utf-8")
+    path.write_text(f"#!{REAL_PYTHON} -IS\n{body.replace(ONLY, f'ONLY = {tuple(only)!r}')}", encoding="utf-8")
     path.chmod(0o700)
     return str(path)
 
@@ -226,6 +234,7 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
         os.close(stream)
+    move_caches(os.environ.get("HF_HOME"), environment.get("HF_HOME"))
     os.environ.clear()
     os.environ |= environment
     sys.executable = python
@@ -238,6 +247,16 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
 
         prefect.context.GLOBAL_SETTINGS_CONTEXT = Unread()  # ty: ignore[invalid-assignment]
     return words
+
+
+def move_caches(old: str | None, new: str | None) -> None:
+    """Put the paths below HF_HOME, which the libraries have joined when they were imported, below another."""
+    if not old or not new or old == new:
+        return
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if isinstance(value, str | Path) and (str(value) == old or str(value).startswith(f"{old}/")):
+                setattr(module, name, type(value)(new + str(value).removeprefix(old)))
 
 
 class Unread:

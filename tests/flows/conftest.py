@@ -85,15 +85,25 @@ def settings(tmp_path: Path) -> str:
     return write_settings(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def nursery(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """What commands are forked from, against the session's server."""
+def command_nursery(folder: Path, environment: Mapping[str, str]) -> Nursery:
+    """Start what commands, workers and servers are forked from.
+
+    Args:
+        folder: for its socket.
+        environment: in which it imports.
+    """
     # what a command needs sooner or later, without what comes with an extra
     own = [f"{path.parent.name}.{path.stem}" for room in ("flows", "blocks") for path in sorted((CHECKOUT / room).glob("*.py"))]
     modules = [*OUTSIDE, *(name for name in own if name.split(".")[1] not in ("__init__", "personal_data", "llama_cpp", "prebuilt_server"))]
+    scripts = [f"{place}deployments/{name}.py" for name in ("server", "setup", "worker") for place in ("", f"{CHECKOUT}/")]
+    return Nursery(folder, modules, environment, ("-m flows.terminal", "-m prefect", *scripts))
+
+
+@pytest.fixture(scope="session")
+def nursery(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """What commands are forked from, against the session's server."""
     environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
-    scripts = [f"{folder}deployments/{name}.py" for name in ("server", "setup", "worker") for folder in ("", f"{CHECKOUT}/")]
-    found = Nursery(tmp_path_factory.getbasetemp() / "python", modules, environment, ("-m flows.terminal", "-m prefect", *scripts))
+    found = command_nursery(tmp_path_factory.getbasetemp() / "python", environment)
     yield found
     found.close()
 

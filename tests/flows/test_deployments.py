@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
@@ -45,7 +44,7 @@ def deployed(prefect_server):
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory):
+def watch(prefect_server, tmp_path_factory):
     """Runs a deployment as CI does."""
     prefect = tmp_path_factory.mktemp("bin") / "prefect"
     prefect.write_text(f'#!/bin/sh\nexec {sys.executable} -m prefect "$@"\n', encoding="utf-8")
@@ -187,14 +186,13 @@ def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, watch, tmp_path):
 
 
 def test_ci_cancels_a_run_that_does_not_end_in_time(workers, watch, prefect_server, tmp_path):
-    late = watch("generation/generation", "-p", "conversations=300", "-p", f"settings={write_settings(tmp_path)}", LIMIT="6")
+    late = watch("generation/generation", "-p", "conversations=900", "-p", f"settings={write_settings(tmp_path)}", LIMIT="4")
     assert late.returncode == 2, late.stdout
     name = next(line.split()[-1] for line in late.stdout.splitlines() if "UUID" in line)
 
     def state():
-        return json.loads(run([sys.executable, "-m", "prefect", "flow-run", "inspect", name, "--output", "json"], PREFECT_API_URL=prefect_server).stdout)[
-            "state"
-        ]["type"]
+        words = [sys.executable, "-m", "prefect", "flow-run", "inspect", name, "--output", "json"]
+        return json.loads(run(words, PREFECT_API_URL=prefect_server).stdout)["state"]["type"]
 
     def ended():
         return (found := state()) in ("CANCELLED", "CRASHED") and found

@@ -24,8 +24,6 @@ from flows.improvement import improvement
 from tasks.evaluation import choose_arms
 from tests.flows.conftest import write_settings
 
-pytestmark = pytest.mark.usefixtures("forked", "trainers")
-
 DOMAIN = "therapeutic-coaching"
 ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.3"}
 ROLES = {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"], "repairer": "scripted/repairer"}

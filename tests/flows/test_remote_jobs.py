@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from core.storage.store import Store
 from flows.assessment import assessment
 from flows.generation import generation
 from flows.training import training
-from tests.conftest import CHECKOUT
-from tests.flows.conftest import write_settings
+from tests.flows.conftest import command_nursery, write_settings
 from tests.hub_stub.client import Hub, start_hub
+from tests.hub_stub.job_runs import ENVIRONMENT
+from tests.jobs.conftest import LIBRARIES
+from tests.nursery import Forked, Nursery, forked_python
 from tests.tiny import tiny_base, tiny_settings
 
 pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
@@ -50,6 +53,7 @@ class Elsewhere:
     hub: Hub
     environment: dict[str, str]
     folder: Path
+    nursery: Nursery
 
     def settings(self, seed: int, **jobs: Any) -> str:
         """Return settings whose order is another one for each seed."""
@@ -70,24 +74,15 @@ class Elsewhere:
         Path(path).write_text(yaml.safe_dump(text), encoding="utf-8")
         return path
 
-    def start(self, flow: str, settings: str) -> "subprocess.Popen[str]":
+    def start(self, flow: str, settings: str) -> Forked:
         """Start a flow in a process of its own, as a user would."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.terminal", flow, f"--settings={settings}"],
-            cwd=CHECKOUT,
-            env={**os.environ, **self.environment, "UNDERSTUDY_DATA": str(self.root), "PREFECT_LOGGING_LEVEL": "INFO"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
+        return self.nursery.start(["-m", "flows.terminal", flow, f"--settings={settings}"], {**self.environment, "UNDERSTUDY_DATA": str(self.root)})
 
     def run(self, flow: str, settings: str) -> tuple[int, str]:
         """Run a flow to its end; return its exit code and what it printed."""
         process = self.start(flow, settings)
         said, _ = process.communicate(timeout=280)
-        return process.returncode, said
+        return process.wait(), said
 
     def jobs(self, *stages: str) -> list[dict[str, Any]]:
         return [job for job in self.hub.jobs() if not stages or job["status"]["stage"] in stages]
@@ -101,7 +96,7 @@ def wait_for(what: Any, seconds: float = 240) -> Any:
     raise AssertionError("it did not come to pass in time")
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
+def kill(process: Forked) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -109,9 +104,13 @@ def kill(process: "subprocess.Popen[str]") -> None:
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Elsewhere]:
     folder = tmp_path_factory.mktemp("elsewhere")
-    with start_hub(folder / "hub", scheduling_s=1.0) as hub:
-        environment = {**hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server}
-        place = Elsewhere(folder / "data", hub, environment, folder)
+    with start_hub(folder / "hub", scheduling_s=1.0, python=forked_python(folder / "python")) as hub, ExitStack() as nurseries:
+        environment = {**os.environ, **hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
+        commands = nurseries.enter_context(closing(command_nursery(folder / "python", environment)))
+        own = {name: value for name, value in environment.items() if not name.startswith(("HF_", "PREFECT_"))}
+        in_a_job = {**own, **ENVIRONMENT, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "job"), "TQDM_DISABLE": "1"}
+        nurseries.enter_context(closing(Nursery(folder / "python", LIBRARIES, in_a_job, (str(folder / "hub/jobs"),))))
+        place = Elsewhere(folder / "data", hub, environment, folder, commands)
         settings = place.settings(0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("UNDERSTUDY_DATA", str(place.root))
@@ -127,7 +126,7 @@ def push_base(place: Elsewhere) -> None:
     """Put a tiny base on the Hub, as somebody did with every base model."""
     push = "import sys; from huggingface_hub import HfApi; a = HfApi(); a.create_repo('me/tiny'); a.upload_folder(repo_id='me/tiny', folder_path=sys.argv[1])"
     command = [sys.executable, "-W", "ignore", "-c", push, str(tiny_base())]
-    subprocess.run(command, env={**os.environ, **place.environment}, check=True, capture_output=True)
+    subprocess.run(command, env=place.environment, check=True, capture_output=True)
 
 
 def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):
@@ -210,8 +209,7 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
     kill(process)
     assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
     call = "import asyncio, sys, types; from tasks.paid_jobs import cancel_jobs; asyncio.run(cancel_jobs(None, types.SimpleNamespace(id=sys.argv[1]), None))"
-    environment = {**os.environ, **elsewhere.environment, "UNDERSTUDY_DATA": str(elsewhere.root)}
-    subprocess.run([sys.executable, "-c", call, attached.parent.name], cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    assert elsewhere.nursery.start(["-c", call, attached.parent.name], {**elsewhere.environment, "UNDERSTUDY_DATA": str(elsewhere.root)}).wait(120) == 0
     wait_for(lambda: elsewhere.jobs()[0]["status"]["stage"] == "CANCELED")
     assert not attached.exists()
 

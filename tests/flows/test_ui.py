@@ -16,11 +16,17 @@ from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import new_home
 from tests.flows.test_stopping import nothing_left, wait_for
+from tests.nursery import forked_python
+
+FORKED = (f"{CHECKOUT}/deployments/server.py", f"{CHECKOUT}/deployments/setup.py", "-m prefect --no-prompt deploy")
+"""What `make ui` starts beside the worker and its runs, which are processes of their own here."""
 
 
 @pytest.fixture
-def ui(tmp_path, monkeypatch):
+def ui(tmp_path, tmp_path_factory, nursery, monkeypatch):
     """Starts server and worker with a database of their own; what is left of them is killed."""
+    python = forked_python(tmp_path_factory.getbasetemp() / "python", FORKED)
+    program = f"import runpy, sys; sys.executable = {python!r}; runpy.run_path('deployments/ui.py', run_name='__main__')"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -38,7 +44,7 @@ def ui(tmp_path, monkeypatch):
 
     def start():
         process = subprocess.Popen(
-            [sys.executable, "deployments/ui.py"],
+            [sys.executable, "-c", program],
             cwd=CHECKOUT,
             env=env,
             stdout=subprocess.PIPE,

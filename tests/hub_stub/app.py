@@ -1,5 +1,6 @@
 """The application: one module per part of the Hub, each with its routes."""
 
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
@@ -38,6 +39,8 @@ class Settings:
     """Seconds that a job waits for its machine."""
     grace_s: float = 5.0
     """Seconds between asking a job's processes to end and killing them."""
+    python: str = sys.executable
+    """What scripts are run with."""
     keep_alive_s: float = 30.0
     """Seconds of silence after which the stream of a log says that it is still there; a client that does not follow waits for 5 s of silence."""
 
@@ -60,7 +63,7 @@ def make_app(folder: Path, settings: Settings) -> Gate:
     app.router.redirect_slashes = False
     app.state.store, app.state.control = Store(folder), control.Control()
     app.state.page_size, app.state.cdn, app.state.credit, app.state.keep_alive_s = settings.page_size, settings.cdn, settings.credit, settings.keep_alive_s
-    app.state.jobs = Jobs(app.state.store, settings.scheduling_s, settings.grace_s)
+    app.state.jobs = Jobs(app.state.store, settings.scheduling_s, settings.grace_s, settings.python)
     return Gate(app, app.state.control, read_callers(settings.tokens))
 
 

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -105,8 +104,8 @@ class Job:
 class Jobs:
     """All jobs of all namespaces, the oldest first, and what is to become of the next."""
 
-    def __init__(self, store: Store, scheduling_s: float, grace_s: float) -> None:
-        self.store, self.scheduling_s, self.grace_s = store, scheduling_s, grace_s
+    def __init__(self, store: Store, scheduling_s: float, grace_s: float, python: str) -> None:
+        self.store, self.scheduling_s, self.grace_s, self.python = store, scheduling_s, grace_s, python
         self.folder = store.folder.resolve() / "jobs"
         self.all: dict[str, Job] = {}
         self.faults: list[str] = []
@@ -197,7 +196,7 @@ class Jobs:
             **{"MEMORY": f"{gigabytes}Gi", "HF_ENDPOINT": job.endpoint, "HF_HOME": str(folder / "home")},
         }
         asked = {name: moved(value) for name, value in job.spec["environment"].items()}
-        return [sys.executable, *words[script:]] if words[:2] == ["uv", "run"] and script else words, own | ENVIRONMENT | asked | job.secrets | facts
+        return [self.python, *words[script:]] if words[:2] == ["uv", "run"] and script else words, own | ENVIRONMENT | asked | job.secrets | facts
 
     async def _follow(self, job: Job, process: "subprocess.Popen[bytes]", log: BufferedReader) -> None:
         """Read what a process prints until it ends, and see to it that it and all that it started do end."""
