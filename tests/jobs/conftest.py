@@ -10,7 +10,6 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,12 +71,20 @@ def train(*calls: Iterable[object], changes: dict[str, str] | None = None, scrip
 LIBRARIES = ("torch", "datasets", "peft", "trl.trainer.sft_trainer", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto")
 
 
-@cache
-def nursery() -> Nursery:
-    """Return the process with the libraries of trainings; it ends with this one."""
-    found = Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, environment({"TQDM_DISABLE": "1"}))  # the scripts set this before they import
-    atexit.register(found.close)
-    return found
+NURSERIES: list[Nursery] = []
+
+
+def have_nursery(changes: dict[str, str] | None = None) -> None:
+    """Start a process with the libraries of trainings, for runs in this environment; it ends with this one."""
+    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, environment({"TQDM_DISABLE": "1", **(changes or {})})))  # as the scripts set it
+    atexit.register(NURSERIES[-1].close)
+
+
+def nursery_for(given: dict[str, str]) -> Nursery | None:
+    """Return the process from which a run in such an environment can be forked."""
+    if not NURSERIES:
+        have_nursery()
+    return next((one for one in NURSERIES if one.fits(given)), None)
 
 
 def start(*words: str, changes: dict[str, str] | None, errors: IO[str] | None) -> "Forked | subprocess.Popen[str]":
@@ -91,8 +98,8 @@ def start(*words: str, changes: dict[str, str] | None, errors: IO[str] | None) -
     given = environment(changes)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         place = errors or nowhere
-        if nursery().fits(given):
-            return nursery().start(words, given, place.fileno())
+        if found := nursery_for(given):
+            return found.start(words, given, place.fileno())
         return subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=place, text=True, env=given)
 
 

@@ -157,7 +157,7 @@ FAMILIES = {
 }
 QUICK = ["--max-length", 1024, "--max-steps", 1, "--gradient-accumulation", 1, "--evaluate", "end", "--no-gradient-checkpointing"]
 ADAPTER = ["--lora-r", 4, "--target-modules", "all-linear", "--learning-rate", 0.001]
-BRIEF = ["--quantisations", "q8_0", "--greedy-tokens", 4, "--reply-tokens", 8, "--allow-endless", "--quantisation-tolerance", 0.5]
+BRIEF = ["--quantisations", "q8_0", "--greedy-tokens", 4, "--reply-tokens", 8, "--threads", 1, "--allow-endless", "--quantisation-tolerance", 0.5]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def test_the_export_names_a_token_without_an_embedding_and_what_it_did_not_compa
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
-    common: list[object] = ["--name", "coach", "--fallback-pre-tokenizer", "qwen2", "--llama-cpp", runtime.converter]
+    common: list[object] = ["--name", "coach", "--fallback-pre-tokenizer", "qwen2", "--llama-cpp", runtime.converter, "--threads", 1]
     call = [*common, "--base", folder, "--output", tmp_path / "out"]
     called = train(call, [*call, "--preflight"], script=EXPORT)
     assert [one.code for one in called] == [1, 1]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
-from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, kill_when, read_metrics, run, succeed, train, write_parquet
+from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, have_nursery, kill_when, read_metrics, run, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -383,14 +383,23 @@ def client(hub: Hub) -> Any:
     return HfApi(endpoint=hub.url, token="hf_write")
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """Port of the Hub and where another machine keeps its downloads: the same in all tests, so that one process imports the libraries with these."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with start_hub(folder / "hub") as first:
+        have_nursery(first.environment(folder / "home"))
+        return int(first.url.rpartition(":")[2]), folder / "home"
+
+
 @pytest.fixture
-def hub(tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(elsewhere: tuple[int, Path], tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with a private base, and a private dataset whose main has moved on since the commit that is trained on."""
     from huggingface_hub import constants
 
     for switch, value in {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
         monkeypatch.setattr(constants, switch, value)
-    with start_hub(tmp_path / "hub") as hub:
+    with start_hub(tmp_path / "hub", elsewhere[0]) as hub:
         api = client(hub)
         for name, kind, folder in (("me/data", "dataset", data), ("me/base", "model", bases["qwen3"])):
             api.create_repo(name, repo_type=kind, private=True)
@@ -406,6 +415,17 @@ def remote(hub: Hub, output: Path, *more: object, tag: str = "run-1") -> list[ob
     return [*there, "--output", output, "--max-length", 256, *FAST, "--save-steps", 2, "--retry-seconds", 0.01, *more]
 
 
+@pytest.fixture
+def machine(hub: Hub, elsewhere: tuple[int, Path]) -> Callable[..., dict[str, str]]:
+    """Return what the environment of a job on a new machine has."""
+
+    def start(token: str | None = "hf_write") -> dict[str, str]:
+        shutil.rmtree(elsewhere[1], ignore_errors=True)
+        return hub.environment(elsewhere[1], token=token)
+
+    return start
+
+
 def commits(hub: Hub, branch: str) -> list[str]:
     return [commit.title for commit in client(hub).list_repo_commits("me/coach", revision=branch)]
 
@@ -414,9 +434,9 @@ def names(refs: list[Any]) -> list[str]:
     return [ref.name for ref in refs]
 
 
-def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, batch: Batch, tmp_path: Path) -> None:
+def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
     api, first = client(hub), tmp_path / "first"
-    kill(remote(hub, first), "checkpoint", 4, "me/coach@", hub.environment(tmp_path / "home"))
+    kill(remote(hub, first), "checkpoint", 4, "me/coach@", machine())
     refs = api.list_repo_refs("me/coach")
     assert (sorted(names(refs.branches)), refs.tags) == (["checkpoints-run-1", "main"], [])
     assert {path.partition("/")[0] for path in api.list_repo_files("me/coach", revision="checkpoints-run-1")} == {".gitattributes", "checkpoint"}
@@ -430,7 +450,7 @@ def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, batch: Batch
     failures += [{"pattern": part, "after": True} for part in ("/commit/main", "/commit/checkpoints", "/tag/", "/branch/")]
     hub.faults(*({**fault, "times": 2} for fault in (*failures, {"pattern": "/refs", **rate_limit(1)})))
     second, third = tmp_path / "second", tmp_path / "third"
-    reported, again = succeed(remote(hub, second), remote(hub, third), changes=hub.environment(tmp_path / "home2"))
+    reported, again = succeed(remote(hub, second), remote(hub, third), changes=machine())
     assert reported.named("resumed")[0]["step"] >= 4
     assert_same(second, good(batch, "every-2-steps")[0])
 
@@ -451,9 +471,9 @@ def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, batch: Batch
     assert not third.exists()
 
 
-def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, batch: Batch, tmp_path: Path) -> None:
+def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
     hub.faults({"pattern": "/commit/", "status": 500, "body": {"error": "Down for hf_write at https://cdn.example/x?Signature=abc."}})
-    output, changes, whole = tmp_path / "out", hub.environment(tmp_path / "home"), good(batch, "every-2-steps")[0]
+    output, changes, whole = tmp_path / "out", machine(), good(batch, "every-2-steps")[0]
     (failed,) = train(remote(hub, output, "--public", tag="v1.0"), changes=changes)
     assert (failed.code, len(failed.error.splitlines())) == (1, 1)
     assert all(word in failed.error for word in ("answered 500", "https://cdn.example/x", str(output)))
@@ -470,22 +490,22 @@ def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, bat
     assert not client(hub).repo_info("me/coach").private
 
 
-def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: Hub, tmp_path: Path) -> None:
+def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     api = client(hub)
     api.create_repo("me/coach", private=True)
     api.create_repo("me/half", repo_type="dataset", private=True)
     api.upload_file(repo_id="me/half", repo_type="dataset", path_or_fileobj=b"x", path_in_repo="data/train-00000-of-00001.parquet")
     output = tmp_path / "out"
-    good, home = remote(hub, output), tmp_path / "home"
-    (reader,) = train(good, changes=hub.environment(home, token="hf_read"))
-    (nobody,) = train(good, changes=hub.environment(home, token=None))
+    good = remote(hub, output)
+    (reader,) = train(good, changes=machine("hf_read"))
+    (nobody,) = train(good, changes=machine(None))
     half, gone, commit, unnamed, offline = train(
         [*good, "--dataset", "me/half", "--dataset-revision", "main"],
         [*good, "--dataset", "me/gone"],
         [*good, "--dataset-revision", "0" * 40],
         [*good, "--dataset", "a/b/c"],
         [*good, "--base", "me/no-base"],
-        changes=hub.environment(home),
+        changes=machine(),
     )
     reported = [reader, nobody, half, gone, commit, unnamed, offline]
     words = ["may do this", "HF_TOKEN", "no split 'validation'", "'me/gone'", "revision", "'a/b/c'", "'me/no-base'"]
@@ -496,14 +516,12 @@ def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: 
     assert not output.exists()
 
 
-def test_nothing_private_is_pushed_where_others_can_read_it(hub: Hub, tmp_path: Path) -> None:
+def test_nothing_private_is_pushed_where_others_can_read_it(hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     api, output = client(hub), tmp_path / "out"
     api.create_repo("me/coach", private=False)
     api.create_repo("me/board", repo_type="space", space_sdk="gradio", private=False)
     good = remote(hub, output)
-    reported = train(
-        good, [*good, "--push-to", "me/other", "--trackio-project", "p", "--trackio-space", "me/board"], changes=hub.environment(tmp_path / "home")
-    )
+    reported = train(good, [*good, "--push-to", "me/other", "--trackio-project", "p", "--trackio-space", "me/board"], changes=machine())
     for one, name in zip(reported, ("The model 'me/coach'", "The space 'me/board'"), strict=True):
         assert (one.code, one.events) == (1, [])
         assert f"{name} is public, and nothing is pushed there" in one.error
