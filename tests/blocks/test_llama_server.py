@@ -157,13 +157,12 @@ async def test_of_two_models_the_first_is_let_go_for_the_second(tmp_path, monkey
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from blocks.llama_runtime import read_runtime
 from blocks.llama_server import LlamaServer
-from tests.blocks.conftest import ask
+from core.llm.chat import ChatRequest, Message
 
 async def main():
     model = LlamaServer(model_path=Path(sys.argv[1]), context=256, slots=1).get_client()
-    await model.complete(ask("Hello.", max_tokens=2))
+    await model.complete(ChatRequest(role="assistant", system="", messages=(Message("user", "Hello."),), max_tokens=2, seed=7))
     print("ready", flush=True)
     if sys.argv[2] == "raise":
         raise RuntimeError("on purpose")
