@@ -138,7 +138,7 @@ class Nursery:
         """End it."""
         self._process.kill()
         self._process.communicate()
-        Path(self.address).unlink()
+        Path(self.address).unlink(missing_ok=True)
 
 
 def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
