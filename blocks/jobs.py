@@ -1,14 +1,18 @@
 """Where jobs run elsewhere: from the name in the settings to a block."""
 
+from typing import TYPE_CHECKING
+
 from prefect.exceptions import ObjectNotFound
 
-from blocks.hf_job import HfJob
 from core.errors import SettingsError
 from core.settings.keys import refuse_keys
 from core.settings.pipeline import Settings
 
+if TYPE_CHECKING:
+    from blocks.hf_job import HfJob
 
-async def load_jobs(name: str, namespace: str) -> HfJob:
+
+async def load_jobs(name: str, namespace: str) -> "HfJob":
     """Return the service of jobs: `hf` with the token of the environment, or a saved block by its name.
 
     Args:
@@ -17,6 +21,8 @@ async def load_jobs(name: str, namespace: str) -> HfJob:
     Raises:
         SettingsError: there is no such block.
     """
+    from blocks.hf_job import HfJob
+
     refuse_keys({"jobs.where": name})
     try:
         block = HfJob() if name == "hf" else await HfJob.aload(name)
@@ -27,7 +33,7 @@ async def load_jobs(name: str, namespace: str) -> HfJob:
     return block if block.namespace else block.model_copy(update={"namespace": namespace})
 
 
-async def service(settings: Settings) -> HfJob:
+async def service(settings: Settings) -> "HfJob":
     """Return where the settings have jobs run.
 
     Raises:

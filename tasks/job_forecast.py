@@ -1,8 +1,8 @@
 """Whether a run's jobs are likely to fit its budget, before the conversations that they need are paid for."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from blocks.hf_job import HfJob
 from blocks.jobs import service
 from blocks.tokens import count_tokens
 from core.errors import HubError
@@ -14,6 +14,9 @@ from core.training.estimate import Load
 from core.training.hardware import Flavor, flavors, load_hardware
 from core.training.plan import plan_conversion, plan_training
 from core.training.shapes import shape
+
+if TYPE_CHECKING:
+    from blocks.hf_job import HfJob
 
 
 async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:
@@ -44,7 +47,7 @@ def _load(run: Run, conversations: int) -> Load:
     return Load(round(tokens * (1 - share)), round(tokens * share), round(longest))
 
 
-async def _offered(block: HfJob) -> dict[str, Flavor]:
+async def _offered(block: "HfJob") -> dict[str, Flavor]:
     try:
         offers = await asyncio.to_thread(block.offered)
     except HubError:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import Flow
@@ -12,10 +12,6 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime.flow_run import get_root_flow_run_id
 
-from blocks.hf_job import HfJob
-from blocks.hf_job_run import HfJobRun
-from blocks.job_bill import known_price, settle, spent_on_jobs, submit
-from blocks.job_results import fetch_result
 from blocks.jobs import load_jobs, service
 from core.errors import HubError, UnderstudyError
 from core.llm.run import Run
@@ -28,6 +24,10 @@ from core.training.plan import JobPlan
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
 from tasks.job_telling import JobEventLogger, link
+
+if TYPE_CHECKING:
+    from blocks.hf_job import HfJob
+    from blocks.hf_job_run import HfJobRun
 
 ATTACHED = "jobs/attached"
 """Below the data root: which jobs a run waits for, so that its cancellation can reach them from another process."""
@@ -48,6 +48,8 @@ async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], floa
     store = run.store
     if run.settings.jobs.where == "local" or is_whole(store, spec.folder, spec.finished, spec.fetch):
         return
+    from blocks.job_bill import known_price, spent_on_jobs
+
     block, place = await service(run.settings), store.local(spec.folder)
     same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key)
     if first_alive(same)[0] or await asyncio.to_thread(block.find_made, spec, place):
@@ -78,6 +80,10 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
         JobError: the job failed, or left nothing.
         HubError: the service or the Hub does not answer.
     """
+    from blocks.hf_job_run import HfJobRun
+    from blocks.job_bill import submit
+    from blocks.job_results import fetch_result
+
     store = run.store
     block, place = await service(run.settings), store.local(spec.folder)
     # before a job is submitted, so that a run that is cancelled meanwhile finds it by its key
@@ -115,7 +121,7 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
                 store.remove(name)
 
 
-def _offered(block: HfJob) -> dict[str, tuple[float, float | None]]:
+def _offered(block: "HfJob") -> dict[str, tuple[float, float | None]]:
     """Return what machines cost; nothing where the service does not say it, so that the prices of config/hardware.yaml stand in."""
     try:
         return block.offered()
@@ -124,7 +130,9 @@ def _offered(block: HfJob) -> dict[str, tuple[float, float | None]]:
         return {}
 
 
-async def _watched(started: HfJobRun, spec: JobSpec, run: Run) -> tuple[JobResult, dict[str, Any]]:
+async def _watched(started: "HfJobRun", spec: JobSpec, run: Run) -> tuple[JobResult, dict[str, Any]]:
+    from blocks.job_bill import settle
+
     logger = get_run_logger()
     how = "taken up" if started.found else "submitted"
     logger.info("%s: job %s %s on %s: %s", spec.stage, started.job.id, how, started.job.flavor, started.job.url)

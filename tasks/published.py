@@ -1,14 +1,17 @@
 """Whether what is said to be published is there: looked at before anything rests on it, is paid for or reported."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from blocks.hf_hub import HfHub
 from blocks.hub import load_hub
 from blocks.jobs import service
 from core.errors import HubError
 from core.llm.run import Run
 from core.records import Commit, DatasetRef, ModelRef, RepoKind
 from core.training.job_spec import HUB_FILE
+
+if TYPE_CHECKING:
+    from blocks.hf_hub import HfHub
 
 
 async def stands(hub: str, ref: DatasetRef | ModelRef) -> bool:
@@ -22,8 +25,10 @@ async def stands(hub: str, ref: DatasetRef | ModelRef) -> bool:
     return await asyncio.to_thread(place.holds, ref.repo or "", kind, commit)
 
 
-async def base_hub(run: Run) -> HfHub:
+async def base_hub(run: Run) -> "HfHub":
     """Return the Hub that bases come from: that of the settings, or the one of the environment where models are published in a folder."""
+    from blocks.hf_hub import HfHub
+
     hub = await load_hub(run.settings.export.hub)
     return hub if isinstance(hub, HfHub) else HfHub()
 
