@@ -277,7 +277,7 @@ bench-nights:  ## Measure how a night finds what is not judged yet on an object 
 	@$(BIN)/python -W ignore bench/nights.py $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: bench-commands
-bench-commands:  ## Measure the start of commands, refusals, and results that exist, through Prefect and from a receipt (2 minutes) [SETTINGS=file]
+bench-commands:  ## Measure the start of commands, refusals, and results that exist, through Prefect and from a receipt (10 minutes) [SETTINGS=file]
 	@deployments/install.sh light
 	@$(BIN)/python bench/commands.py $(SETTINGS)
 

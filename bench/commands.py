@@ -38,6 +38,7 @@ STAGES = (
     *(("pilot", "--count=2"), ("critique",), ("calibrate",), ("optimise-prompt", "--model=scripted/mixed")),
 )
 SMALL = {
+    "roles": {"assistant": "scripted/0.9"},
     "dataset": {"recorded": False},
     "evaluation": {"personas": 3, "max_tokens": 60, "suite_items": 3, "resamples": 500},
     "optimise": {"personas": 4, "conversations": 12},
@@ -83,6 +84,7 @@ def written(folder: Path, settings: str) -> Path:
 def main() -> int:
     settings = sys.argv[1] if len(sys.argv) > 1 else "config/demo.yaml"
     with tempfile.TemporaryDirectory(prefix="understudy-commands-") as folder:
+        small = written(Path(folder), settings)
         environment = {**os.environ, "UNDERSTUDY_DATA": f"{folder}/data", "PREFECT_HOME": f"{folder}/prefect"}
         for name in ("PREFECT_API_URL", "PYTHONDONTWRITEBYTECODE"):  # without compiled files each start compiles all modules
             environment.pop(name, None)
@@ -95,7 +97,6 @@ def main() -> int:
         measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
         for what, wrong in WRONG.items():
             measured(what, [sys.executable, "-m", "flows.terminal", *wrong.split()], environment, code=2, goal=1.0)
-        small = written(Path(folder), settings)
         for flow, *words in (*STAGES, ("run",)):
             command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={small}"]
             said = [measured(f"{flow}: first", command, environment)[0]]
