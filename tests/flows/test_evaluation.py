@@ -21,6 +21,8 @@ from tests.flows.conftest import write_settings
 
 ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.9"}
 HAIKU, LUNA = "anthropic/claude-haiku-5-5", "openai/gpt-6-luna"
+FEW = {"personas": 3, "trials": 1}
+"""Where it does not matter what the statistics say."""
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def beside(found, name):
 
 
 async def test_any_number_of_models_is_compared_with_the_base_on_the_same_personas(tmp_path, data_root):
-    rich = {"arms": {"prompted base": "base under assistant"}}
+    rich = {"personas": 4, "arms": {"prompted base": "base under assistant"}}
     found = await evaluation(arms={**ARMS, "third": "scripted/0.5"}, settings=settings_of(tmp_path, evaluation=rich))
     record = read(found)
     assert list(record.models.items()) == [
@@ -67,7 +69,7 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     ]
     assert set(record.comparison.comparisons) == {"understudy", "prompted base", "third"}
     met = {arm: {(item.persona, item.trial) for item in record.played if item.arm == arm} for arm in record.models}
-    assert met["base"] == met["understudy"] == met["prompted base"] == met["third"] == {(seed, trial) for seed in range(9000, 9007) for trial in range(2)}
+    assert met["base"] == met["understudy"] == met["prompted base"] == met["third"] == {(seed, trial) for seed in range(9000, 9004) for trial in range(2)}
     assert record.comparison.comparisons["understudy"].score.difference > 0
     # the simulator begins alike in all arms
     first = {}
@@ -128,7 +130,7 @@ async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, dat
 
 
 async def test_run_again_it_pays_nothing_and_says_the_same(tmp_path, data_root, stub):
-    settings = paid_settings(tmp_path, stub)
+    settings = paid_settings(tmp_path, stub, evaluation=FEW)
     arms = {"base": HAIKU, "understudy": LUNA}
     first = await evaluation(arms=arms, settings=settings)
     calls = len(entries(data_root))
@@ -158,7 +160,7 @@ async def test_stopped_by_its_budget_it_goes_on_where_it_was(tmp_path, data_root
 async def test_the_judge_is_not_shown_whose_conversation_it_reads(tmp_path, data_root, stub):
     roles = {"judges": [LUNA]}
     stub.set(log_bodies=True)
-    await evaluation(arms={"base": "scripted/0.2", "secret-contender": "scripted/0.9"}, settings=paid_settings(tmp_path, stub, roles=roles))
+    await evaluation(arms={"base": "scripted/0.2", "secret-contender": "scripted/0.9"}, settings=paid_settings(tmp_path, stub, roles=roles, evaluation=FEW))
     asked = json.dumps([call for call in stub.log() if call["protocol"] == "responses"])
     assert asked.count("secret-contender") == 0
     assert "understudy" not in asked
@@ -166,7 +168,7 @@ async def test_the_judge_is_not_shown_whose_conversation_it_reads(tmp_path, data
 
 
 async def test_the_costs_are_those_of_the_evaluation_alone(tmp_path, data_root, stub):
-    found = await evaluation(arms={"base": HAIKU, "understudy": LUNA}, settings=paid_settings(tmp_path, stub))
+    found = await evaluation(arms={"base": HAIKU, "understudy": LUNA}, settings=paid_settings(tmp_path, stub, evaluation=FEW))
     text = beside(found, "report.md")
     by_model = {model: [entry for entry in entries(data_root) if entry["model"] == model] for model in (HAIKU, LUNA)}
     for model, paid in by_model.items():
@@ -269,7 +271,9 @@ async def test_a_damaged_file_is_reported_before_anything_is_played(tmp_path, da
 
 
 def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command):
-    process = command("evaluate", "--arms=base=scripted/0.2,better=scripted/0.9,rich=base under assistant", f"--settings={settings_of(tmp_path)}")
+    process = command(
+        "evaluate", "--arms=base=scripted/0.2,better=scripted/0.9,rich=base under assistant", f"--settings={settings_of(tmp_path, evaluation=FEW)}"
+    )
     said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
     assert "better difference" in said
@@ -278,7 +282,7 @@ def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command)
 
 
 async def test_a_second_understudy_ships_only_once_it_is_confirmed_on_personas_that_nobody_has_met(tmp_path, data_root):
-    settings, second = settings_of(tmp_path), {**ARMS, "understudy": "scripted/0.95"}
+    settings, second = settings_of(tmp_path, evaluation={"trials": 1}), {**ARMS, "understudy": "scripted/0.95"}
     await evaluation(arms=ARMS, settings=settings)
     with pytest.raises(EvaluationError, match=r"Nothing to confirm: .*scripted/0.95"):
         await evaluation(arms=second, settings=settings, confirm=True)
