@@ -34,7 +34,9 @@ from tests.postgresql import PostgreSQL, free_port
 from tests.stub.client import Stub, start_stub
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
-EXCHANGES, LATENCY, AT_ONCE = 3, 0.2, 10
+EXCHANGES, LATENCY = 3, 0.2
+AT_ONCE = 20
+"""Conversations of a worker. With 10 the latency alone took 480 s of 8,000 conversations with two workers."""
 CALLS = 2 * EXCHANGES
 
 
@@ -151,7 +153,7 @@ def _memory(pid: int) -> int:
 
 
 def _settings(folder: Path, stub: Stub) -> Path:
-    """Short conversations; each run may ask for ten at once, so that more workers can do more."""
+    """Short conversations; each run may ask for so many at once that more workers can do more."""
     settings = load_settings("config/demo.yaml").model_dump(mode="json")
     settings["roles"] |= {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"}
     settings["models"] |= {"anthropic": {"concurrency": 4 * AT_ONCE, "runs_at_once": 4, "options": {"base_url": stub.url}}}
@@ -237,6 +239,7 @@ def by_size(fleet: Fleet, sizes: list[int]) -> list[str]:
     for size in sizes:
         found = fleet.batch(began, size, 2)
         report(f"{size} conversations, 2 workers", found)
+        print(f"  the latency alone: {size * CALLS * LATENCY / (2 * AT_ONCE):.0f} s", flush=True)
         failures += lost(found, 0)
         began += size
     fleet.stop_workers()

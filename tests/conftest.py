@@ -17,6 +17,8 @@ from core import redaction
 # one folder for all workers of a test run, and in it a home for each
 _FIRST = "UNDERSTUDY_TESTS_SHARED" not in os.environ
 SHARED = Path(os.environ.setdefault("UNDERSTUDY_TESTS_SHARED", tempfile.mkdtemp(prefix="understudy-tests-") if _FIRST else ""))
+PACKAGES = SHARED / "packages"
+"""What pip finds (tests/llama_sources.py)."""
 _HOME = tempfile.mkdtemp(prefix="home-", dir=SHARED)
 os.environ |= {
     "PREFECT_HOME": _HOME,
@@ -29,7 +31,8 @@ os.environ |= {
     "HF_HOME": f"{_HOME}/huggingface",
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads of llama.cpp that wait for each other leave the core to other tests
-    "PIP_INDEX_URL": "http://127.0.0.1:9/",  # where nobody listens: a test that would have pip fetch something fails
+    "PIP_NO_INDEX": "1",  # a test that would have pip fetch something from elsewhere fails
+    "PIP_FIND_LINKS": str(PACKAGES),
 }
 # Containers often forbid compiled modules to be kept. The 150 processes that the tests start would then compile all of Prefect each: 5 s instead of 2.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -20,15 +20,18 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
+from blocks.llama_runtime import read_runtime
 from core.errors import SettingsError
 from core.storage.store import Store
 from flows.assessment import assessment
 from flows.generation import generation
 from flows.training import training
+from tests.conftest import PACKAGES
 from tests.flows.conftest import command_nursery, write_settings
 from tests.hub_stub.client import Hub, start_hub
 from tests.hub_stub.job_runs import ENVIRONMENT
 from tests.jobs.conftest import LIBRARIES
+from tests.llama_sources import offer_sources
 from tests.nursery import Forked, Nursery, forked_python
 from tests.tiny import tiny_base, tiny_settings
 
@@ -104,6 +107,10 @@ def kill(process: Forked) -> None:
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Elsewhere]:
     folder = tmp_path_factory.mktemp("elsewhere")
+    runtime = read_runtime()
+    if runtime is None or runtime.converter is None:
+        pytest.skip("llama.cpp's converter is not installed; run `make setup`")
+    offer_sources(PACKAGES, runtime.converter)
     with start_hub(folder / "hub", scheduling_s=1.0, python=forked_python(folder / "python")) as hub, ExitStack() as nurseries:
         environment = {**os.environ, **hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
         commands = nurseries.enter_context(closing(command_nursery(folder / "python", environment)))
