@@ -8,8 +8,6 @@ import pytest
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import finish
 
-pytestmark = pytest.mark.usefixtures("forked")
-
 
 @pytest.fixture
 def alone(command, tmp_path):
@@ -18,7 +16,7 @@ def alone(command, tmp_path):
     def run(*words, code=0):
         for log in tmp_path.glob("prefect/temporary-server-*.log"):
             log.unlink()
-        ended, output = finish(command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
+        ended, output = finish(command(*words, forks=False, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
         assert ended == code, output
         lines = output.rstrip().splitlines()
         return next((line for line in lines if line.startswith("  made ")), lines[-1]), bool([*tmp_path.glob("prefect/temporary-server-*.log")])
