@@ -158,7 +158,12 @@ def _settings(folder: Path, stub: Stub) -> Path:
     settings["roles"] |= {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"}
     settings["models"] |= {"anthropic": {"concurrency": 4 * AT_ONCE, "runs_at_once": 4, "options": {"base_url": stub.url}}}
     settings["budget"] = {"usd": None, "tokens": None}
-    settings["generation"] |= {"exchanges": [EXCHANGES, EXCHANGES], "concurrency": AT_ONCE, "conversations": 10}
+    settings["generation"] |= {
+        "exchanges": [EXCHANGES, EXCHANGES],
+        "concurrency": AT_ONCE,
+        "conversations": 10,
+        "guards": [],
+    }  # the stub says the same again when it is asked again
     settings["evaluation"] |= {"first_seed": 1_000_000}
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
