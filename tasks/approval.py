@@ -1,6 +1,7 @@
 """Asking a person before money is spent: the flow waits, and the run's page in the Prefect UI has the question."""
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from prefect import apause_flow_run
 from prefect.exceptions import FlowPauseTimeout
@@ -10,7 +11,9 @@ from pydantic import Field
 
 from core.errors import JobError, SettingsError
 from core.reports.render import job_plan_markdown
-from core.training.plan import JobPlan
+
+if TYPE_CHECKING:  # pyarrow comes with it, which half of the flows do not need
+    from core.training.plan import JobPlan
 
 _UNWATCHED: ContextVar[bool] = ContextVar("unwatched", default=False)
 
@@ -26,7 +29,7 @@ class Approval(RunInput):
     approve: bool = Field(default=False, description="Submit the job and pay for it. Without it the run ends here; what was made is kept.")
 
 
-async def ask_a_person(plan: JobPlan, seconds: float) -> None:
+async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
     """Wait until a person agrees to a plan in the Prefect UI.
 
     Args:

@@ -39,8 +39,8 @@ WORDS_PER_TOKEN = 2
 
 WORD = re.compile(r"\w+")
 
-KEPT = 8192
-"""Texts whose sizes are kept: the messages of a few hundred conversations that are under way at once."""
+KEPT = 4096
+"""Texts whose sizes are kept: the messages of a hundred conversations that are under way at once."""
 
 
 def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen

@@ -28,6 +28,8 @@ REPEATED_IN, PLAIN = 3, 10
 """Answers from which a run of three words is a phrase of its own, if one of its words stands in the reference of ordinary English less often than that."""
 STEM, CONTENT_LETTERS, COMMON = 6, 5, 3
 """A word says something if it has so many letters and stands in the reference of ordinary English less often than that; two that begin alike are the same."""
+KEPT = 2048
+"""Texts whose words are kept: those of fifty conversations that are under way at once."""
 REPORT_LETTERS = 4
 """Letters that a word has at least which a plain report ("Told Lani") shares with a suggestion; it is rarer than PLAIN says."""
 
@@ -103,12 +105,12 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     return listed
 
 
-@lru_cache(maxsize=4096)  # what was said before is read again for each answer
+@lru_cache(maxsize=KEPT)  # what was said before is read again for each answer
 def _grams(text: str) -> frozenset[str]:
     return frozenset(runs(text, GRAM))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def _known_words(text: str) -> tuple[int, int]:
     """Return how many words of a text stand in the reference of ordinary English, and how many it has."""
     said = words(text.replace("’", "'"))
@@ -161,7 +163,7 @@ def _takes_up(text: str, stems: frozenset[str], known: frozenset[str]) -> bool:
     return len(shared) >= min(2, len(stems)) and bool(shared - known)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def _plain_words(text: str) -> frozenset[str]:
     common = ordinary_english().words
     return frozenset(
@@ -169,7 +171,7 @@ def _plain_words(text: str) -> frozenset[str]:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def _stems(text: str) -> frozenset[str]:
     common = ordinary_english().words
     return frozenset(word[:STEM] for word in words(text) if len(word) >= CONTENT_LETTERS and "'" not in word and "’" not in word and common[word] < COMMON)

@@ -34,11 +34,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "messages_refused": (0, 0.1),  # by a guard
     "episodes_recognised": (0.6, 1),  # messages in which an episode with words arrives that hold one of them
     "episode_messages": (0, 1),  # messages that are a part of an episode; the pack sets the bound
-    "events_mentioned": (0.4, 1),  # messages after an event that hold one of its own words
     "episode_answered": (0.5, 1),  # after a question about what an episode brought
     "topics_in_time": (0.8, 1),  # of the mentions of a persona's topics, those when the topic has arrived
     "cooperation_lift": (0.05, 1),  # messages that use two of the last answer's words where it is engaged with, less that where it is ignored
     "place_shows": (0.2, 1),  # conversations that hold a word of the country's, where the country has words
+    "events_mentioned": (0.4, 1),  # messages after an event that hold one of its own words
 }
 """Where a figure of a batch is in order; the report names those outside."""
 
@@ -125,56 +125,120 @@ class Report:
 
 
 def measure_fidelity(pack: Pack, transcripts: Iterable[Transcript]) -> Report:
-    """Measure a batch of transcripts, of this product or of the forerunner's form; each is read once, and only its users' messages are kept.
+    """Measure a batch of transcripts, of this product or of the forerunner's form; each is read once, and only counts are kept.
 
     Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
     """
-    messages, openers, refused, ends, places = list[PlayedMessage](), list[int](), Counter[str](), Counter[str](), list[bool]()
+    tally = _Tally(pack)
     for transcript in transcripts:
-        messages += played_messages(transcript)
-        openers.append(len({opener(exchange.user) for exchange in transcript.exchanges}))
-        refused.update(_faults(pack, transcript))
-        ends[str(transcript.end_reason or "not stated")] += 1
-        places += _place_shows(pack, transcript)
-    topic_search = TopicSearch(pack.taxonomy)
-    topics = [set(topic_search.find(message.text)) for message in messages]
-    flaws, styles = _flaws(pack, messages), _styles(pack, messages)
-    # what a direct answer starts with is known of English alone
-    asked = [message for message in messages if message.answer_before and "?" in message.answer_before] if _in_english(messages) else []
-    scheduled = [(message.topics_due, sums) for message, sums in zip(messages, topics, strict=True) if message.topics_due]
-    unusable = sum(count for fault, count in refused.items() if fault not in REWRITES)  # a fault of style says nothing of who played what
-    due, styled, kept = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles), sum(len(due) for due, _ in scheduled)
-    answered = sum(_answers(message) for message in asked)
-    arrived = [(message, pattern(words)) for message in messages if message.part == "arrives" and (words := _episode_words(pack, message.episode))]
-    played = [message for message in asked if message.part == "plays"]
-    after = [message for message in messages if _beginnings(message.event)]
-    sums = {
-        "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
-        "length_in_style": (sum(style.within for style in styles), styled),
-        "questions_answered": (answered, len(asked)),
-        "question_endings": (sum(ends_with_question(message.text) for message in messages), len(messages)),
-        "topics_per_message": (sum(map(len, topics)), len(messages)),
-        "topics_kept": (sum(len(due & sums) for due, sums in scheduled), kept),
-        "distinct_openers": (sum(openers), len(messages)),
-        "messages_refused": (unusable, unusable + 2 * len(messages)),
-        "episodes_recognised": (sum(bool(shows.search(plain(message.text))) for message, shows in arrived), len(arrived)),
-        "episode_messages": (sum(bool(message.part) for message in messages), len(messages)),
-        "episode_answered": (sum(_answers(message) for message in played), len(played)),
-        "topics_in_time": _topics_in_time(messages, topics),
-        "cooperation_lift": _cooperation(messages),
-        "place_shows": (sum(places), len(places)),
-        "events_mentioned": (sum(_mentions(message) for message in after), len(after)),
-    }
-    ranges = RANGES | {"episode_messages": (0, pack.episodes.most_of_messages)}
-    return Report(
-        conversations=len(openers),
-        messages=len(messages),
-        figures=[Figure(name, total / of if of else None, of, *ranges[name]) for name, (total, of) in sums.items()],
-        flaws=flaws,
-        styles=styles,
-        ends=ends,
-        refused=refused,
-    )
+        tally.add(transcript)
+    return tally.report()
+
+
+class _Tally:
+    """Counts of the transcripts so far."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack, self._topics = pack, TopicSearch(pack.taxonomy)
+        self._sums: dict[str, list[float]] = {name: [0, 0] for name in RANGES}
+        self._conversations = self._messages = 0
+        self._english = [0, 0]
+        self._ends, self._refused = Counter[str](), Counter[str]()
+        self._flaws: dict[str, Counter[tuple[bool, bool]]] = {name: Counter() for name, kind in pack.flaws.kinds.items() if kind.words}
+        self._lengths: dict[str, list[int]] = defaultdict(list)
+        self._mentions: dict[str, Counter[bool]] = defaultdict(Counter)
+        self._late: set[str] = set()
+        self._uses: dict[str, Counter[bool]] = {"engage": Counter(), "ignore": Counter()}
+
+    def add(self, transcript: Transcript) -> None:
+        """Count a transcript."""
+        self._conversations += 1
+        self._refused.update(_faults(self._pack, transcript))
+        self._ends[str(transcript.end_reason or "not stated")] += 1
+        self._sum("distinct_openers", len({opener(exchange.user) for exchange in transcript.exchanges}), len(transcript.exchanges))
+        for shows in _place_shows(self._pack, transcript):
+            self._sum("place_shows", shows)
+        for message in played_messages(transcript):
+            self._add(message)
+
+    def _sum(self, name: str, value: float, of: int = 1) -> None:
+        self._sums[name][0] += value
+        self._sums[name][1] += of
+
+    def _add(self, message: PlayedMessage) -> None:
+        self._messages += 1
+        said = words(message.text.replace("’", "'"))
+        self._english[0] += ordinary_english().known(said)
+        self._english[1] += len(said)
+        for name, seen in self._flaws.items():
+            seen[name in message.due, bool(pattern(tuple(self._pack.flaws.kinds[name].words)).search(plain(message.text)))] += 1
+        if message.style:
+            self._lengths[message.style].append(len(words(message.text)))
+        self._sum("question_endings", ends_with_question(message.text))
+        self._sum("episode_messages", bool(message.part))
+        if message.answer_before and "?" in message.answer_before:
+            answered = _answers(message)
+            self._sum("questions_answered", answered)
+            if message.part == "plays":
+                self._sum("episode_answered", answered)
+        if message.part == "arrives" and (shown_by := _episode_words(self._pack, message.episode)):
+            self._sum("episodes_recognised", bool(pattern(shown_by).search(plain(message.text))))
+        if _beginnings(message.event):
+            self._sum("events_mentioned", _mentions(message))
+        if message.cooperation in self._uses and _beginnings(message.answer_before or ""):
+            self._uses[message.cooperation][_uses(message)] += 1
+        self._add_topics(message)
+
+    def _add_topics(self, message: PlayedMessage) -> None:
+        found = set(self._topics.find(message.text))
+        self._sum("topics_per_message", len(found))
+        if message.topics_due:
+            self._sum("topics_kept", len(message.topics_due & found), len(message.topics_due))
+        self._late |= message.early
+        for name in found:
+            self._mentions[name][name in message.early] += 1
+
+    def report(self) -> Report:
+        """Return what the counts say."""
+        flaws, styles = self._flaw_figures(), self._style_figures()
+        due, styled = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles)
+        unusable = sum(count for fault, count in self._refused.items() if fault not in REWRITES)  # a fault of style says nothing of who played what
+        in_time = sum((self._mentions[name] for name in self._late), Counter[bool]())  # of topics that arrive late, in whichever conversation
+        sums: dict[str, Sequence[float]] = self._sums | {
+            "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
+            "length_in_style": (sum(style.within for style in styles), styled),
+            "messages_refused": (unusable, unusable + 2 * self._messages),
+            "topics_in_time": (in_time[False], in_time.total()),
+            "cooperation_lift": self._cooperation(),
+        }
+        if self._english[0] < ENGLISH * self._english[1]:  # what a direct answer starts with is known of English alone
+            sums |= {"questions_answered": (0, 0), "episode_answered": (0, 0)}
+        ranges = RANGES | {"episode_messages": (0, self._pack.episodes.most_of_messages)}
+        return Report(
+            conversations=self._conversations,
+            messages=self._messages,
+            figures=[Figure(name, sums[name][0] / of if (of := int(sums[name][1])) else None, of, *ranges[name]) for name in RANGES],
+            flaws=flaws,
+            styles=styles,
+            ends=self._ends,
+            refused=self._refused,
+        )
+
+    def _flaw_figures(self) -> list[FlawFigure]:
+        counted = ((name, *(seen[place] for place in ((True, True), (True, False), (False, True), (False, False)))) for name, seen in self._flaws.items())
+        return [FlawFigure(name, shown + hidden, shown, other + none, other) for name, shown, hidden, other, none in counted if shown + hidden]
+
+    def _style_figures(self) -> list[StyleFigure]:
+        ranges = {name: value.words for name, value in self._pack.taxonomy.dimensions["writing_style"].items()}
+        return [StyleFigure(name, *limits, tuple(self._lengths[name])) for name, limits in ranges.items() if limits and self._lengths[name]]
+
+    def _cooperation(self) -> tuple[float, int]:
+        """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
+        engaged, ignored = self._uses["engage"], self._uses["ignore"]
+        if not (engaged and ignored):
+            return 0.0, 0
+        count = engaged.total() + ignored.total()
+        return count * (engaged[True] / engaged.total() - ignored[True] / ignored.total()), count
 
 
 def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
@@ -184,44 +248,6 @@ def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
     for side in SIDES:
         texts = [getattr(exchange, side) for exchange in transcript.exchanges]
         yield from (fault[0].value for number, text in enumerate(texts) if (fault := find_fault(pack.guards, side, text, texts[:number])))
-
-
-def _flaws(pack: Pack, messages: Sequence[PlayedMessage]) -> list[FlawFigure]:
-    figures = []
-    for name, kind in pack.flaws.kinds.items():
-        if kind.words:
-            shows = pattern(tuple(kind.words))
-            shown = [(name in message.due, bool(shows.search(plain(message.text)))) for message in messages]
-            due, shown_due = sum(due for due, _ in shown), sum(due and seen for due, seen in shown)
-            if due:
-                figures.append(FlawFigure(name, due, shown_due, len(shown) - due, sum(seen for _, seen in shown) - shown_due))
-    return figures
-
-
-def _styles(pack: Pack, messages: Sequence[PlayedMessage]) -> list[StyleFigure]:
-    lengths: dict[str, list[int]] = defaultdict(list)
-    for message in messages:
-        if message.style:
-            lengths[message.style].append(len(words(message.text)))
-    ranges = {name: value.words for name, value in pack.taxonomy.dimensions["writing_style"].items()}
-    return [StyleFigure(name, *limits, tuple(lengths[name])) for name, limits in ranges.items() if limits and lengths[name]]
-
-
-def _topics_in_time(messages: Sequence[PlayedMessage], topics: Sequence[set[str]]) -> tuple[float, int]:
-    """Return how many mentions of topics that arrive late are not too early, and of how many."""
-    late = frozenset(name for message in messages for name in message.early)
-    mentions = [(name in message.early) for message, found in zip(messages, topics, strict=True) for name in found & late]
-    return sum(not early for early in mentions), len(mentions)
-
-
-def _cooperation(messages: Sequence[PlayedMessage]) -> tuple[float, int]:
-    """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
-    measured = [message for message in messages if _beginnings(message.answer_before or "")]
-    engaged, ignored = ([_uses(message) for message in measured if message.cooperation == kind] for kind in ("engage", "ignore"))
-    if not (engaged and ignored):
-        return 0.0, 0
-    count = len(engaged) + len(ignored)
-    return count * (sum(engaged) / len(engaged) - sum(ignored) / len(ignored)), count
 
 
 def _uses(message: PlayedMessage) -> bool:
@@ -252,11 +278,6 @@ def _mentions(message: PlayedMessage) -> bool:
 def _beginnings(text: str) -> set[str]:
     """Return the beginnings of a text's long words; a script without spaces has none."""
     return {word[:CONTENT_LETTERS] for word in words(text) if len(word) >= CONTENT_LETTERS}
-
-
-def _in_english(messages: Sequence[PlayedMessage]) -> bool:
-    said = [word for message in messages for word in words(message.text.replace("’", "'"))]
-    return ordinary_english().known(said) >= ENGLISH * len(said)
 
 
 def _answers(message: PlayedMessage) -> bool:

@@ -1,21 +1,23 @@
 """Reports: figures in, Markdown out. Nothing is written here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markdown_it import MarkdownIt
 
 from core.escaping import Markdown, add_filters, front_matter, render_markdown
-from core.judging.figures import Figures
-from core.judging.review import ReviewFigures
 from core.llm.bills import Bill
 from core.packs.pack import Pack
 from core.records import AssessmentBatch
 from core.rehearsal.fidelity import Report
-from core.reports.learnt import Lesson
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
-from core.training.plan import JobPlan
+
+if TYPE_CHECKING:  # numpy and pyarrow come with them, which half of the flows do not need
+    from core.judging.figures import Figures
+    from core.judging.review import ReviewFigures
+    from core.reports.learnt import Lesson
+    from core.training.plan import JobPlan
 
 PARAGRAPHS = ("replies", "next")
 """What of a run's summary has lines: held-out messages with their replies, and what to do next."""
@@ -34,7 +36,7 @@ def markdown(template: str, **given: Any) -> Markdown:
 
 
 def assessment_markdown(
-    figures: Figures,
+    figures: "Figures",
     batch: AssessmentBatch,
     pack: Pack,
     caveats: Sequence[str],
@@ -105,7 +107,7 @@ def corpus_page(facts: dict[str, Any], pack: Pack, recorded: bool) -> Markdown:
     return Markdown(f"{front_matter(head)}\n{page}")
 
 
-def review_markdown(figures: ReviewFigures, learnt: Sequence[Lesson] = (), person: str = "") -> Markdown:
+def review_markdown(figures: "ReviewFigures", learnt: "Sequence[Lesson]" = (), person: str = "") -> Markdown:
     """Return what a person's labels say of the judge as Markdown.
 
     Args:
@@ -157,6 +159,6 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def job_plan_markdown(plan: JobPlan) -> Markdown:
+def job_plan_markdown(plan: "JobPlan") -> Markdown:
     """Return what a paid job will need and cost, as Markdown."""
     return render_markdown("reports/job_plan", plan=plan)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from core.judging.golden_judging import golden_sets, modes_of
 from core.llm.models_asked import models_named, with_judges
 from core.packs.pack import Pack, load_pack
 from core.paths import user_path
@@ -28,6 +27,8 @@ def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str
     config, pack = load_settings(settings), load_pack(domain)
     check_jobs(config, load_training(config.training))
     if flow == "calibration":
+        from core.judging.golden_judging import golden_sets, modes_of  # noqa: PLC0415  numpy comes with it, which other flows do not need
+
         golden_sets(pack, user_path(asked["golden"]) if asked["golden"] else None)
         modes_of(asked["mode"], config.assessment.judging)
     asyncio.run(_choose(with_judges(config, asked), flow, pack, asked))
