@@ -153,7 +153,7 @@ def _memory(pid: int) -> int:
 
 
 def _settings(folder: Path, stub: Stub) -> Path:
-    """Short conversations; each run may ask for so many at once that more workers can do more."""
+    """Short conversations; a run asks for few at once, so that more workers can do more."""
     settings = load_settings("config/demo.yaml").model_dump(mode="json")
     settings["roles"] |= {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"}
     settings["models"] |= {"anthropic": {"concurrency": 4 * AT_ONCE, "runs_at_once": 4, "options": {"base_url": stub.url}}}

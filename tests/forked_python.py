@@ -15,7 +15,7 @@ ONLY = ("",)
 
 
 def ask(address: Path) -> tuple[int, socket.socket] | None:
-    """Have a nursery fork it; return its number and where its end is told, or none if this is not for that nursery."""
+    """Have a nursery fork it; return its number and the socket on which its exit code comes, or none if this is not for that nursery."""
     caller = socket.socket(socket.AF_UNIX)
     try:
         caller.connect(str(address))
@@ -44,8 +44,8 @@ def accompany(pid: int, caller: socket.socket) -> None:
     with open(os.devnull, "r+b", buffering=0) as nothing:  # noqa: PTH123  who reads the other end sees it close when the process does it
         for stream in (0, 1, 2):
             os.dup2(nothing.fileno(), stream)
-    told = caller.recv(NUMBER.size)
-    (code,) = NUMBER.unpack(told) if told else (-signal.SIGKILL,)
+    received = caller.recv(NUMBER.size)
+    (code,) = NUMBER.unpack(received) if received else (-signal.SIGKILL,)
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None

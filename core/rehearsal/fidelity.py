@@ -233,7 +233,7 @@ class _Tally:
         return [StyleFigure(name, *limits, tuple(self._lengths[name])) for name, limits in ranges.items() if limits and self._lengths[name]]
 
     def _cooperation(self) -> tuple[float, int]:
-        """Return how much oftener an answer's words are used where it is engaged with than where it is ignored, times the messages."""
+        """Return how much more often an answer's words are used where it is engaged with than where it is ignored, times the messages."""
         engaged, ignored = self._uses["engage"], self._uses["ignore"]
         if not (engaged and ignored):
             return 0.0, 0
