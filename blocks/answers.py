@@ -17,7 +17,9 @@ from core.errors import MalformedError, ModelTimeoutError, SettingsError, Unders
 from core.llm.chat import ChatRequest
 
 CONNECT_SECONDS = 10
-CONNECTIONS = 512
+
+AT_ONCE = 8
+"""Requests of one pool of connections: httpcore looks at each idle connection of a pool with every request, a tenth of what a call takes with fifty."""
 
 BASE_BYTES, BYTES_PER_TOKEN = 1_000_000, 64
 """The most that an answer may have: what stands around the text (signatures of thoughts, a schema that is repeated), and a token, each character of
@@ -33,7 +35,12 @@ _MOST_BYTES: ContextVar[int] = ContextVar("most_bytes", default=BASE_BYTES)
 
 
 class BoundedClient(httpx2.AsyncClient):
-    """A client that reads so much of an answer and no more."""
+    """A client that reads so much of an answer and no more, over as many small pools of connections as it needs."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of each pool."""
+        super().__init__(**options)
+        self._options, self._pools = options, list[_Pool]()
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send a request and read its answer.
@@ -41,19 +48,40 @@ class BoundedClient(httpx2.AsyncClient):
         Raises:
             MalformedError: the answer is longer than any to the request can be.
         """
-        response = await super().send(request, stream=True, **options)
-        if stream:
-            return response
-        most, held = _MOST_BYTES.get(), bytearray()
+        pool = next((pool for pool in self._pools if pool.busy < AT_ONCE), None)  # the first: one that is seldom used finds its connections closed
+        if pool is None:
+            self._pools.append(pool := _Pool(httpx2.AsyncClient(**self._options)))
+        pool.busy += 1
         try:
-            async for piece in response.aiter_bytes():
-                held += piece
-                if len(held) > most:
-                    raise MalformedError(f"the answer has more than {most:,} bytes, and none to this request can have as many")
+            response = await pool.client.send(request, stream=True, **options)
+            if stream:
+                return response
+            most, held = _MOST_BYTES.get(), bytearray()
+            try:
+                async for piece in response.aiter_bytes():
+                    held += piece
+                    if len(held) > most:
+                        raise MalformedError(f"the answer has more than {most:,} bytes, and none to this request can have as many")
+            finally:
+                await response.aclose()
         finally:
-            await response.aclose()
+            pool.busy -= 1
         response._content = bytes(held)  # as `aread` does
         return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for pool in self._pools:
+            await pool.client.aclose()
+        await super().aclose()
+
+
+@dataclass
+class _Pool:
+    """A pool of connections, and the requests that it has under way."""
+
+    client: httpx2.AsyncClient
+    busy: int = 0
 
 
 def http_client() -> httpx2.AsyncClient:
@@ -61,9 +89,8 @@ def http_client() -> httpx2.AsyncClient:
 
     Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
     """
-    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-    return BoundedClient(limits=limits, timeout=timeout, headers={"accept-encoding": "identity"})
+    return BoundedClient(timeout=timeout, verify=httpx2.create_ssl_context(), headers={"accept-encoding": "identity"})
 
 
 @dataclass

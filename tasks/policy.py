@@ -87,10 +87,10 @@ def existing(reference: Ref) -> Any:
 async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *arguments: Any) -> Ref:
     """Await a `cached_task`; return the reference to what exists now.
 
-    Prefect searches the parameters of tasks for results of others. The run is quoted to prevent that.
+    Prefect searches the parameters of tasks for results of others. All are quoted to prevent that.
     """
-    hidden: Any = quote(run)
-    outcome: Any = await task(hidden, *arguments)
+    hidden: list[Any] = [quote(argument) for argument in (run, *arguments)]
+    outcome: Any = await task(*hidden)
     return outcome.data.result if isinstance(outcome, State) else outcome
 
 

@@ -1,13 +1,14 @@
 """`tics.yaml`: figures of speech and phrases that an assistant falls into, each with a bound, and how they are found in its messages."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from core.packs.guards import Pattern, finder
+from core.packs.guards import Pattern, finder, finder_of_each
 from core.packs.taxonomy import Text
 from core.quantities import Share
 from core.yaml_files import Strict
@@ -73,8 +74,13 @@ class Tics(Strict):
 @lru_cache(maxsize=4096)  # each answer is searched again for every later one of its conversation
 def _search(patterns: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:
     said = spoken_part(text)
-    matches = ((name, _compiled(pattern).search(said)) for name, pattern in patterns)
-    return tuple((name, " ".join(match.group().split())) for name, match in matches if match)
+    found = (patterns[place] for place in sorted(_all_in_one(patterns).Match(said) or ()))
+    return tuple((name, " ".join(_compiled(pattern).search(said).group().split())) for name, pattern in found)
+
+
+@lru_cache(maxsize=8)
+def _all_in_one(patterns: tuple[tuple[str, str], ...]) -> Any:
+    return finder_of_each([pattern for _, pattern in patterns], flags="i")
 
 
 @lru_cache(maxsize=512)
@@ -89,8 +95,7 @@ def spoken_part(text: str) -> str:
 
 def used_up(tics: Tics, answers: Sequence[str]) -> list[Figure]:
     """Return the figures of which the next answer may have none, after these answers; those that are never allowed are left out."""
-    found = [tics.search(text) for text in answers]
-    uses = {figure.name: sum(figure.name in names for names in found) for figure in tics.figures}
+    uses = Counter(name for text in answers for name in tics.search(text))
     return [figure for figure in tics.figures if figure.answers and figure.over(uses[figure.name], len(answers))]
 
 

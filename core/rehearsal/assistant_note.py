@@ -6,6 +6,7 @@ It is made from the conversation alone, so that a resume makes the same.
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from core.judging.ordinary_english import ENGLISH, GRAM, ordinary_english, runs
@@ -88,7 +89,7 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     shares = [_known_words(exchange.assistant) for exchange in exchanges]
     if len(exchanges) < REPEATED_IN or sum(known for known, _ in shares) < ENGLISH * sum(said for _, said in shares):
         return []
-    counts = Counter(gram for exchange in exchanges for gram in _grams(exchange.assistant))
+    counts = Counter(chain.from_iterable(_grams(exchange.assistant) for exchange in exchanges))
     repeated = {gram: count for gram, count in counts.items() if count >= REPEATED_IN}
     services = [pack.services.unknown, *pack.services.countries.values()] if pack.services else []  # whom to call in danger is said as often as it has to be
     free = repeated.keys() & frozenset[str]().union(*map(_grams, [*services, *(exchange.user for exchange in exchanges)]))

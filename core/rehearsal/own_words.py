@@ -85,7 +85,7 @@ def is_pasted(line: str) -> bool:
     """Say whether a line by itself looks like code or a program's output."""
     if _PASTED_LINE.match(line):
         return True
-    symbols = sum(character in _SYMBOLS for character in line)
+    symbols = sum(map(line.count, _SYMBOLS))
     return symbols >= _LEAST_SYMBOLS and symbols >= _SHARE_OF_SYMBOLS * len(line)
 
 

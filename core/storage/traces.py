@@ -5,6 +5,7 @@ As long as all of that is as the command left it, the same command would see the
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 
 Stamp = list[int]
 """Of a file: inode, size, and the times of the last change of its content and of the file, in nanoseconds. Of a folder: its inode."""
@@ -49,9 +50,10 @@ class Trace:
                 listing.names = sorted([*listing.names, child])
 
     def appends(self, name: str) -> None:
-        """Note a file that only this process writes, line by line."""
-        self.appended.add(name)
-        self.wrote(name)
+        """Note a file that only this process writes, line by line; its state is looked at when the command has ended."""
+        if name not in self.appended:
+            self.appended.add(name)
+            self.wrote(name)
 
     def removed(self, name: str) -> None:
         """Note a file that was removed."""
@@ -72,7 +74,7 @@ def stamp(path: Path) -> Stamp | None:
         state = path.stat()
     except OSError:
         return None
-    return [state.st_ino] if path.is_dir() else [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    return [state.st_ino] if S_ISDIR(state.st_mode) else [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def begin_trace(root: Path) -> Trace:
