@@ -6,6 +6,7 @@
 #   deployments/install.sh llama-cpp    everything, and llama-cpp-python, which plays models named llama-cpp/…; needs a C++ compiler
 #
 # UNDERSTUDY_CACHE  where downloads and builds are kept (default ~/.cache/understudy)
+# PYTHON            which Python .venv is of (default: the one that it has, at first python3)
 # CMAKE_ARGS        build llama.cpp with these flags, such as -DGGML_CUDA=on; kept until it is set to nothing
 # UNDERSTUDY_LLAMA  which llama.cpp to take: own (built with CMAKE_ARGS), prebuilt or portable; kept until it is auto, which tests them again
 set -euo pipefail
@@ -19,6 +20,8 @@ torch_version=$(sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 here=.venv/bin/python
 
 say() { printf '%s\n' "$*" >&2; }
+# 3.12, say; nothing if that is no Python
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 case "$group" in light|full|llama-cpp) ;; *) say "There is no group $group. Give light, full or llama-cpp."; exit 2 ;; esac
 # once asked for, llama-cpp-python is kept at the version of the rest
@@ -31,17 +34,23 @@ if [ -f "$asked" ]; then
 fi
 export CMAKE_ARGS=${CMAKE_ARGS:-} UNDERSTUDY_LLAMA=${UNDERSTUDY_LLAMA:-}
 
-sources=$(cat pyproject.toml uv.lock deployments/install.sh deployments/llama.py deployments/llama_build.py | cksum | tr ' ' -)
+# What .venv holds is of one Python. Another may be asked for, and the system's may have become another since, or be gone.
+has=$(version_of "$here")
+[ -d ".venv/lib/python$has" ] || has=
+[ -z "$has" ] || [ -n "${PYTHON:-}" ] || python=$here
+version=$(version_of "$python")
+sources=$(cat pyproject.toml uv.lock deployments/install.sh deployments/llama.py deployments/llama_build.py | cksum | tr ' ' -)-$version
 features=$(grep -m1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || sysctl -n machdep.cpu.brand_string 2>/dev/null || true)
 wanted="$sources $(printf '%s' "$features" | cksum | cut -d' ' -f1) ${UNDERSTUDY_LLAMA:-auto} $CMAKE_ARGS"
 for stamp in .venv/.installed-light .venv/.installed-full .venv/.installed-llama-cpp; do
+  [ "$has" = "$version" ] || break
   case "$stamp" in *-light) [ "$group" = light ] || continue ;; *-full) [ "$group" != llama-cpp ] || continue ;; esac
   [ -f "$stamp" ] && found=$(cat "$stamp") || continue
   if [ "$group" = light ]; then [ "${found%% *}" = "$sources" ] && exit 0 || continue; fi
   if [ "$found" = "$wanted" ] && [ -z "${UNDERSTUDY_PROBE_DIES:-}" ] && [ "$UNDERSTUDY_LLAMA" != auto ] && "$here" deployments/llama.py check; then exit 0; fi
 done
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python is $("$python" -V 2>&1); 3.11 or newer is needed. Set PYTHON=python3.12 or the like."; exit 1; }
+case "$version" in 3.11|3.12|3.13) ;; *) say "Python is ${version:-not found as $python}; 3.11, 3.12 or 3.13 is needed. Set PYTHON=python3.12 or the like."; exit 1 ;; esac
 # One installation at a time; the lock comes back here with this process's number.
 [ "${INSTALL_LOCK_HOLDER:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$PWD/deployments/install.sh" "$@"
 
@@ -66,7 +75,10 @@ step() {
 }
 
 environment() {
-  [ -x "$here" ] || "$python" -m venv .venv
+  if [ "$has" != "$version" ]; then
+    [ ! -d .venv ] || find .venv/ -mindepth 1 -maxdepth 1 ! -name .llama-asked -exec rm -rf {} +
+    "$python" -m venv .venv
+  fi
   [ -x .venv/bin/uv ] && [ "$(.venv/bin/uv --version | cut -d' ' -f2)" = "$uv_version" ] || "$here" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 }
 

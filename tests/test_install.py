@@ -32,15 +32,19 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
 """
 
 
+def copy_what_an_image_has(checkout: Path) -> None:
+    for name in " ".join(IN_THE_IMAGE).split():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, checkout / name)
+
+
 class Place:
     """A checkout with nothing but what an image has when it installs, an environment that has this one's packages, and a cache."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout, self.cache = folder / "checkout", folder / "cache"
         self.prefix = self.checkout / ".venv"
-        for name in " ".join(IN_THE_IMAGE).split():
-            (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, self.checkout / name)
+        copy_what_an_image_has(self.checkout)
         (self.checkout / "blocks").mkdir()
         (self.checkout / "blocks/prebuilt_server.py").touch()
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.prefix], check=True)
@@ -97,6 +101,44 @@ class Place:
 
     def record(self) -> dict[str, object]:
         return json.loads((self.prefix / "understudy-llama.json").read_text(encoding="utf-8"))
+
+
+class Pythons:
+    """A checkout that installs `light` with a uv that installs nothing, and programs that play Python."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.checkout = folder, folder / "checkout"
+        copy_what_an_image_has(self.checkout)
+        uv_version = re.findall(r"^uv_version=(\S+)", (self.checkout / "deployments/install.sh").read_text(encoding="utf-8"), re.M)[0]
+        self.program("uv", f'echo "uv {uv_version}"')
+        self.plays("python3", "3.12")
+
+    def program(self, name: str, body: str) -> Path:
+        path = self.folder / name
+        path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        path.chmod(0o700)
+        return path
+
+    def plays(self, name: str, version: str) -> Path:
+        """A Python of a version, whose environments have it and uv."""
+        made = f"mkdir -p $3/bin $3/lib/python{version}; cp $0 $3/bin/python; cp {self.folder}/uv $3/bin/uv"
+        return self.program(
+            name,
+            f"""case "$1 $2" in
+"-m venv") {made} ;;
+"-c import sys; print"*) echo {version} ;;
+*) exec {sys.executable} "$@" ;;
+esac""",
+        )
+
+    def install(self, **more: str) -> tuple[int, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "CMAKE_ARGS", "UNDERSTUDY_LLAMA", "UV_FIND_LINKS")}
+        environment = {**kept, "PATH": f"{self.folder}:{os.environ['PATH']}", "UNDERSTUDY_CACHE": str(self.folder / "cache"), **more}
+        done = subprocess.run([self.checkout / "deployments/install.sh", "light"], capture_output=True, text=True, timeout=240, env=environment, check=False)
+        return done.returncode, done.stderr
+
+    def has(self) -> list[str]:
+        return [path.name for path in (self.checkout / ".venv/lib").iterdir()]
 
 
 @pytest.fixture
@@ -175,6 +217,37 @@ def test_installations_side_by_side_do_not_disturb_each_other(place, tmp_path):
         f"llama.cpp-{place.version}/gguf-py/gguf/gguf.py",
         f"sdists/llama_cpp_python-{place.version}.tar.gz",
     ]
+
+
+def test_an_environment_is_of_the_python_that_is_asked_for_and_otherwise_stays_with_its_own(tmp_path):
+    pythons = Pythons(tmp_path)
+    assert (pythons.install()[0], pythons.has()) == (0, ["python3.12"])
+    assert pythons.install() == (0, "")
+    (asked := pythons.checkout / ".venv/.llama-asked").write_text("-DGGML_CUDA=on\n\n", encoding="utf-8")
+    other = str(pythons.plays("another", "3.13"))
+    assert (pythons.install(PYTHON=other)[0], pythons.has()) == (0, ["python3.13"])
+    assert pythons.install(PYTHON=other) == (0, "")
+    assert (pythons.install(), pythons.has()) == ((0, ""), ["python3.13"])
+    pythons.plays("checkout/.venv/bin/python", "3.11")  # as an upgrade of the system does
+    assert (pythons.install()[0], pythons.has()) == (0, ["python3.12"])
+    (pythons.checkout / ".venv/bin/python").unlink()
+    (pythons.checkout / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    assert (pythons.install()[0], pythons.has()) == (0, ["python3.12"])
+    assert (pythons.checkout / ".venv/bin/python").exists()
+    assert asked.read_text(encoding="utf-8") == "-DGGML_CUDA=on\n\n"
+
+
+def test_pythons_for_which_the_project_is_not_are_refused_before_anything_is_made(tmp_path):
+    pythons = Pythons(tmp_path)
+    wanted = re.findall(r'^requires-python = ">=3.(\d+),<3.(\d+)"', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[0]
+    for minor in (int(wanted[0]) - 1, int(wanted[1])):
+        code, said = pythons.install(PYTHON=str(pythons.plays("another", f"3.{minor}")))
+        assert (code, said) == (1, f"Python is 3.{minor}; 3.11, 3.12 or 3.13 is needed. Set PYTHON=python3.12 or the like.\n")
+    assert pythons.install(PYTHON="no-python")[0] == 1
+    assert not (pythons.checkout / ".venv").exists()
+    for minor in range(int(wanted[0]), int(wanted[1])):
+        assert pythons.install(PYTHON=str(pythons.plays("another", f"3.{minor}")))[0] == 0
+        assert pythons.has() == [f"python3.{minor}"]
 
 
 def hold(lock: Path, *words: str) -> subprocess.Popen[str]:
