@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, sync_playwright
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# The first is Chromium without its own windows and menus, which are pages too and take as much time as those of the tests.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -17,7 +18,7 @@ def browser() -> Iterator[Browser]:
     """The machine's own Chromium."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
-        pytest.skip(f"None of {', '.join(PROGRAMS)} is installed. Install one (Debian: apt-get install chromium) to test the pages in a browser.")
+        pytest.skip(f"None of {', '.join(PROGRAMS)} is installed. Install one (Debian: apt-get install chromium-headless-shell) to test the pages in a browser.")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *QUIET])
         yield launched
