@@ -18,7 +18,9 @@ def browser() -> Iterator[Browser]:
     """The machine's own Chromium."""
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
-        pytest.skip(f"None of {', '.join(PROGRAMS)} is installed. Install one (Debian: apt-get install chromium-headless-shell) to test the pages in a browser.")
+        pytest.skip(
+            f"None of {', '.join(PROGRAMS)} is installed. Install one (Debian: apt-get install chromium-headless-shell) to test the pages in a browser."
+        )
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *QUIET])
         yield launched
