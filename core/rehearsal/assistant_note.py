@@ -90,13 +90,14 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
     if len(exchanges) < REPEATED_IN or sum(known for known, _ in shares) < ENGLISH * sum(said for _, said in shares):
         return []
     counts = Counter(chain.from_iterable(_grams(exchange.assistant) for exchange in exchanges))
-    repeated = {gram: count for gram, count in counts.items() if count >= REPEATED_IN}
     services = [pack.services.unknown, *pack.services.countries.values()] if pack.services else []  # whom to call in danger is said as often as it has to be
-    free = repeated.keys() & frozenset[str]().union(*map(_grams, [*services, *(exchange.user for exchange in exchanges)]))
+    repeated = {gram for gram, count in counts.items() if count >= REPEATED_IN}.difference(
+        *map(_grams, [*services, *(exchange.user for exchange in exchanges)])
+    )
     liked = [
-        (gram, count)
-        for gram, count in repeated.items()
-        if gram not in free and gram not in ordinary and not any(letter.isdigit() for letter in gram) and any(common[word] < PLAIN for word in gram.split())
+        (gram, counts[gram])
+        for gram in repeated
+        if gram not in ordinary and not any(letter.isdigit() for letter in gram) and any(common[word] < PLAIN for word in gram.split())
     ]
     listed: list[str] = []
     for gram, _ in sorted(liked, key=lambda item: (-item[1], item[0])):

@@ -14,6 +14,7 @@ from typing import IO, Any, TypeVar, cast
 
 import fsspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
@@ -261,8 +262,7 @@ class Store:
 
     def write_json(self, name: str, value: Any) -> str:
         """Write a value as indented JSON (pydantic models included)."""
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        return self.write(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+        return self.write(name, to_json(value, indent=1, by_alias=False) + b"\n")
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
