@@ -87,10 +87,13 @@ def redact_known(text: str) -> str:
 
 
 def _without_all(text: str, forms: tuple[str, ...]) -> str:
-    if _hidden(text, forms):
+    given, hidden = text, _hidden(text, forms)
+    if hidden:
         text = " ".join(REDACTED if _hidden(word, forms) else word for word in text.split(" "))
     for form in forms:
         text = _without(text, form)
+    if text == given and not hidden:
+        return text
     # what is broken over lines or blanks cannot be cut out
     return REDACTED if _hidden(text, forms) else text
 

@@ -15,7 +15,7 @@ MEASURED = 0.9
 """Share of Latin letters from which a side's messages are counted for judges: counts were checked in languages of this script."""
 
 KEPT = 4000
-"""Characters of the longest text whose words are kept in memory."""
+"""Characters of the longest text whose words and sentences are kept in memory."""
 
 _WORD = re.compile(r"[\w'’]+")
 _MARKUP = re.compile(r"[*_#>`]+")
@@ -63,6 +63,15 @@ def _words_beyond(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Split a text into sentences and lines."""
+    return list(_kept_sentences(text) if len(text) <= KEPT else _parts(text))
+
+
+@lru_cache(maxsize=2048)
+def _kept_sentences(text: str) -> tuple[str, ...]:
+    return tuple(_parts(text))
+
+
+def _parts(text: str) -> list[str]:
     return [part.strip() for part in _STOPS.split(text) if part.strip()]
 
 
