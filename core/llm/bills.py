@@ -1,10 +1,11 @@
 """What calls amount to, read from the lines of a run's ledger."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from core.llm.settled import SettledCalls
 from core.storage.json_lines import read_objects
 from core.storage.shared_log import Line
 from core.storage.store import Store
@@ -64,24 +65,41 @@ def read_entries(store: Store, run: str) -> list[Line]:
     A line that is damaged is left out.
     """
     found: dict[str, Line] = {}
-    for name in store.names(f"ledger/{run}", ".jsonl"):
-        for line in read_objects(store.read_bytes(name)):
-            if is_entry(line) and found.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
-                found[line["call"]] = line
+    for line in _lines(store, run):
+        if found.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
+            found[line["call"]] = line
     return [charged(line) for line in found.values()]
 
 
 def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[tuple[str, str], Bill]:
-    """Return what each role and model of a run cost.
+    """Return what each role and model of a run cost; no more is in memory than the calls of which nothing is known.
 
     Args:
         wanted: says of a transcript's id, or of whatever else a call was for, whether it belongs to the bill.
     """
     found: dict[tuple[str, str], Bill] = defaultdict(Bill)
-    for entry in read_entries(store, run):
-        if wanted(entry["item"]):
-            found[entry["role"], entry["model"]].add(entry)
+    settled, still_open = SettledCalls(), dict[str, Line]()
+    for line in _lines(store, run):
+        if line["call"] in settled:
+            continue
+        if line["outcome"] == SENT:
+            still_open[line["call"]] = line
+            continue
+        settled.add(line["call"])
+        still_open.pop(line["call"], None)
+        if wanted(line["item"]):
+            found[line["role"], line["model"]].add(line)
+    for line in still_open.values():
+        if wanted(line["item"]):
+            found[line["role"], line["model"]].add(charged(line))
     return dict(sorted(found.items()))
+
+
+def _lines(store: Store, run: str) -> Generator[Line]:
+    for name in store.names(f"ledger/{run}", ".jsonl"):
+        with store.reading(name) as file:
+            for line in file:
+                yield from filter(is_entry, read_objects(line.rstrip(b"\n")))
 
 
 def is_entry(line: Line) -> bool:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from core.errors import BudgetError, SettingsError
 from core.llm.bills import COUNTS, SENT, Bill, amount, charged, is_entry
 from core.llm.chat import ChatRequest, Usage
+from core.llm.settled import SettledCalls
 from core.processes import is_running
 from core.settings.models import Budget
 from core.storage.shared_log import Line, open_shared_log
@@ -68,7 +69,7 @@ class Ledger:
         self._open: dict[str, Line] = {}
         self._held: dict[str, tuple[float, int]] = {}  # USD and tokens of the open ones, which each new call adds up
         self._mine: set[str] = set()
-        self._done: set[str] = set()
+        self._done = SettledCalls()
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'-'.join(map(str, PROCESS))}-{time.monotonic_ns() % 10**6:06d}"
         self._count = 0
         self._changed = asyncio.Event()

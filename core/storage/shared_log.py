@@ -20,6 +20,10 @@ Decide = Callable[[Sequence[Line]], Line | None]
 """Takes the lines that others have added since the last time, and returns one to add, or none. It may be asked several times."""
 
 
+PIECE = 250_000
+"""Bytes that are read at a time: the lines of a long run take nine times their size in memory."""
+
+
 class SharedLog(Protocol):
     """What the processes of a run share."""
 
@@ -63,7 +67,9 @@ class LocalLog:
             return  # nothing to read, nothing to add: no file
         try:
             with self._locked() as handle:
-                line = decide(self._news(handle))
+                line = None
+                for news in self._news(handle):
+                    line = decide(news)  # with all in view after the last
                 if line is not None:
                     self._add(handle, to_json(line) + b"\n")
         except OSError as error:
@@ -85,16 +91,21 @@ class LocalLog:
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
-    def _news(self, handle: int) -> list[Line]:
-        """Return the lines since the last time. What a kill left of a line is cut off: nobody else is writing now."""
+    def _news(self, handle: int) -> Generator[list[Line]]:
+        """Return the lines since the last time, piece by piece. What a kill left of a line is cut off: nobody else is writing now."""
         size, data = os.fstat(handle).st_size, b""
-        while self._read + len(data) < size and (piece := os.pread(handle, size - self._read - len(data), self._read + len(data))):
+        while self._read + len(data) < size and (piece := os.pread(handle, min(PIECE, size - self._read - len(data)), self._read + len(data))):
             data += piece
+            whole = data.rfind(b"\n") + 1
+            if whole and self._read + len(data) < size:
+                self._read += whole
+                yield read_objects(data[:whole])
+                data = data[whole:]
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.ftruncate(handle, self._read + whole)
         self._read += whole
-        return read_objects(data[:whole])
+        yield read_objects(data[:whole])
 
     def _add(self, handle: int, line: bytes) -> None:
         if os.write(handle, line) < len(line):  # a full disk takes what it can

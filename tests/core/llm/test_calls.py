@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import tracemalloc
 import unicodedata
 
 import fsspec
@@ -410,6 +411,30 @@ def test_a_call_is_counted_once_however_often_and_in_which_order_its_lines_are_t
     bill = Ledger(Store(str(tmp_path)), "run", Budget()).bill
     assert (bill.calls, bill.usd, bill.estimated) == (1, 0.5, 0)
     assert sum(found.usd for found in bills(Store(str(tmp_path)), "run").values()) == 0.5
+
+
+def test_a_run_of_many_calls_is_continued_and_billed_without_its_calls_in_memory(tmp_path):
+    store, count = Store(str(tmp_path)), 4_000
+    pay(Ledger(store, "run", Budget()), 1)
+    (file,) = tmp_path.glob("ledger/run/*.jsonl")
+    sent, answered = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    call = json.loads(sent)["call"]
+    named = [call.removesuffix("1") + str(number) for number in range(1, count + 1)]
+    # twenty calls at once, of which the last ends first
+    lines = [
+        line.replace(call, name) for first in range(0, count, 20) for line, step in ((sent, 1), (answered, -1)) for name in named[first : first + 20][::step]
+    ]
+    file.write_text("".join(lines), encoding="utf-8")
+    tracemalloc.start()
+    try:
+        ledger = Ledger(store, "run", Budget())
+        found = bills(store, "run")
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ledger.bill.calls == sum(bill.calls for bill in found.values()) == count
+    assert kept < 1e6
+    assert most < 4 * file.stat().st_size  # all its lines at once take nine times as much
 
 
 def pay(ledger, number, usd=0.5, answered=True):
