@@ -1,6 +1,6 @@
 """Rehearsal: one task for each conversation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 
 from prefect.logging import get_run_logger
@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from core.llm.run import Run
 from core.records import TranscriptBatch, TranscriptRef
 from core.rehearsal.conversation import rehearse
-from core.rehearsal.plan import RehearsalPlan
+from core.rehearsal.plan import Plans, RehearsalPlan
 from core.rehearsal.turn_log import FOLDER, TurnLog
 from core.reports.left_out import fail_if_nothing
 from core.reports.progress import Progress
@@ -60,7 +60,7 @@ async def rehearsed(run: Run, plan: RehearsalPlan) -> TranscriptRef:
         return await run_cached(rehearse_task, run, plan)
 
 
-async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Callable[[], bool] = lambda: False) -> str:
+async def rehearse_batch(plans: Sequence[RehearsalPlan], run: Run, should_stop: Callable[[], bool] = lambda: False) -> str:
     """Rehearse many conversations concurrently.
 
     Args:
@@ -69,8 +69,9 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
     Returns:
         Name of the batch's file below the data root.
     """
-    names = [f"persona {plan.persona.seed}" for plan in plans]
-    progress = Progress(len(plans), sum(plan.persona.exchanges for plan in plans))
+    seeds = plans.seeds if isinstance(plans, Plans) else [plan.persona.seed for plan in plans]
+    exchanges = plans.exchanges if isinstance(plans, Plans) else sum(plan.persona.exchanges for plan in plans)
+    names, progress = [f"persona {seed}" for seed in seeds], Progress(len(plans), exchanges)
     PROGRESS.set(progress)
 
     async def one(plan: RehearsalPlan) -> TranscriptRef:
@@ -82,7 +83,7 @@ async def rehearse_batch(plans: list[RehearsalPlan], run: Run, should_stop: Call
             run, one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), should_stop, count_items=False
         )
     log_bill(run)
-    batch = TranscriptBatch(domain=plans[0].domain, transcripts=refs, left_out=left_out)
+    batch = TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out)
     return keep_batch(run.store, batch)
 
 

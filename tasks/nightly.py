@@ -14,10 +14,9 @@ from core.llm.bills import bills
 from core.llm.run import Run
 from core.records import AssessmentBatch, Reference, Transcript, TranscriptBatch
 from core.rehearsal.fidelity import measure_fidelity
-from core.rehearsal.personas import sample_persona
-from core.rehearsal.plan import plan_personas
+from core.rehearsal.plan import Plans
 from core.reports.left_out import fail_if_none_passes, fail_if_nothing
-from core.reports.night_state import NightlyState, night_report, night_summary, start_night
+from core.reports.night_state import NightlyState, night_report, night_summary, seed_in_name, start_night
 from core.reports.nights import NightReport
 from core.reports.render import night_markdown
 from core.settings.pipeline import load_settings
@@ -76,14 +75,16 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
             state.stopped = f"{100 * share:.0f} % of the budget was spent, and the rest is the judges' (nightly.for_judging)."
         return state.stopped is not None or state.should_stop()
 
-    plans = plan_personas(run, [sample_persona(run.pack, seed, run.settings.generation.exchanges) for seed in state.seeds])
+    plans = Plans(run, state.seeds)
 
     async def rehearse() -> None:
         state.left_out += run.store.load(await rehearse_batch(plans, run, should_stop), TranscriptBatch).left_out
 
     await _until_stopped(state, rehearse())
-    paths = {plan.path for plan in plans}
-    state.made = [ref for ref in _rehearsed(run, state).refs if ref.path in paths]
+    refs = _rehearsed(run, state).refs
+    made = {seed_in_name(ref.path) for ref in refs}
+    paths = {plans[place].path for place, seed in enumerate(plans.seeds) if seed in made}
+    state.made = [ref for ref in refs if ref.path in paths]
 
 
 def _rehearsed(run: Run, state: NightlyState) -> Rehearsed:

@@ -18,7 +18,7 @@ from prefect.states import State
 from core.errors import ServerError, SettingsError
 from core.llm.run import Run
 from core.records import Shard
-from core.rehearsal.plan import RehearsalPlan, collect_batch
+from core.rehearsal.plan import Plans, collect_batch
 from core.storage.batches import keep_batch
 
 ATTEMPTS = 3
@@ -28,7 +28,7 @@ AWAY_SECONDS = 600
 """For which a server may be away."""
 
 
-async def rehearse_in_shards(plans: Sequence[RehearsalPlan], run: Run, shards: int, settings: str) -> str:
+async def rehearse_in_shards(plans: Plans, run: Run, shards: int, settings: str) -> str:
     """Rehearse a batch over runs of the deployment `generation/generation-shard`.
 
     Args:
@@ -39,7 +39,7 @@ async def rehearse_in_shards(plans: Sequence[RehearsalPlan], run: Run, shards: i
     """
     parts = []
     for begin, size in split(len(plans), shards):
-        parts.append({**common_parameters(run, settings), "conversations": size, "first_seed": plans[begin].persona.seed})
+        parts.append({**common_parameters(run, settings), "conversations": size, "first_seed": plans.seeds[begin]})
     await run_shards("generation/generation-shard", parts)
     return keep_batch(run.store, collect_batch(run.store, plans))
 

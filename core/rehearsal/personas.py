@@ -22,12 +22,7 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         exchanges: lowest and highest length of the conversation, instead of the pack's length classes.
     """
     taxonomy = pack.taxonomy
-    kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
-    kind = taxonomy.length_classes[_due(kinds, pack, seed, "length class")]
-    low, high = exchanges or kind.exchanges
-    length = low + int(spread(seed, pack.name, "length") * (high - low + 1))
-    if exchanges:
-        kind = taxonomy.length_class(length)
+    kind, length = draw_length(pack, seed, exchanges)
     drawn = _dimensions(pack, seed)
     episodes = draw_episodes(pack, seed, drawn, length)
     topics = _topics(pack, seed, drawn, kind)
@@ -50,6 +45,16 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         events=draw_events(pack, seed, drawn, topics, length, kind.events, taken),
         episodes=episodes,
     )
+
+
+def draw_length(pack: Pack, seed: int, exchanges: tuple[int, int] | None = None) -> tuple[LengthClass, int]:
+    """Return the length class of a seed's persona and how many exchanges its conversation is to have; arguments as for `sample_persona`."""
+    taxonomy = pack.taxonomy
+    kinds = {name: item.weight for name, item in taxonomy.length_classes.items()}
+    kind = taxonomy.length_classes[_due(kinds, pack, seed, "length class")]
+    low, high = exchanges or kind.exchanges
+    length = low + int(spread(seed, pack.name, "length") * (high - low + 1))
+    return (taxonomy.length_class(length) if exchanges else kind), length
 
 
 def sample_batch(pack: Pack, first_seed: int, count: int, exchanges: tuple[int, int] | None = None) -> list[Persona]:

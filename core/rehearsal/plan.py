@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import overload
 
 from core.errors import DamagedError, PersonaError
 from core.fingerprint import fingerprint
@@ -11,7 +12,7 @@ from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.packs.prompts import check_prompt
 from core.records import LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptBatch, TranscriptRef
-from core.rehearsal.personas import sample_batch
+from core.rehearsal.personas import draw_length, sample_persona
 from core.rehearsal.turns import Cast, Player
 from core.settings.faults import Fault
 from core.storage.store import Store
@@ -99,8 +100,41 @@ def _guidance(domain: str, _pack_hash: str, prompt: str, template: str | None, c
     return pack.instructions(prompt, country) if template is None else pack.fill(check_prompt(Path(prompt), template, "assistant"), country)
 
 
-def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> list[RehearsalPlan]:
-    """Sample the personas of a batch, by default as many as the settings say.
+class Plans(Sequence[RehearsalPlan]):
+    """The rehearsals of a batch with the personas of some seeds. Each is planned when it is asked for: all of them would take 9 KB a conversation.
+
+    Args:
+        seeds: of the personas, in the batch's order.
+    """
+
+    def __init__(self, run: Run, seeds: Sequence[int]) -> None:
+        """Take what they depend on."""
+        self._run, self.seeds = run, seeds
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.seeds)
+
+    @overload
+    def __getitem__(self, place: int) -> RehearsalPlan: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Plans": ...
+
+    def __getitem__(self, place: int | slice) -> "RehearsalPlan | Plans":
+        """Return one of them, or those of a slice."""
+        if isinstance(place, slice):
+            return Plans(self._run, self.seeds[place])
+        return plan_personas(self._run, [sample_persona(self._run.pack, self.seeds[place], self._run.settings.generation.exchanges)])[0]
+
+    @property
+    def exchanges(self) -> int:
+        """How many exchanges they are to have in all."""
+        return sum(draw_length(self._run.pack, seed, self._run.settings.generation.exchanges)[1] for seed in self.seeds)
+
+
+def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> Plans:
+    """Plan a batch with personas of consecutive seeds, by default as many as the settings say.
 
     Raises:
         PersonaError: the batch would use seeds that are kept for the evaluation.
@@ -115,7 +149,7 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> l
         raise PersonaError(
             f"{asked}; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. Ask for fewer, or raise evaluation.first_seed."
         )
-    return plan_personas(run, sample_batch(run.pack, first, count, generation.exchanges))
+    return Plans(run, range(first, first + count))
 
 
 def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:

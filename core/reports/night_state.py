@@ -99,7 +99,7 @@ def night_report(run: Run, state: NightlyState) -> NightReport:
     return NightReport(
         night=state.night,
         made=len(state.made),
-        taken_up=len(set(state.taken_up) & {_seed(ref.path) for ref in state.made}),
+        taken_up=len(set(state.taken_up) & {seed_in_name(ref.path) for ref in state.made}),
         left=left,
         assessed=len(assessments),
         passed=outcomes[Outcome.PASS],
@@ -131,10 +131,10 @@ def night_summary(report: NightReport) -> dict[str, str]:
 
 
 def _made_seeds(run: Run) -> set[int]:
-    return {seed for path in run.store.names(f"transcripts/{run.pack.name}", ".json") if (seed := _seed(path)) is not None}
+    return {seed for path in run.store.names(f"transcripts/{run.pack.name}", ".json") if (seed := seed_in_name(path)) is not None}
 
 
-def _seed(path: str) -> int | None:
+def seed_in_name(path: str) -> int | None:
     """Return the persona's seed, with which a transcript's name begins; none of a file that was put there by another hand."""
     begins = path.rpartition("/")[2].partition("-")[0]
     return int(begins) if re.fullmatch("[0-9]{1,18}", begins) else None
