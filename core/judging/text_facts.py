@@ -1,6 +1,7 @@
 """Words, sentences, openers, endings and lengths of messages: what is counted in texts, for judges, guards and audits."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,7 +40,7 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)  # what was said before is read again with each message
 def _kept_words(text: str) -> tuple[str, ...]:
-    return tuple(_split(text))
+    return tuple(map(sys.intern, _split(text)))  # the same word of many texts is kept once
 
 
 def _split(text: str) -> list[str]:

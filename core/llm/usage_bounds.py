@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -36,8 +37,11 @@ LARGEST_RAW = 4000
 WORDS_PER_TOKEN = 2
 """No tokenizer in use joins more than two words to a token, in the mean of a text."""
 
-KEPT = 4096
-"""Texts whose sizes are kept: the messages of a hundred conversations that are under way at once."""
+KEPT, KEPT_LONG = 4096, 128
+"""Texts whose sizes are kept: the messages of a hundred conversations that are under way at once, and what is longer, such as their instructions."""
+
+LONG = 4000
+"""Characters of the longest text that counts as a message."""
 
 
 def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
@@ -52,7 +56,7 @@ def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usa
     provider = model.partition("/")[0]
     schema = SCHEMA_COPIES * _size(json.dumps(request.schema, ensure_ascii=False)) + HIDDEN_TOKENS_OF_SCHEMA if request.schema else 0
     hidden = HIDDEN_TOKENS + HIDDEN_TOKENS_OF_PROVIDER.get(provider, 0) + HIDDEN_TOKENS_OF_MESSAGE * (1 + len(request.messages))
-    prompt = _size(request.system) + sum(_size(message.content) for message in request.messages) + schema + hidden
+    prompt = _sum(request, _size, _kept_size, _kept_size_of_long) + schema + hidden
     room, rounds = max(request.max_tokens, LEAST_ROOM), ROUNDS.get(provider, 1)
     # each round reads what the rounds before it wrote
     return Usage(rounds * prompt + rounds * (rounds - 1) // 2 * room + excess.input_tokens, rounds * room + excess.output_tokens)
@@ -96,7 +100,7 @@ def believable(reply: Reply, request: ChatRequest, most: Usage) -> bool:
     usage = reply.usage
     if usage.estimated or usage.input_tokens > ABSURD * most.input_tokens or usage.output_tokens > ABSURD * most.output_tokens:
         return False
-    asked = _words(request.system) + sum(_words(message.content) for message in request.messages)
+    asked = _sum(request, _words, _kept_words, _kept_words_of_long)
     said = 0 if reply.finish == "refusal" else _words(reply.text)  # a refusal's text is the reason, often of our own
     return usage.input_tokens * WORDS_PER_TOKEN >= asked and usage.output_tokens * WORDS_PER_TOKEN >= said
 
@@ -145,7 +149,13 @@ def _count(value: Any) -> int | None:
     return int(value)
 
 
-@lru_cache(maxsize=KEPT)
+def _sum(request: ChatRequest, count: Callable[[str], int], kept: Callable[[str], int], kept_of_long: Callable[[str], int]) -> int:
+    """Return the sum of a count over the texts of a request; a conversation is sent again with each message, all but its volatile end."""
+    texts = [request.system, *(message.content for message in request.messages)]
+    again = len(texts) - request.volatile
+    return sum((kept_of_long if len(text) > LONG else kept)(text) for text in texts[:again]) + sum(map(count, texts[again:]))
+
+
 def _size(text: str) -> int:
     """Return the bytes of a text, or those of its compatibility form, which some tokenizers make first, if that has more."""
     if text.isascii():
@@ -153,6 +163,9 @@ def _size(text: str) -> int:
     return max(len(form.encode("utf-8", "surrogatepass")) for form in (text, unicodedata.normalize("NFKC", text)))
 
 
-@lru_cache(maxsize=KEPT)  # a conversation is sent again with each message
 def _words(text: str) -> int:
     return len(text.split())
+
+
+_kept_size, _kept_size_of_long = lru_cache(KEPT)(_size), lru_cache(KEPT_LONG)(_size)
+_kept_words, _kept_words_of_long = lru_cache(KEPT)(_words), lru_cache(KEPT_LONG)(_words)

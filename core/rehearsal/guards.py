@@ -29,6 +29,8 @@ GIVEN_BACK = 18
 """Words in a row of the other side's that a user does not repeat; of 1,100 messages by frontier models none repeats more than 15."""
 WHOLE = 3
 """Words from which a message that is another one word for word is none, however short it is."""
+KEPT = 2048
+"""Messages whose runs are kept: those of fifty conversations that are under way at once."""
 _NOTHING = re.compile(r"\[\]|\(\)|\{\}")
 ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
 """Keys of a record that a model puts its own message into."""
@@ -163,11 +165,23 @@ def _repeated(text: str, earlier: Sequence[str], heard: Sequence[str], rule: Rep
         if found := next((other for other in others if len(runs & _runs(own_words(other), rule.run)) >= share * len(runs)), None):
             return found
     if side == "user" and len(words(own)) >= GIVEN_BACK:
-        return next((other for other in heard if _runs(own, GIVEN_BACK) & _runs(own_words(other), GIVEN_BACK)), None)
+        return next((other for other in heard if _gives_back(own, own_words(other), min(rule.run, GIVEN_BACK))), None)
     return None
 
 
-@lru_cache(maxsize=4096)  # each message is compared with all that follow it
+def _gives_back(own: str, other: str, length: int) -> bool:
+    """Say whether a message has `GIVEN_BACK` words in a row of another, which must have all their shorter runs, too: those are kept, and tell most apart."""
+    if not (shared := _runs(own, length) & _runs(other, length)):
+        return False
+    in_a_row = max((len(list(group)) for is_shared, group in itertools.groupby(run in shared for run in _each(own, length)) if is_shared), default=0)
+    return in_a_row + length > GIVEN_BACK and not set(_each(own, GIVEN_BACK)).isdisjoint(_each(other, GIVEN_BACK))
+
+
+@lru_cache(maxsize=KEPT)  # each message is compared with all that follow it
 def _runs(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    return frozenset(_each(text, length))
+
+
+def _each(text: str, length: int) -> list[tuple[str, ...]]:
     own = words(text)
-    return frozenset(tuple(own[start : start + length]) for start in range(max(1, len(own) - length + 1)))
+    return [tuple(own[start : start + length]) for start in range(max(1, len(own) - length + 1))]

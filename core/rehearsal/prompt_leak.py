@@ -20,6 +20,10 @@ RUN, MOSTLY = 4, 0.6
 WHOLE = 3
 """Words from which a whole reply that stands in the instructions is none."""
 
+LONG, KEPT = 4000, 192
+"""Characters of a text whose runs are kept, unlike those of a note for one message, and how many: by two lengths the instructions of fifty conversations
+that are under way at once, and those that conversations share."""
+
 _TEMPLATE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
 _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
 
@@ -51,22 +55,31 @@ def find_leak(text: str, hidden: Hidden, opens: bool = False) -> str | None:
             if found := _shared(said, _runs(given, longest), longest):
                 return found
     if len(said) >= INSTRUCTED:
-        own, given = list(_each(said, RUN)), frozenset[tuple[str, ...]]().union(*(_runs(text, RUN) for text in hidden.filled))
-        if sum(run in given for run in own) >= MOSTLY * len(own):
+        own, filled = [hash(run) for run in _each(said, RUN)], [_runs(text, RUN) for text in hidden.filled]
+        if sum(any(run in given for given in filled) for run in own) >= MOSTLY * len(own):
             return " ".join(said)
-    if WHOLE <= len(said) < INSTRUCTED and any(tuple(said) in _runs(given, len(said)) for given in [*hidden.instructions, *(hidden.filled if opens else ())]):
+    if WHOLE <= len(said) < INSTRUCTED and any(
+        hash(tuple(said)) in _runs(given, len(said)) for given in [*hidden.instructions, *(hidden.filled if opens else ())]
+    ):
         return " ".join(said)
     return None
 
 
-def _shared(said: Sequence[str], given: frozenset[tuple[str, ...]], length: int) -> str | None:
-    return next((" ".join(run) for run in _each(said, length) if run in given), None)
+def _shared(said: Sequence[str], given: frozenset[int], length: int) -> str | None:
+    return next((" ".join(run) for run in _each(said, length) if hash(run) in given), None)
 
 
-@lru_cache(maxsize=512)
-def _runs(given: str, length: int) -> frozenset[tuple[str, ...]]:
+def _runs(given: str, length: int) -> frozenset[int]:
+    """Return the hashes of a text's runs, which take half the memory."""
+    return (_kept_runs if len(given) > LONG else _read_runs)(given, length)
+
+
+def _read_runs(given: str, length: int) -> frozenset[int]:
     unquoted = _QUOTED.sub(" \n ", _TEMPLATE.sub(" \n ", without_code(given)))
-    return frozenset(run for part in unquoted.split("\n") for run in _each(words(part), length))
+    return frozenset(hash(run) for part in unquoted.split("\n") for run in _each(words(part), length))
+
+
+_kept_runs = lru_cache(KEPT)(_read_runs)
 
 
 def _each(said: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
