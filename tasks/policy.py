@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import Flow, Task
 from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed, State
 from prefect.utilities.annotations import quote
@@ -74,7 +74,8 @@ def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any
 
     def decorate(function: Callable[P, Coroutine[Any, Any, Ref]]) -> Task[P, Coroutine[Any, Any, Ref]]:
         named = CacheKeyFnPolicy(cache_key_fn=_result_name)
-        return guarded(Task(function, name=name, task_run_name=run_name, cache_policy=named, refresh_cache=True, persist_result=True, result_serializer="json"))
+        kept: dict[str, Any] = {"persist_result": True, "result_serializer": "json", "cache_result_in_memory": False}
+        return guarded(Task(function, name=name, task_run_name=run_name, cache_policy=named, refresh_cache=True, **kept))
 
     return decorate
 
@@ -87,10 +88,12 @@ def existing(reference: Ref) -> Any:
 async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *arguments: Any) -> Ref:
     """Await a `cached_task`; return the reference to what exists now.
 
-    Prefect searches the parameters of tasks for results of others. All are quoted to prevent that.
+    Prefect searches the parameters of tasks for results of others. All are quoted to prevent that, and the results that it remembers for it are dropped.
     """
     hidden: list[Any] = [quote(argument) for argument in (run, *arguments)]
     outcome: Any = await task(*hidden)
+    if context := FlowRunContext.get():
+        context.run_results.clear()
     return outcome.data.result if isinstance(outcome, State) else outcome
 
 

@@ -45,7 +45,9 @@ class Progress:
 
     def end(self, conversation: str, target: int, exchanges: int) -> None:
         """Count a conversation that ended, or was found whole."""
-        self.resume(conversation, exchanges - self._counted[conversation])
+        rest = exchanges - self._counted.pop(conversation, 0)
+        self.said += rest
+        self.found += rest
         self.ended += 1
         self.exchanges -= target - exchanges
 
