@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import settings
 
@@ -20,10 +21,17 @@ SHARED = Path(os.environ.setdefault("UNDERSTUDY_TESTS_SHARED", tempfile.mkdtemp(
 PACKAGES = SHARED / "packages"
 """What pip finds (tests/llama_sources.py)."""
 _HOME = tempfile.mkdtemp(prefix="home-", dir=SHARED)
+AUTHORITY = SHARED / "authority.pem"
+"""The first of the authorities that certifi lists. Each client of Prefect's reads its list, and a flow makes three; without TLS none is needed."""
+if _FIRST:
+    AUTHORITY.write_text(
+        Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n", encoding="utf-8"
+    )
 os.environ |= {
     "PREFECT_HOME": _HOME,
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_API_SSL_CERT_FILE": str(AUTHORITY),
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,9 +29,12 @@ from tests.tiny import tiny_settings
 
 OUTSIDE = (
     *("anthropic", "openai", "google.genai", "matplotlib.pyplot", "scipy.stats", "datasketch", "datasets", "flows.terminal.running", "flows.terminal.logs"),
-    *("prefect.cli", "prefect.cli.deploy", "prefect.cli.deployment", "prefect.cli.flow_run", "prefect.flow_engine"),
+    *("prefect.cli", "prefect.cli.deploy", "prefect.cli.deployment", "prefect.cli.flow_run", "prefect.flow_engine", "prefect.task_engine"),
+    *("prefect.utilities.visualization", "encodings.idna", "flows.terminal.importing"),
     *("prefect.workers.process", "prefect.runner._flow_run_executor", "prefect.runner._starter_engine", "prefect.server.api.server"),
 )
+UNREAD = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false"}
+"""What much of the server's time would go into: each event is written down, for pages that no test opens on this server."""
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
@@ -44,7 +48,9 @@ def prefect_server() -> Iterator[str]:
     """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
     folder = tempfile.mkdtemp()  # the harness removes it
     shutil.copy(new_database(), f"{folder}/prefect-test.db")
-    with patch("prefect.testing.utilities.mkdtemp", return_value=folder), prefect_test_harness(server_startup_timeout=180):
+    with ExitStack() as running:
+        with patch("prefect.testing.utilities.mkdtemp", return_value=folder), patch.dict(os.environ, UNREAD):
+            running.enter_context(prefect_test_harness(server_startup_timeout=180))
         yield str(PREFECT_API_URL.value())
 
 
@@ -94,7 +100,11 @@ def command_nursery(folder: Path, environment: Mapping[str, str]) -> Nursery:
     """
     # what a command needs sooner or later, without what comes with an extra
     own = [f"{path.parent.name}.{path.stem}" for room in ("flows", "blocks") for path in sorted((CHECKOUT / room).glob("*.py"))]
-    modules = [*OUTSIDE, *(name for name in own if name.split(".")[1] not in ("__init__", "personal_data", "llama_cpp", "prebuilt_server"))]
+    modules = [
+        *OUTSIDE,
+        *(name for name in own if name.split(".")[1] not in ("__init__", "personal_data", "llama_cpp", "prebuilt_server")),
+        "tests.flows.warmed",
+    ]
     scripts = [f"{place}deployments/{name}.py" for name in ("server", "setup", "worker") for place in ("", f"{CHECKOUT}/")]
     return Nursery(folder, modules, environment, ("-m flows.terminal", "-m prefect", *scripts))
 

@@ -1,0 +1,35 @@
+"""What every command works out at its start or at its first use of a library, worked out when this is imported: the last of what a nursery imports.
+
+None of it is another in a process that is forked: what is kept of a file is kept for as long as the file stays as it is.
+"""
+
+from collections.abc import Iterator
+
+from genai_prices import data_snapshot
+from pydantic import BaseModel
+
+from blocks.tokens import count_tokens
+from core.llm.prices import context_window
+from core.packs.pack import load_pack
+from core.packs.places import domains
+from core.pictures import picture
+from core.settings.pipeline import load_settings
+
+
+def kinds(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Return the models that are made of one."""
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+for kind in set(kinds(BaseModel)):
+    if kind.__module__.startswith(("core.", "prefect.")) and not kind.__pydantic_complete__:
+        kind.model_rebuild(raise_errors=False)
+for domain in domains():
+    load_pack(domain)
+load_settings("config/demo.yaml")
+count_tokens("a word")
+context_window("anthropic/claude-opus-4-8")
+data_snapshot.get_snapshot()
+picture(lambda axes: axes.plot([1, 2], label="a line"), "a picture", "a line", (2, 2))
