@@ -22,7 +22,7 @@ from blocks.local_job import ENVIRONMENT, THREADS
 from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT
 from tests.flows.secured import new_database, new_home
-from tests.jobs.conftest import LIBRARIES
+from tests.jobs.conftest import nursery_for
 from tests.nursery import Forked, Nursery, forked_python
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
@@ -44,10 +44,11 @@ SMALL = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[str]:
+def prefect_server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
     folder = tempfile.mkdtemp()  # the harness removes it
-    shutil.copy(new_database(), f"{folder}/prefect-test.db")
+    with patch.object(sys, "executable", forked_python(tmp_path_factory.getbasetemp() / "python")):
+        shutil.copy(new_database(), f"{folder}/prefect-test.db")
     with ExitStack() as running:
         with patch("prefect.testing.utilities.mkdtemp", return_value=folder), patch.dict(os.environ, UNREAD):
             running.enter_context(prefect_test_harness(server_startup_timeout=180))
@@ -110,22 +111,22 @@ def command_nursery(folder: Path, environment: Mapping[str, str]) -> Nursery:
 
 
 @pytest.fixture(scope="session")
-def nursery(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """What commands are forked from, against the session's server."""
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """What commands are forked from."""
+    environment = {**os.environ, "PREFECT_LOGGING_LEVEL": "INFO"}
     found = command_nursery(tmp_path_factory.getbasetemp() / "python", environment)
     yield found
     found.close()
 
 
 @pytest.fixture(scope="session")
-def trainers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def trainers(tmp_path_factory: pytest.TempPathFactory) -> Nursery:
     """What trainings and conversions are forked from."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment = {**THREADS, **own, **ENVIRONMENT, "TQDM_DISABLE": "1"}
-    found = Nursery(tmp_path_factory.getbasetemp() / "python", LIBRARIES, environment, (str(CHECKOUT / "deployments/jobs/"),))
-    yield found
-    found.close()
+    found = nursery_for({**THREADS, **own, **ENVIRONMENT})
+    assert found
+    (tmp_path_factory.getbasetemp() / "python" / Path(found.address).name).symlink_to(found.address)
+    return found
 
 
 @pytest.fixture(scope="module")

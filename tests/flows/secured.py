@@ -88,7 +88,7 @@ def new_database() -> Path:
             with tempfile.TemporaryDirectory(dir=SHARED) as folder:
                 words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
                 environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-                subprocess.run(words, env={**environment, "PREFECT_HOME": folder}, check=True, capture_output=True)
+                subprocess.run(words, env={**environment, "PREFECT_HOME": folder, "PREFECT_LOGGING_LEVEL": "INFO"}, check=True, capture_output=True)
                 shutil.move(Path(folder) / "prefect.db", made)
     return made
 

@@ -50,8 +50,9 @@ class Reported:
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return what a run of the script finds in its environment."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **(changes or {})}
+    """Return what a run of the script finds in its environment: nothing of Prefect, as when a flow starts it."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**own, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **(changes or {})}
 
 
 def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Reported]:
@@ -75,14 +76,15 @@ NURSERIES: list[Nursery] = []
 
 
 def have_nursery(changes: dict[str, str] | None = None) -> None:
-    """Start a process with the libraries of trainings, for runs in this environment; it ends with this one."""
-    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, environment({"TQDM_DISABLE": "1", **(changes or {})})))  # as the scripts set it
+    """Start a process with the libraries of trainings, for runs in this environment and for what flows start; it ends with this one."""
+    given = environment({"TQDM_DISABLE": "1", **(changes or {})})  # as the scripts set it
+    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, given, (str(CHECKOUT / "deployments/jobs/"),)))
     atexit.register(NURSERIES[-1].close)
 
 
 def nursery_for(given: dict[str, str]) -> Nursery | None:
     """Return the process from which a run in such an environment can be forked."""
-    if not NURSERIES:
+    if not any(one.fits(environment()) for one in NURSERIES):
         have_nursery()
     return next((one for one in NURSERIES if one.fits(given)), None)
 
