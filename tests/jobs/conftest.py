@@ -76,9 +76,9 @@ NURSERIES: list[Nursery] = []
 
 
 def have_nursery(changes: dict[str, str] | None = None) -> None:
-    """Start a process with the libraries of trainings, for runs in this environment and for what flows start; it ends with this one."""
+    """Start a process with the libraries of trainings, for runs in this environment, for what flows start and for tiny bases; it ends with this one."""
     given = environment({"TQDM_DISABLE": "1", **(changes or {})})  # as the scripts set it
-    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, given, (str(CHECKOUT / "deployments/jobs/"),)))
+    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, given, [str(CHECKOUT / room) for room in ("deployments/jobs", "tests/tiny")]))
     atexit.register(NURSERIES[-1].close)
 
 

@@ -47,7 +47,9 @@ def tiny_base(rows: Sequence[Mapping[str, Any]] | None = None, **shape: int) -> 
             chats.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
             options = [word for name, value in shape.items() for word in (f"--{name.replace('_', '-')}", str(value))]
             command = [sys.executable, str(SCRIPT), "--conversations", str(chats), "--output", str(part), *options]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+            own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}  # as what a nursery of trainings forks
+            environment = {**own, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             assert done.returncode == 0, done.stderr
             part.rename(folder)
     return folder
