@@ -189,6 +189,7 @@ def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  as in a terminal
     )
     wait_until_it_hears(process)
     process.send_signal(number)
