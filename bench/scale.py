@@ -113,8 +113,8 @@ class Fleet:
         seconds = time.monotonic() - began
         if disturbance:
             disturbance.join()
-        seeds = range(first, first + count)
-        made = sum(1 for seed in seeds if any((self.folder / "data" / "transcripts" / "therapeutic-coaching").glob(f"{seed:05d}-*.json")))
+        found = {path.name.partition("-")[0] for path in (self.folder / "data" / "transcripts" / "therapeutic-coaching").glob("*.json")}
+        made = sum(f"{seed:05d}" in found for seed in range(first, first + count))
         sent = self.stub.stats().get("anthropic", {}).get("calls", 0)
         return {"seconds": seconds, "made": made, "calls": sent, "memory": peak, "exit": process.returncode, "wanted": count}
 
