@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.judging.intervals import wilson_interval
 from core.packs.pack import Pack
-from core.packs.word_search import pattern, plain
+from core.packs.word_search import place_of, plain
 from core.records import Transcript
 
 PLACES = {"topic": (("topics", "topic_seeds"), "category"), "flaw": (("flaws", "flaw_patterns"), "name")}
@@ -56,7 +56,7 @@ class CoverageTally:
         groups = pack.taxonomy.topics
         flaws = {name: kind.weight for name, kind in pack.flaws.kinds.items()}
         self._weights = {"topic": {name: group.weight for name, group in groups.items()}, "flaw": flaws}
-        self._words = {name: pattern(tuple(word for topic in group.subtopics.values() for word in topic.words)) for name, group in groups.items()}
+        self._words = {name: tuple(word for topic in group.subtopics.values() for word in topic.words) for name, group in groups.items()}
         self._got: dict[str, Counter[str]] = defaultdict(Counter)
         self._mentioned, self._messages, self._transcripts, self._known = Counter[str](), 0, 0, 0
 
@@ -70,7 +70,7 @@ class CoverageTally:
             return
         messages = [plain(exchange.user) for exchange in transcript.exchanges]
         self._messages += len(messages)
-        self._mentioned.update(name for text in messages for name, words in self._words.items() if words.search(text))
+        self._mentioned.update(name for text in messages for name, words in self._words.items() if place_of(words, text) is not None)
 
     @property
     def known(self) -> Counted:

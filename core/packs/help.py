@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from core.packs.taxonomy import Text, Word
-from core.packs.word_search import pattern, plain
+from core.packs.word_search import place_of, plain
 from core.quantities import Ratio, Ratios, Words
 from core.yaml_files import Strict
 
@@ -70,20 +70,20 @@ class Help(Strict):
 
     def comes_back(self, sentence: str) -> bool:
         """Say whether a user's sentence has words with which one comes back to a suggestion."""
-        return bool(pattern(self.uptake).search(plain(sentence)))
+        return place_of(self.uptake, plain(sentence)) is not None
 
     def reports_back(self, sentence: str) -> bool:
         """Say whether a user's sentence opens as a plain report of something done."""
-        return bool(pattern(self.reports).match(plain(sentence).lstrip()))
+        return place_of(self.reports, plain(sentence).lstrip()) == 0
 
     def suggests(self, sentence: str) -> bool:
         """Say whether a sentence suggests something to do."""
         searched = plain(sentence)
-        return any(kind.suggests and pattern(kind.words).search(searched) for kind in self.kinds.values())
+        return any(kind.suggests and place_of(kind.words, searched) is not None for kind in self.kinds.values())
 
 
 @lru_cache(maxsize=4096)  # each answer is read again for every later one of its conversation
 def _kind_of(kinds: tuple[tuple[str, tuple[str, ...]], ...], answer: str) -> str | None:
     searched = plain(answer)
-    named = (name for name, words in kinds if words and pattern(words).search(searched))
+    named = (name for name, words in kinds if place_of(words, searched) is not None)
     return next(named, next((name for name, words in kinds if not words), None))

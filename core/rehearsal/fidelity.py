@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.judging.ordinary_english import ENGLISH, ordinary_english
 from core.judging.text_facts import ends_with_question, opener, sentences, words
 from core.packs.pack import Pack
-from core.packs.word_search import TopicSearch, pattern, plain
+from core.packs.word_search import TopicSearch, place_of, plain
 from core.records import Side, Transcript
 from core.rehearsal.guards import find_fault
 from core.rehearsal.played_messages import PlayedMessage, drawn_persona, played_messages, recorded
@@ -144,7 +144,8 @@ class _Tally:
         self._conversations = self._messages = 0
         self._english = [0, 0]
         self._ends, self._refused = Counter[str](), Counter[str]()
-        self._flaws: dict[str, Counter[tuple[bool, bool]]] = {name: Counter() for name, kind in pack.flaws.kinds.items() if kind.words}
+        self._flaw_words = {name: tuple(kind.words) for name, kind in pack.flaws.kinds.items() if kind.words}
+        self._flaws: dict[str, Counter[tuple[bool, bool]]] = {name: Counter() for name in self._flaw_words}
         self._lengths: dict[str, list[int]] = defaultdict(list)
         self._mentions: dict[str, Counter[bool]] = defaultdict(Counter)
         self._late: set[str] = set()
@@ -170,8 +171,9 @@ class _Tally:
         said = words(message.text.replace("’", "'"))
         self._english[0] += ordinary_english().known(said)
         self._english[1] += len(said)
+        searched = plain(message.text)
         for name, seen in self._flaws.items():
-            seen[name in message.due, bool(pattern(tuple(self._pack.flaws.kinds[name].words)).search(plain(message.text)))] += 1
+            seen[name in message.due, place_of(self._flaw_words[name], searched) is not None] += 1
         if message.style:
             self._lengths[message.style].append(len(words(message.text)))
         self._sum("question_endings", ends_with_question(message.text))
@@ -182,7 +184,7 @@ class _Tally:
             if message.part == "plays":
                 self._sum("episode_answered", answered)
         if message.part == "arrives" and (shown_by := _episode_words(self._pack, message.episode)):
-            self._sum("episodes_recognised", bool(pattern(shown_by).search(plain(message.text))))
+            self._sum("episodes_recognised", place_of(shown_by, searched) is not None)
         if _beginnings(message.event):
             self._sum("events_mentioned", _mentions(message))
         if message.cooperation in self._uses and _beginnings(message.answer_before or ""):
@@ -261,8 +263,7 @@ def _place_shows(pack: Pack, transcript: Transcript) -> list[bool]:
     country = next((one for one in pack.life.countries.values() if one.name == place and one.words), None)
     if country is None:
         return []
-    shows = pattern(tuple(country.words))
-    return [any(shows.search(plain(exchange.user)) for exchange in transcript.exchanges)]
+    return [any(place_of(tuple(country.words), plain(exchange.user)) is not None for exchange in transcript.exchanges)]
 
 
 def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from core.judging.text_facts import words
 from core.packs.pack import Pack
-from core.packs.word_search import TopicSearch, pattern
+from core.packs.word_search import TopicSearch, place_of
 from core.packs.word_search import plain as searched
 from core.records import Persona, Transcript
 
@@ -148,7 +148,7 @@ def _named(topic: str, news: Any) -> str:
 
 def _shows(pack: Pack | None, flaw: str, text: str) -> bool | None:
     kind = pack.flaws.kinds.get(flaw) if pack else None
-    return bool(pattern(tuple(kind.words)).search(searched(text))) if kind and kind.words else None
+    return place_of(tuple(kind.words), searched(text)) is not None if kind and kind.words else None
 
 
 def _listed(given: Mapping[str, Any], name: str) -> list[str]:
