@@ -30,8 +30,11 @@ from core.processes import die_with_parent
 CHECKOUT = Path(__file__).resolve().parents[1]  # tests/conftest.py sets variables that a command is not to have
 AT_IMPORT = ("PREFECT_LOGGING_", "HF_", "PYTHON", "OMP_")
 """How variables begin that libraries read when they are imported."""
-LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_HOME", "HF_TOKEN")
-"""Those that are read at each use, or set in the forked process."""
+OF_THE_HUB = ("HF_ENDPOINT", "HF_HUB_", "HF_DATASETS_OFFLINE")
+"""How those of them begin that are read again in the forked process, by these modules."""
+READERS = ("huggingface_hub.constants", "datasets.config")
+LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_HOME", "HF_TOKEN", *OF_THE_HUB)
+"""How those begin that may be others there."""
 REFUSED = 0
 """In place of the number of a process: it would not be as if it had been started by itself."""
 REAL_PYTHON = sys.executable
@@ -44,7 +47,7 @@ NUMBER = struct.Struct("i")
 class Forked:
     """A process that was forked; what tests use of `subprocess.Popen`."""
 
-    def __init__(self, address: str, words: Sequence[str], environment: Mapping[str, str], errors: int | None) -> None:
+    def __init__(self, address: str, words: Sequence[str], environment: Mapping[str, str], errors: int | None, stdin: int | None) -> None:
         """Have it forked."""
         read, write = os.pipe()
         self.args, self.stdout, self.returncode = words, os.fdopen(read, encoding="utf-8"), None
@@ -53,7 +56,7 @@ class Forked:
         given = {"words": words, "environment": dict(environment), "folder": str(CHECKOUT), "python": sys.executable, "any": True}
         asked = json.dumps(given).encode() + b"\n"
         with Path(os.devnull).open() as nothing:
-            socket.send_fds(self._nursery, [asked[:1]], [nothing.fileno(), write, write if errors is None else errors])
+            socket.send_fds(self._nursery, [asked[:1]], [nothing.fileno() if stdin is None else stdin, write, write if errors is None else errors])
         self._nursery.sendall(asked[1:])
         os.close(write)
         (self.pid,) = NUMBER.unpack(self._nursery.recv(NUMBER.size))
@@ -125,15 +128,16 @@ class Nursery:
         """Return whether what was imported here would have been the same with other variables."""
         return alike(self._environment, environment)
 
-    def start(self, words: Sequence[str], environment: Mapping[str, str], errors: int | None = None) -> Forked:
+    def start(self, words: Sequence[str], environment: Mapping[str, str], errors: int | None = None, stdin: int | None = None) -> Forked:
         """Start `python` with words.
 
         Args:
             words: a script, a module behind `-m` or code behind `-c`, and theirs.
             environment: its variables.
             errors: file descriptor for stderr; by default it goes where stdout goes.
+            stdin: file descriptor; by default there is nothing to read.
         """
-        return Forked(self.address, words, environment, errors)
+        return Forked(self.address, words, environment, errors, stdin)
 
     def close(self) -> None:
         """End it."""
@@ -144,7 +148,7 @@ class Nursery:
 
 def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Return whether libraries that are imported find the same in two environments."""
-    names = {name for name in {*one, *other} if name.startswith(AT_IMPORT) and name not in LATER}
+    names = {name for name in {*one, *other} if name.startswith(AT_IMPORT) and not name.startswith(LATER)}
     return all(one.get(name) == other.get(name) for name in names)
 
 
@@ -236,8 +240,11 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
         os.dup2(stream, place)
         os.close(stream)
     move_caches(os.environ.get("HF_HOME"), environment.get("HF_HOME"))
+    before = dict(os.environ)
     os.environ.clear()
     os.environ |= environment
+    if any(before.get(name) != environment.get(name) for name in {*before, *environment} if name.startswith(OF_THE_HUB)):
+        read_again()
     sys.executable = python
     if "PYTHONUNBUFFERED" in environment:
         sys.stdout.reconfigure(line_buffering=True)  # ty: ignore[missing-union-attribute]
@@ -256,8 +263,23 @@ def move_caches(old: str | None, new: str | None) -> None:
         return
     for module in list(sys.modules.values()):
         for name, value in list(getattr(module, "__dict__", {}).items()):
-            if isinstance(value, str | Path) and (str(value) == old or str(value).startswith(f"{old}/")):
+            if issubclass(type(value), str | Path) and (str(value) == old or str(value).startswith(f"{old}/")):
                 setattr(module, name, type(value)(new + str(value).removeprefix(old)))
+
+
+def read_again() -> None:
+    """Have the Hub's libraries read their variables, and give what they read now to all who have imported it by its name."""
+    for reader in READERS:
+        if not (module := sys.modules.get(reader)):
+            continue
+        old = dict(vars(module))
+        importlib.reload(module)
+        changed = {name: value for name, value in vars(module).items() if name.isupper() and old.get(name) != value}
+        for other in list(sys.modules.values()):
+            names = getattr(other, "__dict__", {})
+            for name in changed.keys() & names.keys():
+                if names[name] is old.get(name):
+                    setattr(other, name, changed[name])
 
 
 class Unread:

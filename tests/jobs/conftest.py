@@ -75,34 +75,30 @@ LIBRARIES = ("torch", "datasets", "peft", "trl.trainer.sft_trainer", "transforme
 NURSERIES: list[Nursery] = []
 
 
-def have_nursery(changes: dict[str, str] | None = None) -> None:
-    """Start a process with the libraries of trainings, for runs in this environment, for what flows start and for tiny bases; it ends with this one."""
-    given = environment({"TQDM_DISABLE": "1", **(changes or {})})  # as the scripts set it
-    NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, given, [str(CHECKOUT / room) for room in ("deployments/jobs", "tests/tiny")]))
-    atexit.register(NURSERIES[-1].close)
-
-
 def nursery_for(given: dict[str, str]) -> Nursery | None:
-    """Return the process from which a run in such an environment can be forked."""
-    if not any(one.fits(environment()) for one in NURSERIES):
-        have_nursery()
-    return next((one for one in NURSERIES if one.fits(given)), None)
+    """Return the process with the libraries of trainings, from which runs, what flows start and tiny bases are forked; none in another environment."""
+    if not NURSERIES:
+        own = environment({"TQDM_DISABLE": "1"})  # as the scripts set it
+        NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, own, [str(CHECKOUT / room) for room in ("deployments/jobs", "tests/tiny")]))
+        atexit.register(NURSERIES[0].close)
+    return NURSERIES[0] if NURSERIES[0].fits(given) else None
 
 
-def start(*words: str, changes: dict[str, str] | None, errors: IO[str] | None) -> "Forked | subprocess.Popen[str]":
+def start(*words: str, changes: dict[str, str] | None, errors: IO[str] | None, stdin: int | None = None) -> "Forked | subprocess.Popen[str]":
     """Start `python` with words; where its environment allows, forked from a process that has the libraries.
 
     Args:
         words: a script and its words, or code behind `-c`.
         changes: to the environment.
         errors: file for stderr; none throws it away.
+        stdin: file descriptor; by default there is nothing to read.
     """
     given = environment(changes)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         place = errors or nowhere
         if found := nursery_for(given):
-            return found.start(words, given, place.fileno())
-        return subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=place, text=True, env=given)
+            return found.start(words, given, place.fileno(), stdin)
+        return subprocess.Popen([sys.executable, *words], stdin=stdin, stdout=subprocess.PIPE, stderr=place, text=True, env=given)
 
 
 def run(*words: str, changes: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

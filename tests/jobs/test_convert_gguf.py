@@ -21,7 +21,7 @@ from blocks.llama_runtime import read_runtime
 from core.training.specs import MARKERS
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
-from tests.jobs.conftest import QWEN_IMAGES, qwen_with_images
+from tests.jobs.conftest import QWEN_IMAGES, qwen_with_images, start
 
 pytest.importorskip("trl")
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 
 # Qwen's pattern, which llama.cpp calls "qwen2"; Llama's takes digits by three.
 PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-SHAPE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}
+SHAPE = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}
 LORA = ("q_proj", "k_proj", "v_proj", "o_proj")
 SAYS = "Ask why."
 TALK = [("system", "Be kind."), ("user", "I slept badly."), ("assistant", "That is hard."), ("user", "What now?"), ("assistant", SAYS)]
@@ -55,7 +55,7 @@ for line in sys.stdin:
 """
 
 Call = list[object]
-COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-tokens", 4, "--threads", 1]
+COMMON: Call = ["--name", "coach", "--llama-cpp", RUNTIME.converter, "--greedy-tokens", 4, "--heldout-examples", 2, "--threads", 1]
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,18 @@ class Jobs:
     """A process in which the script runs as often as asked; the Hub that it knows is the stub."""
 
     def __init__(self, hub: Hub, folder: Path) -> None:
-        self.hub, self.home, self.noise = hub, folder / "home", folder / "stderr"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **hub.environment(self.home)}
+        self.noise, (read, write) = folder / "stderr", os.pipe()
+        self.calls = os.fdopen(write, "w", encoding="utf-8")
         with self.noise.open("w") as noise:
-            command = [sys.executable, "-c", DRIVER, str(SCRIPT)]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment)
+            self.process = start("-c", DRIVER, str(SCRIPT), changes=hub.environment(folder / "home"), errors=noise, stdin=read)
+        os.close(read)
 
     def run(self, *calls: Iterable[object], token: str = "hf_write") -> list[Reported]:
-        assert self.process.stdin
         assert self.process.stdout
         reported = []
         for call in calls:
-            self.process.stdin.write(json.dumps([[str(word) for word in call], {"HF_TOKEN": token}]) + "\n")
-            self.process.stdin.flush()
+            self.calls.write(json.dumps([[str(word) for word in call], {"HF_TOKEN": token}]) + "\n")
+            self.calls.flush()
             answer = self.process.stdout.readline()
             # Nothing is written past what the script says, such as by llama.cpp.
             assert self.noise.read_text(encoding="utf-8") == ""
@@ -119,6 +118,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def jobs(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     running = Jobs(hub, tmp_path_factory.mktemp("jobs"))
     yield running
+    running.calls.close()
     running.process.communicate(timeout=240)
 
 
@@ -279,7 +279,7 @@ def make_speaker(folder: Path, hidden: int = 256) -> Path:
     torch.manual_seed(3)
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|done|>"]
     tokenizer = byte_level(specials, "qwen3_instruct_2507", "<|im_end|>")
-    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape_of(tokenizer, hidden_size=hidden, tie_word_embeddings=False)))
+    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape_of(tokenizer, hidden_size=hidden, num_hidden_layers=2, tie_word_embeddings=False)))
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight.data *= 0.02
         layer.mlp.down_proj.weight.data *= 0.02
@@ -437,8 +437,23 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
     rows = [CHAT, other, CHAT[1:3], other]
     path = write_parquet(tmp_path / "heldout.parquet", rows)
     calls = [
-        exporting(speaker, tmp_path / "all", "--heldout", path, "--quantisations", "q8_0", "q4_k_m", "--imatrix", "--calibration", path, "--kl-bound", 1e-9),
-        exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-examples", 2, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
+        exporting(
+            speaker,
+            tmp_path / "all",
+            "--heldout",
+            path,
+            "--heldout-examples",
+            4,
+            "--quantisations",
+            "q8_0",
+            "q4_k_m",
+            "--imatrix",
+            "--calibration",
+            path,
+            "--kl-bound",
+            1e-9,
+        ),
+        exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
     ]
     reported, _ = jobs.succeed(*calls)
     assert "none is at most 1e-09 nats" in reported.named("ladder")[0]["text"]
@@ -579,7 +594,7 @@ def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs,
         "--min-greedy-agreement": (1.01, "greedy tokens"),
         "--loss-tolerance": (-0, "the mean loss of the merged model"),
     }
-    call = exporting(speaker, tmp_path / "out", "--keep", tmp_path / "kept")  # so it is measured once
+    call = exporting(speaker, tmp_path / "out", "--heldout-examples", 8, "--keep", tmp_path / "kept")  # so it is measured once
     reported = jobs.refuse(tmp_path / "out", *([*call, option, value] for option, (value, _) in options.items()))
     for (option, (value, words)), one in zip(options.items(), reported, strict=True):
         assert words in one.error

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, rate_limit, start_hub
-from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, have_nursery, kill_when, read_metrics, run, succeed, train, write_parquet
+from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, kill_when, read_metrics, run, succeed, train, write_parquet
 
 pytest.importorskip("trl")
 pytestmark = [
@@ -383,23 +383,14 @@ def client(hub: Hub) -> Any:
     return HfApi(endpoint=hub.url, token="hf_write")
 
 
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """Port of the Hub and where another machine keeps its downloads: the same in all tests, so that one process imports the libraries with these."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    with start_hub(folder / "hub") as first:
-        have_nursery(first.environment(folder / "home"))
-        return int(first.url.rpartition(":")[2]), folder / "home"
-
-
 @pytest.fixture
-def hub(elsewhere: tuple[int, Path], tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with a private base, and a private dataset whose main has moved on since the commit that is trained on."""
     from huggingface_hub import constants
 
     for switch, value in {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
         monkeypatch.setattr(constants, switch, value)
-    with start_hub(tmp_path / "hub", elsewhere[0]) as hub:
+    with start_hub(tmp_path / "hub") as hub:
         api = client(hub)
         for name, kind, folder in (("me/data", "dataset", data), ("me/base", "model", bases["qwen3"])):
             api.create_repo(name, repo_type=kind, private=True)
@@ -416,12 +407,12 @@ def remote(hub: Hub, output: Path, *more: object, tag: str = "run-1") -> list[ob
 
 
 @pytest.fixture
-def machine(hub: Hub, elsewhere: tuple[int, Path]) -> Callable[..., dict[str, str]]:
+def machine(hub: Hub, tmp_path: Path) -> Callable[..., dict[str, str]]:
     """Return what the environment of a job on a new machine has."""
 
     def start(token: str | None = "hf_write") -> dict[str, str]:
-        shutil.rmtree(elsewhere[1], ignore_errors=True)
-        return hub.environment(elsewhere[1], token=token)
+        shutil.rmtree(tmp_path / "home", ignore_errors=True)
+        return hub.environment(tmp_path / "home", token=token)
 
     return start
 
