@@ -18,6 +18,8 @@ from core import redaction
 # one folder for all workers of a test run, and in it a home for each
 _FIRST = "UNDERSTUDY_TESTS_SHARED" not in os.environ
 SHARED = Path(os.environ.setdefault("UNDERSTUDY_TESTS_SHARED", tempfile.mkdtemp(prefix="understudy-tests-") if _FIRST else ""))
+RUN = int(os.environ.setdefault("UNDERSTUDY_TESTS_RUN", str(os.getpid())))
+"""Number of the process that started them."""
 PACKAGES = SHARED / "packages"
 """What pip finds (tests/llama_sources.py)."""
 _HOME = tempfile.mkdtemp(prefix="home-", dir=SHARED)

@@ -4,6 +4,8 @@ A test starts them by `Nursery.start`. What the project itself starts by `sys.ex
 """
 
 import atexit
+import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -25,7 +27,6 @@ from typing import Any
 from uuid import uuid4
 
 from core.fingerprint import fingerprint
-from core.processes import die_with_parent
 
 CHECKOUT = Path(__file__).resolve().parents[1]  # tests/conftest.py sets variables that a command is not to have
 AT_IMPORT = ("PREFECT_LOGGING_", "HF_", "PYTHON", "OMP_")
@@ -99,30 +100,40 @@ class Forked:
 class Nursery:
     """The process of which others are forked."""
 
-    def __init__(self, folder: Path, modules: Sequence[str], environment: Mapping[str, str], programs: Sequence[str] = ()) -> None:
-        """Start it; it ends with this process.
+    def __init__(
+        self, folder: Path, modules: Sequence[str], environment: Mapping[str, str], programs: Sequence[str] = (), shared_by: int | None = None
+    ) -> None:
+        """Start it, or share the one that is there; it ends with this process, or with the one whose children share it.
 
         Args:
             folder: for its socket.
             modules: that it imports.
             environment: in which it does.
             programs: with which words begin that the folder's `forked_python` has forked here.
+            shared_by: number of the process whose children have one in this folder together; by default this process has one of its own.
         """
         folder.mkdir(exist_ok=True)
-        self.address, self._environment = f"{folder}/{uuid4().hex[:8]}.socket", dict(environment)
-        self._process = subprocess.Popen(
-            [REAL_PYTHON, "-m", "tests.nursery", self.address, json.dumps([modules, programs])],
+        self.address, self._environment = f"{folder}/{'shared' if shared_by else uuid4().hex[:8]}.socket", dict(environment)
+        self._owner, self._process = shared_by or os.getpid(), None
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not Path(self.address).exists():
+                self._process = self._begin(modules, programs)
+
+    def _begin(self, modules: Sequence[str], programs: Sequence[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [REAL_PYTHON, "-m", "tests.nursery", self.address, json.dumps([modules, programs, self._owner])],
             cwd=CHECKOUT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,  # streams of the kind that its children have: Python remembers whether they are pipes
             text=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509
         )
-        assert self._process.stdout
-        if (said := self._process.stdout.readline()) != READY:
-            raise RuntimeError(f"The nursery did not start: {said}{self._process.stdout.read()}")
+        assert process.stdout
+        if (said := process.stdout.readline()) != READY:
+            raise RuntimeError(f"The nursery did not start: {said}{process.stdout.read()}")
+        return process
 
     def fits(self, environment: Mapping[str, str]) -> bool:
         """Return whether what was imported here would have been the same with other variables."""
@@ -140,10 +151,11 @@ class Nursery:
         return Forked(self.address, words, environment, errors, stdin)
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-        Path(self.address).unlink(missing_ok=True)
+        """End it, unless others share it."""
+        if self._process and self._owner == os.getpid():
+            self._process.kill()
+            self._process.communicate()
+            Path(self.address).unlink(missing_ok=True)
 
 
 def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -191,22 +203,26 @@ class Child:
                 kill(self.pid, signal.SIGKILL)
 
 
-def serve(address: str, programs: Sequence[str]) -> list[str]:
-    """Fork whatever is asked for; return, in each child, the words of its command line."""
+def serve(address: str, programs: Sequence[str], owner: int) -> list[str]:
+    """Fork whatever is asked for until a process ends; return, in each child, the words of its command line."""
     running: list[Child] = []
-    own = dict(os.environ)
+    own, owned = dict(os.environ), os.pidfd_open(owner)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
         sys.stdout.write(READY)
         sys.stdout.flush()
         while True:
-            found = select.select([listener, *(child.ended for child in running), *(child.caller for child in running)], [], [])[0]
+            found = select.select([owned, listener, *(child.ended for child in running), *(child.caller for child in running)], [], [])[0]
             for child in [child for child in running if child.ended in found]:
                 running.remove(child)
                 child.end()
             for child in [child for child in running if child.caller in found]:
                 child.kill()
+            if owned in found:
+                for child in running:
+                    child.kill()
+                os._exit(0)
             if listener not in found:
                 continue
             caller = listener.accept()[0]
@@ -222,6 +238,7 @@ def serve(address: str, programs: Sequence[str]) -> list[str]:
                     os.close(child.ended)
                     child.caller.close()
                 caller.close()
+                os.close(owned)
                 return begin(streams, **asked)
             else:
                 running.append(Child(pid, caller, os.pidfd_open(pid)))
@@ -242,6 +259,7 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
     move_caches(os.environ.get("HF_HOME"), environment.get("HF_HOME"))
     before = dict(os.environ)
     os.environ.clear()
+    show_as([python, *words], environment)
     os.environ |= environment
     if any(before.get(name) != environment.get(name) for name in {*before, *environment} if name.startswith(OF_THE_HUB)):
         read_again()
@@ -255,6 +273,15 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
 
         prefect.context.GLOBAL_SETTINGS_CONTEXT = Unread()  # ty: ignore[invalid-assignment]
     return words
+
+
+def show_as(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Have the system list this process with a command line and variables of its own, as far as there is room for them, not with those of the nursery."""
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    variables = (f"{name}={value}" for name, value in sorted(environment.items(), key=lambda pair: not pair[0].startswith(("PREFECT_HOME", "UNDERSTUDY_"))))
+    for texts, begin, end in ((words, *map(int, fields[45:47])), (variables, *map(int, fields[47:49]))):
+        shown = b"".join(text.encode() + b"\0" for text in texts)[: end - begin - 1]
+        ctypes.memmove(begin, shown.ljust(end - begin, b"\0"), end - begin)
 
 
 def move_caches(old: str | None, new: str | None) -> None:
@@ -327,12 +354,12 @@ def leave(ended: SystemExit) -> None:
 
 
 if __name__ == "__main__":
-    modules, programs = json.loads(sys.argv[2])
+    modules, programs, owner = json.loads(sys.argv[2])
     for name in modules:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    begun = serve(sys.argv[1], programs)
+    begun = serve(sys.argv[1], programs, owner)
     try:
         run(begun)
     except SystemExit as ended:

@@ -1,27 +1,28 @@
 """The one Prefect server of the test session, and a pipeline small enough to be run for real."""
 
 import os
-import shutil
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import prefect.context
 import pytest
 import yaml
 from prefect import get_client
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.local_job import ENVIRONMENT, THREADS
 from core.settings.pipeline import load_settings
-from tests.conftest import CHECKOUT
-from tests.flows.secured import new_database, new_home
+from tests.conftest import CHECKOUT, RUN, SHARED
+from tests.flows.secured import answers, new_home, until
 from tests.jobs.conftest import nursery_for
 from tests.nursery import Forked, Nursery, forked_python
 from tests.stub.client import Stub, start_stub
@@ -33,8 +34,16 @@ OUTSIDE = (
     *("prefect.utilities.visualization", "encodings.idna", "flows.terminal.importing"),
     *("prefect.workers.process", "prefect.runner._flow_run_executor", "prefect.runner._starter_engine", "prefect.server.api.server"),
 )
-UNREAD = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false"}
-"""What much of the server's time would go into: each event is written down, for pages that no test opens on this server."""
+SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--log-level", "error", "--lifespan", "on")
+LEAN = {
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+}
+"""A server without the services for schedules, pages and events, of which each is written down. Prefect's own harness for tests has such a one, too,
+and imports the whole server a second time into the process of the tests."""
 SMALL = {
     "roles": {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"]},
     "generation": {"conversations": 10, "concurrency": 4},
@@ -46,13 +55,25 @@ SMALL = {
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a database of its own; the flows of the tests and of the commands they start run against it."""
-    folder = tempfile.mkdtemp()  # the harness removes it
     with patch.object(sys, "executable", forked_python(tmp_path_factory.getbasetemp() / "python")):
-        shutil.copy(new_database(), f"{folder}/prefect-test.db")
-    with ExitStack() as running:
-        with patch("prefect.testing.utilities.mkdtemp", return_value=folder), patch.dict(os.environ, UNREAD):
-            running.enter_context(prefect_test_harness(server_startup_timeout=180))
-        yield str(PREFECT_API_URL.value())
+        home = new_home(tmp_path_factory.mktemp("server"))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        words = [sys.executable, *SERVER, "--port", port]
+        with (home / "server.log").open("wb") as log:
+            server = subprocess.Popen(words, env={**os.environ, **LEAN, "PREFECT_HOME": str(home)}, stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}/api"
+    until(lambda: answers(url))
+    with ExitStack() as known:
+        known.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        # for threads that were begun earlier
+        known.enter_context(patch.object(prefect.context, "GLOBAL_SETTINGS_CONTEXT", prefect.context.get_settings_context()))
+        yield url
+        APILogWorker.instance().drain()
+        EventsWorker.drain_all()
+    server.terminate()
+    server.wait(timeout=30)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,12 +113,13 @@ def settings(tmp_path: Path) -> str:
     return write_settings(tmp_path)
 
 
-def command_nursery(folder: Path, environment: Mapping[str, str]) -> Nursery:
+def command_nursery(folder: Path, environment: Mapping[str, str], shared_by: int | None = None) -> Nursery:
     """Start what commands, workers and servers are forked from.
 
     Args:
         folder: for its socket.
         environment: in which it imports.
+        shared_by: whose children have one together (`Nursery`).
     """
     # what a command needs sooner or later, without what comes with an extra
     own = [f"{path.parent.name}.{path.stem}" for room in ("flows", "blocks") for path in sorted((CHECKOUT / room).glob("*.py"))]
@@ -107,14 +129,17 @@ def command_nursery(folder: Path, environment: Mapping[str, str]) -> Nursery:
         "tests.flows.warmed",
     ]
     scripts = [f"{place}deployments/{name}.py" for name in ("server", "setup", "worker") for place in ("", f"{CHECKOUT}/")]
-    return Nursery(folder, modules, environment, ("-m flows.terminal", "-m prefect", *scripts))
+    return Nursery(folder, modules, environment, ("-m flows.terminal", "-m prefect", "-m uvicorn", *scripts), shared_by)
 
 
 @pytest.fixture(scope="session")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """What commands are forked from."""
+    """What commands are forked from; one for all workers of a test run, since it imports for twelve seconds."""
     environment = {**os.environ, "PREFECT_LOGGING_LEVEL": "INFO"}
-    found = command_nursery(tmp_path_factory.getbasetemp() / "python", environment)
+    found = command_nursery(SHARED / "nursery", environment, RUN)
+    python = tmp_path_factory.getbasetemp() / "python"
+    python.mkdir()
+    (python / "commands.socket").symlink_to(found.address)
     yield found
     found.close()
 

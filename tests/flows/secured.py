@@ -72,6 +72,14 @@ def until(found: Callable[[], Any], seconds: float = 180) -> Any:
     return value
 
 
+def answers(api: str) -> bool:
+    """Say whether a server answers."""
+    try:
+        return httpx.get(f"{api}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def new_home(home: Path) -> Path:
     """Make a Prefect home whose database has its tables."""
     home.mkdir(parents=True, exist_ok=True)
@@ -104,15 +112,9 @@ def secured_server(root: Path, **environment: str) -> Generator[Secured]:
     env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
     server = Secured(url, env, root, password)
 
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/api/health", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
     try:
         server.start("server", "deployments/server.py")
-        until(answers)
+        until(lambda: answers(env["PREFECT_API_URL"]))
         yield server
     finally:
         server.stop()
