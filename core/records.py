@@ -231,9 +231,20 @@ class Judged(Record):
 
 
 class Shard(Record):
-    """That a run is a part of another, whose bill it is on and whose budget it keeps."""
+    """That a run is a part of another, whose bill it is on and whose budget it keeps.
+
+    Args:
+        run: name of the other run.
+        number: of the part, from 1.
+    """
 
     run: str
+    number: int
+
+    @property
+    def result(self) -> str:
+        """The file below the data root in which the part writes the name of its batch."""
+        return f"batches/shards/{self.run}-{self.number}"
 
 
 # --- references between stages: small, so that an orchestrator can keep them ------------------------------------------

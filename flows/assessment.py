@@ -9,6 +9,7 @@ from tasks.assessment_report import publish_assessment
 from tasks.judging_shards import judging
 from tasks.policy import guarded
 from tasks.run import begin_run
+from tasks.shards import hand_over
 
 
 @guarded
@@ -47,4 +48,6 @@ async def assessment(
         await publish_assessment(assessed, run, again)
         check_assessed(run, assessed)
         check_passes(run, assessed)
+    else:
+        hand_over(assessed, run, shard)
     return assessed

@@ -9,7 +9,7 @@ from tasks.generation import check_rehearsed, rehearse_batch
 from tasks.policy import guarded
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
-from tasks.shards import rehearse_in_shards
+from tasks.shards import hand_over, rehearse_in_shards
 
 
 @guarded
@@ -41,4 +41,6 @@ async def generation(
     if shard is None:  # of several shards, all together count
         check_rehearsed(run, batch)
         await publish_rehearsals(batch, run)
+    else:
+        hand_over(batch, run, shard)
     return batch

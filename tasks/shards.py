@@ -17,7 +17,7 @@ from prefect.states import State
 
 from core.errors import ServerError, SettingsError
 from core.llm.run import Run
-from core.records import Shard
+from core.records import Shard, TranscriptBatch
 from core.rehearsal.plan import Plans, collect_batch
 from core.storage.batches import keep_batch
 
@@ -37,26 +37,38 @@ async def rehearse_in_shards(plans: Plans, run: Run, shards: int, settings: str)
     Returns:
         Name of the batch's file below the data root.
     """
-    parts = []
-    for begin, size in split(len(plans), shards):
-        parts.append({**common_parameters(run, settings), "conversations": size, "first_seed": plans.seeds[begin]})
-    await run_shards("generation/generation-shard", parts)
-    return keep_batch(run.store, collect_batch(run.store, plans))
+    parts = [plans[begin : begin + size] for begin, size in split(len(plans), shards)]
+    asked = [{"conversations": len(part), "first_seed": part.seeds[0]} for part in parts]
+    made = [_made(run, *part) for part in zip(parts, await run_shards("generation/generation-shard", run, settings, asked), strict=True)]
+    refs, left_out = [ref for batch in made for ref in batch.transcripts], [item for batch in made for item in batch.left_out]
+    return keep_batch(run.store, TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out))
 
 
-def common_parameters(run: Run, settings: str) -> dict[str, Any]:
-    """Return the parameters of every part of a run."""
-    return {"domain": run.pack.name, "settings": settings, "shard": Shard(run=run.name).model_dump()}
+def _made(run: Run, plans: Plans, name: str | None) -> TranscriptBatch:
+    """Return what a shard made. Each conversation is looked for, which takes as long as to plan it, only if the shard left some out, or failed."""
+    batch = run.store.load(name, TranscriptBatch) if name else None
+    if batch and not batch.left_out:
+        return batch
+    return collect_batch(run.store, plans, {item.name: item.reason for item in batch.left_out} if batch else {})
 
 
-async def run_shards(deployment: str, parts: Sequence[Mapping[str, Any]]) -> None:
+def hand_over(batch: str, run: Run, shard: Shard) -> None:
+    """Write the name of a shard's batch where the run that started the shard looks for it."""
+    run.store.write(shard.result, batch)
+
+
+async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[Mapping[str, Any]]) -> list[str | None]:
     """Run a deployment once for each part and wait for all; a part whose run fails, or whose worker is gone, is given to another.
 
     A run whose worker was killed is known as crashed once its heartbeat is missed, for which the server needs the automation that `make deploy` makes.
 
     Args:
         deployment: flow/deployment.
-        parts: the parameters of each run.
+        run: of which they are parts.
+        parts: the parameters of each, besides those of all.
+
+    Returns:
+        The name of each part's batch; none where it failed.
 
     Raises:
         SettingsError: the server has no such deployment.
@@ -66,8 +78,13 @@ async def run_shards(deployment: str, parts: Sequence[Mapping[str, Any]]) -> Non
             await client.read_deployment_by_name(deployment)
         except ObjectNotFound as missing:
             raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run `make deploy` against it.") from missing
+    shards = [Shard(run=run.name, number=number) for number in range(1, len(parts) + 1)]
+    for shard in shards:
+        run.store.remove(shard.result)  # of an earlier run of the same command
     get_run_logger().info("Spread over %d runs of %s.", len(parts), deployment)
-    await asyncio.gather(*[_run(deployment, part, f"{number} of {len(parts)}") for number, part in enumerate(parts, start=1)])
+    asked = [{"domain": run.pack.name, "settings": settings, **part, "shard": shard.model_dump()} for part, shard in zip(parts, shards, strict=True)]
+    await asyncio.gather(*[_run(deployment, parameters, f"{number} of {len(parts)}") for number, parameters in enumerate(asked, start=1)])
+    return [run.store.read(shard.result) if run.store.exists(shard.result) else None for shard in shards]
 
 
 def split(count: int, shards: int) -> list[tuple[int, int]]:

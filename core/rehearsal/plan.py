@@ -1,6 +1,6 @@
 """Which conversations are rehearsed: each one's plan, its name and its place, and the batch that comes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import overload
@@ -175,16 +175,21 @@ def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:
     ]
 
 
-def collect_batch(store: Store, plans: Sequence[RehearsalPlan]) -> TranscriptBatch:
-    """Make a batch of those of the planned conversations that exist, whichever run made them."""
+def collect_batch(store: Store, plans: Sequence[RehearsalPlan], reasons: Mapping[str, str]) -> TranscriptBatch:
+    """Make a batch of those of the planned conversations that exist, whichever run made them.
+
+    Args:
+        reasons: why a run left some out, by their names.
+    """
     refs, left_out = [], []
     for plan in plans:
-        reason = "its shard did not make it; the log of that run says why"
+        name = f"persona {plan.persona.seed}"
+        reason = reasons.get(name, "its shard did not make it; the log of that run says why")
         try:
             if ref := plan.existing(store):
                 refs.append(ref)
                 continue
         except DamagedError as damaged:
             reason = str(damaged)
-        left_out.append(LeftOut(name=f"persona {plan.persona.seed}", reason=reason))
+        left_out.append(LeftOut(name=name, reason=reason))
     return TranscriptBatch(domain=plans[0].domain, transcripts=refs, left_out=left_out)

@@ -17,8 +17,11 @@ from pydantic import SecretStr
 
 from core.errors import SettingsError
 from core.llm.bills import bills
-from core.records import TranscriptBatch
+from core.packs.pack import load_pack
+from core.records import AssessmentBatch, TranscriptBatch
+from core.rehearsal.personas import sample_batch
 from core.storage.store import Store, open_store
+from flows.assessment import assessment
 from flows.generation import generation
 from tasks.shards import split
 from tests.conftest import CHECKOUT
@@ -205,10 +208,20 @@ async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(worker
     provider.reset()
     monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
     monkeypatch.setenv("UNDERSTUDY_DATA", str(workers))
-    settings = paid_settings(tmp_path, provider, generation={"conversations": 7, "exchanges": [3, 3], "concurrency": 3})
-    spread = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, shards=3, settings=settings)))
+    settings = paid_settings(tmp_path, provider, calls={"attempts": 1}, generation={"conversations": 5, "exchanges": [3, 3], "concurrency": 3})
+    victim = sample_batch(load_pack("therapeutic-coaching"), 500, 5, (3, 3))[1].name
+    provider.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": {"kind": "mutate", "path": ["content"], "json": "null"}}])
+    lacking = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, shards=2, settings=settings)))
+    assert [item.name for item in lacking.left_out] == ["persona 501"]
+    assert "is not an answer of" in lacking.left_out[0].reason  # as the shard said it
+    assert len(lacking.transcripts) == 4
+    provider.set(faults=[])
+    spread = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, shards=2, settings=settings)))
     calls = provider.stats()["anthropic"]["ok"]
-    assert calls == 7 * 3 * 2
+    assert not spread.left_out
+    judged = AssessmentBatch.model_validate_json(open_store().read(await assessment(shards=2, settings=settings)))
+    assert [item.transcript for item in judged.assessments] == spread.transcripts
+    assert not judged.left_out
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "alone"))
     alone = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, settings=settings)))
     assert [item.id for item in spread.transcripts] == [item.id for item in alone.transcripts]
