@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.generation import generation
 from tests.flows.conftest import write_settings
 from tests.flows.test_commands import finish
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.fixture
@@ -16,7 +19,7 @@ def alone(command, tmp_path):
     def run(*words, code=0):
         for log in tmp_path.glob("prefect/temporary-server-*.log"):
             log.unlink()
-        ended, output = finish(command(*words, forks=False, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
+        ended, output = finish(command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), ANTHROPIC_API_KEY="good"))
         assert ended == code, output
         lines = output.rstrip().splitlines()
         return next((line for line in lines if line.startswith("  made ")), lines[-1]), bool([*tmp_path.glob("prefect/temporary-server-*.log")])
@@ -24,14 +27,12 @@ def alone(command, tmp_path):
     return run
 
 
-def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_there(alone, provider, tmp_path, data_root):
+async def test_a_command_runs_until_nothing_is_left_to_do_and_then_only_says_what_is_there(alone, provider, tmp_path, data_root):
     judge = {"judges": ["anthropic/claude-haiku-5-5"]}
     models = {"anthropic": {"concurrency": 10, "options": {"base_url": provider.url}}}
     settings = write_settings(tmp_path, roles=judge, models=models, budget={"usd": 5}, calls={"attempts": 1}, generation={"conversations": 2})
     words = ("assess", f"--settings={settings}")
-    made, started = alone("generate", f"--settings={settings}")
-    assert started
-    assert alone("generate", f"--settings={settings}") == (made, False)
+    await generation(settings=settings)
 
     provider.set(faults=[{"when": {}, "fault": {"kind": "invalid"}}], latency_s=0, send_limit_headers=True)
     alone(*words, code=1)

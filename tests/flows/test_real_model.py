@@ -34,11 +34,11 @@ from flows.generation import generation
 from tests.conftest import CHECKOUT
 from tests.recording_proxy import RecordingProxy
 
-PACK, MODEL, CONTEXT, SLOTS = "garden-talk", "openai-compatible/smollm2", 1536, 2
+PACK, MODEL, CONTEXT = "garden-talk", "openai-compatible/smollm2", 1536
 GUARDS = [fault.value for fault in Fault if fault not in (Fault.FORM, Fault.EMPTY, *REWRITES)]
 """Those without which a message could not be used."""
-AT_ONCE = 2
-"""Calls that a kill can lose."""
+AT_ONCE = 1
+"""Calls that a kill can lose. A single core answers one as fast as two, and then reads only once what they have in common."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def server():
         path, _ = asyncio.run(base_file(load_training("smollm2-135m").base))
     except HubError as error:
         pytest.skip(f"SmolLM2 is not in the cache, and {error}")
-    process = LlamaProcess(Launch(path, context=CONTEXT, slots=SLOTS, threads=1), find_program())
+    process = LlamaProcess(Launch(path, context=CONTEXT, slots=AT_ONCE, threads=1), find_program())
     yield asyncio.run(process.start())
     process.stop()
 
@@ -75,7 +75,7 @@ def settings(folder, tries):
         "models": {"openai-compatible": {"concurrency": AT_ONCE, "context": CONTEXT, "options": {"temperature": 0.8}, "price": {"input": 0, "output": 0}}},
         "calls": {"unusable_answers": tries},
         "budget": {"usd": 0},
-        "generation": {"conversations": 2, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": AT_ONCE, "max_tokens": 48, "guards": GUARDS},
+        "generation": {"conversations": 1, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": AT_ONCE, "max_tokens": 48, "guards": GUARDS},
         "assessment": {"max_tokens": 80, "judging": {"mode": "criterion", "confirm_gates": "never"}},
     }
     path = folder / f"settings-{tries}.yaml"
@@ -91,10 +91,10 @@ def wait_for(proxy, process, answers):
         time.sleep(0.05)
 
 
-async def test_two_conversations_and_their_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
+async def test_a_conversation_and_its_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
     play = settings(tmp_path, 30)
     started = command("generate", "--domain", PACK, "--settings", play)
-    wait_for(proxy, started, 4)
+    wait_for(proxy, started, 2)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
     rehearsed = await generation(PACK, settings=play)
@@ -102,15 +102,11 @@ async def test_two_conversations_and_their_verdicts_are_what_they_must_be_of_any
         await assessment(PACK, None, rehearsed, settings=settings(tmp_path, 1))
 
     store, pack = Store(str(data_root)), load_pack(PACK)
-    transcripts = [store.load(item.path, Transcript) for item in store.load(rehearsed, TranscriptBatch).transcripts]
-    assert transcripts
-    for transcript in transcripts:
-        check_guarded(pack, transcript)
-    verdicts = [store.load(str(path.relative_to(data_root)), Assessment) for path in data_root.glob("assessments/*/*/*.json")]
-    assert len(verdicts) == len(transcripts)
-    for item in verdicts:
-        check_verdicts(pack, item)
-    check_bill(store, data_root, proxy, transcripts)
+    (transcript,) = [store.load(item.path, Transcript) for item in store.load(rehearsed, TranscriptBatch).transcripts]
+    check_guarded(pack, transcript)
+    (assessed,) = [store.load(str(path.relative_to(data_root)), Assessment) for path in data_root.glob("assessments/*/*/*.json")]
+    check_verdicts(pack, assessed)
+    check_bill(store, data_root, proxy, transcript)
 
 
 def check_guarded(pack, transcript):
@@ -138,7 +134,7 @@ def check_verdicts(pack, assessed):
             assert verdict.cited
 
 
-def check_bill(store, root, proxy, transcripts):
+def check_bill(store, root, proxy, transcript):
     """The ledger has what the server says that each answer took; what was answered before the kill was not asked again."""
     entries = [entry for folder in root.glob("ledger/*") for entry in read_entries(store, folder.name)]
     answered = {entry["request_id"]: entry for entry in entries if entry["outcome"] != SENT}
@@ -148,13 +144,9 @@ def check_bill(store, root, proxy, transcripts):
     for name, entry in answered.items():
         assert [entry["input_tokens"], entry["cache_read_tokens"], entry["output_tokens"]] == [counted[name][key] for key in ("input", "cached", "output")]
     assert sum(entry["cache_read_tokens"] for entry in answered.values()) > 0
-    kept = Counter()
-    for transcript in transcripts:
-        for role, spent in transcript.provenance["usage"].items():
-            kept[role] += spent["calls"]
+    kept = Counter({role: spent["calls"] for role, spent in transcript.provenance["usage"].items()})
     played = Counter(entry["role"] for entry in answered.values() if entry["role"] != "judge")
-    if len(transcripts) == 2:
-        assert (played - kept).total() <= AT_ONCE  # a message whose answer was on the way to the disk when the kill came
+    assert (played - kept).total() <= AT_ONCE  # a message whose answer was on the way to the disk when the kill came
 
 
 async def test_a_prompt_that_the_model_cannot_hold_is_one_sentence(proxy):
