@@ -87,7 +87,7 @@ def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str |
     store = open_store()
     trace = begin_trace(store.local(receipt).parents[1]) if receipt else None
     with command_log(name, quiet) as log:
-        result = run_stoppable(_run_and_settle(flow, given))
+        result = run_stoppable(_run_and_settle(flow, given) if wait_for_server else flow(**given))
     end_trace()
     summary = _made(result, asked)
     table = summary_table(summary)
@@ -138,9 +138,9 @@ def _flush_logs() -> None:
 
 
 async def _run_and_settle(flow: "Flow[..., Any]", parameters: dict[str, Any]) -> Any:
-    """Run a flow and wait until the server has recorded its tasks' ends, which it does seconds after they happened.
+    """Run a flow and wait until the temporary server has recorded its tasks' ends, which it does seconds after they happened.
 
-    A temporary server that is stopped earlier would show them as running indefinitely.
+    If it were stopped earlier, it would show them as running indefinitely.
     """
     from prefect import get_client
     from prefect.client.schemas.filters import TaskRunFilter

@@ -1,6 +1,5 @@
 """The commands of README and docs, in the order of somebody's work, in one data root: each is run here, or has tests of its own."""
 
-import json
 import os
 import re
 import shutil
@@ -9,10 +8,8 @@ import sys
 
 import pytest
 
-from core.packs.pack import load_pack
 from flows.terminal.words import WORDS
 from tests.conftest import CHECKOUT
-from tests.core.golden_sets import golden_file
 from tests.flows.conftest import write_settings
 from tests.test_docs import COMMAND, PAGES, code_of
 
@@ -36,7 +33,6 @@ IN_ORDER = {
     "pilot": "pilot --count 1",
     "critique": "critique --domain coding-mentor",
     "design": "design {folder}/brief.md --domain a-draft",
-    "calibrate": "calibrate --golden {folder}/golden",
     "slices": "slices {recorded}",
     "audit": "audit {recorded}",
     "fidelity": "fidelity {recorded}",
@@ -47,17 +43,18 @@ IN_ORDER = {
     "golden-set": "golden-set",
     "rubric": "rubric --to {folder}/rubric.md",
     "costs": "costs --sizes 5",
-    "power": "power --personas 30",
 }
 """What is run here, by word."""
 
 ELSEWHERE = {
     "run": "tests/flows/test_commands.py",
+    "calibrate": "tests/flows/test_calibration.py",
     "optimise-prompt": "tests/flows/test_optimise_prompt.py",
     "review": "tests/flows/test_review.py",
     "golden": "tests/flows/test_review.py",
     "chat": "tests/terminal/test_chat.py",
     "evaluate-recorded": "tests/terminal/test_hostile_files.py",
+    "power": "tests/terminal/test_pages.py",
     "check-models": "tests/flows/test_paid_runs.py",
     "init": "tests/test_wheel.py",
     "studio": "tests/studio/test_access.py",
@@ -66,6 +63,8 @@ ELSEWHERE = {
     "worker": "tests/flows/test_server.py",
 }
 """The file that runs a word or its flow."""
+
+BRIEF_EVALUATION = {"personas": 2, "exchanges": 2, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False}
 
 BRIEF = """
 A patient coach for people who have just begun to keep bees in a town, on a roof or in a small garden. They write in the evening from a phone, often with a
@@ -79,9 +78,6 @@ never names a dose of a medicine for mites, and it hands over to a doctor at onc
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     (folder / "brief.md").write_text(BRIEF, encoding="utf-8")
-    (folder / "golden").mkdir()
-    for number in range(2):
-        (folder / f"golden/sound{number}.yaml").write_text(json.dumps(golden_file(load_pack("therapeutic-coaching"), f"sound{number}")), encoding="utf-8")
     recorded = sorted((CHECKOUT / "config/domains/therapeutic-coaching/recorded").glob("*.json"))[:6]
     (folder / "recorded").mkdir()
     for file in recorded:
@@ -95,7 +91,7 @@ def test_a_command_of_the_docs_does_its_work_on_what_those_before_it_made(word, 
     places = {"folder": folder, "recorded": folder / "recorded", "checkpoints": next((folder / "data").rglob("checkpoint.jsonl"), None)}
     words = [part.format(**places) for part in IN_ORDER[word].split()]
     if WORDS[word].flow:
-        words.append(f"--settings={write_settings(folder, evaluation={'personas': 2})}")
+        words.append(f"--settings={write_settings(folder, evaluation=BRIEF_EVALUATION, generation={'conversations': 6})}")
     environment = {
         **os.environ,
         "PREFECT_API_URL": prefect_server,
