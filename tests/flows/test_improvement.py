@@ -3,7 +3,9 @@
 Training, export and the arms of the evaluation stand for themselves elsewhere; here the understudy is a scripted model.
 """
 
+import asyncio
 import json
+import shutil
 
 import pytest
 import yaml
@@ -27,6 +29,7 @@ from tests.flows.conftest import write_settings
 DOMAIN = "therapeutic-coaching"
 ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.3"}
 ROLES = {"user_simulator": "scripted/user", "assistant": "scripted/0.9", "judges": ["scripted/judge"], "repairer": "scripted/repairer"}
+PERSONAS = 2
 NUMBERS = {"conversations": 4, "corrections": 2, "floor": 0.5, "rounds": 2, "stop_without_gain": False}
 
 
@@ -36,15 +39,29 @@ def settings_of(tmp_path, **improvement):
         roles=ROLES,
         improvement={**NUMBERS, **improvement},
         generation={"conversations": 8, "exchanges": [3, 4]},
-        evaluation={"personas": 6, "suite_items": 1, "battery_tries": 0, "general_max_tokens": 0, "pairwise": False},
+        evaluation={"personas": PERSONAS, "exchanges": 2, "battery_tries": 0, "general_max_tokens": 0, "pairwise": False},
     )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, prefect_server):
+    """A data root with a dataset of eight conversations, and the dataset."""
+    folder = tmp_path_factory.mktemp("made")
+    settings = settings_of(folder)
+
+    async def make():
+        return await dataset(await assessment(batch=await generation(settings=settings), settings=settings), settings=settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        return folder / "data", asyncio.run(make())
+
+
 @pytest.fixture
-async def understudy(tmp_path, data_root, monkeypatch):
+def understudy(made, tmp_path, data_root, monkeypatch):
     """An understudy of poor quality, made of eight conversations; the next ones are no better. Returns the settings, and what is trained on."""
-    settings = settings_of(tmp_path)
-    made_of = await dataset(await assessment(batch=await generation(settings=settings), settings=settings), settings=settings)
+    settings, (root, made_of) = settings_of(tmp_path), made
+    shutil.copytree(root, data_root)
     trained = []
 
     def model(name):
@@ -110,8 +127,14 @@ async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside
     evaluated = [store.load(one.compared.path, EvaluationRecord) for one in (one, two) if one.compared]
     blocks = [{persona.seed for persona in record.personas} for record in evaluated]
     assert not blocks[0] & blocks[1]
-    assert min(min(block) for block in blocks) >= 9000 + 2 * 6  # neither the evaluation's own nor those that confirm it
+    assert min(min(block) for block in blocks) >= 9000 + 2 * PERSONAS  # neither the evaluation's own nor those that confirm it
     assert [set(record.models) for record in evaluated] == [{"base", "understudy"}] * 2
+
+    # practice and corrections reach no other dataset
+    other = store.load_json(f"{(await dataset(settings=settings)).path}/manifest.json")
+    assert not [entry for entry in other["transcripts"] if entry.get("round") or entry["source_file"].startswith("practice/")]
+    practice = AssessmentBatch.model_validate_json(next(data_root.glob(f"improvement/{DOMAIN}/*/001/practice.json")).read_text(encoding="utf-8"))
+    assert {item.outcome for item in practice.assessments} <= {Outcome.PASS, Outcome.FAIL}
 
 
 async def test_the_same_command_again_makes_nothing_and_an_interrupted_round_continues(understudy, data_root, monkeypatch):
@@ -166,13 +189,3 @@ async def test_without_an_understudy_or_where_slices_are_learnt_it_says_what_to_
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**training, "learn": "slices"}), encoding="utf-8")
     with pytest.raises(SettingsError, match="each_reply_once"):
         await improvement(settings=settings)
-
-
-async def test_practice_and_corrections_reach_no_other_dataset(understudy, data_root):
-    settings, _ = understudy
-    await improvement(rounds=1, settings=settings)
-    made_of = await dataset(settings=settings)
-    manifest = open_store().load_json(f"{made_of.path}/manifest.json")
-    assert not [entry for entry in manifest["transcripts"] if entry.get("round") or entry["source_file"].startswith("practice/")]
-    practice = AssessmentBatch.model_validate_json(next(data_root.glob(f"improvement/{DOMAIN}/*/001/practice.json")).read_text(encoding="utf-8"))
-    assert {item.outcome for item in practice.assessments} <= {Outcome.PASS, Outcome.FAIL}
