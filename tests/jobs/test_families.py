@@ -19,7 +19,8 @@ from tests.jobs.test_convert_gguf import RUNTIME, SCRIPT, byte_level, shape_of, 
 from tests.jobs.test_marking import SMOLLM2
 
 transformers: Any = pytest.importorskip("transformers")
-SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": True}
+SMALL = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+SMALL |= {"tie_word_embeddings": True}
 SIGHT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 32.0, "beta_slow": 1.0}
 CHATML = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -158,6 +159,7 @@ FAMILIES = {
 QUICK = ["--max-length", 1024, "--max-steps", 1, "--gradient-accumulation", 1, "--evaluate", "end", "--no-gradient-checkpointing"]
 ADAPTER = ["--lora-r", 4, "--target-modules", "all-linear", "--learning-rate", 0.001]
 BRIEF = ["--quantisations", "q8_0", "--greedy-tokens", 4, "--reply-tokens", 8, "--threads", 1, "--allow-endless", "--quantisation-tolerance", 0.5]
+BRIEF += ["--heldout-examples", 1]
 
 
 @dataclass(frozen=True)
