@@ -49,7 +49,7 @@ SCATTERED = CHATML.replace(
     "{{'<|im_start|>' +", "{% if message['role'] == 'tool' %}{{'<|im_start|>' + message['role'] + '\n' + 'x'}}{% endif %}<|im_start|>{{ '' +"
 )
 BY_LENGTH: list[object] = ["--batch-size", 2, "--gradient-accumulation", 2, "--save-steps", 4, "--max-steps", 10]
-FAST = ["--learning-rate", 1e-2, "--gradient-accumulation", 4]
+FAST = ["--learning-rate", 1e-2, "--batch-size", 4, "--gradient-accumulation", 1]
 
 
 def files(data: Path) -> list[object]:
@@ -91,7 +91,7 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
     (folder / "chatml.jinja").write_text(CHATML, encoding="utf-8")
     (folder / "scattered.jinja").write_text(SCATTERED, encoding="utf-8")
     once: list[object] = ["--max-steps", 1]
-    together: list[object] = [*once, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
+    together: list[object] = [*once, "--batch-size", 1, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
     asked: dict[str, tuple[str, list[object]]] = {
         **{name: (name, []) for name in ARCHITECTURES},
         "qwen3.5": ("qwen3.5", ["--chat-template", NO_THINK, "--target-modules", "all-linear"]),
