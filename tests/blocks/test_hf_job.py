@@ -1,7 +1,9 @@
 """Hugging Face Jobs, by the real client against a server that really runs what is submitted: one job for an order, believed only with its result."""
 
 import asyncio
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -17,16 +19,23 @@ from core.errors import HubError, JobError
 from core.settings.pipeline import load_settings
 from core.training.job_spec import KEY_LABEL, JobResources, JobResult, JobSpec
 from tests.hub_stub.client import rate_limit, start_hub
+from tests.hub_stub.job_runs import ENVIRONMENT
+from tests.nursery import Nursery, forked_python
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
 
 SCRIPT = Path(__file__).with_name("order_script.py")
-WATCH = load_settings("config/pipeline.yaml").jobs.model_copy(update={"poll_seconds": 0.2, "queue_seconds": 60, "outage_seconds": 60, "silent_seconds": 60})
+WATCH = load_settings("config/pipeline.yaml").jobs.model_copy(update={"poll_seconds": 0.05, "queue_seconds": 60, "outage_seconds": 60, "silent_seconds": 60})
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+    folder = tmp_path_factory.mktemp("hub")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PREFECT_"))} | ENVIRONMENT
+    with (
+        start_hub(folder / "hub", scheduling_s=0.05, python=forked_python(folder / "python")) as hub,
+        closing(Nursery(folder / "python", ["huggingface_hub.hf_api"], own, [str(folder / "hub/jobs")])),  # each job imports the Hub's client
+    ):
         yield hub
 
 
@@ -163,7 +172,7 @@ async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
 
 @pytest.mark.slow
 async def test_a_service_that_stays_away_ends_the_watch_and_not_the_job(hub, tmp_path):
-    started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "status": 503})
     with pytest.raises(JobError, match=r"Nothing was heard .* answered 503 .* not paid for twice"):
         await finish(started, WATCH.model_copy(update={"outage_seconds": 0.5}))
@@ -241,7 +250,7 @@ async def test_a_cancel_that_fails_is_said_with_the_address_and_left_to_the_hook
 @pytest.mark.slow
 async def test_a_submission_that_appears_late_is_met_while_the_other_is_watched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("blocks.hf_job_run.LATE", 0.5)
-    started = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")
     late = api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
     await finish(started)
@@ -341,11 +350,11 @@ async def test_nothing_is_bought_without_a_purchase(hub, tmp_path):
 
 @pytest.mark.slow
 async def test_duplicates_are_cancelled_and_the_oldest_is_kept(hub, tmp_path):
-    first = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    first = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")
     for _ in range(2):
         api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
-    second = await block(hub).trigger(order(seconds=3), purchase(), SCRIPT, tmp_path / "place")
+    second = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     assert second.job.id == first.job.id
     assert second.found
     await finish(second)

@@ -27,11 +27,19 @@ FAULTS = {
     "an answer that breaks off": {"cut": 5},
     "429": rate_limit(1),
     **{str(status): {"status": status} for status in (403, 404, 409, 412, 413)},
-    "silence": {"delay": 0.4},
+    "silence": {"delay": 0.2},
 }
+KINDS = [
+    ["a page with 200", "half of some JSON", "an empty object", "null", "an answer that breaks off"],
+    ["null", "an answer that breaks off", "a page with 200", "half of some JSON", "an empty object"],
+    ["a page with 500", "429", "409", "412"],
+    ["403", "404", "413"],
+    ["silence"],
+]
+"""The faults by what is made of them: what cannot be read, twice, what may pass, what does not, and no answer."""
 FILES = {"rows.bin": b"PAR1rows", "README.md": b"---\nlicense: unknown\n---\n# Card\n"}
 NEWER = FILES | {"rows.bin": b"PAR1other rows"}
-SILENCE = 0.2
+SILENCE = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,12 @@ def check_published(hub, commit, files, tag):
     assert there.count("Ours") == (1 if files is FILES else 2)
 
 
+def met(calls):
+    """Pair each call with a fault of each kind: with another than the calls beside it."""
+    pairs = [(call, kind[number % len(kind)]) for number, call in enumerate(calls) for kind in KINDS]
+    return pytest.mark.parametrize(("call", "fault"), [(calls[call], FAULTS[fault]) for call, fault in pairs], ids=[" under ".join(pair) for pair in pairs])
+
+
 def silence_of(fault):
     return SILENCE if "delay" in fault else 60.0
 
@@ -92,8 +106,7 @@ PUSHING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("call", PUSHING.values(), ids=PUSHING)
+@met(PUSHING)
 def test_a_push_is_whole_or_reported_and_the_same_again_makes_it_once(hub, call, fault):
     method, pattern = call
     hub.faults({"method": method, "pattern": pattern, **fault})
@@ -132,8 +145,7 @@ ASKING = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("call", ASKING.values(), ids=ASKING)
+@met(ASKING)
 def test_a_question_is_answered_or_it_is_said_that_it_is_not(hub, tmp_path, call, fault):
     push(hub)
     pattern, ask = call
