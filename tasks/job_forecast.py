@@ -8,7 +8,8 @@ from blocks.tokens import count_tokens
 from core.errors import HubError
 from core.llm.run import Run
 from core.records import ModelRef
-from core.reports.costs import ASSUMPTIONS, measure_prompts, training_tokens
+from core.reports.costs import training_tokens
+from core.reports.planned_calls import ASSUMPTIONS, measure_prompts
 from core.settings.jobs import Training
 from core.training.estimate import Load
 from core.training.hardware import Flavor, flavors, load_hardware

@@ -1,15 +1,10 @@
 """What a run will cost, stage by stage, computed from the settings, the pack's own prompts and the price data, before anything is asked of a model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
 
 from core.authoring.prompt_search import MINIBATCH
 from core.evaluation.battery_play import openings_played
-from core.evaluation.general_prompts import general_questions
-from core.evaluation.pairwise import pairwise_prompt
-from core.evaluation.refusals import ANSWERS_A_CALL, requests_of
-from core.judging.facts import measure
 from core.judging.golden import Golden
 from core.judging.golden_judging import Sitting, is_made
 from core.llm.batches import WITH_BATCHES
@@ -18,52 +13,28 @@ from core.llm.models_asked import prices_of
 from core.llm.prices import PriceList
 from core.llm.run import Run
 from core.packs.pack import Pack
-from core.packs.prompts import load_shared
-from core.records import Exchange
-from core.rehearsal.assistant_note import note_inputs
-from core.rehearsal.course import steer
-from core.rehearsal.lengths import ANSWER_TOKENS, USER_TOKENS, planned_evaluation_lengths
-from core.rehearsal.personas import sample_persona
-from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.rehearsal.lengths import planned_evaluation_lengths
+from core.reports.planned_calls import (
+    ASSUMPTIONS,
+    Count,
+    Sizes,
+    assessor_tokens,
+    assistant_calls,
+    calls_of_mode,
+    judge_calls,
+    measure_prompts,
+    pairwise_calls,
+    refusal_calls,
+    suite_calls,
+    user_calls,
+)
 from core.settings.arms import BASE, PREFERRED, SYSTEM, TEACHER, UNDERSTUDY, ArmWords, as_written, read_arms
 from core.settings.jobs import Learn
 from core.settings.pipeline import Settings, load_training
 from core.settings.provider_options import LOCAL
 from core.training.windows import windowed_tokens
 
-SAMPLE = 64
-"""Personas over which the prompts' lengths are averaged."""
-
 JUDGE = "judge"
-Count = Callable[[str], int]
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """What an estimate assumes, as only real conversations could measure it.
-
-    Args:
-        user_tokens, answer_tokens: mean length of a simulated user's message and of an answer.
-        thinking_tokens: per call of a model that thinks.
-        verdict_tokens: what a judge writes on one criterion. In 34 real assessments (604 verdicts, by the
-            questions that the prompt still asks) the reasoning had 122 tokens in the mean. Its JSON with the
-            exchanges cited takes 42 more, and a lapse for each exchange that a failed verdict cites, up to
-            three, 20 in the mean.
-        passing: share of transcripts that pass.
-        reflection_tokens: of a request for a better prompt, with the failed criteria and the words that the verdicts cite.
-        verdict_line_tokens: what a judge writes on one answer to a request of the refusal suite, at most fifteen words and their JSON.
-    """
-
-    user_tokens: int = USER_TOKENS
-    answer_tokens: int = ANSWER_TOKENS
-    thinking_tokens: int = 200
-    verdict_tokens: int = 180
-    passing: float = 0.5
-    reflection_tokens: int = 8_000
-    verdict_line_tokens: int = 40
-
-
-ASSUMPTIONS = Assumptions()
 
 
 @dataclass(frozen=True)
@@ -113,94 +84,6 @@ def _sum(costs: Sequence[Cost]) -> float | None:
     return None if None in each else sum(price for price in each if price)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Mean tokens of the pack's prompts, and how many exchanges the conversations of a sample have."""
-
-    brief: float
-    steering: float
-    guidance: float
-    note: float
-    short: float
-    assessor: float
-    criteria: float
-    pairwise: float
-    lengths: list[int]
-
-    @property
-    def exchanges(self) -> float:
-        """Of a conversation, in the mean."""
-        return mean(self.lengths)
-
-
-def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
-    """Return how long the pack's prompts are, over the personas of a batch."""
-    generation = settings.generation
-    personas = [sample_persona(pack, generation.first_seed + number, generation.exchanges) for number in range(SAMPLE)]
-    notes = [steering_inputs(pack, persona, steer(pack, persona, 2, generation.minimum_exchanges)) for persona in personas]
-    return Sizes(
-        brief=mean(count(pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))) for persona in personas),
-        steering=mean(count(pack.prompts["user_steering"].render(**note)) for note in notes),
-        guidance=count(pack.instructions("assistant")),
-        note=_note_tokens(pack, count),
-        short=count(pack.system()),
-        assessor=_assessor_tokens(pack, count),
-        criteria=sum(count(criterion.text) for criterion in pack.rubric.criteria.values()),
-        pairwise=count(pairwise_prompt(pack, [])),
-        lengths=[persona.exchanges for persona in personas],
-    )
-
-
-def _note_tokens(pack: Pack, count: Count) -> int:
-    """Return how long the assistant's note gets: that of a conversation in which each figure of speech is used up."""
-    if pack.note is None:
-        return 0
-    answer = " ".join(figure.example for figure in pack.tics.figures)
-    said = [Exchange(exchange_number=number, user="A message.", assistant=answer or "An answer.") for number in range(1, 5)]
-    return count(pack.note.render(**note_inputs(pack, said, "A message.")))
-
-
-def _assessor_tokens(pack: Pack, count: Count) -> int:
-    """Return how long what a judge reads beside transcript and criteria is."""
-    said = [Exchange(exchange_number=1, user="A message.", assistant="An answer.")]
-    return count(pack.prompts["assessor"].render(exchanges=said, facts=measure(said, pack.tics)))
-
-
-def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
-    """Return the calls of one side of a conversation, with a prompt that only grows at its end and is read from the cache but for what is new.
-
-    Args:
-        stable: tokens of the instructions; note: of what is sent and not kept; answer: of what the side writes.
-        simulated: whether the side writes first.
-    """
-    exchange, kept, calls = taken.user_tokens + taken.answer_tokens, 0.0, []
-    for number in range(round(exchanges)):
-        prompt = stable + exchange * number + (0 if simulated else taken.user_tokens)
-        calls.append(Usage(round(prompt + note), round(answer + taken.thinking_tokens), round(kept), round(prompt - kept)))
-        kept = prompt
-    return calls
-
-
-def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript, by the settings' mode."""
-    words = sizes.assessor + exchanges * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
-    return calls_of_mode(pack, settings.assessment.judging.mode, sizes.criteria, words)
-
-
-def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, words: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript: the first puts the transcript into the cache, the others read it there.
-
-    Args:
-        criteria_tokens: of all criteria; words: tokens of the transcript and of what a judge reads beside both.
-    """
-    taken, criteria = ASSUMPTIONS, len(pack.rubric.criteria)
-    categories = len(pack.rubric.numbers.categories) + 1
-    count = {"single": 1, "category": categories, "compact": categories, "criterion": criteria}[mode]
-    prompt, answer = round(words + criteria_tokens / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
-    first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
-    return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
-
-
 def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], count: Count, measured: Sizes | None = None) -> list[Cost]:
     """Return what generation, assessment and evaluation cost.
 
@@ -209,76 +92,48 @@ def run_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[
         prices: by model reference.
         measured: the prompts, where they have been measured already.
     """
-    sizes, roles, taken, arms = measured or measure_prompts(pack, settings, count), settings.roles, ASSUMPTIONS, read_arms(settings.evaluation.arms)
-    share, trials = transcripts / len(sizes.lengths), settings.evaluation.trials
+    sizes, roles = measured or measure_prompts(pack, settings, count), settings.roles
+    share = transcripts / len(sizes.lengths)
+    return [
+        cost_of("generation", "user simulator", roles.user_simulator, share, user_calls(sizes, sizes.lengths), prices),
+        cost_of("generation", "assistant", roles.assistant, share, assistant_calls(sizes.lengths, sizes.guidance, sizes.note), prices),
+        *assessment_costs(pack, settings, transcripts, prices, sizes),
+        *_evaluation_costs(pack, settings, prices, count, sizes),
+    ]
+
+
+def _evaluation_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList], count: Count, sizes: Sizes) -> list[Cost]:
+    """Return what the evaluation costs, with safety battery and suites."""
+    roles, numbers, arms = settings.roles, settings.evaluation, read_arms(settings.evaluation.arms)
     exported = {BASE, UNDERSTUDY} | ({PREFERRED} if load_training(settings.training).pairs is not None else set())
-    others = len({*exported, *arms}) - 1
-    played = (1 + others) * trials
-    evaluated = planned_evaluation_lengths(pack, settings)
-
-    def user(lengths: Sequence[int]) -> list[Usage]:
-        return [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
-
-    def judge(lengths: Sequence[int]) -> list[Usage]:
-        return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
-
-    def assistant(lengths: Sequence[int], stable: float, note: float) -> list[Usage]:
-        return [call for n in lengths for call in rehearsal_calls(n, taken, stable, note, taken.answer_tokens, simulated=False)]
+    asked = {name: (model, words) for name, words in arms.items() if (model := arm_model(settings, words))}
+    others, judges, lengths = len({*exported, *arms}) - 1, roles.judges_of("evaluation"), planned_evaluation_lengths(pack, settings)
+    played = (1 + others) * numbers.trials
+    models = {*exported, *(words.model for words in arms.values())}
+    apart = {model: name for name, (model, _) in reversed(asked.items())}  # arms of one model share its answers to the suites
 
     def arm(words: ArmWords, lengths: Sequence[int]) -> list[Usage]:
         # a prompt file is taken to be as long as the pack's detailed prompt
-        return assistant(lengths, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
+        return assistant_calls(lengths, sizes.short if words.prompt == SYSTEM else sizes.guidance, sizes.note if as_written(words) else 0)
 
-    asked = {name: (model, words) for name, words in arms.items() if (model := arm_model(settings, words))}
-    # of one conversation with each persona, in both orders
-    pairwise = [
-        Usage(round(sizes.pairwise + 2 * n * (taken.user_tokens + taken.answer_tokens)), taken.verdict_tokens + taken.thinking_tokens) for n in evaluated
-    ]
-    models = {*exported, *(words.model for words in arms.values())}
-    # arms of one model share its answers to the suites
-    apart = {model: name for name, (model, _) in reversed(asked.items())}
-    return [
-        cost_of("generation", "user simulator", roles.user_simulator, share, user(sizes.lengths), prices),
-        cost_of("generation", "assistant", roles.assistant, share, assistant(sizes.lengths, sizes.guidance, sizes.note), prices),
-        *assessment_costs(pack, settings, transcripts, prices, sizes),
-        cost_of("evaluation", "user simulator", roles.user_simulator, played, user(evaluated), prices),
-        *(cost_of("evaluation", f"arm {name}", model, trials, arm(words, evaluated), prices) for name, (model, words) in asked.items()),
-        *(cost_of("evaluation", JUDGE, name, played, judge(evaluated), prices) for name in roles.judges_of("evaluation")),
-        *([cost_of("evaluation", "pairwise judge", roles.judges_of("evaluation")[0], 2 * others, pairwise, prices)] if settings.evaluation.pairwise else []),
-        *(cost_of("safety battery", f"arm {name}", model, 1, arm(words, battery_lengths(pack, settings)), prices) for name, (model, words) in asked.items()),
-        *battery_costs(pack, settings, prices, count, played // trials),
-        *(cost_of("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()),
-        cost_of("evaluation", "judge of refusals", roles.judges_of("evaluation")[0], len(models), refusal_calls(settings, count), prices),
-    ]
+    costs = [cost_of("evaluation", "user simulator", roles.user_simulator, played, user_calls(sizes, lengths), prices)]
+    costs += [cost_of("evaluation", f"arm {name}", model, numbers.trials, arm(words, lengths), prices) for name, (model, words) in asked.items()]
+    costs += [cost_of("evaluation", JUDGE, name, played, judge_calls(pack, settings, sizes, lengths), prices) for name in judges]
+    if numbers.pairwise:
+        costs.append(cost_of("evaluation", "pairwise judge", judges[0], 2 * others, pairwise_calls(sizes, lengths), prices))
+    battery = battery_lengths(pack, settings)
+    costs += [cost_of("safety battery", f"arm {name}", model, 1, arm(words, battery), prices) for name, (model, words) in asked.items()]
+    costs += battery_costs(pack, settings, prices, count, 1 + others)
+    costs += [cost_of("evaluation", f"arm {name}, suites", model, 1, suite_calls(settings, count), prices) for model, name in apart.items()]
+    return [*costs, cost_of("evaluation", "judge of refusals", judges[0], len(models), refusal_calls(settings, count), prices)]
 
 
 def assessment_costs(pack: Pack, settings: Settings, transcripts: int, prices: Mapping[str, PriceList], sizes: Sizes) -> list[Cost]:
     """Return what judging a batch costs, at the price of the providers' batches where the settings say so; arguments as for `run_costs`."""
     batched = [name for name in settings.roles.judges if settings.assessment.batch and name.partition("/")[0] in WITH_BATCHES]
     prices = {**prices, **{name: prices_of(settings, name, batch=True) for name in batched}}
-    calls = [call for n in sizes.lengths for call in judging_calls(pack, settings, sizes, n)]
+    calls = judge_calls(pack, settings, sizes, sizes.lengths)
     return [cost_of("assessment", JUDGE, name, transcripts / len(sizes.lengths), calls, prices) for name in settings.roles.judges]
-
-
-def suite_calls(settings: Settings, count: Count) -> list[Usage]:
-    """Return the calls in which a model is asked the general prompts and the requests of the refusal suite, each answer as long as it may be."""
-    numbers = settings.evaluation
-    asked = [item.prompt for item in general_questions(numbers)] + [item.text for item in requests_of(numbers)]
-    return [Usage(count(text), numbers.general_max_tokens + ASSUMPTIONS.thinking_tokens) for text in asked]
-
-
-def refusal_calls(settings: Settings, count: Count) -> list[Usage]:
-    """Return the calls of the judge on one model's answers to the refusal suite, each as long as it may be."""
-    taken, requests = ASSUMPTIONS, requests_of(settings.evaluation)
-    instructions = count(load_shared("refusals").render(answers=[]))
-    calls = [requests[start : start + ANSWERS_A_CALL] for start in range(0, len(requests), ANSWERS_A_CALL)]
-    return [
-        Usage(
-            instructions + sum(count(item.text) + settings.evaluation.general_max_tokens for item in call),
-            len(call) * taken.verdict_line_tokens + taken.thinking_tokens,
-        )
-        for call in calls
-    ]
 
 
 def arm_model(settings: Settings, words: ArmWords) -> str | None:
@@ -297,11 +152,9 @@ def optimise_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceLis
     sizes, roles, numbers, taken = measured or measure_prompts(pack, settings, count), settings.roles, settings.optimise, ASSUMPTIONS
     lengths = planned_evaluation_lengths(pack, settings)
     share = numbers.conversations / len(lengths)
-    user = [call for n in lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
-    judge = [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
     writing = Usage(taken.reflection_tokens, numbers.prompt_tokens + taken.thinking_tokens)
-    rows = [cost_of("prompt", "user simulator", roles.user_simulator, share, user, prices)]
-    rows += [cost_of("prompt", JUDGE, name, share, judge, prices) for name in roles.judges]
+    rows = [cost_of("prompt", "user simulator", roles.user_simulator, share, user_calls(sizes, lengths), prices)]
+    rows += [cost_of("prompt", JUDGE, name, share, judge_calls(pack, settings, sizes, lengths), prices) for name in roles.judges]
     return rows + ([cost_of("prompt", "designer", roles.designer, numbers.conversations / (2 * MINIBATCH), [writing], prices)] if roles.designer else [])
 
 
@@ -337,7 +190,7 @@ def battery_lengths(pack: Pack, settings: Settings) -> list[int]:
 
 def battery_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList], count: Count, arms: int) -> list[Cost]:
     """Return what judging the safety battery costs: one gate for each conversation, whose messages are known."""
-    numbers, taken, read = settings.evaluation, ASSUMPTIONS, _assessor_tokens(pack, count)
+    numbers, taken, read = settings.evaluation, ASSUMPTIONS, assessor_tokens(pack, count)
     calls = []
     for opening in openings_played(pack, numbers.suite_items) if numbers.battery_tries else []:
         said = sum(count(message) + taken.answer_tokens for message in opening.messages)
@@ -351,7 +204,7 @@ def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]
     """Return what each judge in each mode costs on a golden set, without the assessments that exist; gates that fail are confirmed by one more call."""
     gates = [criterion for criterion in run.pack.rubric.criteria.values() if criterion.head.gate]
     criteria, again = (sum(count(criterion.text) for criterion in some) for some in (run.pack.rubric.criteria.values(), gates))
-    assessor, written = _assessor_tokens(run.pack, count), len(gates) * ASSUMPTIONS.verdict_tokens + ASSUMPTIONS.thinking_tokens
+    assessor, written = assessor_tokens(run.pack, count), len(gates) * ASSUMPTIONS.verdict_tokens + ASSUMPTIONS.thinking_tokens
     words = {item.id: assessor + sum(count(said.user) + count(said.assistant) for said in item.file.exchanges) for item in golden}
     failing = {item.id for item in golden if any(item.file.verdicts[gate.id].answer == "NO" for gate in gates if gate.id in item.file.verdicts)}
     costs = []

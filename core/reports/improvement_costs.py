@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from core.llm.chat import Usage
 from core.llm.prices import PriceList
 from core.packs.pack import Pack
-from core.reports.costs import ASSUMPTIONS, JUDGE, Cost, Count, Sizes, cost_of, judging_calls, measure_prompts, rehearsal_calls, run_costs
+from core.reports.costs import JUDGE, Cost, cost_of, run_costs
+from core.reports.planned_calls import ASSUMPTIONS, Count, Sizes, judge_calls, measure_prompts, user_calls
 from core.settings.pipeline import Settings
 
 EVALUATES = ("evaluation", "safety battery")
@@ -22,8 +23,7 @@ def improvement_costs(pack: Pack, settings: Settings, prices: Mapping[str, Price
     """
     sizes, roles, numbers, taken = measured or measure_prompts(pack, settings, count), settings.roles, settings.improvement, ASSUMPTIONS
     share, corrections = numbers.conversations / len(sizes.lengths), numbers.conversations * numbers.corrections
-    user = [call for n in sizes.lengths for call in rehearsal_calls(n, taken, sizes.brief, sizes.steering, taken.user_tokens, simulated=True)]
-    judge = [call for n in sizes.lengths for call in judging_calls(pack, settings, sizes, n)]
+    user, judge = user_calls(sizes, sizes.lengths), judge_calls(pack, settings, sizes, sizes.lengths)
     gates = [criterion for criterion in pack.rubric.criteria.values() if criterion.head.gate]
     asked = (len(gates) + 1) / len(pack.rubric.criteria)
     said = sizes.exchanges / 2 * (taken.user_tokens + taken.answer_tokens)  # a correction is in the middle, in the mean

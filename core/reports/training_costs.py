@@ -5,7 +5,8 @@ from typing import Any
 
 from core.errors import SettingsError
 from core.packs.pack import Pack
-from core.reports.costs import ASSUMPTIONS, Count, Sizes, measure_prompts, training_tokens
+from core.reports.costs import training_tokens
+from core.reports.planned_calls import ASSUMPTIONS, Count, Sizes, measure_prompts
 from core.settings.jobs import LEARN, Learn
 from core.settings.pipeline import Settings, load_training
 from core.training.estimate import Load, training_seconds

@@ -10,8 +10,9 @@ from core.llm.models_asked import prices_of
 from core.llm.prices import PriceList
 from core.packs.pack import Pack, load_pack
 from core.paths import user_path
-from core.reports.costs import ASSUMPTIONS, RunCost, Sizes, arm_model, assessment_costs, measure_prompts, optimise_costs, preference_costs, run_cost
+from core.reports.costs import RunCost, arm_model, assessment_costs, optimise_costs, preference_costs, run_cost
 from core.reports.improvement_costs import improvement_costs
+from core.reports.planned_calls import ASSUMPTIONS, Sizes, measure_prompts
 from core.reports.render import markdown
 from core.reports.training_costs import training_costs
 from core.settings.arms import read_arms

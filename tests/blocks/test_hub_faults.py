@@ -81,7 +81,7 @@ def check_published(hub, commit, files, tag):
     assert there.count("Ours") == (1 if files is FILES else 2)
 
 
-def met(calls):
+def met(calls) -> pytest.MarkDecorator:
     """Pair each call with a fault of each kind: with another than the calls beside it."""
     pairs = [(call, kind[number % len(kind)]) for number, call in enumerate(calls) for kind in KINDS]
     return pytest.mark.parametrize(("call", "fault"), [(calls[call], FAULTS[fault]) for call, fault in pairs], ids=[" under ".join(pair) for pair in pairs])

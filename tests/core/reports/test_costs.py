@@ -10,7 +10,8 @@ from core.llm.prices import Given, Unknown
 from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.records import ModelChoice, Transcript
-from core.reports.costs import ASSUMPTIONS, Assumptions, golden_costs, judging_calls, measure_prompts, rehearsal_calls, run_cost, run_costs, training_tokens
+from core.reports.costs import golden_costs, run_cost, run_costs, training_tokens
+from core.reports.planned_calls import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
 from core.storage.store import Store
