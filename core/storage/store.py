@@ -265,10 +265,18 @@ class Store:
         return self.write(name, to_json(value, indent=1, by_alias=False) + b"\n")
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it is there.
+
+        Raises:
+            StoreError: it cannot be deleted.
+        """
         fs, place = self._place(name)
-        if fs.exists(place):
+        try:
             fs.rm_file(place)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(explain_failure("remove", f"{self.root}/{name}", error)) from error
         if noted := trace():
             noted.removed(name)
 
