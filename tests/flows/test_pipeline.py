@@ -46,7 +46,7 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, prefect_server):
     folder = tmp_path_factory.mktemp("pipeline")
-    settings = write_settings(folder)
+    settings = write_settings(folder, evaluation={"personas": 2, "exchanges": 2, "suite_items": 1})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
         seen = begin_trace(folder / "data")
