@@ -75,7 +75,7 @@ def settings(folder, tries):
         "models": {"openai-compatible": {"concurrency": AT_ONCE, "context": CONTEXT, "options": {"temperature": 0.8}, "price": {"input": 0, "output": 0}}},
         "calls": {"unusable_answers": tries},
         "budget": {"usd": 0},
-        "generation": {"conversations": 1, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": AT_ONCE, "max_tokens": 48, "guards": GUARDS},
+        "generation": {"conversations": 2, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": AT_ONCE, "max_tokens": 48, "guards": GUARDS},
         "assessment": {"max_tokens": 80, "judging": {"mode": "criterion", "confirm_gates": "never"}},
     }
     path = folder / f"settings-{tries}.yaml"
@@ -91,7 +91,7 @@ def wait_for(proxy, process, answers):
         time.sleep(0.05)
 
 
-async def test_a_conversation_and_its_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
+async def test_two_conversations_and_their_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
     play = settings(tmp_path, 30)
     started = command("generate", "--domain", PACK, "--settings", play)
     wait_for(proxy, started, 2)
@@ -102,11 +102,15 @@ async def test_a_conversation_and_its_verdicts_are_what_they_must_be_of_any_mode
         await assessment(PACK, None, rehearsed, settings=settings(tmp_path, 1))
 
     store, pack = Store(str(data_root)), load_pack(PACK)
-    (transcript,) = [store.load(item.path, Transcript) for item in store.load(rehearsed, TranscriptBatch).transcripts]
-    check_guarded(pack, transcript)
-    (assessed,) = [store.load(str(path.relative_to(data_root)), Assessment) for path in data_root.glob("assessments/*/*/*.json")]
-    check_verdicts(pack, assessed)
-    check_bill(store, data_root, proxy, transcript)
+    transcripts = [store.load(item.path, Transcript) for item in store.load(rehearsed, TranscriptBatch).transcripts]
+    assert len(transcripts) == 2
+    for transcript in transcripts:
+        check_guarded(pack, transcript)
+    verdicts = [store.load(str(path.relative_to(data_root)), Assessment) for path in data_root.glob("assessments/*/*/*.json")]
+    assert len(verdicts) == 2
+    for assessed in verdicts:
+        check_verdicts(pack, assessed)
+    check_bill(store, data_root, proxy, transcripts)
 
 
 def check_guarded(pack, transcript):
@@ -134,7 +138,7 @@ def check_verdicts(pack, assessed):
             assert verdict.cited
 
 
-def check_bill(store, root, proxy, transcript):
+def check_bill(store, root, proxy, transcripts):
     """The ledger has what the server says that each answer took; what was answered before the kill was not asked again."""
     entries = [entry for folder in root.glob("ledger/*") for entry in read_entries(store, folder.name)]
     answered = {entry["request_id"]: entry for entry in entries if entry["outcome"] != SENT}
@@ -144,7 +148,7 @@ def check_bill(store, root, proxy, transcript):
     for name, entry in answered.items():
         assert [entry["input_tokens"], entry["cache_read_tokens"], entry["output_tokens"]] == [counted[name][key] for key in ("input", "cached", "output")]
     assert sum(entry["cache_read_tokens"] for entry in answered.values()) > 0
-    kept = Counter({role: spent["calls"] for role, spent in transcript.provenance["usage"].items()})
+    kept = sum((Counter({role: spent["calls"] for role, spent in item.provenance["usage"].items()}) for item in transcripts), Counter())
     played = Counter(entry["role"] for entry in answered.values() if entry["role"] != "judge")
     assert (played - kept).total() <= AT_ONCE  # a message whose answer was on the way to the disk when the kill came
 
