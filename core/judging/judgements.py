@@ -10,6 +10,7 @@ from core.errors import InvalidOutputError, TruncatedError
 from core.judging.echo import Gram
 from core.judging.empty_words import plain, runs_of, what_is_empty
 from core.judging.lapses import decide
+from core.judging.text_facts import words
 from core.llm.chat import Reply
 from core.llm.json_answers import AMBIGUOUS, TWICE, json_answer, own_objects
 from core.packs.pack import Criterion, Rubric
@@ -20,6 +21,10 @@ Form = Literal["alone", "list", "object"]
 """Of an answer."""
 
 WEIGHTS: dict[str, Literal["light", "grave"]] = {"light": "light", "grave": "grave"}
+LAPSE_WORDS = 2
+"""Fewest words that say what a lapse is: "none" and nothing at all are no lapse, though a list that has to be filled may hold them."""
+_FORM = re.compile(r'"what": "([^"\n]+)"')
+"""What a lapse is called in the form that ends a prompt."""
 SHOWN = 60
 """Characters of what a judge wrote that a message repeats."""
 
@@ -120,7 +125,8 @@ def read_judgement(
     schema = answer_schema([criterion.id for criterion in criteria], "alone" if alone else "object", exchanges, lapses=True)
     schema |= {"required": ["reasoning", "answer"]} if alone else {}  # without the others it can be understood as well
     found = json_answer(reply.text, schema, asked)
-    judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], [_said(item) for item in own_objects(asked) if "answer" in item])
+    quoted = [_said(item) for item in own_objects(asked) if "answer" in item]
+    judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], quoted, {plain(what) for text in asked for what in _FORM.findall(text)})
     items = judgement.items(found.text, schema, criteria[0].id if alone else None)
     verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
     empty = _empty(verdicts, runs_of(asked), others or {})
@@ -154,12 +160,13 @@ class _Reading:
     """A reply that is being read.
 
     Args:
-        quoted: what the prompt itself has in the form of verdicts.
+        quoted: what the prompt itself has in the form of verdicts; form: what it calls a lapse in its form.
     """
 
     exchanges: int
     repairs: list[str] = field(default_factory=list)
     quoted: list[tuple[str, str]] = field(default_factory=list)
+    form: set[str] = field(default_factory=set)
 
     def items(self, text: str, schema: Mapping[str, Any], alone: str | None) -> list[dict[str, Any]]:
         """Return the verdicts as they stand in the reply.
@@ -222,7 +229,7 @@ class _Reading:
         return answer
 
     def _lapses(self, listed: Any) -> list[Lapse] | str:
-        """Return the lapses, or what is wrong with them."""
+        """Return the lapses, each once, or what is wrong with them."""
         lapses = []
         for part in [] if listed is None else listed if isinstance(listed, list) else [listed]:
             numbers = self._cited([part.get("exchange")]) if isinstance(part, dict) else None
@@ -231,8 +238,11 @@ class _Reading:
                 return f"The judge lists the lapse {str(part)[:SHOWN]!r}; a lapse has a number `exchange`, `what`, and a `weight`: {', '.join(WEIGHTS)}."
             if not 1 <= numbers[0] <= self.exchanges:
                 return f"The judge lists a lapse in exchange {numbers[0]}; there are {self.exchanges}."
-            lapses.append(Lapse(exchange=numbers[0], what=str(part.get("what", "")), weight=WEIGHTS[weight]))
-        return lapses
+            what = str(part.get("what") or "")
+            if len(words(what)) < LAPSE_WORDS or plain(what) in self.form:
+                return f"The judge lists a lapse in exchange {numbers[0]} and does not say what it is: {what[:SHOWN]!r}."
+            lapses.append(Lapse(exchange=numbers[0], what=what, weight=WEIGHTS[weight]))
+        return [lapse for place, lapse in enumerate(lapses) if lapse not in lapses[:place]]
 
     def _cited(self, cited: Any) -> list[int] | None:
         """Return the numbers of exchanges; none for what are none."""

@@ -86,6 +86,21 @@ def test_lapses_that_cannot_be_are_no_verdict(lapses, answer):
     assert found.answer is answer
 
 
+@pytest.mark.parametrize("what", ["", "none", None, "<a few words>", "a few words"])
+def test_a_lapse_that_says_nothing_or_repeats_the_form_fails_no_gate(what):
+    prompt = PACK.prompts["assessor_question"].render(exchanges=[{}] * 5, criteria=[], alone=False, listed=False)
+    filled = {"reasoning": "The coach asks at once and names the line.", "lapses": [{"exchange": 1, "what": what, "weight": "light"}], "cited": [1]}
+    reply = Reply(json.dumps({"verdicts": {"CQ8": {**filled, "answer": "YES"}}}), "stop", Usage())
+    (found,) = read_judgement(reply, [CQ8], 5, asked=[prompt], rubric=RUBRIC).verdicts
+    assert found.answer is Answer.ERROR
+
+
+def test_the_same_lapse_listed_again_counts_once():
+    reply = Reply(json.dumps({"verdicts": [said("YES", (1, "light"), (1, "light"), (1, "light"))]}), "stop", Usage())
+    (found,) = read_judgement(reply, [CP2], 5, rubric=RUBRIC).verdicts
+    assert found.answer is Answer.YES
+
+
 def test_assessments_from_before_lapses_stay_readable():
     assert Verdict.model_validate({"criterion": "CP2", "answer": "NO", "reasoning": "x"}).lapses == []
 
