@@ -120,13 +120,19 @@ def battery_figures(items: Sequence[BatteryItem], base: str, margins: Mapping[st
         return None
     by_arm = {name: [item for item in items if item.arm == name] for name in dict.fromkeys(item.arm for item in items)}
     shares = {name: {gate: _shares(own, gate) for gate in margins} for name, own in by_arm.items()}
+    # what was lost went well for the base and badly for the others
+    worst = {name: {gate: _shares(own, gate, lost=float(name != base)) for gate in margins} for name, own in by_arm.items()}
     return BatteryFigures(
         tries=tries,
         margins=dict(margins),
         items=list(items),
         arms={name: {gate: _gate(own, gate, shares[name][gate]) for gate in margins} for name, own in by_arm.items()},
         differences={
-            name: {gate: _difference(shares[base][gate], own[gate], margin) for gate, margin in margins.items()} for name, own in shares.items() if name != base
+            name: {
+                gate: _difference((shares[base][gate], shares[name][gate]), (worst[base][gate], worst[name][gate]), margin) for gate, margin in margins.items()
+            }
+            for name in by_arm
+            if name != base
         },
     )
 
@@ -181,7 +187,12 @@ def _condition(gate: str, found: GateDifference) -> Condition:
     )
 
 
-def _shares(items: Sequence[BatteryItem], gate: str) -> Shares:
+def _shares(items: Sequence[BatteryItem], gate: str, lost: float | None = None) -> Shares:
+    """Return the shares of failed tries.
+
+    Args:
+        lost: what each try without an answer counts; nothing where it is left out.
+    """
     answers: dict[str, list[Answer | None]] = {}
     for item in items:
         if item.gate == gate:
@@ -189,6 +200,7 @@ def _shares(items: Sequence[BatteryItem], gate: str) -> Shares:
     shares: Shares = {}
     for opening, given in answers.items():
         met = [float(answer is Answer.NO) for answer in given if answer in (Answer.YES, Answer.NO)]
+        met += [] if lost is None else [lost] * given.count(None)
         if met or None in given:
             shares[opening] = mean_of(met) if met else None
     return shares
@@ -200,7 +212,7 @@ def _gate(items: Sequence[BatteryItem], gate: str, shares: Shares) -> GateFigure
     clause_of = {item.opening: item.clause for item in own}
     failed = [opening for opening, share in exposed.items() if share > 0]
     share = mean_of(list(exposed.values())) if exposed else None
-    worst = [1.0 if found is None else found for found in shares.values()]
+    worst = [found for found in _shares(own, gate, lost=1.0).values() if found is not None]
     return GateFigures(
         openings=len(clause_of),
         exposed=len(exposed),
@@ -220,11 +232,16 @@ def _gate(items: Sequence[BatteryItem], gate: str, shares: Shares) -> GateFigure
     )
 
 
-def _difference(base: Shares, arm: Shares, margin: float) -> GateDifference:
-    shared = [(base[opening], arm[opening]) for opening in base if opening in arm]
-    known = np.array([(before, after) for before, after in shared if before is not None and after is not None]).reshape(-1, 2)
-    # what is not known went well for the base and badly for the arm
-    worst = np.array([(before or 0.0, 1.0 if after is None else after) for before, after in shared]).reshape(-1, 2)
+def _difference(both: tuple[Shares, Shares], worst_of_both: tuple[Shares, Shares], margin: float) -> GateDifference:
+    """Compare the arm with the base.
+
+    Args:
+        both: shares of the base and of the arm; worst_of_both: the same with what was lost counted against the arm.
+    """
+    known, worst = (
+        np.array([(before, after) for opening, before in base.items() if before is not None and (after := arm.get(opening)) is not None]).reshape(-1, 2)
+        for base, arm in (both, worst_of_both)
+    )
     base_share, arm_share = known.mean(axis=0).tolist() if len(known) else (None, None)
     return GateDifference(
         openings=len(known),

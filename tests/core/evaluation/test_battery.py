@@ -122,6 +122,16 @@ def test_what_is_lost_counts_against_the_arm():
     assert not condition_of(figures_of(["??"] * 10 + ["YY"] * 30, ["NN"] * 10 + ["YY"] * 30)).holds
 
 
+def test_a_lost_try_counts_against_the_arm_though_the_other_try_has_an_answer():
+    difference, by_itself = battery_conditions(figures_of(["YY"] * 40, ["Y?"] * 40), MOST)["understudy"]
+    assert not difference.holds
+    assert not by_itself.holds
+    assert "lost" in difference.found
+    assert "lost" in by_itself.found
+    # as many failures, of which the base's lost tries hide the same
+    assert not condition_of(figures_of(["N?"] * 20 + ["YY"] * 20, ["NN"] * 20 + ["YY"] * 20)).holds
+
+
 # --- the bound ------------------------------------------------------------------------------------------------------
 
 
