@@ -44,7 +44,7 @@ def nothing_left(folder, seconds=6):
 @pytest.fixture
 def alone(command, tmp_path):
     """Start a command with a temporary server of its own."""
-    return lambda *words, **environment: command(*words, forks=False, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **environment)
+    return lambda *words, **options: command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **options)
 
 
 def wait_until_it_hears(process):
@@ -74,27 +74,19 @@ def assert_stopped(process, code, folder, sentence=STOPPED):
     nothing_left(folder)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("seconds", [0.0, 1.5, 4.0])
+@pytest.mark.parametrize(
+    ("seconds", "number", "code"), [(0.0, signal.SIGTERM, 143), (0.0, signal.SIGINT, 130), (1.5, signal.SIGTERM, 143), (4.0, signal.SIGINT, 130)]
+)
 def test_a_command_can_be_stopped_while_it_imports_and_while_its_server_starts(alone, tmp_path, seconds, number, code):
-    process = alone("generate", "--settings=config/demo.yaml", "--count=3")
+    process = alone("generate", "--settings=config/demo.yaml", "--count=3", forks=False)
     wait_until_it_hears(process)
     time.sleep(seconds)
     process.send_signal(number)
     assert_stopped(process, code, tmp_path)
 
 
-def test_sigterm_in_the_middle_of_conversations_ends_the_command_and_its_server_and_keeps_what_was_made(alone, tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
-    process = alone("generate", f"--settings={path}")
-    wait_for(process, r"So far: [1-9]\d* of 1,500")
-    process.terminate()
-    assert_stopped(process, 143, tmp_path)
-    assert list(data_root.rglob("transcripts/**/*.json"))
-
-
-def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
+def test_sigterm_to_make_ends_the_command_and_its_server_and_keeps_what_was_made(tmp_path, data_root, forked):
+    path = write_settings(tmp_path, generation={"conversations": 300, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     makefile = tmp_path / "Makefile"
     makefile.write_text(
         f"SHELL := /bin/bash\ngenerate:\n\t@{sys.executable} -m flows.terminal generate $(if $(SETTINGS),--settings $(SETTINGS))\n", encoding="utf-8"
@@ -102,12 +94,13 @@ def test_sigterm_to_make_ends_the_command_too(tmp_path, data_root):
     env = {**os.environ, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect"), "UNDERSTUDY_DATA": str(data_root), "PREFECT_LOGGING_LEVEL": "INFO"}
     words = ["make", "-f", str(makefile), "generate", f"SETTINGS={path}"]
     process = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    wait_for(process, r"So far: [1-9]\d* of 1,500")
+    wait_for(process, r"So far: [1-9]\d* of 300")
     os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does: make and the command alike, and make passes it on
     output, _ = process.communicate(timeout=240)
     assert "Traceback" not in output, output
     assert output.count(STOPPED) == 1, output
     assert process.returncode == -signal.SIGTERM
+    assert list(data_root.rglob("transcripts/**/*.json"))
     nothing_left(tmp_path)
 
 
@@ -130,11 +123,11 @@ def with_dataset(prefect_server, tmp_path_factory):
 
 
 @pytest.fixture
-def training(with_dataset, data_root, alone):
-    """A run of the pipeline whose dataset is made and whose training job runs."""
+def training(with_dataset, data_root, alone, forked):
+    """A command whose training job runs."""
     made, settings = with_dataset
     shutil.copytree(made, data_root)
-    process = alone("run", f"--settings={settings}")
+    process = alone("train", f"--settings={settings}")
     wait_for(process, "train_sft runs")
     return process
 
@@ -155,7 +148,7 @@ def test_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_job_and_no_s
 
 def test_sigterm_while_a_job_runs_stops_the_job(training, tmp_path, data_root):
     time.sleep(1)
-    training.terminate()
+    training.send_signal(signal.SIGTERM)
     assert_stopped(training, 143, tmp_path)
     assert nothing_looks_finished(data_root)
 
@@ -168,10 +161,10 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
     assert nothing_looks_finished(data_root)
 
 
-def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path):
+def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path, forked):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3")
     wait_for(process, "How the simulated users played")
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     assert_stopped(process, 143, tmp_path)
 
 
