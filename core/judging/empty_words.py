@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from core.errors import RunStoppedError
 from core.judging.echo import Gram, grams
@@ -32,8 +33,16 @@ def runs_of(asked: Iterable[str], quotable: Iterable[str] = ()) -> set[Gram]:
     Args:
         asked: the texts of the prompt.
     """
-    said = {gram for text in quotable for gram in grams(words(text))}
-    return {gram for text in asked for gram in grams(words(text))} - said
+    return _runs_in(asked) - _runs_in(quotable)
+
+
+def _runs_in(texts: Iterable[str]) -> set[Gram]:
+    return set().union(*map(_kept_runs, texts))
+
+
+@lru_cache(maxsize=16)  # most of a prompt is the same for every conversation
+def _kept_runs(text: str) -> frozenset[Gram]:
+    return frozenset(grams(words(text)))
 
 
 def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], fewest: int = FEWEST_WORDS) -> str | None:
