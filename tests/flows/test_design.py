@@ -64,9 +64,13 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert "Answer in the language of the message." in load_pack("home-cooking").prompts["system"].text  # the finding that was applied
 
 
-async def test_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_path, data_root, packs, brief):
+async def test_an_installation_touches_its_domain_alone_and_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_path, data_root, packs, brief):
     settings = design_settings(tmp_path)
+    (packs / "prompts/other").mkdir(parents=True)
+    (packs / "prompts/other/system.md").write_text("theirs", encoding="utf-8")
     await design(brief, "home-cooking", settings, install=True)
+    made = {path.relative_to(packs).parts[:-1] for path in packs.rglob("*") if path.is_file()} - {("prompts", "other")}
+    assert made == {("config", "domains", "home-cooking"), ("prompts", "home-cooking"), ("prompts", "home-cooking", "criteria")}
     mine = packs / "prompts/home-cooking/system.md"
     mine.write_text("---\ninputs: []\n---\nMine.\n", encoding="utf-8")
     with pytest.raises(DesignError, match="exists already"):
@@ -75,15 +79,6 @@ async def test_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_pat
     await design(brief, "home-cooking", settings, install=True, overwrite=True)
     assert "Mine." not in mine.read_text(encoding="utf-8")
     assert "Mine." in (packs / "prompts/.home-cooking.before/system.md").read_text(encoding="utf-8")
-
-
-async def test_an_installation_touches_the_folders_of_its_domain_alone(tmp_path, data_root, packs, brief):
-    (packs / "prompts/other").mkdir(parents=True)
-    (packs / "prompts/other/system.md").write_text("theirs", encoding="utf-8")
-    await design(brief, "home-cooking", design_settings(tmp_path), install=True)
-    made = {path.relative_to(packs).parts[:-1] for path in packs.rglob("*") if path.is_file()} - {("prompts", "other")}
-    own = {("config", "domains", "home-cooking"), ("prompts", "home-cooking"), ("prompts", "home-cooking", "criteria")}
-    assert made == own
     assert (packs / "prompts/other/system.md").read_text(encoding="utf-8") == "theirs"
 
 

@@ -80,17 +80,17 @@ async def test_what_was_rehearsed_by_day_is_judged_too_and_its_personas_are_not_
 
 
 async def test_the_report_is_in_the_ui_with_the_nights_before_it(tmp_path, data_root):
-    settings = nightly_settings(tmp_path)
-    for name in ("2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"):
-        found = await nightly(night=name, conversations=2, settings=settings)
+    settings = nightly_settings(tmp_path, nightly={"nights": 1})
+    for name in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        found = await nightly(night=name, conversations=1, settings=settings)
     async with get_client() as client:
         wanted = ArtifactFilter.model_validate({"key": {"any_": ["nightly-therapeutic-coaching"]}})
         (artifact, *_) = await client.read_artifacts(artifact_filter=wanted, limit=1)
     text = open_store().read(found.path.replace(".json", ".md"))
     assert artifact.data is not None
-    assert "| 2026-11-05 **this one** |" in text
+    assert "| 2026-11-03 **this one** |" in text
     rows = [line for line in text.splitlines() if line.startswith("| 2026-11-")]
-    assert [row[2:12] for row in rows] == ["2026-11-05", "2026-11-04", "2026-11-03", "2026-11-02"]  # this one and three before
+    assert [row[2:12] for row in rows] == ["2026-11-03", "2026-11-02"]  # this one and one before
     assert "The simulated users" in text
 
 

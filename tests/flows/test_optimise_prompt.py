@@ -79,13 +79,13 @@ async def test_a_spent_budget_keeps_what_was_found_and_more_of_it_continues(tmp_
 
 
 async def test_a_search_may_begin_with_the_detailed_prompt(tmp_path, data_root):
-    made = await optimise_prompt("scripted/0.3", "coding-mentor", start="assistant", settings=small(tmp_path, optimise={**NUMBERS, "conversations": 15}))
+    made = await optimise_prompt("scripted/0.3", "coding-mentor", start="assistant", settings=small(tmp_path, optimise={**NUMBERS, "conversations": 12}))
     start = open_store().load(made.path, Optimisation).candidates[0].text
     assert start.splitlines()[0] in load_pack("coding-mentor").prompts["assistant"].text
 
 
 async def test_its_conversations_are_in_no_batch_that_is_judged_or_trained_on(tmp_path, data_root):
-    settings = small(tmp_path)
+    settings = small(tmp_path, optimise={**NUMBERS, "conversations": 12})
     await optimise_prompt("scripted/0.3", settings=settings)
     await generation(conversations=2, settings=settings)
     batch = open_store().load_json(await assessment(settings=settings))

@@ -13,9 +13,10 @@ LUNA = "openai/gpt-6-luna"
 
 
 def settings_of(tmp_path, stub=None, **changes):
-    of_evaluation = {"personas": 6, "trials": 2, "exchanges": 3, "general_max_tokens": 0, **changes}
+    of_evaluation = {"personas": 6, "trials": 2, "exchanges": 3, "general_max_tokens": 0, "battery_tries": 0, **changes}
     if stub is None:
         return write_settings(tmp_path, evaluation=of_evaluation)
+    of_evaluation |= {"personas": 3, "trials": 1}
     models = {"openai": {"concurrency": 10, "options": {"base_url": f"{stub.url}/v1"}}}
     calls = {"attempts": 2, "first_backoff_seconds": 0.01, "unusable_answers": 2}
     roles = {"judges": [LUNA]}
@@ -64,7 +65,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_no_other(tmp_path, 
     settings = settings_of(tmp_path, stub)
     first = await evaluation(arms=ARMS, settings=settings)
     own = [entry for entry in paid(data_root) if entry["item"].startswith("pair-")]
-    assert len(own) == len(stored(data_root)) == 12
+    assert len(own) == len(stored(data_root)) == 2 * 3
     assert f"| {LUNA} | {len(paid(data_root)):,} |" in open_store().read(first.path.replace("comparison.json", "report.md"))
     stored(data_root)[0].unlink()
     before = len(paid(data_root))
@@ -76,5 +77,5 @@ async def test_a_judge_that_compares_nothing_is_counted_and_the_evaluation_ends_
     stub.set(faults=[{"protocol": "responses", "when": {"contains": "You compare two conversations"}, "fault": {"kind": "refuse"}}])
     record = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, stub)))
     found = record.pairwise["understudy"]
-    assert (found.rate, found.unanswered, found.too_long) == (None, 6, 0)
+    assert (found.rate, found.unanswered, found.too_long) == (None, 3, 0)
     assert record.comparison.comparisons["understudy"].decided

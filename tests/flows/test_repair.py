@@ -1,6 +1,8 @@
 """Repair as a flow: what almost passed is rescued, reported, marked in the dataset and bounded there."""
 
+import asyncio
 import json
+import shutil
 
 import pytest
 import yaml
@@ -25,20 +27,38 @@ def repair_settings(tmp_path, **changes):
     )
 
 
-async def made(settings):
-    await generation(settings=settings)
-    return await assessment(settings=settings)
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A data root with judged conversations, and their batch."""
+    folder = tmp_path_factory.mktemp("judged")
+    settings = repair_settings(folder)
+
+    async def make():
+        await generation(settings=settings)
+        return await assessment(settings=settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        return folder / "data", asyncio.run(make())
 
 
-async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked(tmp_path, data_root):
+@pytest.fixture
+def batch(judged, data_root):
+    """The batch, in a data root of the test's own."""
+    made, name = judged
+    shutil.copytree(made, data_root)
+    return name
+
+
+async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked(tmp_path, batch):
     settings = repair_settings(tmp_path)
-    before = AssessmentBatch.model_validate_json(open_store().read(await made(settings)))
+    before = AssessmentBatch.model_validate_json(open_store().read(batch))
     found = await repair(settings=settings)
-    batch = AssessmentBatch.model_validate_json(open_store().read(found.path))
-    rescued = [item for item in batch.assessments if item.outcome is Outcome.PASS]
+    after = AssessmentBatch.model_validate_json(open_store().read(found.path))
+    rescued = [item for item in after.assessments if item.outcome is Outcome.PASS]
     assert rescued
     failed_gates = {item.transcript.id for item in before.assessments if json.loads(open_store().read(item.path))["score"]["failed_gates"]}
-    for item in batch.assessments:
+    for item in after.assessments:
         mended = Transcript.model_validate_json(open_store().read(item.transcript.path))
         reported = mended.provenance["repair"]
         assert reported["of"] not in failed_gates
@@ -56,9 +76,8 @@ async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_d
     assert len(beyond) == len(rescued) - len(marked)
 
 
-async def test_they_can_be_left_out_of_the_dataset(tmp_path, data_root):
+async def test_they_can_be_left_out_of_the_dataset(tmp_path, batch):
     settings = repair_settings(tmp_path)
-    await made(settings)
     await repair(settings=settings)
     given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     given["repair"]["in_dataset"] = False
@@ -67,20 +86,18 @@ async def test_they_can_be_left_out_of_the_dataset(tmp_path, data_root):
     assert not any("mended_from" in entry for entry in manifest["transcripts"])
 
 
-async def test_run_again_nothing_is_mended_anew(tmp_path, data_root):
+async def test_run_again_nothing_is_mended_anew(tmp_path, data_root, batch):
     settings = repair_settings(tmp_path)
-    judged = await made(settings)
-    first = await repair(batch=judged, settings=settings)
+    first = await repair(batch=batch, settings=settings)
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")}
-    assert await repair(batch=judged, settings=settings) == first
+    assert await repair(batch=batch, settings=settings) == first
     assert {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")} == before
     mended_again = await repair(batch=first.path, settings=settings)
     assert mended_again.summary["mended"].startswith("0 of ")
 
 
-async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root):
+async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root, batch):
     settings = repair_settings(tmp_path, repair={"max_score_gap": 0.0})
-    await made(settings)
     found = await repair(settings=settings)
     assert found.summary["mended"].startswith("0 of ")
     text = next(data_root.glob("reports/*/repairs.md")).read_text(encoding="utf-8")
