@@ -193,6 +193,8 @@ def test_export_names_what_is_missing(tmp_path: Path) -> None:
 # --- with a model ---
 
 
+BRIEF: list[object] = ["--greedy-tokens", 4, "--heldout-examples", 2, "--threads", 1]
+
 PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 EVERYBODY = PLAIN.replace("{{ m.content }}<|im_end|>", "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}")
 NO_STOP = PLAIN.replace(
@@ -250,7 +252,7 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     assert progress[-1]["of"] == 48
     assert (tmp_path / "adapter" / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
 
-    common = ["--llama-cpp", runtime.converter, "--fallback-pre-tokenizer", "qwen2", "--context", 512, "--greedy-tokens", 4, "--threads", 1]
+    common = ["--llama-cpp", runtime.converter, "--fallback-pre-tokenizer", "qwen2", "--context", 512, *BRIEF]
     succeed("convert_gguf", "--base", base, "--name", "base", "--output", tmp_path / "base", "--discard-f16", *common)
     succeed("convert_gguf", "--base", base, "--adapter", tmp_path / "adapter", "--name", "tuned", "--output", tmp_path / "tuned", *common)
     assert {path.name for path in (tmp_path / "base").iterdir()} == {"base-q4_k_m.gguf", "Modelfile", "export.json"}
@@ -289,7 +291,7 @@ def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: P
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
-    common: list[object] = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", runtime.converter, "--greedy-tokens", 4, "--threads", 1]
+    common: list[object] = ["--base", base, "--name", "x", "--output", tmp_path / "out", "--llama-cpp", runtime.converter, *BRIEF]
     unknown, other, inexact = refuse(
         "convert_gguf",
         common,
