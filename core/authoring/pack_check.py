@@ -15,7 +15,7 @@ from core.paths import find_data
 from core.records import Exchange, Persona
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
-from core.rehearsal.personas import sample_persona
+from core.rehearsal.personas import episodes_met, sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.text_files import read_text
 
@@ -32,9 +32,8 @@ EXAMPLE = re.compile(r"^- ", re.MULTILINE)
 
 def review_pack(pack: Pack) -> list[str]:
     """Return what a person should look at, each as a sentence with the file; nothing for a pack that lacks nothing."""
-    people = [sample_persona(pack, seed) for seed in range(MEETING_EPISODES)]
-    some = people[:PERSONAS]
-    return [*_criteria(pack), *_topics(pack, some), *_flaws(pack, some), *_episodes(pack, people), *_gates(pack), *_figures(pack), *_prompts(pack)]
+    people = [sample_persona(pack, seed) for seed in range(PERSONAS)]
+    return [*_criteria(pack), *_topics(pack, people), *_flaws(pack, people), *_episodes(pack), *_gates(pack), *_figures(pack), *_prompts(pack)]
 
 
 def rendered_prompts(pack: Pack) -> dict[str, str]:
@@ -86,16 +85,17 @@ def _flaws(pack: Pack, people: Sequence[Persona]) -> list[str]:
     return [f"Flaw {name} is had by none of {PERSONAS} personas; raise its weight or look at its not_with." for name in pack.flaws.kinds if name not in met]
 
 
-def _episodes(pack: Pack, people: Sequence[Persona]) -> list[str]:
+def _episodes(pack: Pack) -> list[str]:
     """Look whether each episode is met, and whether the episodes take no more of the messages than the pack allows."""
     rules = pack.episodes
-    met = {episode.name for persona in people for episode in persona.episodes}
+    drawn = [episodes_met(pack, seed) for seed in range(MEETING_EPISODES)]
+    met = {episode.name for _, episodes in drawn for episode in episodes}
     found = [
         f"Episode {name} is met by none of {MEETING_EPISODES:,} personas; raise its weight or look at its not_with."
         for name in rules.episodes
         if name not in met
     ]
-    taken = sum(len(episode.beats) for persona in people for episode in persona.episodes) / sum(persona.exchanges for persona in people)
+    taken = sum(len(episode.beats) for _, episodes in drawn for episode in episodes) / sum(exchanges for exchanges, _ in drawn)
     if taken > rules.most_of_messages:
         found.append(
             f"Episodes take {100 * taken:.1f} % of the messages, and episodes.yaml allows {100 * rules.most_of_messages:.0f} % (most_of_messages). Lower share."

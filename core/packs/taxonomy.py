@@ -166,7 +166,7 @@ class Taxonomy(Strict):
             drawn: what a persona has of the other dimensions.
         """
         given = drawn[self.depends[dimension]] if dimension in self.depends else ""
-        return self._weights(dimension)[given]
+        return {value: item.weight[given] if isinstance(item.weight, dict) else item.weight for value, item in self.dimensions[dimension].items()}
 
     def _weights(self, dimension: str) -> dict[str, dict[str, float]]:
         """Return the weights for each value of the dimension that this one depends on, or under an empty name."""
@@ -249,7 +249,7 @@ def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]],
 
 def goes_with(not_with: Mapping[str, Sequence[str]], drawn: Mapping[str, str]) -> bool:
     """Say whether something goes together with what a persona has of the dimensions."""
-    return not any(drawn.get(dimension) in values for dimension, values in not_with.items())
+    return not not_with or not any(drawn.get(dimension) in values for dimension, values in not_with.items())
 
 
 def sums_to_one(place: str, weights: Mapping[str, float]) -> None:

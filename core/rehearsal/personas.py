@@ -7,7 +7,7 @@ from core.errors import PersonaError
 from core.fingerprint import seed_of
 from core.packs.pack import Pack
 from core.packs.taxonomy import LengthClass, goes_with
-from core.records import Flaw, Persona, Topic
+from core.records import Episode, Flaw, Persona, Topic
 from core.rehearsal.episodes import draw_episodes
 from core.rehearsal.life import draw_events, draw_life, first_day, home, with_courses
 from core.rehearsal.low_discrepancy import at, spread, within
@@ -45,6 +45,12 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
         events=draw_events(pack, seed, drawn, topics, length, kind.events, taken),
         episodes=episodes,
     )
+
+
+def episodes_met(pack: Pack, seed: int) -> tuple[int, list[Episode]]:
+    """Return how many exchanges the conversation of a seed's persona is to have, and its episodes; the rest of a persona takes several times as long."""
+    _, length = draw_length(pack, seed)
+    return length, draw_episodes(pack, seed, _dimensions(pack, seed), length)
 
 
 def draw_length(pack: Pack, seed: int, exchanges: tuple[int, int] | None = None) -> tuple[LengthClass, int]:
