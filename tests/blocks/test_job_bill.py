@@ -2,9 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +22,7 @@ from tasks.job_forecast import check_job_budget
 from tests.blocks.job_buyer import FLAVOR, SECONDS
 from tests.conftest import CHECKOUT
 from tests.hub_stub.client import start_hub
+from tests.nursery import Nursery
 
 ONE = greatest_usd(SECONDS, load_hardware().flavors[FLAVOR].usd_per_hour)
 NOW = datetime.now(UTC)
@@ -34,28 +34,32 @@ def server(tmp_path_factory):
         yield hub
 
 
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory):
+    with closing(Nursery(tmp_path_factory.mktemp("nursery"), ["tests.blocks.job_buyer"], {**os.environ, "PYTHONPATH": str(CHECKOUT)})) as found:
+        yield found
+
+
 @pytest.fixture
-def start(server, tmp_path):
+def start(server, nursery, tmp_path):
     server.reset()
     server.faults()
     server.clear_log()
-    environment = {**os.environ, **server.environment(tmp_path / "home"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, **server.environment(tmp_path / "home"), "UNDERSTUDY_DATA": str(tmp_path / "data"), "PYTHONWARNINGS": "ignore"}
     started = []
 
     def begin(name, usd):
-        words = [sys.executable, "-W", "ignore", "-m", "tests.blocks.job_buyer", server.url, name, str(usd)]
-        started.append(subprocess.Popen(words, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        started.append(nursery.start(["-m", "tests.blocks.job_buyer", server.url, name, str(usd)], environment))
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
 
 
 def end(process):
-    said, trouble = process.communicate(timeout=240)
-    assert process.returncode in (0, 3), trouble
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode in (0, 3), said
     return process.returncode, said
 
 

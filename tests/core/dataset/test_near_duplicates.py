@@ -1,6 +1,7 @@
 """Re-runs and beginnings of other transcripts are left out; what only has a topic, an opening or a few short words in common stays."""
 
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -170,18 +171,21 @@ def test_no_transcript_is_kept_in_memory():
 
 @pytest.mark.slow
 def test_the_hash_seed_of_python_makes_no_difference():
-    code = (
-        "from tests.core.dataset.test_near_duplicates import *\n"
-        "whole = [(transcript(f'a{n}', [exchange(n)]), 0.9) for n in range(40)]\n"
-        "near = [(transcript(f'b{n}', [tuple(edited(said, 17) for said in exchange(n))]), 0.8) for n in range(40)]\n"  # Jaccard 0.73: some are found
-        "print(near_duplicates(iter(whole + near)))"
-    )
+    whole = [(transcript(f"a{n}", [exchange(n)]), 0.9) for n in range(40)]
+    near = [(transcript(f"b{n}", [tuple(edited(said, 17) for said in exchange(n))]), 0.8) for n in range(40)]  # Jaccard 0.73: some are found
+    code = "import pickle, sys\nfrom core.dataset.near_duplicates import near_duplicates\nprint(near_duplicates(iter(pickle.load(sys.stdin.buffer))))"
     reported = [
-        subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "."}, capture_output=True, text=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=pickle.dumps(whole + near),
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            capture_output=True,
+            check=True,
+        ).stdout
         for seed in ("1", "2")
     ]
-    assert reported[0].stdout == reported[1].stdout
-    assert "Duplicate(" in reported[0].stdout
+    assert reported[0] == reported[1]
+    assert b"Duplicate(" in reported[0]
 
 
 @pytest.mark.slow

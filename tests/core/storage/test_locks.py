@@ -70,7 +70,7 @@ def test_a_lock_has_one_holder_and_is_free_after_it(store):
 
 @pytest.mark.slow
 def test_of_many_threads_one_at_a_time_is_in(store, monkeypatch):
-    monkeypatch.setattr(locks, "POLL_REMOTE_SECONDS", 0.1)
+    monkeypatch.setattr(locks, "POLL_REMOTE_SECONDS", 0.02)
     inside, most = [], []
     start = threading.Barrier(6)
 
