@@ -115,7 +115,7 @@ def name_of(label: str, number: int) -> str:
     return f"{label}-{number:06d}"
 
 
-async def patiently(ask: Callable[[], Awaitable[Made]], seconds: float, pause: float = FIRST_PAUSE) -> Made:
+async def patiently(ask: Callable[[], Awaitable[Made]], seconds: float) -> Made:
     """Ask a provider something that may be asked twice, until it answers.
 
     Raises:
@@ -128,7 +128,7 @@ async def patiently(ask: Callable[[], Awaitable[Made]], seconds: float, pause: f
         except ModelError as error:
             if not error.retryable or attempt == ATTEMPTS:
                 raise
-            await asyncio.sleep(min(LONGEST_PAUSE, error.retry_after or pause * 2**attempt))
+            await asyncio.sleep(min(LONGEST_PAUSE, error.retry_after or FIRST_PAUSE * 2**attempt))
     raise AssertionError
 
 
