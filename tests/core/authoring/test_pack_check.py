@@ -1,5 +1,7 @@
 """The review of a pack: the shipped ones lack nothing, and each thing that is taken away is named with its file."""
 
+import re
+
 import pytest
 
 from core.authoring.pack_check import rendered_prompts, review_pack
@@ -44,8 +46,10 @@ def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
     spoil(pack_copy, f"{prompts}/user_steering.md", without_flaws_and_episodes)
     spoil(pack_copy, f"{prompts}/system.md", lambda _: "---\ninputs: []\n---\nYou are a coach.\n")
     spoil(pack_copy, tics, lambda _: "figures: [{name: any, example: So., pattern: '[a-z]', answers: 0.1, transcripts: 0.1}]")
+    spoil(pack_copy, "config/domains/therapeutic-coaching/episodes.yaml", lambda text: re.sub(r"(?m)^share: .*$", "share: 0.001", text))
     found = review_pack(load_pack("therapeutic-coaching", pack_copy))
     for said in (
+        "is met by none of 2,000 personas",
         "Criterion MT7 has no example that fails",
         "Criterion MT7 allows NA and does not say when",
         "user_steering.md does not use episode, flaws",
