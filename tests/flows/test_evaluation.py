@@ -23,6 +23,8 @@ ARMS = {"base": "scripted/0.2", "understudy": "scripted/0.9"}
 HAIKU, LUNA = "anthropic/claude-haiku-5-5", "openai/gpt-6-luna"
 FEW = {"personas": 3, "trials": 1}
 """Where it does not matter what the statistics say."""
+ALONE = {"general_max_tokens": 0, "battery_tries": 0, "pairwise": False}
+"""The conversations without what is asked beside them."""
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def beside(found, name):
 
 
 async def test_any_number_of_models_is_compared_with_the_base_on_the_same_personas(tmp_path, data_root):
-    rich = {"personas": 4, "arms": {"prompted base": "base under assistant"}}
+    rich = {"personas": 2, "arms": {"prompted base": "base under assistant"}}
     found = await evaluation(arms={**ARMS, "third": "scripted/0.5"}, settings=settings_of(tmp_path, evaluation=rich))
     record = read(found)
     assert list(record.models.items()) == [
@@ -69,7 +71,7 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     ]
     assert set(record.comparison.comparisons) == {"understudy", "prompted base", "third"}
     met = {arm: {(item.persona, item.trial) for item in record.played if item.arm == arm} for arm in record.models}
-    assert met["base"] == met["understudy"] == met["prompted base"] == met["third"] == {(seed, trial) for seed in range(9000, 9004) for trial in range(2)}
+    assert met["base"] == met["understudy"] == met["prompted base"] == met["third"] == {(seed, trial) for seed in (9000, 9001) for trial in range(2)}
     assert record.comparison.comparisons["understudy"].score.difference > 0
     # the simulator begins alike in all arms
     first = {}
@@ -105,10 +107,12 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
 
 async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_root, caplog):
     caplog.set_level(logging.INFO, logger="prefect.flow_runs")
-    await evaluation(arms=ARMS, settings=settings_of(tmp_path, models={"scripted/0.2": {"concurrency": 1000, "context": 1500}}))
+    await evaluation(
+        arms=ARMS, settings=settings_of(tmp_path, evaluation={"trials": 1, "suite_items": 1}, models={"scripted/0.2": {"concurrency": 1000, "context": 1500}})
+    )
     lines = [record.getMessage() for record in caplog.records]
-    cut = next(place for place, line in enumerate(lines) if line.startswith("14 of 14 conversations of base will be cut: beyond exchange"))
-    reported = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 2 trials show a true difference of"))
+    cut = next(place for place, line in enumerate(lines) if line.startswith("7 of 7 conversations of base will be cut: beyond exchange"))
+    reported = next(place for place, line in enumerate(lines) if line.startswith("7 personas × 1 trials show a true difference of"))
     margin = next(place for place, line in enumerate(lines) if line.startswith("Without any failed gate 7 personas show"))
     shipped = next(
         place
@@ -120,12 +124,13 @@ async def test_what_it_can_find_is_said_before_the_first_call(tmp_path, data_roo
 
 
 async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, data_root):
-    first = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
+    few = {**ALONE, "personas": 3}
+    first = await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation=few))
     pilot = str(data_root / first.path)
     power = {"wanted": 0.8, "between": 0.05, "within": 0.15, "base_mean": 0.7, "pilot": pilot}
-    again = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={"power": power})))
+    again = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={**few, "power": power})))
     assert again.plan
-    assert "from a pilot of 7 personas and 14 pairs" in again.plan.spread.source
+    assert "from a pilot of 3 personas and 6 pairs" in again.plan.spread.source
     assert again.played == read(first).played  # nothing was played again for that
 
 
