@@ -34,7 +34,7 @@ AT_IMPORT = ("PREFECT_LOGGING_", "HF_", "PYTHON", "OMP_")
 OF_THE_HUB = ("HF_ENDPOINT", "HF_HUB_", "HF_DATASETS_OFFLINE")
 """How those of them begin that are read again in the forked process, by these modules."""
 READERS = ("huggingface_hub.constants", "datasets.config")
-LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_HOME", "HF_TOKEN", *OF_THE_HUB)
+LATER = ("PYTHONUNBUFFERED", "PYTHONWARNINGS", "HF_HOME", "HF_TOKEN", "PREFECT_LOGGING_LEVEL", *OF_THE_HUB)
 """How those begin that may be others there."""
 REFUSED = 0
 """In place of the number of a process: it would not be as if it had been started by itself."""
@@ -270,7 +270,11 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
         warnings.simplefilter("ignore")
     if "prefect" in sys.modules:
         import prefect.context
+        import prefect.logging.configuration
 
+        if before.get("PREFECT_LOGGING_LEVEL") != environment.get("PREFECT_LOGGING_LEVEL"):
+            prefect.context.GLOBAL_SETTINGS_CONTEXT = Unread()  # ty: ignore[invalid-assignment]
+            prefect.logging.configuration.setup_logging()
         prefect.context.GLOBAL_SETTINGS_CONTEXT = Unread()  # ty: ignore[invalid-assignment]
     return words
 

@@ -111,10 +111,12 @@ def left_behind(*folders):
 
 
 @pytest.mark.parametrize("statuses", [(400, 302, 400, 500), (401,), (200,)], ids=["failures", "a refused key", "answers"])
-def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuses):
+def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, forked, statuses):
     Proxy.statuses, Proxy.asked = statuses, 0
     settings = yaml.safe_load(
-        Path(write_settings(tmp_path, generation={"conversations": 9, "exchanges": [3, 3], "concurrency": 9})).read_text(encoding="utf-8")
+        Path(write_settings(tmp_path, generation={"conversations": 9, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": 9})).read_text(
+            encoding="utf-8"
+        )
     )
     settings["roles"] |= {"user_simulator": "scripted/user", "assistant": "openai-compatible/echo"}
     settings["models"] = {"openai-compatible": {"options": {"base_url": proxy}, "price": {"input": 1, "output": 1}}}
@@ -134,6 +136,7 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, statuse
         for trace in traces_of(KEY):
             assert trace not in content, (path, trace)
     assert any(path.suffix == ".db" for path in left_behind(home))
+    assert b"DEBUG" in b"".join([said, *left_behind(home, data).values()])
 
 
 @guarded

@@ -1,5 +1,6 @@
 """The same command twice at once, and one of them killed: each conversation has one owner, is whole, and is paid once."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from flows.nightly import nightly
 from tests.flows.conftest import write_settings
 
 HAIKU = "anthropic/claude-haiku-5-5"
-CONVERSATIONS, EXCHANGES, AT_ONCE = 16, 3, 4
+CONVERSATIONS, EXCHANGES, AT_ONCE = 10, 2, 4
 CALLS = CONVERSATIONS * EXCHANGES * 2
 
 
@@ -30,13 +31,13 @@ def stub(provider, monkeypatch):
     provider.set(latency_s=0, held=False)
 
 
-@pytest.fixture
-def paid(tmp_path, stub):
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory, provider):
     """Path of settings whose models are the stub's."""
     return write_settings(
-        tmp_path,
+        tmp_path_factory.mktemp("paid"),
         roles={"user_simulator": HAIKU, "assistant": HAIKU, "judges": [HAIKU]},
-        models={"anthropic": {"concurrency": 20, "options": {"base_url": stub.url}}},
+        models={"anthropic": {"concurrency": 20, "options": {"base_url": provider.url}}},
         generation={"conversations": CONVERSATIONS, "exchanges": [EXCHANGES, EXCHANGES], "minimum_exchanges": EXCHANGES, "concurrency": AT_ONCE},
         budget={"usd": 5, "tokens": None},
         nightly={"conversations": CONVERSATIONS, "budget": {"usd": 5, "tokens": None}},
@@ -63,15 +64,18 @@ def heard(process):
     return said, reader
 
 
-@pytest.fixture
-async def whole(paid, stub, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def whole(paid, provider, tmp_path_factory):
     """The transcripts of a run that nothing disturbed."""
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("UNDERSTUDY_DATA", str(tmp_path / "whole"))
-        await generation(settings=paid)
-    assert stub.stats()["anthropic"]["calls"] == CALLS
-    stub.reset()
-    return words(tmp_path / "whole")
+    root = tmp_path_factory.mktemp("whole")
+    provider.set(faults=[], latency_s=0, send_limit_headers=True, requests_per_minute=None)
+    provider.reset()
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setenv("ANTHROPIC_API_KEY", "good")
+        elsewhere.setenv("UNDERSTUDY_DATA", str(root))
+        asyncio.run(generation(settings=paid))
+    assert provider.stats()["anthropic"]["calls"] == CALLS
+    return words(root)
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
