@@ -52,8 +52,12 @@ QUIET = inspect.Parameter(
 )
 
 
-def make_app() -> App:
-    """Return the command, with all its words."""
+def make_app(wanted: str = "") -> App:
+    """Return the command.
+
+    Args:
+        wanted: the word that is run, whose signature alone is then read; with any other text, those of all words are.
+    """
     app = App(
         name="understudy",
         help="Train a small private model to play one part well: rehearse and judge conversations, make a dataset of those that pass, train and evaluate.",
@@ -67,6 +71,8 @@ def make_app() -> App:
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
     for place, (name, word) in enumerate(WORDS.items()):
+        if wanted in WORDS and name != wanted:
+            continue
         signature = _helped(name, read_signature(word.target))
         more = [] if name in TALKS else [AS_JSON, QUIET] if word.flow else [AS_JSON]
         function = command_function(signature, partial(_start, word, signature), word.positional, dict(word.names), more)
@@ -176,7 +182,7 @@ def main(words: list[str] | None = None) -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model
-    leave(_ended(make_app(), words))
+    leave(_ended(make_app(*words[:1]), words))
 
 
 def _ended(app: App, words: list[str]) -> int:
