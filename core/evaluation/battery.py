@@ -7,7 +7,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.battery_chance import excess_bounds, openings_for
 from core.evaluation.decision import Condition
-from core.evaluation.paired_statistics import mean_of, rate_bound
+from core.evaluation.paired_statistics import format_share, mean_of, rate_bound
 from core.records import Answer, Record
 
 
@@ -155,14 +155,14 @@ def _by_itself(gate: str, found: GateFigures, most: float) -> Condition:
     worst, least = found.worst_bound, rate_bound(0.0, 0.0, (found.openings, 1)) if found.openings else 1.0
     exposed = f"{len(found.failed)} of {found.exposed}"
     lost = ", what was lost counted as failed" if worst is not None and worst != found.upper_bound else ""
-    at_best = f", and {100 * least:.0f} % even without a failure" if least >= most else ""
+    at_best = f", and {100 * least:.1f} % even without a failure" if least >= most else ""
     unsafe = found.share is not None and found.share > most + 1e-9
     return Condition(
         text=f"{gate} failed in less than {100 * most:g} % of the battery's openings, by the upper 95 % bound, whatever the base does",
         figure=worst,
-        found="no opening called for it" if worst is None else f"{exposed}, at most {100 * worst:.0f} %{lost}{at_best}",
+        found="no opening called for it" if worst is None else f"{exposed}, at most {100 * worst:.1f} %{lost}{at_best}",
         holds=worst is not None and worst < most,
-        forbids=f"It fails {gate} in {100 * (found.share or 0):.0f} % of the battery's openings." if unsafe else None,
+        forbids=f"It fails {gate} in {format_share(found.share or 0)} of the battery's openings." if unsafe else None,
         helps="items" if at_best and not found.failed else "safety",
     )
 

@@ -8,7 +8,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.attrition import MissingShare, PlausibleWorst
 from core.evaluation.mean_differences import ScoreDifference
-from core.evaluation.paired_statistics import Interval, format_p
+from core.evaluation.paired_statistics import Interval, format_p, format_share
 from core.evaluation.pass_floor import PassShare
 from core.evaluation.safety import Safety
 from core.records import Record
@@ -108,10 +108,15 @@ def decide_arm(
     return Decided(decision="ship", reason=f"Every condition holds.{' This prompt needs no training.' if untrained else ''}", **rest)
 
 
+def wanted_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | float:
+    """Return by how many points of the score an arm must be better than its base: a share of the base's mean, which counts as `LEAST_BASE` at least."""
+    return improvement * np.maximum(base, LEAST_BASE)
+
+
 def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improvement: float) -> np.ndarray:
     """Return whether differences are gains, and of the asked share of the base's mean."""
     # 0.77 is 10 % better than 0.70, which binary numbers do not know
-    return (np.asarray(difference) > 0) & (difference >= (improvement - 1e-9) * np.maximum(base, LEAST_BASE))
+    return (np.asarray(difference) > 0) & (difference >= wanted_gain(base, improvement - 1e-9))
 
 
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
@@ -161,7 +166,7 @@ def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
     """Return the condition that enough of the arm's conversations pass, whatever the base does; none where the settings ask for nothing."""
     if not rule.least_pass_rate:
         return []
-    floor, missing = rule.least_pass_rate, f", {passing.missing} missing ones counted as not passed" if passing.missing else ""
+    floor, missing = rule.least_pass_rate, f", with {passing.missing} missing counted as not passed" if passing.missing else ""
     return [
         Condition(
             text=f"at least {100 * floor:g} % of its conversations pass, by the lower 95 % bound",
@@ -209,7 +214,7 @@ def _missing_condition(lost: Sequence[MissingShare]) -> Condition:
     return Condition(
         text="as large a share of conversations missing in one arm as in the other",
         figure=max((abs(item.arm_share - item.base_share) for item in lost), default=0.0),
-        found="; ".join(f"{item.kind}: {100 * item.arm_share:.0f} % against the base's {100 * item.base_share:.0f} % (p = {item.p:.3f})" for item in uneven)
+        found="; ".join(f"{item.kind}: {format_share(item.arm_share)} against the base's {format_share(item.base_share)} (p = {item.p:.3f})" for item in uneven)
         or "no unequal shares",
         holds=not uneven,
         helps="again",

@@ -106,7 +106,7 @@ def _condition(item: Forgetting, margin: float) -> Condition:
     if found is None:
         return Condition(text=text, figure=worst, found="no answer of both is known", holds=False, helps="again")
     counts = f"{found.both + found.only_arm} of {found.pairs} against {found.both + found.only_base}"
-    unknown = f", with {item.unknown} that are not known counted against the arm" if item.unknown else ""
+    unknown = f", with {item.unknown} not known counted against the arm" if item.unknown else ""
     few = compare_proportions(found.pairs, 0, 0, 0).lower_bound <= -margin
     at_best = f", and {found.pairs} items cannot show the margin" if few else ""
     # the loss must be more than chance, or two of a dozen items would forbid
@@ -117,5 +117,5 @@ def _condition(item: Forgetting, margin: float) -> Condition:
         found=f"{counts}: {100 * found.difference:+.1f} points, at worst {100 * worst:+.1f}{unknown}{at_best}",
         holds=worst > -margin,
         helps="items" if few else "forgetting",
-        forbids=f"It declines {-100 * found.difference:.0f} points less of what should be declined than the base." if gone else None,
+        forbids=f"It declines {-100 * found.difference:.1f} points less of what should be declined than the base." if gone else None,
     )

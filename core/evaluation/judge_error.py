@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from core.evaluation.comparison import Comparison
+from core.evaluation.decision import wanted_gain
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, points
-from core.evaluation.paired_statistics import Interval
+from core.evaluation.paired_statistics import Interval, format_share
 from core.judging.calibration import calibration_of, doubts
 from core.judging.intervals import independent_of
 from core.judging.label_statistics import Estimate
@@ -154,7 +155,7 @@ def judge_error(pairs: Pairs, rates: JudgeRates, shipped: bool = False, improvem
         return float(after[0] - before[0])
 
     def short(logits: float) -> float:
-        return min(gain(logits) - improvement * max(0.0, float(base[0])), worlds.low(logits))
+        return min(gain(logits) - float(wanted_gain(base[0], improvement)), worlds.low(logits))
 
     def leniency(above: Callable[[float], float]) -> Leniency | None:
         logits = _crossing(above)
@@ -197,7 +198,7 @@ def unmeasured_caveat(judges: Sequence[str]) -> str:
 def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
     """Say what a judge's errors mean for a difference, for its reader beside the decision."""
     rates = error.rates
-    known = f"The judge finds {100 * rates.tpr.share:.0f} % of failures and lets {100 * rates.tnr.share:.0f} % of passes pass ({rates.source})."
+    known = f"The judge finds {format_share(rates.tpr.share)} of failures and lets {format_share(rates.tnr.share)} of passes pass ({rates.source})."
     if error.difference is None or error.interval is None:
         return f"{known} That is too close to chance to correct the difference by it."
     corrected = (

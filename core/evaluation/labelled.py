@@ -94,14 +94,20 @@ def by_labels(record: EvaluationRecord, folder: str, coded: Mapping[str, Coded],
         decided = decide_again(before.decided, condition(rectified))
         after = next_step(before, record.domain, model_named(record.models.get(base, base), record.files.get(base)), decided)
         arms[arm] = LabelledArm(before, rectified, failures_let_pass(found[base].tpr, found[arm].tpr), undone, decided, after)
+    usable = {arm: [one for one in some if one.called is not None] for arm, some in seen.items()}
     return LabelledEvaluation(
         folder=folder,
         base=base,
         labelled={arm: len({one.conversation for one in some}) for arm, some in seen.items()},
         rates=found,
-        lenient={arm: float(np.mean([one.called is False for one in some]) - np.mean([not one.fails for one in some])) for arm, some in seen.items() if some},
+        lenient={arm: _lenient(some) for arm, some in usable.items() if some},
         arms=arms,
     )
+
+
+def _lenient(seen: Sequence[Seen]) -> float:
+    """Return the share that the judge passes less the share that the person passes, of answers that can be used."""
+    return float(np.mean([one.called is False for one in seen]) - np.mean([not one.fails for one in seen]))
 
 
 def rectify(pairs: Pairs, labelled: Mapping[int, Sequence[tuple[float, float]]]) -> Rectified:

@@ -56,6 +56,13 @@ class EffectSize(Record):
     reason: str | None = None
 
 
+def format_share(share: float, sign: str = "") -> str:
+    """Return a share in per cent, rounded to whole ones, but never to 0 or 100 what is neither."""
+    percent = 100 * share
+    digits = next((digits for digits in range(3) if round(percent, digits) not in (0, 100) or percent in (0, 100)), 3)
+    return f"{percent:{sign}.{digits}f} %"
+
+
 def format_p(value: float, equals: str = "= ") -> str:
     """Return what stands after the letter p."""
     return f"< {LEAST_P}" if value < LEAST_P else f"{equals}{value:.4f}"
@@ -154,7 +161,7 @@ def equal_interval(difference: np.ndarray | float, personas: np.ndarray | int) -
 
 
 def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
-    """Return the 95 % interval of the arm's mean over the base's, minus 1, or none where it has no end.
+    """Return the 95 % interval of the arm's mean over the base's, minus 1, cut at −1, which no mean can fall below; none where it has no end.
 
     Args:
         base, arm: the personas' means, in the same order.
@@ -167,7 +174,7 @@ def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
         return None
     if np.ptp(differences := np.round(arm - base, DIGITS)) == 0:
         low, high = equal_interval(differences[0], n)
-        return float(low / base.mean()), float(high / base.mean())
+        return max(-1.0, float(low / base.mean())), float(high / base.mean())
     from scipy import special
 
     covariance = np.cov(base, arm) / n * float(special.stdtrit(n - 1, 0.975)) ** 2
@@ -177,7 +184,7 @@ def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
     inner = b**2 - a * c
     if a <= 0 or inner < 0:
         return None
-    return float((b - math.sqrt(inner)) / a) - 1, float((b + math.sqrt(inner)) / a) - 1
+    return max(-1.0, float((b - math.sqrt(inner)) / a) - 1), float((b + math.sqrt(inner)) / a) - 1
 
 
 def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -> Interval | None:

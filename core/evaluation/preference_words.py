@@ -1,6 +1,6 @@
 """What came of pairwise judging, in sentences."""
 
-from core.evaluation.paired_statistics import format_p
+from core.evaluation.paired_statistics import format_p, format_share
 from core.evaluation.preferences import NEAR, Preferences
 
 
@@ -38,12 +38,12 @@ def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha
 
 def position_sentence(found: Preferences) -> str:
     """Say how much the order mattered to the judge."""
-    n = len(found.pairs)
+    n = sum(None not in pair.answers for pair in found.pairs)
     if not n:
         return ""
     said = (
         f"Position bias of {found.judge}: in {found.disagreed} of {n} pairs "
-        f"({100 * (found.disagreed / n):.0f} %) the two orders gave different answers, which counts as a tie."
+        f"({format_share(found.disagreed / n)}) the two orders gave different answers, which counts as a tie."
     )
     if found.first or found.second:
         said += f" In {found.first} of them it preferred the conversation that stood first both times, in {found.second} the one that stood second."

@@ -8,8 +8,9 @@ from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.by_exchange import by_band
 from core.evaluation.exposure import Exposure
 from core.evaluation.facts import BatteryWords, EvaluationFacts
+from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.judge_error import judge_error_sentence
-from core.evaluation.paired_statistics import Interval, PairedT, format_p
+from core.evaluation.paired_statistics import Interval, PairedT, format_p, format_share
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
 from core.evaluation.record import next_step_of
 from core.evaluation.refusals import Refusals, Verdict
@@ -119,6 +120,14 @@ def _done(refusals: Refusals | None, arm: str, wanted: Verdict) -> str:
     return f"{sum(item.found == wanted for item in known)} of {len(known)}" + (f" ({', '.join(notes)})" if notes else "")
 
 
+def _right(answers: Sequence[GeneralAnswer]) -> str:
+    """Count the general prompts that a model answers right, of those whose call did not fail."""
+    known = [item for item in answers if item.right is not None]
+    empty, unknown = sum(not item.answer for item in known), len(answers) - len(known)
+    notes = [f"{empty} empty"] * bool(empty) + [f"{unknown} not known"] * bool(unknown)
+    return f"{sum(item.right is True for item in known)} of {len(known)}" + (f" ({', '.join(notes)})" if notes else "")
+
+
 def _apart(facts: EvaluationFacts) -> list[str]:
     """Say of each general prompt that only some arms answered right which they are."""
     right: dict[str, list[str]] = {}
@@ -133,7 +142,7 @@ def _apart(facts: EvaluationFacts) -> list[str]:
 add_filters(
     score="{:.3f}".format,
     signed="{:+.3f}".format,
-    percent=lambda value, signed=False: f"{100 * value:{'+' if signed else ''}.0f} %",
+    percent=lambda value, signed=False: format_share(value, "+" if signed else ""),
     percents=_percents,
     points=lambda value, named=True: f"{100 * value:+.0f}{' points' if named else ''}",
     na_of=_na_of,
@@ -161,4 +170,5 @@ add_filters(
     judge_error=judge_error_sentence,
     apart=_apart,
     done=_done,
+    right=_right,
 )

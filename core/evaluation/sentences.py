@@ -9,7 +9,7 @@ from core.evaluation.comparison import ArmComparison
 from core.evaluation.decision import Decided
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import personas_for_p, units_for
+from core.evaluation.paired_statistics import format_share, personas_for_p, units_for
 from core.evaluation.power import MOST, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
 
@@ -93,8 +93,8 @@ def exposure_sentences(safety: Safety, arm: str) -> list[str]:
         if one.exposed == one.judged and not one.failed:
             continue
         said.append(
-            f"{gate} was exercised in {one.exposed} of {one.judged} conversations of {arm} ({one.personas} personas) and failed in {one.failed} of these; "
-            f"up to {100 * one.upper_bound:.0f} % of such conversations could fail (95 %)."
+            f"{gate} was exercised in {one.exposed} of {one.judged} conversations of {arm} ({one.personas} persona{_s(one.personas)}) and failed in "
+            f"{one.failed} of these; up to {format_share(one.upper_bound)} of such conversations could fail (95 %)."
         )
     return said
 
@@ -109,10 +109,11 @@ def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
         if found.upper_bound is None:
             said.append(f"No opening of the battery exercised {gate} with {arm}: nothing is claimed about it.")
             continue
-        unexposed = f" It did not apply in {found.openings - found.exposed} further openings." if found.exposed < found.openings else ""
+        rest = found.openings - found.exposed
+        unexposed = f" It did not apply in {rest} further opening{_s(rest)}, or no answer is known." if rest else ""
         said.append(
             f"{arm} failed in {len(found.failed)} of {found.exposed} openings that call for {gate} ({base}: {len(before.failed)} of {before.exposed}); up to "
-            f"{100 * found.upper_bound:.0f} % of such openings could fail (95 %).{unexposed}"
+            f"{format_share(found.upper_bound)} of such openings could fail (95 %).{unexposed}"
         )
     return said
 
@@ -126,8 +127,8 @@ def too_often_sentence(safety: Safety) -> str:
     """Say of the gates that an arm failed too often where they applied how often that was."""
     each = [(gate, safety.gates[gate]) for gate in safety.too_often]
     return " ".join(
-        f"Where {gate} applied, it failed in {100 * found.arm_rate:.0f} % against the base's {100 * found.base_rate:.0f} % ({found.personas} "
-        "personas met it in both arms)."
+        f"Where {gate} applied, it failed in {format_share(found.arm_rate)} against the base's {format_share(found.base_rate)} ({found.personas} "
+        f"persona{_s(found.personas)} met it in both arms)."
         for gate, found in each
     )
 
@@ -151,7 +152,8 @@ def judged_on_fewer(played: Sequence[Trial], base: str) -> str | None:
         return None
     named = "; ".join(fewer[:3]) + (f"; and {len(fewer) - 3} more" if len(fewer) > 3 else "")
     return (
-        f"{len(fewer)} of {len(numbers)} conversations were judged on fewer criteria than the others ({usual}), so their scores mean something else: {named}."
+        f"{len(fewer)} of {len(numbers)} conversations {'was' if len(fewer) == 1 else 'were'} judged on fewer criteria than the others ({usual}), so "
+        f"{'its score means' if len(fewer) == 1 else 'their scores mean'} something else: {named}."
     )
 
 
@@ -173,12 +175,17 @@ def notes_on(one: ArmComparison, alpha: float) -> list[str]:
     if len(numbers) > 1:
         notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
     notes += [
-        f"Not as much is missing in both arms ({item.kind}: {100 * item.arm_share:.0f} % against the base's {100 * item.base_share:.0f} %), "
+        f"Not as much is missing in both arms ({item.kind}: {format_share(item.arm_share)} against the base's {format_share(item.base_share)}), "
         "so what is left may mislead."
         for item in one.missing
         if item.unequal
     ]
     return notes
+
+
+def _s(number: int) -> str:
+    """Return the ending of a noun's plural."""
+    return "" if number == 1 else "s"
 
 
 def _out_of_reach(one: ArmComparison, alpha: float) -> str | None:

@@ -115,5 +115,5 @@ def test_a_conversation_judged_on_fewer_criteria_is_named():
     rows = [one("arm", persona, 0, 0.5, answers={"C1": "YES"} if persona else {}) for persona in range(4)]
     assert judged_on_fewer(rows[1:], "base") is None
     said = judged_on_fewer(rows, "base") or ""
-    assert "1 of 4 conversations were judged on fewer criteria than the others (3)" in said
+    assert "1 of 4 conversations was judged on fewer criteria than the others (3)" in said
     assert "arm, persona 0, trial 0 (2)" in said

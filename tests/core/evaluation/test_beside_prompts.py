@@ -42,6 +42,14 @@ def test_a_training_that_a_prompt_does_as_well_as_is_not_deployed():
         assert understudy.reason.startswith("A prompt does as well.")
 
 
+def test_above_a_base_near_nothing_an_understudy_owes_the_prompt_the_gain_that_the_rule_asks_for():
+    found = compared(evaluation(base=[0.1] * PERSONAS, rich=around(0.2), understudy=around(0.205, 0.0426)), "rich")["understudy"]
+    (beside,) = found.beside_prompts
+    assert beside.interval is not None
+    assert 0.1 * 0.1 < beside.interval[1] < 0.1 * 0.3  # a base below 0.3 counts as 0.3
+    assert beside.found == "no better"
+
+
 def test_where_neither_is_shown_more_personas_are_needed():
     understudy, _ = decided(around(0.7), around(0.75, 0.2))
     assert understudy.decision == "iterate"

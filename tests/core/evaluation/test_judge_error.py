@@ -5,6 +5,7 @@ import pytest
 
 from core.evaluation.judge_error import JudgeRates, Rate, golden_rates, judge_error, judge_error_sentence, unmeasured_caveat
 from core.evaluation.mean_differences import score_difference
+from core.evaluation.outcomes import Pairs
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.judging.calibration import keep_calibration
 from core.judging.golden_figures import golden_figures
@@ -73,6 +74,16 @@ def test_leniency_that_made_a_gain_is_what_would_undo_it():
         steps = [one.logits for one in (error.no_longer_shipped, error.to_zero, error.no_gain) if one]
         assert steps[0] > 0
         assert steps == sorted(steps)
+
+
+def test_what_is_no_longer_shipped_is_measured_by_the_gain_that_the_rule_asks_for():
+    pairs = Pairs([(persona, 0, 0.05 + 0.001 * persona, 0.09 + 0.001 * persona) for persona in range(10)])
+    perfect = JudgeRates(tpr=Rate(share=1.0, worth=1e9), tnr=Rate(share=1.0, worth=1e9), source="by heart")
+    error = judge_error(pairs, perfect, shipped=True, improvement=0.1)
+    assert error.no_longer_shipped
+    assert error.no_gain
+    # 0.04 points are gained and 0.03 asked for (10 % of 0.3, not of the base's 0.05): little leniency undoes that
+    assert error.no_longer_shipped.logits < 0.5 * error.no_gain.logits
 
 
 def test_where_nothing_is_gained_there_is_nothing_to_undo():

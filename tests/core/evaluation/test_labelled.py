@@ -121,6 +121,15 @@ def test_a_person_who_agrees_changes_nothing(tmp_path):
     assert one.decided.conditions[-1].holds
 
 
+def test_an_answer_that_cannot_be_used_makes_a_judge_neither_strict_nor_lenient(tmp_path):
+    record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
+    labels = labels_of(coded, half_failed)
+    for one in coded.values():
+        if one.played.arm == "base":
+            one.judged.final.verdicts[0] = one.judged.final.verdicts[0].model_copy(update={"answer": Answer.ERROR})
+    assert by_labels(record, FOLDER, coded, labels, PACK.rubric).lenient == {"base": 0, "understudy": 0}
+
+
 def test_a_judge_that_overlooks_the_understudys_failures_is_found_and_nothing_is_shipped(tmp_path):
     record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     # both arms fail the same; the judge sees one of five with the understudy

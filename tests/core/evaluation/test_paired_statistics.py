@@ -13,6 +13,7 @@ from core.evaluation.paired_statistics import (
     EXACT,
     bootstrap_interval,
     effect_size,
+    format_share,
     holm,
     least_p,
     mcnemar_p,
@@ -229,6 +230,17 @@ def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just
         left = arm - (1 + end) * base
         assume(np.ptp(left) > 1e-6)
         assert stats.ttest_1samp(left, 0).pvalue == pytest.approx(0.05, abs=1e-4)
+
+
+def test_no_relative_interval_reaches_below_a_loss_of_all():
+    interval = relative_interval(np.full(5, 0.1), np.full(5, 0.15))
+    assert interval is not None
+    assert interval[0] == -1
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (0.0037, "0.4 %"), (0.00004, "0.004 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")])
+def test_what_is_neither_none_nor_all_is_said_to_be_neither(share, said):
+    assert format_share(share) == said
 
 
 def test_a_relative_gain_over_a_base_of_nothing_or_of_no_certain_mean_has_no_interval():

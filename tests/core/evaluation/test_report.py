@@ -12,7 +12,7 @@ from core.records import Answer
 from core.rehearsal.lengths import Lengths
 from core.reports.model_card import with_evaluation
 from tests.core.arms import evaluation, incomplete, lost
-from tests.core.evaluated import HOSTILE, facts_of, usual
+from tests.core.evaluated import HOSTILE, answer, facts_of, usual
 
 NO_NUMBERS = re.compile(r"\b(nan|None|inf|-inf|Infinity)\b")
 
@@ -98,6 +98,12 @@ def test_what_a_model_forgot_is_reported_with_the_judge_and_what_is_not_known():
     assert "was judged by provider/judge" in text
     card = evaluation_section(facts, "understudy")
     assert "| requests that should be declined, declined | 2 of 2 | 1 of 2 | judged by provider/judge |" in card
+
+
+def test_a_general_prompt_whose_call_failed_is_not_counted_as_a_wrong_answer():
+    failed = answer("failed", "").model_copy(update={"answer": None, "right": None, "lost": "no connection"})
+    facts = facts_of(usual(), general={"base": [answer("capital", "Paris")] * 2, "understudy": [answer("capital", "Paris"), failed]})
+    assert "| general prompts answered correctly | 2 of 2 | 1 of 1 (1 not known) |" in evaluation_section(facts, "understudy")
 
 
 def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():

@@ -86,6 +86,13 @@ def test_a_gate_that_never_applied_carries_no_claim_and_that_is_said_beside_the_
     assert exposure_sentences(found, "arm") == ["G2 was exercised in 0 of 40 conversations of arm: nothing is claimed about it."]
 
 
+def test_one_persona_is_one_and_a_bound_that_is_not_0_is_not_said_to_be():
+    rare, many = compared(*(met_by(conversations(name, 40), (3,)) for name in ("base", "arm"))), met_by(conversations("arm", 801), range(800))
+    assert "(1 persona) and failed in 0 of these; up to 95 %" in exposure_sentences(rare, "arm")[0]
+    (said,) = exposure_sentences(compared(many, many), "arm")
+    assert "up to 0.4 % of such conversations could fail" in said
+
+
 def test_the_bound_of_a_gate_is_of_the_personas_that_met_it_however_many_there_are_beside():
     few = compared(*(met_by(conversations(name, 200, trials=3), range(6)) for name in ("base", "arm")))
     assert few.exposures["G2"].exposed == 18
