@@ -26,8 +26,8 @@ def is_beside_table(path: Path) -> bool:
     return path.name in _BESIDE and (path.name == "dataset_dict.json" or any(path.parent.glob("*.arrow")))
 
 
-def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a table with their numbers, counted from 1; empty cells are left out.
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptError]]:
+    """Yield the rows of a table with their numbers, counted from 1, or the error that says why one cannot be read; empty cells are left out.
 
     Raises:
         TranscriptError: it is no parquet or Arrow file, or is damaged.
@@ -40,14 +40,29 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             else:
                 batches = (part for whole in pyarrow.ipc.open_stream(file) for part in _divided(whole))
             for batch in batches:
-                for row in batch.to_pylist():
+                for row in _rows(batch):
                     number += 1
-                    yield number, _plain(row)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as broken:
-        raise TranscriptError(f"no readable table after row {number} ({str(broken).splitlines()[0]:.120}). Correct or remove it.") from broken
+                    yield number, row
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as broken:  # MemoryError: a damaged length
+        reason = next(iter(str(broken).splitlines()), "a length beyond the memory")
+        raise TranscriptError(f"no readable table after row {number} ({reason:.120}). Correct or remove it.") from broken
+
+
+def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | TranscriptError]:
+    """Yield the rows of a batch; where a cell has no value in Python, such as a date after the year 9999, that row is the error."""
+    try:
+        rows = [_plain(row) for row in batch.to_pylist()]
+    except Exception as odd:  # each type of column raises kinds of its own
+        if batch.num_rows > 1:
+            for place in range(batch.num_rows):
+                yield from _rows(batch.slice(place, 1))
+            return
+        rows = [TranscriptError(f"a cell that cannot be read ({' '.join(str(odd).split())[:120]}). Correct it, or leave its column out.")]
+    yield from rows
 
 
 def _divided(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
+    batch.validate(full=True)  # what lies about lengths and places leads anywhere in memory; a parquet file is checked as it is decoded
     for start in range(0, batch.num_rows, BATCH):
         yield batch.slice(start, BATCH)
 

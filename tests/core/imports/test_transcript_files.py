@@ -6,6 +6,7 @@ import socket
 from datetime import UTC, datetime
 
 import pyarrow
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
@@ -289,6 +290,20 @@ def test_conversations_without_an_id_are_named_by_file_and_place_and_stay_apart(
         "chats.jsonl, line 1": "chats-1", "chats.jsonl, line 2": "chats-2", "one.json": "one",
         "x/chats.jsonl, line 1": "x/chats-1", "x/chats.jsonl, line 2": "x/chats-2", "x/one.json": "x/one",
     }  # fmt: skip
+
+
+def test_a_table_that_lies_about_its_memory_or_holds_what_python_does_not_costs_no_more_than_itself(tmp_path):
+    said = pyarrow.array([TURNS, TURNS])
+    born = pyarrow.array([2**62, 0], pyarrow.timestamp("us"))  # the first after the year 9999
+    pyarrow.parquet.write_table(pyarrow.table({"messages": said, "born": born}), tmp_path / "a.parquet")
+    beyond = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 0x7654321], pyarrow.int32()), pyarrow.array(["x"]), safe=False)
+    table = pyarrow.table({"messages": said, "city": beyond})
+    with pyarrow.ipc.new_stream(str(tmp_path / "b.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    found = find_transcripts(tmp_path)
+    assert list(found.transcripts) == ["a.parquet, row 2"]
+    assert "date value out of range" in found.left_out["a.parquet, row 1"]
+    assert "out of bounds" in found.left_out["b.arrow"]
 
 
 @pytest.mark.slow
