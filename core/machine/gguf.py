@@ -3,7 +3,6 @@
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The package `gguf` keeps the vocabulary too, which takes seconds.
 """
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, BinaryIO
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Types of the format by number, as `struct` names them."""
 TEXT, ARRAY = 8, 9
+LARGEST_HEAD = 64 * 2**20
+"""Bytes; the heads with the largest vocabularies have a quarter of it. A damaged one may say that it is as long as the weights."""
 BYTES = 2
 """Of a value in llama.cpp's cache, which is f16 by default."""
 ONE_IN = {"gemma2": 2, "gemma3": 6}
@@ -66,27 +67,29 @@ def _read(file: BinaryIO, kinds: str) -> tuple[Any, ...]:
 
 
 def _text(file: BinaryIO) -> str:
-    return file.read(_bounded(file, *_read(file, "Q"))).decode(errors="replace")
+    return _bounded(file, *_read(file, "Q")).decode(errors="replace")
 
 
-def _bounded(file: BinaryIO, count: int) -> int:
-    """Refuse a number that the file is too short for; a damaged one may name any."""
-    if count > os.fstat(file.fileno()).st_size:
+def _bounded(file: BinaryIO, count: int) -> bytes:
+    """Read a number of bytes that the file says, as far as a head can have them."""
+    if file.tell() + count > LARGEST_HEAD:
         raise struct.error(f"{count} is no length")
-    return count
+    return file.read(count)
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
     if kind == TEXT:
         return _text(file)
-    if kind == ARRAY:
-        of, count = _read(file, "IQ")
-        if of == ARRAY:
-            raise struct.error("a list of lists")
-        return [_value(file, of) for _ in range(_bounded(file, count))]
+    if kind != ARRAY:
+        return _scalars(file, kind, 1)[0]
+    of, count = _read(file, "IQ")
+    return [_text(file) for _ in range(count)] if of == TEXT else _scalars(file, of, count)
+
+
+def _scalars(file: BinaryIO, kind: int, count: int) -> list[Any]:
     if kind not in SCALARS:
         raise struct.error(f"unknown type {kind}")
-    return _read(file, SCALARS[kind])[0]
+    return list(struct.unpack(f"<{count}{SCALARS[kind]}", _bounded(file, count * struct.calcsize(SCALARS[kind]))))
 
 
 def _token_bytes(name: str, own: dict[str, Any]) -> int | None:
