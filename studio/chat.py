@@ -144,8 +144,8 @@ routes = [
     Route("/chat", begin, methods=["POST"]),
     Route("/chat/{chat}", show),
     Route("/chat/{chat}/say", message, methods=["POST"]),
-    Route("/chat/{chat}/turns/{number:int}/{player}", reply, methods=["POST"]),
-    Route("/chat/{chat}/turns/{number:int}/{player}/mark", marking, methods=["POST"]),
+    Route("/chat/{chat}/turns/{number:number}/{player}", reply, methods=["POST"]),
+    Route("/chat/{chat}/turns/{number:number}/{player}/mark", marking, methods=["POST"]),
     Route("/chat/{chat}/judge", judge, methods=["POST"]),
     Route("/chat/{chat}/keep", keep, methods=["POST"]),
 ]

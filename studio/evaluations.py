@@ -110,9 +110,9 @@ def _result(name: str, arm: str, person: str) -> str:
 
 routes = [
     Route("/evaluations/{name}", show_evaluation),
-    Route("/evaluations/{name}/pairs/{persona:int}/{trial:int}", side_by_side),
+    Route("/evaluations/{name}/pairs/{persona:number}/{trial:number}", side_by_side),
     Route("/evaluations/{name}/prefer", begin, methods=["POST"]),
-    Route("/evaluations/{name}/prefer/{arm}/by/{person}/{number:int}", pair),
-    Route("/evaluations/{name}/prefer/{arm}/by/{person}/{number:int}", answer, methods=["POST"]),
+    Route("/evaluations/{name}/prefer/{arm}/by/{person}/{number:number}", pair),
+    Route("/evaluations/{name}/prefer/{arm}/by/{person}/{number:number}", answer, methods=["POST"]),
     Route("/evaluations/{name}/preferred/{arm}/by/{person}", result),
 ]

@@ -181,7 +181,7 @@ routes = [
     Route("/labels/{name}/sheet.csv", take_sheet, methods=["POST"]),
     Route("/labels/{name}/learnt", learnt),
     Route("/labels/{name}/golden", golden, methods=["POST"]),
-    Route("/labels/{name}/by/{person}/{number:int}", conversation),
-    Route("/labels/{name}/by/{person}/{number:int}", answer, methods=["POST"]),
-    Route("/labels/{name}/by/{person}/{number:int}/undo", take_back, methods=["POST"]),
+    Route("/labels/{name}/by/{person}/{number:number}", conversation),
+    Route("/labels/{name}/by/{person}/{number:number}", answer, methods=["POST"]),
+    Route("/labels/{name}/by/{person}/{number:number}/undo", take_back, methods=["POST"]),
 ]

@@ -157,7 +157,7 @@ class Store:
         fs, place = self._place(folder)
         try:
             entries = sorted(fs.ls(place, detail=True), key=lambda info: info["name"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         named = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
         return {name: object_state(info) for name, info in named if name.endswith(ending) and not wrong_in(name)}
@@ -166,8 +166,8 @@ class Store:
         """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""
         fs, place = self._place(folder)
         try:
-            found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False)]
-        except FileNotFoundError:
+            found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False) if path != place]  # of a file, itself is listed
+        except (FileNotFoundError, NotADirectoryError):
             found = []
         names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
         if noted := trace():

@@ -95,10 +95,14 @@ def test_without_a_script_a_form_does_the_same(client, store, name):
         ("by/%20/1", {"criterion": "CP2", "answer": "YES"}, 422),
         ("by/Anna/1", {"criterion": ["CP2"]}, 422),
         ("by/Anna/1", {"criterion": "CP2", "reason": "x" * 300_000}, 413),
+        ("by/Anna/1", {"criterion": "CP2", "reason": "half of an emoji \ud83d"}, 422),
+        ("by/Anna/1", {"criterion": "CP2", "reason": "\0"}, 422),
+        (f"by/Anna/{'9' * 5000}", {"criterion": "CP2", "answer": "YES"}, 404),
+        ("golden", {"person": "Anna", "number": "9" * 5000}, 422),
     ],
 )
 def test_what_is_no_label_is_refused_in_a_sentence(client, store, name, address, sent, code):
-    refused = client.post(f"/labels/{name}/{address}", json=sent, headers=SCRIPT)
+    refused = client.post(f"/labels/{name}/{address}", content=json.dumps(sent), headers=SCRIPT | {"Content-Type": "application/json"})
     assert refused.status_code == code
     assert "Traceback" not in refused.text
     assert client.post("/labels/none/by/Anna/1", json={}, headers=SCRIPT).status_code == 422

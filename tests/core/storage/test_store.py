@@ -170,6 +170,8 @@ def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
     store.write("a/b.json", "{}")
     (tmp_path / "a/b\nc.json").write_text("{}", encoding="utf-8")
     assert [store.read(name) for name in store.names("a", ".json")] == ["{}"]
+    assert store.names("a/b.json") == store.names("a/b.json/c") == []  # a file where a folder was meant
+    assert store.states_in("a/b.json") == {}
 
 
 @pytest.mark.parametrize(
