@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from core.errors import DamagedError
+from core.errors import StoreError
 from core.fingerprint import fingerprint
 from core.llm.models_asked import models_named
 from core.packs.places import roots
@@ -24,7 +25,7 @@ from core.paths import CODE, SHIPPED, project_path, user_path
 from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_training
 from core.storage.store import Store
-from core.storage.traces import Trace, stamp
+from core.storage.traces import Listing, Stamp, Trace, stamp
 
 PACKAGES = ("flows", "tasks", "blocks", "core")
 DATA = ("deployments", "config", "prompts", "pyproject.toml", "uv.lock")
@@ -71,29 +72,37 @@ def _asks_elsewhere(flow: str, given: Mapping[str, Any], settings: Settings, tra
     )
 
 
-def read_receipt(store: Store, name: str) -> dict[str, Any] | None:
-    """Return a receipt; none if there is none, or if a file that its answer rests on is not as it was."""
+class Receipt(BaseModel):
+    """What a command said at its end, and what it had seen of the data root."""
+
+    at: str
+    warnings: list[str]
+    table: str
+    summary: dict[str, Any]
+    files: dict[str, Stamp | None]
+    listings: list[Listing]
+
+
+def read_receipt(store: Store, name: str) -> Receipt | None:
+    """Return a receipt; none if there is none, if it is damaged, or if a file that its answer rests on is not as it was."""
     if not store.exists(name):
         return None
     try:
-        receipt = store.load_json(name)
-    except DamagedError:
+        receipt, root = store.load(name, Receipt), store.local(name).parents[1]
+        same = all(stamp(root / file) == state for file, state in receipt.files.items())
+        return receipt if same and all(store.names(one.folder, one.ending, one.beginning) == one.names for one in receipt.listings) else None
+    except (StoreError, ValueError):  # ValueError: a NUL in a name. Without a receipt the command runs
         return None
-    if not receipt.keys() >= {"files", "listings"}:
-        return None
-    root = store.local(name).parents[1]
-    same = all(stamp(root / file) == state for file, state in receipt["files"].items())
-    return receipt if same and all(store.names(one["folder"], one["ending"], one["beginning"]) == one["names"] for one in receipt["listings"]) else None
 
 
-def write_receipt(store: Store, name: str, trace: Trace, summary: dict[str, Any]) -> None:
+def write_receipt(store: Store, name: str, trace: Trace, said: Mapping[str, Any]) -> None:
     """Write the receipt of a command that has ended well, unless somebody changed meanwhile what it had read.
 
     Args:
-        summary: what the command said at its end.
+        said: at its end: `at`, `warnings`, `table` and `summary`.
     """
     appended = {file: stamp(trace.root / file) for file in trace.appended}
-    store.write_json(name, {**summary, "files": trace.files | appended, "listings": [asdict(listing) for listing in trace.listings]})
+    store.write_json(name, {**said, "files": trace.files | appended, "listings": [asdict(listing) for listing in trace.listings]})
     if read_receipt(store, name) is None:
         store.remove(name)
 

@@ -64,10 +64,10 @@ def _from_receipt(receipt: str) -> Answer | None:
     kept = read_receipt(open_store(), receipt)
     if kept is None:
         return None
-    for warning in kept["warnings"]:
+    for warning in kept.warnings:
         show(f"Warning: {warning}", error=True)
-    text = f"All of this was there already ({kept['at']}), and nothing that it rests on has changed.\n\n{kept['table']}"
-    return Answer(text, kept["summary"])
+    text = f"All of this was there already ({kept.at}), and nothing that it rests on has changed.\n\n{kept.table}"
+    return Answer(text, kept.summary)
 
 
 def _run(name: str, given: dict[str, Any], asked: dict[str, Any], receipt: str | None, quiet: bool, wait_for_server: Callable[[], None] | None) -> Answer:

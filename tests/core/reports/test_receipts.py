@@ -14,6 +14,7 @@ from core.storage.traces import begin_trace, end_trace, trace
 from tests.conftest import CHECKOUT
 
 NAME = "receipts/x.json"
+DAMAGE = ({"files": []}, {"files": {"a\0b": None}}, {"listings": [{}]}, {"listings": None}, {"warnings": None})
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def run(store, meanwhile=lambda: None):
     command(store)
     meanwhile()
     end_trace()
-    write_receipt(store, NAME, seen, {"table": "made"})
+    write_receipt(store, NAME, seen, {"at": "now", "warnings": [], "table": "made", "summary": {}})
     return read_receipt(store, NAME) is not None
 
 
@@ -57,7 +58,7 @@ def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
     assert run(store)
     found = read_receipt(store, NAME)
     assert found
-    assert found["table"] == "made"
+    assert found.table == "made"
     # nobody's business: other domains, other runs, and the same written again
     store.write("transcripts/b/1.json", "more of another domain")
     store.appender("ledger/other-run/1.jsonl")("a call\n")
@@ -80,6 +81,7 @@ def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
         lambda store: store.appender("ledger/run/2.jsonl")("a call of another process\n"),
         lambda store: store.appender("ledger/run/1.jsonl")("a line more\n"),
         lambda store: store.write(NAME, "{"),
+        *(lambda store, part=part: store.write_json(NAME, store.load_json(NAME) | part) for part in DAMAGE),
     ],
 )
 def test_whatever_changes_of_what_it_rests_on_the_command_runs_again(store, change):
