@@ -3,7 +3,7 @@
 from core.judging.figures import figures
 from core.packs.pack import GatherRule
 from core.records import Answer, AssessmentBatch, Judged
-from core.reports.render import assessment_markdown
+from core.reports.render import assessment_markdown, markdown
 from tests.core.judged import PACK, conversation, decided, single
 
 BATCH = AssessmentBatch(domain=PACK.name, judges=["scripted/judge"], assessments=[], left_out=[])
@@ -33,3 +33,16 @@ def test_repairs_and_answers_decided_by_lapses_are_counted():
     assert "| replies read after a repair | prose: 3, thoughts: 1 |" in said
     assert "| answers that follow from the lapses against the judge's own | 1 of 34 |" in said
     assert "repair" not in report([single(conversation("a"))], None)
+
+
+def test_a_gate_that_nobody_could_answer_or_that_never_applied_carries_no_claim():
+    said = report([single(conversation("a"), {"CQ8": "ERROR", "CQ9": "NA"}), single(conversation("b"), {"CQ9": "NA"})], None)
+    assert "applied in 1 of 2, 1 without a usable answer\n" in said
+    assert "applied in 0 of 2: nothing is claimed about it" in said
+    assert "nothing is claimed" not in report([single(conversation("a"))], None)
+
+
+def test_a_repair_that_was_paid_for_and_rescued_nothing_is_not_called_free():
+    facts = {"failed": 3, "chosen": 2, "mended": 2, "passed": 0, "rows": [], "reasons": [], "rescued": None, "new": None, "bills": {}}
+    assert "2.0000 USD, and none passes." in markdown("repair", facts={**facts, "cost": "2.0000 USD, and none passes"})
+    assert "Nothing was paid." in markdown("repair", facts={**facts, "cost": "nothing was paid"})
