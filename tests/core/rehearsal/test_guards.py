@@ -53,6 +53,43 @@ def test_nearly_every_faulty_message_is_refused(kind, domain):
     assert len(missed) <= 0.15 * len(items), missed
 
 
+@pytest.mark.parametrize(
+    ("side", "text"),
+    [
+        ("assistant", "[THINK]I should ask about her sister first.[/THINK] How long has this been going on for you?"),
+        ("assistant", "◁think▷She deflects.◁/think▷ That sounds heavy. What would help you?"),
+        ("assistant", "<scratchpad>she deflects</scratchpad>\nThat sounds heavy. What would help you?"),
+        ("assistant", "[Assistant]: That sounds heavy. What would help you?"),
+        ("assistant", "*smiles warmly and waits*"),
+        ("assistant", "Als KI-Sprachmodell kann ich keine Diagnose stellen. Was würde dir helfen?"),
+        ("assistant", "Como modelo de lenguaje, no puedo dar un diagnóstico. ¿Qué te ayudaría?"),
+        ("assistant", "En tant qu’intelligence artificielle, je ne peux pas poser de diagnostic. Qu'est-ce qui t'aiderait ?"),
+        ("user", "[no response]"),
+        ("user", "Yeah that helped, thanks. [END OF CONVERSATION]"),
+        ("user", "thanks, bye\n<done>true</done>"),
+        ("user", "Sure! Here's what the user would say: I still can't sleep."),
+        ("user", "As Maria, I would say that it is still bad."),
+        ("user", "I can't sleep. [Note: user avoids the topic]"),
+    ],
+)
+def test_thoughts_marks_of_the_end_and_leaks_are_refused_in_whatever_form_a_model_writes_them(side, text):
+    assert find_fault(PACK.guards, side, text, [])
+
+
+@pytest.mark.parametrize(
+    ("side", "text"),
+    [
+        ("assistant", "Take list[start:end], or the last one, list[end]"),
+        ("assistant", "*Sleep* comes first today. What would help you tonight?"),
+        ("user", "I asked an AI, als KI taugt es nichts, sagt mein Bruder."),
+        ("user", "she talks como una ia sometimes, it's weird"),
+        ("user", "As Maria said, I would be better off asking."),
+    ],
+)
+def test_what_only_resembles_such_a_mark_is_let_through(side, text):
+    assert not find_fault(PACK.guards, side, text, [])
+
+
 @pytest.mark.slow
 def test_most_refusals_name_the_right_fault():
     named = Counter(item.found[0] == item.kind for item in FAULTY if item.found)
