@@ -8,6 +8,7 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
+from core.errors import SettingsError
 from core.llm.bills import read_entries
 from core.records import AssessmentBatch
 from core.storage.store import Store, open_store
@@ -75,20 +76,16 @@ async def test_a_panel_judges_each_transcript_once_a_judge_and_its_report_says_h
     assert all(judge in page for judge in JUDGES)
     assert "moved the deadline again, day 4 of case 3" in page
     assert len(report(batch, "checkpoint.jsonl").splitlines()) == 4
-    # again: nothing is asked, and the same comes of it
-    assert await assessment(transcripts=folder, settings=settings) == batch
-    assert called(stub) == 8
-
-
-async def test_the_report_and_the_table_of_criteria_are_artifacts(tmp_path, data_root, stub, folder):
-    await assessment(transcripts=folder, settings=settings_of(tmp_path, stub, JUDGES[:1]))
     async with get_client() as client:
-        found = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"like_": "%therapeutic-coaching"}}))
-    newest = {item.key: item for item in sorted(found, key=lambda item: str(item.created))}
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"like_": "%therapeutic-coaching"}}))
+    newest = {item.key: item for item in sorted(artifacts, key=lambda item: str(item.created))}
     assert "# Assessment: therapeutic-coaching" in str(newest["assessment-therapeutic-coaching"].data)
     rows = json.loads(str(newest["criteria-therapeutic-coaching"].data))
     assert len(rows) == 17
     assert {"criterion", "passes", "YES", "NO", "NA", "ERROR"} <= set(rows[0])
+    # again: nothing is asked, and the same comes of it
+    assert await assessment(transcripts=folder, settings=settings) == batch
+    assert called(stub) == 8
 
 
 async def test_what_a_checkpoint_holds_is_not_judged_again_and_what_it_does_not_is(tmp_path, data_root, stub, folder):
@@ -175,14 +172,13 @@ def test_a_panel_stopped_by_its_budget_goes_on_and_pays_nothing_twice(tmp_path, 
         (JUDGES, {"by_criterion": {"CQ99": "majority"}}, "by_criterion names 'CQ99'"),
     ],
 )
-def test_a_panel_that_cannot_be_is_reported_before_anything_is_asked(tmp_path, data_root, stub, folder, command, roles, panel, reported):
+async def test_a_panel_that_cannot_be_is_reported_before_anything_is_asked(tmp_path, data_root, stub, folder, roles, panel, reported):
     path = settings_of(tmp_path, stub)
     text = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     text["roles"]["judges"], text["assessment"]["panel"] = roles, {"criteria": "majority", "gates": "any_fail", **panel}
     (tmp_path / "bad.yaml").write_text(json.dumps(text), encoding="utf-8")
-    code, said = finish(command("assess", f"--transcripts={folder}", f"--settings={tmp_path / 'bad.yaml'}"))
-    assert code == 2, said
-    assert reported in said
+    with pytest.raises(SettingsError, match=reported):
+        await assessment(transcripts=folder, settings=str(tmp_path / "bad.yaml"))
     assert called(stub) == 0
 
 
