@@ -21,21 +21,21 @@ NAME_IN_METADATA = "understudy"
 
 
 def lines(content: bytes, reference: str) -> Iterator[dict[str, Any]]:
-    """Return the objects of a file of JSON lines.
+    """Return the objects of a file of JSON lines; of a line that is none an empty one, since it costs no more than its own request.
 
     Raises:
-        MalformedError: a line is none: the file came only in part.
+        MalformedError: the last line is cut: the file came only in part.
     """
-    for line in content.splitlines():
+    for line in content.splitlines(keepends=True):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except ValueError as broken:
-            raise MalformedError(f"{reference}: the results of a batch came only in part.") from broken
-        if not isinstance(value, dict):
-            raise MalformedError(f"{reference}: a line of the results of a batch is no JSON object.")
-        yield value
+        except (ValueError, RecursionError) as broken:
+            if not line.endswith(b"\n"):
+                raise MalformedError(f"{reference}: the results of a batch came only in part.") from broken
+            value = None
+        yield value if isinstance(value, dict) else {}
 
 
 def words_of(error: Any) -> str:

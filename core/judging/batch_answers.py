@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 
-from core.errors import ModelError, ModelTimeoutError, RunStoppedError, UnansweredError, UnavailableError, UnknownModelError
+from core.errors import MalformedError, ModelError, ModelTimeoutError, RunStoppedError, UnansweredError, UnavailableError, UnknownModelError
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
 from core.judging.judge import keep, open_calls, reading_request
@@ -88,15 +88,24 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
     async def read() -> list[Result]:
         return [result async for result in desk.batches.results(batch)]
 
-    results = await patiently(read, SUBMIT_SECONDS)
+    try:
+        results = await patiently(read, SUBMIT_SECONDS)
+    except MalformedError as error:
+        if time.time() < record.at + desk.deadline_seconds:
+            raise
+        desk.tell(f"{desk.choice.reference}: the results of batch {batch} cannot be read ({error}). It is charged with the most it can have cost.")
+        desk.settle_all(record, error)
+        return True
     found = {result.name: result for result in results if result.name in record.asked}
     if results and not found:
         return False
+    # a result that names no request of ours is an answer that was billed, and nobody knows whose
+    missing = MalformedError("it cannot be told whose answer it is") if len(results) > len(found) else UnansweredError("no answer")
     ledger = desk.ledger(record)
     still_open, till = ledger.open_calls(), desk.till(ledger)
     why, stopped = Counter[str](), list[RunStoppedError]()
     for name in record.asked:
-        result = found.get(name) or Result(name, error=UnansweredError("no answer"))
+        result = found.get(name) or Result(name, error=missing)
         try:
             problem = await _take_one(desk, record, result, till, name in still_open)
         except RunStoppedError as error:  # the others are paid for, too

@@ -155,6 +155,45 @@ async def test_results_that_come_in_part_are_read_again(store, stub, provider):
     assert len([entry for entry in court.paid if entry["outcome"] == "ok"]) == 4
 
 
+def changing(court, monkeypatch, change):
+    """Have the lines of the results changed on their way."""
+    ask = court.batches._ask
+
+    async def asked(*request, **more):
+        content = await ask(*request, **more)
+        return b"\n".join(change(content.split(b"\n"))) if content.startswith(b'{"custom_id"') else content
+
+    monkeypatch.setattr(court.batches, "_ask", asked)
+
+
+@pytest.mark.parametrize("broken", [b'{"custom_id":' + b"[" * 100_000, b'{"custom_id":"\xff"}', b'{"custom_id":"somebody-elses","result":{}}', b"[]"])
+async def test_a_broken_line_of_the_results_costs_its_own_request_and_not_the_batch(store, stub, monkeypatch, broken):
+    court = Court(store, "anthropic", stub.url)
+    changing(court, monkeypatch, lambda lines: [broken, *lines[1:]])
+    await court.ask()
+    assert sorted(entry["outcome"] for entry in court.paid) == ["MalformedError", "ok", "ok", "ok"]
+    assert [entry["usd"] > 0 for entry in court.paid] == [True] * 4  # the answer was written and billed, whoever it was for
+    await court.judge()
+    assert calls(stub, "anthropic") == 1
+    assert court.records == []
+
+
+async def test_results_that_stay_unreadable_end_with_the_batchs_time_and_not_never(store, stub, monkeypatch):
+    monkeypatch.setattr(waiting, "ATTEMPTS", 1)
+    early = Court(store, "anthropic", stub.url)
+    changing(early, monkeypatch, lambda lines: lines[1:])
+    with pytest.raises(UnavailableError, match="3 of 4 results"):
+        await early.ask()
+    assert len(early.records) == 1
+    late = Court(store, "anthropic", stub.url, deadline_seconds=0.0)
+    changing(late, monkeypatch, lambda lines: lines[1:])
+    await late.ask()
+    await late.judge()
+    assert calls(stub, "anthropic") == 4
+    assert late.records == []
+    assert len([entry for entry in late.paid if entry["outcome"] == "MalformedError" and entry["usd"] > 0]) == 4
+
+
 # a batch of Anthropic's cannot fail as a whole
 @pytest.mark.parametrize(("provider", "how"), [*((name, "refused") for name in PROVIDERS), ("openai", "failed"), ("google", "failed")])
 async def test_a_batch_that_is_not_taken_ends_the_run_with_advice_and_is_not_asked_live(store, stub, provider, how):
