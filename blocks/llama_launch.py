@@ -41,7 +41,7 @@ def check_gguf(path: Path, provider: str) -> None:
         raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider}/path/to/model.gguf.")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise SettingsError(f"{path} is not a GGUF file. Convert the model first (flows/export.py).")
+            raise SettingsError(f"{path} is not a GGUF file. Convert the model first (`understudy export`).")
 
 
 def find_program(given: str = "") -> list[str]:

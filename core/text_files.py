@@ -13,7 +13,7 @@ SIBLINGS = 40
 """Names in an error; more would hide it."""
 
 
-def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the name or make the file.") -> str:
+def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the name or create the file.") -> str:
     """Return a file's text; a byte order mark is no part of it, and every kind of line end is one.
 
     Args:
@@ -26,12 +26,12 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
         # a pipe that nobody writes to would be waited for, and a device never ends
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise error(f"{path} is no file. Give the path of a text file.")
+                raise error(f"{path} is not a file. Give the path of a text file.")
             data = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError as missing:
         names = _siblings(path)
         shown = f"{', '.join(names[:SIBLINGS])}{', …' if len(names) > SIBLINGS else ''}" or "nothing"
-        raise error(f"{path} does not exist.{nearest(path.name, names)} Allowed beside it: {shown}. {remedy}") from missing
+        raise error(f"{path} does not exist.{nearest(path.name, names)} Files beside it: {shown}. {remedy}") from missing
     except (OSError, ValueError) as failed:  # ValueError: a NUL in the name
         reason = failed.strerror if isinstance(failed, OSError) else failed
         raise error(f"{path} cannot be read: {reason}. Give the path of a text file that may be read.") from failed

@@ -148,17 +148,17 @@ def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whol
 
 
 def _fault(one: ErrorDetails, known: set[str], whole: str) -> str:
-    where = ".".join(str(part) for part in one["loc"]) or whole
-    message, meant = FORMS.get(one["type"], str(one["msg"]).removeprefix("Value error, ")), ""
+    where = f"`{'.'.join(str(part) for part in one['loc'])}`" if one["loc"] else whole
+    message, meant = FORMS.get(one["type"], str(one["msg"]).removeprefix("Value error, ").removeprefix("Input ")), ""
     if one["type"] == "extra_forbidden":
         meant = nearest(str(one["loc"][-1]), known)
         message = "is not a known key; remove it or correct its spelling"
     if not one["loc"] and one["input"] is None:
-        message = "holds nothing; write its keys"
+        message = "is empty; write its keys"
     # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
     unsaid = not one["loc"] or one["type"] in ("missing", "extra_forbidden") or isinstance(one["input"], dict)
     found = "" if unsaid else f" (found {_shown(one['input'])})"
-    return f"`{where}` {message[0].lower()}{message[1:]}{found}.{meant}"
+    return f"{where} {message[0].lower()}{message[1:]}{found}.{meant}"
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

@@ -39,6 +39,7 @@ from deployments.forms import form_of
 from tasks.run import limit_name
 
 POOL = "understudy"
+NO_SERVER = "no server. Start one (`understudy ui`, make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api."
 
 
 async def make_pool(client: PrefectClient) -> None:
@@ -97,7 +98,7 @@ async def main(words: list[str]) -> int:
     parser.add_argument("--settings", default="config/pipeline.yaml")
     given = parser.parse_args(words)
     if not PREFECT_API_URL.value():
-        show_error("no server. Start one (make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api.")
+        show_error(NO_SERVER)
         return 2
     async with get_client() as client:
         if given.what != "blocks":

@@ -24,14 +24,15 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext
 from prefect.runner._starter_engine import EngineCommandStarter
+from prefect.settings import PREFECT_API_URL
 from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 from pydantic import PrivateAttr
 
 from core.errors import SettingsError
 from core.paths import project_folder
-from core.terminal import show
-from deployments.setup import POOL
+from core.terminal import show, show_error
+from deployments.setup import NO_SERVER, POOL
 
 WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 """The one step that `prefect deploy` writes, which changes nothing here: a run begins in the project folder."""
@@ -130,16 +131,20 @@ with warnings.catch_warnings():  # in this process it takes the place of Prefect
             return ProcessWorkerResult(status_code=done[0].status_code, identifier=str(handle.pid))
 
 
-async def main(words: list[str]) -> None:
-    """Work until a signal comes."""
+async def main(words: list[str]) -> int:
+    """Work until a signal comes; return the exit code."""
+    if not PREFECT_API_URL.value():
+        show_error(NO_SERVER)
+        return 2
     setup_signal_handlers_worker(os.getpid(), "the worker", show)
     worker = OwnWorker(work_pool_name=POOL, name=words[0] if words else None)
     show(f"Worker {worker.name!r} started.")
     await worker.start(printer=show)
+    return 0
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(sys.argv[1:]))
+        sys.exit(asyncio.run(main(sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,7 +4,7 @@ from prefect import flow
 
 from core.quantities import Count
 from core.records import Shard
-from tasks.assessment import assess_batch, check_assessed, check_passes, find_batch, judge_again
+from tasks.assessment import assess_batch, batch_to_judge, check_assessed, check_passes, judge_again
 from tasks.assessment_report import publish_assessment
 from tasks.judging_shards import judging
 from tasks.policy import guarded
@@ -42,7 +42,7 @@ async def assessment(
         Name of the batch of assessments below the data root.
     """
     run = await begin_run("assessment", domain, settings, shard, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
-    assessed = await assess_batch(find_batch(run, transcripts, batch), run, checkpoints, judging(shards, settings))
+    assessed = await assess_batch(batch_to_judge(run, transcripts, batch), run, checkpoints, judging(shards, settings))
     again = await judge_again(assessed, run, repeat, sample)
     if shard is None:
         await publish_assessment(assessed, run, again)

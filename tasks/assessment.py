@@ -33,7 +33,7 @@ from core.records import (
     TranscriptRef,
 )
 from core.reports.left_out import counted, fail_if_none_passes, fail_if_nothing
-from core.storage.batches import keep_batch, report_folder
+from core.storage.batches import find_batch, keep_batch, report_folder
 from core.storage.traces import leave_open
 from tasks.batches import gather_bounded
 from tasks.owning import LOCK, owned
@@ -70,15 +70,15 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     return plan.ref(path, assessment)
 
 
-def find_batch(run: Run, folder: str | None, batch: str | None) -> str:
+def batch_to_judge(run: Run, folder: str | None, batch: str | None) -> str:
     """Return the batch to judge: the transcripts of a folder, the batch that is named, or everything rehearsed for the domain.
 
     Raises:
-        TranscriptError: there is no transcript.
+        TranscriptError: there is no transcript. SettingsError: there is no such batch.
     """
     domain, logger = run.pack.name, get_run_logger()
     if not folder:
-        return batch or all_rehearsed(run.store, domain, logger.warning)
+        return find_batch(run.store, batch, "transcripts") if batch else all_rehearsed(run.store, domain, logger.warning)
     own = recorded_conversations(domain)
     name = read_folder(run.store, folder, domain, logger.warning, recorded=own is not None and user_path(folder).resolve() == own.resolve())
     taken = run.store.load(name, TranscriptBatch)

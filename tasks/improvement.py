@@ -48,7 +48,9 @@ def latest_of(run: Run) -> Exported:
     """
     exported = latest_exports(run.store, run.pack.name, None, None, None)
     if exported is None:
-        raise EvaluationError(f"No understudy of {run.pack.name} is in {run.store.root}. Make one first (make run), or export what was trained (make export).")
+        raise EvaluationError(
+            f"No understudy of {run.pack.name} is in {run.store.root}. Make one first (`understudy run`), or export what was trained (make export)."
+        )
     return exported
 
 

@@ -76,7 +76,7 @@ async def publish_replies(run: Run, chosen: ChosenExchanges, found: list[SecondR
     price = f"{usd / facts['pairs']:.4f} USD for each pair" if usd and facts["pairs"] else f"{usd:.4f} USD" if usd else "nothing was paid"
     summary = {
         "pairs": f"{facts['pairs']} of {facts['exchanges']} exchanges",
-        "replies": str(facts["replies"]),
+        "replies asked for": str(facts["replies"]),
         "cost": price,
         "report": f"{store.root}/{page}",
     }

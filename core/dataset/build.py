@@ -29,6 +29,7 @@ from core.packs.pack import GatherRule, Pack
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
 from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import DatasetSettings, Settings, load_training
+from core.storage.batches import find_batch
 from core.storage.file_facts import damaged_files, file_facts
 from core.storage.store import Store
 
@@ -95,7 +96,7 @@ def plan_dataset(
 ) -> DatasetPlan:
     """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain by its present rubric."""
     check_sources(checkpoints, transcripts)
-    named = [name.strip() for name in assessed.split(",")] if assessed else []
+    named = [find_batch(store, name.strip(), "assessments") for name in assessed.split(",")] if assessed else []
     length = load_training(settings.training).train.get("max-length")
     batches = named or ([] if checkpoints else batches_of(store, pack, warn))
     return DatasetPlan(

@@ -17,7 +17,7 @@ from core.packs.pack import GatherRule
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptRef
 from core.settings.faults import Fault
 from core.settings.operations import RepairSettings
-from core.storage.batches import latest_assessments
+from core.storage.batches import find_batch, latest_assessments
 
 
 class RepairPlan(Record):
@@ -76,7 +76,8 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
         )
     if assessed is None and not store.exists(latest_assessments(pack.name)):
         raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
-    batch = store.load(assessed or store.read(latest_assessments(pack.name)).strip(), AssessmentBatch)
+    name = find_batch(store, assessed, "assessments") if assessed else store.read(latest_assessments(pack.name)).strip()
+    batch = store.load(name, AssessmentBatch)
     gather, plans, left_out = gather_rule(pack.rubric, run.settings.gather), [], []
     for item in batch.assessments:
         pilot = item.transcript.path.startswith(PILOTS)

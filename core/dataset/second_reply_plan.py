@@ -15,7 +15,7 @@ from core.packs.pack import Pack
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Persona, Record, Transcript, TranscriptRef
 from core.settings.assessment import Judging, PanelSettings
 from core.settings.faults import Fault
-from core.storage.batches import latest_assessments
+from core.storage.batches import find_batch, latest_assessments
 
 FOLDER = "pairs"
 """Below the data root: a file for each exchange at which the assistant was asked again."""
@@ -83,7 +83,8 @@ def choose_exchanges(run: Run, assessed: str | None) -> ChosenExchanges:
     store, pack = run.store, run.pack
     if assessed is None and not store.exists(latest_assessments(pack.name)):
         raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
-    batch = store.load(assessed or store.read(latest_assessments(pack.name)).strip(), AssessmentBatch)
+    name = find_batch(store, assessed, "assessments") if assessed else store.read(latest_assessments(pack.name)).strip()
+    batch = store.load(name, AssessmentBatch)
     plans, left_out = [], []
     for item in batch.assessments:
         try:

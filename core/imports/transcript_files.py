@@ -236,7 +236,7 @@ def _below(folder: Path, path: Path) -> str:
 def _nothing(folder: Path, reading: FoundTranscripts) -> str:
     unread = f" It has files of types that are not read: {_counted(reading.unread)}. Read are {', '.join(READ)}." if reading.unread else ""
     reason = next((f" The first: {place}: {reason}" for place, reason in reading.left_out.items()), "")
-    return f"{folder} holds no readable transcript: {reading.files} files were read and {len(reading.left_out)} items left out.{unread}{reason}"
+    return f"{folder} has no readable transcript. Files read: {reading.files}; items left out: {len(reading.left_out)}.{unread}{reason}"
 
 
 def _counted(unread: Counter[str]) -> str:

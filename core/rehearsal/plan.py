@@ -147,7 +147,8 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> P
         raise PersonaError(f"{asked}. Allowed: at least 1, from seed 0 on.")
     if first + count > settings.evaluation.first_seed:
         raise PersonaError(
-            f"{asked}; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. Ask for fewer, or raise evaluation.first_seed."
+            f"{asked}; the seeds from {settings.evaluation.first_seed} on are kept for the evaluation. "
+            f"{'Ask for fewer' if first < settings.evaluation.first_seed else 'Begin with a lower seed'}, or raise evaluation.first_seed."
         )
     return Plans(run, range(first, first + count))
 

@@ -48,7 +48,7 @@ def trusted(path: Path, *places: Path) -> Path:
             f"{project_folder()}, or its folder into {TRUST_VARIABLE}."
         )
     if path.suffix not in ENDINGS:
-        raise SettingsError(f"{str(path)!r:.300} is not named as a settings file is. Allowed: a name that ends in {' or '.join(ENDINGS)}.")
+        raise SettingsError(f"{str(path)!r:.300} is not the name of a settings file. Allowed: demo, full, or a path that ends in {' or '.join(ENDINGS)}.")
     return path
 
 

@@ -1,5 +1,8 @@
 """Batches: what one stage hands to the next, as a file that is named for what is in it."""
 
+from pathlib import PurePosixPath
+
+from core.errors import SettingsError, nearest
 from core.fingerprint import fingerprint
 from core.records import AssessmentBatch, TranscriptBatch
 from core.storage.store import Store
@@ -9,6 +12,25 @@ def keep_batch(store: Store, batch: TranscriptBatch | AssessmentBatch) -> str:
     """Write a batch; return the file's name below the data root."""
     kind = "transcripts" if isinstance(batch, TranscriptBatch) else "assessments"
     return store.write_json(f"batches/{kind}-{fingerprint(batch)}.json", batch)
+
+
+def find_batch(store: Store, written: str, kind: str) -> str:
+    """Return the name of a batch that a person wrote: the path that a command printed, the name below the data root, or the file's name alone.
+
+    Args:
+        kind: `transcripts` or `assessments`.
+
+    Raises:
+        SettingsError: there is no such batch.
+    """
+    file = f"{PurePosixPath(written).name.removesuffix('.json')}.json"
+    if file.startswith(f"{kind}-") and store.exists(name := f"batches/{file}"):
+        return name
+    known = [name.removeprefix("batches/") for name in store.names("batches", ".json", f"{kind}-")]
+    command = "generate" if kind == "transcripts" else "assess"
+    raise SettingsError(
+        f"There is no batch of {kind} {written!r:.200} in {store.root}/batches.{nearest(file, known)} Give the path that `understudy {command}` printed."
+    )
 
 
 def latest_assessments(domain: str) -> str:

@@ -69,8 +69,10 @@ def explain_failure(verb: str, what: str, error: OSError) -> str:
     """Return what failed, why, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
+    elif isinstance(error, FileNotFoundError):
+        remedy = "Check the name, or run the command that makes it."
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-        remedy = f"The data root is not writable. Set {ROOT_VARIABLE} to a folder that is."
+        remedy = f"The data root cannot be {'read' if verb == 'read' else 'written'}. Set {ROOT_VARIABLE} to a folder that can."
     else:
         remedy = "Run the same command again: what was already made is kept."
     return f"Cannot {verb} {what}: {error.strerror or error}. {remedy}"

@@ -41,7 +41,7 @@ def deploy(settings: str = "config/pipeline.yaml") -> int:
     Args:
         settings: path of the settings file; its models get limits.
     """
-    _become("setup.py", "deploy", f"settings={find_settings(settings)}")
+    _become("setup.py", "deploy", "--settings", str(find_settings(settings)))
 
 
 def worker(name: str | None = None) -> int:

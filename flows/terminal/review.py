@@ -10,8 +10,8 @@ from core.judging.review import SAMPLE
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count
-from core.reports.review_files import BATCH, PAGE, SHEET, read_labels, read_review, write_review
-from core.storage.batches import latest_assessments
+from core.reports.review_files import BATCH, PAGE, SHEET, is_evaluation, read_labels, read_review, write_review
+from core.storage.batches import find_batch, latest_assessments
 from core.storage.store import open_store
 from core.terminal import Answer, one_line
 
@@ -20,17 +20,17 @@ def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
     """Return the batch that is asked for, that a sheet was drawn from, or the domain's last.
 
     Raises:
-        ReviewError: the sheet is not there, or there is no batch.
+        ReviewError: the sheet is not there, or there is no batch. SettingsError: there is none of this name.
     """
     store = open_store()
     if sheet and not sheet.is_file():
-        raise ReviewError(f"{sheet} is not there. Give the sheet that `understudy review` wrote, filled in.")
+        raise ReviewError(f"{sheet} {'is not a file' if sheet.exists() else 'does not exist'}. Give the sheet that `understudy review` wrote, filled in.")
     if batch:
-        return batch
+        return batch if is_evaluation(batch) else find_batch(store, batch, "assessments")
     if sheet and (beside := sheet.parent / BATCH).exists():
         return beside.read_text(encoding="utf-8")
     if not store.exists(latest_assessments(domain)):
-        raise ReviewError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess), or name a batch with --batch batches/….json.")
+        raise ReviewError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess), or name a batch with --batch.")
     return store.read(latest_assessments(domain))
 
 

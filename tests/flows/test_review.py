@@ -88,7 +88,7 @@ def test_what_cannot_be_reviewed_is_reported_in_a_line(data_root, tmp_path):
     for words, reported in (
         (("--sample=4",), "No assessments of 'therapeutic-coaching' are in"),
         (("--sample=many",), "--sample: 'many' is not a whole number"),
-        ((f"--sheet={tmp_path / 'none.csv'}",), "none.csv is not there"),
+        ((f"--sheet={tmp_path / 'none.csv'}",), "none.csv does not exist"),
         (("--domain=moon", "--sample=4"), "Unknown domain 'moon'"),
     ):
         done = command(data_root, *words)

@@ -54,10 +54,12 @@ async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_p
         assert stub.stats()["anthropic"]["max_in_flight"] <= 3
 
 
-def test_setup_without_a_server_says_what_to_do():
+@pytest.mark.parametrize("word", ["deploy", "worker"])
+def test_without_a_server_a_command_says_what_to_do(word):
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    done = subprocess.run([sys.executable, "deployments/setup.py"], cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=240, check=False)
+    words = [sys.executable, "-m", "flows.terminal", word]
+    done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=240, check=False)
     if done.returncode == 0:
         pytest.skip("this machine's Prefect profile names a server")
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: no server. Start one (make ui) and set PREFECT_API_URL")
+    assert done.stderr.startswith("Error: no server. Start one (`understudy ui`, make ui) and set PREFECT_API_URL")

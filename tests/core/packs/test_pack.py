@@ -179,7 +179,7 @@ def test_the_mentors_length_is_one_number_wherever_it_is_read_and_the_example_an
 @pytest.mark.parametrize("text", ["", "# nothing yet\n"])
 def test_a_file_that_holds_nothing_is_refused_as_that(pack_copy, text):
     (pack_copy / CONFIG / "life.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(PackError, match=r"life\.yaml: `the file` holds nothing"):
+    with pytest.raises(PackError, match=r"life\.yaml: the file is empty"):
         load_pack(DOMAIN, pack_copy)
 
 

@@ -35,7 +35,7 @@ def test_the_shipped_settings_load():
         (lambda s: s["models"]["openai"].update(price={"inputs": 1, "output": 1}), "Did you mean 'input'?"),
         (lambda s: s["nightly"].update(timezone="Europe"), "'Europe' is no timezone"),
         (lambda s: s["nightly"].update(timezone="x" * 5000), "is no timezone"),
-        (lambda s: s["generation"].update(conversations=0), "`generation.conversations` input should be greater than or equal to 1"),
+        (lambda s: s["generation"].update(conversations=0), "`generation.conversations` should be greater than or equal to 1"),
         (lambda s: s["generation"].update(first_seed=8990), "kept for the evaluation"),
         (lambda s: s["evaluation"].update(personas=1), "`evaluation.personas`"),
         (lambda s: s["dataset"].update(repo="no-owner"), "`dataset.repo`"),
@@ -58,7 +58,7 @@ def test_the_evaluation_has_the_judges_that_are_named_for_it_and_every_other_flo
 
 
 def test_a_missing_file_names_its_neighbours():
-    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Allowed beside it: .*qwen3-14b\.yaml, .*smollm2-135m\.yaml"):
+    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Files beside it: .*qwen3-14b\.yaml, .*smollm2-135m\.yaml"):
         load_training("moon")
 
 
@@ -143,7 +143,7 @@ def test_a_model_is_given_its_providers_settings_its_own_and_its_blocks(tmp_path
 @pytest.mark.parametrize("model", ["openai", "openai/gpt-6-luna"])
 @pytest.mark.parametrize("limit", ["concurrency", "requests_per_minute", "input_tokens_per_minute", "tokens_per_minute"])
 def test_a_limit_of_zero_is_refused(tmp_path, model, limit):
-    with pytest.raises(SettingsError, match=rf"`models.{model}.{limit}` input should be greater than or equal to 1"):
+    with pytest.raises(SettingsError, match=rf"`models.{model}.{limit}` should be greater than or equal to 1"):
         load_settings(spoilt(tmp_path, lambda s: s["models"].update({model: {limit: 0}})))
 
 
