@@ -11,9 +11,9 @@ from tests.flows.conftest import write_settings
 from tests.flows.test_commands import finish
 
 
-def test_a_server_that_dies_during_the_run_ends_it_with_one_sentence(command, data_root, tmp_path):
+def test_a_server_that_dies_during_the_run_ends_it_with_one_sentence(command, data_root, tmp_path, forked):
     settings = write_settings(tmp_path, generation={"conversations": 200, "exchanges": [6, 6]})
-    process = command("generate", f"--settings={settings}", forks=False, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
+    process = command("generate", f"--settings={settings}", PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
     until = time.monotonic() + 300
     while not list(data_root.rglob("transcripts/**/*.json")) and time.monotonic() < until:
         time.sleep(0.1)
