@@ -11,7 +11,9 @@ THOUGHT = "</think>"
 AMBIGUOUS = "Several answers that differ."
 """Stands in place of an answer that is not to be guessed; it is no JSON, so that the model is asked again."""
 
-Repair = Literal["thoughts", "prose", "code fence", "trailing comma", "single quotes", "extra keys", "form of the answer", "form of the citations"]
+Repair = Literal[
+    "thoughts", "prose", "code fence", "trailing comma", "single quotes", "half a character", "extra keys", "form of the answer", "form of the citations"
+]
 """What was looked past in a reply in order to read it."""
 
 SINGLE_QUOTED = 20
@@ -19,6 +21,8 @@ SINGLE_QUOTED = 20
 TWICE = "(twice)"
 """Key that marks an object in which a key is there twice, so that it says two things."""
 
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, such as an emoji whose escape was cut: it can neither be kept nor sent on."""
 _QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 # a string that is not closed is taken to the end of the text: tried again from each of its quotes, it would take hours
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|,(?=\s*[}\]])')
@@ -70,7 +74,9 @@ def json_answer(text: str, schema: Mapping[str, Any], asked: Sequence[str]) -> J
         return JsonAnswer(AMBIGUOUS)
     if read is _single_quoted and not _is_plain(said, given, schema):
         return JsonAnswer(AMBIGUOUS)
-    return JsonAnswer(json.dumps(left[-1], ensure_ascii=False), (*_around(text), *_READINGS[read]))
+    whole, halves = _HALF.subn("\ufffd", json.dumps(left[-1], ensure_ascii=False))
+    halved: tuple[Repair, ...] = ("half a character",) if halves else ()
+    return JsonAnswer(whole, (*_around(text), *_READINGS[read], *halved))
 
 
 def own_objects(texts: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -228,6 +228,13 @@ def test_nothing_becomes_a_verdict_that_the_judge_did_not_give_on_this_transcrip
         assert found.answer is Answer.ERROR or ((found.answer.value, found.cited) == given_here[0] and 1 <= found.cited[0] <= 5)
 
 
+def test_half_an_emoji_in_a_reasoning_costs_neither_the_verdict_nor_the_assessment_that_keeps_it():
+    said = json.dumps({"verdicts": [verdict("CQ1", reasoning="Exchange 1 ends with a smile \ud83d, by its words.")]})
+    found = read_judgement(Reply(said, "stop", Usage()), CRITERIA[:1], 3)
+    assert (found.verdicts[0].answer, found.repaired) == (Answer.YES, ["half a character"])
+    assert found.verdicts[0].model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("text", "repaired"),
     [
