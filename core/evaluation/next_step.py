@@ -10,6 +10,10 @@ SHIPPED_PROMPT = "No training is needed: use the base under this prompt. Have a 
 SCRIPTED = (
     "The figures show that the software works. For real ones name models in the settings; this checks that they answer: `understudy check-models {domain}`."
 )
+RECORDED = (
+    "These conversations were played elsewhere. Add what is missing, or conversations with more personas, to the files and repeat the command; or evaluate "
+    "models of your own: `understudy evaluate {domain}`."
+)
 HELPS: dict[Helps, str] = {
     "again": "Conversations are missing. The same command plays them and nothing else: `understudy evaluate {domain}`.",
     "prompt": "Use the base under that prompt, or search for a better one: `understudy optimise-prompt --model {base} --from assistant {domain}`.",
@@ -37,18 +41,21 @@ def model_named(reference: str, file: str | None) -> str:
     return f"llama-server/{file}" if file else reference
 
 
-def next_step(one: ArmComparison, domain: str, base: str, decided: Decided | None = None) -> str:
+def next_step(one: ArmComparison, domain: str, base: str, decided: Decided | None = None, recorded: bool = False) -> str:
     """Say what to do after the decision on an arm.
 
     Args:
         base: the base's model, as a command names it.
         decided: with a person's labels; default: by the judge alone.
+        recorded: whether the conversations were played and judged elsewhere, so that no command plays more of them.
     """
     found = decided or one.decided
     if found.scripted:
         text = SCRIPTED
     elif found.decision == "ship":
         text = SHIPPED_PROMPT if found.untrained else SHIPPED
+    elif recorded:
+        text = RECORDED
     else:
         text = HELPS[_most_urgent(found.conditions)]
     return text.format(domain=f"--domain {shlex.quote(domain)}", base=shlex.quote(base), more=2 * one.score.personas)

@@ -8,6 +8,7 @@ import numpy as np
 
 from core.evaluation.by_exchange import Band, by_band
 from core.evaluation.comparison import ArmComparison
+from core.evaluation.decision import wanted_gain
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.mean_differences import PartDifference
 from core.evaluation.outcomes import Pairs, by_arm, pair_up, points
@@ -205,7 +206,7 @@ def _stacked(values: Sequence[float]) -> list[int]:
 
 
 def _wanted(facts: EvaluationFacts, one: ArmComparison) -> float:
-    return facts.comparison.rule.improvement * one.score.base_mean
+    return float(wanted_gain(one.score.base_mean, facts.comparison.rule.improvement))
 
 
 def _values(facts: EvaluationFacts, arm: str) -> list[float]:

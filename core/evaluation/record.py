@@ -146,7 +146,8 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
 def next_step_of(record: EvaluationRecord | EvaluationFacts, arm: str) -> str:
     """Say what to do after the decision on an arm."""
     base = record.comparison.base
-    return next_step(record.comparison.comparisons[arm], record.domain, model_named(record.models.get(base, base), record.files.get(base)))
+    named = model_named(record.models.get(base, base), record.files.get(base))
+    return next_step(record.comparison.comparisons[arm], record.domain, named, recorded=not record.judges)
 
 
 class _Base(BaseModel):

@@ -10,7 +10,7 @@ from core.evaluation.comparison import compare_arms
 from core.evaluation.decision import Condition, Decided, Helps
 from core.evaluation.next_step import HELPS, next_step
 from core.evaluation.page import evaluation_page
-from core.evaluation.record import EvaluationRecord, summary
+from core.evaluation.record import EvaluationRecord, next_step_of, summary
 from core.evaluation.report import evaluation_markdown, evaluation_section
 from core.settings.evaluation import Decision
 from flows.terminal.command import make_app
@@ -125,6 +125,12 @@ def test_each_outcome_says_what_to_do_next_as_a_command_that_can_be_typed(given,
         assert program == "understudy"
         _, bound, _ = make_app().parse_args(words, exit_on_error=False, print_error=False)
         assert bound.arguments["domain"] == domain
+
+
+def test_of_conversations_played_elsewhere_no_command_is_said_to_play_the_missing_ones():
+    played = [lost(item) if item.arm == "understudy" and item.persona > 9008 else item for item in evaluation(base=[0.5] * 12, understudy=GOOD)]
+    assert "played elsewhere" in next_step_of(facts_of(played, judges=[]), "understudy")
+    assert "The same command plays them" in next_step_of(facts_of(played), "understudy")
 
 
 def test_what_forbids_comes_first_then_what_is_missing_and_a_confirmation_last():

@@ -181,6 +181,10 @@ def test_each_arm_has_the_gain_that_is_asked_of_it():
     assert "asked for: +0.080" in said
 
 
+def test_the_gain_that_is_asked_for_is_the_rules():
+    assert "asked for: +0.030" in plots.headline_text(facts_of(evaluation(base=[0.1] * 6, understudy=[0.15] * 6)))  # a base below 0.3 counts as 0.3
+
+
 def test_twenty_arms_look_different():
     looks = styles([f"arm-{number}" for number in range(20)])
     assert len(set(looks.values())) == 20
