@@ -111,9 +111,9 @@ def _other(share: Estimate) -> Estimate:
 
 
 def _other_ways(same: Estimate, counted: int) -> str:
-    """Say in how many the difference is one of YES and NA, which both pass."""
+    """Say in how many the difference is one of NA and of YES, or of NO where the rubric does not allow NA, which count the same."""
     rest = same.n - _count(same) - counted
-    return f" In {rest} one said NA and the other YES." if rest else ""
+    return f" In {rest} the answers differ and count the same, because one is NA." if rest else ""
 
 
 def _count(share: Estimate) -> int:
