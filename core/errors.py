@@ -4,16 +4,16 @@
     ├── SettingsError           a settings file, a flow parameter or a model reference is wrong
     ├── PackError               a domain pack is wrong: a file, a weight, a cross-reference, a template
     ├── TranscriptError         a transcript file cannot be read as a conversation
-    ├── CheckpointError         a checkpoint of assessments is not there or cannot be read
+    ├── CheckpointError         a checkpoint of assessments does not exist or cannot be read
     ├── StoreError              the data root cannot be read or written
     │   └── LostError           another run has taken over what this process was making
-    ├── HeldError               another run makes the same at the moment
+    ├── HeldError               another run is making the same result
     ├── PersonaError            no persona can be sampled, or a training seed and an evaluation seed meet
     ├── ModelError              a model gave no usable answer; costs one item of a batch
     │   ├── RateLimitError      too many requests or tokens a minute; may be retried
-    │   ├── OverloadedError     the provider has no room just now; may be retried
+    │   ├── OverloadedError     the provider is overloaded; may be retried
     │   ├── ProviderError       the provider failed (5xx); may be retried
-    │   │   └── MalformedError  what came is not an answer of the provider's API; may be retried
+    │   │   └── MalformedError  the response is not one of the provider's API; may be retried
     │   ├── ModelTimeoutError   no answer in time; may be retried
     │   ├── ConnectError        the provider cannot be reached; may be retried
     │   ├── BadRequestError     the provider refuses the request's form
@@ -21,9 +21,9 @@
     │   ├── RefusedError        the model declines to answer
     │   ├── TruncatedError      the answer was cut off; retried with more room
     │   ├── UnansweredError     a batch ended without an answer to the request; costs nothing
-    │   └── InvalidOutputError  the answer has not the asked form; retried with more room
-    ├── RunStoppedError         nothing more is asked of a model; ends a batch, what was made is kept
-    │   ├── AuthError           the key is missing, wrong, expired or not allowed to
+    │   └── InvalidOutputError  the answer does not have the requested form; asked for again
+    ├── RunStoppedError         no further call to a model is possible; ends a batch, what was made is kept
+    │   ├── AuthError           the key is missing, wrong, expired or lacks a permission
     │   ├── UnknownModelError   the provider has no such model
     │   ├── QuotaError          a spend limit or a daily quota is used up
     │   ├── UnavailableError    a sustained failure, or a wait that is asked for is too long
@@ -32,8 +32,8 @@
     ├── HubError                a repository cannot be written, or is not what was pushed
     ├── JobError                a job failed, or did not leave the file that it was started for
     ├── EvaluationError         the arms cannot be compared
-    ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that is there already
-    ├── RepairError             a transcript cannot be mended, or a mended one is not what it says
+    ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that exists already
+    ├── RepairError             a transcript cannot be repaired, or a repaired one is not what it says
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
     └── ServerError             a Prefect server did not start, or no longer answers
 
@@ -50,13 +50,13 @@ from core.terminal import printable
 
 
 def nearest(word: str, allowed: Collection[str]) -> str:
-    """Return a question with the allowed word that is most like one that is not, to stand after a sentence; nothing where none is."""
+    """Return ` Did you mean …?` with the allowed word that is most like a wrong one; an empty text if none is like it."""
     found = get_close_matches(word, allowed, 1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
 class UnderstudyError(Exception):
-    """The root of the tree; an error that a person can act on. Secrets that others repeated, and what a terminal would obey, are taken out of its words."""
+    """The root of the tree; an error that a person can act on. Secrets and terminal control sequences are removed from its message."""
 
     exit_code = 1
     logged = False
@@ -69,10 +69,10 @@ class UnderstudyError(Exception):
 
 
 def together(errors: Sequence[UnderstudyError]) -> UnderstudyError:
-    """Return several errors as one, which says all and ends a command as the first would; a single one is returned as it is."""
+    """Return several errors as one, with all messages and the exit code of the first; a single one is returned as it is."""
     if len(errors) == 1:
         return errors[0]
-    return type(errors[0])("\n- ".join([f"{len(errors)} things are to be mended first:", *dict.fromkeys(map(str, errors))]))
+    return type(errors[0])("\n- ".join([f"{len(errors)} things must be corrected first:", *dict.fromkeys(map(str, errors))]))
 
 
 class SettingsError(UnderstudyError):
@@ -92,7 +92,7 @@ class TranscriptError(UnderstudyError):
 
 
 class CheckpointError(UnderstudyError):
-    """A checkpoint of assessments is not there or cannot be read."""
+    """A checkpoint of assessments does not exist or cannot be read."""
 
     exit_code = 2
 
@@ -110,7 +110,7 @@ class LostError(StoreError):
 
 
 class HeldError(UnderstudyError):
-    """Another run makes the same at the moment.
+    """Another run is making the same result.
 
     Args:
         message: what is held and by whom.
@@ -136,7 +136,7 @@ class ModelError(UnderstudyError):
     """
 
     retryable = False
-    """Whether the same request may go well a moment later."""
+    """Whether the same request may succeed a moment later."""
     side: str | None = None
     """Which side of a rehearsal it was that gave none: `user` or `assistant`."""
 
@@ -152,7 +152,7 @@ class RateLimitError(ModelError):
 
 
 class OverloadedError(ModelError):
-    """The provider has no room just now."""
+    """The provider is overloaded."""
 
     retryable = True
 
@@ -164,7 +164,7 @@ class ProviderError(ModelError):
 
 
 class MalformedError(ProviderError):
-    """What came is not an answer of the provider's API."""
+    """The response is not one of the provider's API."""
 
 
 class ModelTimeoutError(ModelError):
@@ -202,7 +202,7 @@ class UnansweredError(ModelError):
 
 
 class InvalidOutputError(ModelError):
-    """The answer has not the asked form."""
+    """The answer does not have the requested form."""
 
 
 class RunStoppedError(UnderstudyError):
@@ -222,7 +222,7 @@ class RunStoppedError(UnderstudyError):
 
 
 class AuthError(RunStoppedError):
-    """The key is missing, wrong, expired or not allowed to."""
+    """The key is missing, wrong, expired or lacks a permission."""
 
 
 class UnknownModelError(RunStoppedError):
@@ -268,7 +268,7 @@ class DesignError(UnderstudyError):
 
 
 class RepairError(UnderstudyError):
-    """A transcript cannot be mended, or a mended one is not what it says."""
+    """A transcript cannot be repaired, or a repaired one is not what it says."""
 
 
 class ReviewError(UnderstudyError):

@@ -23,10 +23,10 @@ from core.settings.assessment import Judging
 
 Count = Callable[[str], int]
 MARGIN = 1.1
-"""By which a judge's own tokens may be more than those that are counted here."""
+"""Factor by which a judge's own token count may exceed the count made here."""
 
 FORMS: dict[str, Form] = {"single": "object", "category": "list", "criterion": "alone", "compact": "object"}
-"""Of the answer to one call, by mode."""
+"""The form of one call's answer, by mode."""
 
 EXAMPLES = "**Examples**"
 """Begins a criterion's examples, which end its text."""
@@ -46,7 +46,7 @@ class JudgeContext:
         repeat: which of several assessments of the same transcript by the same judge.
         log: stores each call's answer as it arrives.
         item: what its calls are billed for; the transcript if empty.
-        tally: of the judge's verdicts in this run, those that say nothing among them.
+        tally: counts the judge's verdicts in this run, and those that say nothing.
     """
 
     pack: Pack
@@ -80,16 +80,18 @@ class Call:
 
 
 Answers = Mapping[str, Sequence[Verdict]]
-"""What came of calls, by their names; ERROR verdicts where no usable answer did."""
+"""The verdicts of each call, by its name; ERROR where no usable answer came."""
 
 
 async def assess(context: JudgeContext) -> Assessment:
     """Judge a transcript on every criterion that applies to its length.
 
-    With several calls, the first goes alone, so that the others find the transcript in the provider's prompt cache. A reply is read leniently, and what
-    was looked past is counted. One that leaves a criterion out, answers it with another word, cites an exchange that does not exist or says nothing is
-    asked for again; what is still so then is ERROR. An answer that is refused, truncated or cannot be understood gives ERROR for what was asked; so does a
-    transcript that the judge cannot read whole: it is not sent then, and never cut. A gate that fails is asked again as `how.confirm_gates` says.
+    - Calls. With several calls, the first is sent alone, so that the others find the transcript in the provider's prompt cache.
+    - Replies. A reply with small faults of form is read, and the faults are counted. A reply is requested again if it leaves out a criterion, answers with
+      another word than YES, NO or NA, cites an exchange that does not exist, or says nothing. If the fault remains, that verdict is ERROR.
+    - Failures. An answer that is refused, truncated or unreadable gives ERROR for each criterion of its call. A transcript that does not fit into the
+      judge's context is not sent, never cut, and gives ERROR.
+    - Gates. A failed gate is asked again as `how.confirm_gates` says.
 
     Raises:
         RunStoppedError: no further calls are possible, or the judge says nothing too often; the answers so far are in the log.

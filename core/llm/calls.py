@@ -38,9 +38,10 @@ class Caller:
     async def complete(self, request: ChatRequest) -> Reply:
         """Answer a request.
 
-        A failure that may pass is tried again until attempts or time run out. A structured answer that is cut off, and any answer that the
-        request's check refuses, is asked for again with another seed, and with twice the room if it was cut off, unless it went round in circles. A plain
-        answer that is cut off is returned as it is, unless the check refuses it.
+        - A failure that may be temporary is retried until `calls.attempts` or `calls.total_seconds` is used up.
+        - An answer that cannot be used (a structured one that was cut off, or one that the request's check refuses) is asked for again with another seed, up
+          to `calls.unusable_answers` times in all. One that was cut off gets twice the `max_tokens`, unless the model repeated itself.
+        - A plain answer that was cut off is returned as it is, unless the check refuses it.
 
         Raises:
             ModelError: no usable answer came; the last reason.

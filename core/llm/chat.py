@@ -1,4 +1,4 @@
-"""The one interface to a language model: a request, a reply, and a thing that turns the one into the other."""
+"""The one interface to a language model: a request, a reply, and `ChatModel`, which answers the one with the other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ class Allowance:
     """What a provider says of one of its limits per minute (`tokens`: input and output together).
 
     Args:
-        remaining: how much of it is left; reset: seconds until all of it is there again.
+        remaining: how much of it is left; reset: seconds until the limit is full again.
     """
 
     kind: LimitKind
@@ -85,7 +85,7 @@ class Reply:
     """A model's answer.
 
     Args:
-        finish: `stop` where the model ended by itself, `length` where it ran out of room, `refusal` where it declined.
+        finish: `stop` if the model ended by itself, `length` if it reached max_tokens, `refusal` if it declined.
         allowances: the limits that came with it.
         request_id: the provider's name for the call.
         written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.

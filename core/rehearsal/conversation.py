@@ -22,7 +22,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
         log: the messages before an interruption, if any; it stores each message as it arrives.
 
     Raises:
-        ModelError: a model gave no usable message, before the conversation was long enough to be kept; or it may go well another time.
+        ModelError: a model gave no usable message before the conversation was long enough to be kept, or the failure may be temporary.
     """
     brief = pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))
     scene = Scene(pack, persona, cast, name, trial, log or TurnLog(), brief)

@@ -224,7 +224,7 @@ async def test_all_that_a_pipeline_may_not_do_is_reported_at_once_before_anythin
         "dataset repository me/understudy-jobs is public",
     ):
         assert reason in str(refused.value)
-    assert str(refused.value).startswith("7 things are to be mended first:")
+    assert str(refused.value).startswith("7 things must be corrected first:")
     assert not list(data_root.glob("transcripts/*/*"))
     assert hub.jobs() == []
 
