@@ -27,6 +27,12 @@ def test_thinking_is_kept_apart_and_a_quoted_mark_is_text(text, cut, said, thoug
     assert without_thinking(text, cut) == (said, thought)
 
 
+def test_a_model_that_repeats_the_mark_is_read_in_one_pass():
+    marks = "<think>" * 500_000  # from each of them to the end would take hours
+    assert without_thinking(f"Hello. {marks}") == (f"Hello. {marks}", False)
+    assert without_thinking(f"{marks}secret</think>Hello.") == ("Hello.", True)
+
+
 @given(st.text(st.sampled_from("ab \n<>"), max_size=30), st.text(st.sampled_from("abc .\n"), max_size=20), st.booleans())
 def test_a_reply_after_thoughts_is_what_it_is_without_them(secret, reply, cut):
     assert without_thinking(f"<think>{secret}</think>{reply}", cut) == (reply.strip(), True)
