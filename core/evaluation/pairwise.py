@@ -27,6 +27,8 @@ SCHEMA = {
     "required": ["reason", "better"],
     "additionalProperties": False,
 }
+FEWEST_WORDS = 2
+"""Of a reason: one word is the answer again."""
 Better = Literal["A", "B", "tie"]
 BETTER: dict[str, Better] = {"A": "A", "B": "B", "TIE": "tie"}
 
@@ -142,6 +144,6 @@ def read_answer(reply: Reply, prompt: str, messages: Sequence[str] = ()) -> tupl
         ) from broken
     if not isinstance(reason, str):
         raise InvalidOutputError("the judge gave no reason.")
-    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, fewest=1):
+    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, FEWEST_WORDS):
         raise InvalidOutputError(f"the judge's reason {empty}.")
     return reason, better

@@ -171,6 +171,7 @@ def test_a_reply_is_read_leniently(text, better):
         "{}",
         '{"reason": "x", "better": "C"}',
         '{"reason": "", "better": "A"}',
+        '{"reason": "tie", "better": "tie"}',
         '{"reason": 1, "better": "A"}',
         '{"reason": "x", "better": ["A"]}',
         "[" * 5000,
