@@ -30,7 +30,7 @@ async def assessment(
     Args:
         domain: name of a domain pack.
         transcripts: a folder of existing transcripts, in any supported format.
-        batch: a batch of generated conversations; default, without a folder: all conversations of the domain.
+        batch: a batch of generated conversations, as `understudy generate` printed it; default, without a folder: all conversations of the domain.
         checkpoints: earlier assessments to reuse: files or folders (*.jsonl, *.json), separated by commas.
         repeat: 3 judges a sample three times and reports how often the answers differ.
         sample: size of that sample; default: from the settings.

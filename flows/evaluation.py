@@ -46,10 +46,10 @@ async def evaluation(
             `understudy` and `preferred` replace the files.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
         confirm: repeat the evaluation on personas that no model has met; after several tries on the same personas only this can ship.
-        first_seed: seed of the first persona, from evaluation.first_seed on; default: that one. Another block is met by no model that was chosen on the first.
+        first_seed: seed of the first persona, from evaluation.first_seed on; default: that one. Use another block for a model that was chosen on the first.
 
     Returns:
-        The figures; the report lies beside them.
+        The figures; the report is beside them.
     """
     asked: dict[str, Any] = {"arms": arms, "personas": personas, "confirm": confirm, "first_seed": first_seed}
     run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, **asked)

@@ -33,7 +33,7 @@ async def export(
         dataset: its training set; the validation examples are used for comparison.
         domain: name of a domain pack; its system prompt goes into the Modelfile.
         settings: path of the settings file; it names the training settings.
-        exported_base: the base's folder of GGUF files, if they are to be taken as they are; default: made here.
+        exported_base: an existing folder of the base's GGUF files; default: the base is converted here.
 
     Returns:
         The base's folder of GGUF files and the understudy's.

@@ -29,7 +29,7 @@ async def improvement(
         domain: name of a domain pack.
         rounds: the most rounds of the series; default: from the settings.
         settings: path of the settings file; `improvement` says how large a round is.
-        show: list the rounds so far, and go through none.
+        show: list the rounds so far, and start none.
 
     Returns:
         The report of the rounds, with the gain and the cost of each.

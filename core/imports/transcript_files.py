@@ -234,9 +234,10 @@ def _below(folder: Path, path: Path) -> str:
 
 
 def _nothing(folder: Path, reading: FoundTranscripts) -> str:
-    unread = f" It has files of types that are not read: {_counted(reading.unread)}. Read are {', '.join(READ)}." if reading.unread else ""
+    other = f" It has files of types that are not read: {_counted(reading.unread)}." if reading.unread else ""
+    types = "" if reading.files and not reading.unread else f" Read are {', '.join(READ)}."
     reason = next((f" The first: {place}: {reason}" for place, reason in reading.left_out.items()), "")
-    return f"{folder} has no readable transcript. Files read: {reading.files}; items left out: {len(reading.left_out)}.{unread}{reason}"
+    return f"{folder} has no readable transcript. Files read: {reading.files}; items left out: {len(reading.left_out)}.{other}{types}{reason}"
 
 
 def _counted(unread: Counter[str]) -> str:

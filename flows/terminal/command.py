@@ -205,7 +205,7 @@ def _ended(app: App, words: list[str]) -> int:
             return code
         if not isinstance(error, OSError):
             raise
-        show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. What was made is kept; the same command continues from there.")
+        show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. Correct that and repeat the command; what was made is kept.")
         return 1
 
 

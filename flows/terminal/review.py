@@ -74,7 +74,7 @@ def review(
 def golden(sheet: str, domain: str = "therapeutic-coaching", batch: str | None = None, to: Path | None = None) -> Answer:
     """Make golden conversations of a filled-in sheet: of each transcript that a person labelled on every criterion that applies.
 
-    Where person and judge differ, a verdict is disputed. A third of the conversations, drawn by name, is held out. A file that is there is kept.
+    Where person and judge differ, a verdict is disputed. A third of the conversations, drawn by name, is held out. An existing file is kept.
 
     Args:
         sheet: a sheet of `understudy review`, filled in.
