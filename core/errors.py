@@ -88,7 +88,9 @@ class PackError(UnderstudyError):
 
 
 class TranscriptError(UnderstudyError):
-    """A transcript file cannot be read as a conversation."""
+    """A transcript file cannot be read as a conversation, or there is none."""
+
+    exit_code = 2
 
 
 class CheckpointError(UnderstudyError):
@@ -124,6 +126,8 @@ class HeldError(UnderstudyError):
 
 class PersonaError(UnderstudyError):
     """No persona can be sampled, or a training seed and an evaluation seed meet."""
+
+    exit_code = 2
 
 
 class ModelError(UnderstudyError):

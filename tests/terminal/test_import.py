@@ -65,7 +65,7 @@ def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(sourc
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source) == 0
     assert "consent: not stated" in capfd.readouterr().out
-    assert run("no such place") == 1
+    assert run("no such place") == 2
     assert "does not exist. Give a folder, a file, or a dataset repository" in capfd.readouterr().err
 
 
