@@ -17,7 +17,9 @@ LONGEST_TEXT = 20_000_000
 SECONDS = 2.0
 """Of the processor, for one text. A shipped prompt takes a few milliseconds."""
 STEPS = 32
-"""Items of a loop and pieces of text between two looks at the clock."""
+"""Between two looks at the clock, which costs more than most of them."""
+STEP = 1_000
+"""Characters that count as a step; so do an item of a loop, a piece of text, a filter, a test and a comparison."""
 ITEM = 64
 """Characters that an item of a list counts as, which is what it takes in memory."""
 
@@ -34,11 +36,16 @@ _WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
 
 @dataclass
 class _Work:
-    """What the text that is being made has cost so far."""
+    """What the text that is being made has cost so far.
 
-    until: float
+    Args:
+        look: steps after which the clock is looked at; until: when it must have ended, known from the first look on.
+    """
+
     characters: int = 0
     steps: int = 0
+    look: int = STEPS
+    until: float | None = None
 
 
 _WORK: ContextVar[_Work] = ContextVar("_WORK")
@@ -47,7 +54,7 @@ _WORK: ContextVar[_Work] = ContextVar("_WORK")
 @contextmanager
 def metered() -> Generator[None]:
     """Count what is made in this block by itself; too much of it raises an `OverflowError` there."""
-    spent = _WORK.set(_Work(time.thread_time() + SECONDS))
+    spent = _WORK.set(_Work())
     try:
         yield
     finally:
@@ -55,30 +62,21 @@ def metered() -> Generator[None]:
 
 
 def spend(characters: int = 0) -> None:
-    """Count characters, and look at the clock.
+    """Count a step, and the characters that it makes or reads.
 
     Raises:
         OverflowError: the text takes too much.
     """
     work = _WORK.get()
     work.characters += characters
+    work.steps += 1 + characters // STEP
     if work.characters > LONGEST_TEXT:
         raise OverflowError(f"it makes more than {LONGEST_TEXT:,} characters")
-    if time.thread_time() > work.until:
-        raise OverflowError(f"it takes more than {SECONDS:g} s")
-
-
-def step(characters: int = 0) -> None:
-    """Count a small step; the clock, which costs more than most of them, is looked at with every `STEPS`th.
-
-    Raises:
-        OverflowError: as `spend` does.
-    """
-    work = _WORK.get()
-    work.steps += 1
-    work.characters += characters
-    if work.characters > LONGEST_TEXT or work.steps % STEPS == 0:
-        spend()
+    if work.steps >= work.look:
+        now = time.thread_time()
+        work.look, work.until = work.steps + STEPS, work.until or now + SECONDS
+        if now > work.until:
+            raise OverflowError(f"it takes more than {SECONDS:g} s")
 
 
 def text_of(value: Any) -> str:
@@ -90,7 +88,7 @@ def text_of(value: Any) -> str:
 
 def _counted(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
-        step()
+        spend()
         yield value
 
 
@@ -167,7 +165,7 @@ def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def timed_test(made: Any) -> Any:
-    """Look at the clock at each test: `select` and its like tell nothing of items that they pass over."""
+    """Count each test: `select` and its like tell nothing of items that they pass over."""
 
     @wraps(made)
     def tested(*given: Any) -> bool:

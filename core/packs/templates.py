@@ -17,7 +17,7 @@ from jinja2.visitor import NodeTransformer
 from pydantic import BaseModel
 
 from core.errors import PackError
-from core.packs.template_filters import BOUNDS, FILTERS, join, metered, step, text_of, timed_test
+from core.packs.template_filters import BOUNDS, FILTERS, join, metered, spend, text_of, timed_test
 
 LONGEST_TEMPLATE = 100_000
 """Characters; the longest shipped has a seventh of it."""
@@ -150,7 +150,7 @@ class _Bounds(NodeTransformer):
         return _through("_counted_whole", node) if isinstance(node.arg, nodes.Slice) else node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802
-        """Look at the clock, since a comparison may read two lists whole."""
+        """Count a comparison, which may read two lists whole."""
         self.generic_visit(node)
         return _through("_timed", node)
 
@@ -193,7 +193,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _pieces(made: Iterable[str]) -> Iterator[str]:
     for piece in made:
-        step(len(piece))
+        spend(len(piece))
         yield piece
 
 
