@@ -10,7 +10,7 @@ from core.evaluation.record import EvaluationRecord
 from core.improvement.rounds import Compared, HeldOut, Round
 from core.judging.scoring import value_of
 from core.packs.pack import Pack, Rubric
-from core.records import DatasetRef, Transcript
+from core.records import Answer, DatasetRef, Transcript
 from core.settings.arms import BASE, UNDERSTUDY
 from core.storage.json_lines import read_objects
 from core.storage.store import Store
@@ -19,7 +19,8 @@ from core.storage.store import Store
 def compared_of(path: str, record: EvaluationRecord, rubric: Rubric) -> Compared:
     """Return what an evaluation says of a round, in which the base is the round before."""
     found = record.comparison.comparisons[UNDERSTUDY]
-    failing = {arm: failure_by_criterion(record, arm, rubric) for arm in (BASE, UNDERSTUDY)}
+    counts = {arm: failures_by_criterion(record, arm, rubric) for arm in (BASE, UNDERSTUDY)}
+    both = [name for name in counts[BASE] if name in counts[UNDERSTUDY]]
     return Compared(
         path=path,
         decision=found.decided.decision,
@@ -30,19 +31,20 @@ def compared_of(path: str, record: EvaluationRecord, rubric: Rubric) -> Compared
         interval=found.score.interval,
         personas=found.score.personas,
         scripted=found.decided.scripted,
-        criteria={name: (share, failing[UNDERSTUDY][name]) for name, share in failing[BASE].items() if name in failing[UNDERSTUDY]},
+        criteria={name: (_share(counts[BASE][name]), _share(counts[UNDERSTUDY][name])) for name in both},
+        applied={name: (counts[BASE][name][1], counts[UNDERSTUDY][name][1]) for name in both},
     )
 
 
-def failure_by_criterion(record: EvaluationRecord, arm: str, rubric: Rubric) -> dict[str, float]:
-    """Return by criterion the share of an arm's conversations that fail it, of those to which it applies."""
-    asked, failed = Counter[str](), Counter[str]()
+def failures_by_criterion(record: EvaluationRecord, arm: str, rubric: Rubric) -> dict[str, tuple[int, int]]:
+    """Return by criterion how many of an arm's conversations fail it, and to how many it applies: a lawful NA is neither."""
+    applied, failed = Counter[str](), Counter[str]()
     for trial in record.played:
         for name, answer in trial.answers.items() if trial.arm == arm and trial.complete else ():
             value = value_of(rubric.criteria[name], answer)
-            asked[name] += value is not None
+            applied[name] += value == 0 or answer is Answer.YES
             failed[name] += value == 0
-    return {name: failed[name] / count for name, count in asked.items() if count}
+    return {name: (failed[name], count) for name, count in applied.items() if count}
 
 
 def heldout_replies(store: Store, pack: Pack, dataset: DatasetRef) -> list[list[dict[str, str]]]:
@@ -83,6 +85,10 @@ def changed_most(compared: Compared) -> list[tuple[str, float, float]]:
     """Return the criteria that failed before or after with their shares of failures, those that changed most first."""
     rows = [(name, before, after) for name, (before, after) in compared.criteria.items() if before or after]
     return sorted(rows, key=lambda row: (-abs(row[2] - row[1]), row[0]))
+
+
+def _share(counts: tuple[int, int]) -> float:
+    return counts[0] / counts[1]
 
 
 def _in_words(one: Round) -> str:

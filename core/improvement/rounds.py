@@ -64,7 +64,7 @@ class Compared(Record):
         path: of its figures.
         scripted: whether a scripted model plays, simulates or judges in it.
         before, after: mean scores; gain: their difference.
-        criteria: by criterion, the share of conversations that fail it, before and after.
+        criteria: by criterion, the share that fails it of the conversations to which it applies, before and after; applied: to how many it does.
     """
 
     path: str
@@ -76,6 +76,7 @@ class Compared(Record):
     interval: tuple[FiniteFloat, FiniteFloat] | None
     personas: int
     criteria: dict[str, tuple[FiniteFloat, FiniteFloat]]
+    applied: dict[str, tuple[int, int]] = Field(default_factory=dict)
     scripted: bool = False
 
     @property
@@ -205,11 +206,11 @@ def drawn_where_it_fails(numbers: ImprovementSettings, pool: Sequence[Persona], 
 def judge_round(compared: Compared, numbers: ImprovementSettings, number: int) -> tuple[bool, str | None]:
     """Return whether a round's understudy is kept, and why no round follows: the evaluation's rule for shipping decides.
 
-    A round that does not ship has not shown the gain that `evaluation.decision` asks for, and so gained less than it cost.
+    A round that does not ship has not met all that `evaluation.decision` asks for.
     """
     if compared.decision == "ship" or not numbers.stop_without_gain:
         return True, None
-    return False, f"Round {number} gained less than it cost: {compared.verdict}. {compared.reason} The understudy before it stays the latest."
+    return False, f"Round {number} does not ship: {compared.verdict}. {compared.reason} The understudy before it stays the latest."
 
 
 def spent_on(store: Store, began: Began, spent: Mapping[str, float]) -> float:

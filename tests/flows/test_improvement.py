@@ -171,7 +171,7 @@ async def test_a_round_that_does_not_ship_is_the_last_and_the_understudy_before_
     assert one.compared
     assert one.compared.decision != "ship"
     assert (one.kept, one.latest) == (False, one.before)
-    assert "gained less than it cost" in found.summary["stopped"]
+    assert "Round 1 does not ship" in found.summary["stopped"]
     assert latest_exports(open_store(), DOMAIN, None, None, None) == before
     assert before
     assert latest_dataset(open_store(), DOMAIN) == before.dataset

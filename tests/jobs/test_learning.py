@@ -105,6 +105,11 @@ def test_the_folded_gradient_is_that_of_the_slices(runs: Runs, name: str) -> Non
         assert folded["tokens"] < sliced["tokens"] / 2
 
 
+def test_the_validation_loss_is_the_mean_over_tokens_however_many_rows_are_computed_at_once(runs: Runs) -> None:
+    one, three = good(runs, "folded"), good(runs, "folded-by-three")
+    assert three["validation_loss_first"] == pytest.approx(one["validation_loss_first"], abs=1e-4)
+
+
 def test_each_reply_once_is_another_gradient_and_learns_every_reply(runs: Runs) -> None:
     once = good(runs, "once")
     (wanted, _), (found, _) = changed(runs, "slices"), changed(runs, "once")

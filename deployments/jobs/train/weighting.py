@@ -16,9 +16,15 @@ def trainer_of() -> Any:
         # The loss is divided by what counts in the whole step, not in a batch of it.
         loss_is_scaled_for_ga = True
 
-        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
             self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-            return super().evaluate(*args, **kwargs)
+            self.counted_losses = [0.0, 0.0]
+            found: Any = super().evaluation_loop(*args, **kwargs)
+            # transformers' is the mean of the batches' means, in which a token of a short window
+            # counts more than one of a long conversation, and which depends on the batch size.
+            loss, tokens = self.counted_losses
+            found.metrics["eval_loss"] = loss / tokens
+            return found
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             knobs: Any = self.args
@@ -48,6 +54,9 @@ def trainer_of() -> Any:
                 if not trained.training:
                     add_losses(self.reply_losses, replies, outputs.log_probs)
                 outputs.log_probs = outputs.log_probs * times.to(outputs.log_probs.device)
+                if not trained.training:
+                    self.counted_losses[0] -= float(outputs.log_probs.double().sum())
+                    self.counted_losses[1] += float(times.sum())
                 return outputs
 
             counted = times.sum() if num_items_in_batch is None else num_items_in_batch

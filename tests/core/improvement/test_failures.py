@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.evaluation.record import EvaluationRecord
 from core.improvement.failures import cells_of, draw_where_it_fails, failure_by_cell, failure_of, weight_of
+from core.improvement.outcome import failures_by_criterion
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
+from tests.core.arms import one, rubric
 from tests.core.judged import assessment, conversation
 
 PACK = load_pack("therapeutic-coaching")
@@ -74,3 +77,10 @@ def test_personas_of_a_failing_cell_are_drawn_more_often_than_the_taxonomy_has_t
 @pytest.mark.parametrize(("answers", "failed"), [({}, 0.0), ({GATE: "NO"}, 1.0)])
 def test_a_failed_gate_is_a_failure_whatever_the_score(answers, failed):
     assert failure_of(assessment(conversation("a"), "scripted/judge", answers)) == pytest.approx(failed)
+
+
+def test_a_criterion_fails_in_a_share_of_the_conversations_to_which_it_applies():
+    answers = ["NO", "YES", "NA", "NA", "NA", "NA"]
+    played = [one("base", 9000 + number, 0, 0.9, answers={"C1": answer}) for number, answer in enumerate(answers)]
+    record = EvaluationRecord.model_construct(played=played)
+    assert failures_by_criterion(record, "base", rubric(manner=["C1"]))["C1"] == (1, 2)
