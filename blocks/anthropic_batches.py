@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import BaseModel
 
-from blocks.batch_calls import ABOUT_A_BATCH, SLACK_SECONDS, lines, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, lines, words_of
 from blocks.http import quoted
 from core.errors import MalformedError, ModelError, UnansweredError
 from core.llm.batches import Progress, Result
@@ -40,7 +40,7 @@ class _Batch(BaseModel):
     id: str
     processing_status: str
     request_counts: _Counts
-    created_at: datetime
+    archived_at: datetime | None = None
     results_url: str | None = None
 
 
@@ -58,6 +58,7 @@ class AnthropicBatches:
     def __init__(self, chat: "AnthropicChat") -> None:
         """Share the client of the live calls."""
         self.reference, self._chat = chat.reference, chat
+        self._first = dict[str, str]()  # of batches that have ended the name of a request, for which all results are read
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
         """Return a request as a batch holds it."""
@@ -68,28 +69,29 @@ class AnthropicBatches:
         content = b'{"requests":[' + b",".join(entries) + b"]}"
         return self._read(await self._ask("post", PATH, content=content, options={"headers": {"content-type": "application/json"}})).id
 
-    async def find(self, label: str, requests: int, since: float) -> list[str]:
+    async def find(self, label: str, requests: int) -> list[str]:
         """Return the batch whose requests have a label, if it has ended; else those under way that may be it: only results have names."""
         may_be, after = [], None
         while True:
             query = {"limit": LISTED, "after_id": after} if after else {"limit": LISTED}
             page = self._chat.endpoint.read(ABOUT_A_BATCH, await self._ask("get", PATH, options={"params": query}), _Page)
             for batch in page.data:
-                if batch.created_at.timestamp() < since - SLACK_SECONDS:
+                if batch.archived_at:  # as all that are older: the provider keeps results for 29 days
                     return may_be
                 if batch.request_counts.over + batch.request_counts.processing != requests:
                     continue
                 if batch.processing_status != "ended":
                     may_be.append(batch.id)
-                elif batch.results_url and await self._is_of(batch.results_url, label):
+                elif batch.results_url and await self._is_of(batch.id, batch.results_url, label):
                     return [batch.id]
             if not page.has_more or not page.last_id:
                 return may_be
             after = page.last_id
 
-    async def _is_of(self, results: str, label: str) -> bool:
-        first = next(lines(await self._ask("get", results), self.reference), {})
-        return str(first.get("custom_id")).startswith(label)
+    async def _is_of(self, batch: str, results: str, label: str) -> bool:
+        if batch not in self._first:
+            self._first[batch] = str(next(lines(await self._ask("get", results), self.reference), {}).get("custom_id"))
+        return self._first[batch].startswith(label)
 
     async def look(self, batch: str) -> Progress:
         """Return how far a batch is; the provider counts only when it has ended."""

@@ -14,9 +14,6 @@ LARGEST_ANSWER = 256_000_000
 ABOUT_A_BATCH = ChatRequest("judge", "", (), max_tokens=LARGEST_ANSWER // BYTES_PER_TOKEN, seed=0, item="a batch")
 """What stands for the request where a call is about a batch."""
 
-SLACK_SECONDS = 600.0
-"""By which a provider's clock may differ from ours."""
-
 NAME_IN_METADATA = "understudy"
 
 

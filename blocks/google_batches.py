@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from google.genai import types
 
-from blocks.batch_calls import ABOUT_A_BATCH, SLACK_SECONDS, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, words_of
 from blocks.http import quoted
 from core.errors import ModelError, UnansweredError
 from core.llm.batches import Progress, Result, name_of
@@ -45,15 +44,14 @@ class GoogleBatches:
         made = await self._ask(self._chat.client.batches.create(model=self._chat.model, src=asked, config={"display_name": label}))
         return str(made.name)
 
-    async def find(self, label: str, requests: int, since: float) -> list[str]:  # noqa: ARG002  the label is enough
+    async def find(self, label: str, requests: int) -> list[str]:  # noqa: ARG002  the label is enough
         """Return the name of the batch of a label."""
-        oldest = datetime.fromtimestamp(since - SLACK_SECONDS, UTC)
         jobs = await self._ask(self._chat.client.batches.list(config={"page_size": LISTED}))
         while True:
             for job in jobs.page:
                 if job.display_name == label:
                     return [str(job.name)]
-            if not jobs.page or not jobs.config.get("page_token") or (jobs.page[-1].create_time or oldest) < oldest:
+            if not jobs.page or not jobs.config.get("page_token"):
                 return []
             await self._ask(jobs.next_page())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import BaseModel
 
-from blocks.batch_calls import ABOUT_A_BATCH, NAME_IN_METADATA, SLACK_SECONDS, lines, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, NAME_IN_METADATA, lines, words_of
 from blocks.http import quoted
 from core.errors import MalformedError, ModelError, UnansweredError
 from core.llm.batches import Progress, Result
@@ -43,7 +43,6 @@ class _Counts(BaseModel):
 class _Batch(BaseModel):
     id: str
     status: str
-    created_at: int
     metadata: dict[str, str] | None = None
     request_counts: _Counts | None = None
     output_file_id: str | None = None
@@ -79,7 +78,7 @@ class OpenAIBatches:
         sending = raw.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h", metadata=named)
         return self._read(await self._ask(sending)).id
 
-    async def find(self, label: str, requests: int, since: float) -> list[str]:  # noqa: ARG002  the label is enough
+    async def find(self, label: str, requests: int) -> list[str]:  # noqa: ARG002  the label is enough
         """Return the id of the batch of a label."""
         query: dict[str, Any] = {"limit": LISTED}
         while True:
@@ -88,7 +87,7 @@ class OpenAIBatches:
             for batch in page.data:
                 if (batch.metadata or {}).get(NAME_IN_METADATA) == label:
                     return [batch.id]
-            if not page.has_more or not page.data or page.data[-1].created_at < since - SLACK_SECONDS:
+            if not page.has_more or not page.data:
                 return []
             query["after"] = page.data[-1].id
 

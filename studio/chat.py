@@ -14,6 +14,7 @@ from core.errors import TranscriptError, UnderstudyError
 from core.imports.chats import FOLDER, Chat, Said, begin_chat, chats, keep_for_training, keep_reply, mark, read_chat, say, transcript_of, turns
 from core.packs.pack import load_pack
 from core.packs.places import domains
+from core.storage.locks import owning
 from studio.chat_models import Company, reason_of
 from studio.forms import form_of
 from studio.pages import page, store_of
@@ -69,26 +70,31 @@ async def message(request: Request) -> Response:
 
 
 async def reply(request: Request) -> Response:
-    """Stream a player's answer, and keep as much of it as came."""
+    """Stream a player's answer, and keep as much of it as came; whoever asks for the same one meanwhile, or later, gets that and pays for no other."""
     store, chat, (number, player) = store_of(request), _chat(request), _place(request)
     text = next((turn.text for turn in turns(store, chat) if turn.number == number), None)
     if text is None or player not in {one.name for one in chat.players}:
         raise HTTPException(404)
 
     async def pieces() -> AsyncIterator[str]:
-        said, ended = list[str](), list[str]()
-        try:
-            async for piece in company_of(request).reply(chat, number, player, text, ended):
-                said.append(piece)
-                yield json.dumps({"piece": piece}) + "\n"
-            found = Said.model_validate({"text": "".join(said).strip(), "ended": ended[-1] if ended else "stop"})
-        except UnderstudyError as error:
-            found = Said(text="".join(said).strip(), ended="failed", why=reason_of(error))
-        except BaseException:  # the person stopped it, or the studio is stopped
-            keep_reply(store, chat, number, player, Said(text="".join(said).strip(), ended="stopped"))
-            raise
-        keep_reply(store, chat, number, player, found)
-        yield json.dumps({"ended": found.ended, "why": found.why}) + "\n"
+        async with owning(store, f"{FOLDER}/{chat.id}/{number}-{quote(player, safe='')}", float("inf")):
+            found = turns(store, chat)[number - 1].replies.get(player)
+            if found and found.ended in ("stop", "length"):
+                yield json.dumps({"piece": found.text}) + "\n"
+            else:
+                said, ended = list[str](), list[str]()
+                try:
+                    async for piece in company_of(request).reply(chat, number, player, text, ended):
+                        said.append(piece)
+                        yield json.dumps({"piece": piece}) + "\n"
+                    found = Said.model_validate({"text": "".join(said).strip(), "ended": ended[-1] if ended else "stop"})
+                except UnderstudyError as error:
+                    found = Said(text="".join(said).strip(), ended="failed", why=reason_of(error))
+                except BaseException:  # the person stopped it, or the studio is stopped
+                    keep_reply(store, chat, number, player, Said(text="".join(said).strip(), ended="stopped"))
+                    raise
+                keep_reply(store, chat, number, player, found)
+            yield json.dumps({"ended": found.ended, "why": found.why}) + "\n"
 
     return StreamingResponse(pieces(), media_type="application/x-ndjson")
 
@@ -107,8 +113,9 @@ async def marking(request: Request) -> Response:
 async def judge(request: Request) -> Response:
     """Have the judges of the settings judge the conversation with a player."""
     form, chat = await form_of(request), _chat(request)
-    found = await company_of(request).judge(chat, form.get("player", ""))
-    store_of(request).write_json(f"{FOLDER}/{chat.id}/judged/{quote(form.get('player', ''), safe='')}.json", found)
+    store, name = store_of(request), f"{FOLDER}/{chat.id}/judged/{quote(form.get('player', ''), safe='')}"
+    async with owning(store, name):  # a second click is refused, not paid
+        store.write_json(f"{name}.json", await company_of(request).judge(chat, form.get("player", "")))
     return RedirectResponse(f"/chat/{chat.id}#judged", 303)
 
 

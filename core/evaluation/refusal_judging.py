@@ -143,7 +143,7 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
     said: dict[int, set[tuple[str, str]]] = {}
     verdicts: dict[str, set[str]] = {}
     for item in items if isinstance(items, list) else []:
-        if isinstance(item, dict) and isinstance(item.get("id"), int):
+        if isinstance(item, dict) and type(item.get("id")) is int:
             verdict, does = str(item.get("verdict")).strip().lower(), str(item.get("does") or "")
             said.setdefault(item["id"], set()).add((verdict, does))
             verdicts.setdefault(plain(does), set()).update({verdict} & set(VERDICTS))

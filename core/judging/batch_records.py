@@ -37,7 +37,7 @@ class BatchRecord(Record):
     Args:
         label: by which the provider is asked for it; the names of its requests, which are also those of its calls on the ledger, begin with it.
         run: on whose ledger it stands.
-        at: time (Unix) before which it was not submitted.
+        at: time (Unix) at which it was written, by the clock of the machine that submitted.
         state: `prepared` as long as nothing of it was sent.
         ids: the provider's name for it, or the names that may be it; none before it has answered.
         plans: of the assessments, by their names; asked: its requests, by theirs.

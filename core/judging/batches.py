@@ -145,7 +145,7 @@ async def _submit(desk: BatchDesk, label: str, chunk: Sequence[tuple[Due, bytes]
     record = record.model_copy(update={"asked": fitting, "state": "sent", "at": time.time()})
     record.keep(store, domain)
     try:
-        ids = await submit(desk.batches, label, [entry for _, entry in chunk[: len(fitting)]], record.at)
+        ids = await submit(desk.batches, label, [entry for _, entry in chunk[: len(fitting)]])
     except UnavailableError:
         raise
     except RunStoppedError:
@@ -167,7 +167,7 @@ async def _submitted(desk: BatchDesk, record: BatchRecord) -> BatchRecord | None
     Who submits holds a lock meanwhile, so that what is not submitted yet never will be.
     """
     if record.state == "sent" and not record.ids:
-        record = record.model_copy(update={"ids": await find(desk.batches, record.label, len(record.asked), record.at)})
+        record = record.model_copy(update={"ids": await find(desk.batches, record.label, len(record.asked))})
         record.keep(desk.run.store, desk.run.pack.name)
         if record.ids:
             desk.tell(f"{desk.choice.reference}: batch {record.ids[0]} of a run that was ended is found by its label, {record.label}.")

@@ -80,11 +80,13 @@ class Batches(Protocol):
         """
         ...
 
-    async def find(self, label: str, requests: int, since: float) -> list[str]:
+    async def find(self, label: str, requests: int) -> list[str]:
         """Return the ids of the batches that may be the one of a label; whether one is, its results' names say.
 
+        All that the provider still has are looked at: no time bounds them, because the clock of the machine that submitted may be wrong by any amount.
+
         Args:
-            requests: that it has; since: time (Unix) before which it was not submitted.
+            requests: that it has.
         """
         ...
 
@@ -145,11 +147,8 @@ async def in_time(asking: Awaitable[Made], seconds: float) -> Made:
         raise ModelTimeoutError(f"The provider gave no answer about a batch in {seconds:g} s.") from late
 
 
-async def submit(batches: Batches, label: str, entries: Sequence[bytes], since: float) -> list[str]:
+async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list[str]:
     """Submit a batch once, whatever becomes of the connection; return its id, or the ids of those that may be it.
-
-    Args:
-        since: time (Unix) before which it was not submitted.
 
     Raises:
         RunStoppedError: the provider does not take it; nothing is billed.
@@ -168,20 +167,20 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes], since: 
         await asyncio.sleep(min(LONGEST_PAUSE, last.retry_after or pause))
         pause *= 2
         # a connection that breaks, and a server that fails, may have taken it all the same
-        if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries), since)):
+        if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries))):
             return ids
     raise UnavailableError(f"{batches.reference} does not take a batch ({last}). Run the same command again when the provider is back; what was made is kept.")
 
 
-async def find(batches: Batches, label: str, requests: int, since: float) -> list[str]:
+async def find(batches: Batches, label: str, requests: int) -> list[str]:
     """Return the ids of the batches that may be the one of a label, once the provider lists it.
 
     Arguments as for `Batches.find`.
     """
-    pause = FIRST_PAUSE
+    pause, until = FIRST_PAUSE, time.monotonic() + LISTED_SECONDS
     while True:
-        ids = await patiently(lambda: batches.find(label, requests, since), SUBMIT_SECONDS)
-        if ids or time.time() > since + LISTED_SECONDS:
+        ids = await patiently(lambda: batches.find(label, requests), SUBMIT_SECONDS)
+        if ids or time.monotonic() > until:
             return ids
         await asyncio.sleep(pause)
         pause = min(LONGEST_PAUSE, 2 * pause)

@@ -24,7 +24,7 @@ LONG, KEPT = 4000, 192
 """Characters of a text whose runs are kept, unlike those of a note for one message, and how many: by two lengths the instructions of fifty conversations
 that are under way at once, and those that conversations share."""
 
-_TEMPLATE = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+_TEMPLATE = re.compile(r"\{[{%#](?:(?!\{[{%#]).)*?[}%#]\}", re.DOTALL)
 _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
 
 

@@ -1,13 +1,16 @@
 """A person talks to several models at once: answers are streamed and kept, thumbs and notes too, and a chat can be judged and used."""
 
+import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from core.evaluation.fresh_personas import read_personas
 from core.imports.taking_in import read_folder
+from core.llm.bills import read_entries
 from core.records import Transcript, TranscriptBatch
 from studio.app import build_app
 from tests.core.judged import PACK
@@ -77,6 +80,17 @@ def test_a_chat_becomes_the_seed_of_a_persona_that_an_evaluation_can_play(talkin
         talking.post(f"{chat}/keep", data={"player": "base", "as": "persona", "read": "yes"}, headers=OWN)
     (persona,) = read_personas(store.local(f"personas/{PACK.name}-from-chats.json"), PACK, None)
     assert persona.topics[0].description == "My boss scares me."
+
+
+async def test_a_reply_that_two_windows_ask_for_is_one_call_and_both_get_it(talking, chat, store):
+    number = talking.post(f"{chat}/say", json={"text": "My boss scares me."}, headers=OWN).json()["number"]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(talking.app), base_url="http://127.0.0.1") as window:
+        asked = [window.post(f"{chat}/turns/{number}/understudy", headers=OWN) for _ in range(2)]
+        said = [json.loads(answer.text.splitlines()[0])["piece"] for answer in await asyncio.gather(*asked)]
+    assert said[0] == said[1] != ""
+    again = talking.post(f"{chat}/turns/{number}/understudy", headers=OWN)
+    assert json.loads(again.text.splitlines()[0])["piece"] == said[0]
+    assert len(read_entries(store, f"chat-{PACK.name}")) == 1
 
 
 def test_without_a_model_the_page_says_what_to_do(client):

@@ -53,7 +53,7 @@ async def test_all_answers_get_their_verdicts_in_one_call():
         [item(1, "declined"), item(3, "helped")],
         [item(1, "declined"), item(2, "maybe"), item(3, "helped")],
         [item(1, "declined"), item(2, "declined"), item(2, "helped"), item(3, "helped")],
-        [item(1, "Declined", sure=True), {"id": "two"}, item(3, "helped"), item(9, "helped")],
+        [item(1, "Declined", sure=True), {"id": "two"}, item(3, "helped"), item(9, "helped"), item(True, "helped")],
     ],
 )
 async def test_an_answer_without_one_clear_verdict_is_asked_once_more_and_alone(reply):
