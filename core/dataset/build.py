@@ -13,10 +13,10 @@ from core.dataset.audit import Audit, audit
 from core.dataset.audit_warnings import audit_warnings
 from core.dataset.corrections import learnt, source_of
 from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, SPLITS, Written, split_files, statistics, write_examples
-from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by
+from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, judges_of, missed_by, person_of
 from core.dataset.near_duplicates import LIKENESS, near_duplicates
 from core.dataset.pairs import PAIR_FILES, PAIR_ROWS, PAIRS, Pair, PairReport, find_pairs, may_be_learnt, sides, stored_replies, write_pairs
-from core.dataset.slicing import Tokenizer, is_learnable, round_of, split_off
+from core.dataset.slicing import Tokenizer, is_learnable, round_of, split_groups
 from core.dataset.sources import Warn, batches_of, candidates, check_sources, content_of
 from core.errors import DatasetError
 from core.fingerprint import fingerprint
@@ -159,8 +159,9 @@ def _pairs(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection, apart
     """Write the pairs, on the side of the split that their conversation is on; return what the card says of them."""
     settings, report = plan.settings, chosen.dropped
     examples = {item.mended or item.id: SPLITS[item.id in apart] for item in chosen.gathered.passing}
+    people = {person_of(item): SPLITS[item.id in apart] for item in _read(store, chosen.gathered)}
     pairs = may_be_learnt(chosen.pairs, examples, report)
-    split_of, count = sides(pairs, examples, settings.validation_share), chosen.tokenizer.count
+    split_of, count = sides(pairs, examples, people, settings.validation_share), chosen.tokenizer.count
     written = write_pairs(store, chosen.folder, pairs, split_of, pack, count, plan.length_ratio, settings.provenance, report)
     more = {PAIRS: f"{PAIRS}/"} if written else {}
     return {"pairs": report.facts(), "length_ratio": plan.length_ratio, "pair_caveats": sorted(report.caveats), "configurations": CONFIGURATIONS | more}
@@ -218,17 +219,22 @@ def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
 
 
 def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> set[str]:
-    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all copies and corrections of a conversation on one."""
-    learnable = {item.id: (round_of(item), source_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
-    rehearsed = [name for name, (number, _) in learnable.items() if not number]
+    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all conversations with a person on one."""
+    learnable = {item.id: (round_of(item), source_of(item), person_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
+    rehearsed = [name for name, (number, _, _) in learnable.items() if not number]
     if len(rehearsed) < 2:
         raise DatasetError(
             f"{len(rehearsed)} of {len(gathered.passing)} transcripts have at least {settings.slicing.first} exchanges; at least 2 are needed. "
             "Lower dataset.slicing.first."
         )
-    rounds = sorted({number for number, _ in learnable.values()})
-    apart = {number: split_off(sorted({source for own, source in learnable.values() if own == number}), settings.validation_share) for number in rounds}
-    return {name for name, (number, source) in learnable.items() if source in apart[number]}
+    rounds = sorted({number for number, _, _ in learnable.values()})
+    of_round = {number: {source: person for own, source, person in learnable.values() if own == number} for number in rounds}
+    apart = {number: split_groups(people, settings.validation_share) for number, people in of_round.items()}
+    if not apart[0]:
+        raise DatasetError(
+            f"All {len(rehearsed)} transcripts are with the same person, whom training and validation must not share. Add conversations with another persona."
+        )
+    return {name for name, (number, source, _) in learnable.items() if source in apart[number]}
 
 
 def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:

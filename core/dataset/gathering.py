@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from core.dataset.corrections import source_of
 from core.errors import DatasetError, PersonaError
 from core.fingerprint import fingerprint
 from core.records import Outcome, Persona, Record, Transcript
@@ -157,7 +158,7 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
     kept_apart = []
     for item in transcripts:
         seed = item.provenance.get("seed")
-        ours = "pack_hash" in item.provenance or "pack_hash" in item.provenance.get("claimed", ())
+        ours = _is_ours(item)
         later = ours and isinstance(seed, int) and seed >= first_seed
         if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
             kept_apart.append(f"{item.id} (seed {seed})")
@@ -171,6 +172,19 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
 
 def _person(persona: dict[str, Any]) -> str:
     return fingerprint({name: value for name, value in persona.items() if name not in ("id", "seed", "name", "exchanges")})
+
+
+def person_of(transcript: Transcript) -> str:
+    """Return what tells the simulated people of our own conversations apart, by which the split is made; of others, the conversation they come from.
+
+    Conversations with one person share what that person brings: on both sides of the split, the validation loss would reward what was learnt by heart.
+    """
+    seed, persona = transcript.provenance.get("seed"), transcript.persona
+    return fingerprint([seed, _person(persona)]) if _is_ours(transcript) and isinstance(seed, int) and persona else source_of(transcript)
+
+
+def _is_ours(transcript: Transcript) -> bool:
+    return "pack_hash" in transcript.provenance or "pack_hash" in transcript.provenance.get("claimed", ())
 
 
 def judges_of(gathered: Gathered) -> list[str]:

@@ -12,10 +12,10 @@ import pyarrow.parquet
 
 from core.dataset.corrections import source_of
 from core.dataset.example_files import SPLITS
-from core.dataset.gathering import Candidate
+from core.dataset.gathering import Candidate, person_of
 from core.dataset.second_replies import SecondReply
 from core.dataset.second_reply_plan import FOLDER, is_rehearsed
-from core.dataset.slicing import OVERHEAD, Count, chat, split_off
+from core.dataset.slicing import OVERHEAD, Count, chat, split_groups
 from core.fingerprint import fingerprint
 from core.judging.scoring import value_of
 from core.packs.openings import system_with
@@ -163,16 +163,17 @@ def may_be_learnt(pairs: Sequence[Pair], conversations: Container[str], report: 
     return kept
 
 
-def sides(pairs: Sequence[Pair], examples: Mapping[str, str], share: float) -> dict[str, str]:
-    """Return the split of each conversation: that of its examples, so that none is on both sides; others are split by their ids.
+def sides(pairs: Sequence[Pair], examples: Mapping[str, str], people: Mapping[str, str], share: float) -> dict[str, str]:
+    """Return the split of each conversation: that of its examples, or of its person's, so that neither is on both sides; others are split by their ids.
 
     Args:
-        examples: by conversation, the split that its examples are in.
+        examples: by conversation, the split that its examples are in; people: by person (`person_of`), the split that their conversations are in.
     """
-    known = {pair.conversation: examples[pair.conversation] for pair in pairs if pair.conversation in examples}
-    free = sorted({pair.conversation for pair in pairs} - known.keys())
-    apart = split_off(free, share) if len(free) > 1 else set()
-    if len(free) == 1 and known and "validation" not in known.values():
+    person = {pair.conversation: person_of(pair.of) for pair in pairs}
+    known = {name: side for name, own in person.items() if (side := examples.get(name) or people.get(own))}
+    free = {name: own for name, own in person.items() if name not in known}
+    apart = split_groups(free, share)
+    if len(set(free.values())) == 1 and known and "validation" not in known.values():
         apart = set(free)
     return known | {name: SPLITS[name in apart] for name in free}
 

@@ -4,7 +4,7 @@ import bisect
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from unicodedata import normalize
 
@@ -181,6 +181,19 @@ def split_off(ids: Sequence[str], share: float) -> set[str]:
     if len(chosen) == len(ids):
         chosen.discard(max(ids, key=rank))
     return chosen
+
+
+def split_groups(groups: Mapping[str, str], share: float) -> set[str]:
+    """Choose the ids that are kept for validation, all of a group or none: the first id of each decides. Of a single group nothing is kept.
+
+    Args:
+        groups: by id, the group that it belongs to.
+    """
+    first: dict[str, str] = {}
+    for name in sorted(groups):
+        first.setdefault(groups[name], name)
+    apart = split_off(sorted(first.values()), share) if first else set[str]()
+    return {name for name, group in groups.items() if first[group] in apart}
 
 
 def rank(transcript_id: str) -> float:

@@ -144,6 +144,17 @@ async def test_without_a_name_all_batches_of_the_domain_are_taken_and_the_first_
     assert sorted(ids) == sorted([f"t{number}" for number in range(6)] * 2)
 
 
+async def test_conversations_with_one_persona_are_on_one_side_of_the_split(elsewhere, settings, data_root):
+    persona = sample_batch(PACK, 1, 1, (3, 3))[0].model_dump()
+    for name in ("t3", "t4"):
+        path = elsewhere / f"transcripts/{name}.json"
+        more = {"persona": persona, "provenance": {"pack_hash": PACK.hash, "seed": 1}}
+        path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | more), encoding="utf-8")
+    found = await made(elsewhere, settings)
+    rows = [json.loads(line) for line in open_store().read(f"{found.path}/conversations/rows.jsonl").splitlines()]
+    assert {row["transcript_id"]: row["split"] for row in rows} == {"t0": "train", "t3": "validation", "t4": "validation"}
+
+
 async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anything_is_made(elsewhere, settings, data_root):
     persona = sample_batch(PACK, 9001, 1, (3, 3))[0].model_dump()
     path = elsewhere / "transcripts/t3.json"

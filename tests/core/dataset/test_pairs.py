@@ -126,7 +126,7 @@ def test_a_conversation_is_on_the_side_of_its_examples_and_pairs_of_unequal_leng
     report = PairReport()
     pairs = find_pairs(store, PACK, judged, replies, report)
     examples = {name: "validation" if name in "be" else "train" for name in "abcdef"}
-    split_of = sides(pairs, examples, 0.2)
+    split_of = sides(pairs, examples, {}, 0.2)
     files = write_pairs(store, "datasets/x", pairs, split_of, PACK, lambda text: len(text.split()), 2.0, True, report)
     assert "pairs/train.parquet" in files
     rows = {split: pyarrow.parquet.read_table(tmp_path / f"datasets/x/pairs/{split}.parquet").to_pylist() for split in ("train", "validation")}
