@@ -235,16 +235,16 @@ class Shard(Record):
 
     Args:
         run: name of the other run.
-        number: of the part, from 1.
+        part: fingerprint of what is asked of it, since the same command may be spread otherwise at the same time.
     """
 
     run: str
-    number: int
+    part: str
 
     @property
     def result(self) -> str:
         """The file below the data root in which the part writes the name of its batch."""
-        return f"batches/shards/{self.run}-{self.number}"
+        return f"batches/shards/{self.run}-{self.part}"
 
 
 # --- references between stages: small, so that an orchestrator can keep them ------------------------------------------

@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 from prefect.states import State
 
 from core.errors import ServerError, SettingsError
+from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import Shard, TranscriptBatch
 from core.rehearsal.plan import Plans, collect_batch
@@ -78,7 +79,7 @@ async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[M
             await client.read_deployment_by_name(deployment)
         except ObjectNotFound as missing:
             raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run `make deploy` against it.") from missing
-    shards = [Shard(run=run.name, number=number) for number in range(1, len(parts) + 1)]
+    shards = [Shard(run=run.name, part=fingerprint(dict(part))) for part in parts]
     for shard in shards:
         run.store.remove(shard.result)  # of an earlier run of the same command
     get_run_logger().info("Spread over %d runs of %s.", len(parts), deployment)

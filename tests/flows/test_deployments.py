@@ -8,22 +8,25 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 
 from core.errors import SettingsError
 from core.llm.bills import bills
 from core.packs.pack import load_pack
-from core.records import AssessmentBatch, TranscriptBatch
+from core.records import AssessmentBatch, Shard, TranscriptBatch
 from core.rehearsal.personas import sample_batch
 from core.storage.store import Store, open_store
 from flows.assessment import assessment
 from flows.generation import generation
-from tasks.shards import split
+from tasks.shards import hand_over, run_shards, split
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import until
@@ -104,6 +107,24 @@ def test_shards_are_even_and_leave_nothing_out(count, shards):
     sizes = [size for _, size in parts]
     assert all(sizes)
     assert not sizes or max(sizes) - min(sizes) <= 1
+
+
+async def test_the_same_command_spread_otherwise_at_the_same_time_hands_over_nothing_of_the_other(tmp_path, monkeypatch):
+    all_at_once = asyncio.Barrier(5)
+    command = SimpleNamespace(name="generation-abc", pack=load_pack("coding-mentor"), store=Store(str(tmp_path)))
+
+    async def worker(_deployment, parameters, _name):
+        await all_at_once.wait()
+        hand_over(f"batch from {parameters['first_seed']}", command, Shard(**parameters["shard"]))
+
+    monkeypatch.setattr("tasks.shards._run", worker)
+    client = MagicMock()
+    client.__aenter__.return_value.read_deployment_by_name = AsyncMock()
+    monkeypatch.setattr("tasks.shards.get_client", lambda: client)
+    spread = [[{"conversations": size, "first_seed": begin} for begin, size in split(6, shards)] for shards in (2, 3)]
+    with disable_run_logger():
+        made = await asyncio.gather(*[run_shards("generation/generation-shard", command, "demo.yaml", parts) for parts in spread])
+    assert made == [["batch from 0", "batch from 3"], ["batch from 0", "batch from 2", "batch from 4"]]
 
 
 async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, deployed):
