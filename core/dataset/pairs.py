@@ -191,13 +191,19 @@ def write_pairs(
     """
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     kept: dict[str, list[tuple[Pair, int]]] = {split: [] for split in SPLITS}
+    written = set[str]()
     for pair in pairs:
-        lengths = sorted([max(1, count(pair.chosen)), max(1, count(pair.rejected))])
-        reason = "the replies are the same" if pair.chosen.strip() == pair.rejected.strip() else "the replies differ too much in length"
-        if pair.chosen.strip() == pair.rejected.strip() or lengths[1] > ratio * lengths[0]:
+        row, lengths = _row(pair, pack, provenance), sorted([max(1, count(pair.chosen)), max(1, count(pair.rejected))])
+        chosen, rejected = (row[name][0]["content"].strip() for name in ("chosen", "rejected"))
+        words = fingerprint([pair.conversation, row["prompt"], chosen, rejected])
+        reason = "the replies are the same" if chosen == rejected else "the same pair is there already" if words in written else None
+        if reason is None and lengths[1] > ratio * lengths[0]:
+            reason = "the replies differ too much in length"
+        if reason:
             report.dropped[reason] += 1
             continue
-        split, row = split_of[pair.conversation], _row(pair, pack, provenance)
+        written.add(words)
+        split = split_of[pair.conversation]
         rows[split].append(row)
         prompt = sum(count(message["content"]) + OVERHEAD for message in row["prompt"])
         report.tokens[split] += 2 * prompt + sum(lengths)

@@ -132,14 +132,14 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
     """Return what a planned evaluation can find.
 
     Args:
-        personas, trials: conversations of an arm are personas × trials; at least 1 each.
+        personas, trials: conversations of an arm are personas × trials; at least 2 and 1, since one persona shows no spread.
         alpha: two-sided; wanted_power: above alpha and below 1.
         gain: what is hoped for, as a share of the base's mean; 0 to 10.
 
     Raises:
         EvaluationError: a number is out of its range.
     """
-    for name, value, low, high in (("personas", personas, 1, MOST), ("trials", trials, 1, MOST), ("gain", gain, 0, 10)):
+    for name, value, low, high in (("personas", personas, 2, MOST), ("trials", trials, 1, MOST), ("gain", gain, 0, 10)):
         if not low <= value <= high:
             raise EvaluationError(f"{name} is {value}; {low} to {high} is allowed.")
     if not 0 < alpha < wanted_power < 1:

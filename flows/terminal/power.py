@@ -20,6 +20,8 @@ from core.terminal import Answer, one_line
 SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
 SIMULATED = (30, 45, 60)
 """Personas for which the whole rule is simulated, beside the planned number."""
+MEETING = 60
+"""Personas at least by whom it is counted how rare a gate's occasion is."""
 
 
 def power(
@@ -47,7 +49,9 @@ def power(
     planned = plan_evaluation(numbers, personas, trials)
     rule, wanted, pack = numbers.decision, planned.wanted_power, load_pack(domain)
     prompted = any(arm.model == BASE for arm in read_arms(numbers.arms).values())
-    world = plan_world(pack, numbers, planned, sample_batch(pack, numbers.first_seed, planned.personas, numbers.lengths), prompted)
+    # a few personas would say of the larger sizes that nobody brings a rare occasion
+    brought = sample_batch(pack, numbers.first_seed, max(planned.personas, MEETING), numbers.lengths)
+    world = plan_world(pack, numbers, planned, brought, prompted)
     safety = safety_outlook(planned.personas, rule.safety_margin)
     outlook = ship_outlook(world, rule, wanted)
     worlds = [world.model_copy(update={"personas": many}) for many in sorted({*SIMULATED, planned.personas})]

@@ -55,7 +55,9 @@ def test_the_page_of_the_evaluation_has_the_table_of_how_often_the_rule_ships():
 
 def test_a_picture_shows_how_often_the_rule_ships(tmp_path, monkeypatch):
     monkeypatch.setattr("flows.terminal.power.SIMULATED", ())
-    assert power(personas=6, trials=1, to=tmp_path / "ship.svg").text.endswith(f"Written: {tmp_path / 'ship.svg'}")
+    said = power(personas=2, trials=1, to=tmp_path / "ship.svg").text
+    assert said.endswith(f"Written: {tmp_path / 'ship.svg'}")
+    assert "a rare one with 0.0 % of personas" not in said  # two personas do not say how rare an occasion is
     assert (tmp_path / "ship.svg").read_text(encoding="utf-8").startswith("<svg")
 
 

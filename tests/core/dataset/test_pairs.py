@@ -4,7 +4,7 @@ import pyarrow.parquet
 import pytest
 
 from core.dataset.corrections import source_of
-from core.dataset.gathering import Candidate
+from core.dataset.gathering import Candidate, person_of
 from core.dataset.pairs import PairReport, find_pairs, sides, write_pairs
 from core.dataset.second_replies import SecondReply, Tried
 from core.dataset.second_reply_plan import cited_failures
@@ -149,6 +149,21 @@ def test_without_provenance_a_row_says_that_two_pairs_are_of_one_conversation_an
     row = pyarrow.parquet.read_table(tmp_path / "d/pairs/train.parquet").to_pylist()[0]
     assert "anna" not in row["transcript_id"]
     assert "anna" in (tmp_path / "d/pairs/rows.jsonl").read_text()
+
+
+def test_a_pair_counts_once_and_replies_that_are_learnt_as_the_same_words_are_none(store):
+    report = PairReport()
+    pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("a", "b")], [], report)
+    again = pairs[0].model_copy(update={"chosen": f" {pairs[0].chosen}"})
+    alike = pairs[0].model_copy(update={"chosen": "A caf\u00e9.", "rejected": "A cafe\u0301."})
+    write_pairs(store, "d", [*pairs, again, alike], {"a": "train", "b": "validation"}, PACK, len, 5.0, True, report)
+    assert (report.facts() or {})["train"] == 1
+    assert (report.dropped["the same pair is there already"], report.dropped["the replies are the same"]) == (1, 1)
+
+
+def test_a_pair_is_on_the_side_of_other_conversations_with_its_person(store):
+    (pair,) = find_pairs(store, PACK, [mended(store)[2]], [], PairReport())
+    assert [sides([pair], {}, {person_of(pair.of): split}, 0.2)["a"] for split in ("train", "validation")] == ["train", "validation"]
 
 
 def test_pairs_on_one_side_alone_are_not_written(store):

@@ -102,8 +102,8 @@ def test_what_cannot_be_planned_is_refused():
     rows[0] = lost(rows[0])
     with pytest.raises(EvaluationError, match="a pilot needs at least 2"):
         pilot_spread(rows, "base", "arm")
-    with pytest.raises(EvaluationError, match="personas is 0; 1 to 10000 is allowed"):
-        analyse_power(0, 3, ASSUMED)
+    with pytest.raises(EvaluationError, match="personas is 1; 2 to 10000 is allowed"):
+        analyse_power(1, 3, ASSUMED)
     with pytest.raises(EvaluationError, match=r"gain is -0\.1; 0 to 10 is allowed"):
         analyse_power(8, 3, ASSUMED, gain=-0.1)
     with pytest.raises(EvaluationError, match=r"alpha is 0\.9 and the power wanted 0.8"):
