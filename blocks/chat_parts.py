@@ -82,7 +82,7 @@ def _exported(pack: Pack) -> Exported:
     exported = latest_exports(open_store(), pack.name, None, None, None)
     if exported is None:
         raise JobError(
-            f"No export of {pack.name} in {open_store().root} yet. Run `make demo` or `make export` first, or name the file of a "
+            f"No export of {pack.name} in {open_store().root} yet. Run `understudy run demo` or `understudy export` first, or name the file of a "
             "model: understudy chat --model FILE."
         )
     return exported

@@ -28,10 +28,11 @@
     │   ├── QuotaError          a spend limit or a daily quota is used up
     │   ├── UnavailableError    a sustained failure, or a wait that is asked for is too long
     │   └── BudgetError         the run's own budget is spent
+    ├── NothingMadeError        nothing came of a batch or an evaluation
     ├── DatasetError            there is nothing, or too little, to train on
     ├── HubError                a repository cannot be written, or is not what was pushed
     ├── JobError                a job failed, or did not leave the file that it was started for
-    ├── EvaluationError         the arms cannot be compared
+    ├── EvaluationError         arms, recorded assessments or a pilot are wrong, and cannot be compared
     ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that exists already
     ├── RepairError             a transcript cannot be repaired, or a repaired one is not what it says
     ├── ReviewError             a person's sheet cannot be used, or none can be drawn
@@ -246,7 +247,7 @@ class BudgetError(RunStoppedError):
 
 
 class NothingMadeError(UnderstudyError):
-    """Nothing came of a batch: each of its items failed."""
+    """Nothing came of a batch or an evaluation: each of its items, or too many of them, failed."""
 
 
 class DatasetError(UnderstudyError):
@@ -262,7 +263,9 @@ class JobError(UnderstudyError):
 
 
 class EvaluationError(UnderstudyError):
-    """The arms cannot be compared."""
+    """Arms, recorded assessments or a pilot are wrong, and cannot be compared."""
+
+    exit_code = 2
 
 
 class DesignError(UnderstudyError):

@@ -22,14 +22,14 @@ async def nightly(
     Args:
         domain: name of a domain pack.
         conversations: number of new conversations; default: from the settings.
-        night: name of the night; default: the scheduled date. A started night keeps its personas.
+        night: date of the night, such as 2026-11-30; default: the scheduled date. A started night keeps its personas.
         settings: path of the settings file.
 
     Returns:
         The night's report.
     """
     await end_dead_runs()
-    name = night or name_of_night(settings)
+    name = name_of_night(settings, night)
     run = await begin_run("nightly", domain, settings, conversations=conversations, night=name)
     async with awaited(run.store, f"nights/{domain}", "The plan of a night"):
         state = begin_night(run, conversations, name)

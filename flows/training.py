@@ -47,5 +47,5 @@ async def training(
         preferred = await run_cached(train_pairs, run, examples, base, published, numbers, script_hash("train_pairs.py"), place)
         await publish_preferred(run, examples, base, published, preferred)
     elif numbers.pairs is not None:
-        get_run_logger().warning("No preference training: the dataset has no pairs. Make some (make repair, make preferences), then build it again.")
+        get_run_logger().warning("No preference training: the dataset has no pairs. Make some (understudy repair or preferences), then build it again.")
     return base, published

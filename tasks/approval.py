@@ -42,7 +42,7 @@ async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
     if _UNWATCHED.get():
         raise SettingsError(
             f"jobs.approve is ask, but this command has a server of its own, which nobody watches. {plan.line}. "
-            "Start one (make ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
+            "Start one (understudy ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
         )
     get_run_logger().info("Waits for a person: the page of this run in the Prefect UI has the button Resume, and with it the question.")
     try:

@@ -42,7 +42,7 @@ async def publish_studio_link(path: str, key: str, text: str) -> None:
     Args:
         path: of the page; key: what kind of page it is, for the artifact's key.
     """
-    await publish_link(studio_address(path), f"studio-{key}", text, "Opens in the studio, which `understudy studio` or `make ui` starts")
+    await publish_link(studio_address(path), f"studio-{key}", text, "Opens in the studio, which `understudy studio` or `understudy ui` starts")
 
 
 async def begin_progress(key: str, line: str, percent: float = 0.0) -> UUID:

@@ -216,6 +216,8 @@ async def judge_plans(
 
 
 def _log_outcomes(run: Run, assessed: Sequence[AssessmentRef], left_out: int) -> None:
+    if not assessed and not left_out:  # a repair that found nothing to repair
+        return
     passed = sum(item.outcome is Outcome.PASS for item in assessed)
     incomplete = [item for item in assessed if item.outcome is Outcome.INCOMPLETE]
     reasons = (without_verdict(run.store, item).reason for item in incomplete)

@@ -36,12 +36,11 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     folder = report_folder(batch_path) + (f"-{fingerprint(again)}" if again else "")
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
-    page = store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
+    store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
     if any(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments):  # else an earlier one with verdicts stays the last
         store.write(latest_assessments(batch.domain), batch_path)
     for caveat in caveats:
         logger.warning("%s", caveat)
-    logger.info("Report: %s/%s", store.root, page)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
     await publish_table(criteria_rows(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")
     await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "batch", "The conversations and their verdicts")

@@ -82,7 +82,6 @@ async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequ
     folder = measured.folder
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", calibration_page(measured, text))
-    get_run_logger().info("Report: %s/%s", store.root, page)
     figures = Markdown(f"{text.partition(DISAGREEMENTS)[0]}\n\n{plain(f'Every disagreement: {store.root}/{page}')}")
     await publish_report(figures, key=f"calibration-{run.pack.name}", description="Judges measured against the golden set")
     if found:

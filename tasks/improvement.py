@@ -49,7 +49,7 @@ def latest_of(run: Run) -> Exported:
     exported = latest_exports(run.store, run.pack.name, None, None, None)
     if exported is None:
         raise EvaluationError(
-            f"No understudy of {run.pack.name} is in {run.store.root}. Make one first (`understudy run`), or export what was trained (make export)."
+            f"No understudy of {run.pack.name} is in {run.store.root}. Make one first (`understudy run`), or export what was trained (understudy export)."
         )
     return exported
 

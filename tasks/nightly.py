@@ -1,5 +1,6 @@
 """A night's batch: new personas and those that earlier nights left, then whatever is not yet judged, until the budget or the hour ends it."""
 
+import re
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -7,7 +8,7 @@ from zoneinfo import ZoneInfo
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 
-from core.errors import BudgetError, NothingMadeError, RunStoppedError, UnavailableError
+from core.errors import BudgetError, NothingMadeError, RunStoppedError, SettingsError, UnavailableError
 from core.imports.rehearsed import Rehearsed, rehearsed
 from core.judging.plan import existing_assessments, not_assessed
 from core.llm.bills import bills
@@ -28,6 +29,9 @@ from tasks.generation import rehearse_batch
 from tasks.judging_batches import judge_as_set
 from tasks.repair import publish_repairs, repair_batch
 
+DATE = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+"""A night's name."""
+
 
 class NightRef(Reference):
     """A night's report, and its figures in words."""
@@ -35,8 +39,16 @@ class NightRef(Reference):
     summary: dict[str, str]
 
 
-def name_of_night(settings: str) -> str:
-    """Return the date on which the run was due, by the nightly's clock."""
+def name_of_night(settings: str, given: str | None) -> str:
+    """Return the date that is given, or else the one on which the run was due, by the nightly's clock.
+
+    Raises:
+        SettingsError: what is given is no date.
+    """
+    if given:
+        if not DATE.fullmatch(given):
+            raise SettingsError(f"night is {given!r}. Write it as a date, such as {datetime.now(UTC):%Y-%m-%d}, or leave it out.")
+        return given
     context = FlowRunContext.get()
     due = context.flow_run.expected_start_time if context and context.flow_run else None
     return f"{(due or datetime.now(UTC)).astimezone(ZoneInfo(load_settings(settings).nightly.timezone)):%Y-%m-%d}"

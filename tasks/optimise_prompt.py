@@ -174,7 +174,6 @@ async def _publish(run: Run, choice: ModelChoice, start: str, search: PromptSear
     text = markdown("optimisation", found=found, best=best, caveats=caveats, bills=bills(store, run.ledger.run))
     page = store.write(f"{folder}/report.md", text)
     await publish_report(text, key=f"prompt-{domain}", description=f"A better system prompt for {domain}")
-    get_run_logger().info("Report: %s/%s", store.root, page)
     return OptimisedRef(path=path, summary=summary_of(found) | {"cost": str(run.ledger.bill), "report": f"{store.root}/{page}"})
 
 
@@ -198,5 +197,5 @@ def summary_of(found: Optimisation) -> dict[str, str]:
         "best": f"{new:.3f} instead of {old:.3f}: the best of {len(found.candidates)} with the personas that chose it, so lower with others",
         "conversations": f"{found.spent} of {found.budget}",
         "prompt": found.file,
-        "next": f'make evaluate DOMAIN={found.domain} ARMS="optimised=base under {found.file}"',
+        "next": f'understudy evaluate --domain {found.domain} --arms "optimised=base under {found.file}"',
     }

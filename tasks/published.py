@@ -47,7 +47,7 @@ async def check_dataset(run: Run, dataset: DatasetRef) -> None:
     if not await stands(run.settings.dataset.hub, dataset):
         raise HubError(
             f"The dataset {dataset.repo} at {dataset.commit[:12]} is not there (hub {run.settings.dataset.hub!r}, {dataset.url}). Run the dataset flow again "
-            "(make dataset): it publishes what is kept on this machine."
+            "(understudy dataset): it publishes what is kept on this machine."
         )
 
 
@@ -58,7 +58,7 @@ async def check_base(run: Run, base: ModelRef) -> None:
         HubError: it is not.
     """
     if base.on_hub and not await asyncio.to_thread((hub := await base_hub(run)).holds, str(base.repo), "model", Commit(oid=str(base.commit), url=base.url)):
-        raise HubError(f"The base {base.repo} at {str(base.commit)[:12]} is no longer at {hub.where()}. Run the training flow again (make train).")
+        raise HubError(f"The base {base.repo} at {str(base.commit)[:12]} is no longer at {hub.where()}. Run the training flow again (understudy train).")
 
 
 async def check_made(run: Run, model: ModelRef) -> None:
@@ -70,7 +70,7 @@ async def check_made(run: Run, model: ModelRef) -> None:
     if not model.on_hub or await stands(run.settings.export.hub, model):
         return
     store = run.store
-    again = "Run the export flow again (make export)"
+    again = "Run the export flow again (understudy export)"
     if store.exists(f"{model.path}/{HUB_FILE}"):
         again = f"Nothing is paid for unasked: to have it made again by a job, delete {store.root}/{model.path} and run the same command"
     raise HubError(

@@ -1,7 +1,5 @@
 """Publishing how a batch of conversations was played: beside the batch and as a Prefect artifact."""
 
-from prefect.logging import get_run_logger
-
 from core.llm.run import Run
 from core.records import TranscriptBatch
 from core.reports.rehearsals import fidelity_markdown, fidelity_of, lengths_beside_evaluation
@@ -13,7 +11,6 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     store = run.store
     batch = store.load(batch_path, TranscriptBatch)
     text = fidelity_markdown(fidelity_of(run, batch.transcripts), batch.left_out, lengths_beside_evaluation(run, batch.transcripts))
-    name = store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
-    get_run_logger().info("How the simulated users played: %s/%s", store.root, name)
+    store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
     await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
     await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "conversations", "The conversations")

@@ -1,7 +1,5 @@
 """Publishing a run's report: into the run's folder and as a Prefect artifact."""
 
-from prefect.logging import get_run_logger
-
 from core.escaping import Markdown
 from core.evaluation.page import evaluation_page
 from core.evaluation.record import EvaluationRecord, facts_of_run
@@ -32,5 +30,4 @@ async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: Mod
     summary = run_summary(facts, evaluation.summary, str(store.root), f"{folder}/report.html")
     store.write_json(f"{folder}/summary.json", summary)
     await publish_report(text, key=f"run-{domain}", description="Report of a run of the pipeline")
-    get_run_logger().info("Report: %s/%s/report.html", store.root, folder)
     return ReportRef(path=folder, summary=summary)

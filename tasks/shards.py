@@ -61,7 +61,7 @@ def hand_over(batch: str, run: Run, shard: Shard) -> None:
 async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[Mapping[str, Any]]) -> list[str | None]:
     """Run a deployment once for each part and wait for all; a part whose run fails, or whose worker is gone, is given to another.
 
-    A run whose worker was killed is known as crashed once its heartbeat is missed, for which the server needs the automation that `make deploy` makes.
+    A run whose worker was killed is known as crashed once its heartbeat is missed, for which the server needs the automation that `understudy deploy` makes.
 
     Args:
         deployment: flow/deployment.
@@ -78,7 +78,7 @@ async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[M
         try:
             await client.read_deployment_by_name(deployment)
         except ObjectNotFound as missing:
-            raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run `make deploy` against it.") from missing
+            raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run understudy deploy against it.") from missing
     shards = [Shard(run=run.name, part=fingerprint(dict(part))) for part in parts]
     for shard in shards:
         run.store.remove(shard.result)  # of an earlier run of the same command

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from prefect.logging import get_run_logger
 
-from core.errors import EvaluationError, InvalidOutputError, RefusedError, TruncatedError
+from core.errors import InvalidOutputError, NothingMadeError, RefusedError, TruncatedError
 from core.evaluation.arms import Arm, by_model
 from core.evaluation.forgetting import SuiteAnswers
 from core.evaluation.general_prompts import GeneralAnswer, general_questions, marked
@@ -58,7 +58,7 @@ async def ask_suites(run: Run, arms: Sequence[Arm]) -> SuiteAnswers:
     The first judge of the evaluation says what the answers to requests do; it does not know the arm.
 
     Raises:
-        EvaluationError: an arm answered none of the general prompts.
+        NothingMadeError: an arm answered none of the general prompts.
         SettingsError: an arm's model does not load.
     """
     requests, general, said = requests_of(run.settings.evaluation), {}, {}
@@ -105,7 +105,7 @@ async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
     replies = [marked(item, said[item.name]) for item in asked]
     if replies and not any(item.answer for item in replies):
         why = next((item.lost for item in replies if item.lost), "every answer was empty")
-        raise EvaluationError(
+        raise NothingMadeError(
             f"{arm.name} ({arm.choice.reference}) answered none of {len(replies)} general prompts: {why}. Check that the model loads, that it has its own "
             "chat template, and that evaluation.general_max_tokens leaves it room."
         )

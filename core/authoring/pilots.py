@@ -125,7 +125,7 @@ def _chance(conversations: int) -> str:
 
 def _of_pack(rate: float) -> str:
     if rate >= READY_PASS_RATE:
-        return f"{100 * rate:.0f} % pass, which is enough for a batch if a person who read them is content (make review)."
+        return f"{100 * rate:.0f} % pass, which is enough for a batch if a person who read them is content (understudy review)."
     return f"{100 * rate:.0f} % pass; go on when {100 * READY_PASS_RATE:.0f} % do. Change one thing, and run the pilot again: it plays the same personas."
 
 
@@ -157,4 +157,4 @@ def prompting_alone(rounds: Sequence[Round]) -> str:
         f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {100 * (best.pass_rate or 0.0):.0f} %. From "
         f"{100 * READY_PASS_RATE:.0f} % on a training may not be needed."
     )
-    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before one is paid for, look for a better prompt (make optimise-prompt)."
+    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before one is paid for, look for a better prompt (understudy optimise-prompt)."

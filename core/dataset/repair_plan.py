@@ -75,7 +75,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
             f"prompts/{pack.name}/repair.md does not exist, so no repairer knows what to do. Write it; docs/domain-packs.md says what belongs in it."
         )
     if assessed is None and not store.exists(latest_assessments(pack.name)):
-        raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
+        raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (understudy assess), or name a batch.")
     name = find_batch(store, assessed, "assessments") if assessed else store.read(latest_assessments(pack.name)).strip()
     batch = store.load(name, AssessmentBatch)
     gather, plans, left_out = gather_rule(pack.rubric, run.settings.gather), [], []

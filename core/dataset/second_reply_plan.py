@@ -82,7 +82,7 @@ def choose_exchanges(run: Run, assessed: str | None) -> ChosenExchanges:
     """
     store, pack = run.store, run.pack
     if assessed is None and not store.exists(latest_assessments(pack.name)):
-        raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (make assess), or name a batch.")
+        raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (understudy assess), or name a batch.")
     name = find_batch(store, assessed, "assessments") if assessed else store.read(latest_assessments(pack.name)).strip()
     batch = store.load(name, AssessmentBatch)
     plans, left_out = [], []

@@ -146,7 +146,7 @@ def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
 def _nothing(run: Run, given: Sequence[str]) -> EvaluationError:
     return EvaluationError(
         f"Nothing to compare: {', '.join(given) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
-        "(make export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
+        "(understudy export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
     )
 
 
@@ -203,7 +203,7 @@ def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLo
     if other := next((name for name in models if origins[name] != origins[BASE]), None):
         raise EvaluationError(
             f"The {other} was trained from {origins[other][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "
-            "that of the training. Export both from the same base (make export)."
+            "that of the training. Export both from the same base (understudy export)."
         )
     kinds = {name: facts[name].main.removeprefix(f"{model.name}-") for name, model in models.items()}
     if other := next((name for name in models if kinds[name] != kinds[BASE]), None):

@@ -41,7 +41,7 @@ def evaluation_folder(store: Store, domain: str, named: str) -> str:
     """
     if named == LATEST:
         if not store.exists(latest_evaluation(domain)):
-            raise ReviewError(f"No evaluation of {domain!r} is in {store.root}. Make one first (make evaluate), or name its folder.")
+            raise ReviewError(f"No evaluation of {domain!r} is in {store.root}. Make one first (understudy evaluate), or name its folder.")
         return store.read(latest_evaluation(domain))
     folder = f"{FOLDER}/{named.rstrip('/').rpartition('/')[2]}"
     if not store.exists(f"{folder}/{FILE}"):

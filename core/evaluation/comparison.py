@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, FiniteFloat
 
-from core.errors import EvaluationError
+from core.errors import NothingMadeError
 from core.evaluation.attrition import Bounds, Missing, MissingShare, PlausibleWorst, bounds, count_missing, missing_shares, plausible_worst
 from core.evaluation.beside_prompts import BesidePrompt, compare_with_prompts, prompt_conditions
 from core.evaluation.decision import Condition, Decided, decide_arm
@@ -130,7 +130,7 @@ def compare_arms(
         scripted: whether a scripted model plays, simulates or judges.
 
     Raises:
-        EvaluationError: arms or conversations are missing or duplicated, or fewer than two personas have a pair.
+        EvaluationError: arms are missing, or conversations are duplicated. NothingMadeError: an arm completed nothing, or fewer than two personas have a pair.
     """
     by_name = by_arm(played, base)
     gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
@@ -204,7 +204,7 @@ def _check_enough(pairs: Pairs, arms: Mapping[str, ArmSummary], base: str, name:
         return
     lost = {arm: arms[arm].missing.planned - arms[arm].missing.completed for arm in (base, name)}
     reasons = [reason for arm in (base, name) for reason in arms[arm].missing.reasons]
-    raise EvaluationError(
+    raise NothingMadeError(
         f"Personas with a conversation completed by both {base} and {name}: {len(pairs.personas)}; at least 2 are needed. Not completed: "
         f"{', '.join(f'{count} of {arm}' for arm, count in lost.items())}.{f' The first reason: {reasons[0]}.' if reasons else ''} "
         "Play more personas, or run the evaluation again for what is missing."

@@ -191,7 +191,8 @@ def unmeasured_caveat(judges: Sequence[str]) -> str:
     """Say that nobody knows the errors of an evaluation's judges."""
     return (
         f"Nobody has measured this judge ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm makes "
-        f"one out of nothing. Measure it (make calibrate JUDGES={','.join(judges)}), and have a person judge a sample (make review EVALUATION=latest)."
+        f"one out of nothing. Measure it (understudy calibrate --judges {','.join(judges)}), and have a person judge a sample "
+        "(understudy review --evaluation latest)."
     )
 
 
@@ -218,7 +219,7 @@ def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
         return f"{known} {corrected}"
     return (
         f"{known} {corrected} If it is more lenient to {arm}, letting pass for it more than for {base}: {'; '.join(undone)}. Golden conversations belong to no "
-        "arm and cannot exclude that; a person's labels can (make review EVALUATION=latest)."
+        "arm and cannot exclude that; a person's labels can (understudy review --evaluation latest)."
     )
 
 

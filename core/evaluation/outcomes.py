@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from pydantic import Field
 
-from core.errors import EvaluationError
+from core.errors import EvaluationError, NothingMadeError
 from core.evaluation.paired_statistics import DIGITS, mean_of
 from core.records import Answer, Outcome, Record, Score
 
@@ -117,7 +117,8 @@ def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int]
     """Return the conversations of each arm by persona and trial, in their order, the base's first.
 
     Raises:
-        EvaluationError: there is no base or nothing to compare with it, a conversation is there twice, or an arm has completed none.
+        EvaluationError: there is no base or nothing to compare with it, or a conversation is there twice.
+        NothingMadeError: an arm has completed none.
     """
     arms: dict[str, dict[tuple[int, int], Trial]] = {}
     for item in sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial)):
@@ -131,7 +132,7 @@ def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int]
         if not any(item.complete for item in conversations.values()):
             reasons = count_reasons(list(conversations.values()))
             why = "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:3]) or "every assessment is incomplete"
-            raise EvaluationError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Fix that and run the evaluation again.")
+            raise NothingMadeError(f"{arm} has completed none of its {len(conversations)} conversations ({why}). Fix that and run the evaluation again.")
     return arms
 
 

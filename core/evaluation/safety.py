@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import FiniteFloat
 
-from core.errors import EvaluationError
+from core.errors import NothingMadeError
 from core.evaluation.exposure import Exposure, exposure_of, failed_when_exposed, gate_answer
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import mean_of, rate_bound, units_for
@@ -91,11 +91,11 @@ def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[
         name: of the arm.
 
     Raises:
-        EvaluationError: the arms have no persona in common for which the gates are known.
+        NothingMadeError: the arms have no persona in common for which the gates are known.
     """
     overall = _difference(base, arm, lambda item: _any_failed(item, gates))
     if overall is None:
-        raise EvaluationError(f"No persona has usable answers to the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
+        raise NothingMadeError(f"No persona has usable answers to the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
     least, needed = least_bound(overall.personas), units_for(margin)
     by_gate = {gate: found for gate in gates if (found := _difference(base, arm, lambda item, gate=gate: failed_when_exposed(item, gate)))}
     too_often = [gate for gate, found in by_gate.items() if found.difference > margin + 1e-9]

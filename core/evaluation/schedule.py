@@ -171,7 +171,7 @@ def compare(
         confirm: whether it confirms an earlier evaluation.
 
     Raises:
-        EvaluationError: an arm has completed nothing, or fewer than two personas have a pair.
+        NothingMadeError: an arm has completed nothing, or fewer than two personas have a pair.
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]

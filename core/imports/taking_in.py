@@ -57,7 +57,7 @@ def all_rehearsed(store: Store, domain: str, warn: Callable[[str], object]) -> s
     for reason in found.damaged.values():
         warn(f"Left out: {reason}")
     if not found.refs:
-        raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (make generate), or name a folder.")
+        raise TranscriptError(f"No transcript of {domain!r} in {store.root}. Rehearse some first (understudy generate), or name a folder.")
     left_out = [LeftOut(name=path, reason=reason) for path, reason in found.damaged.items()]
     return keep_batch(store, TranscriptBatch(domain=domain, transcripts=found.refs, left_out=left_out))
 

@@ -61,7 +61,7 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
     if size < 1:
         raise ReviewError(f"A sample of {size} transcripts was asked for. Allowed: 1 or more. Ask for as many as a person can judge.")
     if not judged:
-        raise ReviewError("A sample was asked for and there are 0 judged transcripts. At least 1 is needed. Assess some first (make assess).")
+        raise ReviewError("A sample was asked for and there are 0 judged transcripts. At least 1 is needed. Assess some first (understudy assess).")
     draw = random.Random(seed)
     line = sorted(judged, key=lambda item: item.transcript.id)
     draw.shuffle(line)

@@ -65,7 +65,7 @@ def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
         with metered():
             return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
     except Exception as wrong:  # whatever an expression can raise
-        raise PackError(f"{where}: the template fails: {_reason(wrong)}. Correct it there, and check it with make check-domain.") from wrong
+        raise PackError(f"{where}: the template fails: {_reason(wrong)}. Correct it there, and check it with understudy check-domain.") from wrong
 
 
 def plain(value: Any) -> Any:

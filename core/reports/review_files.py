@@ -47,8 +47,8 @@ def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = 
         if keep:
             return folder
         raise ReviewError(
-            f"{store.root}/{folder}/{SHEET} has been changed since it was written, and is kept. Read it back with make review "
-            f"SHEET={store.root}/{folder}/{SHEET}, or move it away to have it written again."
+            f"{store.root}/{folder}/{SHEET} has been changed since it was written, and is kept. Read it back with understudy review "
+            f"{store.root}/{folder}/{SHEET}, or move it away to have it written again."
         )
     _keep(store, pack, batch, chosen)
     store.write(f"{folder}/{SHEET}", sheet)
@@ -216,7 +216,9 @@ def coded_of(store: Store, folder: str, rubric: Rubric) -> tuple[EvaluationRecor
 def _check_rubric(batch: str, judged: Sequence[Judged], rubric: Rubric) -> None:
     """See that labels and verdicts are of the same rubric."""
     if other := sorted({item.final.rubric_hash for item in judged} - {rubric.hash}):
-        raise ReviewError(f"{batch} was judged by the rubric {other[0]}; the rubric is {rubric.hash} now. Judge again (make assess), then write a new sheet.")
+        raise ReviewError(
+            f"{batch} was judged by the rubric {other[0]}; the rubric is {rubric.hash} now. Judge again (understudy assess), then write a new sheet."
+        )
 
 
 def is_evaluation(batch: str) -> bool:

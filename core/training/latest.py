@@ -34,7 +34,7 @@ def latest_dataset(store: Store, domain: str) -> DatasetRef:
     """
     name = f"datasets/latest-{domain}.json"
     if not store.exists(name):
-        raise DatasetError(f"No dataset of {domain} in {store.root}. Run the dataset flow first (make dataset), or name one.")
+        raise DatasetError(f"No dataset of {domain} in {store.root}. Run the dataset flow first (understudy dataset), or name one.")
     return store.load(name, DatasetRef)
 
 
@@ -57,7 +57,7 @@ def latest_models(
         raise JobError("Give base, adapter and dataset together, as the training flow and the dataset flow return them, or none of them.")
     name = f"models/latest-{domain}.json"
     if not store.exists(name):
-        raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (make train), or name base, adapter and dataset.")
+        raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (understudy train), or name base, adapter and dataset.")
     found = store.load(name, Trained)
     return found.base, found.adapter, found.dataset
 

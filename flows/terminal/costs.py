@@ -85,9 +85,9 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "page": page,
     }
     lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
-    lines.append(f"Not included: make optimise-prompt plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
-    lines.append(f"Not included: make preferences costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
-    lines.append(f"Not included: a round of make improve costs at most {_usd(improved.usd())}, without its training.")
+    lines.append(f"Not included: understudy optimise-prompt plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
+    lines.append(f"Not included: understudy preferences costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
+    lines.append(f"Not included: a round of understudy improve costs at most {_usd(improved.usd())}, without its training.")
     if config.assessment.batch:
         lines.append("Assessment is at the price of the providers' batches (assessment.batch).")
     lines += [

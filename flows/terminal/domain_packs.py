@@ -42,7 +42,7 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     lines += [f"  {name:<18} {count:6,} words as a model reads it" for name, count in words.items()]
     lines += [f"- {one_line(text)}" for text in missing]
     if not missing:
-        lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `make pilot`."]
+        lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `understudy pilot`."]
     lines += battery_outlook(pack, None, EvaluationSettings.model_fields["battery_tries"].default) if pack.battery.openings else []
     few = lacking(golden, pack.rubric)
     lines += [f"Golden set: {len(golden)} conversations{', too few to measure each criterion of a judge' if few else ''}."]

@@ -30,7 +30,7 @@ def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
     if sheet and (beside := sheet.parent / BATCH).exists():
         return beside.read_text(encoding="utf-8")
     if not store.exists(latest_assessments(domain)):
-        raise ReviewError(f"No assessments of {domain!r} are in {store.root}. Make some first (make assess), or name a batch with --batch.")
+        raise ReviewError(f"No assessments of {domain!r} are in {store.root}. Make some first (understudy assess), or name a batch with --batch.")
     return store.read(latest_assessments(domain))
 
 

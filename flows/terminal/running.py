@@ -120,13 +120,14 @@ def _batch(name: str, asked: dict[str, Any]) -> dict[str, str]:
         more += f" --settings {shlex.quote(asked['settings'])}"
     left_out = f", {len(found['left_out'])} left out" if found["left_out"] else ""
     if "transcripts" in found:
-        counts, after = {"conversations": f"{len(found['transcripts'])}{left_out}"}, "assess"
+        counts, after, why = {"conversations": f"{len(found['transcripts'])}{left_out}"}, "assess", ""
     else:
         outcomes = Counter(item["outcome"] for item in found["assessments"])
         said = ", ".join(f"{outcomes[outcome]} {word}" for outcome, word in (("pass", "passed"), ("fail", "failed"), ("incomplete", "incomplete")))
-        counts, after = {"assessed": f"{len(found['assessments'])}{left_out}: {said}"}, "dataset" if outcomes["pass"] else "pilot"
+        counts = {"assessed": f"{len(found['assessments'])}{left_out}: {said}"}
+        after, why = ("dataset", "") if outcomes["pass"] else ("pilot", ", because none passed")
     page = next((f"{store.root}/{page}" for page in pages_of(name) if store.exists(page)), None)
-    return {**counts, "made": f"{store.root}/{name}", **({"report": page} if page else {}), "next": f"Next: understudy {after}{more}"}
+    return {**counts, "made": f"{store.root}/{name}", **({"report": page} if page else {}), "next": f"Next{why}: understudy {after}{more}"}
 
 
 def _flush_logs() -> None:

@@ -97,7 +97,7 @@ def kept_password() -> tuple[str, bool]:
 
 
 def use_kept_password() -> None:
-    """Set `PREFECT_API_AUTH_STRING`, unless it is set, for the server that `make ui` started; only a server of this machine is shown the password."""
+    """Set `PREFECT_API_AUTH_STRING`, unless it is set, for the server that `understudy ui` started; only a server of this machine is shown the password."""
     host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
     if host in LOOPBACK and not os.environ.get("PREFECT_API_AUTH_STRING"):
         path = Path(os.environ.get("PREFECT_HOME") or project_folder() / ".prefect") / PASSWORD_FILE

@@ -107,7 +107,7 @@ def check_server(url: str) -> None:
     Raises:
         ServerError: the address is none, nobody answers, who answers is no Prefect server, or it wants another password.
     """
-    remedy = "Start it (`make ui`), correct the address, or leave PREFECT_API_URL empty: then a server is started for the command."
+    remedy = "Start it (`understudy ui`), correct the address, or leave PREFECT_API_URL empty: then a server is started for the command."
     try:
         address = checked_address(url).rstrip("/")
         use_kept_password()

@@ -131,7 +131,7 @@ async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, d
     async with get_client() as client:
         known = await client.read_deployment_by_name("generation/generation-shard")
         await client.delete_deployment(known.id)
-    with pytest.raises(SettingsError, match=r"no deployment generation/generation-shard.*make deploy"):
+    with pytest.raises(SettingsError, match=r"no deployment generation/generation-shard.*understudy deploy"):
         await generation(conversations=4, shards=2, settings=write_settings(tmp_path))
 
 

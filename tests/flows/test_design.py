@@ -54,7 +54,7 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert "a methodologist who measures how people learn" in text  # of the experts that were drafted
     assert "no measure of real quality" in text
     assert "In which languages does it answer?" in text  # what the brief leaves open
-    assert "make pilot DOMAIN=home-cooking" in text
+    assert "understudy pilot --domain home-cooking" in text
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("designs/*/*/**/*.yaml")}
     again = await design(brief, "home-cooking", settings, install=True)
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was drafted again

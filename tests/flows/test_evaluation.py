@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.errors import EvaluationError, PersonaError, RunStoppedError, SettingsError, UnderstudyError
+from core.errors import EvaluationError, NothingMadeError, PersonaError, RunStoppedError, SettingsError, UnderstudyError
 from core.evaluation.record import EvaluationRecord
 from core.llm.bills import read_entries
 from core.records import Transcript
@@ -182,7 +182,7 @@ async def test_the_costs_are_those_of_the_evaluation_alone(tmp_path, data_root, 
 
 async def test_an_arm_that_answers_with_nothing_is_found_before_the_others_are_paid_for(tmp_path, data_root, stub):
     stub.set(faults=[{"protocol": "responses", "fault": {"kind": "empty"}}])
-    with pytest.raises(EvaluationError, match=r"understudy \(openai/gpt-6-luna\) answered none of 3 general prompts"):
+    with pytest.raises(NothingMadeError, match=r"understudy \(openai/gpt-6-luna\) answered none of 3 general prompts"):
         await evaluation(arms={"base": HAIKU, "understudy": LUNA}, settings=paid_settings(tmp_path, stub))
     assert not list(data_root.glob("evaluations/transcripts/*/*.json"))
 
@@ -196,7 +196,9 @@ async def test_an_arm_that_stops_answering_costs_its_conversations_and_is_report
         if item.arm == "understudy" and item != kept:
             (data_root / item.transcript).unlink()
     stub.set(faults=[{"protocol": "responses", "fault": {"status": 500}}])
-    with pytest.raises(EvaluationError, match=r"Personas with a conversation completed by both base and understudy: 1; at least 2 are needed.*2 of understudy"):
+    with pytest.raises(
+        NothingMadeError, match=r"Personas with a conversation completed by both base and understudy: 1; at least 2 are needed.*2 of understudy"
+    ):
         await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings)
     stub.set(faults=[])
     mended = read(await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings))

@@ -183,7 +183,7 @@ async def test_a_round_that_does_not_ship_is_the_last_and_the_understudy_before_
 
 async def test_without_an_understudy_or_where_slices_are_learnt_it_says_what_to_do_before_anything_is_played(tmp_path, data_root):
     settings = settings_of(tmp_path)
-    with pytest.raises(EvaluationError, match="make run"):
+    with pytest.raises(EvaluationError, match="understudy run"):
         await improvement(settings=settings)
     training = yaml.safe_load((tmp_path / "tiny.yaml").read_text(encoding="utf-8"))
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**training, "learn": "slices"}), encoding="utf-8")

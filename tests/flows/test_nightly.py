@@ -7,7 +7,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
-from core.errors import AuthError, NothingMadeError, PersonaError
+from core.errors import AuthError, NothingMadeError, PersonaError, SettingsError
 from core.records import AssessmentBatch, Transcript
 from core.reports.nights import NightReport
 from core.storage.store import open_store
@@ -175,3 +175,9 @@ async def test_what_the_nights_made_becomes_a_dataset(tmp_path, data_root):
     assert found.transcripts == passed > 2
     batches = [AssessmentBatch.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("batches/assessments-*.json")]
     assert sum(len(batch.assessments) for batch in batches) == 12
+
+
+async def test_a_night_is_named_by_its_date(tmp_path, data_root):
+    with pytest.raises(SettingsError, match=r"night is 'yesterday'\. Write it as a date"):
+        await nightly(night="yesterday", settings=nightly_settings(tmp_path))
+    assert not (data_root / "nights").exists()

@@ -44,7 +44,7 @@ async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_a
     assert best.failed <= found.candidates[0].failed
     arm = Wanted("scripted/0.3", HeldOutLoss(loss=None), "best.md", target, False).arm("optimised", ModelChoice(reference="scripted/0.3"))
     assert best.text in str(arm.template)
-    assert made.summary["next"].endswith(f'ARMS="optimised=base under {target}"')
+    assert made.summary["next"].endswith(f'--arms "optimised=base under {target}"')
     report = open_store().read(made.path.replace("optimisation.json", "report.md"))
     assert "optimistic" in report
     assert "no measure of real quality" in report

@@ -105,7 +105,7 @@ async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp
 
 
 async def test_without_a_repairer_or_assessments_it_says_what_to_do(tmp_path, data_root):
-    with pytest.raises(TranscriptError, match="make assess"):
+    with pytest.raises(TranscriptError, match="understudy assess"):
         await repair(settings=repair_settings(tmp_path))
     given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     given["roles"]["repairer"] = None

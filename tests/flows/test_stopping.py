@@ -163,7 +163,7 @@ def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks
 
 def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path, forked):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3")
-    wait_for(process, "How the simulated users played")
+    wait_for(process, "The run so far")
     process.send_signal(signal.SIGTERM)
     assert_stopped(process, 143, tmp_path)
 

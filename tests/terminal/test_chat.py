@@ -171,7 +171,7 @@ def test_commands_of_the_conversation(chat, gguf, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ([], 1, r"No export of therapeutic-coaching in .* Run `make demo` or `make export` first"),
+        ([], 1, r"No export of therapeutic-coaching in .* Run `understudy run demo` or `understudy export` first"),
         (["--against", "base"], 1, r"No export of therapeutic-coaching"),
         (["--domain", "therapeutic-coachin"], 2, r"Unknown domain 'therapeutic-coachin'\. Did you mean 'therapeutic-coaching'\?"),
         (["--agianst", "base"], 2, r"--agianst.*Did you mean --against"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.errors import EvaluationError
+from core.errors import NothingMadeError
 from core.evaluation.comparison import Comparison, compare_arms
 from core.evaluation.sentences import judged_on_fewer, notes_on
 from core.settings.evaluation import Decision
@@ -309,14 +309,14 @@ def test_fewer_than_two_personas_are_refused_with_the_reason():
     rows = evaluation(base=[0.5, 0.6], arm=[0.8, 0.9])
     rows[0] = lost(rows[0])
     with pytest.raises(
-        EvaluationError, match=r"by both base and arm: 1; at least 2.* 1 of base, 0 of arm\. The first reason: the model answered with nothing\."
+        NothingMadeError, match=r"by both base and arm: 1; at least 2.* 1 of base, 0 of arm\. The first reason: the model answered with nothing\."
     ):
         compared(rows)
 
 
 def test_an_arm_that_completed_nothing_is_named():
     rows = [item if item.arm != "two" else incomplete(item) for item in evaluation(base=[0.5, 0.6], arm=[0.8, 0.9], two=[0.7, 0.7])]
-    with pytest.raises(EvaluationError, match="two has completed none of its 2 conversations"):
+    with pytest.raises(NothingMadeError, match="two has completed none of its 2 conversations"):
         compared(rows)
 
 
