@@ -71,7 +71,7 @@ async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_d
     passed = sum(item.outcome is Outcome.PASS for item in before.assessments)
     most = int(0.2 * passed / 0.8)
     assert len(marked) == min(len(rescued), most)
-    assert ("| mended |" in open_store().read(f"{made_of.path}/README.md")) == bool(marked)
+    assert ("| repaired |" in open_store().read(f"{made_of.path}/README.md")) == bool(marked)
     beyond = [entry for entry in manifest["left_out"] if entry["reason"].startswith("mended: beyond 20 %")]
     assert len(beyond) == len(rescued) - len(marked)
 

@@ -285,7 +285,7 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
         "The chat template in the file is identical to the tokenizer's",
         "the same tokens for 6 texts",
         "by 1.2 % of their spread (2 % was allowed), over 1,200 positions",
-        "the same at 99.5 % of the positions (at least 98 % was asked)",
+        "the same at 99.5 % of the positions (at least 98 % was required)",
         "ends a reply at <|im_end|>",
         "coach-q4_k_m.gguf: a short chat ended by itself",
         "coach-q4_k_m.gguf: some matrices have another quantisation, because their rows are not divisible by its block size (2 q5_0, 1 q8_0)",
