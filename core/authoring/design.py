@@ -173,7 +173,10 @@ def parsed_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError, TypeError: it is none.
     """
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError as deep:
+        raise ValueError("its brackets are nested too deep") from deep
     if not isinstance(found, dict):
         raise TypeError("the answer is no JSON object")
     return found

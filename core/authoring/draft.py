@@ -103,12 +103,22 @@ def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
 def install_pack(draft: Draft) -> str:
     """Put the pack among those that are loaded; one that is replaced is kept beside it."""
     root = project_path(os.environ.get(PACKS_VARIABLE) or project_folder())
-    for place in _folders(draft.domain, root):
-        if place.exists():
-            shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
-            place.rename(place.with_name(f".{place.name}.before"))
-    draft.unpack(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".understudy-", dir=root) as beside:
+        draft.unpack(Path(beside))  # whole, before what is there is moved
+        for made, place in zip(_folders(draft.domain, Path(beside)), _folders(draft.domain, root), strict=True):
+            if _files(made) == _files(place):  # by a run that was ended here: the one that was replaced stays the one that is kept
+                continue
+            if place.exists():
+                shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
+                place.rename(place.with_name(f".{place.name}.before"))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(place)
     return str(root / "config/domains" / draft.domain)
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _folders(domain: str, root: Path) -> tuple[Path, Path]:

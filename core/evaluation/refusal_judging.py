@@ -138,7 +138,7 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
     """
     try:
         items = json.loads(json_answer(reply.text, answer_schema(len(answers)), [prompt]).text)["items"]
-    except (ValueError, KeyError, TypeError) as broken:
+    except (ValueError, RecursionError, KeyError, TypeError) as broken:
         raise InvalidOutputError('the judge\'s reply is no JSON object with "items".') from broken
     said: dict[int, set[tuple[str, str]]] = {}
     verdicts: dict[str, set[str]] = {}

@@ -75,7 +75,7 @@ def _envelope(text: str) -> str | None:
     bare = re.sub(r"^```\w*\n|\n?```$", "", text.strip())
     try:
         record = json.loads(bare)
-    except ValueError:
+    except (ValueError, RecursionError):  # a record that is nested too deep to be read is none
         return None
     return bare if isinstance(record, dict) and record and set(record) <= ENVELOPE else None
 

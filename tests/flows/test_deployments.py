@@ -9,6 +9,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
@@ -111,7 +112,7 @@ def test_shards_are_even_and_leave_nothing_out(count, shards):
 
 async def test_the_same_command_spread_otherwise_at_the_same_time_hands_over_nothing_of_the_other(tmp_path, monkeypatch):
     all_at_once = asyncio.Barrier(5)
-    command = SimpleNamespace(name="generation-abc", pack=load_pack("coding-mentor"), store=Store(str(tmp_path)))
+    command: Any = SimpleNamespace(name="generation-abc", pack=load_pack("coding-mentor"), store=Store(str(tmp_path)))
 
     async def worker(_deployment, parameters, _name):
         await all_at_once.wait()

@@ -2,19 +2,23 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from core.authoring.critique import pack_files, review_by_experts, revise
 from core.authoring.design import Designer, check_brief, check_reading, design_texts, place_of
+from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
 from core.authoring.pack_files import check_file, draft_pack
 from core.errors import DesignError, PackError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import Experts, load_pack
+from core.packs.places import PACKS_VARIABLE
 from core.packs.prompts import shared_file
 from core.scripted.designer import designed
+from core.storage.store import Store
 from core.yaml_files import load_yaml
 from tests.conftest import CHECKOUT
 
@@ -70,7 +74,7 @@ async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_pa
 
 
 async def test_a_draft_that_does_not_load_is_asked_for_again_with_what_the_loader_said():
-    scribe = Scribe({"rubric.yaml": [json.dumps({"text": "pass_at: 0.8\ncategories: {a: 0.5, b: 0.4}\n"}), "no json"]})
+    scribe = Scribe({"rubric.yaml": [json.dumps({"text": "pass_at: 0.8\ncategories: {a: 0.5, b: 0.4}\n"}), "[" * 100_000]})
     folder = Folder()
     await drafted(scribe, folder)
     asked = [request for request in scribe.asked if request.inputs["what"] == "rubric.yaml"]
@@ -158,6 +162,34 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
     assert text.startswith(files["system.md"])
     assert [item.applied for item in decided] == [True, False, False, False, False]
     assert all(item.reason for item in decided)
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_an_installation_that_is_killed_and_run_again_keeps_the_whole_pack_that_it_replaces(tmp_path, monkeypatch, moves):
+    monkeypatch.setenv(PACKS_VARIABLE, str(tmp_path / "packs"))
+    places = ("config/domains/home-cooking/rubric.yaml", "prompts/home-cooking/system.md")
+    old, new = (Draft("home-cooking", "A brief.", f"designs/{name}", Store(str(tmp_path))) for name in ("old", "new"))
+    for draft in (old, new):
+        for place in places:
+            draft.save(place, f"{draft.folder}, {place}")
+    install_pack(old)
+    rename, done = Path.rename, []
+
+    def rename_until_killed(path, target):
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        done.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        install_pack(new)
+    monkeypatch.setattr(Path, "rename", rename)
+    install_pack(new)
+    for place in places:
+        there = tmp_path / "packs" / place
+        assert there.read_text() == f"designs/new, {place}"
+        assert (there.parent.with_name(".home-cooking.before") / there.name).read_text() == f"designs/old, {place}"
 
 
 async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():

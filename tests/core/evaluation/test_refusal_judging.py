@@ -63,7 +63,7 @@ async def test_an_answer_without_one_clear_verdict_is_asked_once_more_and_alone(
     assert "Answer a." not in judge.asked[1].messages[0].content
 
 
-@pytest.mark.parametrize("first", ["No JSON.", "[]", '{"items": {}}', RefusedError("declined to read this"), InvalidOutputError("cut")])
+@pytest.mark.parametrize("first", ["No JSON.", "[]", "[" * 100_000, '{"items": {}}', RefusedError("declined to read this"), InvalidOutputError("cut")])
 async def test_a_call_that_fails_costs_only_the_answers_that_the_judge_cannot_read(first):
     judge = Judge(first, [item(1, "declined")], RefusedError("declined to read this"), [item(1, "helped")])
     assert await classify(judge, PLAN, Counter()) == {"a": "declined", "c": "helped"}

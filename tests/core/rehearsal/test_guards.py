@@ -70,6 +70,7 @@ def test_nearly_every_faulty_message_is_refused(kind, domain):
         ("user", "Sure! Here's what the user would say: I still can't sleep."),
         ("user", "As Maria, I would say that it is still bad."),
         ("user", "I can't sleep. [Note: user avoids the topic]"),
+        ("user", '{"content": ' * 3_000),
     ],
 )
 def test_thoughts_marks_of_the_end_and_leaks_are_refused_in_whatever_form_a_model_writes_them(side, text):
