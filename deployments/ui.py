@@ -48,7 +48,7 @@ def main() -> None:
     password, made = kept_password()
     os.environ |= server_environment(password, port)
     if _answers():
-        raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: make ui PORT=4300")
+        raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: understudy ui --port 4300")
     show(f"Starting the Prefect server; its log is {logs / 'server.log'}")
     os.environ.setdefault("UNDERSTUDY_STUDIO", f"http://127.0.0.1:{int(port) + STUDIO_OFFSET}")
     server = worker = studio = None
@@ -135,7 +135,7 @@ def _wait_for(server: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while not _answers():
         if server.poll() is not None or time.monotonic() > until:
-            raise ServerError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or choose another: make ui PORT=4300")
+            raise ServerError(f"The Prefect server did not start; {log} says why. Free the disk or the port, or choose another: understudy ui --port 4300")
         time.sleep(0.2)
 
 
