@@ -67,7 +67,7 @@ def check_own(deployment: Any, configuration: ProcessJobConfiguration) -> str:
         what, value = next(iter(foreign.items()))
         found = f" ({value!s:.100})" if value else ""
         raise SettingsError(
-            f"The deployment's {what}{found} is not this project's own, and none of it ran. `understudy deploy` rewrites the deployments of prefect.yaml; "
+            f"The deployment's {what}{found} is not this project's own, and nothing of it was run. understudy deploy rewrites the deployments of prefect.yaml; "
             "what a run needs in its environment is set where the worker is started."
         )
     return deployment.entrypoint
