@@ -1,11 +1,10 @@
 """A pack drafted from a brief: file by file into the data root, reviewed, checked by the loader, and installed when somebody says so."""
 
-import json
-
 from prefect.logging import get_run_logger
+from pydantic import TypeAdapter
 
 from core.authoring.critique import Finding, Reviews, pack_files, review_by_experts, revise
-from core.authoring.design import EXAMPLE, BriefReading, Designer, check_reading, place_of
+from core.authoring.design import EXAMPLE, BriefReading, Designer, check_reading, kept_json, place_of
 from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
 from core.authoring.pack_files import draft_pack
@@ -21,6 +20,7 @@ from tasks.artifacts import publish_report
 from tasks.run import concurrency_slot, log_bill, open_model
 
 READING, REVIEWS, CRITIQUE = "reading.json", "reviews.json", "critique.json"
+READ, DECIDED = TypeAdapter(BriefReading), TypeAdapter(list[Finding])
 FOR_A_PERSON = "For a person: it is not about one of the files as they stand."
 
 
@@ -43,7 +43,7 @@ async def draft(run: Run, drafted: Draft) -> None:
             reading = await designer.read_brief()
             drafted.save(READING, reading.model_dump_json(indent=2))
         else:
-            reading = BriefReading.model_validate_json(kept)
+            reading = kept_json(READING, kept, READ)
         if numbers.contradictions == "refuse":
             check_reading(reading)
         await draft_pack(designer, drafted.domain, drafted.read, drafted.save)
@@ -55,8 +55,8 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
     """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
     if not run.settings.design.critique:
         return []
-    reviews = Reviews.validate_json(drafted.read(REVIEWS) or "{}")
-    decided = [Finding.model_validate(item) for item in json.loads(drafted.read(CRITIQUE) or "[]")]
+    reviews = kept_json(REVIEWS, drafted.read(REVIEWS) or "{}", Reviews)
+    decided = kept_json(CRITIQUE, drafted.read(CRITIQUE) or "[]", DECIDED)
     with drafted.unpacked() as root:
         files, experts = pack_files(root, drafted.domain), load_pack(drafted.domain, root).experts
 
@@ -106,7 +106,7 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
         "pack": pack,
         "lacking": lacking,
         "findings": findings,
-        "reading": BriefReading.model_validate_json(drafted.read(READING) or '{"contradictions": [], "open": []}'),
+        "reading": kept_json(READING, drafted.read(READING) or '{"contradictions": [], "open": []}', READ),
         "bills": bills(drafted.store, run.ledger.run),
         "variable": PACKS_VARIABLE,
     }

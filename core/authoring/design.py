@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from core.errors import DesignError, PackError
+from pydantic import TypeAdapter, ValidationError
+
+from core.errors import DamagedError, DesignError, PackError
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
 from core.packs.prompts import load_shared, shared_file
@@ -18,6 +20,9 @@ EXAMPLE = "coding-mentor"
 """The shipped pack whose files show the form."""
 LEAST_WORDS = 80
 """Of a brief; with fewer a pack would be made up."""
+
+
+Kept = TypeVar("Kept")
 
 
 class DesignTexts(Strict):
@@ -165,6 +170,18 @@ def example_of(file: str) -> str:
         return (SHIPPED / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
     paths = sorted((SHIPPED / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
     return "\n\n".join(path.read_text(encoding="utf-8") for path in (paths[0], paths[5]))
+
+
+def kept_json(file: str, text: str, kind: TypeAdapter[Kept]) -> Kept:
+    """Return what a file of a draft holds.
+
+    Raises:
+        DamagedError: it is not what was written there.
+    """
+    try:
+        return kind.validate_json(text)
+    except ValidationError as wrong:
+        raise DamagedError(f"{file} of the draft is damaged, or was changed. Remove it to have it made again; that is paid for again.") from wrong
 
 
 def parsed_object(text: str) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
-from core.authoring.design import TEXT, TRUTH, Designer, design_texts, example_of, json_object, place_of
+from core.authoring.design import TEXT, TRUTH, Designer, design_texts, example_of, json_object, kept_json, place_of
 from core.errors import PackError
 from core.packs.episodes import Episodes
 from core.packs.pack import CriterionHead, Experts, RubricNumbers
@@ -19,6 +20,8 @@ from core.yaml_files import Model, Strict, check, parse_yaml
 Save = Callable[[str, str], None]
 Read = Callable[[str], str | None]
 
+CRITERIA = TypeAdapter(list[tuple[str, str]])
+"""The names of the drafted criteria, and their texts."""
 CLAUSES = {"type": "array", "items": json_object(id=TEXT, meaning=TEXT)}
 CRITERION = json_object(
     id=TEXT,
@@ -88,7 +91,7 @@ def _check(file: str, text: str, domain: str, read: Read) -> None:
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
     if file == "episodes.yaml":
         taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
-        heads = [_head(criterion) for _, criterion in json.loads(read(f"prompts/{domain}/criteria.json") or "[]")]
+        heads = [_head(criterion) for _, criterion in kept_json("criteria.json", read(f"prompts/{domain}/criteria.json") or "[]", CRITERIA)]
         _check_episodes(_parsed(file, text, Episodes), taxonomy, {f"{head['id']}.{clause}" for head in heads for clause in head.get("clauses", ())})
 
 
@@ -130,7 +133,7 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
     if (drafted := read(kept)) is None:
         drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
         save(kept, drafted)
-    for name, text in json.loads(drafted):
+    for name, text in kept_json(kept, drafted, CRITERIA):
         save(f"prompts/{domain}/criteria/{name}.md", text)
     save(f"prompts/{domain}/criteria.done", "")
 

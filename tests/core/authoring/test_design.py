@@ -12,7 +12,7 @@ from core.authoring.design import Designer, check_brief, check_reading, design_t
 from core.authoring.draft import Draft, install_pack
 from core.authoring.pack_check import review_pack
 from core.authoring.pack_files import check_file, draft_pack
-from core.errors import DesignError, PackError
+from core.errors import DamagedError, DesignError, PackError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import Experts, load_pack
 from core.packs.places import PACKS_VARIABLE
@@ -162,6 +162,19 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
     assert text.startswith(files["system.md"])
     assert [item.applied for item in decided] == [True, False, False, False, False]
     assert all(item.reason for item in decided)
+
+
+@pytest.mark.parametrize("damaged", ["[", "{}", '[["system"]]', "[" * 100_000])
+async def test_a_kept_answer_that_somebody_has_damaged_is_named_and_not_paid_for_again_unasked(damaged):
+    scribe = Scribe()
+    folder = Folder()
+    await drafted(scribe, folder)
+    place = "prompts/home-cooking/criteria.json"
+    folder[place], before = damaged, len(scribe.asked)
+    folder.pop("prompts/home-cooking/criteria.done")
+    with pytest.raises(DamagedError, match=r"criteria\.json of the draft is damaged"):
+        await drafted(scribe, folder)
+    assert len(scribe.asked) == before
 
 
 @pytest.mark.parametrize("moves", range(4))
