@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined, pa
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
+from core.quantities import format_share
 from core.terminal import printable
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -200,4 +201,4 @@ def _with_code(context: EvalContext, text: str) -> str:
     return Markdown("".join(code(part) if place % 2 else _final(context, part) for place, part in parts))
 
 
-add_filters(with_code=_with_code, code=code, fenced=fenced, quoted=quoted, prose=prose, plain=plain)
+add_filters(in_percent=format_share, with_code=_with_code, code=code, fenced=fenced, quoted=quoted, prose=prose, plain=plain)

@@ -59,3 +59,10 @@ ExchangeRange = Annotated[tuple[Exchanges, Exchanges], ORDERED]
 WordRange = Annotated[tuple[Words, Words], ORDERED]
 DayRange = Annotated[tuple[Days, Days], ORDERED]
 WholeRange = Annotated[tuple[Whole, Whole], ORDERED]
+
+
+def format_share(share: float, sign: str = "") -> str:
+    """Return a share in per cent, rounded to whole ones, but never to 0 or 100 what is neither."""
+    percent = 100 * share
+    digits = next((digits for digits in range(3) if round(percent, digits) not in (0, 100) or percent in (0, 100)), 3)
+    return f"{percent:{sign}.{digits}f} %"

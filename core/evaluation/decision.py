@@ -8,9 +8,10 @@ from pydantic import FiniteFloat
 
 from core.evaluation.attrition import MissingShare, PlausibleWorst
 from core.evaluation.mean_differences import ScoreDifference
-from core.evaluation.paired_statistics import Interval, format_p, format_share
+from core.evaluation.paired_statistics import Interval, format_p
 from core.evaluation.pass_floor import PassShare
 from core.evaluation.safety import Safety
+from core.quantities import format_share
 from core.records import Record
 from core.settings.evaluation import Decision
 

@@ -13,11 +13,12 @@ from pydantic import FiniteFloat
 from core.evaluation.comparison import Comparison
 from core.evaluation.decision import wanted_gain
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, points
-from core.evaluation.paired_statistics import Interval, format_share
+from core.evaluation.paired_statistics import Interval
 from core.judging.calibration import calibration_of, doubts
 from core.judging.intervals import independent_of
 from core.judging.label_statistics import Estimate
 from core.packs.pack import Pack
+from core.quantities import format_share
 from core.records import Record
 from core.settings.assessment import Judging
 from core.storage.store import Store

@@ -56,13 +56,6 @@ class EffectSize(Record):
     reason: str | None = None
 
 
-def format_share(share: float, sign: str = "") -> str:
-    """Return a share in per cent, rounded to whole ones, but never to 0 or 100 what is neither."""
-    percent = 100 * share
-    digits = next((digits for digits in range(3) if round(percent, digits) not in (0, 100) or percent in (0, 100)), 3)
-    return f"{percent:{sign}.{digits}f} %"
-
-
 def format_p(value: float, equals: str = "= ") -> str:
     """Return what stands after the letter p."""
     return f"< {LEAST_P}" if value < LEAST_P else f"{equals}{value:.4f}"

@@ -1,7 +1,8 @@
 """What came of pairwise judging, in sentences."""
 
-from core.evaluation.paired_statistics import format_p, format_share
+from core.evaluation.paired_statistics import format_p
 from core.evaluation.preferences import NEAR, Preferences
+from core.quantities import format_share
 
 
 def rate_sentence(found: Preferences, arm: str) -> str:

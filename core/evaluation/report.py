@@ -10,7 +10,7 @@ from core.evaluation.exposure import Exposure
 from core.evaluation.facts import BatteryWords, EvaluationFacts
 from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.judge_error import judge_error_sentence
-from core.evaluation.paired_statistics import Interval, PairedT, format_p, format_share
+from core.evaluation.paired_statistics import Interval, PairedT, format_p
 from core.evaluation.preference_words import disagreement_sentence, left_out_sentence, length_sentence, position_sentence, rate_sentence
 from core.evaluation.record import next_step_of
 from core.evaluation.refusals import Refusals, Verdict
@@ -26,6 +26,7 @@ from core.evaluation.sentences import (
     safety_sentence,
     why,
 )
+from core.quantities import format_share
 from core.records import Result
 
 

@@ -9,9 +9,10 @@ from core.evaluation.comparison import ArmComparison
 from core.evaluation.decision import Decided
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import format_share, personas_for_p, units_for
+from core.evaluation.paired_statistics import personas_for_p, units_for
 from core.evaluation.power import MOST, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
+from core.quantities import format_share
 
 
 def why(decided: Decided) -> str:

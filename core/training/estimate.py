@@ -28,11 +28,13 @@ class Load:
 
     Args:
         tokens, validation_tokens: of one pass; longest: tokens of the longest example, before it is cut.
+        rows: that are trained on in a pass; 0 where that is not known.
     """
 
     tokens: int
     validation_tokens: int
     longest: int
+    rows: int = 0
 
 
 def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, known: Estimate) -> dict[str, float]:
@@ -70,7 +72,10 @@ def training_seconds(shape: Shape, knobs: Mapping[str, Argument], load: Load, fl
     length = min(load.longest, int(_number(knobs, "max-length", load.longest)))
     attention = 2 * length * shape.attended
     forward = 2 * (shape.linear + shape.vocabulary * shape.hidden) + attention
-    passes = _number(knobs, "epochs", 3)
+    passes, steps = _number(knobs, "epochs", 3), _number(knobs, "max-steps", -1)
+    rows = load.tokens / length if knobs.get("packing") else load.rows
+    if steps > 0 and rows:
+        passes = steps * _number(knobs, "batch-size", 1) * _number(knobs, "gradient-accumulation", 8) / rows
     tokens = passes * load.tokens * 3.25 + (passes + 1) * load.validation_tokens
     return known.start_minutes * 60 + tokens * forward / (flavor.gpu.tflops * 1e12 * known.efficiency)
 
@@ -115,7 +120,7 @@ def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
 def load_of_pairs(store: Store, dataset: DatasetRef) -> Load:
     """Return how much the pairs of a dataset have to read, by the dataset's own count of tokens: both replies, each with its prompt."""
     counted = store.load_json(f"{dataset.path}/manifest.json")["pairs"]
-    return Load(counted["tokens"]["train"], counted["tokens"]["validation"], counted["longest"])
+    return Load(counted["tokens"]["train"], counted["tokens"]["validation"], counted["longest"], counted["train"])
 
 
 def load_of(store: Store, dataset: DatasetRef, training: Training) -> Load:
@@ -124,9 +129,9 @@ def load_of(store: Store, dataset: DatasetRef, training: Training) -> Load:
     if training.learn == "slices":
         counted = store.load_json(f"{dataset.path}/manifest.json")["statistics"]
         tokens = {split: counted[split]["examples"] * counted[split]["mean"] for split in ("train", "validation")}
-        return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens))
+        return Load(tokens["train"], tokens["validation"], max(counted[split]["max"] for split in tokens), counted["train"]["examples"])
     rows: dict[str, list[int]] = {"train": [], "validation": []}
     for line in store.read(f"{dataset.path}/{CONVERSATION_ROWS}").splitlines():
         row = json.loads(line)
         rows[row["split"]] += windowed_tokens(row["frame"], row["sizes"], row["slices"], int(limit) if isinstance(limit, int) else None)
-    return Load(sum(rows["train"]), sum(rows["validation"]), max(map(max, rows.values())))
+    return Load(sum(rows["train"]), sum(rows["validation"]), max(map(max, rows.values())), len(rows["train"]))

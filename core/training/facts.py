@@ -40,6 +40,7 @@ class FileFacts(Record):
     Args:
         heldout_loss: mean over the held-out texts; loss_difference: how much higher that is than the 16-bit file's.
         kl: mean Kullback-Leibler divergence from the 16-bit file on the held-out texts, in nats per token.
+        loss_half, kl_half: half of the 95 % interval of each.
         ended: whether a short chat ended by itself.
         fallen_back: matrices that got another quantisation, by its name.
     """
@@ -50,6 +51,8 @@ class FileFacts(Record):
     heldout_loss: float | None = None
     loss_difference: float | None = None
     kl: float | None = None
+    loss_half: float | None = None
+    kl_half: float | None = None
     ended: bool | None = None
     fallen_back: dict[str, int] = Field(default_factory=dict)
 
@@ -174,7 +177,7 @@ class ExportFacts(Record):
         texts_alike: texts that llama.cpp and the tokenizer cut into the same tokens.
         logit_difference: spread of the differences between 16-bit file and merged model, as a share of the spread of the logits.
         agreement: share of positions with the same likeliest token.
-        greedy_agreement: share of the tokens of greedy replies that are the same.
+        greedy_agreement: share of the tokens of greedy replies that are the same, up to a near tie; greedy_tokens: how many are compared.
         merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
         heldout: which texts these are.
         pre_tokenizer: given by hand, since llama.cpp does not know the tokenizer.
@@ -194,6 +197,7 @@ class ExportFacts(Record):
     agreement: float | None = None
     least_agreement: float | None = None
     greedy_agreement: float | None = None
+    greedy_tokens: int | None = None
     merged_loss: float | None = None
     adapter_loss: float | None = None
     heldout: str | None = None
@@ -279,6 +283,9 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
                 "heldout_loss": losses.get(name),
                 "loss_difference": differences.get(name),
                 "kl": divergences.get(name),
+                # the 16-bit file's difference is from the merged model
+                "loss_half": None if name.endswith("-f16.gguf") else (checks.get("heldout_loss_interval") or {}).get(name),
+                "kl_half": (checks.get("kl_intervals") or {}).get(name),
             }
             for name, known in named.items()
         ],
@@ -293,6 +300,7 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
         "agreement": checks.get("argmax_agreement"),
         "least_agreement": checks.get("min_agreement"),
         "greedy_agreement": checks.get("greedy_agreement"),
+        "greedy_tokens": checks.get("greedy_tokens_compared"),
         "merged_loss": checks.get("merged_loss"),
         "adapter_loss": checks.get("adapter_loss"),
         "heldout": _heldout(checks),

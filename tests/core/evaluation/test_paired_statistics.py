@@ -13,7 +13,6 @@ from core.evaluation.paired_statistics import (
     EXACT,
     bootstrap_interval,
     effect_size,
-    format_share,
     holm,
     least_p,
     mcnemar_p,
@@ -25,6 +24,7 @@ from core.evaluation.paired_statistics import (
     t_interval,
     units_for,
 )
+from core.quantities import format_share
 
 FLIPS = 20_000
 DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]) / 1000

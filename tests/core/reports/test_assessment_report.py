@@ -24,6 +24,12 @@ def test_passes_that_are_not_gathered_are_named_by_the_rule():
     assert "| of these gathered | 3 |" in report(judged, GatherRule(floors=0.0))
 
 
+def test_a_criterion_that_one_of_many_fails_is_not_said_to_pass_in_all():
+    judged = [single(conversation(f"t{number}"), {"CP2": "YES" if number else "NO"}) for number in range(250)]
+    (line,) = (line for line in report(judged, None).splitlines() if line.startswith("| CP2"))
+    assert "| 99.6 % (" in line
+
+
 def test_repairs_and_answers_decided_by_lapses_are_counted():
     plain = single(conversation("a"), provenance={"repaired": {"prose": 2, "thoughts": 1}})
     verdicts = [item.model_copy(update={"stated": Answer.NO}) if item.criterion == "CP2" else item for item in plain.final.verdicts]

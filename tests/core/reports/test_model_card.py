@@ -285,7 +285,7 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
         "The chat template in the file is identical to the tokenizer's",
         "the same tokens for 6 texts",
         "by 1.2 % of their spread (2 % was allowed), over 1,200 positions",
-        "the same at 99.5 % of the positions (at least 98 % was required)",
+        "the same, or a near tie, at 99.5 % of the positions (at least 98 % was required)",
         "ends a reply at <|im_end|>",
         "coach-q4_k_m.gguf: a short chat ended by itself",
         "coach-q4_k_m.gguf: some matrices have another quantisation, because their rows are not divisible by its block size (2 q5_0, 1 q8_0)",
@@ -301,15 +301,26 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
 def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measured():
     files = [
         FileFacts(name="coach-f16.gguf", bytes=10, sha256="1", heldout_loss=0.7254),
-        FileFacts(name="coach-q4_k_m.gguf", bytes=4_000, sha256="2", heldout_loss=0.7281, loss_difference=0.0027),
+        FileFacts(name="coach-q4_k_m.gguf", bytes=4_000, sha256="2", heldout_loss=0.7281, loss_difference=0.0027, loss_half=0.004, kl=0.01, kl_half=0.002),
         FileFacts(name="Modelfile", bytes=1, sha256="3"),
     ]
     export = ExportFacts(
-        files=files, main="coach-q4_k_m.gguf", merged_loss=0.7256, adapter_loss=0.7254, heldout="8 of validation.parquet", greedy_agreement=0.991
+        files=files,
+        main="coach-q4_k_m.gguf",
+        merged_loss=0.7256,
+        adapter_loss=0.7254,
+        heldout="8 of validation.parquet",
+        greedy_agreement=0.991,
+        greedy_tokens=640,
     )
     page = shown(gguf_card(facts(), export, ADAPTER))
     assert page.columns[:4] == [6, 6, 6, 6]
-    for reported in ("4.00 kB 2 0.7281 +0.0027", "is 0.7256 of the merged model, and 0.7254 of the base", "8 of validation.parquet", "99.1 % of the tokens"):
+    for reported in (
+        "4.00 kB 2 0.7281 +0.0027 ± 0.0040 0.0100 ± 0.0020",
+        "is 0.7256 of the merged model, and 0.7254 of the base",
+        "8 of validation.parquet",
+        "99.1 % of the 640 tokens",
+    ):
         assert reported in page.text
 
 
@@ -520,9 +531,12 @@ def test_the_losses_of_an_export_are_read_by_file_and_its_texts_are_named_withou
         "heldout_loss_over": "assistant replies",
         "heldout_loss": {"x-f16.gguf": 0.5, "x-q4_k_m.gguf": 0.52},
         "heldout_loss_difference": {"x-f16.gguf": 0.0, "x-q4_k_m.gguf": 0.02},
+        "heldout_loss_interval": {"x-f16.gguf": 0.001, "x-q4_k_m.gguf": 0.03},
+        "kl_intervals": {"x-q4_k_m.gguf": 0.004},
         "merged_loss": 0.5,
         "adapter_loss": 0.49,
         "greedy_agreement": 0.99,
+        "greedy_tokens_compared": 640,
     }
     files = {name: {"bytes": 5, "sha256": "0" * 64} for name in ("x-f16.gguf", "x-q4_k_m.gguf", "Modelfile")}
     found = export_facts({"files": files, "checks": checks})
@@ -531,5 +545,6 @@ def test_the_losses_of_an_export_are_read_by_file_and_its_texts_are_named_withou
         "x-q4_k_m.gguf": (0.52, 0.02),
         "Modelfile": (None, None),
     }
-    assert (found.merged_loss, found.adapter_loss, found.greedy_agreement) == (0.5, 0.49, 0.99)
+    assert [(file.loss_half, file.kl_half) for file in found.files] == [(None, None), (0.03, 0.004), (None, None)]
+    assert (found.merged_loss, found.adapter_loss, found.greedy_agreement, found.greedy_tokens) == (0.5, 0.49, 0.99, 640)
     assert found.heldout == "8 validation examples of its dataset, 2,406 tokens (assistant replies)"

@@ -116,6 +116,12 @@ def test_more_tokens_never_take_less_memory_or_time(one, other):
     assert times[0] <= times[1]
 
 
+def test_a_number_of_steps_is_paid_for_instead_of_the_epochs():
+    shape, flavor, load = shape_of(QWEN, "qwen"), OFFERED["h200"], dataclasses.replace(LOAD, rows=200)
+    seconds = [training_seconds(shape, {**KNOBS, **knobs}, load, flavor, KNOWN) for knobs in ({"epochs": 2}, {"epochs": 9, "max-steps": 50})]
+    assert seconds[1] == pytest.approx(seconds[0])  # 50 steps of 8 rows are two passes over 200
+
+
 @pytest.mark.parametrize(
     ("knob", "value"),
     [("qlora", False), ("lora-dropout", 0.1), ("lora-r", 128), ("optimizer", "adamw_torch"), ("batch-size", 2), ("no-gradient-checkpointing", True)],
