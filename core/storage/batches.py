@@ -6,6 +6,7 @@ from core.errors import SettingsError, nearest
 from core.fingerprint import fingerprint
 from core.records import AssessmentBatch, TranscriptBatch
 from core.storage.store import Store
+from core.storage.whole_files import wrong_in
 
 
 def keep_batch(store: Store, batch: TranscriptBatch | AssessmentBatch) -> str:
@@ -26,6 +27,9 @@ def find_batch(store: Store, written: str, kind: str) -> str:
     file = f"{PurePosixPath(written).name.removesuffix('.json')}.json"
     if file.startswith(f"{kind}-") and store.exists(name := f"batches/{file}"):
         return name
+    elsewhere = written.removeprefix(f"{store.root}/")  # as the corrections of a round of improvement are
+    if PurePosixPath(elsewhere).parent.name not in ("", "batches") and not wrong_in(elsewhere) and store.exists(elsewhere):
+        return elsewhere
     known = [name.removeprefix("batches/") for name in store.names("batches", ".json", f"{kind}-")]
     command = "generate" if kind == "transcripts" else "assess"
     raise SettingsError(

@@ -14,6 +14,9 @@ def test_a_batch_is_found_however_its_name_is_written(tmp_path):
     store.write(NAME, "{}")
     for written in (f"{store.root}/{NAME}", NAME, "assessments-12ab.json", "assessments-12ab"):
         assert find_batch(store, written, "assessments") == NAME
+    store.write(corrections := "improvement/therapeutic-coaching/12ab/001/corrections.json", "{}")
+    for written in (f"{store.root}/{corrections}", corrections):
+        assert find_batch(store, written, "assessments") == corrections
 
 
 @pytest.mark.parametrize(("written", "kind"), [("assessments-12ac", "assessments"), (NAME, "transcripts"), ("../secret", "assessments"), ("", "assessments")])
