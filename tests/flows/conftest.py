@@ -24,7 +24,7 @@ from core.settings.pipeline import load_settings
 from tests.conftest import CHECKOUT, RUN, SHARED
 from tests.flows.secured import answers, new_home, until
 from tests.jobs.conftest import nursery_for
-from tests.nursery import Forked, Nursery, forked_python
+from tests.nursery import REAL_PYTHON, Forked, Nursery, forked_python
 from tests.stub.client import Stub, start_stub
 from tests.tiny import tiny_settings
 
@@ -188,7 +188,7 @@ def command(nursery: Nursery, prefect_server: str, data_root: Path) -> Iterator[
 def start_program(words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
     """Start `understudy …` by itself."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.terminal", *words],
+        [REAL_PYTHON, "-m", "flows.terminal", *words],
         cwd=CHECKOUT,
         env=environment,
         stdout=subprocess.PIPE,

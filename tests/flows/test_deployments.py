@@ -238,10 +238,11 @@ async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(worker
     assert "is not an answer of" in lacking.left_out[0].reason  # as the shard said it
     assert len(lacking.transcripts) == 4
     provider.set(faults=[])
-    spread = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, shards=2, settings=settings)))
+    made = await generation(first_seed=500, shards=2, settings=settings)
+    spread = TranscriptBatch.model_validate_json(open_store().read(made))
     calls = provider.stats()["anthropic"]["ok"]
     assert not spread.left_out
-    judged = AssessmentBatch.model_validate_json(open_store().read(await assessment(shards=2, settings=settings)))
+    judged = AssessmentBatch.model_validate_json(open_store().read(await assessment(batch=made, shards=2, settings=settings)))
     assert [item.transcript for item in judged.assessments] == spread.transcripts
     assert not judged.left_out
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "alone"))

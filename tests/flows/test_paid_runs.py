@@ -211,5 +211,5 @@ def test_a_malformed_answer_costs_one_conversation_of_twenty(tmp_path, data_root
     assert process.returncode == 0, reported
     assert "Traceback" not in reported
     assert "Rehearsed 19 of 20 conversations" in reported, reported
-    assert "1 left out (1 × what came is not an answer of the provider's API)" in reported
+    assert "1 left out (1 × the response is not one of the provider's API)" in reported
     assert all(entry["usd"] is not None for entry in calls(data_root))

@@ -77,6 +77,7 @@ async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_t
 
     pytest.importorskip("trl", reason="the training group is not installed; run `make setup`")
     numbers = tiny_settings() | {"pairs": {"batch-size": 4, "max-steps": 2, "learning-rate": 0.001, "reply-prompts": 1, "reply-tokens": 8}}
+    numbers["train"] |= {"max-length": 2048}  # the longest pair of so few is longer than what others of the tests learn
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(numbers), encoding="utf-8")
     _, adapter = await training(settings=settings)
     preferred = preferred_of(store, adapter, load_training(str(tmp_path / "tiny.yaml")))

@@ -17,7 +17,7 @@ from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation
 from tests.conftest import CHECKOUT
-from tests.flows.conftest import write_settings
+from tests.flows.conftest import start_program, write_settings
 
 STOPPED = "Stopped. What was made is kept; the same command resumes from there."
 
@@ -173,17 +173,7 @@ def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path, 
     [(["costs"], signal.SIGTERM, 143), (["check-models"], signal.SIGINT, 130), (["personas", "--count=5"], signal.SIGTERM, 143)],
 )
 def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
-    env = {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.terminal", *words],
-        cwd=CHECKOUT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  as in a terminal
-    )
+    process = start_program(words, {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)})
     wait_until_it_hears(process)
     process.send_signal(number)
     assert_stopped(process, code, tmp_path, "Stopped.")
