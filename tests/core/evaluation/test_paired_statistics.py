@@ -229,7 +229,8 @@ def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just
     for end in interval or ():
         left = arm - (1 + end) * base
         assume(np.ptp(left) > 1e-6)
-        assert stats.ttest_1samp(left, 0).pvalue == pytest.approx(0.05, abs=1e-4)
+        found = stats.ttest_1samp(left, 0).pvalue
+        assert found == pytest.approx(0.05, abs=1e-4) or (end == -1 and found > 0.05)  # where it is cut, more would not be refused
 
 
 def test_no_relative_interval_reaches_below_a_loss_of_all():
