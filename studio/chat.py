@@ -70,7 +70,7 @@ async def message(request: Request) -> Response:
 
 
 async def reply(request: Request) -> Response:
-    """Stream a player's answer, and keep as much of it as came; whoever asks for the same one meanwhile, or later, gets that and pays for no other."""
+    """Stream a player's answer, and keep as much of it as came; a second request for it, meanwhile or later, gets that one and pays for no other."""
     store, chat, (number, player) = store_of(request), _chat(request), _place(request)
     text = next((turn.text for turn in turns(store, chat) if turn.number == number), None)
     if text is None or player not in {one.name for one in chat.players}:

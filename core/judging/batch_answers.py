@@ -100,7 +100,7 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
     if results and not found:
         return False
     # a result that names no request of ours is an answer that was billed, and nobody knows whose
-    missing = MalformedError("it cannot be told whose answer it is") if len(results) > len(found) else UnansweredError("no answer")
+    missing = MalformedError("it does not say whose answer it is") if len(results) > len(found) else UnansweredError("no answer")
     ledger = desk.ledger(record)
     still_open, till = ledger.open_calls(), desk.till(ledger)
     why, stopped = Counter[str](), list[RunStoppedError]()

@@ -122,17 +122,17 @@ def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: f
 
 
 def user_calls(sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
-    """Return the simulated user's calls in conversations of so many exchanges."""
+    """Return the simulated user's calls in conversations; lengths: how many exchanges each has."""
     return [call for n in lengths for call in rehearsal_calls(n, ASSUMPTIONS, sizes.brief, sizes.steering, ASSUMPTIONS.user_tokens, simulated=True)]
 
 
 def assistant_calls(lengths: Sequence[int], stable: float, note: float) -> list[Usage]:
-    """Return the assistant's calls in conversations of so many exchanges, under instructions and with a note of so many tokens."""
+    """Return the assistant's calls in conversations; stable, note: tokens of its instructions and of its note, lengths as for `user_calls`."""
     return [call for n in lengths for call in rehearsal_calls(n, ASSUMPTIONS, stable, note, ASSUMPTIONS.answer_tokens, simulated=False)]
 
 
 def judge_calls(pack: Pack, settings: Settings, sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
-    """Return the calls of one judge for conversations of so many exchanges."""
+    """Return the calls of one judge for conversations; lengths as for `user_calls`."""
     return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
 
 
@@ -178,7 +178,7 @@ def refusal_calls(settings: Settings, count: Count) -> list[Usage]:
 
 
 def pairwise_calls(sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
-    """Return the calls in which a judge compares two conversations of so many exchanges, in one order."""
+    """Return the calls in which a judge compares two conversations of the same length, in one order; lengths as for `user_calls`."""
     taken = ASSUMPTIONS
     exchange, answer = taken.user_tokens + taken.answer_tokens, taken.verdict_tokens + taken.thinking_tokens
     return [Usage(round(sizes.pairwise + 2 * n * exchange), answer) for n in lengths]
