@@ -41,11 +41,12 @@ pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make s
 TRAIN: dict[str, Any] = {
     "max-length": 1024,
     "allow-truncated": 1.0,
-    "max-steps": 2,
     "evaluate": "end",
     "gradient-accumulation": 1,
     "no-gradient-checkpointing": True,
 }
+ENDLESS = 1_000_000
+"""Steps of a training that is stopped, however fast the machine is."""
 
 
 @dataclass
@@ -58,16 +59,17 @@ class Elsewhere:
     folder: Path
     nursery: Nursery
 
-    def settings(self, seed: int, **jobs: Any) -> str:
-        """Return settings whose order is another one for each seed."""
+    def settings(self, steps: int = 2, **jobs: Any) -> str:
+        """Return settings of a training that nothing has been made for yet: a test that is tried twice is not to find what its first try left."""
+        seed = len([*self.folder.glob("settings-*")])
         training = {
             "base": {"model": "me/tiny", "revision": "main", "license": "mit"},
             "flavors": {"train": "a100-large", "convert": "cpu-xl"},
-            "train": {**TRAIN, "seed": seed},
+            "train": {**TRAIN, "max-steps": steps, "seed": seed},
             "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True},
             "quantisations": ["q4_k_m"],
         }
-        place = self.folder / f"settings-{seed}-{time.monotonic_ns()}"
+        place = self.folder / f"settings-{seed}"
         place.mkdir()
         hub = {"dataset": {"hub": "hf", "repo": "me/{domain}"}, "export": {"hub": "hf", "repo": "me/{domain}"}}
         path = write_settings(place, **hub, jobs={"where": "hf", "approve": "never", "poll_seconds": 0.3, **jobs})
@@ -118,7 +120,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
         in_a_job = {**own, **ENVIRONMENT, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "job"), "TQDM_DISABLE": "1"}
         nurseries.enter_context(closing(Nursery(folder / "python", LIBRARIES, in_a_job, (str(folder / "hub/jobs"),))))
         place = Elsewhere(folder / "data", hub, environment, folder, commands)
-        settings = place.settings(0)
+        settings = place.settings()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("UNDERSTUDY_DATA", str(place.root))
             asyncio.run(generation(settings=settings))
@@ -137,7 +139,7 @@ def push_base(place: Elsewhere) -> None:
 
 
 def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):
-    settings = elsewhere.settings(1)
+    settings = elsewhere.settings()
     code, said = elsewhere.run("train", settings)
     assert code == 0, said
     assert "submitted on a100-large" in said
@@ -160,7 +162,7 @@ def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhe
 
 
 def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its_result(elsewhere):
-    settings, before = elsewhere.settings(2), len(elsewhere.jobs())
+    settings, before = elsewhere.settings(), len(elsewhere.jobs())
 
     def mine() -> list[dict[str, Any]]:
         return elsewhere.jobs()[: len(elsewhere.jobs()) - before]
@@ -183,7 +185,7 @@ def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its
 
 
 def test_two_flows_at_once_share_one_job(elsewhere):
-    settings, before = elsewhere.settings(3), len(elsewhere.jobs())
+    settings, before = elsewhere.settings(), len(elsewhere.jobs())
     both = [elsewhere.start("train", settings) for _ in range(2)]
     said = [process.communicate(timeout=280)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -194,7 +196,7 @@ def test_two_flows_at_once_share_one_job(elsewhere):
 
 def test_ctrl_c_cancels_the_job(elsewhere):
     before = len(elsewhere.jobs())
-    process = elsewhere.start("train", elsewhere.settings(4))
+    process = elsewhere.start("train", elsewhere.settings(ENDLESS))
     wait_for(lambda: len(elsewhere.jobs()) > before)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
@@ -210,7 +212,7 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
         return {*elsewhere.root.glob("jobs/attached/*/*.json")}
 
     before, jobs = waiting(), len(elsewhere.jobs())  # of runs that were killed
-    process = elsewhere.start("train", elsewhere.settings(9))
+    process = elsewhere.start("train", elsewhere.settings(ENDLESS))
     (attached,) = wait_for(lambda: waiting() - before)
     wait_for(lambda: len(elsewhere.jobs()) > jobs)  # which comes after the note
     kill(process)
@@ -223,7 +225,7 @@ def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_
 
 async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
     before = len(elsewhere.jobs())
-    process = elsewhere.start("train", elsewhere.settings(5))
+    process = elsewhere.start("train", elsewhere.settings(ENDLESS))
     wait_for(lambda: len(elsewhere.jobs()) > before)
     async with get_client() as client:
         run = await running(client)
@@ -240,7 +242,7 @@ async def running(client: Any) -> FlowRun:
 
 
 async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
-    settings, before = elsewhere.settings(6, approve="ask"), len(elsewhere.jobs())
+    settings, before = elsewhere.settings(ENDLESS, approve="ask"), len(elsewhere.jobs())
     for answer in (False, True):
         process = elsewhere.start("train", settings)
         async with get_client() as client:
@@ -265,7 +267,7 @@ async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
 
 def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
     before = len(elsewhere.jobs())
-    code, said = elsewhere.run("train", elsewhere.settings(7, usd=0.01))
+    code, said = elsewhere.run("train", elsewhere.settings(usd=0.01))
     assert code == 3, said
     assert "Budget of the jobs" in said
     assert "Traceback" not in said
@@ -274,7 +276,7 @@ def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
 
 async def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(elsewhere, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(elsewhere.root))
-    path = Path(elsewhere.settings(8))
+    path = Path(elsewhere.settings())
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     for part in ("dataset", "export"):
         path.write_text(yaml.safe_dump({**given, part: {**given[part], "hub": "local"}}), encoding="utf-8")
