@@ -61,11 +61,11 @@ def bare(name: str, client: Any) -> Callable[[ChatRequest], Awaitable[object]]:
     async def ask(request: ChatRequest) -> object:
         text = request.messages[0].content
         if name == "anthropic":
-            return await client._client.messages.create(model="claude-haiku-5-5", max_tokens=500, messages=[{"role": "user", "content": text}])
+            return await client.client.messages.create(model="claude-haiku-5-5", max_tokens=500, messages=[{"role": "user", "content": text}])
         if name == "openai":
-            return await client._client.responses.create(model="gpt-6-luna", max_output_tokens=500, input=[{"role": "user", "content": text}], store=False)
+            return await client.client.responses.create(model="gpt-6-luna", max_output_tokens=500, input=[{"role": "user", "content": text}], store=False)
         if name == "google":
-            return await client._models.generate_content(model="gemini-3.8-flash", contents=text, config={"max_output_tokens": 500})
+            return await client.client.models.generate_content(model="gemini-3.8-flash", contents=text, config={"max_output_tokens": 500})
         return await client._client.chat.completions.create(model="qwen", max_tokens=500, messages=[{"role": "user", "content": text}])
 
     return ask

@@ -4,22 +4,23 @@ Every provider sends through `Endpoint.ask` and reads through `Endpoint.read`. B
 whatever it stumbles over.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx2
+from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
 from pydantic import BaseModel, ValidationError
 
-from blocks.http import never_sent, quoted, unreachable
+from blocks.http import causes, never_sent, quoted, unreachable
 from core.errors import MalformedError, ModelTimeoutError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest
 
 CONNECT_SECONDS = 10
 
-AT_ONCE = 8
-"""Requests of one pool of connections: httpcore looks at each idle connection of a pool with every request, a tenth of what a call takes with fifty."""
+NO_LIMIT = 0
+"""Of connections, as aiohttp writes it; how many calls are made at once is decided before (`core/llm/limiter.py`)."""
 
 BASE_BYTES, BYTES_PER_TOKEN = 1_000_000, 64
 """The most that an answer may have: what stands around the text (signatures of thoughts, a schema that is repeated), and a token, each character of
@@ -33,14 +34,12 @@ Sent = TypeVar("Sent")
 
 _MOST_BYTES: ContextVar[int] = ContextVar("most_bytes", default=BASE_BYTES)
 
+_OPEN: "dict[BoundedClient, AsyncGenerator[None]]" = {}
+"""Clients that have connections. asyncio closes the generators of a loop before it closes the loop."""
 
-class BoundedClient(httpx2.AsyncClient):
-    """A client that reads so much of an answer and no more, over as many small pools of connections as it needs."""
 
-    def __init__(self, **options: Any) -> None:
-        """Take the options of each pool."""
-        super().__init__(**options)
-        self._options, self._pools = options, list[_Pool]()
+class BoundedClient(Httpx2AiohttpClient):
+    """A client that reads so much of an answer and no more, and that closes its connections when its event loop ends."""
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send a request and read its answer.
@@ -48,40 +47,29 @@ class BoundedClient(httpx2.AsyncClient):
         Raises:
             MalformedError: the answer is longer than any to the request can be.
         """
-        pool = next((pool for pool in self._pools if pool.busy < AT_ONCE), None)  # the first: one that is seldom used finds its connections closed
-        if pool is None:
-            self._pools.append(pool := _Pool(httpx2.AsyncClient(**self._options)))
-        pool.busy += 1
+        if self not in _OPEN:
+            _OPEN[self] = self._until_loop_ends()
+            await anext(_OPEN[self])
+        response = await super().send(request, stream=True, **options)
+        if stream:
+            return response
+        most, held = _MOST_BYTES.get(), bytearray()
         try:
-            response = await pool.client.send(request, stream=True, **options)
-            if stream:
-                return response
-            most, held = _MOST_BYTES.get(), bytearray()
-            try:
-                async for piece in response.aiter_bytes():
-                    held += piece
-                    if len(held) > most:
-                        raise MalformedError(f"the answer has more than {most:,} bytes, and none to this request can have as many")
-            finally:
-                await response.aclose()
+            async for piece in response.aiter_bytes():
+                held += piece
+                if len(held) > most:
+                    raise MalformedError(f"the answer has more than {most:,} bytes, and none to this request can have as many")
         finally:
-            pool.busy -= 1
+            await response.aclose()
         response._content = bytes(held)  # as `aread` does
         return response
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for pool in self._pools:
-            await pool.client.aclose()
-        await super().aclose()
-
-
-@dataclass
-class _Pool:
-    """A pool of connections, and the requests that it has under way."""
-
-    client: httpx2.AsyncClient
-    busy: int = 0
+    async def _until_loop_ends(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            del _OPEN[self]
+            await self.aclose()
 
 
 def http_client() -> httpx2.AsyncClient:
@@ -89,8 +77,8 @@ def http_client() -> httpx2.AsyncClient:
 
     Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
     """
-    timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-    return BoundedClient(timeout=timeout, verify=httpx2.create_ssl_context(), headers={"accept-encoding": "identity"})
+    limits, timeout = httpx2.Limits(max_connections=NO_LIMIT), httpx2.Timeout(None, connect=CONNECT_SECONDS)
+    return BoundedClient(limits=limits, timeout=timeout, verify=httpx2.create_ssl_context(), headers={"accept-encoding": "identity"})
 
 
 @dataclass
@@ -157,15 +145,15 @@ class Endpoint:
         return SettingsError(f"{self.reference}: what answers at {self.where} is not {self.api}. Check the base URL.")
 
     def _failed(self, request: ChatRequest, error: Exception) -> UnderstudyError:
-        causes = [error, *filter(None, [error.__cause__ or error.__context__])]
-        for cause in causes:
+        for cause in causes(error):
             if isinstance(cause, MalformedError):
                 return self.malformed(request, str(cause))
             if isinstance(cause, httpx2.DecodingError):
                 return self.malformed(request, f"its {quoted(str(cause)) or 'encoding'} cannot be undone")
-        if any(isinstance(cause, TimeoutError | httpx2.TimeoutException) for cause in causes) and not never_sent(error):
+        # not httpx2's timeouts: httpx-aiohttp makes one of every connection that is lost
+        if any(isinstance(cause, TimeoutError) for cause in causes(error)) and not never_sent(error):
             return ModelTimeoutError(f"{self.reference} gave no answer in time.")
-        if any(isinstance(cause, httpx2.TransportError | OSError) for cause in causes):
+        if any(isinstance(cause, httpx2.TransportError | OSError) for cause in causes(error)):
             return unreachable(self.reference, self.where, error)
         return self.malformed(request, f"{type(error).__name__}: {quoted(str(error))}"[:200])
 

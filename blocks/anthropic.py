@@ -1,13 +1,14 @@
 """Anthropic's models, through the Messages API."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import anthropic
+import httpx2
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
+from pydantic_core import to_json
 
 from blocks.answers import Endpoint, http_client
 from blocks.anthropic_batches import AnthropicBatches
@@ -26,9 +27,6 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
     "output_tokens": ("anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
 }
 CACHED = {"type": "ephemeral"}
-
-# `make check-models` tells which models retire, and when; the SDK would at every call
-warnings.filterwarnings("ignore", message=r"The model '.*' is deprecated", category=DeprecationWarning)
 
 
 class _Block(BaseModel):
@@ -109,10 +107,10 @@ class AnthropicChat:
         Raises:
             ModelError, RunStoppedError: what the API said instead.
         """
-        # as extra_body the request is sent as it is; as arguments the SDK copies it along its type hints
-        sending = self.client.messages.with_raw_response.create(model=self._model, max_tokens=request.max_tokens, messages=(), extra_body=self.body(request))
-        raw = await self.endpoint.ask(request, sending, self.refused)
-        return self.read(request, raw.http_response.content, raw.headers)
+        # as bytes the request is sent as it is: the SDK's method for messages copies it along its type hints
+        sending = self.client.post("/v1/messages", content=to_json(self.body(request)), cast_to=httpx2.Response)
+        response: httpx2.Response = await self.endpoint.ask(request, sending, self.refused)
+        return self.read(request, response.content, response.headers)
 
     def batches(self) -> AnthropicBatches:
         """Return the batches of the model."""

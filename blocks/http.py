@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
 
-import httpx2
+import aiohttp
 from pydantic_core import from_json
 
 from core.errors import (
@@ -150,9 +150,19 @@ def read_refusal(content: bytes) -> Refusal:
     return Refusal(message or str(error)[:MOST_WORDS], kind, inner if isinstance(inner, str) else code, details if isinstance(details, list) else ())
 
 
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from: an SDK's error, that of httpx2 and that of aiohttp, which says most."""
+    yield error
+    cause = error.__cause__ or error.__context__
+    while cause:
+        yield cause
+        cause = cause.__cause__
+
+
 def never_sent(error: BaseException) -> bool:
     """Say whether an error is of a connection that was not made, so that no request went out."""
-    return any(isinstance(one, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout) for one in (error, error.__cause__))
+    unmade = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    return any(isinstance(cause, unmade) for cause in causes(error))
 
 
 def unreachable(reference: str, where: str, error: BaseException) -> ConnectError:

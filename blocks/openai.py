@@ -5,9 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import httpx2
 import openai
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
+from pydantic_core import to_json
 
 from blocks.answers import Endpoint, http_client
 from blocks.http import NO_HEADERS, allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
@@ -117,10 +119,10 @@ class OpenAIChat:
         Raises:
             ModelError, RunStoppedError: what the API said instead.
         """
-        # as extra_body the request is sent as it is; as arguments the SDK walks it along its type hints, which costs more than the whole rest of the call
-        sending = self.client.responses.with_raw_response.create(extra_body=self.body(request))
-        raw = await self.endpoint.ask(request, sending, self.refused)
-        return self.read(request, raw.http_response.content, raw.headers)
+        # as bytes the request is sent as it is: the SDK's method for responses walks it along its type hints
+        sending = self.client.post("/responses", content=to_json(self.body(request)), cast_to=httpx2.Response)
+        response: httpx2.Response = await self.endpoint.ask(request, sending, self.refused)
+        return self.read(request, response.content, response.headers)
 
     def batches(self) -> OpenAIBatches:
         """Return the batches of the model."""

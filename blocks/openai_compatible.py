@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any, Literal
 from unicodedata import normalize
 
+import httpx2
 import openai
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+from pydantic_core import to_json
 
 from blocks.answers import Endpoint, http_client
 from blocks.http import allowances, alternating, bare_json, clean_key
@@ -121,11 +123,11 @@ class OpenAICompatibleChat:
         options = dict(self._options)
         if request.schema:
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": request.role, "strict": True, "schema": dict(request.schema)}}
-        sending = self._client.chat.completions.with_raw_response.create(
-            messages=plain_messages(request), max_tokens=request.max_tokens, seed=request.seed % 2**31, **options
-        )
-        raw = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
-        completion = self._endpoint.read(request, raw.http_response.content, _Completion)
+        body = {"messages": plain_messages(request), "max_tokens": request.max_tokens, "seed": request.seed % 2**31, **options}
+        # as bytes the request is sent as it is: the SDK's method for completions walks it along its type hints
+        sending = self._client.post("/chat/completions", content=to_json(body), cast_to=httpx2.Response)
+        response: httpx2.Response = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
+        completion = self._endpoint.read(request, response.content, _Completion)
         choice = completion.choices[0]
         finish: Literal["stop", "length", "refusal"] = "length" if choice.finish_reason == "length" else "stop"
         text, repaired = choice.message.content or "", ()
@@ -146,7 +148,7 @@ class OpenAICompatibleChat:
             self._thinks = False
         known, stated = written if self._thinks is False else None, [completion.model, completion.system_fingerprint]
         reported = " ".join(name for name in stated if isinstance(name, str))
-        return Reply(text, finish, usage, allowances(raw.headers, LIMIT_HEADERS), completion.id, known, repaired, reported, reasoned)
+        return Reply(text, finish, usage, allowances(response.headers, LIMIT_HEADERS), completion.id, known, repaired, reported, reasoned)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:

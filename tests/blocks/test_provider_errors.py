@@ -231,22 +231,22 @@ async def test_an_answer_that_fills_the_context_is_no_answer(model, stub):
 
 
 @pytest.mark.parametrize("kind", ["drop", "drop_mid"])
-async def test_a_connection_that_breaks_may_be_tried_again(model, stub, kind):
+async def test_a_connection_that_breaks_may_be_tried_again_and_may_have_cost(model, stub, kind):
     stub.set(**only(kind=kind))
     error = await failure(model)
-    assert (type(error), error.retryable) == (ConnectError, True)
+    assert (type(error), error.retryable, error.unbilled) == (ConnectError, True, False)
     assert stub.url in str(error)
     assert len(stub.log()) == 1
     stub.set(faults=[])
     assert (await model.complete(ask())).text
 
 
-async def test_nothing_that_listens_is_a_connection_error(provider):
+async def test_nothing_that_listens_is_a_connection_error_and_costs_nothing(provider):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         error = await failure(make_block(provider, address).get_client())
-    assert (type(error), error.retryable) == (ConnectError, True)
+    assert (type(error), error.retryable, error.unbilled) == (ConnectError, True, True)
     assert address in str(error)
 
 
