@@ -188,8 +188,14 @@ def _say_traceback(kind: type[BaseException], error: BaseException, trace: Trace
 
 def _known() -> frozenset[str]:
     """Return the secrets of the environment as it is now, of this machine's files, and those that were learnt."""
-    secrets = _LEARNT | _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
-    for name, value in os.environ.items():
+    files = _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
+    return _parts(files | _LEARNT, tuple(os.environ.items()))
+
+
+@lru_cache(maxsize=4)
+def _parts(secrets: frozenset[str], variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """Return secrets, those of environment variables, and the long lines of each."""
+    for name, value in variables:
         if _is_secret(name):
             if not (value.startswith("/") and Path(value).exists()):  # a file that holds it
                 secrets |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}

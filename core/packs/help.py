@@ -76,10 +76,10 @@ class Help(Strict):
         """Say whether a user's sentence opens as a plain report of something done."""
         return place_of(self.reports, plain(sentence).lstrip()) == 0
 
-    def suggests(self, sentence: str) -> bool:
-        """Say whether a sentence suggests something to do."""
-        searched = plain(sentence)
-        return any(kind.suggests and place_of(kind.words, searched) is not None for kind in self.kinds.values())
+    @cached_property
+    def suggesting(self) -> tuple[str, ...]:
+        """Words of a sentence that suggests something to do."""
+        return tuple(word for kind in self.kinds.values() if kind.suggests for word in kind.words)
 
 
 @lru_cache(maxsize=4096)  # each answer is read again for every later one of its conversation
