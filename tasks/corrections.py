@@ -27,7 +27,7 @@ from tasks.evaluation import choose_arms, in_memory
 from tasks.generation import rehearsed
 from tasks.owning import owned
 from tasks.policy import cached_task, existing, run_cached
-from tasks.run import concurrency_slot, log_bill, open_model
+from tasks.run import concurrency_slot, log_bill, open_recalled
 from tasks.windows import give_room, warn_of_cuts
 
 
@@ -116,7 +116,7 @@ async def correct_task(run: Run, plan: CorrectionPlan) -> TranscriptRef:
     if store.exists(plan.path):
         store.load(plan.path, Transcript)
         return existing(ref)
-    model = await open_model(run, plan.teacher)
+    model = await open_recalled(run, plan.teacher, plan.name)
     numbers = run.settings.repair.model_copy(update={"max_tokens": plan.max_tokens})
     context = RepairContext(run.pack, model, numbers, 1, plan.guards, GatherRule())
     try:
@@ -124,6 +124,7 @@ async def correct_task(run: Run, plan: CorrectionPlan) -> TranscriptRef:
     except RepairError as error:
         raise TranscriptError(str(error)) from error  # costs this one, not the batch
     store.write_json(plan.path, corrected)
+    model.remove()
     return ref
 
 

@@ -1,9 +1,11 @@
 """An existing pack, reviewed by its experts: their findings, for a person to decide."""
 
+from pathlib import PurePosixPath
+
 from prefect.logging import get_run_logger
 
 from core.authoring.critique import Reviews, pack_files, review_by_experts
-from core.authoring.design import Designer
+from core.authoring.design import Designer, kept_json
 from core.errors import SettingsError
 from core.fingerprint import fingerprint
 from core.llm.bills import bills
@@ -13,7 +15,7 @@ from core.records import Reference
 from core.reports.render import markdown
 from tasks.artifacts import publish_report
 from tasks.owning import awaited
-from tasks.run import concurrency_slot, log_bill, open_model
+from tasks.run import designing, log_bill
 
 
 class CritiqueRef(Reference):
@@ -33,13 +35,14 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     store, pack = run.store, run.pack
     files = pack_files(domains()[pack.name], pack.name)
     name = f"critiques/{pack.name}-{fingerprint([files, [expert.model_dump() for expert in pack.experts]])}"
-    numbers, model = run.settings.design, await open_model(run, run.model("designer"))
-    async with awaited(store, name, f"The critique of {pack.name}"), concurrency_slot(run, ("designer",)):
-        reviews = Reviews.validate_json(store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}")
+    numbers = run.settings.design
+    async with awaited(store, name, f"The critique of {pack.name}"), designing(run, PurePosixPath(name).name) as model:
+        reviews = kept_json(f"{store.root}/{name}.json", store.read(f"{name}.json") if store.exists(f"{name}.json") else "{}", Reviews)
         designer = Designer(model, pack.intended_use, pack.name, numbers.attempts, numbers.max_tokens)
         findings = await review_by_experts(
             designer, files, pack.experts, reviews, lambda: store.write(f"{name}.json", Reviews.dump_json(reviews, indent=2).decode())
         )
+        model.remove()
     log_bill(run)
     text = markdown("critique", facts={"pack": pack, "findings": findings, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)

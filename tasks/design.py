@@ -1,5 +1,9 @@
 """A pack drafted from a brief: file by file into the data root, reviewed, checked by the loader, and installed when somebody says so."""
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+
 from prefect.logging import get_run_logger
 from pydantic import TypeAdapter
 
@@ -14,14 +18,25 @@ from core.llm.bills import bills
 from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.packs.places import PACKS_VARIABLE
-from core.records import Reference
+from core.records import Record, Reference
 from core.reports.render import markdown
 from tasks.artifacts import publish_report
-from tasks.run import concurrency_slot, log_bill, open_model
+from tasks.run import designing, log_bill, open_recalled
 
-READING, REVIEWS, CRITIQUE = "reading.json", "reviews.json", "critique.json"
+READING, REVIEWS, CRITIQUE, REVISION = "reading.json", "reviews.json", "critique.json", "revision.json"
 READ, DECIDED = TypeAdapter(BriefReading), TypeAdapter(list[Finding])
 FOR_A_PERSON = "For a person: it is not about one of the files as they stand."
+
+
+class Revision(Record):
+    """A file as it was revised, and what was decided on the findings about it."""
+
+    file: str
+    text: str
+    decided: list[Finding]
+
+
+REVISED = TypeAdapter(Revision)
 
 
 class DesignRef(Reference):
@@ -37,13 +52,12 @@ async def draft(run: Run, drafted: Draft) -> None:
         SettingsError: no designer is named. DesignError: the brief contradicts itself, or a file stays invalid.
     """
     numbers = run.settings.design
-    async with concurrency_slot(run, ("designer",)):
-        designer = await _designer(run, drafted)
+    async with _designing(run, drafted) as designer:
         if (kept := drafted.read(READING)) is None:
             reading = await designer.read_brief()
             drafted.save(READING, reading.model_dump_json(indent=2))
         else:
-            reading = kept_json(READING, kept, READ)
+            reading = kept_json(f"{READING} of the draft", kept, READ)
         if numbers.contradictions == "refuse":
             check_reading(reading)
         await draft_pack(designer, drafted.domain, drafted.read, drafted.save)
@@ -55,8 +69,8 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
     """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
     if not run.settings.design.critique:
         return []
-    reviews = kept_json(REVIEWS, drafted.read(REVIEWS) or "{}", Reviews)
-    decided = kept_json(CRITIQUE, drafted.read(CRITIQUE) or "[]", DECIDED)
+    reviews = kept_json(f"{REVIEWS} of the draft", drafted.read(REVIEWS) or "{}", Reviews)
+    decided = kept_json(f"{CRITIQUE} of the draft", drafted.read(CRITIQUE) or "[]", DECIDED)
     with drafted.unpacked() as root:
         files, experts = pack_files(root, drafted.domain), load_pack(drafted.domain, root).experts
 
@@ -64,27 +78,43 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
         drafted.save(REVIEWS, Reviews.dump_json(reviews, indent=2).decode())
         drafted.store.write_json(f"{drafted.folder}/{CRITIQUE}", [finding.model_dump() for finding in decided])
 
-    async with concurrency_slot(run, ("designer",)):
-        designer = await _designer(run, drafted)
+    async with _designing(run, drafted) as designer:
         findings = await review_by_experts(designer, files, experts, reviews, keep)
         for name in dict.fromkeys(finding.file for finding in findings if finding.file not in {item.file for item in decided}):
             about = [finding for finding in findings if finding.file == name]
             if name in files:
-                text, reviewed = await revise(designer, name, files[name], about, lambda new, name=name: drafted.check_changed(name, new))
-                drafted.save(place_of(name, drafted.domain), text)
+                reviewed = await _revised(drafted, designer, name, files[name], about)
             else:  # to be added, or between files
                 reviewed = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
             decided += reviewed
             keep()
+            drafted.store.remove(f"{drafted.folder}/{REVISION}")
     log_bill(run)
     return decided
 
 
-async def _designer(run: Run, drafted: Draft) -> Designer:
+async def _revised(drafted: Draft, designer: Designer, name: str, text: str, about: Sequence[Finding]) -> list[Finding]:
+    """Have a file revised and written; return what was decided. Both are kept as one first, so that a run that is killed between two files continues."""
+    if (kept := drafted.read(REVISION)) is None or (revision := kept_json(f"{REVISION} of the draft", kept, REVISED)).file != name:
+        new, decided = await revise(designer, name, text, about, lambda new: drafted.check_changed(name, new))
+        revision = Revision(file=name, text=new, decided=decided)
+        drafted.save(REVISION, revision.model_dump_json(indent=2))
+    drafted.save(place_of(name, drafted.domain), revision.text)
+    return revision.decided
+
+
+@asynccontextmanager
+async def _designing(run: Run, drafted: Draft) -> AsyncGenerator[Designer]:
+    """Ask the designer during a block; its answers are kept until the design is published.
+
+    Raises:
+        SettingsError: no designer is named.
+    """
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so no model drafts. Name the strongest model that you have.")
     numbers = run.settings.design
-    return Designer(await open_model(run, run.model("designer")), drafted.brief, drafted.domain, numbers.attempts, numbers.max_tokens)
+    async with designing(run, PurePosixPath(drafted.folder).name) as model:
+        yield Designer(model, drafted.brief, drafted.domain, numbers.attempts, numbers.max_tokens)
 
 
 async def publish_design(run: Run, drafted: Draft, findings: list[Finding], install: bool) -> DesignRef:
@@ -93,7 +123,8 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
         pack = load_pack(drafted.domain, root)
         lacking = review_pack(pack)
     place = install_pack(drafted) if install else None
-    caveat = (await _designer(run, drafted)).model.caveat
+    model = await open_recalled(run, run.model("designer"), PurePosixPath(drafted.folder).name)
+    caveat = model.caveat
     copied = f"the designer is scripted, so this is the pack {EXAMPLE} under the name {drafted.domain} and has nothing of the brief. Name roles.designer"
     if caveat:
         get_run_logger().warning("%s", f"{copied[0].upper()}{copied[1:]}{', and pass overwrite=true' if install else ''}.")
@@ -106,13 +137,14 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
         "pack": pack,
         "lacking": lacking,
         "findings": findings,
-        "reading": kept_json(READING, drafted.read(READING) or '{"contradictions": [], "open": []}', READ),
+        "reading": kept_json(f"{READING} of the draft", drafted.read(READING) or '{"contradictions": [], "open": []}', READ),
         "bills": bills(drafted.store, run.ledger.run),
         "variable": PACKS_VARIABLE,
     }
     text = markdown("design", facts=facts)
     page = drafted.store.write(f"{drafted.folder}/design.md", text)
     await publish_report(text, key=f"design-{drafted.domain}", description=f"The pack {drafted.domain}, drafted from its brief")
+    model.remove()
     applied = sum(finding.applied is True for finding in findings)
     summary = {
         **({"no pack of yours": copied} if caveat else {}),

@@ -1,6 +1,7 @@
 """A better system prompt for a model, by reflection on failed verdicts: played, judged and written within a budget, and found again when it continues."""
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from prefect.logging import get_run_logger
 
@@ -27,7 +28,7 @@ from tasks.batches import gather_bounded
 from tasks.evaluation import in_memory
 from tasks.generation import rehearsed
 from tasks.owning import awaited
-from tasks.run import choose_model, concurrency_slot, log_bill, open_model
+from tasks.run import choose_model, concurrency_slot, designing, log_bill
 from tasks.windows import give_room, warn_of_cuts
 
 PROMPTS = "prompts"
@@ -141,14 +142,15 @@ def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
         async with awaited(store, name, "A better prompt"):
             if not store.exists(name):
                 try:
-                    async with concurrency_slot(run, ("designer",)):
-                        model = await open_model(run, designer)
-                        written = Written(proposal=await write_better(model, request, numbers.attempts, lambda new: check.check(reflection, said, new)))
-                except DesignError as refused:
-                    written = Written(refused=str(refused))
+                    async with designing(run, f"prompt-{PurePosixPath(name).stem}") as model:
+                        try:
+                            written = Written(proposal=await write_better(model, request, numbers.attempts, lambda new: check.check(reflection, said, new)))
+                        except DesignError as refused:
+                            written = Written(refused=str(refused))
+                        store.write_json(name, written)
+                        model.remove()
                 except ModelError as error:  # it may go well next time
                     return f"no prompt was written: {error}"
-                store.write_json(name, written)
         kept = store.load(name, Written)
         return kept.proposal or kept.refused
 

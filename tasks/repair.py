@@ -20,7 +20,7 @@ from tasks.artifacts import publish_report
 from tasks.batches import gather_bounded
 from tasks.owning import owned
 from tasks.policy import cached_task, existing, run_cached
-from tasks.run import concurrency_slot, log_bill, open_model
+from tasks.run import concurrency_slot, log_bill, open_recalled
 
 
 class RepairRef(Reference):
@@ -36,7 +36,7 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     if store.exists(path):
         known = store.load(path, Transcript)
         return existing(TranscriptRef(id=name, path=path, exchanges=len(known.exchanges)))
-    model = await open_model(run, plan.repairer)
+    model = await open_recalled(run, plan.repairer, name)
     context = RepairContext(run.pack, model, plan.numbers, plan.minimum, plan.guards, plan.gather)
     original = store.load(plan.transcript.path, Transcript)
     assessment = store.load(plan.assessment, Assessment)
@@ -45,6 +45,7 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     except RepairError as error:
         raise TranscriptError(str(error)) from error  # costs this one, not the batch
     store.write_json(path, transcript)
+    model.remove()
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 

@@ -15,9 +15,10 @@ from prefect.logging import get_run_logger
 
 from blocks.access import check_access
 from blocks.chat import choose, choose_saved, load_chat_model
-from core.errors import SettingsError
+from core.errors import DesignError, SettingsError
 from core.fingerprint import fingerprint
 from core.judging.panel import check_rubric
+from core.llm.answer_log import RecalledModel
 from core.llm.calls import Caller
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
@@ -33,6 +34,7 @@ from core.storage.store import open_store
 from core.terminal import moving_line
 from tasks import policy as _policy  # noqa: F401  keeps the log of every flow readable
 from tasks.artifacts import publish_studio_link
+from tasks.owning import LOCK
 
 LEASE_SECONDS = 60.0
 """The shortest that Prefect allows."""
@@ -98,6 +100,30 @@ async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
     """Return a model whose calls are limited, retried and billed to the run."""
     model = await load_chat_model(choice, run.pack, run.windows.get(choice.reference))
     return Caller(model, run.limiter(choice), run.settings.calls, prices_of(run.settings, choice.reference, choice.block), run.ledger, get_run_logger().warning)
+
+
+async def open_recalled(run: Run, choice: ModelChoice, name: str) -> RecalledModel:
+    """Return a model whose answers are kept until what they are for is stored.
+
+    Args:
+        name: of that, different for another request.
+    """
+    model = RecalledModel(await open_model(run, choice), run.store, name, LOCK.get())
+    if model.damage:
+        get_run_logger().warning(model.damage)
+    return model
+
+
+@asynccontextmanager
+async def designing(run: Run, name: str) -> AsyncGenerator[RecalledModel]:
+    """Hold the designer's slot, and keep its answers until what they are for is stored; those that come to no valid result are asked for again."""
+    model = await open_recalled(run, run.model("designer"), name)
+    async with concurrency_slot(run, ("designer",)):
+        try:
+            yield model
+        except DesignError:
+            model.remove()
+            raise
 
 
 @asynccontextmanager

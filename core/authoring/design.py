@@ -173,7 +173,7 @@ def example_of(file: str) -> str:
 
 
 def kept_json(file: str, text: str, kind: TypeAdapter[Kept]) -> Kept:
-    """Return what a file of a draft holds.
+    """Return what a file that a designer's answers are kept in holds.
 
     Raises:
         DamagedError: it is not what was written there.
@@ -181,7 +181,7 @@ def kept_json(file: str, text: str, kind: TypeAdapter[Kept]) -> Kept:
     try:
         return kind.validate_json(text)
     except ValidationError as wrong:
-        raise DamagedError(f"{file} of the draft is damaged, or was changed. Remove it to have it made again; that is paid for again.") from wrong
+        raise DamagedError(f"{file} is damaged, or was changed. Remove it to have it made again; that is paid for again.") from wrong
 
 
 def parsed_object(text: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _check(file: str, text: str, domain: str, read: Read) -> None:
         check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
     if file == "episodes.yaml":
         taxonomy = _parsed("input-taxonomy.yaml", read(place_of("input-taxonomy.yaml", domain)) or "", Taxonomy)
-        heads = [_head(criterion) for _, criterion in kept_json("criteria.json", read(f"prompts/{domain}/criteria.json") or "[]", CRITERIA)]
+        heads = [_head(criterion) for _, criterion in kept_json("criteria.json of the draft", read(f"prompts/{domain}/criteria.json") or "[]", CRITERIA)]
         _check_episodes(_parsed(file, text, Episodes), taxonomy, {f"{head['id']}.{clause}" for head in heads for clause in head.get("clauses", ())})
 
 
@@ -133,7 +133,7 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
     if (drafted := read(kept)) is None:
         drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
         save(kept, drafted)
-    for name, text in kept_json(kept, drafted, CRITERIA):
+    for name, text in kept_json(f"{kept} of the draft", drafted, CRITERIA):
         save(f"prompts/{domain}/criteria/{name}.md", text)
     save(f"prompts/{domain}/criteria.done", "")
 

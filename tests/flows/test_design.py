@@ -5,10 +5,10 @@ import json
 import pytest
 
 from core.authoring.critique import pack_files
-from core.errors import DesignError, SettingsError, UnavailableError
+from core.errors import DesignError, SettingsError, StoreError, UnavailableError
 from core.packs.pack import load_pack
 from core.scripted.designer import designed
-from core.storage.store import open_store
+from core.storage.store import Store, open_store
 from flows.assessment import assessment
 from flows.critique import critique
 from flows.dataset import dataset
@@ -212,6 +212,32 @@ async def test_a_stopped_critique_goes_on_with_what_was_not_decided(tmp_path, da
     found = await design(brief, "home-cooking", settings)
     assert asked[before:] == ["the revision of intended-use.md"]
     assert found.summary["findings"] == "10, 2 applied"
+
+
+async def test_a_design_that_is_stopped_between_a_file_and_its_decision_asks_for_nothing_again(tmp_path, data_root, packs, brief, monkeypatch):
+    asked, full, write = [], [True], Store.write_json
+
+    def at_the_second_attempt(request):
+        asked.append([message.content for message in request.messages])
+        return designed(request) if len(request.messages) > 1 else "{}"
+
+    def fill_up(store, name, value):
+        if name.endswith("critique.json") and value and full:
+            full.pop()
+            raise StoreError("The disk is full.")
+        return write(store, name, value)
+
+    monkeypatch.setattr("core.scripted.chat.designed", at_the_second_attempt)
+    monkeypatch.setattr(Store, "write_json", fill_up)
+    settings = design_settings(tmp_path)
+    with pytest.raises(StoreError):
+        await design(brief, "home-cooking", settings)
+    found = await design(brief, "home-cooking", settings)
+    assert found.summary["findings"] == "5, 1 applied"
+    assert len({str(one) for one in asked}) == len(asked)
+    (system,) = data_root.glob("designs/*/prompts/*/system.md")
+    assert system.read_text(encoding="utf-8").count("Answer in the language of the message.") == 1
+    assert not list(data_root.glob("answers/*"))
 
 
 async def test_a_pack_that_is_there_is_reviewed_by_its_experts_and_not_changed(tmp_path, data_root):

@@ -7,8 +7,9 @@ import shutil
 import pytest
 import yaml
 
-from core.errors import SettingsError, TranscriptError
+from core.errors import BudgetError, SettingsError, TranscriptError
 from core.records import AssessmentBatch, Outcome, Transcript
+from core.scripted.chat import ScriptedChat
 from core.storage.store import open_store
 from flows.assessment import assessment
 from flows.dataset import dataset
@@ -94,6 +95,27 @@ async def test_run_again_nothing_is_mended_anew(tmp_path, data_root, batch):
     assert {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")} == before
     mended_again = await repair(batch=first.path, settings=settings)
     assert mended_again.summary["mended"].startswith("0 of ")
+
+
+async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_once(tmp_path, data_root, batch, monkeypatch):
+    settings, repairer, budget, asked = repair_settings(tmp_path, repair={"concurrency": 1}), ScriptedChat.complete, [1, 4, 1000], []
+
+    async def until_spent(model, request):
+        if request.role == "repairer":
+            budget[0] -= 1
+            if budget[0] < 0:
+                raise BudgetError("Budget reached.")
+            asked.append((request.item, request.seed))
+        return await repairer(model, request)
+
+    monkeypatch.setattr(ScriptedChat, "complete", until_spent)
+    for _ in range(2):
+        with pytest.raises(BudgetError):
+            await repair(batch=batch, settings=settings)
+        budget.pop(0)
+    await repair(batch=batch, settings=settings)
+    assert len(asked) > 5
+    assert len(set(asked)) == len(asked)
 
 
 async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root, batch):
