@@ -5,7 +5,7 @@ from statistics import fmean, quantiles
 
 from core.packs.pack import Pack
 from core.records import Record
-from core.rehearsal.personas import sample_batch
+from core.rehearsal.personas import draw_length
 from core.settings.pipeline import Settings
 
 USER_TOKENS, ANSWER_TOKENS = 300, 790
@@ -42,7 +42,8 @@ def summarise_lengths(exchanges: Iterable[int]) -> Lengths | None:
 def planned_evaluation_lengths(pack: Pack, settings: Settings) -> list[int]:
     """Return how many exchanges each of the evaluation's personas is to have."""
     numbers = settings.evaluation
-    return [persona.exchanges for persona in sample_batch(pack, numbers.first_seed, numbers.personas, numbers.lengths)]
+    # the rest of a persona takes several times as long
+    return [draw_length(pack, seed, numbers.lengths)[1] for seed in range(numbers.first_seed, numbers.first_seed + numbers.personas)]
 
 
 def tokens_of(prompt: str, exchanges: int, max_tokens: int) -> int:

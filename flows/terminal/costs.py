@@ -39,11 +39,12 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         SettingsError: a size is no number.
     """
     config, pack = load_settings(settings), load_pack(domain)
+    numbers = _numbers(sizes, config.generation.conversations)
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
     names += filter(None, [config.roles.repairer, *(arm_model(config, words) for words in read_arms(config.evaluation.arms).values())])
     prices = {name: prices_of(config, name) for name in names}
     measured = measure_prompts(pack, config, count_tokens)
-    runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in _numbers(sizes, config.generation.conversations)]
+    runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in numbers]
     prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
     again = preference_costs(pack, config, config.generation.conversations, prices, measured)
     pairs = RunCost(config.generation.conversations, again, 0)

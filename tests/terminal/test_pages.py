@@ -21,6 +21,12 @@ def settings():
     return load_settings()
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    """The costs of the shipped settings."""
+    return costs()
+
+
 def test_every_setting_has_a_meaning():
     assert [row.name for row in undescribed()] == []
 
@@ -29,8 +35,8 @@ def test_the_page_of_the_configuration_is_that_of_the_settings():
     assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == configuration_page(), "run make configuration"
 
 
-def test_the_page_of_costs_is_that_of_the_settings():
-    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == costs().data["page"]
+def test_the_page_of_costs_is_that_of_the_settings(shipped):
+    assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == shipped.data["page"]
 
 
 @pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/recorded")), ids=lambda folder: folder.parent.name)
@@ -101,18 +107,15 @@ def test_the_shipped_budgets_pay_for_the_shipped_numbers_and_a_tenth_more(settin
     assert 1.1 * (made + judged) <= nightly.budget.usd
 
 
-def test_the_totals_come_first_and_say_for_what_the_budget_is_too_small(settings):
-    said = costs(sizes="10,1000")
-    lines = said.text.splitlines()
-    assert lines[2].split() == ["conversations", "10", "1,000"]
+def test_the_totals_come_first_and_say_for_what_the_budget_is_too_small(settings, shipped):
+    lines = shipped.text.splitlines()
+    assert lines[2].split() == ["conversations", *(f"{number:,}" for number in sorted({10, 150, 1000, settings.generation.conversations}))]
     assert lines[3].split()[0] == "total"
-    assert f"budget.usd is {settings.budget.usd:g}. Not enough for 1,000 conversations." in lines
-    for total in said.data["totals"]:
+    beyond = [f"{total['transcripts']:,}" for total in shipped.data["totals"] if total["usd"] > settings.budget.usd]
+    assert beyond[-1] == "1,000"
+    assert f"budget.usd is {settings.budget.usd:g}. Not enough for {', '.join(beyond)} conversations." in lines
+    for total in shipped.data["totals"]:
         assert total["usd"] == pytest.approx(sum(total["by_stage"].values()))
-
-
-def test_the_settings_own_number_is_among_those_that_are_shown(settings):
-    assert settings.generation.conversations in [total["transcripts"] for total in costs().data["totals"]]
 
 
 def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writers(settings):
@@ -131,9 +134,8 @@ def test_the_demo_cuts_no_reply_of_a_long_conversation():
     assert demo.train == shipped.train | {"epochs": demo.train["epochs"]}
 
 
-def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings):
-    said = costs(sizes="10")
+def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings, shipped):
     for name in settings.roles.judges:
-        row = next(line.split() for line in said.text.splitlines() if line.split()[:2] == [name, "alone"])
-        assert float(row[-1]) < said.data["totals"][0]["usd"]
-        assert f"{name} as the only judge: {row[-1]} USD" in said.data["page"]
+        row = next(line.split() for line in shipped.text.splitlines() if line.split()[:2] == [name, "alone"])
+        assert float(row[2]) < shipped.data["totals"][0]["usd"]
+        assert f"{name} as the only judge: {row[2]} USD" in shipped.data["page"]
