@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, 
 
 # The first is Chromium without its own windows and menus, which are pages too and take as much time as those of the tests.
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--renderer-process-limit=1"]
+"""One process draws all pages: one of its own for each takes longer to start than most tests take."""
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def database():
 
 
 @pytest.mark.e2e
-def test_a_batch_is_made_and_kept_by_a_server_on_postgresql(database, tmp_path):
+def test_a_batch_is_made_and_kept_by_a_server_on_postgresql(database, tmp_path, forked):
     with secured_server(tmp_path, PREFECT_API_DATABASE_CONNECTION_URL=database.url) as server:
         words = [sys.executable, "-m", "flows.terminal", "generate", "--settings=config/demo.yaml", "--count=2"]
         done = subprocess.run(words, cwd=CHECKOUT, env=server.env, capture_output=True, text=True, timeout=240, check=False)

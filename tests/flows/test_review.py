@@ -1,8 +1,10 @@
 """A person judges a sample: the sheet is written, filled in, and read back, by the commands that a user gives."""
 
+import asyncio
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -14,6 +16,8 @@ from core.packs.pack import load_pack
 from flows.assessment import assessment
 from tests.conftest import CHECKOUT
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 
 def command(data_root, *words, word="review"):
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data_root)}
@@ -22,9 +26,11 @@ def command(data_root, *words, word="review"):
     )
 
 
-@pytest.fixture
-async def assessed(tmp_path, data_root):
-    folder = tmp_path / "transcripts"
+@pytest.fixture(scope="module")
+def made(prefect_server, tmp_path_factory):
+    """A data root with assessments."""
+    root = tmp_path_factory.mktemp("assessed")
+    folder = root / "transcripts"
     folder.mkdir()
     for number in range(6):
         pairs = [
@@ -32,10 +38,18 @@ async def assessed(tmp_path, data_root):
         ]
         pairs = [pair | {"assistant": pair["assistant"] or "I see."} for pair in pairs]
         (folder / f"t{number}.json").write_text(json.dumps({"id": f"t{number}", "exchanges": pairs}), encoding="utf-8")
-    return await assessment(transcripts=str(folder), settings="config/demo.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(root / "data"))
+        asyncio.run(assessment(transcripts=str(folder), settings="config/demo.yaml"))
+    return root / "data"
 
 
-async def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed, data_root):
+@pytest.fixture
+def assessed(made, data_root):
+    shutil.copytree(made, data_root)
+
+
+def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed, data_root):
     done = command(data_root, "--sample=4")
     assert done.returncode == 0, done.stderr
     (sheet,) = data_root.glob("reviews/*/sheet.csv")
@@ -98,7 +112,7 @@ def test_what_cannot_be_reviewed_is_reported_in_a_line(data_root, tmp_path):
         assert len(done.stderr.splitlines()) == 1
 
 
-async def test_a_recorded_assessment_is_scored_anew_and_a_difference_is_named(assessed, data_root, tmp_path):
+def test_a_recorded_assessment_is_scored_anew_and_a_difference_is_named(assessed, data_root, tmp_path):
     (checkpoint,) = data_root.glob("reports/*/checkpoint.jsonl")
     lines = [json.loads(line) for line in checkpoint.read_text(encoding="utf-8").splitlines()]
     lines[0]["score"] = 0.123

@@ -4,11 +4,14 @@ None of it is another in a process that is forked: what is kept of a file is kep
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from genai_prices import data_snapshot
+from jinja2 import TemplateAssertionError
 from pydantic import BaseModel
 
 from blocks.tokens import count_tokens
+from core import escaping
 from core.llm.prices import context_window
 from core.packs.pack import load_pack
 from core.packs.places import domains
@@ -29,6 +32,9 @@ for kind in set(kinds(BaseModel)):
 for domain in domains():
     load_pack(domain)
 load_settings("config/demo.yaml")
+for template in escaping._TEMPLATES.list_templates(extensions=["j2"]):
+    with suppress(TemplateAssertionError):  # a command that was not imported here adds a filter
+        escaping._TEMPLATES.get_template(template)
 count_tokens("a word")
 context_window("anthropic/claude-opus-4-8")
 data_snapshot.get_snapshot()
