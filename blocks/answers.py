@@ -7,13 +7,15 @@ whatever it stumbles over.
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 import httpx2
 from httpx_aiohttp.httpx2 import Httpx2AiohttpClient
 from pydantic import BaseModel, ValidationError
 
-from blocks.http import causes, never_sent, quoted, unreachable
+from blocks.http import BASE_BYTES, BYTES_PER_TOKEN, causes, never_sent, quoted, unreachable
 from core.errors import MalformedError, ModelTimeoutError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest
 
@@ -21,10 +23,6 @@ CONNECT_SECONDS = 10
 
 NO_LIMIT = 0
 """Of connections, as aiohttp writes it; how many calls are made at once is decided before (`core/llm/limiter.py`)."""
-
-BASE_BYTES, BYTES_PER_TOKEN = 1_000_000, 64
-"""The most that an answer may have: what stands around the text (signatures of thoughts, a schema that is repeated), and a token, each character of
-which JSON may write in six bytes."""
 
 STRANGERS = 3
 """Conversations to each of which something else has answered, and the API to none, after which the address is held to be a wrong one."""
@@ -78,7 +76,13 @@ def http_client() -> httpx2.AsyncClient:
     Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
     """
     limits, timeout = httpx2.Limits(max_connections=NO_LIMIT), httpx2.Timeout(None, connect=CONNECT_SECONDS)
-    return BoundedClient(limits=limits, timeout=timeout, verify=httpx2.create_ssl_context(), headers={"accept-encoding": "identity"})
+    return BoundedClient(limits=limits, timeout=timeout, verify=_trusted(), headers={"accept-encoding": "identity"})
+
+
+@cache
+def _trusted() -> SSLContext:
+    """Return what connections trust: the authorities are read once, not for each client."""
+    return httpx2.create_ssl_context()
 
 
 @dataclass

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from blocks.answers import BYTES_PER_TOKEN
+from blocks.http import BYTES_PER_TOKEN
 from core.errors import MalformedError
 from core.llm.chat import ChatRequest
 

@@ -13,8 +13,7 @@ from typing import Any, Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr, ValidationError
 
-from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
-from blocks.http import OVERLONG, bare_json, clean_key, quoted, status_error
+from blocks.http import BASE_BYTES, BYTES_PER_TOKEN, OVERLONG, bare_json, clean_key, quoted, status_error
 from core.errors import AuthError, ConnectError, ContextError, InvalidOutputError, MalformedError, ProviderError, QuotaError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.llm.json_answers import JsonAnswer, Repair

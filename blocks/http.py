@@ -9,7 +9,6 @@ from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
 
-import aiohttp
 from pydantic_core import from_json
 
 from core.errors import (
@@ -32,6 +31,9 @@ from core.llm.json_answers import JsonAnswer, json_answer
 from core.records import LimitKind
 from core.redaction import learn, redact
 
+BASE_BYTES, BYTES_PER_TOKEN = 1_000_000, 64
+"""The most that an answer may have: what stands around the text (signatures of thoughts, a schema that is repeated), and a token, each character of
+which JSON may write in six bytes."""
 LONGEST_WAIT = 366 * 86400.0
 """Seconds."""
 MOST_WORDS = 20_000
@@ -161,6 +163,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def never_sent(error: BaseException) -> bool:
     """Say whether an error is of a connection that was not made, so that no request went out."""
+    import aiohttp
+
     unmade = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
     return any(isinstance(cause, unmade) for cause in causes(error))
 

@@ -5,8 +5,7 @@ from typing import Any, Literal
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
-from blocks.http import quoted, read_refusal
+from blocks.http import BASE_BYTES, BYTES_PER_TOKEN, quoted, read_refusal
 from blocks.llama_process import Server
 from blocks.llama_quoting import mark, pieces
 from core.errors import BadRequestError, ConnectError, ContextError, MalformedError, ModelError, ProviderError

@@ -9,7 +9,7 @@ from unicodedata import normalize
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from blocks.answers import BASE_BYTES, BYTES_PER_TOKEN
+from blocks.http import BASE_BYTES, BYTES_PER_TOKEN
 from blocks.llama_process import Server
 from blocks.llama_quoted import complete_quoted, refusal
 from blocks.llama_quoting import control_tokens, mark

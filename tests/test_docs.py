@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,12 @@ SOURCES = (
 )
 
 
+@cache
 def text_of(page):
     return page.read_text(encoding="utf-8")
 
 
+@cache
 def code_of(page):
     """Everything that stands as code in a page: fences and spans."""
     found = []
@@ -43,6 +46,7 @@ def code_of(page):
     return found
 
 
+@cache
 def anchors_of(page):
     """GitHub's names of a page's headings."""
     tokens, found = MarkdownIt("commonmark").parse(text_of(page)), []
@@ -106,7 +110,8 @@ def test_commands_of_understudy_exist_with_their_options(page):
 
 
 def test_commands_that_messages_and_settings_name_exist_with_their_options():
-    files = [path for path in CHECKOUT.rglob("*") if path.suffix in (".py", ".yaml", ".j2", ".sh") and ".venv" not in path.parts and "tests" not in path.parts]
+    found = [*CHECKOUT.glob("*"), *(path for folder in FOLDERS if folder != "tests" for path in (CHECKOUT / folder).rglob("*"))]
+    files = [path for path in found if path.suffix in (".py", ".yaml", ".j2", ".sh") and path.is_file()]
     texts = [path.read_text(encoding="utf-8") for path in (*files, CHECKOUT / "Makefile", CHECKOUT / ".env.example")]
     assert refused(found for text in texts for found in re.findall(rf"`{COMMAND}([^`\n]*)`", text)) == []
 

@@ -15,7 +15,7 @@ from core.errors import EvaluationError
 from core.evaluation.attrition import UNLUCKY, Missing, missing_shares, quantiles
 from core.evaluation.battery_chance import battery_holds
 from core.evaluation.decision import enough_gain
-from core.evaluation.paired_proportions import compare_proportions
+from core.evaluation.paired_proportions import ONE_SIDED, score_statistic
 from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, rate_bounds, sign_flip_p
 from core.evaluation.power import Spread
 from core.records import Record
@@ -209,12 +209,8 @@ def _suite_holds(simulations: int, items: int, margin: float, seed: int) -> np.n
     draw = np.random.default_rng(seed)
     differ = draw.binomial(items, DIFFER, simulations)
     lost = draw.binomial(differ, 0.5)
-    return np.array([_suite_bound(items, int(many), int(one)) > -margin for many, one in zip(differ, lost, strict=True)])
-
-
-@lru_cache(maxsize=4096)
-def _suite_bound(items: int, differ: int, lost: int) -> float:
-    return compare_proportions(items - differ, lost, differ - lost, 0).lower_bound
+    # the lower bound is above the margin where the statistic there, which falls as the difference grows, is above its quantile
+    return score_statistic(lost, differ - lost, items, -margin) > ONE_SIDED
 
 
 def _quantile(scores: np.ndarray, kept: np.ndarray, share: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from flows.nightly import nightly
 from tests.flows.conftest import write_settings
 
 HAIKU = "anthropic/claude-haiku-5-5"
-CONVERSATIONS, EXCHANGES, AT_ONCE = 10, 2, 4
+CONVERSATIONS, EXCHANGES, AT_ONCE = 6, 2, 2
 CALLS = CONVERSATIONS * EXCHANGES * 2
 
 
