@@ -22,11 +22,13 @@ class Answered(Record):
     Args:
         call: how often the same was asked before, and the criteria that it asks.
         repaired: what was looked past to read the reply.
+        heard: what was counted since the last line.
     """
 
     call: str
     verdicts: list[Verdict]
     repaired: list[str] = Field(default_factory=list)
+    heard: dict[str, int] = Field(default_factory=dict)
 
 
 class Heard(Record):
@@ -44,9 +46,11 @@ class Refused(Record):
 
     Args:
         refused: the call.
+        heard: what was counted since the last line.
     """
 
     refused: str
+    heard: dict[str, int] = Field(default_factory=dict)
 
 
 class JudgementLog:
@@ -60,8 +64,7 @@ class JudgementLog:
         lock: of the run that makes the assessment.
 
     Attributes:
-        heard: verdicts in all replies since it was opened, or since they are kept by `keep_heard`, and those that say nothing
-            (core/judging/empty_words.py).
+        heard: verdicts in all replies, and those that say nothing (core/judging/empty_words.py).
         without_verdict: whether a reply since it was opened had no verdict at all.
     """
 
@@ -85,13 +88,13 @@ class JudgementLog:
         Raises:
             ValueError: it is no answer to a call.
         """
-        if "heard" in line:
-            counted = Heard.model_validate(line).heard
-            self.heard.update(counted)
-            self._heard_before.update(counted)
-            return
         if "refused" in line:
-            self._refused[Refused.model_validate(line).refused] += 1
+            refused = Refused.model_validate(line)
+            self._refused[refused.refused] += 1
+            self._count(refused.heard)
+            return
+        if "heard" in line and "call" not in line:
+            self._count(Heard.model_validate(line).heard)
             return
         answer = Answered.model_validate(line)
         again, *asked = answer.call.split(" ")
@@ -100,6 +103,11 @@ class JudgementLog:
         if any(verdict.answer is Answer.ERROR for verdict in answer.verdicts):
             raise ValueError(f"it has no usable answer to the call {answer.call!r:.80}")
         self._found[answer.call] = answer
+        self._count(answer.heard)
+
+    def _count(self, heard: dict[str, int]) -> None:
+        self.heard.update(heard)
+        self._heard_before.update(heard)
 
     @property
     def answers(self) -> dict[str, list[Verdict]]:
@@ -122,9 +130,9 @@ class JudgementLog:
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
         """
-        answer = Answered(call=call, verdicts=list(verdicts), repaired=list(repaired))
+        answer = Answered(call=call, verdicts=list(verdicts), repaired=list(repaired), heard=self._new())
         self._log.add(answer.model_dump(mode="json"))
-        self._found[call] = answer
+        self._found[call], self._heard_before = answer, self.heard.copy()
 
     def refused(self, call: str) -> int:
         """Return how many replies to a call could not be used."""
@@ -136,8 +144,8 @@ class JudgementLog:
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
         """
-        self._log.add(Refused(refused=call).model_dump(mode="json"))
-        self._refused[call] += 1
+        self._log.add(Refused(refused=call, heard=self._new()).model_dump(mode="json"))
+        self._refused[call], self._heard_before = self._refused[call] + 1, self.heard.copy()
 
     def keep_heard(self) -> None:
         """Keep what was counted since it was opened: the assessment is completed by another process.
@@ -145,10 +153,12 @@ class JudgementLog:
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
         """
-        counted = {name: count - self._heard_before[name] for name, count in self.heard.items()}
-        if any(counted.values()):
+        if any((counted := self._new()).values()):
             self._log.add(Heard(heard=counted).model_dump(mode="json"))
             self._heard_before = self.heard.copy()
+
+    def _new(self) -> dict[str, int]:
+        return {name: count - self._heard_before[name] for name, count in self.heard.items()}
 
     def remove(self) -> None:
         """Delete the log of an assessment that is complete and stored."""

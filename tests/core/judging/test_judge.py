@@ -218,6 +218,7 @@ async def test_a_judge_that_is_stopped_goes_on_where_it_was(tmp_path, mode, stop
     rest = Judge()
     found = await assess(sitting(rest, talk(5), mode, log=JudgementLog(store, "x")))
     assert sorted(name for call in [*stopped.asked, *rest.asked] for name in call) == sorted(ALL)
+    assert found.provenance["heard"]["verdicts"] == len(ALL)  # as many as an assessment that nobody stopped
     assert found.score.outcome is Outcome.PASS
 
 
