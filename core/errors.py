@@ -107,6 +107,8 @@ class StoreError(UnderstudyError):
 class DamagedError(StoreError):
     """A file of the data root is not what was written there; costs the item that it belongs to."""
 
+    exit_code = 2
+
 
 class LostError(StoreError):
     """Another run has taken over what this process was making: it missed its heartbeats, and may write no more."""

@@ -110,6 +110,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 _Quoting.add_representer(str, _text)
 _Quoting.add_multi_representer(str, _text)
+_Quoting.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
 
 
 # --- HTML and spreadsheets ----------------------------------------------------------------------------------------------

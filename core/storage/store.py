@@ -5,10 +5,10 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -23,6 +23,27 @@ from core.storage.traces import trace
 from core.storage.whole_files import ROOT_VARIABLE, explain_failure, holds, open_to_append, part_of, replace_file, wrong_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class Kept(dict[str, Any]):
+    """A JSON object of a file, which says of itself where it is wrong: other hands may have changed it.
+
+    Args:
+        place: of the file.
+    """
+
+    def __init__(self, place: str, values: Mapping[str, Any]) -> None:
+        """Take what was read."""
+        super().__init__(values)
+        self._place = place
+
+    def __missing__(self, key: str) -> Any:
+        """Say what is not there.
+
+        Raises:
+            DamagedError: always.
+        """
+        raise DamagedError(f"{self._place} has no {key!r}, so it is damaged. Remove it, or what it is part of, to have that made again.")
 
 
 @dataclass(frozen=True)
@@ -84,14 +105,14 @@ class Store:
             raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
     def load_json(self, name: str) -> dict[str, Any]:
-        """Return the JSON object of a file.
+        """Return the JSON object of a file. A key that it is asked for and does not have is a `DamagedError` as well.
 
         Raises:
             StoreError: it is not there.
             DamagedError: it is no such file.
         """
         try:
-            found = json.loads(self.read(name))
+            found = json.loads(self.read(name), object_hook=partial(Kept, f"{self.root}/{name}"))
         except (ValueError, RecursionError) as error:
             raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
         if not isinstance(found, dict):
@@ -103,13 +124,20 @@ class Store:
 
         Raises:
             StoreError: it is not there or cannot be read.
+            DamagedError: it is no file.
         """
         fs, place = self._place(name)
         self._saw(name)
         try:
             return fs.cat_file(place)
         except OSError as error:
-            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
+            raise self._unread(name, error) from error
+
+    def _unread(self, name: str, error: OSError) -> StoreError:
+        if error.errno in (errno.EISDIR, errno.ELOOP):
+            what = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
+            return DamagedError(f"{self.root}/{name} is {what}, where a file is due. Move it away, to have the file made again or to put it back.")
+        return StoreError(explain_failure("read", f"{self.root}/{name}", error))
 
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
@@ -207,7 +235,7 @@ class Store:
             with fs.open(place, "rb") as file:
                 yield cast("IO[bytes]", file)
         except OSError as error:
-            raise StoreError(explain_failure("read", f"{self.root}/{name}", error)) from error
+            raise self._unread(name, error) from error
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:

@@ -1,5 +1,6 @@
 """A decoder's shape, as its config.json has it: the matrices of each of its layers, its embeddings and its context."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,8 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
 
 def shape(store: Store, base: ModelRef) -> Shape:
     """Return a base's shape."""
-    return shape_of(store.load_json(f"{base.path}/config.json"), base.repo or base.name)
+    config = store.load_json(f"{base.path}/config.json")
+    return shape_of(json.loads(json.dumps(config)), base.repo or base.name)  # what a base's own file lacks is no damage
 
 
 def _context(text: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.errors import StoreError
+from core.errors import DamagedError, StoreError
 from core.records import AssessmentBatch
 from core.storage.store import Store, open_store
 from tests.conftest import CHECKOUT
@@ -183,6 +183,27 @@ def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content
         Store(str(tmp_path)).load("credentials", AssessmentBatch)
     reported = "".join(traceback.format_exception(refused.value))
     assert "hf_secret" not in reported
+
+
+def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
+    store = Store(str(tmp_path))
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").symlink_to("b.json")
+    for name, what in (("a.json", "a folder"), ("b.json", "a link that leads to itself")):
+        with pytest.raises(DamagedError, match=rf"{name} is {what}, where a file is due\. Move it away") as refused:
+            store.load(name, AssessmentBatch)
+        assert refused.value.exit_code == 2
+        with pytest.raises(DamagedError), store.reading(name):
+            pass
+
+
+@pytest.mark.parametrize("content", [{}, {"statistics": {}}, {"statistics": {"train": {"examples": 3}}}])
+def test_an_object_that_lacks_what_is_read_of_it_is_damage_that_names_file_and_key(tmp_path, content):
+    store = Store(str(tmp_path))
+    store.write_json("datasets/x/manifest.json", content)
+    assert store.load_json("datasets/x/manifest.json") == content
+    with pytest.raises(DamagedError, match=r"datasets/x/manifest\.json has no '\w+', so it is damaged\. Remove it"):
+        store.load_json("datasets/x/manifest.json")["statistics"]["train"]["mean"]
 
 
 def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
