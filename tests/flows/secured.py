@@ -19,6 +19,9 @@ import httpx
 from flows.terminal.server_access import new_password, server_environment
 from tests.conftest import CHECKOUT, SHARED
 
+SOON = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_HEARTBEAT_SECONDS": "2"}
+"""How often a worker asks for runs, and for its work pool: Prefect's ten and thirty seconds are long waits for a test."""
+
 
 @dataclass
 class Secured:
@@ -109,7 +112,8 @@ def secured_server(root: Path, **environment: str) -> Generator[Secured]:
         port = free.getsockname()[1]
     url, password = f"http://127.0.0.1:{port}", new_password()
     env = {**os.environ, **server_environment(password, port), "PREFECT_LOGGING_LEVEL": "INFO"}
-    env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data"), **environment}
+    env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data")}
+    env |= {**SOON, **environment}
     server = Secured(url, env, root, password)
 
     try:
