@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import certifi
@@ -85,6 +86,12 @@ def _guarded_resolve(host: object, *arguments: object, **options: object) -> obj
     if not _is_here(host):
         raise RuntimeError(f"A test tried to look up {host!r}. Tests use this machine only.")
     return _resolve(host, *arguments, **options)  # ty: ignore[invalid-argument-type]
+
+
+def needs(*modules: str) -> None:
+    """Skip where one is not installed, without importing it: torch and transformers take three seconds in each process of the tests."""
+    if missing := [name for name in modules if not find_spec(name)]:
+        pytest.skip(f"{', '.join(missing)} not installed; run `make setup`", allow_module_level=True)
 
 
 END_TO_END = ("flows", "terminal", "browser", "jobs", "test_install.py", "test_wheel.py")

@@ -150,7 +150,7 @@ def trainers(tmp_path_factory: pytest.TempPathFactory) -> Nursery:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     found = nursery_for({**THREADS, **own, **ENVIRONMENT})
     assert found
-    (tmp_path_factory.getbasetemp() / "python" / Path(found.address).name).symlink_to(found.address)
+    (tmp_path_factory.getbasetemp() / "python" / "trainers.socket").symlink_to(found.address)
     return found
 
 

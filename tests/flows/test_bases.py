@@ -11,6 +11,7 @@ from core.records import ModelRef
 from core.settings.pipeline import load_training
 from tasks.run import begin_run
 from tasks.training import base_model
+from tests.conftest import needs
 from tests.flows.conftest import write_settings
 from tests.tiny import tiny_base, tiny_settings
 
@@ -53,7 +54,7 @@ async def test_a_folder_is_read_where_it_is_and_is_another_base_when_it_changes(
 
 
 async def test_a_gguf_file_is_unpacked_once(tmp_path, data_root):
-    pytest.importorskip("trl", reason="the training group is not installed; run `make setup`")
+    needs("trl")
     gguf_file = pytest.importorskip("tests.tiny.gguf_file")
     gguf_file.write_gguf(tmp_path / "small.gguf")
     settings = settings_with(tmp_path, model="./small.gguf")

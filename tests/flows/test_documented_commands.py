@@ -9,12 +9,11 @@ import sys
 import pytest
 
 from flows.terminal.words import WORDS
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.flows.conftest import write_settings
 from tests.test_docs import COMMAND, PAGES, code_of
 
-pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
+needs("torch", "xllamacpp")
 
 pytestmark = pytest.mark.usefixtures("forked", "trainers")
 

@@ -23,12 +23,11 @@ from core.storage.traces import begin_trace, end_trace
 from flows.pipeline import pipeline
 from tasks.run_report import ReportRef
 from tests.browser.conftest import browser  # noqa: F401  # a fixture
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.flows.conftest import write_settings
 from tests.flows.secured import secured_server, until
 
-pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
+needs("torch", "xllamacpp")
 
 pytestmark = pytest.mark.usefixtures("forked", "trainers")
 

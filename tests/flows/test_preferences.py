@@ -21,6 +21,7 @@ from flows.generation import generation
 from flows.preferences import preferences
 from flows.repair import repair
 from flows.training import training
+from tests.conftest import needs
 from tests.flows.conftest import write_settings
 from tests.tiny import tiny_settings
 
@@ -75,7 +76,7 @@ async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_t
     assert "config_name: pairs" in store.read(f"{made.path}/README.md")
     assert list(data_root.glob("hub/datasets/**/pairs/train.parquet"))
 
-    pytest.importorskip("trl", reason="the training group is not installed; run `make setup`")
+    needs("trl")
     numbers = tiny_settings() | {"pairs": {"batch-size": 4, "max-steps": 2, "learning-rate": 0.001, "reply-prompts": 1, "reply-tokens": 8}}
     numbers["train"] |= {"max-length": 2048}  # the longest pair of so few is longer than what others of the tests learn
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(numbers), encoding="utf-8")

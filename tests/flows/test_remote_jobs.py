@@ -1,14 +1,11 @@
 """Training and export on a service of jobs: the commands a user runs, killed and cancelled on the way, against a server that really runs what is submitted."""
 
-import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +20,16 @@ from prefect.states import Cancelling
 from blocks.llama_runtime import read_runtime
 from core.errors import SettingsError
 from core.storage.store import Store
-from flows.assessment import assessment
-from flows.generation import generation
 from flows.training import training
-from tests.conftest import PACKAGES
-from tests.flows.conftest import command_nursery, write_settings
+from tests.conftest import PACKAGES, needs
+from tests.flows.conftest import write_settings
+from tests.flows.test_dataset import write_elsewhere
 from tests.hub_stub.client import Hub, start_hub
-from tests.hub_stub.job_runs import ENVIRONMENT
-from tests.jobs.conftest import LIBRARIES
 from tests.llama_sources import offer_sources
-from tests.nursery import Forked, Nursery, forked_python
+from tests.nursery import Forked, Nursery
 from tests.tiny import tiny_base, tiny_settings
 
-pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
-pytest.importorskip("xllamacpp", reason="llama.cpp is not installed; run `make setup`")
+needs("torch", "xllamacpp")
 
 TRAIN: dict[str, Any] = {
     "max-length": 1024,
@@ -66,7 +59,7 @@ class Elsewhere:
             "base": {"model": "me/tiny", "revision": "main", "license": "mit"},
             "flavors": {"train": "a100-large", "convert": "cpu-xl"},
             "train": {**TRAIN, "max-steps": steps, "seed": seed},
-            "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True},
+            "convert": {"fallback-pre-tokenizer": "qwen2", "allow-endless": True, "reply-tokens": 8, "greedy-tokens": 4, "heldout-examples": 2},
             "quantisations": ["q4_k_m"],
         }
         place = self.folder / f"settings-{seed}"
@@ -79,13 +72,13 @@ class Elsewhere:
         Path(path).write_text(yaml.safe_dump(text), encoding="utf-8")
         return path
 
-    def start(self, flow: str, settings: str) -> Forked:
+    def start(self, flow: str, settings: str, *more: str) -> Forked:
         """Start a flow in a process of its own, as a user would."""
-        return self.nursery.start(["-m", "flows.terminal", flow, f"--settings={settings}"], {**self.environment, "UNDERSTUDY_DATA": str(self.root)})
+        return self.nursery.start(["-m", "flows.terminal", flow, f"--settings={settings}", *more], {**self.environment, "UNDERSTUDY_DATA": str(self.root)})
 
-    def run(self, flow: str, settings: str) -> tuple[int, str]:
+    def run(self, flow: str, settings: str, *more: str) -> tuple[int, str]:
         """Run a flow to its end; return its exit code and what it printed."""
-        process = self.start(flow, settings)
+        process = self.start(flow, settings, *more)
         said, _ = process.communicate(timeout=280)
         return process.wait(), said
 
@@ -107,25 +100,18 @@ def kill(process: Forked) -> None:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Elsewhere]:
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str, nursery: Nursery, forked: None, trainers: Nursery) -> Iterator[Elsewhere]:
     folder = tmp_path_factory.mktemp("elsewhere")
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp's converter is not installed; run `make setup`")
     offer_sources(PACKAGES, runtime.converter)
-    with start_hub(folder / "hub", scheduling_s=1.0, python=forked_python(folder / "python")) as hub, ExitStack() as nurseries:
+    write_elsewhere(folder)
+    with start_hub(folder / "hub", scheduling_s=1.0, python=sys.executable) as hub:
         environment = {**os.environ, **hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
-        commands = nurseries.enter_context(closing(command_nursery(folder / "python", environment)))
-        own = {name: value for name, value in environment.items() if not name.startswith(("HF_", "PREFECT_"))}
-        in_a_job = {**own, **ENVIRONMENT, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "job"), "TQDM_DISABLE": "1"}
-        nurseries.enter_context(closing(Nursery(folder / "python", LIBRARIES, in_a_job, (str(folder / "hub/jobs"),))))
-        place = Elsewhere(folder / "data", hub, environment, folder, commands)
-        settings = place.settings()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("UNDERSTUDY_DATA", str(place.root))
-            asyncio.run(generation(settings=settings))
-            asyncio.run(assessment(settings=settings))
-        code, said = place.run("dataset", settings)
+        assert nursery.fits(environment)
+        place = Elsewhere(folder / "data", hub, environment, folder, nursery)
+        code, said = place.run("dataset", place.settings(), f"--checkpoints={folder / 'old.jsonl'}", f"--transcripts={folder / 'transcripts'}")
         assert code == 0, said
         push_base(place)
         yield place
@@ -134,8 +120,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
 def push_base(place: Elsewhere) -> None:
     """Put a tiny base on the Hub, as somebody did with every base model."""
     push = "import sys; from huggingface_hub import HfApi; a = HfApi(); a.create_repo('me/tiny'); a.upload_folder(repo_id='me/tiny', folder_path=sys.argv[1])"
-    command = [sys.executable, "-W", "ignore", "-c", push, str(tiny_base())]
-    subprocess.run(command, env=place.environment, check=True, capture_output=True)
+    process = place.nursery.start(["-c", push, str(tiny_base())], place.environment)
+    said, _ = process.communicate(timeout=120)
+    assert process.wait() == 0, said
 
 
 def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):

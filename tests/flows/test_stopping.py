@@ -16,7 +16,7 @@ import pytest
 from flows.assessment import assessment
 from flows.dataset import dataset
 from flows.generation import generation
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.flows.conftest import start_program, write_settings
 from tests.flows.secured import until
 
@@ -113,7 +113,7 @@ def test_sigterm_to_make_ends_the_command_and_its_server_and_keeps_what_was_made
 @pytest.fixture(scope="module")
 def with_dataset(prefect_server, tmp_path_factory):
     """A data root with a dataset, and the settings by which it was made."""
-    pytest.importorskip("torch", reason="the training group is not installed; run `make setup`")
+    needs("torch")
     folder = tmp_path_factory.mktemp("with-dataset")
     settings = write_settings(folder)
 

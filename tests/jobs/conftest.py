@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 
 from blocks.llama_runtime import read_runtime
-from tests.conftest import CHECKOUT, SHARED
+from tests.conftest import CHECKOUT, RUN, SHARED, needs
 from tests.nursery import Forked, Nursery
 
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "train_sft.py"
@@ -76,10 +76,15 @@ NURSERIES: list[Nursery] = []
 
 
 def nursery_for(given: dict[str, str]) -> Nursery | None:
-    """Return the process with the libraries of trainings, from which runs, what flows start and tiny bases are forked; none in another environment."""
+    """Return the process with the libraries of trainings, from which runs, jobs, what flows start and tiny bases are forked; none in another environment.
+
+    All workers of a test run have one.
+    """
     if not NURSERIES:
         own = environment({"TQDM_DISABLE": "1"})  # as the scripts set it
-        NURSERIES.append(Nursery(Path(tempfile.mkdtemp(dir=SHARED)), LIBRARIES, own, [str(CHECKOUT / room) for room in ("deployments/jobs", "tests/tiny")]))
+        # a job's script lies in a temporary folder
+        programs = [*(str(CHECKOUT / room) for room in ("deployments/jobs", "tests/tiny")), tempfile.gettempdir()]
+        NURSERIES.append(Nursery(SHARED / "trainers", LIBRARIES, own, programs, RUN))
         atexit.register(NURSERIES[0].close)
     return NURSERIES[0] if NURSERIES[0].fits(given) else None
 
@@ -277,7 +282,7 @@ def make_base(folder: Path, architecture: str) -> Path:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both splits, of conversations of one to three exchanges."""
-    pytest.importorskip("trl")
+    needs("trl")
     folder = tmp_path_factory.mktemp("data")
     write_parquet(folder / "train.parquet", chats(24, lambda number: 1 + number % 3))
     write_parquet(folder / "validation.parquet", chats(6))
@@ -287,6 +292,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A random model of each architecture."""
-    pytest.importorskip("trl")
+    needs("trl")
     folder = tmp_path_factory.mktemp("bases")
     return {name: make_base(folder / name, name) for name in ARCHITECTURES}

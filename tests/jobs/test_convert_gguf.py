@@ -19,11 +19,11 @@ import pytest
 
 from blocks.llama_runtime import read_runtime
 from core.training.specs import MARKERS
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.hub_stub.client import Hub, rate_limit, start_hub
 from tests.jobs.conftest import QWEN_IMAGES, qwen_with_images, start
 
-pytest.importorskip("trl")
+needs("trl")
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
 RUNTIME = read_runtime()
 if RUNTIME is None or RUNTIME.converter is None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from blocks.llama_runtime import read_runtime
+from tests.conftest import needs
 from tests.jobs.conftest import kill_when, run
 from tests.tiny import tiny_base
 
@@ -92,7 +93,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.fixture(scope="module")
 def base() -> Path:
     """A model of two layers that has seen a few dull conversations."""
-    pytest.importorskip("trl")
+    needs("trl")
     return tiny_base(chats(64, lambda number, _: DULL[number % 3]), layers=2, vocab_size=400, max_length=160, steps=40)
 
 

@@ -16,10 +16,10 @@ from core.settings.pipeline import Slicing
 from core.training.windows import windowed_tokens
 from deployments.jobs.train.data import Row
 from deployments.jobs.train.windows import trimmed, windows_of
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.jobs.conftest import SYSTEM, Reported, chats, read_metrics, train, write_parquet
 
-pytest.importorskip("trl")
+needs("trl")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 NO_THINK = CHECKOUT / "config" / "training" / "qwen3-no-think.jinja"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from blocks.llama_runtime import read_runtime
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.jobs.conftest import Reported, train
 
-pytest.importorskip("trl")
+needs("trl")
 EXPORT = CHECKOUT / "deployments" / "jobs" / "built" / "convert_gguf.py"
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import needs
 from tests.jobs.conftest import PROVING, SCRIPT, SYSTEM, label, make_tokenizer
 
-pytest.importorskip("trl")
+needs("trl")
 
 SMOLLM2 = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.jobs.conftest import make_tokenizer
 
-pytest.importorskip("trl")
+needs("trl")
 EXPORT = runpy.run_path(str(CHECKOUT / "deployments/jobs/built/convert_gguf.py"))
 COMMANDS = ("from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter", "message", "requires")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import needs
 from tests.jobs.conftest import PROVING, SCRIPT, label, make_tokenizer, read_metrics, succeed, write_parquet
 
-pytest.importorskip("trl")
+needs("trl")
 
 FAMILIES: dict[str, tuple[dict[str, str], list[str], str]] = {  # template: special tokens, what begins a turn and is quoted, what ends a reply
     "qwen3_instruct_2507": ({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}, ["<|im_start|>"], "<|im_end|>"),

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import needs
 from tests.jobs.conftest import SCRIPT, Reported, train
 
-pytest.importorskip("trl")
+needs("trl")
 
 
 @pytest.fixture(scope="module")

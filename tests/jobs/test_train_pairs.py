@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.jobs.conftest import SYSTEM, TOPICS, Reported, chats, kill_when, read_metrics, succeed, train, write_parquet
 
-pytest.importorskip("trl")
+needs("trl")
 pytestmark = [pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")]
 
 PAIRS = CHECKOUT / "deployments" / "jobs" / "built" / "train_pairs.py"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.hub_stub.client import Hub, rate_limit, start_hub
 from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, kill_when, read_metrics, run, succeed, train, write_parquet
 
-pytest.importorskip("trl")
+needs("trl")
 pytestmark = [
     # PEFT asks transformers by a name that transformers is giving up, and the Hub's client sends files in a way that httpx2 is.
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -92,12 +92,15 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
     (folder / "scattered.jinja").write_text(SCATTERED, encoding="utf-8")
     once: list[object] = ["--max-steps", 1]
     together: list[object] = [*once, "--batch-size", 1, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
+    brief: list[object] = ["--no-gradient-checkpointing", "--max-steps"]
     asked: dict[str, tuple[str, list[object]]] = {
-        **{name: (name, []) for name in ARCHITECTURES},
-        "qwen3.5": ("qwen3.5", ["--chat-template", NO_THINK, "--target-modules", "all-linear"]),
+        **{name: (name, [*brief, 10]) for name in ARCHITECTURES},
+        "qwen3": ("qwen3", []),
+        # its linear attention takes a third of a second a step on a CPU
+        "qwen3.5": ("qwen3.5", [*brief, 6, "--chat-template", NO_THINK, "--target-modules", "all-linear"]),
         "every-2-steps": ("qwen3", ["--save-steps", 2]),
         "by-length": ("qwen3", BY_LENGTH),
-        "no-think": ("qwen3", ["--chat-template", NO_THINK]),
+        "no-think": ("qwen3", [*brief, 10, "--chat-template", NO_THINK]),
         **{f"{name}-loose": (name, together) for name in ("qwen3", "gemma3-vision")},
         **{f"{name}-packed": (name, [*together, "--packing"]) for name in ("qwen3", "gemma3-vision")},
         "named": ("gemma3", ["--chat-template", "gemma3_training", *once]),

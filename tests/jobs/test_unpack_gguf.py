@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, needs
 from tests.jobs.conftest import Reported, train
 from tests.tiny.gguf_file import TEMPLATE, write_gguf
 
-pytest.importorskip("trl")
+needs("trl")
 gguf = pytest.importorskip("gguf")
 
 SCRIPT = CHECKOUT / "deployments/jobs/built/unpack_gguf.py"
