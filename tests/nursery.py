@@ -156,6 +156,8 @@ class Nursery:
             self._process.kill()
             self._process.communicate()
             Path(self.address).unlink(missing_ok=True)
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            self._process = None  # still running for others, it ends with the one who owns it
 
 
 def alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
