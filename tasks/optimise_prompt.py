@@ -10,7 +10,7 @@ from core.authoring.optimisation import FOLDER, Optimisation, optimisation_of, p
 from core.authoring.prompt_reflection import ProposalCheck, reflect_on, reflection_request, write_better
 from core.authoring.prompt_search import Play, Played, PromptSearch, Proposal, Propose
 from core.authoring.start_prompts import prompt_file, start_text
-from core.errors import DesignError, ModelError, RunStoppedError, SettingsError, StoreError
+from core.errors import DesignError, ModelError, RunStoppedError, SettingsError
 from core.fingerprint import fingerprint
 from core.llm.bills import bills
 from core.llm.run import Run
@@ -21,7 +21,7 @@ from core.rehearsal.plan import RehearsalPlan
 from core.reports.costs import optimise_sentence
 from core.reports.render import markdown
 from core.storage.store import Store
-from core.storage.whole_files import explain_failure, replace_file
+from core.storage.whole_files import failure, replace_file
 from core.text_files import read_text
 from tasks.artifacts import publish_report
 from tasks.assessment import judge_transcripts
@@ -189,7 +189,7 @@ def _write_prompt(store: Store, domain: str, text: str, to: str | None) -> str:
     try:
         replace_file(path, whole.encode())  # half a file would not be replaced by the same command
     except OSError as error:
-        raise StoreError(explain_failure("write", str(path), error)) from error
+        raise failure("write", str(path), error) from error
     return str(path)
 
 

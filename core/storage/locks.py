@@ -21,6 +21,7 @@ from typing import Protocol
 from core.errors import HeldError, StoreError
 from core.storage.leases import take_lease
 from core.storage.store import Store
+from core.storage.whole_files import failure
 
 FOLDER = ".locks"
 
@@ -147,7 +148,7 @@ def _take_file(path: Path, name: str) -> Lock:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StoreError(f"Cannot write {path}: {error.strerror}. Check that the folder is writable.") from error
+            raise failure("write", str(path), error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(handle, path):
@@ -160,6 +161,8 @@ def _take_file(path: Path, name: str) -> Lock:
             raise HeldError(f"{name} is being made by {holder or 'another process'}{since and f', since {since}'}.", holder or "another process") from None
         except OSError as error:
             if error.errno != errno.ESTALE:  # on NFS: the file was removed between opening and locking
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no room for the holder's name
+                    raise failure("write", str(path), error) from error
                 raise StoreError(f"Cannot lock {path}: {error.strerror}. Give a data root whose file system has locks.") from error
         finally:
             if handle not in _FILES:

@@ -13,7 +13,7 @@ from core.errors import StoreError
 from core.storage.json_lines import read_objects
 from core.storage.store import Store
 from core.storage.traces import trace
-from core.storage.whole_files import explain_failure
+from core.storage.whole_files import failure
 
 Line = dict[str, Any]
 Decide = Callable[[Sequence[Line]], Line | None]
@@ -73,7 +73,7 @@ class LocalLog:
                 if line is not None:
                     self._add(handle, to_json(line) + b"\n")
         except OSError as error:
-            raise StoreError(explain_failure("write", f"{self._store.root}/{self._path}", error)) from error
+            raise failure("write", f"{self._store.root}/{self._path}", error) from error
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Give the file back to the system; at its end, the interpreter has taken `os` apart."""

@@ -20,7 +20,7 @@ from core.errors import DamagedError, StoreError
 from core.paths import project_path
 from core.storage.file_states import FileState, object_state
 from core.storage.traces import trace
-from core.storage.whole_files import ROOT_VARIABLE, explain_failure, holds, open_to_append, part_of, replace_file, wrong_in
+from core.storage.whole_files import ROOT_VARIABLE, failure, holds, open_to_append, part_of, replace_file, wrong_in
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -131,13 +131,7 @@ class Store:
         try:
             return fs.cat_file(place)
         except OSError as error:
-            raise self._unread(name, error) from error
-
-    def _unread(self, name: str, error: OSError) -> StoreError:
-        if error.errno in (errno.EISDIR, errno.ELOOP):
-            what = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
-            return DamagedError(f"{self.root}/{name} is {what}, where a file is due. Move it away, to have the file made again or to put it back.")
-        return StoreError(explain_failure("read", f"{self.root}/{name}", error))
+            raise failure("read", f"{self.root}/{name}", error) from error
 
     def exists(self, name: str) -> bool:
         """Say whether a file or folder is there."""
@@ -191,12 +185,18 @@ class Store:
         return {name: object_state(info) for name, info in named if name.endswith(ending) and not wrong_in(name)}
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
-        """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out."""
+        """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         fs, place = self._place(folder)
         try:
             found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False) if path != place]  # of a file, itself is listed
         except (FileNotFoundError, NotADirectoryError):
             found = []
+        except OSError as error:
+            raise failure("read", f"{self.root}/{folder}", error) from error
         names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
         if noted := trace():
             noted.listed(folder, beginning, ending, names)
@@ -217,7 +217,7 @@ class Store:
             else:
                 fs.pipe_file(place, data)  # object stores publish an object whole
         except OSError as error:
-            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+            raise failure("write", f"{self.root}/{name}", error) from error
         if noted := trace():
             noted.wrote(name)
         return name
@@ -235,7 +235,7 @@ class Store:
             with fs.open(place, "rb") as file:
                 yield cast("IO[bytes]", file)
         except OSError as error:
-            raise self._unread(name, error) from error
+            raise failure("read", f"{self.root}/{name}", error) from error
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:
@@ -255,7 +255,7 @@ class Store:
                     file.flush()
                     fs.put_file(file.name, place)
         except OSError as error:
-            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+            raise failure("write", f"{self.root}/{name}", error) from error
         if noted := trace():
             noted.wrote(name)
 
@@ -271,7 +271,7 @@ class Store:
         except OSError as error:
             # S3 answers 412, others FileExistsError; a request that was sent twice below us meets its own object
             if not fs.exists(place):
-                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+                raise failure("write", f"{self.root}/{name}", error) from error
             return fs.cat_file(place) == content
         return True
 
@@ -285,7 +285,7 @@ class Store:
         try:
             found: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
         except OSError as error:
-            raise StoreError(explain_failure("read", self.root, error)) from error
+            raise failure("read", self.root, error) from error
         return [found[path] for path in sorted(found)]
 
     def write_json(self, name: str, value: Any) -> str:
@@ -304,7 +304,7 @@ class Store:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise StoreError(explain_failure("remove", f"{self.root}/{name}", error)) from error
+            raise failure("remove", f"{self.root}/{name}", error) from error
         if noted := trace():
             noted.removed(name)
 
@@ -318,7 +318,7 @@ class Store:
         try:
             file = open_to_append(Path(place)) if self.is_local else None
         except OSError as error:
-            raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+            raise failure("write", f"{self.root}/{name}", error) from error
 
         if noted := trace():
             noted.appends(name)
@@ -334,7 +334,7 @@ class Store:
                     written.append(line)
                     fs.pipe_file(place, "".join(written).encode())
             except OSError as error:
-                raise StoreError(explain_failure("write", f"{self.root}/{name}", error)) from error
+                raise failure("write", f"{self.root}/{name}", error) from error
 
         return append
 
@@ -356,7 +356,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(explain_failure("make", str(path.parent), error)) from error
+            raise failure("make", str(path.parent), error) from error
         return path
 
     def made(self, folder: str) -> None:

@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
+from core.errors import DamagedError, StoreError
 from core.storage.leftovers import mark
 
 ROOT_VARIABLE = "UNDERSTUDY_DATA"
@@ -65,8 +66,15 @@ def part_of(path: Path) -> Generator[IO[bytes]]:
         raise
 
 
-def explain_failure(verb: str, what: str, error: OSError) -> str:
-    """Return what failed, why, and what to do."""
+def failure(verb: str, what: str, error: OSError) -> StoreError:
+    """Return an error that says what failed, why, and what to do.
+
+    Args:
+        verb: what was to be done, such as `write`; what: to which file or folder.
+    """
+    if error.errno in (errno.EISDIR, errno.ELOOP):
+        stands = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
+        return DamagedError(f"{what} is {stands}, where a file is due. Move it away, to have the file made again or to put it back.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
     elif isinstance(error, FileNotFoundError):
@@ -75,4 +83,4 @@ def explain_failure(verb: str, what: str, error: OSError) -> str:
         remedy = f"The data root cannot be {'read' if verb == 'read' else 'written'}. Set {ROOT_VARIABLE} to a folder that can."
     else:
         remedy = "Run the same command again: what was already made is kept."
-    return f"Cannot {verb} {what}: {error.strerror or error}. {remedy}"
+    return StoreError(f"Cannot {verb} {what}: {error.strerror or error}. {remedy}")

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from core.errors import DamagedError, StoreError
 from core.records import AssessmentBatch
+from core.storage.locks import take_lock
+from core.storage.shared_log import open_shared_log
 from core.storage.store import Store, open_store
 from tests.conftest import CHECKOUT
 
@@ -77,6 +79,11 @@ def test_a_full_disk_is_reported_as_such(tmp_path):
         with pytest.raises(StoreError, match="The disk is full"):
             store.write("after.json", "x" * 100_000)
         assert [path.name for path in disk.iterdir()] == ["before.json"]
+        with suppress(OSError), (disk / "rest").open("wb", buffering=0) as rest:
+            while rest.write(b"x" * 4096):
+                pass
+        with pytest.raises(StoreError, match="The disk is full"):
+            take_lock(store, "turns/x")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -188,6 +195,7 @@ def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content
 def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
     store = Store(str(tmp_path))
     (tmp_path / "a.json").mkdir()
+    (tmp_path / "a.jsonl").mkdir()
     (tmp_path / "b.json").symlink_to("b.json")
     for name, what in (("a.json", "a folder"), ("b.json", "a link that leads to itself")):
         with pytest.raises(DamagedError, match=rf"{name} is {what}, where a file is due\. Move it away") as refused:
@@ -195,6 +203,10 @@ def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
         assert refused.value.exit_code == 2
         with pytest.raises(DamagedError), store.reading(name):
             pass
+    with pytest.raises(DamagedError, match="a folder, where a file is due"):
+        store.write("a.json", "{}")
+    with pytest.raises(DamagedError, match="a folder, where a file is due"):
+        open_shared_log(store, "a").exchange(lambda _: {"call": 1})
 
 
 @pytest.mark.parametrize("content", [{}, {"statistics": {}}, {"statistics": {"train": {"examples": 3}}}])
