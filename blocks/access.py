@@ -94,7 +94,7 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     problems += await asyncio.to_thread(lambda: block.hub.problems([scripts])[0])
     if block.job_hub() is not block.hub:
         refused = await asyncio.to_thread(lambda: block.job_hub().problems(pushed)[0])
-        problems += [HubError(f"{JOB_TOKEN}, the token that jobs are given: {error}") for error in refused]
+        problems += [HubError(f"{JOB_TOKEN}, the token for jobs: {error}") for error in refused]
     try:
         offered = await asyncio.to_thread(block.offered)
     except HubError:
@@ -102,6 +102,6 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     machines = flavors(load_hardware(), offered)
     for setting, name in (("flavors.train", training.flavors.train), ("flavors.convert", training.flavors.convert)) if training.flavors else ():
         if name not in machines:
-            where = "are offered" if offered else "config/hardware.yaml has"
-            problems.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}; {where}: {', '.join(machines)}."))
+            known = "The service offers" if offered else "config/hardware.yaml has"
+            problems.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}. {known}: {', '.join(machines)}."))
     return problems

@@ -56,7 +56,7 @@ class BoundedClient(Httpx2AiohttpClient):
             async for piece in response.aiter_bytes():
                 held += piece
                 if len(held) > most:
-                    raise MalformedError(f"the answer has more than {most:,} bytes, and none to this request can have as many")
+                    raise MalformedError(f"the answer has more than {most:,} bytes, the most that this request allows")
         finally:
             await response.aclose()
         response._content = bytes(held)  # as `aread` does
@@ -136,17 +136,17 @@ class Endpoint:
     def malformed(self, request: ChatRequest, reason: str) -> MalformedError | SettingsError:
         """Return the error for an answer that is not the API's: one item's, unless the API has answered nobody yet."""
         if self.answered:
-            return MalformedError(f"{self.reference}: what came from {self.where} is not an answer of {self.api} ({reason}).")
+            return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api} ({reason}).")
         self.strangers.add(f"{request.item} {request.role}")
         if len(self.strangers) >= STRANGERS:
-            return SettingsError(f"{self.reference}: what answers at {self.where} is not {self.api} ({reason}). Check the base URL.")
-        return MalformedError(f"{self.reference}: what came from {self.where} is not an answer of {self.api} ({reason}). Check the base URL.")
+            return SettingsError(f"{self.reference}: the server at {self.where} does not provide {self.api} ({reason}). Check the base URL.")
+        return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api} ({reason}). Check the base URL.")
 
     def nothing_there(self) -> SettingsError | MalformedError:
         """Return the error for an address at which the API is not found, or is no longer found."""
         if self.answered:
-            return MalformedError(f"{self.reference}: what came from {self.where} is not an answer of {self.api}.")
-        return SettingsError(f"{self.reference}: what answers at {self.where} is not {self.api}. Check the base URL.")
+            return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api}.")
+        return SettingsError(f"{self.reference}: the server at {self.where} does not provide {self.api}. Check the base URL.")
 
     def _failed(self, request: ChatRequest, error: Exception) -> UnderstudyError:
         for cause in causes(error):
@@ -156,7 +156,7 @@ class Endpoint:
                 return self.malformed(request, f"its {quoted(str(cause)) or 'encoding'} cannot be undone")
         # not httpx2's timeouts: httpx-aiohttp makes one of every connection that is lost
         if any(isinstance(cause, TimeoutError) for cause in causes(error)) and not never_sent(error):
-            return ModelTimeoutError(f"{self.reference} gave no answer in time.")
+            return ModelTimeoutError(f"{self.reference} did not answer in time.")
         if any(isinstance(cause, httpx2.TransportError | OSError) for cause in causes(error)):
             return unreachable(self.reference, self.where, error)
         return self.malformed(request, f"{type(error).__name__}: {quoted(str(error))}"[:200])

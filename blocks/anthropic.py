@@ -137,7 +137,7 @@ class AnthropicChat:
         """
         message = self.endpoint.read(request, content, _Message)
         if message.stop_reason == "model_context_window_exceeded":
-            raise ContextError(f"{self.reference}: the answer ran into the end of the context window. Choose a model with a larger context.")
+            raise ContextError(f"{self.reference}: the answer was cut off at the end of the context window. Choose a model with a larger context.")
         thinks = self._options.get("thinking") != {"type": "disabled"}
         return _reply(message, thinks, allowances(headers, LIMIT_HEADERS), headers.get("request-id"))
 
@@ -145,7 +145,7 @@ class AnthropicChat:
         try:
             return {"type": "json_schema", "schema": anthropic.transform_schema(dict(schema))}
         except (ValueError, AssertionError) as error:
-            refused = SettingsError(f"{self.reference} cannot take the form of the answer: {error}. Choose another model for the role.")
+            refused = SettingsError(f"{self.reference} does not support the requested answer format: {error}. Choose another model for the role.")
             refused.unbilled = True
             raise refused from error
 

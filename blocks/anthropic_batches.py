@@ -103,10 +103,10 @@ class AnthropicBatches:
         """Return what came of each request."""
         found = self._read(await self._ask("get", f"{PATH}/{batch}"))
         if found.results_url is None:
-            raise MalformedError(f"{self.reference}: batch {batch} has ended, and has no results.")
+            raise MalformedError(f"{self.reference}: batch {batch} has ended without results.")
         read = list(lines(await self._ask("get", found.results_url), self.reference))
         if len(read) < found.request_counts.over:
-            raise MalformedError(f"{self.reference}: {len(read)} of {found.request_counts.over} results of batch {batch} came.")
+            raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {found.request_counts.over} results.")
         for line in read:
             yield self._result(line)
 

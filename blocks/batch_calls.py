@@ -30,7 +30,7 @@ def lines(content: bytes, reference: str) -> Iterator[dict[str, Any]]:
             value = json.loads(line)
         except (ValueError, RecursionError) as broken:
             if not line.endswith(b"\n"):
-                raise MalformedError(f"{reference}: the results of a batch came only in part.") from broken
+                raise MalformedError(f"{reference}: the results of a batch are incomplete.") from broken
             value = None
         yield value if isinstance(value, dict) else {}
 

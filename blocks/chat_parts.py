@@ -70,7 +70,7 @@ def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part
     else:
         path = Path(against)
         if not path.is_file():
-            raise SettingsError(f"--against is {against!r}, which is no file.{nearest(against, [BASE])} Allowed: {BASE}, or the path of a GGUF.")
+            raise SettingsError(f"--against is {against!r}, which is not a file.{nearest(against, [BASE])} Allowed: {BASE}, or the path of a GGUF.")
         other = _from_file(path.stem if path.stem != UNDERSTUDY else "other", path, pack)
     if other.path.samefile(understudy.path):
         raise SettingsError(f"Both are the same file ({other.path}). Name another one with --model or --against.")

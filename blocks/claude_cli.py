@@ -119,8 +119,8 @@ class ClaudeCliChat:
             last = redact((said or out).strip())[-300:]
             if signal_name(code):
                 words = explain(f"The program of {self.reference}", code, before=before)
-                raise ProviderError(f"{words}{f' Its last words were: {last}' if last else ''}") from None
-            end = f": {last}" if last else ", and said nothing."
+                raise ProviderError(f"{words}{f' Its last output: {last}' if last else ''}") from None
+            end = f": {last}" if last else ", and printed nothing."
             raise ProviderError(f"{self.reference}: the program ended with exit code {code} and no result{end}") from None
         finish: Literal["stop", "length", "refusal"] = "stop"
         repaired: tuple[Repair, ...] = ()
@@ -167,7 +167,7 @@ class ClaudeCliChat:
         while stream and (piece := await stream.read(65536)):
             held += piece
             if len(held) > most:
-                raise MalformedError(f"{self.reference}: the program printed more than {most:,} bytes, and no answer to this request can have as many.")
+                raise MalformedError(f"{self.reference}: the program printed more than {most:,} bytes, the most that this request allows.")
         return bytes(held)
 
     def _explained(self, result: _Result, text: str) -> UnderstudyError:

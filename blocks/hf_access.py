@@ -36,12 +36,12 @@ class Account:
             HubError: it may not.
         """
         if self.role == "read":
-            raise HubError(f"The token of {self.name} may only read. Make one that may write ({TOKENS}) and put it into HF_TOKEN.")
+            raise HubError(f"The token of {self.name} is read-only. Create one with write access ({TOKENS}) and put it into HF_TOKEN.")
         if namespace not in (self.name, *self.orgs):
             allowed = ", ".join([self.name, *self.orgs])
-            raise HubError(f"{what} is in {namespace!r}, where the token of {self.name} may not write. Allowed: {allowed}.")
+            raise HubError(f"{what} is in {namespace!r}, where the token of {self.name} has no write access. Allowed: {allowed}.")
         if self.orgs.get(namespace) in READERS:
-            raise HubError(f"{what} is in {namespace!r}, where {self.name} may only read. Ask an administrator there for the role contributor or write.")
+            raise HubError(f"{what} is in {namespace!r}, where {self.name} has only read access. Ask an administrator there for the role contributor or write.")
 
     def make(self, repo: str) -> None:
         """Check that the token may make a repository.
@@ -53,7 +53,8 @@ class Account:
         scopes = self.scopes.get(namespace, frozenset())
         if self.role == "fineGrained" and not any(name.startswith("repo.") and not name.endswith(".read") for name in scopes):
             raise HubError(
-                f"The fine-grained token of {self.name} may not make the repository {repo}. Give it write access to the repositories of {namespace} ({TOKENS})."
+                f"The fine-grained token of {self.name} has no permission to create the repository {repo}. Give it write access to "
+                f"the repositories of {namespace} ({TOKENS})."
             )
 
     def run_jobs(self, namespace: str) -> None:
@@ -65,7 +66,9 @@ class Account:
         self.enter(namespace, "The account that pays for jobs")
         # the Hub's OpenAPI description (huggingface.co/.well-known/openapi.json) names job.write among tokens' permissions
         if self.role == "fineGrained" and "job.write" not in self.scopes.get(namespace, ()):
-            raise HubError(f"The fine-grained token of {self.name} may not start jobs of {namespace}. Give it the permission for jobs there ({TOKENS}).")
+            raise HubError(
+                f"The fine-grained token of {self.name} has no permission to start jobs in {namespace}. Give it the permission for jobs there ({TOKENS})."
+            )
 
 
 def account_of(answer: Mapping[str, Any]) -> Account:

@@ -25,16 +25,16 @@ PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
 FIRST, LONGEST, LONGEST_ASKED = 0.5, 30.0, 120.0
 """Seconds: the pause after a failure doubles from the one to the other; and the longest that the Hub may ask for."""
 
-OFFLINE = "HF_HUB_OFFLINE is set, so that the Hugging Face Hub cannot be reached. Unset it, or use dataset.hub: local."
+OFFLINE = "HF_HUB_OFFLINE is set, so the Hugging Face Hub cannot be reached. Unset it, or use dataset.hub: local."
 
 XET = "Large files go by Xet, which has servers of its own: where a firewall stops them, set HF_HUB_DISABLE_XET=1."
 
 REMEDIES = {
     401: "Check the token: it is wrong, expired or revoked.",
     402: "The account has no credit for this: add some at huggingface.co/settings/billing.",
-    403: "The token may not do this. Make one that may write to this repository, and start jobs if jobs are to run.",
-    404: "Check the repository's name and the token: a private repository is not shown to those who may not see it.",
-    413: "A file is larger than the Hub takes: the README.md, or one that is not sent as a large file.",
+    403: "The token has no permission for this. Create one that can write to this repository and, for jobs, start them.",
+    404: "Check the repository's name and the token: a private repository is hidden from tokens without access.",
+    413: "A file is larger than the Hub accepts: the README.md, or one that is not sent as a large file.",
 }
 """What to do, by status."""
 
@@ -149,16 +149,16 @@ def fault(doing: str, error: BaseException, endpoint: str, attempts: int = 1) ->
     if isinstance(error, httpx2.TransportError | httpx2.DecodingError):
         return f"The Hub cannot be reached at {where} while {doing}{tried}: {said}."
     if isinstance(error, NotYetError):
-        return f"The Hub agreed and did not do it while {doing}{tried}: {said}."
+        return f"The Hub reported success but changed nothing while {doing}{tried}: {said}."
     if isinstance(error, ConnectionError | RuntimeError):
         return f"The connection failed while {doing}{tried}: {said}.{'' if constants.HF_HUB_DISABLE_XET else f' {XET}'}"
     if isinstance(error, OSError):
-        return f"{'A file cannot be read or written' if error.errno else 'What came was not whole'} while {doing}{tried}: {said}."
+        return f"{'A file cannot be read or written' if error.errno else 'The response was incomplete'} while {doing}{tried}: {said}."
     if isinstance(error, ValueError) and isinstance(error.__cause__, BadRequestError):
         return f"The Hub refuses what was sent while {doing}: {' '.join(str(error).split())[:500].rstrip('.')}."
     if isinstance(error, HOPELESS):
         return f"The Hub's client refuses this while {doing}: {said}."
-    return f"The Hub's answer cannot be read while {doing}{tried}: {type(error).__name__}, {said}. A proxy, or a Hub in trouble, answers so."
+    return f"The Hub's answer cannot be read while {doing}{tried}: {type(error).__name__}, {said}. A proxy, or an outage of the Hub, can cause this."
 
 
 def _line(text: str) -> str:

@@ -120,7 +120,7 @@ class HfHub(CredentialsBlock):
         try:
             validate_repo_id(one.repo)
         except HFValidationError as error:
-            raise SettingsError(f"The name {one.repo!r} is no name of a repository: {error}. Correct dataset.repo or export.repo.") from error
+            raise SettingsError(f"{one.repo!r} is not a valid repository name: {error}. Correct dataset.repo or export.repo.") from error
         account.enter(one.repo.partition("/")[0], f"The repository {one.repo!r}")
         found = self.patiently(f"looking at {one.repo}", lambda: look(api, one.repo, one.kind))
         if found is None:
@@ -163,7 +163,7 @@ class HfHub(CredentialsBlock):
         oid = self.patiently("committing", commit)
         self._tag(api, repo, kind, tag, oid)
         if differing := self._differing(api, repo, kind, files, oid):
-            raise HubError(f"{repo} at {oid[:12]} has another {differing[0]} than was pushed. Look at the repository, and push again.")
+            raise HubError(f"The {differing[0]} of {repo} at {oid[:12]} differs from what was pushed. Look at the repository, and push again.")
         return Commit(oid=oid, url=self.page(repo, kind, oid))
 
     def where(self) -> str:

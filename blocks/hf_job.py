@@ -214,13 +214,13 @@ class HfJob(JobBlock[JobResult]):
                 try:
                     return self.agreed(spec) or submitted, False
                 except HubError as trouble:
-                    self.logger.warning("Whether the job %s is the only one of its key is not known yet. %s", submitted.id, trouble)
+                    self.logger.warning("It is not known yet whether the job %s is the only one with its key. %s", submitted.id, trouble)
                     return submitted, False
         raise AssertionError
 
     def _look_again(self, spec: JobSpec, error: BaseException, attempt: int) -> JobStatus | None:
         """Return the job of a submission that seemed to fail, if it is there; an error if that was the last attempt."""
-        perhaps = f"A job may appear all the same: {self._page()} shows it, and the same command takes it up."
+        perhaps = f"A job may still appear: {self._page()} shows it, and the same command resumes it."
         try:
             there = self.agreed(spec)
         except HubError as trouble:
@@ -234,7 +234,7 @@ class HfJob(JobBlock[JobResult]):
         try:
             job = (await submission)[0]
         except Exception as error:
-            self.logger.error("A job may have been submitted all the same; look at %s and cancel it there. %s", self._page(), error)
+            self.logger.error("A job may have been submitted anyway; look at %s and cancel it there. %s", self._page(), error)
             return
         if isinstance(job, JobStatus):
             await asyncio.to_thread(self.cancel_or_say, job)

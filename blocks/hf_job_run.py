@@ -129,7 +129,7 @@ class HfJobRun(JobRun[JobResult]):
                 if not other.ended and other.id != self.job.id:
                     self._block.cancel_or_say(other)
         except HubError as error:
-            self._block.logger.warning("Whether another job makes the same is not known. %s", error)
+            self._block.logger.warning("It is not known whether another job makes the same result. %s", error)
 
     def _meet_late(self) -> None:
         """Take the job that counts for all who look, where another has appeared since this one was submitted."""
@@ -139,7 +139,7 @@ class HfJobRun(JobRun[JobResult]):
             self._trouble = f" ({error})"
             return
         if counts and counts.id != self.job.id:
-            self._block.logger.warning("The job %s was submitted earlier and appeared late: it is watched in the place of %s.", counts.url, self.job.id)
+            self._block.logger.warning("The job %s was submitted earlier and appeared late: it is watched instead of %s.", counts.url, self.job.id)
             self._log.end(ended=False)
             self.job, self._log = counts, JobLog(self._log.path, lambda: self._block.lines(counts.id))
             self._log.follow()
@@ -163,7 +163,7 @@ class HfJobRun(JobRun[JobResult]):
                 raise JobError(f"The run was cancelled. {await asyncio.to_thread(self._cancel)}")
             if time.monotonic() - answered > watch.outage_seconds:
                 raise JobError(
-                    f"Nothing was heard of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may still run. "
+                    f"There was no news of the job {self.job.url} for {watch.outage_seconds / 60:.0f} minutes{self._trouble}. It may still run. "
                     "Run the same command again: it resumes this job, which is not paid for twice."
                 )
             if self.job.started is None and time.monotonic() - began > watch.queue_seconds:

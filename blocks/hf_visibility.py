@@ -26,7 +26,7 @@ def look(api: HfApi, repo: str, kind: RepoKind, revision: str | None = None) -> 
         return None
     assert isinstance(info, RepoFound)
     if info.id.lower() != repo.lower():
-        raise HubError(f"The {kind} repository {repo} is called {info.id} now. Write that name into the settings, or make a repository of the old name.")
+        raise HubError(f"The {kind} repository {repo} is now called {info.id}. Write that name into the settings, or create a repository with the old name.")
     return info
 
 
@@ -39,7 +39,7 @@ def refuse_public(api: HfApi, info: RepoFound, kind: RepoKind, private: bool) ->
     if private and not info.private:
         place = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{info.id}/settings"
         raise HubError(
-            f"The {kind} repository {info.id} is public, and what is published there is to be private. Nothing was pushed. Make it private ({place}), name "
+            f"The {kind} repository {info.id} is public, but the settings require a private one. Nothing was pushed. Make it private ({place}), name "
             "another repository, or set private: false in that part of the settings."
         )
 
@@ -63,6 +63,6 @@ def check_license(api: HfApi, kind: RepoKind, license: str) -> None:
     except BadRequestError as error:
         setting = "dataset.license" if kind == "dataset" else "base.license in the training settings"
         raise SettingsError(
-            f"The Hub knows no licence {license!r} ({setting}). Allowed: the names at huggingface.co/docs/hub/repositories-licenses, such as apache-2.0, mit, "
-            "cc-by-4.0, other or unknown."
+            f"The Hub does not know the licence {license!r} ({setting}). Allowed: the names at huggingface.co/docs/hub/repositories-licenses, such as "
+            "apache-2.0, mit, cc-by-4.0, other or unknown."
         ) from error

@@ -58,7 +58,7 @@ def clean_key(key: str | None, reference: str) -> str:
     """
     key = learn((key or "").strip())
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingsError(f"The key for {reference} has a blank, a line break or a letter that no key has. Copy it once more.")
+        raise SettingsError(f"The key for {reference} contains a space, a line break or a character that keys do not have. Copy it again.")
     return key
 
 
@@ -104,7 +104,7 @@ def _by_status(
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
         return ContextError(f"{said}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
     if status in (400, 422) and SCHEMA.search(message):
-        return SettingsError(f"{said}. The provider cannot take the form of the answer: choose another model for the role.")
+        return SettingsError(f"{said}. The provider does not support the requested answer format: choose another model for the role.")
     if status in (401, 403):
         return AuthError(f"{said}. Check the key (environment variable or block) and what it is allowed to use.")
     if status == 404:

@@ -33,13 +33,13 @@ def fetch_conversations(repo: str, revision: str | None, folder: Path) -> str:
     files = [item for item in info.siblings or [] if item.rfilename.lower().endswith(READ)]
     size = sum(item.size or 0 for item in files)
     if not files:
-        raise TranscriptError(f"{repo} has no file that can be read. Read are {', '.join(READ)}.")
+        raise TranscriptError(f"{repo} has no file that can be read. Readable file types: {', '.join(READ)}.")
     if size > LARGEST_REPOSITORY:
         raise TranscriptError(
             f"{repo} has {size / 2**30:.1f} GiB of such files; {LARGEST_REPOSITORY / 2**30:.0f} are allowed. Fetch a part of it and give the folder."
         )
     if not info.sha:
-        raise HubError(f"The Hub names no commit of {repo}. Try again later.")
+        raise HubError(f"The Hub did not report a commit of {repo}. Try again later.")
     for item in files:
         patiently(
             f"fetching {item.rfilename}",

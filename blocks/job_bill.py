@@ -106,7 +106,7 @@ async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store
         if spent.usd - spent.unseen + plan.most_usd > budget:
             raise BudgetError(
                 f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and {spent.usd:.2f} of {budget:.2f} USD are spent, or may be by jobs "
-                "of this run that are under way. Wait for their end, or raise jobs.usd, and run the same command again."
+                "of this run that are under way. Wait until they end, or raise jobs.usd, and run the same command again."
             )
         if not warned:
             block.logger.warning(

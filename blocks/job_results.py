@@ -28,7 +28,9 @@ def fetch_result(store: Store, block: HfJob, result: JobResult, paid: dict[str, 
         with path.open("rb") as file:
             if expected and hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
                 path.unlink()
-                raise HubError(f"{name} of {result.repo} at {result.commit[:12]} has another checksum than its job reported. Run the same command again.")
+                raise HubError(
+                    f"{name} of {result.repo} at {result.commit[:12]} does not match the checksum that its job reported. Run the same command again."
+                )
     (part / HUB_FILE).write_text(json.dumps({"repo": result.repo, "commit": result.commit, "url": result.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download

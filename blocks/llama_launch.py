@@ -59,8 +59,8 @@ def find_program(given: str = "") -> list[str]:
     program = shutil.which(wanted or "llama-server")
     if program is None and wanted:
         raise SettingsError(
-            f"The program {wanted!r} is not there. Correct its path, or unset {PROGRAM_VARIABLE} to use the llama.cpp that `make setup` installs."
+            f"The program {wanted!r} does not exist. Correct its path, or unset {PROGRAM_VARIABLE} to use the llama.cpp that `make setup` installs."
         )
     if program is None:
-        raise SettingsError(f"No llama.cpp is installed, so no GGUF can be played. Run `make setup`, or set {PROGRAM_VARIABLE} to the path of a llama-server.")
+        raise SettingsError(f"llama.cpp is not installed, so no GGUF can be played. Run `make setup`, or set {PROGRAM_VARIABLE} to the path of a llama-server.")
     return [program]

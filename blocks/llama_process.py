@@ -243,7 +243,7 @@ async def _has_died(server: Server, error: ModelError) -> bool:
 
 def _as_error(server: Server) -> ModelError | UnavailableError:
     if server.again:
-        return UnavailableError(f"{server.death} It died so twice in a row and is not started again. What was made is kept.")
+        return UnavailableError(f"{server.death} It died this way twice in a row and is not restarted. What was made is kept.")
     return ProviderError(f"{server.death} {AGAIN}")
 
 

@@ -44,7 +44,7 @@ async def complete_quoted(
     try:
         said = _Completion.model_validate(found)
     except ValidationError as invalid:
-        raise MalformedError(f"llama-server's answer has not the expected form ({invalid.error_count()} errors).") from invalid
+        raise MalformedError(f"llama-server's answer does not have the expected form ({invalid.error_count()} errors).") from invalid
     return said.content, "length" if said.stop_type == "limit" else "stop", Usage(len(ids), said.tokens_predicted)
 
 
@@ -58,11 +58,11 @@ async def _ask(server: Server, path: str, body: dict[str, Any], most: int | None
     if response.status_code != httpx2.codes.OK:
         raise refusal(response.content, response.status_code)
     if most is not None and len(response.content) > most:
-        raise MalformedError(f"llama-server sent {len(response.content):,} bytes, and no answer to this request can have as many.")
+        raise MalformedError(f"llama-server sent {len(response.content):,} bytes, more than this request allows.")
     try:
         return response.json()
     except ValueError as invalid:
-        raise MalformedError("What came from llama-server is no JSON.") from invalid
+        raise MalformedError("llama-server's answer is not JSON.") from invalid
 
 
 def refusal(body: bytes, status: int) -> ModelError:

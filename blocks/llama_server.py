@@ -117,7 +117,7 @@ class LlamaServerChat:
 
     def _explained(self, error: ModelError, request: ChatRequest) -> ModelError:
         if isinstance(error, ProviderError) and UNPARSED in str(error):
-            return TruncatedError(f"{self.reference} did not come to the end of a structured answer within {request.max_tokens} tokens.")
+            return TruncatedError(f"{self.reference} did not finish a structured answer within {request.max_tokens} tokens.")
         if isinstance(error, BadRequestError) and "context" in str(error) and ("exceed" in str(error) or "larger" in str(error)):
             return ContextError(
                 f"The conversation takes more tokens than {self.reference} holds ({self._launch.context}). Raise models.llama-server.options.context or "

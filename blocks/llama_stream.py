@@ -106,7 +106,7 @@ async def _events(response: httpx2.Response, most: int) -> AsyncIterator[_Event]
                 try:
                     event = _Event.model_validate_json(value)
                 except ValidationError as invalid:
-                    raise MalformedError("What came from llama-server is no event of a reply. Send the message again.") from invalid
+                    raise MalformedError("llama-server sent an event that is not part of a reply. Send the message again.") from invalid
                 if event.error is not None:
                     raise refusal(value, 500)
                 yield event
@@ -117,7 +117,7 @@ async def _bounded(response: httpx2.Response, most: int) -> AsyncIterator[bytes]
     async for data in response.aiter_bytes():
         read += len(data)
         if read > most:
-            raise MalformedError(f"llama-server sent more than {most:,} bytes, and no reply to this message can have as many.")
+            raise MalformedError(f"llama-server sent more than {most:,} bytes, the most that this message allows.")
         yield data
 
 

@@ -73,7 +73,7 @@ class LocalJobRun(JobRun[int]):
             self._stop()
             raise
         if code != 0:
-            raise JobError(f"{await self._why(code)} The whole log is {self._log}.")
+            raise JobError(f"{await self._why(code)} The full log is {self._log}.")
 
     async def fetch_result(self) -> int:
         """Return the exit code."""

@@ -107,7 +107,7 @@ class OpenAIBatches:
             read += lines(await self._ask(self._chat.client.get(f"/files/{file}/content", cast_to=httpx2.Response)), self.reference)
         counts = found.request_counts or _Counts()
         if len(read) < counts.completed + counts.failed:
-            raise MalformedError(f"{self.reference}: {len(read)} of {counts.completed + counts.failed} results of batch {batch} came.")
+            raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {counts.completed + counts.failed} results.")
         for line in read:
             yield self._result(line)
 

@@ -78,7 +78,7 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
         try:
             json.loads(options.ui_config)
         except json.JSONDecodeError as error:
-            parser.error(f'--ui-config is no JSON ({error}); give an object such as {{"systemMessage": "…"}}')
+            parser.error(f'--ui-config is not JSON ({error}); give an object such as {{"systemMessage": "…"}}')
     return options
 
 

@@ -105,7 +105,7 @@ async def marking(request: Request) -> Response:
     thumb = {"1": 1, "-1": -1, "0": 0}.get(form.get("thumb", "0"))
     chat = _chat(request)
     if thumb is None or player not in {one.name for one in chat.players}:
-        raise TranscriptError(f"{form.get('thumb', '')[:10]!r} is no mark. Allowed: 1, 0 and -1, of a player of the chat.")
+        raise TranscriptError(f"{form.get('thumb', '')[:10]!r} is not a mark. Allowed: 1, 0 and -1, of a player of the chat.")
     await run_in_threadpool(mark, store_of(request), chat, number, player, thumb, form.get("note", ""))
     return JSONResponse({"said": "Kept."})
 
@@ -128,7 +128,7 @@ async def keep(request: Request) -> Response:
 def _keep(request: Request, form: dict[str, str]) -> Response:
     store, chat = store_of(request), _chat(request)
     if form.get("read") != "yes":
-        raise TranscriptError("Read the conversation first, and say so: what is kept is learnt, or played.")
+        raise TranscriptError("Read the conversation first and confirm it: what is kept is trained on or played.")
     if form.get("as") == "persona":
         from core.views.chat_personas import keep_persona
 

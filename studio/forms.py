@@ -53,9 +53,9 @@ async def form_of(request: Request) -> dict[str, str]:
         is_json = "json" in request.headers.get("content-type", "")
         found: Any = json.loads(text) if is_json else dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
     except (ValueError, RecursionError) as broken:
-        raise ReviewError("What was sent is no form. Reload the page and try again.") from broken
+        raise ReviewError("The request is not a form. Reload the page and try again.") from broken
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ReviewError("What was sent is no form. Reload the page and try again.")
+        raise ReviewError("The request is not a form. Reload the page and try again.")
     refuse_unsafe(found)
     return found
 

@@ -83,7 +83,7 @@ def _answer(request: Request, form: dict[str, str]) -> Response:
     (name, person, number), pack = _named(request), _pack(request)
     criterion = pack.rubric.criteria.get(form.get("criterion", ""))
     if criterion is None or form.get("answer", "") not in ("", "YES", "NO", "NA"):
-        raise ReviewError(f"{form.get('criterion', '')[:20]!r} and {form.get('answer', '')[:20]!r} are no criterion and answer. Reload the page.")
+        raise ReviewError(f"{form.get('criterion', '')[:20]!r} and {form.get('answer', '')[:20]!r} are not a criterion and an answer. Reload the page.")
     given = Given.model_validate({"answer": form.get("answer") or None, "reason": form.get("reason", "")})
     return _said(request, give(store_of(request), name, person, number, criterion, given))
 

@@ -44,7 +44,7 @@ async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
             f"jobs.approve is ask, but this command has a server of its own, which nobody watches. {plan.line}. "
             "Start one (understudy ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
         )
-    get_run_logger().info("Waits for a person: the page of this run in the Prefect UI has the button Resume, and with it the question.")
+    get_run_logger().info("Waiting for a person: the page of this run in the Prefect UI shows the question and the button Resume.")
     try:
         answer = await apause_flow_run(Approval.with_initial_data(description=job_plan_markdown(plan), approve=False), timeout=int(seconds), poll_interval=2)
     except FlowPauseTimeout as error:

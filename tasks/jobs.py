@@ -90,7 +90,7 @@ async def run_script(
             finally:
                 await events.end()
             if not (part / finished).is_file():
-                raise JobError(f"The job {script} ended well but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
+                raise JobError(f"The job {script} succeeded but left no {finished} in {part}. Look at {folder.name}.log beside it and run again.")
             take(part, folder)
             store.made(output)
     return store.load_json(f"{output}/{finished}")

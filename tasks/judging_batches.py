@@ -69,7 +69,7 @@ async def _desk(run: Run, choice: ModelChoice, should_stop: Callable[[], bool]) 
         return None
     prices = prices_of(run.settings, choice.reference, choice.block, batch=True)
     if prices.version and "no batch price" in prices.version:
-        logger.warning("The price data has no price of batches of %s: they are charged with the usual one, which is more.", choice.reference)
+        logger.warning("The price data has no batch price of %s: batches are charged at the usual price, which is higher.", choice.reference)
     return BatchDesk(
         run,
         choice,

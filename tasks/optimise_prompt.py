@@ -95,7 +95,7 @@ def check_target(store: Store, to: str | None) -> None:
         raise SettingsError(f"--to is {to!r:.120}. Allowed: the path of a file that ends in .md, in a folder that exists.")
     ours = {store.read(name) for name in store.names(PROMPTS, ".md")} if path.exists() else set()
     if path.exists() and read_text(path, SettingsError) not in ours:
-        raise SettingsError(f"{path} is there already and was not made by an optimisation. Name another file, or move that one away.")
+        raise SettingsError(f"{path} already exists and was not made by an optimisation. Name another file, or move that one away.")
 
 
 def _give_room(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:

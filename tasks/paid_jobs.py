@@ -115,7 +115,7 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
             alive = [job for job in await asyncio.to_thread(block.find_jobs, KEY_LABEL, record["key"]) if not job.ended]
             cancelled = [await asyncio.to_thread(block.cancel_or_say, job) for job in alive]
         except (UnderstudyError, ValueError, KeyError) as error:
-            get_logger("jobs").error("A job of the cancelled run may still run and cost; look at the page of your jobs and cancel it there. %s", error)
+            get_logger("jobs").error("A job of the cancelled run may still run and cost money; look at the page of your jobs and cancel it there. %s", error)
         else:
             if all(cancelled):
                 store.remove(name)
@@ -126,7 +126,7 @@ def _offered(block: "HfJob") -> dict[str, tuple[float, float | None]]:
     try:
         return block.offered()
     except HubError as error:
-        block.logger.warning("The prices of config/hardware.yaml are used, for those of the service are not known. %s", error)
+        block.logger.warning("The prices of config/hardware.yaml are used, because the service's own are not known. %s", error)
         return {}
 
 

@@ -48,7 +48,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
     plans = [plan.model_copy(update={"folder": f"{PILOTS}{run.pack.name}"}) for plan in plan_personas(run, personas)]
     if model is None:
         if prompt is not None:
-            raise SettingsError("A prompt was given and no model to try it with. Give the model too.")
+            raise SettingsError("A prompt was given without a model to try it with. Give the model too.")
         return {None: plans}
     given = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)

@@ -46,7 +46,7 @@ async def check_dataset(run: Run, dataset: DatasetRef) -> None:
     """
     if not await stands(run.settings.dataset.hub, dataset):
         raise HubError(
-            f"The dataset {dataset.repo} at {dataset.commit[:12]} is not there (hub {run.settings.dataset.hub!r}, {dataset.url}). Run the dataset flow again "
+            f"The dataset {dataset.repo} at {dataset.commit[:12]} does not exist (hub {run.settings.dataset.hub!r}, {dataset.url}). Run the dataset flow again "
             "(understudy dataset): it publishes what is kept on this machine."
         )
 
@@ -74,6 +74,6 @@ async def check_made(run: Run, model: ModelRef) -> None:
     if store.exists(f"{model.path}/{HUB_FILE}"):
         again = f"Nothing is paid for unasked: to have it made again by a job, delete {store.root}/{model.path} and run the same command"
     raise HubError(
-        f"{model.name} ({model.repo} at {str(model.commit)[:12]}) is not on the hub {run.settings.export.hub!r} any more, or not shown to this token. Restore "
-        f"it, or give a token that may see it. {again}."
+        f"{model.name} ({model.repo} at {str(model.commit)[:12]}) is no longer on the hub {run.settings.export.hub!r}, or is hidden from this token. Restore "
+        f"it, or give a token that can see it. {again}."
     )

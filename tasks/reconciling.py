@@ -26,4 +26,4 @@ async def end_dead_runs() -> None:
             if run.id != mine.id:
                 message = "Its process was gone when the next run began."
                 await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-                get_run_logger().warning("The run %s still said that it runs, and nothing of it is alive: it is marked as crashed.", run.name)
+                get_run_logger().warning("The run %s was still marked as running, but its process is gone: it is marked as crashed.", run.name)

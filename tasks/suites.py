@@ -73,7 +73,7 @@ async def ask_suites(run: Run, arms: Sequence[Arm]) -> SuiteAnswers:
         if found:
             done = {wanted: sum(item.found == item.wanted == wanted for item in found) for wanted in ("declined", "helped")}
             half = len(found) // 2
-            get_run_logger().info("%s: of %d requests %d declined, of %d look-alikes %d helped.", name, half, done["declined"], half, done["helped"])
+            get_run_logger().info("%s: declined %d of %d requests, helped with %d of %d look-alikes.", name, done["declined"], half, done["helped"], half)
     log_bill(run)
     return SuiteAnswers(general=general, refusals=Refusals(judge=judge.reference, answers=answers) if requests else None)
 
@@ -109,7 +109,7 @@ async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
             f"{arm.name} ({arm.choice.reference}) answered none of {len(replies)} general prompts: {why}. Check that the model loads, that it has its own "
             "chat template, and that evaluation.general_max_tokens leaves it room."
         )
-    get_run_logger().info("%s: %d of %d general prompts answered right.", arm.name, sum(item.right is True for item in replies), len(replies))
+    get_run_logger().info("%s: %d of %d general prompts answered correctly.", arm.name, sum(item.right is True for item in replies), len(replies))
     return replies
 
 

@@ -90,7 +90,7 @@ async def find_base(run: Run, name: str, commit: str) -> ModelRef:
     if run.store.exists(f"{path}/config.json"):
         return existing(base)
     if await asyncio.to_thread(hub.fetch, name, "model", commit, "config.json", run.store.local(f"{path}/config.json").parent) is None:
-        raise HubError(f"{name} at {commit[:12]} has no config.json: it is no model that transformers can load. Correct base.model in the training settings.")
+        raise HubError(f"{name} at {commit[:12]} has no config.json, so transformers cannot load it. Correct base.model in the training settings.")
     get_run_logger().info("The base is %s at %s.", name, commit[:12])
     return base
 

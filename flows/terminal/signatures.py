@@ -153,5 +153,5 @@ def _pairs(option: str, text: str) -> dict[str, str]:
     if wrong := [name for name, separator, value in parts if not (name and separator and value)]:
         raise SettingsError(f"{option}: {wrong[0]!r:.80} has no value. Allowed: name=value, several separated by commas.")
     if len({name for name, _, _ in parts}) < len(parts):
-        raise SettingsError(f"{option}: a name is there twice. Say it once.")
+        raise SettingsError(f"{option}: a name occurs twice. Give it once.")
     return {name: value for name, _, value in parts}

@@ -123,7 +123,7 @@ def check_server(url: str) -> None:
         reason = getattr(error, "reason", None) or error
         raise ServerError(f"No Prefect server answers at PREFECT_API_URL, {url} ({str(reason)[:120]}). {remedy}") from error
     if body != b"true":
-        raise ServerError(f"What answers at PREFECT_API_URL, {url}, is no Prefect server. Its address ends in /api. {remedy}")
+        raise ServerError(f"The server at PREFECT_API_URL, {url}, is not a Prefect server. Its address ends in /api. {remedy}")
 
 
 def _authorization() -> dict[str, str]:

@@ -152,7 +152,7 @@ async def test_a_job_that_dies_of_a_signal_says_which_and_at_which_step(job, tmp
     said = await why(job("die", str(int(getattr(signal, name)))))
     assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", said)
     assert "Its last line was: half a li." in said
-    assert said.endswith(f"The whole log is {tmp_path / 'job.log'}.")
+    assert said.endswith(f"The full log is {tmp_path / 'job.log'}.")
     assert "said nothing" not in said
 
 

@@ -78,7 +78,7 @@ async def test_a_program_that_dies_of_a_signal_is_reported_by_it(tmp_path, name)
     error = await failure(ClaudeCli(model="claude-haiku-5-5", program=str(program)).get_client())
     assert type(error) is ProviderError
     assert f"died of SIG{name} (" in str(error)
-    assert "Its last words were: a last word" in str(error)
+    assert "Its last output: a last word" in str(error)
 
 
 async def test_a_plain_answer_comes_in_the_models_own_words_and_is_counted(model, stub):

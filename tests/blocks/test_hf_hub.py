@@ -141,10 +141,10 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
     ("token", "repo", "reported"),
     [
         ("hf_unknown", "me/coach", "answered 401 while asking who the token is of"),
-        ("hf_read", "me/coach", "may only read"),
-        ("hf_write", "somebody/coach", r"is in 'somebody', where the token of me may not write. Allowed: me"),
-        ("hf_write", "me/coach--", "is no name of a repository"),
-        ("hf_write", "coach/of/mine", "is no name of a repository"),
+        ("hf_read", "me/coach", "is read-only"),
+        ("hf_write", "somebody/coach", r"is in 'somebody', where the token of me has no write access. Allowed: me"),
+        ("hf_write", "me/coach--", "is not a valid repository name"),
+        ("hf_write", "coach/of/mine", "is not a valid repository name"),
     ],
 )
 def test_what_cannot_be_written_is_reported_before_any_work(hub, token, repo, reported):

@@ -202,7 +202,7 @@ async def test_results_that_stay_unreadable_end_with_the_batchs_time_and_not_nev
 async def test_a_batch_that_is_not_taken_ends_the_run_with_advice_and_is_not_asked_live(store, stub, provider, how):
     stub.set(**at("create", **({"status": 403, "message": "No batches for this account"} if how == "refused" else {"kind": "fails"})))
     court = Court(store, provider, stub.url)
-    with pytest.raises(RunStoppedError, match=r"did not take the batch.*assessment\.batch: false"):
+    with pytest.raises(RunStoppedError, match=r"did not accept the batch.*assessment\.batch: false"):
         await court.ask()
     assert calls(stub, provider) == calls(stub, provider, ".batch") == 0
     assert usd(court) == 0

@@ -297,7 +297,7 @@ async def test_two_deaths_in_a_row_end_the_run_and_the_probe_is_run_once(mortal)
     errors = [(await mortal.ask(f"Die of SIGSEGV, {number}."))[0] for number in range(2)]
     assert [type(error) for error in errors] == [ProviderError, UnavailableError]
     assert all("the likely cause is the model, too little memory" in str(error) for error in errors)
-    assert "twice in a row and is not started again" in str(errors[1])
+    assert "twice in a row and is not restarted" in str(errors[1])
     assert (len(mortal.pids()), mortal.probed()) == (2, 1)
 
 
@@ -345,7 +345,7 @@ async def test_a_build_that_does_not_fit_the_processor_is_reported_as_such(tmp_p
 
 def test_without_the_program_it_says_how_to_get_one(gguf, monkeypatch):
     monkeypatch.setenv(PROGRAM_VARIABLE, "/nowhere/llama-server")
-    with pytest.raises(SettingsError, match=r"'/nowhere/llama-server' is not there.*make setup"):
+    with pytest.raises(SettingsError, match=r"'/nowhere/llama-server' does not exist.*make setup"):
         LlamaServer(model_path=gguf).get_client()
 
 

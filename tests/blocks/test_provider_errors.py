@@ -74,7 +74,7 @@ async def test_a_form_that_the_provider_cannot_take_ends_the_run(model, stub, me
     stub.set(**only(status=400, message=message))
     error = await failure(model, ask(schema={"type": "object", "properties": {}, "required": [], "additionalProperties": False}))
     assert type(error) is SettingsError
-    assert "cannot take the form of the answer: choose another model" in str(error)
+    assert "does not support the requested answer format: choose another model" in str(error)
 
 
 async def test_an_unknown_model_is_named(provider, stub):

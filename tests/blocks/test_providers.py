@@ -228,7 +228,7 @@ def test_a_key_that_cannot_be_one_is_refused_and_not_shown(provider, rubbish):
 async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
     with pytest.raises(SettingsError, match="OPENAI_COMPATIBLE_BASE_URL"):
         make_block("openai-compatible", "", base_url="").get_client()
-    with pytest.raises(ValueError, match="'localhost:8080' is no address"):
+    with pytest.raises(ValueError, match="'localhost:8080' is not an address"):
         make_block("openai-compatible", "", base_url="localhost:8080")
     monkeypatch.setenv("OPENAI_COMPATIBLE_BASE_URL", f"{stub.url}/v1")
     assert (await make_block("openai-compatible", "", base_url="", api_key="").get_client().complete(ask())).text

@@ -137,14 +137,18 @@ def reported(hub, token, *repos, **more):
 @pytest.mark.parametrize(
     ("token", "repos", "reasons"),
     [
-        ("hf_read", ["me/new"], ["may only read"]),
-        ("hf_write", ["acme/new"], ["in 'acme', where the token of me may not write. Allowed: me."]),
-        ("hf_guest", ["acme/new", "me/new"], ["in 'acme', where me may only read"]),
+        ("hf_read", ["me/new"], ["is read-only"]),
+        ("hf_write", ["acme/new"], ["in 'acme', where the token of me has no write access. Allowed: me."]),
+        ("hf_guest", ["acme/new", "me/new"], ["in 'acme', where me has only read access"]),
         ("hf_member", ["acme/new", "me/new"], []),
         ("hf_scoped", ["me/there", "acme/new"], []),
-        ("hf_scoped", ["me/new"], ["fine-grained token of me may not make the repository me/new"]),
+        ("hf_scoped", ["me/new"], ["fine-grained token of me has no permission to create the repository me/new"]),
         ("hf_scoped", ["me/closed"], ["answered 403 while asking whether the token may write to me/closed"]),
-        ("hf_write", ["me/open", "me/a--b", "you/x", "me/" + "x" * 97], ["me/open is public", "no name of", "in 'you'", "no name of"]),
+        (
+            "hf_write",
+            ["me/open", "me/a--b", "you/x", "me/" + "x" * 97],
+            ["me/open is public", "not a valid repository name", "in 'you'", "not a valid repository name"],
+        ),
     ],
 )
 def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(hub, token, repos, reasons):
@@ -160,7 +164,8 @@ def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(
 
 
 @pytest.mark.parametrize(
-    ("token", "namespace", "reason"), [("hf_scoped", "me", "may not start jobs of me"), ("hf_scoped", "acme", None), ("hf_guest", "acme", "only read")]
+    ("token", "namespace", "reason"),
+    [("hf_scoped", "me", "no permission to start jobs in me"), ("hf_scoped", "acme", None), ("hf_guest", "acme", "only read access")],
 )
 def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reason):
     account = block(hub, token).account()
@@ -173,7 +178,7 @@ def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reas
 
 def test_a_licence_that_the_hub_does_not_know_is_reported_before_any_work(hub):
     (problem,) = reported(hub, "hf_write", "me/new", license="my-own")
-    assert "knows no licence 'my-own' (base.license" in problem
+    assert "does not know the licence 'my-own' (base.license" in problem
 
 
 def test_a_private_repository_is_reported_where_the_settings_would_have_it_public(hub):

@@ -134,7 +134,7 @@ async def test_a_base_is_tried_with_several_prompts_and_what_prompting_alone_rea
 
 async def test_a_prompt_for_a_pilot_that_cannot_be_used_is_said_first(tmp_path, data_root):
     settings = design_settings(tmp_path)
-    with pytest.raises(SettingsError, match="no model to try it with"):
+    with pytest.raises(SettingsError, match="without a model to try it with"):
         await pilot(settings=settings, prompt="assistant")
     with pytest.raises(SettingsError, match="Did you mean 'assistant'"):
         await pilot(model="scripted/0.5", settings=settings, prompt="system,asistant")

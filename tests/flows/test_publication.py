@@ -184,7 +184,7 @@ async def test_a_training_on_a_dataset_that_is_gone_submits_no_job(hub, tmp_path
     api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
     found = await made(tmp_path, settings)
     api.delete_repo(REPO, repo_type="dataset")
-    with pytest.raises(HubError, match=f"The dataset {REPO} at {found.commit[:12]} is not there .* Run the dataset flow again"):
+    with pytest.raises(HubError, match=f"The dataset {REPO} at {found.commit[:12]} does not exist .* Run the dataset flow again"):
         await training(settings=settings)
     assert hub.jobs() == []
 
@@ -219,7 +219,7 @@ async def test_all_that_a_pipeline_may_not_do_is_reported_at_once_before_anythin
         "'you/therapeutic-coaching-adapter' is in 'you'",
         "'you/therapeutic-coaching-base-gguf' is in 'you'",
         "'you/therapeutic-coaching-gguf' is in 'you'",
-        "knows no licence 'my-own' (dataset.license)",
+        "does not know the licence 'my-own' (dataset.license)",
         "has no model me/tiny",
         "dataset repository me/understudy-jobs is public",
     ):

@@ -204,7 +204,7 @@ def test_without_llama_cpp_it_says_how_to_get_it(here, gguf, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("blocks.llama_launch.read_runtime", lambda: None)  # a light install has none
     code, _, error = here("chat", "--model", str(gguf))
-    assert (code, "No llama.cpp is installed" in error, "make setup" in error) == (2, True, True)
+    assert (code, "llama.cpp is not installed" in error, "make setup" in error) == (2, True, True)
 
 
 def test_a_conversation_that_is_too_long_and_a_server_that_dies_end_a_pipe_with_a_sentence(chat, gguf):
