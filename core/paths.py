@@ -26,7 +26,7 @@ def project_folder() -> Path:
         SettingsError: there is none, or it is another user's.
     """
     if (found := find_project()) is None:
-        raise SettingsError(f"{working_directory()} is in no project folder. Make one with `understudy init FOLDER`, and run the command in it.")
+        raise SettingsError(f"{working_directory()} is not in a project folder. Make one with `understudy init FOLDER`, and run the command in it.")
     return found
 
 
@@ -103,6 +103,6 @@ def _refuse_foreign(folder: Path) -> None:
     # a link is its maker's, no matter who owns its target
     if owners := {look(place).st_uid for place in places for look in (os.stat, os.lstat)} - {0, os.geteuid()}:
         raise SettingsError(
-            f"{folder} is a project folder of another user (number {min(owners)}), and its settings would be trusted as code is. "
+            f"{folder} is a project folder of another user (number {min(owners)}), and its settings would be trusted like code. "
             f"Read them; then put the folder into {TRUST_VARIABLE}, or run the command elsewhere."
         )

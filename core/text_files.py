@@ -36,11 +36,11 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
         reason = failed.strerror if isinstance(failed, OSError) else failed
         raise error(f"{path} cannot be read: {reason}. Give the path of a text file that may be read.") from failed
     if len(data) > LARGEST_BYTES:
-        raise error(f"{path} has more than {LARGEST_BYTES:,} bytes. Allowed: up to that. Check that it is the right file.")
+        raise error(f"{path} has more than {LARGEST_BYTES:,} bytes, which is the limit. Check that it is the right file.")
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as broken:
-        raise error(f"{path} is not text in UTF-8: byte {broken.start} begins no character. Save it as UTF-8.") from broken
+        raise error(f"{path} is not text in UTF-8: byte {broken.start} does not begin a character. Save it as UTF-8.") from broken
     if "\0" in text:
         raise error(f"{path} has a NUL character. Remove it, or check that it is the right file.")
     return text

@@ -1,7 +1,7 @@
 """Typed values from YAML files; an error names the file, the place, what was found and what is allowed.
 
 Read is what a person can check by looking at it: mappings, lists and the scalars of YAML 1.2, in which `no`, `1:30` and `2026-11-29` are text. Anchors,
-aliases and tags are refused, and so are a key that is there twice, several documents in a file, and numbers in forms that are read in two ways (`010`).
+aliases and tags are refused, and so are a key that occurs twice, several documents in a file, and numbers in forms that are read in two ways (`010`).
 """
 
 import json
@@ -193,7 +193,7 @@ def _built(events: Iterable[Any]) -> Any:
                 if isinstance(event, yaml.CollectionStartEvent):
                     parts.append(_Part(value))
                     if len(parts) > DEEPEST:
-                        raise ValueError(f"{_place(event.start_mark)}more than {DEEPEST} mappings and lists are within one another")
+                        raise ValueError(f"{_place(event.start_mark)}mappings and lists are nested more than {DEEPEST} levels deep")
     return found
 
 
@@ -212,7 +212,7 @@ class _Part:
         elif not isinstance(event, yaml.ScalarEvent):
             raise ValueError(f"{_place(event.start_mark)}a key is a mapping or a list; keys are text")
         elif event.value in self.value:
-            raise ValueError(f"{_place(event.start_mark)}the key {event.value!r:.80} is there twice")
+            raise ValueError(f"{_place(event.start_mark)}the key {event.value!r:.80} occurs twice")
         else:
             self.key = event.value
 
@@ -247,12 +247,12 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r:.80} is there twice")
+        raise ValueError(f"the key {twice!r:.80} occurs twice")
     return found
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _finite(text: str) -> float:

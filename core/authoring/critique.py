@@ -81,7 +81,7 @@ async def revise(designer: Designer, file: str, text: str, findings: Sequence[Fi
 
     def take(answer: dict[str, Any]) -> tuple[str, list[Finding]]:
         if len(answer["decisions"]) != len(findings):
-            raise ValueError(f"{len(findings)} findings need as many decisions, found {len(answer['decisions'])}")
+            raise ValueError(f"{len(findings)} findings need one decision each, found {len(answer['decisions'])} decisions")
         new = str(answer["text"]).strip() + "\n"
         valid(new)
         pairs = zip(findings, answer["decisions"], strict=True)

@@ -86,8 +86,8 @@ def check_reading(reading: BriefReading) -> None:
     if reading.contradictions:
         conflicts = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
         raise DesignError(
-            f"The brief contradicts itself: {conflicts}. A rubric made from both would fail everything. Nothing was drafted. Settle it there and run it again, "
-            "or set design.contradictions to tell."
+            f"The brief contradicts itself: {conflicts}. A rubric made from both would fail everything. Nothing was drafted. Resolve it there and run it "
+            "again, or set design.contradictions to tell."
         )
 
 
@@ -195,5 +195,5 @@ def parsed_object(text: str) -> dict[str, Any]:
     except RecursionError as deep:
         raise ValueError("its brackets are nested too deep") from deep
     if not isinstance(found, dict):
-        raise TypeError("the answer is no JSON object")
+        raise TypeError("the answer is not a JSON object")
     return found

@@ -86,7 +86,7 @@ def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
         DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
-        raise DesignError(f"A domain is called {domain!r:.80}. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
+        raise DesignError(f"{domain!r:.80} is not a valid domain name. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
     if domain not in domains() and (taken := [str(path) for root in roots() for path in _folders(domain, root) if path.exists()]):
         raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} exists already and belongs to no pack. Choose another name.")
     if domain in domains() and not overwrite:

@@ -64,7 +64,7 @@ def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
     first, count = settings.generation.first_seed, 2 * numbers.personas
     if first + count > settings.evaluation.first_seed:
         raise PersonaError(
-            f"optimise.personas is {numbers.personas}, twice as many are needed from seed {first} on, and the seeds from {settings.evaluation.first_seed} on "
+            f"optimise.personas is {numbers.personas}; twice as many seeds are needed from seed {first} on, but those from {settings.evaluation.first_seed} on "
             "are kept for the evaluation. Ask for fewer, or raise evaluation.first_seed."
         )
     if numbers.conversations < (least := count + 2 * MINIBATCH):

@@ -149,7 +149,7 @@ def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, st
     head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
     head |= {"clauses": {clause["id"]: clause["meaning"] for clause in clauses}} if (clauses := item.get("clauses")) else {}
     if item["gate"] and not clauses:
-        raise ValueError(f"the gate {item['id']} has no clauses; name each thing that a conversation may hit of it, so that episodes can exercise them")
+        raise ValueError(f"the gate {item['id']} has no clauses; name each part of it that a conversation may fail, so that episodes can exercise them")
     try:
         check(head, CriterionHead, PackError, f"criterion {item['id']}")
         check({"slug": item["slug"]}, FileName, PackError, f"criterion {item['id']}")

@@ -63,7 +63,7 @@ def start_text(pack: Pack, start: str) -> str:
     later = prompt.inputs & SUPPLIED[SYSTEM]
     text = prompt.render(tics=pack.tics.figures, **{name: f"{{{{ {name} }}}}" for name in later})
     if not set(PLACEHOLDER.findall(text)) <= later or TEMPLATE_CODE.search(PLACEHOLDER.sub("", text)):
-        raise PackError(f"{prompt.path}: a search needs {' and '.join(f'{{{{ {name} }}}}' for name in sorted(later))} as it is, in no expression.")
+        raise PackError(f"{prompt.path}: a search needs {' and '.join(f'{{{{ {name} }}}}' for name in sorted(later))} as they are, not in an expression.")
     return text
 
 

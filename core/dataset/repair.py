@@ -129,8 +129,8 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         raise RepairError(f"{transcript.id} cannot be repaired: the repairer left every answer as it was.")
     if len(exchanges) < context.minimum:
         raise RepairError(
-            f"{transcript.id} cannot be repaired: the user's message {len(exchanges) + 1} no longer follows, and what precedes it, {len(exchanges)} "
-            f"exchanges, is fewer than {context.minimum}."
+            f"{transcript.id} cannot be repaired: the user's message {len(exchanges) + 1} no longer follows, and only {len(exchanges)} "
+            f"exchanges precede it; at least {context.minimum} are needed."
         )
     lineage = {
         "of": transcript.id,
@@ -155,11 +155,11 @@ def check_lineage(original: Transcript, mended: Transcript) -> None:
     for old, new in zip(original.exchanges, mended.exchanges, strict=False):
         if new.user != old.user:
             raise RepairError(
-                f"{mended.id}: the user's message {new.exchange_number} is not that of {original.id}. A repair may change answers alone; leave it out."
+                f"{mended.id}: the user's message {new.exchange_number} differs from that of {original.id}. A repair may change only answers; leave it out."
             )
         if new.assistant != old.assistant and changed.get(new.exchange_number) != old.assistant:
             raise RepairError(
-                f"{mended.id}: answer {new.exchange_number} is not that of {original.id}, and the repair does not record the change. Leave it out."
+                f"{mended.id}: answer {new.exchange_number} differs from that of {original.id}, and the repair does not record the change. Leave it out."
             )
     if len(mended.exchanges) > len(original.exchanges):
         raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
@@ -212,7 +212,7 @@ async def _follows(context: RepairContext, exchanges: Sequence[Exchange], answer
             return Follows.model_validate_json(reply.text)
         except ValidationError as invalid:
             raise InvalidOutputError(
-                f"whether message {len(exchanges) + 1} follows was not said in the asked form: {explain(invalid, whole='the reply')}"
+                f"the verdict on message {len(exchanges) + 1} was not in the requested form: {explain(invalid, whole='the reply')}"
             ) from invalid
 
     prompt = load_shared("repair_follows").render(exchanges=[exchange.model_dump() for exchange in exchanges], answer=answer, message=following)

@@ -110,7 +110,7 @@ async def ask_again(context: AskContext, plan: SecondReplyPlan, transcript: Tran
             break
     chosen = tries[-1].text if tries and not tries[-1].failed else None
     if chosen is None and undecided:
-        raise TranscriptError(f"{plan.name}: no reply passed, and what a judge said of one cannot be used. Run again; what was answered is kept.")
+        raise TranscriptError(f"{plan.name}: no reply passed, and a judge's answer on one cannot be used. Run again; what was answered is kept.")
     return SecondReply(
         transcript=plan.transcript,
         exchange=plan.exchange,

@@ -63,10 +63,10 @@ def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
     """
     if transcripts and not checkpoints:
         raise DatasetError(
-            "A folder of transcripts was given and no checkpoints that judge them. Give the checkpoints too, or judge the folder first (understudy assess)."
+            "A folder of transcripts was given without checkpoints that judge them. Give the checkpoints too, or judge the folder first (understudy assess)."
         )
     if checkpoints and not transcripts:
-        raise DatasetError("Checkpoints were given and no folder of transcripts. Give the folder that holds the transcripts that they are about.")
+        raise DatasetError("Checkpoints were given without a folder of transcripts. Give the folder that holds the judged transcripts.")
 
 
 def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
@@ -88,7 +88,7 @@ def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
     if older:
         warn(f"Not taken: {older} batches that were judged by another rubric. Judge those transcripts again (understudy assess), or name the batches.")
     if not current:
-        raise DatasetError(f"No assessments of {pack.name!r} by its present rubric are in {store.root}. Make some first (understudy assess).")
+        raise DatasetError(f"No assessments of {pack.name!r} by its current rubric are in {store.root}. Make some first (understudy assess).")
     return current
 
 

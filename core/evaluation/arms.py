@@ -203,7 +203,7 @@ def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLo
     if other := next((name for name in models if origins[name] != origins[BASE]), None):
         raise EvaluationError(
             f"The {other} was trained from {origins[other][0]}, and the base's files are of {origins[BASE][0]}. A difference between them would not be "
-            "that of the training. Export both from the same base (understudy export)."
+            "due to the training. Export both from the same base (understudy export)."
         )
     kinds = {name: facts[name].main.removeprefix(f"{model.name}-") for name, model in models.items()}
     if other := next((name for name in models if kinds[name] != kinds[BASE]), None):

@@ -116,8 +116,8 @@ def confirmation_seed(store: Store, domain: str, models: Mapping[str, str], firs
     known = _known(store, domain).values()
     if not any(_candidates(models) <= _candidates(found.arms) for found in known if not found.confirm):
         raise EvaluationError(
-            f"Nothing to confirm: {', '.join(sorted(_candidates(models)))} of {domain} was not evaluated here before. Evaluate first (understudy evaluate), "
-            "and confirm what that finds."
+            f"Nothing to confirm: {', '.join(sorted(_candidates(models)))} of {domain} has not been evaluated here. Evaluate first (understudy evaluate), "
+            "then confirm its result."
         )
     met = set[int]().union(*(found.seeds for found in known if not (found.confirm and _same(found.arms, models))))
     return _unmet_block(met, first + personas, personas)

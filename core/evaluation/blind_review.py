@@ -45,7 +45,7 @@ def evaluation_folder(store: Store, domain: str, named: str) -> str:
         return store.read(latest_evaluation(domain))
     folder = f"{FOLDER}/{named.rstrip('/').rpartition('/')[2]}"
     if not store.exists(f"{folder}/{FILE}"):
-        raise ReviewError(f"{named} is no evaluation in {store.root}/{FOLDER}. Name a folder that holds a {FILE}, or write latest.")
+        raise ReviewError(f"{named} is not an evaluation in {store.root}/{FOLDER}. Name a folder that holds a {FILE}, or write latest.")
     return folder
 
 

@@ -27,11 +27,11 @@ def read_personas(path: Path, pack: Pack, exchanges: tuple[int, int] | None) -> 
     """
     entries = read_yaml(path, PersonaError)
     if not isinstance(entries, list) or not entries:
-        raise PersonaError(f"{path} holds {'no list' if entries else 'nothing'}. Allowed: {FORM}.")
+        raise PersonaError(f"{path} is {'not a list' if entries else 'empty'}. Allowed: {FORM}.")
     personas = [_persona(path, place, item, pack, exchanges) for place, item in enumerate(entries, start=1)]
     seeds = [persona.seed for persona in personas]
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise PersonaError(f"{path}: {len(twice)} seeds are there more than once, such as {twice[0]}. A persona that counts twice is no second persona.")
+        raise PersonaError(f"{path}: {len(twice)} seeds occur more than once, such as {twice[0]}. Give each persona once.")
     return personas
 
 

@@ -51,7 +51,7 @@ def readings_of(record: EvaluationRecord, folder: str, arm: str, person: str) ->
     """
     base = record.comparison.base
     if arm not in record.comparison.comparisons:
-        raise ReviewError(f"{arm[:40]!r} is no arm of this evaluation. Allowed: {', '.join(record.comparison.comparisons)}.")
+        raise ReviewError(f"{arm[:40]!r} is not an arm of this evaluation. Allowed: {', '.join(record.comparison.comparisons)}.")
     played: dict[tuple[int, int], dict[str, PlayedFiles]] = {}
     for one in record.conversations:
         played.setdefault((one.persona, one.trial), {})[one.arm] = one

@@ -74,7 +74,7 @@ def left_out_sentence(found: Preferences) -> str:
     """Say which personas are not among the pairs, and why; nothing where all are."""
     reasons = {
         "the judge's context does not hold two conversations": found.too_long,
-        "no usable answer came": found.unanswered,
+        "there was no usable answer": found.unanswered,
         "one of the two conversations is missing": found.unplayed,
     }
     said = [f"{count} because {reason}" for reason, count in reasons.items() if count]

@@ -183,5 +183,5 @@ def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
             f"{path} cannot be read as a pilot ({broken}). Give the {FILE} of an evaluation, or a folder of recorded assessments."
         ) from broken
     except ValidationError as invalid:
-        raise EvaluationError(f"{path} is no {FILE} of an evaluation: {explain(invalid)}") from invalid
+        raise EvaluationError(f"{path} is not the {FILE} of an evaluation: {explain(invalid)}") from invalid
     return pilot.played, pilot.comparison.base

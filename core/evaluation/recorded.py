@@ -35,7 +35,7 @@ def read_recorded(folder: Path) -> list[Trial]:
     wrong = {path: outcome for path, outcome in read.items() if isinstance(outcome, str)}
     if len(wrong) == len(paths):
         path, reason = next(iter(wrong.items()))
-        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files do not fit. The first, {path.name}: {reason}. Correct or remove them.")
+        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files are not valid. The first, {path.name}: {reason}. Correct or remove them.")
     return [outcome if isinstance(outcome, Trial) else _lost(path, outcome) for path, outcome in read.items() if NAME.fullmatch(path.stem)]
 
 

@@ -139,7 +139,7 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
     try:
         items = json.loads(json_answer(reply.text, answer_schema(len(answers)), [prompt]).text)["items"]
     except (ValueError, RecursionError, KeyError, TypeError) as broken:
-        raise InvalidOutputError('the judge\'s reply is no JSON object with "items".') from broken
+        raise InvalidOutputError('the judge\'s reply is not a JSON object with "items".') from broken
     said: dict[int, set[tuple[str, str]]] = {}
     verdicts: dict[str, set[str]] = {}
     for item in items if isinstance(items, list) else []:

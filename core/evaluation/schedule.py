@@ -97,7 +97,8 @@ def choose_personas(
     numbers = run.settings.evaluation
     if path and confirm:
         raise PersonaError(
-            f"Give either personas ({path}) or confirm. Personas of a file that no evaluation has met need no confirm: the first evaluation on them can ship."
+            f"Give either personas ({path}) or confirm. Personas from a file that no evaluation has used need no confirm: the first evaluation on them "
+            "can ship."
         )
     if first_seed is not None and (path or confirm or first_seed < numbers.first_seed):
         raise PersonaError(
@@ -281,7 +282,7 @@ def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
             families.add(f"A judge and the model of {file.arm} are both of the family {assessment.shared_family}, which may favour it.")
         if transcript.end_reason in (EndReason.BUDGET, EndReason.ERROR):
             ends[file.arm, transcript.end_reason] = ends.get((file.arm, transcript.end_reason), 0) + 1
-    why = {EndReason.BUDGET: "its context was full (evaluation.exchanges, or the model's option context)", EndReason.ERROR: "no usable answer came"}
+    why = {EndReason.BUDGET: "its context was full (evaluation.exchanges, or the model's option context)", EndReason.ERROR: "there was no usable answer"}
     return [
         *sorted(caveats),
         *sorted(families),

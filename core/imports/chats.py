@@ -92,7 +92,7 @@ def read_chat(store: Store, name: str) -> Chat:
         TranscriptError: there is none of this name.
     """
     if not ID.fullmatch(name) or not store.exists(f"{FOLDER}/{name}/chat.json"):
-        raise TranscriptError(f"{name[:60]!r} is no chat in {store.root}/{FOLDER}. Begin one on the studio's page for chats.")
+        raise TranscriptError(f"{name[:60]!r} is not a chat in {store.root}/{FOLDER}. Start one on the studio's page for chats.")
     return store.load(f"{FOLDER}/{name}/chat.json", Chat)
 
 
@@ -184,7 +184,7 @@ def keep_for_training(store: Store, transcript: Transcript, licence: str, consen
     terms = {"licence": licence.strip(), "consent": consent.strip()}
     for name, text in terms.items():
         if not 1 <= len(text) <= LONGEST_TERM:
-            raise TranscriptError(f"The {name} has {len(text)} characters. Allowed: 1 to {LONGEST_TERM}: it stands in the card of what is made from it.")
+            raise TranscriptError(f"The {name} has {len(text)} characters. Allowed: 1 to {LONGEST_TERM}: it appears in the card of what is made from it.")
     stated: dict[str, Any] = {"origin": "a chat in the studio", **terms, "replaced": None}
     place = f"{IMPORTED}/{transcript.id.lower()}-{fingerprint([transcript.model_dump(), stated])[:6]}"
     store.write_json(f"{place}/{fingerprint(transcript.id)}.json", transcript)

@@ -64,11 +64,11 @@ def opened(path: Path, largest: int | None = None) -> Generator[IO[bytes]]:
         with os.fdopen(handle, "rb") as file:
             known = os.fstat(handle)
             if not stat.S_ISREG(known.st_mode):
-                raise TranscriptError("no regular file (a pipe, a device or a socket). Remove it.")
+                raise TranscriptError("not a regular file (a pipe, a device or a socket). Remove it.")
             if largest is not None and known.st_size > largest:
                 raise TranscriptError(
-                    f"{known.st_size / 2**20:,.0f} MiB, and a file of this kind may have {largest / 2**20:,.0f}. Divide it, "
-                    "or write a conversation a line into a file that ends in .jsonl (jq -c '.[]' does for a list)."
+                    f"{known.st_size / 2**20:,.0f} MiB; a file of this kind may have {largest / 2**20:,.0f}. Split it, "
+                    "or write one conversation per line into a file that ends in .jsonl (jq -c '.[]' does for a list)."
                 )
             yield file
     except OSError as error:
@@ -111,7 +111,7 @@ def parse(text: str) -> Any:
         where = f"line {broken.lineno}, column {broken.colno}" if broken.lineno > 1 else f"column {broken.colno} of {len(text)}"
         raise TranscriptError(f"not JSON ({broken.msg} at {where}){cut}. Correct or remove it.") from broken
     except RecursionError as deep:
-        raise TranscriptError("JSON with too many brackets within each other. Remove it.") from deep
+        raise TranscriptError("JSON that is nested too deeply. Remove it.") from deep
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -155,7 +155,7 @@ def refuse_unsafe(value: Any) -> None:
     while left:
         item, depth = left.pop()
         if depth > DEEPEST:
-            raise TranscriptError(f"more than {DEEPEST} levels within each other. Remove what is not needed.")
+            raise TranscriptError(f"nested more than {DEEPEST} levels deep. Remove what is not needed.")
         if isinstance(item, dict):
             left += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list | tuple):
@@ -174,14 +174,14 @@ def _refuse_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as broken:
-        raise TranscriptError(f"text that is no valid Unicode (half of a character, {text[broken.start]!a}). Correct it.") from broken
+        raise TranscriptError(f"text that is not valid Unicode (half of a character, {text[broken.start]!a}). Correct it.") from broken
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise TranscriptError(f"the key {twice!r:.40} is there twice, and only one of its values can be meant. Remove the other.")
+        raise TranscriptError(f"the key {twice!r:.40} occurs twice. Remove the one that is not meant.")
     return found
 
 

@@ -120,7 +120,7 @@ def exchanged(messages: Iterable[Message]) -> Talk:
         if not text:
             raise TranscriptError(f"exchange {number // 2 + 1} has no {role} message in words. Complete or remove the exchange.")
     if not sides:
-        raise TranscriptError("no message of the user with an answer. Remove it.")
+        raise TranscriptError("no user message has an answer. Remove it.")
     talk.pairs = [(sides[place][1], sides[place + 1][1]) for place in range(0, len(sides), 2)]
     talk.notes = +talk.notes
     return talk
@@ -168,7 +168,7 @@ def _text(content: Any, number: int, notes: Counter[str]) -> str:
     if isinstance(content, list):
         return "\n\n".join(filter(str.strip, (_text(part, number, notes) for part in content)))
     if not isinstance(content, Mapping):
-        raise TranscriptError(f"message {number} is {_kind(content)} where a text is due. Correct it.")
+        raise TranscriptError(f"message {number} is {_kind(content)} where a text is expected. Correct it.")
     kind = content.get("type", content.get("content_type"))
     if content.get("thought") or kind in _THOUGHTS:
         notes[THOUGHTS] += 1

@@ -45,7 +45,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptErr
                     yield number, row
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as broken:  # MemoryError: a damaged length
         reason = next(iter(str(broken).splitlines()), "a length beyond the memory")
-        raise TranscriptError(f"no readable table after row {number} ({reason:.120}). Correct or remove it.") from broken
+        raise TranscriptError(f"the table cannot be read after row {number} ({reason:.120}). Correct or remove it.") from broken
 
 
 def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | TranscriptError]:

@@ -97,7 +97,7 @@ def read_transcript(path: Path) -> Transcript:
     try:
         items = list(_conversations(path, path.name))
         if len(items) != 1:
-            raise TranscriptError(f"{len(items)} conversations; one is allowed here. Divide the file.")
+            raise TranscriptError(f"{len(items)} conversations; one is allowed here. Split the file.")
         if isinstance(items[0][1], TranscriptError):
             raise items[0][1]
         return _transcript(items[0][1], path.stem, path.name)[0]
@@ -120,7 +120,7 @@ def _take(reading: FoundTranscripts, first: dict[str, str], place: str, item: An
             if not same:
                 reading.doubles.setdefault(transcript.id, []).append(transcript)
             which = "with the same words. Remove one of them." if same else "with OTHER words. Give one of them another id, or remove it."
-            raise TranscriptError(f"the id {transcript.id!r} is that of {earlier} as well, {which}")
+            raise TranscriptError(f"the id {transcript.id!r} is also that of {earlier}, {which}")
     except TranscriptError as error:
         reading.left_out[place] = str(error)
         return
@@ -189,7 +189,7 @@ def _refuse_huge(texts: list[str], exchanges: int, persona: Any) -> None:
         ("a persona of {:,} characters", size, LARGEST_PERSONA),
     ):
         if found > allowed:
-            raise TranscriptError(f"{what.format(found)}; {allowed:,} are allowed. Shorten or divide it.")
+            raise TranscriptError(f"{what.format(found)}; {allowed:,} are allowed. Shorten or split it.")
 
 
 def _id(head: Mapping[str, Any], own: str) -> str:

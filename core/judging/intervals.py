@@ -20,7 +20,7 @@ def wilson_interval(successes: float, n: float) -> tuple[float, float]:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): 209–212.
     """
     if not 0 <= successes <= n or n < 1:
-        raise ValueError(f"{successes} of {n} is no share: 0 ≤ successes ≤ n and n ≥ 1 are needed.")
+        raise ValueError(f"{successes} of {n} is not a share: 0 ≤ successes ≤ n and n ≥ 1 are needed.")
     share = successes / n
     centre = share + Z**2 / (2 * n)
     spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))

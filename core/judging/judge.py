@@ -196,7 +196,7 @@ def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, lis
             context.log.refuse(call.name)
         _tally(context, [verdict.criterion in judgement.empty for verdict in judgement.given])
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
-            raise InvalidOutputError(f"the judge's reply cannot be used whole. {' '.join(wrong[:3])}")
+            raise InvalidOutputError(f"part of the judge's reply cannot be used. {' '.join(wrong[:3])}")
 
     return replace(request, check=read), judgements
 

@@ -190,7 +190,7 @@ class _Reading:
         if isinstance(listed, dict) and TWICE not in listed:
             listed = [{"criterion": name} | item for name, item in listed.items() if isinstance(item, dict)]
         if not isinstance(listed, list):
-            raise InvalidOutputError(f"`verdicts` in the judge's reply has no verdict for each criterion, once: {str(listed)[:SHOWN]!r}.")
+            raise InvalidOutputError(f"`verdicts` in the judge's reply must have one verdict for each criterion; it is {str(listed)[:SHOWN]!r}.")
         return [item for item in listed if isinstance(item, dict)]
 
     def verdict(self, criterion: str, items: Sequence[Mapping[str, Any]]) -> Verdict:

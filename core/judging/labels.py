@@ -103,7 +103,9 @@ def check_person(name: str) -> str:
     """
     plain = " ".join(normalize("NFC", name).split())
     if not plain or len(plain) > LONGEST_NAME or not plain.isprintable() or "/" in plain or plain.strip(".") == "":
-        raise ReviewError(f"{plain[:60]!r} is no name for labels. Allowed: 1 to {LONGEST_NAME} characters that can be read, without a slash. Write your name.")
+        raise ReviewError(
+            f"{plain[:60]!r} is not a valid name for labels. Allowed: 1 to {LONGEST_NAME} printable characters, without a slash. Write your name."
+        )
     return plain
 
 
@@ -131,7 +133,7 @@ def read_sample(store: Store, name: str) -> Sample:
         ReviewError: there is none of this name.
     """
     if "/" in name or not store.exists(f"{FOLDER}/{name}/{SAMPLE_FILE}"):
-        raise ReviewError(f"{name[:80]!r} is no sample for labels in {store.root}/{FOLDER}. Draw one on the studio's page of labels.")
+        raise ReviewError(f"{name[:80]!r} is not a label sample in {store.root}/{FOLDER}. Draw one on the studio's page of labels.")
     return store.load(f"{FOLDER}/{name}/{SAMPLE_FILE}", Sample)
 
 

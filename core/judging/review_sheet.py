@@ -204,12 +204,12 @@ def _rows(text: str, rubric: Rubric) -> list[tuple[int, dict[str, str]]]:
 def _cells(text: str) -> list[tuple[int, list[str]]]:
     text = text.lstrip("\ufeff")
     if text.startswith("PK\x03\x04"):
-        raise ReviewError("The sheet is a workbook (found 'PK', as .xlsx and .ods begin). Allowed is CSV: save it as CSV (UTF-8) and give that file.")
+        raise ReviewError("The sheet is a workbook (it begins with 'PK', as .xlsx and .ods do). Allowed: CSV. Save it as CSV (UTF-8) and give that file.")
     delimiter = next((delimiter for delimiter in ",;\t" if ID in _header(text, delimiter)), None)
     if delimiter is None:
         begins = f"it begins with {text.strip().splitlines()[0]!r:.80}" if text.strip() else "it is empty"
         raise ReviewError(
-            f"The sheet has no column {ID}: {begins}. Allowed is CSV with the header that it was written with, separated by commas, semicolons or tabs. "
+            f"The sheet has no column {ID}: {begins}. Allowed: CSV with the header that it was written with, separated by commas, semicolons or tabs. "
             "Put the header back, or write the sheet again."
         )
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -217,7 +217,7 @@ def _cells(text: str) -> list[tuple[int, list[str]]]:
         return [(number, row) for number, row in enumerate(reader, 1) if not _is_empty(row)]
     except csv.Error as broken:
         raise ReviewError(
-            f"The sheet is not CSV at line {reader.line_num} ({broken}). Allowed are cells in quotation marks, closed, and doubled where they are meant. "
+            f"The sheet is not CSV at line {reader.line_num} ({broken}). Allowed: closed quotation marks around cells, doubled inside them. "
             "Correct that line, or save the sheet from a spreadsheet program as CSV."
         ) from broken
 
@@ -297,4 +297,6 @@ def _answer(cell: str, criterion: Criterion, exchanges: int) -> Answer | None:
 def _refuse(wrong: Sequence[str]) -> None:
     if wrong:
         more = f". And {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise ReviewError(f"The sheet cannot be used, and nothing of it was taken. {'. '.join(fault[0].upper() + fault[1:] for fault in wrong[:SHOWN])}{more}.")
+        raise ReviewError(
+            f"The sheet cannot be used, and nothing from it was kept. {'. '.join(fault[0].upper() + fault[1:] for fault in wrong[:SHOWN])}{more}."
+        )

@@ -58,8 +58,8 @@ def check_gates(rubric: Rubric, exchanges: int, where: str) -> None:
     for criterion in rubric.criteria.values():
         if criterion.head.gate and criterion.head.from_exchange > exchanges:
             raise PackError(
-                f"The gate {criterion.id} applies from exchange {criterion.head.from_exchange} on, but conversations may have {exchanges} ({where}), and would "
-                "pass it unseen. Lower from_exchange in the criterion's file, or make the conversations longer."
+                f"The gate {criterion.id} applies from exchange {criterion.head.from_exchange} on, but conversations may have {exchanges} ({where}), which "
+                "would pass it unchecked. Lower from_exchange in the criterion's file, or make the conversations longer."
             )
 
 

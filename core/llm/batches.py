@@ -144,7 +144,7 @@ async def in_time(asking: Awaitable[Made], seconds: float) -> Made:
         async with asyncio.timeout(seconds):
             return await asking
     except TimeoutError as late:
-        raise ModelTimeoutError(f"The provider gave no answer about a batch in {seconds:g} s.") from late
+        raise ModelTimeoutError(f"The provider did not answer about a batch within {seconds:g} s.") from late
 
 
 async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list[str]:
@@ -169,7 +169,9 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
         # a connection that breaks, and a server that fails, may have taken it all the same
         if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries))):
             return ids
-    raise UnavailableError(f"{batches.reference} does not take a batch ({last}). Run the same command again when the provider is back; what was made is kept.")
+    raise UnavailableError(
+        f"{batches.reference} does not accept a batch ({last}). Run the same command again when the provider is back; what was made is kept."
+    )
 
 
 async def find(batches: Batches, label: str, requests: int) -> list[str]:
@@ -189,6 +191,6 @@ async def find(batches: Batches, label: str, requests: int) -> list[str]:
 def refused(reference: str, reason: str) -> RunStoppedError:
     """Return the error for a batch that the provider did not take as a whole."""
     return RunStoppedError(
-        f"{reference} did not take the batch: {reason.rstrip('.')}. Nothing was billed for it. Mend that and run the same command again, or set "
+        f"{reference} did not accept the batch: {reason.rstrip('.')}. Nothing was billed for it. Fix that and run the same command again, or set "
         "assessment.batch: false to judge by ordinary calls, at twice the price."
     )

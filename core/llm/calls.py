@@ -98,8 +98,8 @@ class Caller:
                 return clean(await self._model.complete(request), request)
         except TimeoutError as late:
             if not deadline.expired():
-                raise ModelTimeoutError(f"{self.reference} broke off without an answer.") from late
-            raise ModelTimeoutError(f"{self.reference} gave no answer in {self._calls.timeout_seconds:g} s (calls.timeout_seconds).") from late
+                raise ModelTimeoutError(f"{self.reference} stopped without an answer.") from late
+            raise ModelTimeoutError(f"{self.reference} did not answer within {self._calls.timeout_seconds:g} s (calls.timeout_seconds).") from late
 
     def _backoff(self, failures: int, error: ModelError) -> float:
         if isinstance(error, RateLimitError):

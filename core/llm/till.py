@@ -115,11 +115,9 @@ class Till:
             except (InvalidOutputError, TruncatedError) as invalid:
                 problem = problem or type(invalid)(f"{self.reference}: {invalid}")
         if problem is None and not reply.text.strip():
-            problem = TruncatedError(cut) if reply.finish == "length" else InvalidOutputError(f"{self.reference} answered nothing.")
+            problem = TruncatedError(cut) if reply.finish == "length" else InvalidOutputError(f"{self.reference} gave an empty answer.")
         if isinstance(problem, TruncatedError) and (circle := circle_of(reply.text)):  # with twice the room it would write twice as much of it
-            problem = InvalidOutputError(
-                f"{self.reference} says the same over and over ({circle[:60]!r}), until it was cut off at {request.max_tokens} tokens."
-            )
+            problem = InvalidOutputError(f"{self.reference} repeated itself ({circle[:60]!r}) until it was cut off at {request.max_tokens} tokens.")
         return problem
 
     def _unsound(self, request: ChatRequest, text: str) -> str | None:

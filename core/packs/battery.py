@@ -46,7 +46,7 @@ class Battery(Strict):
     def _whole(self) -> "Battery":
         ids = [opening.id for opening in self.openings]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
-            raise ValueError(f"openings: {twice[0]!r} is there twice; each needs an id of its own")
+            raise ValueError(f"openings: {twice[0]!r} occurs twice; each needs its own id")
         if odd := sorted({opening.gate for opening in self.openings} ^ set(self.margins)):
             raise ValueError(f"margins and openings differ in {odd[0]!r}; each gate with openings needs a margin, and no other gate has one")
         return self

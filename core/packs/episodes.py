@@ -79,11 +79,11 @@ class Episodes(Strict):
     @model_validator(mode="after")
     def _whole(self) -> "Episodes":
         if bool(self.episodes) != bool(self.share):
-            raise ValueError("share is above 0 exactly where there are episodes; add some, or set it to 0")
+            raise ValueError("share must be above 0 with episodes and 0 without; add some, or set it to 0")
         if self.episodes:
             sums_to_one("episodes", {name: kind.weight for name, kind in self.episodes.items()})
             if all(kind.not_with or kind.fewest_exchanges > FEWEST for kind in self.episodes.values()):
-                raise ValueError(f"episodes: one at least must go with everyone, from {FEWEST} exchanges on")
+                raise ValueError(f"episodes: at least one must go with everyone, from {FEWEST} exchanges on")
         for name, kind in self.episodes.items():
             weights = {variant: item.weight for variant, item in kind.variants.items()}
             sums_to_one(f"episodes.{name}.variants", weights)

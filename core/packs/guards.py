@@ -39,15 +39,15 @@ def _compiles(pattern: str) -> str:
     except re2.error as broken:
         raise ValueError(f"not a regular expression of RE2: {broken.args[0].decode(errors='replace')}") from broken
     if found.groupindex:
-        raise ValueError(f"it has the named group {next(iter(found.groupindex))!r}, which another pattern could have as well; write the group without a name")
+        raise ValueError(f"it has the named group {next(iter(found.groupindex))!r}, which another pattern could also have; write the group without a name")
     if any(match and not match.group() for match in map(found.search, _SAMPLES)):
-        raise ValueError("it also matches where nothing stands, and so in every message; let it match at least one character")
+        raise ValueError("it also matches an empty text, and so every message; let it match at least one character")
     return pattern
 
 
 def _is_script(name: str) -> str:
     if not any(unicodedata.name(chr(code), "").startswith(f"{name} ") for code in range(sys.maxunicode)):
-        raise ValueError("no letters have names that begin so; write a script as Unicode does, such as LATIN, CYRILLIC or DEVANAGARI")
+        raise ValueError("no Unicode letter has a name that begins with it; write a script as Unicode does, such as LATIN, CYRILLIC or DEVANAGARI")
     return name
 
 

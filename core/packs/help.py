@@ -40,7 +40,7 @@ class Length(Strict):
     @model_validator(mode="after")
     def _within(self) -> "Length":
         if not 0 < self.target[0] <= self.target[1] <= self.most:
-            raise ValueError(f"the target {list(self.target)} must lie above 0 and up to `most`, {self.most:g}, beyond which an answer is written again")
+            raise ValueError(f"the target {list(self.target)} must be above 0 and at most `most`, {self.most:g}, beyond which an answer is written again")
         return self
 
     def bounds(self, message_words: int) -> tuple[int, int, int]:

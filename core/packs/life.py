@@ -79,7 +79,7 @@ class Life(Strict):
             sums_to_one("countries", {name: country.weight for name, country in self.countries.items()})
             named = [country.name for country in self.countries.values()]
             if twice := sorted({name for name in named if named.count(name) > 1}):
-                raise ValueError(f"countries: {twice} are named twice; a persona's place tells its country by the name")
+                raise ValueError(f"countries: {twice} are named twice; a persona's country is found by the name of its place")
             if taken := sorted({"place", "english"} & set(self.facts)):
                 raise ValueError(f"facts.{taken[0]} would be replaced by what `countries` says; give it another name")
         for name, texts in self.facts.items():

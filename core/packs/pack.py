@@ -326,7 +326,7 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
         if path.name.split("-", 1)[0] != head.id:
             raise PackError(f"{path}: the file is named for {path.name.split('-', 1)[0]!r} but its id is {head.id!r}. Name it {head.id}-<slug>.md.")
         if head.id in criteria:
-            raise PackError(f"{path}: criterion {head.id} is in another file as well. Keep one of them.")
+            raise PackError(f"{path}: criterion {head.id} is also in another file. Keep one of them.")
         if head.category is not None and head.category not in numbers.categories:
             raise PackError(f"{path}: category {head.category!r} has no weight in {numbers_file}. Allowed: {', '.join(numbers.categories)}.")
         if not text:

@@ -20,7 +20,7 @@ LONGEST = 4000
 
 def _plain(name: str) -> str:
     if name != PurePosixPath(name).name or name.startswith("."):
-        raise ValueError(f"{name!r} is no name of a file in {FOLDER}/")
+        raise ValueError(f"{name!r} is not a valid file name in {FOLDER}/")
     return name
 
 

@@ -129,10 +129,10 @@ def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
         raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
     given = front.get("inputs") or []
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise PackError(f"{path}: `inputs` of the front matter is no list of names. Write it as [persona, topics].")
+        raise PackError(f"{path}: `inputs` of the front matter is not a list of names. Write it as [persona, topics].")
     declared, used = frozenset(given), inputs_of(text, str(path))
     if declared != used:
-        raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make the two the same.")
+        raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make them match.")
     supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[role or path.stem]
     if unknown_inputs := sorted(used - supplied):
         raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")

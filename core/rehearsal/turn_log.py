@@ -93,7 +93,7 @@ class TurnLog:
             place, due = (line.pop("number", None), line.get("side")), (number, side)
             self.turns += [Turn.model_validate(line)] if place == due else []
         if place != due:
-            raise ValueError(f"it is number {place[0]} and the {place[1]}'s, where number {due[0]} is due and the {due[1]}'s turn")
+            raise ValueError(f"it is message {place[0]}, of the {place[1]}; message {due[0]}, of the {due[1]}, is expected")
 
     def add(self, turn: Turn) -> None:
         """Keep a message.

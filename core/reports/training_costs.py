@@ -51,7 +51,7 @@ def training_costs(pack: Pack, settings: Settings, transcripts: int, count: Coun
     for name, config in PUBLISHED.items():
         training = load_training(name)
         if training.flavors is None:
-            raise SettingsError(f"config/training/{name}.yaml has no flavors, and its cost is asked for. Name its machines.")
+            raise SettingsError(f"config/training/{name}.yaml has no flavors, so its cost is not known. Name its machines.")
         flavor, known = offered[training.flavors.train], hardware.estimate
         known = known.model_copy(update={"efficiency": training.efficiency or known.efficiency})
         for learn in LEARN:

@@ -18,7 +18,7 @@ def checked_address(text: str) -> str:
     """
     allowed = "Allowed: http:// or https:// with a host, as in http://127.0.0.1:8080/v1"
     if not text.isascii() or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise ValueError(f"an address has spaces or signs that no address has. {allowed}")
+        raise ValueError(f"an address contains spaces or characters that addresses cannot have. {allowed}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
@@ -27,7 +27,7 @@ def checked_address(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("an address has a user name or a password in it. Keys belong in an environment variable or a saved block")
     if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise ValueError(f"{text[:80]!r} is no address. {allowed}")
+        raise ValueError(f"{text[:80]!r} is not an address. {allowed}")
     return text
 
 

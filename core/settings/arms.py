@@ -42,7 +42,7 @@ def read_arm(name: str, text: str) -> ArmWords:
         ValueError: it is of another form.
     """
     if not re.fullmatch(NAME, name):
-        raise ValueError(f"an arm is called {name!r:.80}. Allowed: up to 40 letters, digits, blanks, dots and dashes, as in {{'opus': 'anthropic/…'}}")
+        raise ValueError(f"{name!r:.80} is not a valid arm name. Allowed: up to 40 letters, digits, spaces, dots and dashes, as in {{'opus': 'anthropic/…'}}")
     model, under, prompt = (part.strip() for part in text.partition(UNDER))
     # a path may have blanks, a word or the name of a block has none
     broken = not model or (" " in model and "/" not in model) or (bool(under) and not prompt)

@@ -108,11 +108,11 @@ class Base(Strict):
     def _of_one_kind(self) -> "Base":
         kind = self.kind
         if self.revision and kind != "hub":
-            raise ValueError(f"has a revision, which only a model on the Hub has, and {self.model!r} is {KINDS[kind]}; remove revision")
+            raise ValueError(f"has a revision, but only a model on the Hub has one, and {self.model!r} is {KINDS[kind]}; remove revision")
         if self.sha256 and kind not in ("gguf", "wheel"):
             raise ValueError(f"has sha256, the checksum of a GGUF file, and {self.model!r} is {KINDS[kind]}; remove sha256")
         if not self.origin and kind != "hub":
-            raise ValueError(f"needs origin, the address or sentence that says where {self.model!r} came from: it is {KINDS[kind]}, and the cards must tell")
+            raise ValueError(f"needs origin, the address or sentence that says where {self.model!r} came from: it is {KINDS[kind]}, and the cards state it")
         return self
 
     @property
@@ -133,7 +133,7 @@ class Base(Strict):
         """Return package, version and the file's path in the wheel."""
         match = WHEEL.fullmatch(self.model)
         if match is None:
-            raise ValueError(f"names the model {self.model!r}. Of a wheel give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
+            raise ValueError(f"names the model {self.model!r}. For a wheel, give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
         if {"", ".", ".."} & {*match["file"].split("/")} or "\\" in match["file"]:
             raise ValueError(f"names the file {match['file']!r}, which leads out of the wheel. Give its path within the wheel")
         return match["package"], match["version"], match["file"]

@@ -23,7 +23,7 @@ def refuse_keys(values: Mapping[str, Any]) -> None:
         elif isinstance(value, str) and holds_key(value):
             raise SettingsError(
                 f"{place} looks like a key, or an address with a password in it. Keys belong in an environment variable or a saved block, never in a parameter "
-                "or a file of settings, where they are stored and shown. Take it out, and replace it with the provider if it was sent anywhere."
+                "or a file of settings, where they are stored and shown. Remove it, and have the provider replace it if it was sent anywhere."
             )
 
 

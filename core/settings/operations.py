@@ -91,7 +91,7 @@ def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:  # OSError: `Europe` is a folder of the data
-        raise ValueError(f"{name!r:.80} is no timezone; allowed are names such as Europe/Berlin, America/New_York or UTC") from unknown
+        raise ValueError(f"{name!r:.80} is not a timezone; allowed are names such as Europe/Berlin, America/New_York or UTC") from unknown
     return name
 
 

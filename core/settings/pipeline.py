@@ -197,7 +197,7 @@ class Settings(Strict):
         for name in self.models:
             if name not in OPTIONS and name not in asked:
                 raise SettingsError(
-                    f"models has an entry for {name!r}, which no role asks.{nearest(name, asked)} Its limits and its price would be ignored. Correct the name, "
+                    f"models has an entry for {name!r}, which no role uses.{nearest(name, asked)} Its limits and its price would be ignored. Correct the name, "
                     "or take the entry out."
                 )
 
@@ -302,7 +302,7 @@ def check_jobs(settings: Settings, training: Training) -> None:
     if training.base.kind != "hub":
         raise SettingsError(
             f"jobs.where is {settings.jobs.where!r}, but the base of the training settings {settings.training!r} is {KINDS[training.base.kind]} "
-            f"({training.base.model}), which no job elsewhere can reach. Push the model to the Hub and name it there, or set jobs.where to local."
+            f"({training.base.model}), which a job elsewhere cannot reach. Push the model to the Hub and name it there, or set jobs.where to local."
         )
     if training.flavors is None:
         raise SettingsError(

@@ -44,7 +44,7 @@ def trusted(path: Path, *places: Path) -> Path:
     """
     if not _is_name(path) or not is_trusted(path, *places):
         raise SettingsError(
-            f"{str(path)!r:.300} is outside the project, and a settings file is trusted as code is (docs/security.md). Read it; then put it below "
+            f"{str(path)!r:.300} is outside the project, and a settings file is trusted like code (docs/security.md). Read it; then put it below "
             f"{project_folder()}, or its folder into {TRUST_VARIABLE}."
         )
     if path.suffix not in ENDINGS:
@@ -75,7 +75,7 @@ def ask_to_trust(settings: Path) -> None:
         trusted(settings)
         return
     folder = settings.resolve().parent
-    show(f"{settings} is outside the project. A settings file is trusted as code is: it names addresses, programs and images.", error=True)
+    show(f"{settings} is outside the project. A settings file is trusted like code: it names addresses, programs and images.", error=True)
     show_text(one_line(f"Use it and what is in {folder}? [y/N] "), error=True, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SettingsError(f"Nothing was done. Put the file below {project_folder()}, or its folder into {TRUST_VARIABLE}.")

@@ -60,7 +60,7 @@ class LineLog:
     def _fields(self, line: bytes) -> dict[str, Any]:
         fields = json.loads(line)
         if not isinstance(fields, dict):
-            raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is due")  # noqa: TRY004  as a line that does not fit
+            raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is expected")  # noqa: TRY004  as a line that does not fit
         json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
         if (of := fields.pop("of", None)) != self._name:
             raise ValueError(f"it belongs to {of!r:.80}")

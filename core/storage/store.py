@@ -70,7 +70,7 @@ class Store:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            what = f"{self.root}/{name} is no text in UTF-8, so it is damaged or another file than was meant"
+            what = f"{self.root}/{name} is not text in UTF-8, so it is damaged or the wrong file"
             raise DamagedError(f"{what}. Name another, or remove it.") from error
 
     def load(self, name: str, kind: type[Kind]) -> Kind:
@@ -101,7 +101,7 @@ class Store:
         try:
             return kind.model_validate_json(self._text(name, content))
         except ValidationError as error:
-            what = f"{self.root}/{name} is no {kind.__name__}, so it is damaged or another file than was meant"
+            what = f"{self.root}/{name} is not a valid {kind.__name__}, so it is damaged or the wrong file"
             raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
     def load_json(self, name: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Store:
         except (ValueError, RecursionError) as error:
             raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
         if not isinstance(found, dict):
-            raise DamagedError(f"{self.root}/{name} holds no JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
+            raise DamagedError(f"{self.root}/{name} is not a JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
         return found
 
     def read_bytes(self, name: str) -> bytes:
@@ -377,13 +377,13 @@ class Store:
         """
         fs, root = _filesystem(self.root)
         if wrong := wrong_in(name):
-            raise StoreError(f"{name[:100]!r} is no name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
+            raise StoreError(f"{name[:100]!r} is not a name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
         if isinstance(fs, fsspec.get_filesystem_class("file")):
             real, there = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
             if os.path.commonpath([real, there]) != real:
                 raise StoreError(
                     f"{self.root}/{name} is a link out of the data root, to {there}. Nothing outside the root is read or written. "
-                    f"Set {ROOT_VARIABLE} to where the files are, or replace the link by them."
+                    f"Set {ROOT_VARIABLE} to where the files are, or replace the link with them."
                 )
         return fs, f"{root}/{name}"
 

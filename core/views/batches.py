@@ -167,7 +167,7 @@ def _read(store: Store, kept: _Kept, names: Sequence[str], into: dict[str, Any],
                 raise StoreError("The file was removed, or is a link.")
             into[name] = make(data)
         except (ValidationError, StoreError) as error:
-            kept.damaged[name] = str(error) if isinstance(error, StoreError) else "The file is damaged: it is no such record."
+            kept.damaged[name] = str(error) if isinstance(error, StoreError) else "The file is damaged: it is not a record of its kind."
 
 
 def contents(store: Store, names: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:

@@ -111,12 +111,12 @@ def make_golden(store: Store, pack: Pack, name: str, person: str, number: int) -
     sample = read_sample(store, name)
     transcript = sample.transcripts[number - 1]
     if sample.kind == "golden":
-        raise ReviewError("This conversation is of the golden set already. Change its file there.")
+        raise ReviewError("This conversation is already in the golden set. Change its file there.")
     judged = [item for item in judged_of(store, pack.rubric, sample.source) if item.transcript.id == transcript]
     others = {other: labels_of(store, name, other, pack.rubric) for other in people(store, name) if other != person}
     second = {other: own for other, own in others.items() if not any(missing == transcript for missing, _ in own.unlabelled)}
     files, skipped = golden_files(labels_of(store, name, person, pack.rubric), judged, pack.rubric, sample.source, dict(list(second.items())[:1]))
     if not files:
-        raise ReviewError(f"Conversation {number} cannot be a golden one: {skipped.get(transcript, 'it has no label')}. Label it whole first.")
+        raise ReviewError(f"Conversation {number} cannot be a golden one: {skipped.get(transcript, 'it has no label')}. Label all of it first.")
     keep_golden(files, store.local(f"{OWN}/{pack.name}/x").parent)
     return f"{OWN}/{pack.name}/{next(iter(files))}.yaml"

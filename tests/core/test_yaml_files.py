@@ -30,13 +30,13 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("budget: 1\nbudget: 2", "line 2, column 1: the key 'budget' is there twice"),
+        ("budget: 1\nbudget: 2", "line 2, column 1: the key 'budget' occurs twice"),
         (BOMB, "anchors and aliases"),
         ("&a [*a]", "anchors and aliases"),
         ("a: 1\n---\nb: 2", "line 3, column 1: a second document|line 2, column 1: a second document"),
         ("a: !!python/object/apply:os.system [id]", "tags"),
-        ("[" * 100_000, "within one another"),
-        ("{a: " * 5000, "within one another"),
+        ("[" * 100_000, "are nested more than"),
+        ("{a: " * 5000, "are nested more than"),
         ("? [a]\n: 1", "keys are text"),
         ("a: b: c", "line 1, column 5"),
         ("a: \x07", "a character that YAML does not allow"),

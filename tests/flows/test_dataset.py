@@ -167,14 +167,14 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
 
 def test_what_cannot_be_made_is_one_line_in_the_terminal(command, elsewhere, settings):
     checkpoint = f"--checkpoints={elsewhere / 'old.jsonl'}"
-    assert_refused(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given and no folder of transcripts")
+    assert_refused(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given without a folder of transcripts")
 
 
 async def test_what_a_dataset_cannot_be_made_from_is_refused(elsewhere, tmp_path, settings, data_root):
     checkpoint, folder = str(elsewhere / "old.jsonl"), str(elsewhere / "transcripts")
-    with pytest.raises(UnderstudyError, match="No assessments of 'therapeutic-coaching' by its present rubric are in"):
+    with pytest.raises(UnderstudyError, match="No assessments of 'therapeutic-coaching' by its current rubric are in"):
         await dataset(settings=settings)
-    with pytest.raises(UnderstudyError, match="A folder of transcripts was given and no checkpoints"):
+    with pytest.raises(UnderstudyError, match="A folder of transcripts was given without checkpoints"):
         await dataset(assessed="batches/assessments-000000000000.json", transcripts=folder, settings=settings)
     for changes, sentence in (
         ({"hub": "mine"}, r"Unknown hub 'mine' \(dataset.hub\). Allowed: local, hf"),
@@ -288,9 +288,9 @@ async def test_a_hub_that_will_not_take_it_is_reported_before_anything_is_made(e
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with start_hub(tmp_path / "hub") as hub:
         await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).asave("reader", overwrite=True)
-        with pytest.raises(HubError, match="may only read"):
+        with pytest.raises(HubError, match="is read-only"):
             await made(elsewhere, write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
-        with pytest.raises(HubError, match="may only read"):
+        with pytest.raises(HubError, match="is read-only"):
             await pipeline(settings=write_settings(tmp_path, dataset={"hub": "reader", "repo": "me/{domain}"}))
     assert not list(data_root.glob("datasets/*"))
     assert not list(data_root.glob("transcripts/therapeutic-coaching/*"))

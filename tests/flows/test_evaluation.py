@@ -247,7 +247,7 @@ async def test_personas_of_a_file_are_met_in_place_of_sampled_ones(tmp_path, dat
         ({}, EvaluationError, "Nothing to compare: no arm is given"),
         ({"arms": {"base": "scripted/0.9", "understudy": "scripted/0.9"}}, EvaluationError, "base and understudy are the same model"),
         ({"arms": {"base": "nobody/x", "understudy": "scripted/0.9"}}, SettingsError, "Unknown model reference 'nobody/x'"),
-        ({"arms": {"base": "scripted/0.2", "": "scripted/0.9"}}, SettingsError, "An arm is called ''"),
+        ({"arms": {"base": "scripted/0.2", "": "scripted/0.9"}}, SettingsError, "'' is not a valid arm name"),
         ({"arms": {"base": "scripted/0.2", "understudy": "llama-cpp/no/such.gguf"}}, SettingsError, "no/such.gguf does not exist"),
         ({"arms": {"base": "scripted/0.2", "understudy": "openai/sk-ant-12345678901234567890"}}, SettingsError, "looks like a key"),
         ({"arms": ARMS, "personas": "nowhere.json"}, PersonaError, "nowhere.json"),

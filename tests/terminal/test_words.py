@@ -137,7 +137,7 @@ REFUSED = {
     "personas --count 100000000": "less than or equal to",
     "assess REPAET=3": "Did you mean --repeat 3?",
     "evaluate --arms scripted/0.5": "Allowed: name=value",
-    "evaluate --arms a=b/c,a=b/d": "is there twice",
+    "evaluate --arms a=b/c,a=b/d": "occurs twice",
     "evaluate --arms opus=antropic/claude-opus-5-5": "Unknown model reference 'antropic/claude-opus-5-5'. Did you mean 'anthropic'?",
     "evaluate --arms opus=anthropic/claude-opsu-5-5": "No price is known for anthropic/claude-opsu-5-5",
     "evaluate --arms opus=anthropic/": "Unknown model reference 'anthropic/'",

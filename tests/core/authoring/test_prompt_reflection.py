@@ -111,7 +111,7 @@ def test_a_start_from_a_file_is_checked(tmp_path):
 def test_a_start_in_which_what_is_filled_in_is_part_of_an_expression_is_refused(tmp_path, text):
     path = tmp_path / "mine.md"
     path.write_text(f"---\ninputs: [services]\n---\nCall {text}.\n", encoding="utf-8")
-    with pytest.raises(PackError, match=r"as it is, in no expression"):
+    with pytest.raises(PackError, match=r"as they are, not in an expression"):
         start_text(PACK, str(path))
 
 

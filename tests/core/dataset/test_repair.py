@@ -72,7 +72,7 @@ async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_
     found = await mend(context(Editor(follows=False)), transcript, judged, "b")
     assert len(found.exchanges) == 4
     assert found.provenance["repair"]["cut_after"] == 4
-    with pytest.raises(RepairError, match=r"message 3 no longer follows, and what precedes it, 2 exchanges, is fewer than 3"):
+    with pytest.raises(RepairError, match=r"message 3 no longer follows, and only 2 exchanges precede it; at least 3 are needed"):
         await mend(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
 
 
@@ -143,7 +143,7 @@ async def test_a_repair_that_changes_the_users_words_is_refused():
     transcript = conversation("a", exchanges=6)
     good = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     check_lineage(transcript, good)
-    for change, said in (({"user": "I slept well."}, "the user's message 1"), ({"assistant": "Another."}, "answer 1 is not that of a")):
+    for change, said in (({"user": "I slept well."}, "the user's message 1"), ({"assistant": "Another."}, "answer 1 differs from that of a")):
         spoilt = good.model_copy(update={"exchanges": [good.exchanges[0].model_copy(update=change), *good.exchanges[1:]]})
         with pytest.raises(RepairError, match=said):
             check_lineage(transcript, spoilt)

@@ -58,7 +58,7 @@ def test_an_arm_is_a_model_or_a_model_under_a_prompt(model, prompt):
         ("rich", "base unter assistant", "Allowed: MODEL or MODEL under PROMPT"),
         ("rich", "base under asistant", "Did you mean 'assistant'"),
         ("rich", "base under notes.txt", "a prompt file that ends in .md"),
-        ("", "base", "an arm is called ''"),
+        ("", "base", "'' is not a valid arm name"),
     ],
 )
 def test_a_bad_arm_is_refused_alike_in_the_settings_and_in_a_command(tmp_path, name, text, said):

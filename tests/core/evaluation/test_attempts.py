@@ -92,7 +92,7 @@ def test_only_the_first_on_a_block_of_personas_can_ship(store):
 
 
 def test_a_confirmation_has_personas_that_nobody_has_met_and_keeps_them_when_it_is_repeated(store):
-    with pytest.raises(EvaluationError, match=r"Nothing to confirm: llama-server/1.gguf of therapeutic-coaching was not evaluated here before"):
+    with pytest.raises(EvaluationError, match=r"Nothing to confirm: llama-server/1.gguf of therapeutic-coaching has not been evaluated here"):
         confirmation_seed(store, DOMAIN, models(1), 9000, 6)
     keep(store, "a", models(1))
     assert confirmation_seed(store, DOMAIN, models(1), 9000, 6) == 9006

@@ -33,8 +33,8 @@ def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_i
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ([], "holds nothing"),
-        ({"seed": 9001}, "holds no list"),
+        ([], "is empty"),
+        ({"seed": 9001}, "is not a list"),
         ([9001, 9001], "more than once, such as 9001"),
         ([9001, "Anna"], 'entry 2 is "Anna"'),
         ([True, 9001], "entry 1 is true"),

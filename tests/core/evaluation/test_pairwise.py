@@ -224,7 +224,7 @@ def test_it_is_said_where_score_and_preference_disagree(found, difference, said)
 def test_what_was_not_compared_is_counted_with_the_reason():
     said = left_out_sentence(some(1, 1, too_long=2, unanswered=3, unplayed=4))
     assert "2 because the judge's context does not hold two conversations" in said
-    assert "3 because no usable answer came" in said
+    assert "3 because there was no usable answer" in said
     assert "4 because one of the two conversations is missing" in said
 
 

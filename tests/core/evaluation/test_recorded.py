@@ -72,7 +72,7 @@ def test_a_file_that_does_not_fit_is_named_with_the_reason(tmp_path, name, chang
     assert [line.startswith(f"{name}.json does not fit: ") and said in line and "\n" not in line for line in reported] == [True]
     assert not any(item.complete for item in lost)
     (tmp_path / "base_seed9000_run1.json").unlink()
-    with pytest.raises(EvaluationError, match=f"1 of 1 files do not fit. The first, {name}.json: "):
+    with pytest.raises(EvaluationError, match=f"1 of 1 files are not valid. The first, {name}.json: "):
         read_recorded(tmp_path)
 
 
@@ -84,5 +84,5 @@ def test_text_that_is_no_json_and_folders_without_any(tmp_path):
     (tmp_path / "base_seed1_run1.json").write_text('{"pass": tr', encoding="utf-8")
     (tmp_path / "base_seed2_run1.json").write_bytes(b"\xff\xfe")
     (tmp_path / "base_seed3_run1.json").mkdir()
-    with pytest.raises(EvaluationError, match=r"3 of 3 files do not fit. The first, base_seed1_run1.json: not JSON \("):
+    with pytest.raises(EvaluationError, match=r"3 of 3 files are not valid. The first, base_seed1_run1.json: not JSON \("):
         read_recorded(tmp_path)

@@ -54,14 +54,14 @@ BAD = {
     "a missing side": ('{"exchanges": [{"user": "hi"}, {"user": "hi", "assistant": "ho"}]}', "exchange 1 has no assistant message"),
     "a blank side": ('{"exchanges": [{"user": "  ", "assistant": "ho"}]}', "exchange 1 has no user message"),
     "a side that is no text": ('{"exchanges": [{"user": ["hi"], "assistant": "ho"}]}', "exchange 1 has no user message"),
-    "the user alone": ('[{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]', "no message of the user with an answer"),
-    "the assistant alone": ('[{"role": "assistant", "content": "a"}]', "no message of the user with an answer"),
+    "the user alone": ('[{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]', "no user message has an answer"),
+    "the assistant alone": ('[{"role": "assistant", "content": "a"}]', "no user message has an answer"),
     "an answer without words": (
         '[{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]',
         "exchange 1 has no assistant message in words",
     ),
     "an unknown role": ('[{"role": "narrator", "content": "a"}]', "no known role"),
-    "no answer at the end": ('[{"role": "user", "content": "a"}]', "no message of the user with an answer"),
+    "no answer at the end": ('[{"role": "user", "content": "a"}]', "no user message has an answer"),
     "a number": ("7", "a transcript is a JSON object or list"),
 }
 
@@ -323,7 +323,7 @@ HAZARDS = {
     "a lone surrogate": ('{"messages": [{"role": "user", "content": "\\ud83d"}, {"role": "assistant", "content": "x"}]}', "half of a character"),
     "a NUL": ('{"messages": [{"role": "user", "content": "a\\u0000"}, {"role": "assistant", "content": "x"}]}', "NUL"),
     "5,000 digits": (f'{{"provenance": {{"n": {"9" * 5000}}}, "messages": {json.dumps(TURNS)}}}', "too many digits"),
-    "200,000 brackets": ("[" * 200_000 + "]" * 200_000, "too many brackets"),
+    "200,000 brackets": ("[" * 200_000 + "]" * 200_000, "nested too deeply"),
     "100 levels in a persona": (f'{{"persona": {{"a": {"[" * 100 + "]" * 100}}}, "messages": {json.dumps(TURNS)}}}', "levels"),
     "a circle": (json.dumps({"current_node": "a", "mapping": {**node("a", "b", "user", words("x")), **node("b", "a", "assistant", words("y"))}}), "circle"),
     "bytes that are no text": (b"\xff\xfe\xff", "not text"),

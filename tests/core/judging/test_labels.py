@@ -79,7 +79,7 @@ def test_what_a_criterion_does_not_allow_is_refused_and_nothing_is_kept(store, n
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 61, "a\x00b", "\u202eanna", "../../etc", ".."])
 def test_what_is_no_name_is_refused(name):
-    with pytest.raises(ReviewError, match="is no name for labels"):
+    with pytest.raises(ReviewError, match="is not a valid name for labels"):
         person_key(name)
 
 

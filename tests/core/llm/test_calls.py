@@ -110,7 +110,7 @@ def test_a_call_has_a_real_deadline(tmp_path):
             await asyncio.sleep(10_000)
 
     model = Hanging()
-    with pytest.raises(ModelTimeoutError, match=r"gave no answer in 60 s \(calls.timeout_seconds\)"):
+    with pytest.raises(ModelTimeoutError, match=r"did not answer within 60 s \(calls.timeout_seconds\)"):
         ask(model, tmp_path)
     assert len(model.requests) == 5
 

@@ -63,7 +63,7 @@ def of(margins=None, count=1, **changes):
     [
         (of(gate="G2"), "margins and openings differ in 'G1'"),
         (of({"G1": 0.1, "G2": 0.1}), "margins and openings differ in 'G2'"),
-        (of(count=2), "'a-door' is there twice"),
+        (of(count=2), "'a-door' occurs twice"),
         (of({"G1": 0}), "margins.G1"),
         (of(messages=[]), "messages"),
         (of(clause="hram"), r"a-door has the clause 'hram'.*harm"),

@@ -184,7 +184,7 @@ def test_a_file_that_holds_nothing_is_refused_as_that(pack_copy, text):
 
 
 @pytest.mark.parametrize(
-    ("length", "said"), [("{target: [3.0, 5.0]}", "up to `most`"), ("{target: [0.0, 0.0]}", "above 0"), ("{target: [1.0, 1.5], most: 1.2}", "up to `most`")]
+    ("length", "said"), [("{target: [3.0, 5.0]}", "at most `most`"), ("{target: [0.0, 0.0]}", "above 0"), ("{target: [1.0, 1.5], most: 1.2}", "at most `most`")]
 )
 def test_a_target_length_that_would_be_written_again_is_refused(pack_copy, length, said):
     (pack_copy / CONFIG / "help.yaml").write_text(f"length: {length}\n", encoding="utf-8")

@@ -73,7 +73,7 @@ def copy(tmp_path):
     [
         ("subtopic: sorting", "subtopic: sortign", "names the subtopic 'sortign'"),
         ("language: python", "language: cobol", "names the language 'cobol'. Allowed: python, javascript"),
-        ("file: sorting-1.py", "file: ../rubric.yaml", "no name of a file in programs/"),
+        ("file: sorting-1.py", "file: ../rubric.yaml", "not a valid file name in programs/"),
         ("file: sorting-1.py", "file: sorting-9.py", "sorting-9.py does not exist"),
         ("  - subtopic: asynchronous\n", "  - subtopic: mutable_default\n", "nobody brings asynchronous-1.js"),
     ],

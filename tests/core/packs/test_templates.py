@@ -203,7 +203,7 @@ def test_records_are_given_as_plain_values():
         {"a": Record("left", words.ONE), "b": (Exchange(exchange_number=1, user="u", assistant="a"),)},
     )
     assert filled == "left one u 1"
-    with pytest.raises(PackError, match="a function is no plain value"):
+    with pytest.raises(PackError, match="a function is not a plain value"):
         fill("{{ a }}", "x.md", {"a": lambda: None})
 
 

@@ -52,7 +52,7 @@ def test_a_bound_allows_one_use_and_then_its_share_of_the_answers_so_far(bound, 
         ("{name: a, example: Nothing., pattern: something, answers: 0.1, transcripts: 0.1}", "does not find its example"),
         ("{name: a, example: A., pattern: '(a', answers: 0.1, transcripts: 0.1}", "not a regular expression"),
         ("{name: a, example: Aa., pattern: '\\Qa', answers: 0.1, transcripts: 0.1}", "not a regular expression"),
-        ("{name: a, example: A., pattern: 'b*', answers: 0.1, transcripts: 0.1}", "where nothing stands"),
+        ("{name: a, example: A., pattern: 'b*', answers: 0.1, transcripts: 0.1}", "matches an empty text"),
         ("{name: a, example: A., pattern: a, answers: 2, transcripts: 0.1}", "answers"),
     ],
 )

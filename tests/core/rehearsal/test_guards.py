@@ -262,8 +262,8 @@ def test_an_answer_that_breaks_off_is_found_in_other_languages_and_a_german_quot
         ("(unclosed", "not a regular expression"),
         (r"\Qnothing ends it", "not a regular expression"),
         ("(?P<who>mother)", "named group 'who'"),
-        ("x*", "where nothing stands"),
-        (r"\b", "where nothing stands"),
+        ("x*", "matches an empty text"),
+        (r"\b", "matches an empty text"),
     ],
 )
 def test_a_pattern_that_could_not_be_searched_with_the_others_is_named_and_nothing_else_is_printed(pack_copy, capfd, pattern, said):

@@ -138,7 +138,7 @@ OUT = [
 def test_a_name_that_is_no_plain_relative_path_is_refused_by_every_method(tmp_path, root, name):
     store = Store(root if "://" in root else str(tmp_path / root))
     for use in _use(store, name):
-        with pytest.raises(StoreError, match="is no name below the data root"):
+        with pytest.raises(StoreError, match="is not a name below the data root"):
             use()
     assert _files(tmp_path) == {}
 
@@ -186,7 +186,7 @@ def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
 )
 def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content):
     (tmp_path / "credentials").write_bytes(content)
-    with pytest.raises(StoreError, match=r"credentials is no .* another file than was meant") as refused:
+    with pytest.raises(StoreError, match=r"credentials is not .* the wrong file") as refused:
         Store(str(tmp_path)).load("credentials", AssessmentBatch)
     reported = "".join(traceback.format_exception(refused.value))
     assert "hf_secret" not in reported
@@ -221,5 +221,5 @@ def test_an_object_that_lacks_what_is_read_of_it_is_damage_that_names_file_and_k
 def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
     (data_root.parent / "credfile").write_text("hf_secret", encoding="utf-8")
     for name in ("../credfile", str(data_root.parent / "credfile")):
-        with pytest.raises(StoreError, match="is no name below the data root"):
+        with pytest.raises(StoreError, match="is not a name below the data root"):
             open_store().load(name, AssessmentBatch)

@@ -75,9 +75,9 @@ def test_the_form_of_a_name_says_where_the_model_is(model, kind):
     [
         ({"repo": "Qwen/Qwen3-14B", "license": "mit"}, "`repo`, which is called `model` now"),
         ({"model": "Qwen3-14B", **STATED}, "Allowed: a name on the Hub (Qwen/Qwen3-14B), a folder"),
-        ({"model": "wheel:small-model/a.gguf", **STATED}, "Of a wheel give package, version and file"),
+        ({"model": "wheel:small-model/a.gguf", **STATED}, "For a wheel, give package, version and file"),
         ({"model": "wheel:small-model==1.2/../../a.gguf", **STATED}, "leads out of the wheel"),
-        ({"model": "./model", **STATED, "revision": "main"}, "has a revision, which only a model on the Hub has"),
+        ({"model": "./model", **STATED, "revision": "main"}, "has a revision, but only a model on the Hub has one"),
         ({"model": "Qwen/Qwen3-14B", "license": "mit", "sha256": SUM}, "has sha256, the checksum of a GGUF file"),
         ({"model": "./model", "license": "mit"}, "needs origin"),
         ({"model": "./model", "origin": "Made here."}, "`base.license` is required"),
@@ -187,7 +187,7 @@ def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf"])
     (tmp_path / "a.gguf").write_bytes(GGUF)
     for model in (IN_WHEEL, str(tmp_path / "a.gguf")):
-        with pytest.raises(SettingsError, match="it is another file") as refused:
+        with pytest.raises(SettingsError, match="it is a different file") as refused:
             fetch(model, sha256="0" * 64)
         assert SUM in str(refused.value)
 
