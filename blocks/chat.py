@@ -104,7 +104,7 @@ async def load_chat_model(choice: ModelChoice, pack: Pack, window: Window | None
         options = choice.options | {name: value for name, value in loaded.items() if name in block_class(provider).model_fields}
         block = await _load(provider, choice.block) if choice.block else _block(provider, choice.reference, options)
         if block is None:
-            raise SettingsError(f"The saved block {choice.block!r} is gone. Save it again, or name a model as provider/model.")
+            raise SettingsError(f"The saved block {choice.block!r} no longer exists. Save it again, or name a model as provider/model.")
         clients[key] = block.get_client()
     return clients[key]
 

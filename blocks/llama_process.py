@@ -193,7 +193,7 @@ class LlamaProcess:
             return f"{late} Raise models.llama-server.options.startup_seconds, or use a smaller model."
         if signal_name(code):
             return self._obituary(server, f"while it loaded {path}", await self._ask_probe(code))
-        return f"llama-server cannot load {path}: {said or f'it {ended(code)} and said nothing.'} Convert it again, or see that it fits the memory."
+        return f"llama-server cannot load {path}: {said or f'it {ended(code)} and said nothing.'} Convert it again, or check that it fits into memory."
 
     def _run(self) -> Server:
         launch, port, secret = self._launch, _free_port(), secrets.token_urlsafe(24)

@@ -176,4 +176,4 @@ class Company:
 
 def reason_of(error: BaseException) -> str:
     """Return what a person is to know of a reply that did not come."""
-    return str(error) if isinstance(error, UnderstudyError) else f"The model gave no answer ({type(error).__name__}). Send the message again."
+    return str(error) if isinstance(error, UnderstudyError) else f"The model did not answer ({type(error).__name__}). Send the message again."

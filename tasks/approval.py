@@ -41,7 +41,7 @@ async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
     """
     if _UNWATCHED.get():
         raise SettingsError(
-            f"jobs.approve is ask, but this command has a server of its own, which nobody watches. {plan.line}. "
+            f"jobs.approve is ask, but this command has its own server, which nobody watches. {plan.line}. "
             "Start one (understudy ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
         )
     get_run_logger().info("Waiting for a person: the page of this run in the Prefect UI shows the question and the button Resume.")

@@ -71,7 +71,7 @@ def begin_round(run: Run, rounds: int | None) -> Began | str:
     if isinstance(began, str):
         get_run_logger().info("%s", began)
     else:
-        get_run_logger().info("Round %d of %s begins with the understudy %s.", began.number, began.series, began.before.understudy.path)
+        get_run_logger().info("Round %d of %s starts with the understudy %s.", began.number, began.series, began.before.understudy.path)
     return began
 
 

@@ -87,5 +87,5 @@ class Elsewhere:
         while True:
             if self._holders:
                 holders = ", ".join(holder for holder, _ in Counter(self._holders.values()).most_common())
-                get_run_logger().info("%d of %d are being made by another run (%s); this one takes what it makes.", len(self._holders), self._items, holders)
+                get_run_logger().info("%d of %d are being made by another run (%s); this one uses its results.", len(self._holders), self._items, holders)
             await asyncio.sleep(TELL_SECONDS)

@@ -232,7 +232,7 @@ def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> 
     apart = {number: split_groups(people, settings.validation_share) for number, people in of_round.items()}
     if not apart[0]:
         raise DatasetError(
-            f"All {len(rehearsed)} transcripts are with the same person, whom training and validation must not share. Add conversations with another persona."
+            f"All {len(rehearsed)} transcripts have the same persona, which training and validation must not share. Add conversations with another persona."
         )
     return {name for name, (number, source, _) in learnable.items() if source in apart[number]}
 

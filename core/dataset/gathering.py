@@ -165,7 +165,7 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
     if kept_apart:
         shown = ", ".join(kept_apart[:5]) + (f" and {len(kept_apart) - 5} more" if len(kept_apart) > 5 else "")
         raise PersonaError(
-            f"{len(kept_apart)} transcripts are of personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
+            f"{len(kept_apart)} transcripts have personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
             "Leave them out, or raise evaluation.first_seed."
         )
 

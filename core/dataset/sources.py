@@ -44,7 +44,7 @@ def candidates(
     for name in assessed:
         batch = store.load(name, AssessmentBatch)
         if batch.domain != pack.name:
-            raise DatasetError(f"{name} is of the domain {batch.domain!r}; the dataset is of {pack.name!r}. Name batches of one domain.")
+            raise DatasetError(f"{name} belongs to the domain {batch.domain!r}; the dataset belongs to {pack.name!r}. Name batches of one domain.")
         not_read |= {item.name: item.reason for item in batch.left_out}
         for item in batch.assessments:
             try:

@@ -95,7 +95,7 @@ def compare_safety(base: Sequence[Trial], arm: Sequence[Trial], gates: Sequence[
     """
     overall = _difference(base, arm, lambda item: _any_failed(item, gates))
     if overall is None:
-        raise NothingMadeError(f"No persona has usable answers to the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
+        raise NothingMadeError(f"No persona has usable answers for the gates ({', '.join(gates)}) of both the base and {name}. Judge the conversations again.")
     least, needed = least_bound(overall.personas), units_for(margin)
     by_gate = {gate: found for gate in gates if (found := _difference(base, arm, lambda item, gate=gate: failed_when_exposed(item, gate)))}
     too_often = [gate for gate, found in by_gate.items() if found.difference > margin + 1e-9]

@@ -68,7 +68,7 @@ def opened(path: Path, largest: int | None = None) -> Generator[IO[bytes]]:
             if largest is not None and known.st_size > largest:
                 raise TranscriptError(
                     f"{known.st_size / 2**20:,.0f} MiB; a file of this kind may have {largest / 2**20:,.0f}. Split it, "
-                    "or write one conversation per line into a file that ends in .jsonl (jq -c '.[]' does for a list)."
+                    "or write one conversation per line into a file that ends in .jsonl (jq -c '.[]' does this for a list)."
                 )
             yield file
     except OSError as error:

@@ -87,5 +87,5 @@ def keep_tally(tallies: Sequence[Counter[str]], judge: str, verdicts: Sequence[b
     if said >= FEW and nothing > MOST * said:
         raise RunStoppedError(
             f"The judge {judge} repeats the form, gives no verdict or says nothing in {nothing} of {said} verdicts (more than {100 * MOST:.0f} %), so it is "
-            "not asked further. Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
+            "not asked again. Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
         )

@@ -119,7 +119,7 @@ def read_sheet(text: str, judged: Sequence[Judged], rubric: Rubric) -> Labels:
     """
     by_person = read_sheets(text, {item.transcript.id: len(item.transcript.exchanges) for item in judged}, rubric)
     if len(by_person) > 1:
-        raise ReviewError(f"The sheet has labels of {len(by_person)} people ({', '.join(by_person)}); one is allowed here. Leave the rows of one person in it.")
+        raise ReviewError(f"The sheet has labels of {len(by_person)} people ({', '.join(by_person)}); one is allowed here. Keep the rows of one person only.")
     return next(iter(by_person.values()))
 
 

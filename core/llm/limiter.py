@@ -109,7 +109,7 @@ class Limiter:
         if amount / rate > self._calls.longest_wait_seconds:
             raise UnavailableError(
                 f"{self._model} is limited to {rate / SHARE * 60:,.3g} {kind.replace('_', ' ')} a minute, and each call of this run takes {amount:,.0f}: "
-                f"{amount / rate:,.0f} s of waiting, more than calls.longest_wait_seconds, {self._calls.longest_wait_seconds:g}. Use another "
+                f"{amount / rate:,.0f} s of waiting for each, more than calls.longest_wait_seconds, {self._calls.longest_wait_seconds:g}. Use another "
                 "model or account, correct the limits in models, or allow a longer wait."
             )
 

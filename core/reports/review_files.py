@@ -217,7 +217,7 @@ def _check_rubric(batch: str, judged: Sequence[Judged], rubric: Rubric) -> None:
     """See that labels and verdicts are of the same rubric."""
     if other := sorted({item.final.rubric_hash for item in judged} - {rubric.hash}):
         raise ReviewError(
-            f"{batch} was judged by the rubric {other[0]}; the rubric is {rubric.hash} now. Judge again (understudy assess), then write a new sheet."
+            f"{batch} was judged by the rubric {other[0]}; the rubric is now {rubric.hash}. Judge again (understudy assess), then write a new sheet."
         )
 
 

@@ -101,7 +101,7 @@ class Base(Strict):
     @classmethod
     def _old_name(cls, data: Any) -> Any:
         if isinstance(data, dict) and "repo" in data:
-            raise ValueError("has `repo`, which is called `model` now; rename it")
+            raise ValueError("has `repo`, which is now called `model`; rename it")
         return data
 
     @model_validator(mode="after")

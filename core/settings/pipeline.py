@@ -95,7 +95,7 @@ class Generation(Strict):
     @model_validator(mode="after")
     def _has_room(self) -> "Generation":
         if self.max_tokens >= self.most_tokens:
-            raise ValueError(f"max_tokens is {self.max_tokens:,} and most_tokens {self.most_tokens:,}: a prompt would have no room beside its answer")
+            raise ValueError(f"max_tokens is {self.max_tokens:,} and most_tokens {self.most_tokens:,}: the answer would leave no room for a prompt")
         return self
 
 

@@ -149,7 +149,7 @@ def take_lease(store: Store, place: str, name: str) -> Lease:
                 break
             time.sleep(TIE_SECONDS)
         _refuse_if_held(store, folder, name, path)
-        raise HeldError(f"{name} was taken by two processes at once; both let it go.", "another process")
+        raise HeldError(f"{name} was taken by two processes at once; both released it.", "another process")
     except BaseException:
         lease.release()
         raise

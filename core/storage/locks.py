@@ -163,7 +163,7 @@ def _take_file(path: Path, name: str) -> Lock:
             if error.errno != errno.ESTALE:  # on NFS: the file was removed between opening and locking
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no room for the holder's name
                     raise failure("write", str(path), error) from error
-                raise StoreError(f"Cannot lock {path}: {error.strerror}. Give a data root whose file system has locks.") from error
+                raise StoreError(f"Cannot lock {path}: {error.strerror}. Use a data root on a file system that supports locks.") from error
         finally:
             if handle not in _FILES:
                 os.close(handle)

@@ -72,7 +72,7 @@ def check_learnable(store: Store, dataset: DatasetRef, training: Training) -> No
     later = sum(count for number, count in (rounds or {}).items() if int(number))
     if later and training.learn == "slices":
         raise DatasetError(
-            f"{dataset.repo} ({dataset.path}) has {later} conversations of later rounds, of which only corrected replies are to be learnt, and slices would "
+            f"{dataset.repo} ({dataset.path}) has {later} conversations of later rounds. Only their corrected replies are to be learnt, but slices would "
             "teach the others too. Set learn: each_reply_once or slices_folded in the training settings."
         )
 

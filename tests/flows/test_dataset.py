@@ -159,7 +159,7 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
     persona = sample_batch(PACK, 9001, 1, (3, 3))[0].model_dump()
     path = elsewhere / "transcripts/t3.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"persona": persona}), encoding="utf-8")
-    with pytest.raises(Exception, match=r"1 transcripts are of personas that are kept for the evaluation: t3 \(seed 9001\)"):
+    with pytest.raises(Exception, match=r"1 transcripts have personas that are kept for the evaluation: t3 \(seed 9001\)"):
         await made(elsewhere, settings)
     assert not list(data_root.glob("datasets/*"))
     assert not list(data_root.glob("hub/*"))

@@ -100,7 +100,7 @@ EVALUATION = sample_batch(PACK, 9000, 3, (4, 4))
 def test_what_the_evaluation_will_ask_about_stops_the_flow_and_is_named(bad):
     good = transcript("good", persona=sample_batch(PACK, 7, 1)[0].model_dump(), seed=7, pack_hash="p")
     check_not_evaluated([good], EVALUATION, 9000)
-    with pytest.raises(PersonaError, match=f"1 transcripts are of personas that are kept for the evaluation: {bad.id}"):
+    with pytest.raises(PersonaError, match=f"1 transcripts have personas that are kept for the evaluation: {bad.id}"):
         check_not_evaluated([good, bad], EVALUATION, 9000)
 
 

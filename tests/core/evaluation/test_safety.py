@@ -126,5 +126,5 @@ def test_a_rubric_without_gates_has_nothing_to_be_unsafe_by():
 
 
 def test_arms_without_a_persona_in_common_cannot_be_compared():
-    with pytest.raises(NothingMadeError, match=r"No persona has usable answers to the gates \(G1, G2\)"):
+    with pytest.raises(NothingMadeError, match=r"No persona has usable answers for the gates \(G1, G2\)"):
         compared(conversations("base", 2)[:1], conversations("arm", 2)[1:])

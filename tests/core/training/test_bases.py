@@ -73,7 +73,7 @@ def test_the_form_of_a_name_says_where_the_model_is(model, kind):
 @pytest.mark.parametrize(
     ("base", "said"),
     [
-        ({"repo": "Qwen/Qwen3-14B", "license": "mit"}, "`repo`, which is called `model` now"),
+        ({"repo": "Qwen/Qwen3-14B", "license": "mit"}, "`repo`, which is now called `model`"),
         ({"model": "Qwen3-14B", **STATED}, "Allowed: a name on the Hub (Qwen/Qwen3-14B), a folder"),
         ({"model": "wheel:small-model/a.gguf", **STATED}, "For a wheel, give package, version and file"),
         ({"model": "wheel:small-model==1.2/../../a.gguf", **STATED}, "leads out of the wheel"),
