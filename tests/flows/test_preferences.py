@@ -39,7 +39,7 @@ async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_t
         repair={"max_score_gap": 0.5, "max_rewrite_share": 1.0},
         generation={"conversations": 12, "exchanges": [4, 5], "concurrency": 8},
         preferences={"length_ratio": 20.0},
-        evaluation={"personas": 2, "exchanges": 2, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False},
+        evaluation={"personas": 2, "exchanges": 2, "suite_items": 1, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False},
     )
     await generation(settings=settings)
     store, judged = open_store(), await assessment(settings=settings)
